@@ -1,0 +1,89 @@
+"""bench: train self-supervised methods once, embed once, run every task, write leaderboards.
+
+Names load on first use, so that `bench --help` imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from bench_core.api import leaderboard as leaderboard
+    from bench_core.api import results as results
+    from bench_core.api import run as run
+    from bench_core.config import NoConfig as NoConfig
+    from bench_core.config import param as param
+    from bench_core.contracts import Batch as Batch
+    from bench_core.contracts import Dataset as Dataset
+    from bench_core.contracts import DataSpec as DataSpec
+    from bench_core.contracts import Embedded as Embedded
+    from bench_core.contracts import Encoder as Encoder
+    from bench_core.contracts import EpochContext as EpochContext
+    from bench_core.contracts import Evaluation as Evaluation
+    from bench_core.contracts import Evaluator as Evaluator
+    from bench_core.contracts import Frozen as Frozen
+    from bench_core.contracts import Loss as Loss
+    from bench_core.contracts import Objective as Objective
+    from bench_core.contracts import Player as Player
+    from bench_core.contracts import Reader as Reader
+    from bench_core.contracts import Recipe as Recipe
+    from bench_core.contracts import Score as Score
+    from bench_core.contracts import Split as Split
+    from bench_core.errors import BenchError as BenchError
+    from bench_core.errors import DataMissingError as DataMissingError
+    from bench_core.plugins import load_plugins as load_plugins
+
+API = 1  # the number of the contract with plugins; it only grows
+hookimpl = pluggy.HookimplMarker("bench")
+
+_HOME = {
+    "api": ("leaderboard", "results", "run"),
+    "config": ("NoConfig", "param"),
+    "contracts": (
+        "Batch", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator", "Frozen",
+        "Loss", "Objective", "Player", "Reader", "Recipe", "Score", "Split",
+    ),
+    "errors": ("BenchError", "DataMissingError"),
+    "plugins": ("load_plugins",),
+}  # fmt: skip
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "API",
+    "Batch",
+    "BenchError",
+    "DataMissingError",
+    "DataSpec",
+    "Dataset",
+    "Embedded",
+    "Encoder",
+    "EpochContext",
+    "Evaluation",
+    "Evaluator",
+    "Frozen",
+    "Loss",
+    "NoConfig",
+    "Objective",
+    "Player",
+    "Reader",
+    "Recipe",
+    "Score",
+    "Split",
+    "hookimpl",
+    "leaderboard",
+    "load_plugins",
+    "param",
+    "results",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'bench_core' has no attribute {name!r}")
+    return getattr(import_module(f"bench_core.{_MODULE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

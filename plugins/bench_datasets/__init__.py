@@ -1,0 +1,1 @@
+"""Datasets: named splits with a digest of their content."""

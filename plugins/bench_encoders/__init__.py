@@ -1,0 +1,1 @@
+"""Encoders: the networks under study."""

@@ -1,0 +1,1 @@
+"""Evaluators: frozen embeddings -> scores."""

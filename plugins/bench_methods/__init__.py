@@ -1,0 +1,1 @@
+"""Methods: one objective a file, read top to bottom like its paper."""

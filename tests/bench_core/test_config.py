@@ -1,0 +1,93 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_core.config import build, param, parameters, parse_settings, plain
+from bench_core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    rate: float = param(0.5, "a rate", "paper, Sec. 1")
+    count: int = param(3, "a count", "ours: tiny")
+    on: bool = param(True, "a switch", "ours: tiny")
+    sizes: tuple[int, ...] = param((1, 2), "sizes", "ours: tiny")
+    pair: tuple[float, float] = param((0.0, 1.0), "a range", "ours: tiny")
+    limit: int | None = param(None, "a limit", "ours: tiny")
+    kind: Literal["a", "b"] = param("a", "a kind", "ours: tiny")
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f"rate must be >= 0, got {self.rate}")
+
+
+def test_values_go_over_defaults_and_whole_numbers_serve_as_floats() -> None:
+    config = build(Config, {"rate": 2, "sizes": [4, 5, 6], "pair": [1, 2], "limit": 7}, "x")
+    assert plain(config) == {
+        "rate": 2.0, "count": 3, "on": True, "sizes": [4, 5, 6], "pair": [1.0, 2.0], "limit": 7, "kind": "a",
+    }  # fmt: skip
+    assert type(config.rate) is float
+
+
+def test_none_is_spelled_none_because_toml_has_no_null() -> None:
+    assert build(Config, {"limit": "none"}, "x", base=Config(limit=3)).limit is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rat": 1}, r"x\.rat does not exist; did you mean 'rate'\? Parameters: rate, count"),
+        ({"rate": "1"}, r"x\.rate must be float, got '1'"),
+        ({"rate": True}, r"x\.rate must be float, got True"),
+        ({"rate": float("nan")}, r"x\.rate must be float, got nan"),
+        ({"count": 1.5}, r"x\.count must be int, got 1\.5"),
+        ({"count": True}, r"x\.count must be int, got True"),
+        ({"on": 1}, r"x\.on must be bool, got 1"),
+        ({"sizes": 4}, r"x\.sizes must be list of int, got 4"),
+        ({"sizes": ["4"]}, r"x\.sizes must be int, got '4'"),
+        ({"pair": [1.0]}, r"x\.pair must be \[float, float\], got \[1\.0\]"),
+        ({"limit": 1.5}, r"x\.limit must be int \| none, got 1\.5"),
+        ({"kind": "c"}, r"x\.kind must be 'a' \| 'b', got 'c'"),
+        ({"rate": -1.0}, r"x: rate must be >= 0, got -1\.0"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_would_be_right(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(Config, values, "x")
+
+
+def test_parameters_carry_type_default_help_and_source() -> None:
+    first = parameters(Config)[0]
+    assert (first.name, first.type, first.default, first.help, first.source) == (
+        "rate", "float", 0.5, "a rate", "paper, Sec. 1",
+    )  # fmt: skip
+
+
+@given(st.floats(0, 1e9), st.integers(-5, 5), st.booleans(), st.lists(st.integers(0, 9)))
+def test_plain_values_build_the_same_config_again(rate: float, count: int, on: bool, sizes: list[int]) -> None:
+    config = Config(rate=rate, count=count, on=on, sizes=tuple(sizes))
+    assert build(Config, plain(config), "x") == config
+
+
+def test_settings_are_toml_and_a_bare_word_is_text() -> None:
+    assert parse_settings(["a.b=0.2", "a.c=true", "a.d=[1, 2]", "a.e=none", 'a.f="x y"', "a.g=3"]) == {
+        "a.b": 0.2, "a.c": True, "a.d": [1, 2], "a.e": "none", "a.f": "x y", "a.g": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["a.b", "ab=1", "a.b=[1", "a.b=1 2"])
+def test_a_setting_that_is_not_one_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        parse_settings([text])
+
+
+def test_a_parameter_that_is_kept_out_of_the_key_is_not_in_the_plain_values() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Place:
+        path: str = param("here", "a folder", "ours: tiny", in_key=False)
+        size: int = param(3, "a size", "ours: tiny")
+
+    assert plain(Place()) == {"size": 3}

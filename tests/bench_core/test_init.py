@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+import bench_core
+
+
+def test_all_is_sorted_and_every_name_is_there() -> None:
+    assert bench_core.__all__ == sorted(bench_core.__all__, key=lambda n: (not n.isupper(), n[0].islower(), n))
+    for name in bench_core.__all__:
+        assert getattr(bench_core, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(bench_core, "nothing")
+
+
+def test_help_and_version_and_completion_import_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from bench_core.cli import main\n"
+        "for words in (['--help'], ['run', '--help'], ['table', '--help'], ['--version'], ['completion', 'bash']):\n"
+        "    assert CliRunner().invoke(main, words).exit_code == 0, words\n"
+        "heavy = {'torch', 'torchvision', 'pandas', 'sklearn', 'faiss', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,134 @@
+import sys
+import types
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError
+from bench_core.plugins import Registry, load_plugins
+
+GOOD = """
+from bench_core import hookimpl, Evaluator, Evaluation, Score
+class Zero(Evaluator):
+    def __init__(self, config): pass
+    def evaluate(self, frozen): return Evaluation(scores=[Score(metric="zero", value=0, n=1)], protocol="none")
+@hookimpl
+def bench_evaluators(): return {"zero": Zero}
+"""
+HALF = GOOD.replace("def evaluate", "def evaluat")
+
+
+class Dist:
+    """Stands in for an installed distribution."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.version, self.metadata = name, "1.2", {"Name": name}
+
+
+@pytest.fixture
+def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EntryPoint]]:
+    """`entry("name", source, "distribution")`: an entry point on a module made here."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made: list[str] = []
+
+    def make(name: str, source: str, distribution: str = "toys") -> EntryPoint:
+        module = f"made_{len(made)}_{name}"
+        made.append(module)
+        (tmp_path / f"{module}.py").write_text(source)
+        point = EntryPoint(name, module, "bench")
+        return point._for(Dist(distribution))  # type: ignore[attr-defined, no-any-return]  # how metadata sets `dist`
+
+    yield make
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+def test_every_built_in_plugin_loads() -> None:
+    registry = load_plugins()
+    assert registry.broken == []
+    names = {(c.kind, c.name) for c in registry.components if c.distribution == "bench-core"}
+    assert {
+        ("encoder", "convnet"), ("encoder", "resnet18"), ("encoder", "resnet50"), ("encoder", "vgg16_bn"),
+        ("encoder", "alexnet"), ("dataset", "digits"), ("dataset", "mnist"), ("dataset", "fashion_mnist"),
+        ("dataset", "cifar10"), ("dataset", "cifar100"), ("dataset", "svhn"), ("dataset", "stl10"),
+        ("dataset", "image_folder"), ("dataset", "cifar10_jpeg"), ("objective", "simclr"), ("objective", "nac"),
+        ("objective", "sela"), ("objective", "random"), ("objective", "supervised"), ("objective", "pixels"),
+        ("evaluator", "linear"), ("evaluator", "knn"), ("evaluator", "retrieval"),
+    } <= names  # fmt: skip
+
+
+def test_a_component_knows_who_ships_it(entry: Callable[..., EntryPoint]) -> None:
+    (component,) = load_plugins(entries=[entry("zero", GOOD, "Bench_Toys")]).components
+    assert (component.id, component.version, component.kind) == ("bench-toys/zero", "1.2", "evaluator")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (GOOD.replace("def bench_evaluators", "def bench_evaluator"), "did you mean 'bench_evaluators'"),
+        (GOOD.replace("bench_evaluators()", "bench_evaluators(config=1)"), "bench_evaluators takes no arguments"),
+        (GOOD.replace('"zero": Zero', '"Zero": Zero'), "'Zero' must be lower-case letters"),
+        (GOOD.replace('"zero": Zero', '"zero": 3'), "must be a subclass of bench_core.Evaluator, got 3"),
+        (GOOD.replace("bench_evaluators", "bench_encoders"), "must be a subclass of bench_core.Encoder"),
+        (GOOD.replace('return {"zero": Zero}', "raise ValueError('half-way')"), "ValueError: half-way"),
+        (GOOD.replace("@hookimpl", ""), "no function is marked @hookimpl"),
+        (HALF, "'zero' (Zero) lacks evaluate"),
+    ],
+)
+def test_a_broken_plugin_says_why_leaves_nothing_and_stops_nobody(
+    entry: Callable[..., EntryPoint], source: str, reason: str
+) -> None:
+    registry = load_plugins(entries=[entry("a_broken", source), entry("zero", GOOD, "good")])
+    assert [c.id for c in registry.components] == ["good/zero"]
+    (broken,) = registry.broken
+    assert broken.entry == "a_broken"
+    assert reason in broken.reason
+
+
+def test_a_plugin_that_takes_a_taken_name_of_its_own_distribution_is_broken(entry: Callable[..., EntryPoint]) -> None:
+    registry = load_plugins(entries=[entry("a", GOOD), entry("b", GOOD)])
+    assert len(registry.components) == 1
+    assert "evaluator toys/zero is taken" in registry.broken[0].reason
+
+
+def test_two_owners_are_an_error_of_that_name_alone_and_order_does_not_decide(entry: Callable[..., EntryPoint]) -> None:
+    entries = [entry("zero", GOOD, "b"), entry("zero", GOOD, "a")]
+    for order in (entries, entries[::-1]):
+        registry = load_plugins(entries=order)
+        with pytest.raises(AmbiguousNameError, match="a/zero, b/zero"):
+            registry.get("evaluator", "zero")
+        assert registry.get("evaluator", "a/zero").distribution == "a"
+
+
+def test_asking_for_what_a_broken_plugin_owns_says_why_it_is_not_there(entry: Callable[..., EntryPoint]) -> None:
+    registry = load_plugins(entries=[entry("ijepa", "import timmm")])
+    with pytest.raises(PluginLoadError, match=r"plugin 'ijepa' of toys did not load: .*timmm.*bench list --broken"):
+        registry.get("objective", "ijepa")
+
+
+def test_an_unknown_name_lists_what_there_is(entry: Callable[..., EntryPoint]) -> None:
+    with pytest.raises(UnknownNameError, match=r"no evaluator named 'zer'; did you mean 'zero'\? Known: zero\."):
+        load_plugins(entries=[entry("zero", GOOD)]).get("evaluator", "zer")
+
+
+def test_plugins_are_left_out_by_entry_or_distribution(
+    entry: Callable[..., EntryPoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [entry("zero", GOOD, "a"), entry("other", GOOD, "b")]
+    assert [c.id for c in load_plugins(block=["zero"], entries=entries).components] == ["b/zero"]
+    assert [c.id for c in load_plugins(only=["a"], entries=entries).components] == ["a/zero"]
+    monkeypatch.setenv("BENCH_DISABLE_PLUGINS", "b, zero")
+    assert load_plugins(entries=entries).components == []
+    monkeypatch.delenv("BENCH_DISABLE_PLUGINS")
+    monkeypatch.setenv("BENCH_PLUGINS", "other")
+    assert [c.id for c in load_plugins(entries=entries).components] == ["b/zero"]
+
+
+def test_each_call_gives_a_registry_of_its_own() -> None:
+    first, second = load_plugins(only=[]), load_plugins(only=[])
+    first.components.append(types.SimpleNamespace())  # type: ignore[arg-type]  # any object will do
+    assert second == Registry()
