@@ -1,0 +1,91 @@
+"""Trained method -> embeddings of each split, once for all tasks."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench_core.contracts import DataSpec, Embedded, Objective, Split
+from bench_core.data import open_split
+from bench_core.errors import StoreError
+from bench_core.store import file_digest, read_json, write_over
+
+BATCH = 512  # eval mode: the size changes no number beyond rounding
+
+
+@torch.inference_mode()
+def embed_split(objective: Objective, split: Split, device: torch.device, workers: int = 0) -> dict[str, Tensor]:
+    """Embeddings of one split in index order, in eval mode, float32, without augmentation.
+
+    Returns:
+        Name -> (N, D) on the CPU; floats as float32, bits as they are.
+
+    Raises:
+        StoreError: No `features`, or a value that is not finite.
+    """
+    objective.eval()
+    parts: dict[str, list[Tensor]] = {}
+    for batch in open_split(split, device, workers=workers).batches(BATCH):
+        for name, values in objective.embed(batch.inputs).items():
+            values = values.float() if values.is_floating_point() else values
+            parts.setdefault(name, []).append(values.cpu())
+    embeddings = {name: torch.cat(values).contiguous() for name, values in parts.items()}
+    for name, values in embeddings.items():
+        if values.is_floating_point() and not values.isfinite().all():
+            raise StoreError(f"embedding {name!r} holds values that are not finite; the method has diverged.")
+    return embeddings
+
+
+def embed_all(
+    objective: Objective,
+    data: DataSpec,
+    splits: Mapping[str, Split],
+    folder: Path,
+    device: torch.device,
+    workers: int = 0,
+) -> None:
+    """Write the embeddings of every split into `folder`, `done.json` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name in data.splits:
+        path = folder / f"{name}.safetensors"
+        save_tensors(path, embed_split(objective, splits[name], device, workers))
+        digests[name] = file_digest(path)
+    write_over(folder / "done.json", {"digests": digests})
+
+
+def is_embedded(folder: Path) -> bool:
+    """Whether `embed_all` came to its end here."""
+    return (folder / "done.json").is_file()
+
+
+def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedded]:
+    """What `embed_all` wrote, with labels and factors.
+
+    Raises:
+        StoreError: A file is not the one that was written.
+    """
+    digests = read_json(folder / "done.json")["digests"]
+    embedded = {}
+    for name, split in splits.items():
+        path = folder / f"{name}.safetensors"
+        embedded[name] = Embedded(load_tensors(path, digests[name]), split.labels, split.factors)
+    return embedded
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file whole."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+    os.replace(temporary, path)
+
+
+def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
+    """Read a safetensors file that must have this SHA-256."""
+    if not path.is_file() or file_digest(path) != digest:
+        raise StoreError(f"{path} is missing or damaged; delete {path.parent} and run again.")
+    return load_file(path)

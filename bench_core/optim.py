@@ -1,0 +1,103 @@
+"""Optimisers and rates, as the papers use them."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from bench_core.contracts import Recipe
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling around SGD with momentum.
+
+    Paper: You, Gitman, Ginsburg 2017, https://arxiv.org/abs/1708.03888, with the momentum of the SimCLR code
+    (google-research/simclr, lars_optimizer.py): the adapted rate goes into the velocity.
+    The ratio is 1 where the norm of the weight or of its gradient is 0, so that a tensor that starts at zero moves.
+
+    Args:
+        groups: Parameter groups; `adapt=False` in a group (bias, norm) makes it plain SGD with momentum.
+        lr: Rate.
+        momentum: In [0, 1).
+        weight_decay: Added to the gradient before its norm is taken.
+        trust: The paper's eta; a weight moves by at most `lr * trust` of its norm in a step.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+    ) -> None:
+        """Keep the groups."""
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                update = weight.grad.add(weight, alpha=group["weight_decay"])
+                if group["adapt"]:
+                    update = update * _trust_ratio(weight, update, group["trust"])
+                state = self.state[weight]
+                if "velocity" not in state:
+                    state["velocity"] = torch.zeros_like(weight)
+                velocity = state["velocity"].mul_(group["momentum"]).add_(update, alpha=group["lr"])
+                weight.sub_(velocity)
+
+
+def _trust_ratio(weight: Tensor, update: Tensor, trust: float) -> Tensor:
+    """() trust * |w| / |g|, 1 where either is 0; no host synchronisation."""
+    weight_norm, update_norm = weight.norm(), update.norm()
+    ratio = trust * weight_norm / update_norm.clamp_min(torch.finfo(update.dtype).tiny)
+    return torch.where((weight_norm > 0) & (update_norm > 0), ratio, torch.ones_like(ratio))
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimizer:
+    """The recipe's rule over two groups: weights; and bias and norm (of one dimension), which are not decayed.
+
+    LARS does not adapt the second group either. SimCLR, BYOL and Barlow Twins leave them out; some reference code
+    (SeLa, NAC) decays all: here one rule serves all methods.
+    """
+    kept = [p for p in parameters if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in kept if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in kept if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = recipe.learning_rate
+    if recipe.optimizer == "lars":
+        groups[1]["adapt"] = False
+        return LARS(groups, rate, recipe.momentum)
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "sgd":
+        return SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    betas = (recipe.momentum, 0.999)
+    if recipe.optimizer == "adam":
+        return Adam(groups, lr=rate, betas=betas)
+    return AdamW(groups, lr=rate, betas=betas)
+
+
+def rate_factor(recipe: Recipe, step: int, num_steps: int, steps_per_epoch: int) -> float:
+    """What the peak rate is multiplied with at a step, in [0, 1].
+
+    Linear from 0 over the warm-up, then the schedule over what remains; the milestones of "steps" are parts of the
+    whole run, warm-up included.
+    """
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), num_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if recipe.schedule == "constant":
+        return 1.0
+    if recipe.schedule == "steps":
+        passed: int = sum(step >= milestone * num_steps for milestone in recipe.milestones)
+        return float(0.1**passed)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
