@@ -1,0 +1,138 @@
+"""Boards: what is held fixed so that rows compare, read from a board.toml.
+
+title = "Handwritten digits, 8x8"
+description = "..."
+seeds = [0, 1, 2, 3, 4]
+precision = "fp32"
+
+[recipe]                     # the budget that every method gets
+epochs = 200
+
+[datasets.digits]
+[encoders.convnet]
+[methods.nac]                # a row; its name is the method's, or `use` says which
+flip = 0.2
+recipe.learning_rate = 3e-3
+[methods.nac_without_noise]
+use = "nac"
+noise = false
+[tasks.linear]               # a column
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import RequestError, UnknownNameError
+
+DEFAULT = "digits"
+_KEYS = {"title", "description", "seeds", "precision", "recipe", "datasets", "encoders", "methods", "tasks"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Named:
+    """One row or column of a board: a component under a name, with the values that differ from its defaults."""
+
+    name: str
+    use: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a board.toml says; the sections map names to components."""
+
+    name: str = ""
+    title: str = ""
+    description: str = ""
+    seeds: tuple[int, ...] = ()
+    precision: str = "auto"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Mapping[str, Named] = field(default_factory=dict)
+    encoders: Mapping[str, Named] = field(default_factory=dict)
+    methods: Mapping[str, Named] = field(default_factory=dict)
+    tasks: Mapping[str, Named] = field(default_factory=dict)
+
+
+def board_names() -> list[str]:
+    """The boards that are shipped."""
+    return sorted(_shipped())
+
+
+def load_board(file_or_name: str) -> Board:
+    """Read a board by the name of a shipped one, or from a file.
+
+    Raises:
+        UnknownNameError: Neither a file nor a shipped board.
+        RequestError: Not TOML, or a key that boards do not have.
+    """
+    shipped = _shipped()
+    path = shipped.get(file_or_name, Path(file_or_name))
+    if path.is_dir():
+        path /= "board.toml"
+    if not path.is_file():
+        raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
+    name = path.parent.name if path.name == "board.toml" else path.stem
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}") from error
+    return read_board(document, name, str(path))
+
+
+def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
+    """A board from its parsed document; `where` is named in errors."""
+    unknown = sorted(set(document) - _KEYS)
+    if unknown:
+        raise RequestError(f"{where}: {', '.join(unknown)} unknown; a board has {', '.join(sorted(_KEYS))}.")
+    for key in ("title", "description", "precision"):
+        if not isinstance(document.get(key, ""), str):
+            raise RequestError(f"{where}: {key} must be text, got {document[key]!r}.")
+    seeds = document.get("seeds", [])
+    if not isinstance(seeds, list) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
+        raise RequestError(f"{where}: seeds must be a list of whole numbers >= 0, got {seeds!r}.")
+    return Board(
+        name=name,
+        title=document.get("title", name),
+        description=document.get("description", ""),
+        seeds=tuple(seeds),
+        precision=document.get("precision", "auto"),
+        recipe=_table(document.get("recipe", {}), f"{where}: recipe"),
+        datasets=_section(document, "datasets", where),
+        encoders=_section(document, "encoders", where),
+        methods=_section(document, "methods", where),
+        tasks=_section(document, "tasks", where),
+    )
+
+
+def _section(document: Mapping[str, Any], key: str, where: str) -> dict[str, Named]:
+    named: dict[str, Named] = {}
+    for name, table in _table(document.get(key, {}), f"{where}: {key}").items():
+        if not _NAME.fullmatch(name):
+            raise RequestError(f"{where}: {key}.{name!r} must be letters, digits, '_' and '-'.")
+        values = dict(_table(table, f"{where}: {key}.{name}"))
+        use = values.pop("use", name)
+        recipe = _table(values.pop("recipe", {}), f"{where}: {key}.{name}.recipe") if key == "methods" else {}
+        if not isinstance(use, str):
+            raise RequestError(f"{where}: {key}.{name}.use must be the name of a component, got {use!r}.")
+        named[name] = Named(name, use, values, recipe)
+    return named
+
+
+def _table(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{where} must be a table, got {value!r}.")
+    return value
+
+
+def _shipped() -> dict[str, Path]:
+    """In a checkout the boards lie in leaderboards/, in a wheel beside this module."""
+    package = Path(__file__).parent
+    if (package.parent / "pyproject.toml").is_file():
+        return {path.parent.name: path for path in (package.parent / "leaderboards").glob("*/board.toml")}
+    return {path.stem: path for path in (package / "boards").glob("*.toml")}

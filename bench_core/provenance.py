@@ -1,0 +1,105 @@
+"""Where a number came from: stored beside it, never in its key."""
+
+import hashlib
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torchvision", "numpy", "scikit-learn", "faiss-cpu", "scipy", "pluggy", "safetensors", "pandas")
+
+
+def provenance(device: torch.device, command: str | None = None) -> dict[str, Any]:
+    """Versions, commit, device, threads and the command line.
+
+    Args:
+        device: Where the work is done.
+        command: What was typed; by default this process's own arguments.
+    """
+    commit, dirty = _commit()
+    cudnn: Any = torch.backends.cudnn  # its functions have no types
+    return {
+        "bench": _version("bench-core"),
+        "torch": torch.__version__,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cudnn": cudnn.version() if device.type == "cuda" else None,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
+        "command": command or command_line(),
+    }
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """CUDA, else MPS, else CPU; or the one named."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """`cuda: NVIDIA H200`, `cpu: Intel Xeon ...`."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"{device.type}: {_processor()}"
+
+
+def command_line() -> str:
+    """What was typed, without the path of the program."""
+    program = Path(sys.argv[0]).name
+    if program == "__main__.py":
+        program = "python -m bench_core"
+    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return distribution(name).version
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that this code runs from and whether its code was changed; (None, None) from a wheel."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "pyproject.toml").is_file():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    return commit, bool(_git(root, "status", "--porcelain", "--", "bench_core", "plugins", "pyproject.toml"))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

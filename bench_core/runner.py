@@ -1,0 +1,242 @@
+"""Walks a plan: what is missing, one chain at a time, one failure at a time.
+
+(The module is not called `run`: `bench_core.run` is the function.)
+"""
+
+import copy
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench_core.contracts import Evaluation, Frozen, Objective, Split
+from bench_core.data import open_split
+from bench_core.embed import embed_all, is_embedded, load_embedded, load_tensors, save_tensors
+from bench_core.errors import StoreError, TrainingError
+from bench_core.plan import Cell, Chain, Plan
+from bench_core.pretrain import pretrain
+from bench_core.progress import Progress, Silent
+from bench_core.provenance import provenance
+from bench_core.seeds import stream_seed
+from bench_core.store import FORMAT, Store, file_digest, read_json, write_over
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how a plan runs; none of it is in a key."""
+
+    device: torch.device
+    workers: int = 0
+    command: str | None = None
+
+    def precision(self, asked: str) -> str:
+        """`auto` is bf16 on CUDA and fp32 elsewhere."""
+        if asked == "auto":
+            return "bf16" if self.device.type == "cuda" else "fp32"
+        return asked
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that did not finish: its names, seed, and why."""
+
+    names: Mapping[str, str]
+    seed: int
+    kind: str
+    error: str
+
+
+def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | None = None) -> list[Failure]:
+    """Run what is missing; each finished cell is on disk before the next begins.
+
+    Returns:
+        The cells that failed; they and the reason are in the store's attempts, too.
+    """
+    progress = progress or Silent()
+    todo = [(chain, cells) for chain in plan.chains if (cells := missing(chain, store))]
+    splits: dict[str, Mapping[str, Split]] = {}
+    failures: list[Failure] = []
+    for number, (chain, cells) in enumerate(todo, 1):
+        progress.chain(number, len(todo), chain.label)
+        try:
+            if chain.dataset.name not in splits:
+                splits = {chain.dataset.name: _load(chain)}  # one dataset in memory at a time
+            frozen, cost = _freeze(chain, store, setting, splits[chain.dataset.name], progress)
+        except Exception as error:
+            failures += [_fail(cell, store, setting, error) for cell in cells]
+            progress.say(f"  failed: {failures[-1].error}")
+            continue
+        for cell in cells:
+            try:
+                progress.say(f"  {cell.task.name}")
+                _run_cell(chain, cell, frozen, cost, store, setting)
+            except Exception as error:
+                failures.append(_fail(cell, store, setting, error))
+                progress.say(f"  {cell.task.name} failed: {failures[-1].error}")
+    return failures
+
+
+def missing(chain: Chain, store: Store) -> list[Cell]:
+    """The cells of a chain that have no record and can have one."""
+    return [cell for cell in chain.cells if cell.skip is None and store.record(cell.key) is None]
+
+
+def build_objective(chain: Chain) -> Objective:
+    """The chain's method, freshly initialised from its seed, on the CPU; the global generator is left as it was."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.component.id))
+        encoder = chain.encoder.component.cls(chain.data, chain.encoder.config)
+        torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.component.id))
+        objective: Objective = chain.method.component.cls(encoder, chain.data, chain.method.config)
+    return objective
+
+
+def _load(chain: Chain) -> dict[str, Split]:
+    return {name: chain.source.load(name) for name in chain.data.splits}
+
+
+def _freeze(
+    chain: Chain, store: Store, setting: Setting, splits: Mapping[str, Split], progress: Progress
+) -> tuple[Frozen, dict[str, Any]]:
+    """Pretrain and embed where that is not done yet; what evaluators see, and what it cost."""
+    folder = store.chain(chain.key)
+    if not (folder / "summary.json").is_file():
+        _pretrain(chain, folder, setting, splits["train"], progress)
+    summary = read_json(folder / "summary.json")
+
+    def method() -> Objective:
+        objective = build_objective(chain)
+        objective.load_state_dict(load_tensors(folder / "weights.safetensors", summary["weights_sha256"]))
+        return objective.to(setting.device).eval().requires_grad_(False)
+
+    embeddings = folder / "embeddings" / chain.embed_key
+    if not is_embedded(embeddings):
+        progress.say("  embed")
+        started = time.perf_counter()
+        embed_all(method(), chain.data, splits, embeddings, setting.device, setting.workers)
+        write_over(embeddings / "cost.json", {"embed_s": time.perf_counter() - started})
+    cost = {**summary["cost"], **read_json(embeddings / "cost.json"), "parameters": summary["parameters"]}
+    frozen = Frozen(
+        load_embedded(embeddings, {name: splits[name] for name in chain.data.splits}),
+        chain.data,
+        chain.seed,
+        setting.device,
+        method,
+        lambda name: splits[name],
+    )
+    return frozen, cost
+
+
+def _pretrain(chain: Chain, folder: Path, setting: Setting, train: Split, progress: Progress) -> None:
+    """Train a chain's method; `summary.json` is written last and says that all the rest is there."""
+    write_over(
+        folder / "recipe.json", {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+    )
+    objective = build_objective(chain).to(setting.device)
+    objective = objective.to(memory_format=torch.channels_last)
+    precision = setting.precision(chain.precision)
+    cost = pretrain(
+        objective,
+        open_split(train, setting.device, workers=setting.workers),
+        chain.recipe,
+        seed=chain.seed,
+        device=setting.device,
+        precision=precision,
+        log=folder / "log.jsonl",
+        on_epoch=progress.epoch,
+    )
+    weights = folder / "weights.safetensors"
+    save_tensors(weights, objective.state_dict())
+    summary = {
+        "weights_sha256": file_digest(weights),
+        "parameters": sum(p.numel() for p in objective.encoder.parameters()),
+        "precision": precision,
+        "cost": cost,
+        "provenance": provenance(setting.device, setting.command),
+    }
+    write_over(folder / "summary.json", summary)
+
+
+def _run_cell(
+    chain: Chain, cell: Cell, frozen: Frozen, cost: Mapping[str, Any], store: Store, setting: Setting
+) -> None:
+    """One task, and its record."""
+    started, tick = datetime.now(UTC), time.perf_counter()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(stream_seed(chain.seed, "task", cell.task.component.id))
+        evaluator = cell.task.component.cls(copy.deepcopy(cell.task.config))
+        evaluation: Evaluation = evaluator.evaluate(frozen)
+    seconds = time.perf_counter() - tick
+    if not evaluation.scores:
+        raise StoreError(f"{cell.task.name} returned no score")
+    store.publish(
+        {
+            "format": FORMAT,
+            "key": cell.key,
+            "doc": cell.document,
+            "names": dict(cell.names),
+            "scores": [asdict(score) for score in evaluation.scores],
+            "protocol": evaluation.protocol,
+            "notes": list(evaluation.notes),
+            "curves": {name: {k: list(v) for k, v in curve.items()} for name, curve in evaluation.curves.items()},
+            "facts": {
+                "uses_labels": chain.method.component.cls.uses_labels,
+                "parameters": cost["parameters"],
+                "splits": dict(chain.data.splits),
+                "versions": _versions(chain, cell),
+            },
+            "provenance": {
+                **provenance(setting.device, setting.command),
+                "precision": setting.precision(chain.precision),
+                "started": started.isoformat(timespec="seconds"),
+                "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+            "cost": {**{k: v for k, v in cost.items() if k != "parameters"}, "task_s": seconds},
+        }
+    )
+
+
+def _versions(chain: Chain, cell: Cell) -> dict[str, str]:
+    """Distribution and version of each component of a cell."""
+    parts = (chain.dataset, chain.encoder, chain.method, cell.task)
+    return {part.component.id: part.component.version for part in parts}
+
+
+def _fail(cell: Cell, store: Store, setting: Setting, error: Exception) -> Failure:
+    kind = _kind(error)
+    reason = " ".join(f"{type(error).__name__}: {error}".split()) if kind == "error" else " ".join(str(error).split())
+    store.add_attempt(
+        {
+            "format": FORMAT,
+            "key": cell.key,
+            "doc": cell.document,
+            "names": dict(cell.names),
+            "kind": kind,
+            "error": reason,
+            "log_tail": traceback.format_exception(error)[-20:],
+            "started": datetime.now(UTC).isoformat(),
+            "provenance": provenance(setting.device, setting.command),
+        }
+    )
+    return Failure(cell.names, cell.seed, kind, reason)
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, TrainingError):
+        return "nan"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "oom"
+    return "error"
+
+
+def describe(failures: Sequence[Failure]) -> list[str]:
+    """One line a failed cell."""
+    return [
+        f"{'/'.join(f.names[k] for k in ('dataset', 'encoder', 'method', 'task'))} seed {f.seed}: {f.kind}: {f.error}"
+        for f in failures
+    ]

@@ -1,0 +1,171 @@
+"""Records and artifacts on disk.
+
+    runs/
+      bench-store.json                  {"format": 1}
+      cells/ab/<key>.json               one finished cell: written beside, published once, never edited
+      attempts/<key>/<time>-<id>.json   how an attempt that failed ended
+      chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json (written last)
+        embeddings/<key>/<split>.safetensors  done.json (written last)
+
+Any number of writers, no lock: a file is whole or absent, and the first one published wins.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import StoreError
+from bench_core.keys import key_of
+
+FORMAT = 1
+MARKER = "bench-store.json"
+
+
+class Store:
+    """A folder of records; made when the first thing is written."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open a store.
+
+        Args:
+            path: Its folder; may not exist yet.
+
+        Raises:
+            StoreError: The folder exists and is something else, or of a newer format.
+        """
+        self.path = Path(path)
+        marker = self.path / MARKER
+        if marker.is_file():
+            found = read_json(marker).get("format")
+            if found != FORMAT:
+                raise StoreError(f"{self.path} has format {found}, this bench reads {FORMAT}; upgrade bench-core.")
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise StoreError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """The record of a finished cell, or None."""
+        path = self._cell(key)
+        return read_record(path) if path.is_file() else None
+
+    def records(self) -> list[dict[str, Any]]:
+        """All finished cells, by key."""
+        return read_records(self.path / "cells")
+
+    def publish(self, record: Mapping[str, Any]) -> bool:
+        """Make a finished cell known; False where another writer was first."""
+        self._mark()
+        return write_once(self._cell(record["key"]), record)
+
+    def add_attempt(self, attempt: Mapping[str, Any]) -> None:
+        """Keep how an attempt on a cell failed."""
+        self._mark()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        path = self.path / "attempts" / attempt["key"] / f"{stamp}-{uuid.uuid4().hex[:8]}.json"
+        write_once(path, attempt)
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """All failed attempts, oldest first."""
+        paths = (self.path / "attempts").glob("*/*.json")
+        return [read_json(path) for path in sorted(paths, key=lambda p: p.name)]
+
+    def chain(self, key: str) -> Path:
+        """The folder of a chain's artifacts, made if need be."""
+        self._mark()
+        path = self.path / "chains" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _cell(self, key: str) -> Path:
+        return self.path / "cells" / key[:2] / f"{key}.json"
+
+    def _mark(self) -> None:
+        if not (self.path / MARKER).exists():
+            write_once(self.path / MARKER, {"format": FORMAT})
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """All records below a folder, by key."""
+    return [read_record(path) for path in sorted(folder.rglob("*.json"), key=lambda p: p.name)]
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """One record; its key must be the hash of its document and the name of its file.
+
+    Raises:
+        StoreError: It is torn, of another format, or not what its key says.
+    """
+    record = read_json(path)
+    if record.get("format") != FORMAT:
+        raise StoreError(f"{path} has format {record.get('format')!r}, this bench reads {FORMAT}; move it away.")
+    document, key = record.get("doc"), record.get("key")
+    if not isinstance(document, Mapping) or key != path.stem or key_of(document) != key:
+        raise StoreError(f"{path} is not what its key says: it was edited or damaged; move it away and run again.")
+    return record
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; StoreError names the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); move it away and run again.") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{path} holds no JSON object; move it away and run again.")
+    return value
+
+
+def write_once(path: Path, value: Mapping[str, Any]) -> bool:
+    """Publish a JSON file whole; False, and nothing changed, where it is there already."""
+    temporary = _write_beside(path, value)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: not atomic against a second writer, but never torn
+        if path.exists():
+            return False
+        os.replace(temporary, path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def write_over(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file whole, over what was there."""
+    os.replace(_write_beside(path, value), path)
+
+
+def _write_beside(path: Path, value: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Key -> its last failed attempt."""
+    return {attempt["key"]: attempt for attempt in attempts}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, over what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    os.replace(temporary, path)

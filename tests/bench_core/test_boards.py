@@ -1,0 +1,69 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench_core.boards import Named, board_names, load_board, read_board
+from bench_core.errors import RequestError, UnknownNameError
+
+TEXT = """
+title = "Tiny"
+seeds = [0, 1]
+[recipe]
+epochs = 3
+[datasets.blobs]
+[methods.shrink]
+[methods.shrink_less]
+use = "shrink"
+factor = 0.5
+recipe.learning_rate = 0.1
+[tasks.spread]
+"""
+
+
+def test_a_board_file_names_rows_and_what_they_use(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "board.toml").write_text(TEXT)
+    board = load_board(str(tmp_path / "tiny"))
+    assert (board.name, board.title, board.seeds, board.recipe) == ("tiny", "Tiny", (0, 1), {"epochs": 3})
+    assert board.methods["shrink"] == Named("shrink", "shrink")
+    assert board.methods["shrink_less"] == Named("shrink_less", "shrink", {"factor": 0.5}, {"learning_rate": 0.1})
+    assert load_board(str(tmp_path / "tiny" / "board.toml")) == board
+
+
+def test_the_digits_board_is_shipped() -> None:
+    assert "digits" in board_names()
+    assert len(load_board("digits").seeds) == 5
+
+
+def test_an_unknown_board_says_which_are_shipped() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"no board named 'digit'; did you mean 'digits'\?.*path of a board\.toml"
+    ):
+        load_board("digit")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks = 3", r"tasks must be a table, got 3"),
+        ("[task.knn]", r"task unknown; a board has"),
+        ("seeds = [0, -1]", r"seeds must be a list of whole numbers >= 0, got \[0, -1\]"),
+        ("seeds = 3", r"seeds must be a list of whole numbers >= 0, got 3"),
+        ("title = 3", r"title must be text, got 3"),
+        ("[methods.'../x']", r"must be letters, digits, '_' and '-'"),
+        ("[methods]\nnac = 3", r"methods\.nac must be a table, got 3"),
+        ("[methods.nac]\nuse = 3", r"methods\.nac\.use must be the name of a component, got 3"),
+        ("[methods.nac]\nrecipe = 3", r"methods\.nac\.recipe must be a table, got 3"),
+    ],
+)
+def test_a_bad_board_is_refused_with_what_would_be_right(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        read_board(tomllib.loads(text), "x", "x.toml")
+
+
+def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("a = = 1")
+    with pytest.raises(RequestError, match=r"x\.toml is not TOML"):
+        load_board(str(path))

@@ -1,0 +1,216 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench_core import Evaluation, Evaluator, Frozen, Objective, Score
+from bench_core.embed import load_tensors
+from bench_core.errors import StoreError
+from bench_core.plan import Plan
+from bench_core.plugins import Registry
+from bench_core.runner import Setting, build_objective, missing, run_plan
+from bench_core.state import plan_entries
+from bench_core.store import Store
+
+PlanOf = Callable[..., Plan]
+Add = Callable[[str, str, type], None]
+CPU = Setting(torch.device("cpu"), command="bench run --test")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def weights(store: Store, plan: Plan) -> bytes:
+    return (store.chain(plan.chains[0].key) / "weights.safetensors").read_bytes()
+
+
+def test_a_record_says_what_was_measured_how_and_where(plan_of: PlanOf, store: Store) -> None:
+    plan = plan_of()
+    assert run_plan(plan, store, CPU) == []
+    (record,) = store.records()
+    assert record["doc"] == plan.cells[0].document
+    assert record["doc"]["embed"]["pretrain"]["dataset"]["digest"] == "blobs-1"
+    assert record["doc"]["embed"]["pretrain"]["recipe"]["epochs"] == 2
+    assert record["scores"][0].keys() == {
+        "metric", "value", "unit", "higher_is_better", "chance", "embedding", "n",
+    }  # fmt: skip
+    assert record["provenance"]["command"] == "bench run --test"
+    assert record["provenance"].keys() >= {
+        "bench", "torch", "commit", "dirty", "device", "threads", "cuda", "precision", "started", "ended", "packages",
+    }  # fmt: skip
+    assert record["cost"].keys() == {"pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib", "steps"}
+    assert record["facts"]["parameters"] == sum(p.numel() for p in build_objective(plan.chains[0]).encoder.parameters())
+
+
+def test_a_chain_leaves_its_recipe_log_weights_and_embeddings(plan_of: PlanOf, store: Store) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    folder = store.chain(plan.chains[0].key)
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert recipe["doc"]["recipe"]["weight_decay"] == 0.0  # every default is written out
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in log] == [1, 2]
+    assert log[0].keys() >= {"loss", "difference", "images_per_s", "peak_memory_gib", "learning_rate", "step"}
+    embeddings = folder / "embeddings" / plan.chains[0].embed_key
+    assert sorted(path.name for path in embeddings.glob("*.safetensors")) == ["test.safetensors", "train.safetensors"]
+
+
+def test_asking_again_runs_nothing(plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_plan(plan_of(), store, CPU)
+    monkeypatch.setattr("bench_core.runner.pretrain", None)
+    monkeypatch.setattr("bench_core.runner.embed_all", None)
+    assert run_plan(plan_of(), store, CPU) == []
+    assert missing(plan_of().chains[0], store) == []
+
+
+def test_a_new_task_on_a_pretrained_chain_trains_and_embeds_nothing(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_plan(plan_of(), store, CPU)
+    add("evaluator", "again", registry.get("evaluator", "spread").cls)
+    monkeypatch.setattr("bench_core.runner.pretrain", None)
+    monkeypatch.setattr("bench_core.runner.embed_all", None)
+    assert run_plan(plan_of(tasks=["spread", "again"]), store, CPU) == []
+    assert len(store.records()) == 2
+
+
+def test_a_chain_run_twice_gives_the_same_bits(plan_of: PlanOf, tmp_path: Path) -> None:
+    stores = [Store(tmp_path / name) for name in ("a", "b")]
+    for store in stores:
+        run_plan(plan_of(), store, CPU)
+        torch.rand(7)  # the global generator plays no part
+    assert weights(stores[0], plan_of()) == weights(stores[1], plan_of())
+    assert stores[0].records()[0]["scores"] == stores[1].records()[0]["scores"]
+
+
+def test_another_method_in_the_plan_changes_nobodys_numbers(
+    plan_of: PlanOf, add: Add, registry: Registry, tmp_path: Path
+) -> None:
+    add("objective", "another", registry.get("objective", "shrink").cls)
+    alone, together = Store(tmp_path / "a"), Store(tmp_path / "b")
+    run_plan(plan_of(), alone, CPU)
+    run_plan(plan_of(methods=["another", "shrink"]), together, CPU)
+    key = plan_of().cells[0].key
+    assert alone.record(key)["scores"] == together.record(key)["scores"]  # type: ignore[index]  # both are there
+
+
+def test_running_leaves_the_global_generator_alone(plan_of: PlanOf, store: Store) -> None:
+    state = torch.get_rng_state()
+    run_plan(plan_of(), store, CPU)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_loss_that_is_not_finite_is_on_record_with_its_step_and_parts_and_the_others_go_on(
+    plan_of: PlanOf, store: Store, tmp_path: Path
+) -> None:
+    board = tmp_path / "b.toml"
+    board.write_text('[methods.shrink]\n[methods.broken]\nuse = "shrink"\nbroken = true\n')
+    plan = plan_of(methods=["broken", "shrink"], board=str(board))
+    (failure,) = run_plan(plan, store, CPU)
+    assert failure.kind == "nan"
+    assert "the loss of main is inf at step 0; its parts: {'difference': " in failure.error
+    assert [record["names"]["method"] for record in store.records()] == ["shrink"]
+    (attempt,) = store.attempts()
+    assert (attempt["kind"], attempt["names"]["method"]) == ("nan", "broken")
+    states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
+    assert states == ["failed", "done"]
+
+
+class Breaks(Evaluator):
+    """Always fails."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """No."""
+        raise RuntimeError("no luck\ntoday")
+
+
+class Forbidden(Breaks):
+    """Never fits."""
+
+    def skip_reason(self, data: Any, objective: type[Objective]) -> str | None:
+        """Why."""
+        return "never fits"
+
+
+def test_a_task_that_fails_or_does_not_fit_stops_no_other(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("evaluator", "breaks", Breaks)
+    add("evaluator", "forbidden", Forbidden)
+    plan = plan_of(tasks=["breaks", "forbidden", "spread"])
+    (failure,) = run_plan(plan, store, CPU)
+    assert failure.error == "RuntimeError: no luck today"
+    entries = plan_entries(plan, store.records(), store.attempts())
+    assert [(entry.state, entry.reason) for entry in entries] == [
+        ("failed", "error: RuntimeError: no luck today"),
+        ("skipped", "never fits"),
+        ("done", ""),
+    ]
+    assert len(run_plan(plan, store, CPU)) == 1  # asked again, it is tried again
+
+
+class Asks(Evaluator):
+    """Reads what evaluators may ask for."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """The method's own features of the inputs are the embeddings."""
+        method, inputs = frozen.method(), frozen.inputs("test").inputs
+        assert not method.training
+        assert not any(p.requires_grad for p in method.parameters())
+        assert isinstance(inputs, torch.Tensor)
+        features = method.embed(inputs.float() / 255)["features"]
+        error = float((features - frozen.splits["test"].embeddings["features"]).abs().max())
+        return Evaluation(scores=[Score(metric="error", value=error, unit="", n=1)], protocol="none")
+
+
+def test_an_evaluator_may_ask_for_the_frozen_method_and_the_inputs(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("evaluator", "asks", Asks)
+    assert run_plan(plan_of(tasks=["asks"]), store, CPU) == []
+    assert store.records()[0]["scores"][0]["value"] < 1e-6
+
+
+def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    path = store.chain(plan.chains[0].key) / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreError, match=r"weights\.safetensors is missing or damaged; delete"):
+        load_tensors(path, json.loads((path.parent / "summary.json").read_text())["weights_sha256"])
+
+
+def test_a_stale_record_is_named_with_what_changed(
+    plan_of: PlanOf, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_plan(plan_of(), store, CPU)
+    monkeypatch.setattr(registry.get("objective", "shrink").cls, "revision", 2)
+    (entry,) = plan_entries(plan_of(), store.records())
+    assert (entry.state, entry.reason) == ("stale", "embed.pretrain.method.revision was 1, is 2")
+
+
+def test_other_parameters_are_another_experiment_and_not_stale(plan_of: PlanOf, store: Store) -> None:
+    run_plan(plan_of(), store, CPU)
+    (entry,) = plan_entries(plan_of(settings={"shrink.factor": 2.0}), store.records())
+    assert entry.state == "missing"
+
+
+def test_auto_precision_is_bf16_on_cuda_alone() -> None:
+    assert CPU.precision("auto") == "fp32"
+    assert CPU.precision("bf16") == "bf16"
+    assert Setting(torch.device("cuda")).precision("auto") == "bf16"
+
+
+def test_bf16_trains_on_the_cpu_too(plan_of: PlanOf, store: Store) -> None:
+    assert run_plan(plan_of(precision="bf16"), store, CPU) == []
+    record = store.records()[0]
+    assert record["provenance"]["precision"] == "bf16"
+    assert math.isfinite(record["scores"][0]["value"])

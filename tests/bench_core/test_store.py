@@ -1,0 +1,83 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench_core.errors import StoreError
+from bench_core.keys import key_of
+from bench_core.store import Store, write_once, write_over, write_text
+
+
+def record(value: float = 1.0) -> dict[str, Any]:
+    doc = {"task": "x", "n": 1}
+    return {"format": 1, "key": key_of(doc), "doc": doc, "scores": [value]}
+
+
+def test_a_record_comes_back_and_lies_under_its_key(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    assert store.publish(record())
+    key = record()["key"]
+    assert store.record(key) == record()
+    assert store.records() == [record()]
+    assert (tmp_path / "runs" / "cells" / key[:2] / f"{key}.json").is_file()
+
+
+def test_the_first_record_of_a_key_wins(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.publish(record(1.0))
+    assert not store.publish(record(2.0))
+    assert store.records()[0]["scores"] == [1.0]
+
+
+def test_nothing_is_left_beside_what_was_written(tmp_path: Path) -> None:
+    Store(tmp_path).publish(record())
+    write_text(tmp_path / "page.md", "x")
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_without_hard_links_a_record_is_still_published_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write_once(tmp_path / "a.json", {"a": 1})
+    assert not write_once(tmp_path / "a.json", {"a": 2})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+
+
+def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.publish(record())
+    (path,) = tmp_path.glob("cells/*/*.json")
+    write_over(path, {**record(), "doc": {"task": "y"}})
+    with pytest.raises(StoreError, match=r"is not what its key says"):
+        store.records()
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(StoreError, match=rf"{path.name} cannot be read"):
+        store.records()
+
+
+def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match=r"exists and is no store.*choose another with --store"):
+        Store(tmp_path)
+
+
+def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bench-store.json").write_text('{"format": 2}')
+    with pytest.raises(StoreError, match="has format 2, this bench reads 1; upgrade"):
+        Store(tmp_path)
+
+
+def test_opening_a_store_writes_nothing(tmp_path: Path) -> None:
+    assert Store(tmp_path / "runs").records() == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for error in ("first", "second"):
+        store.add_attempt({"key": "ab", "error": error})
+    assert [attempt["error"] for attempt in store.attempts()] == ["first", "second"]
