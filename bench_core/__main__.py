@@ -1,0 +1,6 @@
+"""`python -m bench_core`."""
+
+from bench_core.cli import main
+
+if __name__ == "__main__":
+    main()

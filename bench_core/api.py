@@ -1,0 +1,165 @@
+"""What the command line does, for notebooks: `from bench_core import run, leaderboard, results`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench_core.data import default_data_root
+from bench_core.errors import BenchError, RequestError
+from bench_core.plan import Plan, Request, make_plan
+from bench_core.plugins import Registry, load_plugins
+from bench_core.progress import Progress, Silent, choose_progress
+from bench_core.provenance import find_device
+from bench_core.runner import Failure, Setting, describe, run_plan
+from bench_core.state import plan_entries
+from bench_core.store import Store
+from bench_core.tables.entries import Entry, entries_of
+from bench_core.tables.frame import tidy
+from bench_core.tables.table import build
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_STORE = "runs"
+
+
+def run(
+    methods: Sequence[str] | str | None = None,
+    tasks: Sequence[str] | str | None = None,
+    *,
+    datasets: Sequence[str] | str | None = None,
+    encoders: Sequence[str] | str | None = None,
+    seeds: Sequence[int] | None = None,
+    board: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    store: str | Path = DEFAULT_STORE,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    progress: bool = True,
+    registry: Registry | None = None,
+) -> "pd.DataFrame":
+    """Train each method once, embed once, run every task; what is done already is not done again.
+
+    Args:
+        methods: Names, or "all"; None takes the board's.
+        tasks: Names, or "all"; None takes the board's.
+        datasets: Names; None takes the board's (`digits`).
+        encoders: Names; None takes the board's (`convnet`).
+        seeds: One chain each; None takes the board's if a board is named, else seed 0.
+        board: A shipped board's name or the path of a board.toml.
+        epochs: Instead of what the board or the method says.
+        batch_size: Likewise.
+        precision: "fp32", "bf16", or "auto": bf16 on CUDA, fp32 elsewhere.
+        settings: {"nac.flip": 0.2, "nac.recipe.learning_rate": 1e-3}.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        store: Folder of the records.
+        data_root: Where data sets lie; None is `BENCH_DATA` or a cache folder.
+        download: Fetch data sets that are missing.
+        progress: Show where it stands, on stderr.
+        registry: Plugins to use, for tests; None loads what is installed.
+
+    Returns:
+        One line a score of this request's finished cells, see `results`.
+
+    Raises:
+        RequestError: What is asked for cannot be done as asked; nothing was run.
+        BenchError: Some cells failed; the others are in the store.
+    """
+    request = Request(
+        datasets=_names(datasets),
+        encoders=_names(encoders),
+        methods=_names(methods),
+        tasks=_names(tasks),
+        seeds=seeds,
+        board=board,
+        epochs=epochs,
+        batch_size=batch_size,
+        precision=precision,
+        settings=settings or {},
+        data_root=Path(data_root) if data_root is not None else default_data_root(),
+    )
+    opened = Store(store)
+    plan = make_plan(request, registry or load_plugins(), download=download)
+    shown = choose_progress(quiet=not progress)
+    failures = execute(plan, opened, device, shown, command=_call(request))
+    if failures:
+        raise BenchError(f"{len(failures)} cells failed; the others are in {store}. " + "; ".join(describe(failures)))
+    return tidy([entry.record for entry in plan_entries(plan, opened.records()) if entry.record is not None])
+
+
+def execute(
+    plan: Plan,
+    store: Store,
+    device: str = "auto",
+    progress: Progress | None = None,
+    command: str | None = None,
+    workers: int = 0,
+) -> list[Failure]:
+    """Run what is missing of a plan and take the progress display away, whatever happens."""
+    progress = progress or Silent()
+    try:
+        setting = Setting(find_device(device), workers, command)
+        return run_plan(plan, store, setting, progress)
+    finally:
+        progress.close()
+
+
+def results(store: str | Path = DEFAULT_STORE) -> "pd.DataFrame":
+    """All records of a store as a tidy DataFrame: one line a score, with names, seed, unit, direction, chance and cost.
+
+    Raises:
+        StoreError: The folder is no store, or a record is damaged.
+    """
+    return tidy(Store(store).records())
+
+
+def leaderboard(
+    store: str | Path = DEFAULT_STORE, *, board: str | None = None, metric: str | None = None, sort: str | None = None
+) -> "pd.DataFrame":
+    """The table that `bench table` prints, one line a method and the tasks' means as columns.
+
+    Args:
+        store: Folder of the records.
+        board: Only this board's cells; None takes all that is in the store.
+        metric: Instead of each task's first.
+        sort: Column to sort by, instead of the mean rank.
+
+    Returns:
+        Columns dataset, encoder, method, then `<task>`, `<task>_halfwidth` (95 % t over seeds) and `<task>_n` for
+        each task, and the mean rank; fractions stay fractions.
+    """
+    from bench_core.tables.wide import wide
+
+    return wide(build(table_entries(Store(store), board), metric=metric, sort=sort))
+
+
+def table_entries(store: Store, board: str | None = None, registry: Registry | None = None) -> list[Entry]:
+    """The cells of a board as the store knows them; without a board, all that is in the store."""
+    if board is None:
+        return entries_of(store.records(), store.attempts())
+    return plan_entries(board_plan(board, registry), store.records(), store.attempts())
+
+
+def board_plan(board: str, registry: Registry | None = None) -> Plan:
+    """Everything that a board asks for."""
+    return make_plan(Request(board=board, data_root=default_data_root()), registry or load_plugins())
+
+
+def _names(value: Sequence[str] | str | None) -> Sequence[str] | None:
+    """Both "nac,sela" and ["nac", "sela"]."""
+    if value is None:
+        return None
+    names = [n.strip() for n in value.split(",")] if isinstance(value, str) else list(value)
+    if not all(isinstance(n, str) and n for n in names):
+        raise RequestError(f"names must be text, got {value!r}")
+    return names
+
+
+def _call(request: Request) -> str:
+    """The call, as a record's command."""
+    asked = {k: v for k, v in vars(request).items() if v not in (None, {}) and k != "data_root"}
+    return f"bench_core.run({', '.join(f'{k}={v!r}' for k, v in asked.items())})"

@@ -1,0 +1,76 @@
+"""`bench table`, `bench publish`, `bench export`: from records to what people read."""
+
+from pathlib import Path
+
+import click
+
+STORE = click.option("--store", default="runs", show_default=True, type=click.Path(path_type=Path), help="Records.")
+BOARDS = click.option(
+    "--leaderboards",
+    default="leaderboards",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Published boards.",
+)
+
+
+@click.command()
+@STORE
+@BOARDS
+@click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells. Default: all that is in the store.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "md", "csv", "latex", "json"]), default="text", show_default=True
+)
+@click.option("--metric", help="METRIC or TASK:METRIC, instead of each task's first.")
+@click.option("--sort", help="A task, 'mean', 'rank' or 'method'. Default: rank.")
+@click.option("--check", is_flag=True, help="Fail when a published page differs from its records.")
+def table(
+    store: Path, leaderboards: Path, board: str | None, form: str, metric: str | None, sort: str | None, check: bool
+) -> None:
+    """Print a leaderboard from the records of a store."""
+    if check:
+        from bench_core.publishing import check_pages
+
+        pages = check_pages(leaderboards, Path("README.md"))
+        click.echo(f"{len(pages)} pages agree with their records: {', '.join(map(str, pages))}")
+        return
+    from bench_core.api import table_entries
+    from bench_core.store import Store
+    from bench_core.tables.render import render
+    from bench_core.tables.table import build
+
+    click.echo(render(build(table_entries(Store(store), board), metric=metric, sort=sort), form))
+
+
+@click.command()
+@click.argument("board", metavar="BOARD")
+@STORE
+@BOARDS
+def publish(board: str, store: Path, leaderboards: Path) -> None:
+    """Copy a board's records from the store to LEADERBOARDS/BOARD/records and write its page from them."""
+    from bench_core.publishing import publish_board
+    from bench_core.store import Store
+
+    copied, pages = publish_board(board, Store(store), leaderboards, Path("README.md"))
+    click.echo(f"{copied} records in {leaderboards}; pages: {', '.join(map(str, pages))}")
+
+
+@click.command()
+@STORE
+@click.option("--csv", type=click.Path(path_type=Path), help="File to write.")
+@click.option("--parquet", type=click.Path(path_type=Path), help="File to write; needs pyarrow.")
+@click.option("--sqlite", type=click.Path(path_type=Path), help="File to write; its table `scores` is replaced.")
+def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | None) -> None:
+    """Write all scores of a store, one line a score, for other tools."""
+    from bench_core.errors import RequestError
+    from bench_core.tables.export import to_csv, to_parquet, to_sqlite
+    from bench_core.api import results  # isort: skip
+
+    writers = [(csv, to_csv), (parquet, to_parquet), (sqlite, to_sqlite)]
+    if not any(path for path, _ in writers):
+        raise RequestError("say where to: --csv FILE, --parquet FILE or --sqlite FILE.")
+    frame = results(store)
+    for path, write in writers:
+        if path is not None:
+            write(frame, path)
+            click.echo(f"{len(frame)} scores: {path}")

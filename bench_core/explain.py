@@ -1,0 +1,141 @@
+"""Lines for people: what there is, what a component is, why a cell has its key."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench_core.boards import board_names, load_board
+from bench_core.config import parameters, plain
+from bench_core.contracts import Recipe
+from bench_core.errors import RequestError, UnknownNameError
+from bench_core.keys import differences, flat, nearest
+from bench_core.plan import Cell, Plan
+from bench_core.plugins import KINDS, Component, Registry
+
+LABELS = {"encoder": "encoder", "objective": "method", "dataset": "dataset", "evaluator": "task"}
+
+
+def listing(registry: Registry) -> list[dict[str, str]]:
+    """One line for everything that can be named."""
+    lines = [
+        {
+            "kind": LABELS[kind],
+            "name": component.name,
+            "package": component.distribution,
+            "version": component.version,
+            "summary": _summary(component),
+        }
+        for kind in KINDS
+        for component in registry.of_kind(kind)
+    ]
+    boards = [(name, load_board(name).title) for name in board_names()]
+    return lines + [{"kind": "board", "name": n, "package": "", "version": "", "summary": t} for n, t in boards]
+
+
+def describe_component(name: str, registry: Registry) -> list[dict[str, Any]]:
+    """Every component of this name or id.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    found = [c for c in registry.components if name in (c.name, c.id)]
+    if not found:
+        for kind in KINDS:
+            if any(b.entry == name for b in registry.broken):
+                registry.get(kind, name)  # says why it did not load
+        raise UnknownNameError("component", name, {c.name for c in registry.components}, "See `bench list`.")
+    return [_describe(component) for component in found]
+
+
+def _describe(component: Component) -> dict[str, Any]:
+    module = inspect.getmodule(component.cls)
+    described: dict[str, Any] = {
+        "kind": LABELS[component.kind],
+        "name": component.name,
+        "id": component.id,
+        "version": component.version,
+        "revision": component.cls.revision,
+        "class": inspect.getdoc(component.cls) or "",
+        "module": inspect.getdoc(module) or "" if module else "",
+        "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
+    }
+    if component.kind == "objective":
+        changed = plain(component.cls.recipe)
+        described["uses_labels"] = component.cls.uses_labels
+        described["recipe"] = [{**_jsonable(vars(p)), "default": changed[p.name]} for p in parameters(Recipe)]
+    return described
+
+
+def print_component(described: Mapping[str, Any]) -> str:
+    """What `bench show` prints of one component."""
+    lines = [
+        f"{described['kind']} {described['id']}  (version {described['version']}, revision {described['revision']})"
+    ]
+    lines += ["", described["module"] or described["class"]]
+    if described.get("uses_labels"):
+        lines += ["", "Uses labels in training."]
+    lines += ["", *_parameter_lines(described["name"], described["parameters"])]
+    if "recipe" in described:
+        lines += ["", *_parameter_lines(f"{described['name']}.recipe", described["recipe"])]
+    return "\n".join(lines)
+
+
+def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not rows:
+        yield f"{prefix} has no parameters."
+    for row in rows:
+        yield f"--set {prefix}.{row['name']}={row['default']!r}  ({row['type']})"
+        yield f"      {row['help']}" + (f" [{row['source']}]" if row["source"] else "")
+
+
+def explain(name: str, plan: Plan, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What `bench why` prints.
+
+    Args:
+        name: The beginning of a key, or METHOD/TASK[/SEED].
+        plan: Where it is looked for.
+        records: What is done.
+    """
+    cell = _find(name, plan)
+    where = "/".join(cell.names.values())
+    yield f"{where}  seed {cell.seed}"
+    yield f"key {cell.key}, the SHA-256 of:"
+    yield from (f"  {path} = {value!r}" for path, value in flat(cell.document))
+    if any(record["key"] == cell.key for record in records):
+        yield "done: a record has this key."
+        return
+    if cell.skip:
+        yield f"skipped: {cell.skip}"
+        return
+    close = nearest(cell.document, records)
+    if close is None:
+        yield "not done, and the store has no record to compare with."
+        return
+    there = "/".join(close["names"].values())
+    yield f"not done; the nearest record is {there}, key {close['key'][:12]}, and differs in:"
+    yield from (
+        f"  {path}: there {theirs!r}, here {ours!r}" for path, ours, theirs in differences(cell.document, close["doc"])
+    )
+
+
+def _find(name: str, plan: Plan) -> Cell:
+    parts = name.split("/")
+    if len(parts) in (2, 3):
+        hits = [c for c in plan.cells if [c.names["method"], c.names["task"], str(c.seed)][: len(parts)] == parts]
+    else:
+        hits = [c for c in plan.cells if len(name) >= 4 and c.key.startswith(name.lower())]
+    if not hits:
+        raise RequestError(
+            f"no cell {name!r} in this request; give METHOD/TASK, METHOD/TASK/SEED or at least 4 digits of a key "
+            "with the same options as `bench run`; `bench run --dry-run` lists them."
+        )
+    return hits[0]
+
+
+def _summary(component: Component) -> str:
+    """First line of the class's docstring."""
+    return (inspect.getdoc(component.cls) or "").partition("\n")[0]
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

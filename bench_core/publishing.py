@@ -1,0 +1,119 @@
+"""A board's records and the pages that are generated from them.
+
+leaderboards/<board>/board.toml       what is held fixed
+leaderboards/<board>/records/*.json   the records behind the page, copied from a store
+leaderboards/<board>/failed/*.json    cells that failed, and why
+leaderboards/<board>/README.md        the page, between markers
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench_core.api import board_plan
+from bench_core.boards import Board, load_board
+from bench_core.errors import RequestError, StoreError
+from bench_core.plan import Plan
+from bench_core.plugins import Registry, load_plugins
+from bench_core.state import plan_entries
+from bench_core.store import Store, read_json, read_records, write_over, write_text
+from bench_core.tables.entries import Entry
+from bench_core.tables.publish import page, placeholder, splice, stale_pages
+from bench_core.tables.render import render
+from bench_core.tables.table import build
+
+_KEPT = ("format", "key", "doc", "names", "kind", "error", "started")  # of a failed attempt; its log stays at home
+
+
+def publish_board(
+    name: str, store: Store, leaderboards: Path, readme: Path, registry: Registry | None = None
+) -> tuple[int, list[Path]]:
+    """Copy a board's records out of a store and write the pages that show them.
+
+    Args:
+        name: A shipped board, or the path of a board.toml.
+        store: Where its cells were run.
+        leaderboards: Folder of the boards; the records go to `<leaderboards>/<board>/records`.
+        readme: A page with markers for this board gets the table, too.
+        registry: Plugins, for tests.
+
+    Returns:
+        Number of records, and the pages written.
+
+    Raises:
+        RequestError: The store has none of the board's cells, or records of changed, uncommitted code.
+    """
+    board, plan = load_board(name), board_plan(name, registry)
+    entries = plan_entries(plan, store.records(), store.attempts())
+    records = [entry.record for entry in entries if entry.record is not None and entry.state == "done"]
+    if not records:
+        raise RequestError(f"{store.path} has no cell of board {board.name!r}; run `bench run --board {name}` first.")
+    dirty = [record["key"][:12] for record in records if record["provenance"].get("dirty")]
+    if dirty:
+        raise RequestError(
+            f"{len(dirty)} records were made by changed, uncommitted code ({', '.join(dirty[:3])}, ...): "
+            "commit, then run them again into a new store."
+        )
+    folder = leaderboards / board.name
+    _replace(folder / "records", {record["key"]: record for record in records})
+    failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in store.attempts()}
+    wanted = {cell.key for cell, entry in zip(plan.cells, entries, strict=True) if entry.state == "failed"}
+    _replace(folder / "failed", {key: attempt for key, attempt in failed.items() if key in wanted})
+    pages = [folder / "README.md"]
+    if readme.is_file() and _begin(board.name) in readme.read_text(encoding="utf-8"):
+        pages.append(readme)
+    for path in pages:
+        text = path.read_text(encoding="utf-8") if path.is_file() else placeholder(board.name)
+        write_text(path, splice(text, board.name, _section(board, plan, folder, short=path == readme)))
+    return len(records), pages
+
+
+def check_pages(leaderboards: Path, readme: Path, registry: Registry | None = None) -> list[Path]:
+    """The pages of all published boards, each of which must say what its records say.
+
+    Raises:
+        RequestError: There is no published board.
+        StoreError: A page differs from its records; shows how.
+    """
+    registry = registry or load_plugins()
+    pages: dict[Path, dict[str, str]] = {}
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    for folder in sorted(path.parent for path in leaderboards.glob("*/records")):
+        board, plan = load_board(str(folder)), board_plan(str(folder), registry)
+        pages[folder / "README.md"] = {board.name: _section(board, plan, folder, short=False)}
+        if _begin(board.name) in text:
+            pages.setdefault(readme, {})[board.name] = _section(board, plan, folder, short=True)
+    if not pages:
+        raise RequestError(f"{leaderboards} holds no published board; `bench publish BOARD` makes one.")
+    stale = stale_pages(pages)
+    if stale:
+        shown = "\n".join(stale.values())
+        raise StoreError(f"{', '.join(map(str, stale))} differ from their records; `bench publish` again. {shown}")
+    return sorted(pages)
+
+
+def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:
+    """What stands between the markers: the whole page, or for the project's README the table alone."""
+    entries = _published(plan, folder)
+    tables = build(entries)
+    if short:
+        return render(tables, "md")
+    return page(board.title, board.description, f"bench run --board {board.name}", tables)
+
+
+def _published(plan: Plan, folder: Path) -> list[Entry]:
+    failed = [read_json(path) for path in sorted((folder / "failed").glob("*.json"))]
+    return plan_entries(plan, read_records(folder / "records"), failed)
+
+
+def _replace(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """The folder holds these files and no others."""
+    for path in folder.glob("*.json"):
+        if path.stem not in files:
+            path.unlink()
+    for name, value in files.items():
+        write_over(folder / f"{name}.json", value)
+
+
+def _begin(name: str) -> str:
+    return placeholder(name).splitlines()[0]

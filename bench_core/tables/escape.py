@@ -1,0 +1,45 @@
+"""Other people's text made safe for each format."""
+
+import re
+
+_MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # at the start of a row it would be an option of the line break before
+    "*": "{*}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "–": "--",  # noqa: RUF001  # an en dash is meant
+}
+
+
+def one_line(text: str) -> str:
+    """White space collapsed; what cannot be printed (newlines, escape sequences) is white space, too."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def markdown(text: str) -> str:
+    """For a table cell or a line of a list; a `_` inside a word means nothing and stays."""
+    text = "".join(_ENTITIES.get(c, c) for c in one_line(text))
+    text = _MARKDOWN.sub(r"\\\g<0>", text)
+    return re.sub(r"^([#+-]|\d+[.)])(?=\s|$)", lambda m: f"{m[1][:-1]}\\{m[1][-1]}", text)
+
+
+def latex(text: str) -> str:
+    """For text mode."""
+    return "".join(_LATEX.get(c, c) for c in one_line(text))
