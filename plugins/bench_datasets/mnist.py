@@ -1,0 +1,155 @@
+"""MNIST and Fashion-MNIST, in the files that torchvision downloads.
+
+Source: LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86(11), 1998; Xiao, Rasul, Vollgraf, 2017,
+    https://arxiv.org/abs/1708.07747
+Note:  torchvision downloads; reading is ours, because torchvision checks archives only, and takes an old
+    `processed` folder without a look. MNIST's unpacked files are checked against their published md5 sums. Of
+    Fashion-MNIST only the archives' sums are published: they are read where they are, the unpacked files else.
+
+Shapes: 60,000 + 10,000 images, (1, 28, 28) each, 10 classes.
+"""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench_core import Dataset, DataSpec, Split, hookimpl
+from bench_core.data import digest_of, fetching, missing_data
+from bench_core.subsets import Subsets, subset, subset_counts
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+MNIST_MD5 = {  # of the unpacked files
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+FASHION_MD5 = {  # of the archives
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+
+
+class MNIST(Dataset):
+    """Handwritten digits, under `MNIST/raw` of the data root."""
+
+    Config = Subsets
+
+    def __init__(self, root: Path, config: Subsets) -> None:
+        """Look at nothing yet."""
+        self.root, self.raw, self.config = root, root / "MNIST" / "raw", config
+
+    def spec(self) -> DataSpec:
+        """Counts under the config; mean and std of all training images, computed."""
+        return DataSpec(
+            shape=(1, 28, 28),
+            splits=subset_counts(self.config, 60_000, 10_000),
+            num_classes=10,
+            mean=(0.1307,),
+            std=(0.3081,),
+            views="glyph",
+        )
+
+    def digest(self) -> str:
+        """Of the published md5 sums, which `load` compares."""
+        return digest_of(*MNIST_MD5.values())
+
+    def load(self, split: str) -> Split:
+        """`train` and `test`, or what the config makes of them."""
+        return subset(self.config, split, self._whole)
+
+    def download(self) -> None:
+        """Fetch through torchvision what is missing, and check all four files."""
+        from torchvision import datasets  # costs seconds: only where it is used
+
+        with fetching("mnist", self.raw):
+            datasets.MNIST(str(self.root), download=True)
+        self._whole("train")
+        self._whole("test")
+
+    def _whole(self, name: str) -> Split:
+        data = [_read("mnist", self.raw / file, MNIST_MD5[file]) for file in FILES[name]]
+        return Split(_images(data[0]), _labels(data[1]))
+
+
+class FashionMNIST(Dataset):
+    """Pictures of clothes, under `FashionMNIST/raw` of the data root."""
+
+    Config = Subsets
+
+    def __init__(self, root: Path, config: Subsets) -> None:
+        """Look at nothing yet."""
+        self.root, self.raw, self.config = root, root / "FashionMNIST" / "raw", config
+
+    def spec(self) -> DataSpec:
+        """Counts under the config; mean and std are the constants in common use, not computed here."""
+        return DataSpec(
+            shape=(1, 28, 28),
+            splits=subset_counts(self.config, 60_000, 10_000),
+            num_classes=10,
+            mean=(0.2860,),
+            std=(0.3530,),
+        )
+
+    def digest(self) -> str:
+        """Of the archives' published md5 sums; where one was deleted, of the unpacked files as they are."""
+        bare = [f for f in FASHION_MD5 if not (self.raw / f).exists() and (self.raw / f[:-3]).exists()]
+        if not bare:
+            return digest_of(*FASHION_MD5.values())
+        return digest_of(*(self._file(file) for pair in FILES.values() for file in pair))
+
+    def load(self, split: str) -> Split:
+        """`train` and `test`, or what the config makes of them."""
+        return subset(self.config, split, self._whole)
+
+    def download(self) -> None:
+        """Fetch through torchvision what is missing, and check the archives."""
+        from torchvision import datasets  # costs seconds: only where it is used
+
+        with fetching("fashion_mnist", self.raw):
+            datasets.FashionMNIST(str(self.root), download=True)
+        self._whole("train")
+        self._whole("test")
+
+    def _whole(self, name: str) -> Split:
+        images, labels = FILES[name]
+        return Split(_images(self._file(images)), _labels(self._file(labels)))
+
+    def _file(self, name: str) -> bytes:
+        archive = self.raw / f"{name}.gz"
+        if archive.exists():
+            return gzip.decompress(_read("fashion_mnist", archive, FASHION_MD5[archive.name]))
+        return _read("fashion_mnist", self.raw / name, None)
+
+
+def _read(name: str, path: Path, md5: str | None) -> bytes:
+    if not path.exists():
+        raise missing_data(name, path, "does not exist", fetch=True)
+    data = path.read_bytes()
+    if md5 is not None and hashlib.md5(data).hexdigest() != md5:
+        raise missing_data(name, path, "its md5 differs from the published one, delete it", fetch=True)
+    return data
+
+
+def _images(data: bytes) -> Tensor:
+    """IDX: 16 bytes of header (magic number, items, rows, columns), then the pixels."""
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=16).reshape(-1, 1, 28, 28).copy())
+
+
+def _labels(data: bytes) -> Tensor:
+    """IDX: 8 bytes of header (magic number, items), then one byte an item."""
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=8).astype(np.int64))
+
+
+@hookimpl
+def bench_datasets() -> dict[str, type[Dataset]]:
+    return {"mnist": MNIST, "fashion_mnist": FashionMNIST}

@@ -1,0 +1,107 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bench_core.contracts import DataSpec
+from bench_encoders.alexnet import AlexNet, AlexNetConfig, bench_encoders
+
+
+def spec(*shape: int) -> DataSpec:
+    return DataSpec(shape=shape, splits={"train": 1})
+
+
+@pytest.fixture(scope="module")
+def encoder() -> AlexNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AlexNet(spec(3, 32, 32), AlexNetConfig()).eval()
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_maps_are_those_of_224_pixels(encoder: AlexNet) -> None:
+    with torch.no_grad():
+        maps = encoder.maps(images(1, 3, 32, 32))
+    assert {k: tuple(v.shape[1:]) for k, v in maps.items()} == {
+        "conv1": (96, 55, 55),
+        "conv2": (256, 27, 27),
+        "conv3": (384, 13, 13),
+        "conv4": (384, 13, 13),
+        "conv5": (256, 13, 13),
+    }
+
+
+def test_small_images_are_enlarged_to_224(encoder: AlexNet) -> None:
+    small = images(2, 3, 32, 32)
+    large = F.interpolate(small, (224, 224), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(small), encoder(large), rtol=1e-4, atol=1e-4)
+
+
+def test_it_is_the_reference_written_as_one_list(encoder: AlexNet) -> None:
+    state = {k: v for k, v in encoder.state_dict().items() if k.startswith("convs")}
+    here = images(2, 3, 224, 224)
+    with torch.no_grad():
+        for k, (stride, padding, pooled) in enumerate(
+            [(4, 2, True), (1, 2, True), (1, 1, False), (1, 1, False), (1, 1, True)], start=1
+        ):
+            name = f"convs.conv{k}"
+            here = F.conv2d(here, state[f"{name}.0.weight"], stride=stride, padding=padding)
+            here = (here / (1 + 1e-5) ** 0.5).relu()  # batch norm as it starts
+            here = F.max_pool2d(here, 3, 2) if pooled else here
+        here = here.flatten(1)
+        assert here.shape == (2, 9216)
+        for k in (3, 6):
+            here = (here @ encoder.state_dict()[f"fc.{k}.weight"].T).relu()
+        torch.testing.assert_close(encoder(images(2, 3, 224, 224)), here)
+
+
+def test_features_are_4096_and_not_negative(encoder: AlexNet) -> None:
+    with torch.no_grad():
+        features = encoder(images(2, 3, 32, 32))
+    assert features.shape == (2, encoder.dim) == (2, 4096)
+    assert bool((features >= 0).all())
+
+
+def test_weights_start_as_in_the_reference(encoder: AlexNet) -> None:
+    conv, linear = encoder.get_submodule("convs.conv3.0"), encoder.get_submodule("fc.3")
+    assert isinstance(conv, torch.nn.Conv2d)
+    assert isinstance(linear, torch.nn.Linear)
+    assert conv.weight.std().item() == pytest.approx((2 / (9 * 384)) ** 0.5, rel=0.01)
+    assert linear.weight.std().item() == pytest.approx(0.01, rel=0.01)
+    assert not bool(linear.bias.any())
+
+
+def test_dropout_acts_in_training_only(encoder: AlexNet) -> None:
+    probabilities = [m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)]
+    assert probabilities == [0.5, 0.5]
+    with torch.no_grad():
+        assert torch.equal(encoder(images(2, 3, 32, 32)), encoder(images(2, 3, 32, 32)))
+
+
+def test_images_as_they_are_need_63_pixels(encoder: AlexNet) -> None:
+    bare = AlexNetConfig(upsample=None)
+    assert AlexNet.skip_reason(spec(3, 32, 32), AlexNetConfig()) is None
+    assert AlexNet.skip_reason(spec(3, 63, 63), bare) is None
+    assert "at least 63 x 63" in str(AlexNet.skip_reason(spec(3, 62, 62), bare))
+    with torch.no_grad():
+        encoder.upsample = None
+        try:
+            assert encoder(images(1, 3, 63, 63)).shape == (1, 4096)
+            with pytest.raises(RuntimeError, match="too small"):
+                encoder(images(1, 3, 62, 62))
+        finally:
+            encoder.upsample = 224
+
+
+def test_values_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="upsample must be >= 63, got 32"):
+        AlexNetConfig(upsample=32)
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
+        AlexNetConfig(dropout=1.0)
+
+
+def test_it_is_registered() -> None:
+    assert bench_encoders() == {"alexnet": AlexNet}

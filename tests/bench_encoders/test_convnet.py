@@ -1,0 +1,86 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench_core.contracts import DataSpec
+from bench_encoders.convnet import ConvNet, ConvNetConfig, bench_encoders
+
+
+def spec(*shape: int) -> DataSpec:
+    return DataSpec(shape=shape, splits={"train": 1}, mean=(0.4,) * shape[0], std=(0.2,) * shape[0])
+
+
+def build(*shape: int, widths: tuple[int, ...] = (32, 64, 128)) -> ConvNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ConvNet(spec(*shape), ConvNetConfig(widths=widths))
+
+
+def images(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (2, 33, 47), (1, 1, 1)])
+def test_any_size_and_any_number_of_channels_gives_features(shape: tuple[int, ...]) -> None:
+    encoder = build(*shape)
+    assert encoder(images(4, *shape)).shape == (4, encoder.dim) == (4, 128)
+
+
+def test_stages_halve_the_map_while_2_by_2_remain() -> None:
+    def sides(net: ConvNet, side: int) -> list[int]:
+        return [m.shape[-1] for m in net.maps(images(2, 1, side, side)).values()]
+
+    assert sides(build(1, 8, 8), 8) == [4, 2, 2]
+    assert sides(build(1, 28, 28), 28) == [14, 7, 4]
+    assert sides(build(1, 32, 32, widths=(8, 8, 8, 8)), 32) == [16, 8, 4, 2]
+
+
+def test_it_is_convolution_batch_norm_and_relu_written_slowly() -> None:
+    encoder = build(1, 8, 8, widths=(3, 5)).eval()
+    here = (images(4, 1, 8, 8) - 0.4) / 0.2
+    for stage in encoder.stages.values():
+        conv, norm = stage[0], stage[1]  # type: ignore[index]
+        nn.init.uniform_(norm.running_mean, generator=torch.Generator().manual_seed(1))
+        here = F.conv2d(here, conv.weight, stride=2, padding=1)
+        here = (here - norm.running_mean.view(-1, 1, 1)) / (1 + norm.eps) ** 0.5
+        here = here.clamp(min=0)
+    torch.testing.assert_close(encoder(images(4, 1, 8, 8)), here.mean((2, 3)))
+
+
+def test_features_are_the_average_of_the_deepest_map() -> None:
+    encoder = build(1, 8, 8).eval()
+    maps = encoder.maps(images(4, 1, 8, 8))
+    assert list(maps) == ["conv1", "conv2", "conv3"]
+    torch.testing.assert_close(encoder(images(4, 1, 8, 8)), maps["conv3"].mean((2, 3)))
+
+
+def test_widths_are_what_is_asked_for() -> None:
+    encoder = build(3, 32, 32, widths=(64, 128, 256, 512))
+    assert encoder.dim == 512
+    assert [m.shape[1] for m in encoder.maps(images(2, 3, 32, 32)).values()] == [64, 128, 256, 512]
+
+
+def test_views_of_other_sizes_are_read() -> None:
+    assert build(3, 32, 32)(images(2, 3, 16, 24)).shape == (2, 128)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    encoder = build(1, 8, 8)
+    encoder(images(4, 1, 8, 8)).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("widths", [(), (32, 0)])
+def test_widths_must_be_positive(widths: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="widths must be one or more numbers >= 1"):
+        ConvNetConfig(widths=widths)
+
+
+def test_only_images_are_read() -> None:
+    assert "reads images" in str(ConvNet.skip_reason(spec(16), ConvNetConfig()))
+    assert ConvNet.skip_reason(spec(1, 8, 8), ConvNetConfig()) is None
+
+
+def test_it_is_registered() -> None:
+    assert bench_encoders() == {"convnet": ConvNet}
