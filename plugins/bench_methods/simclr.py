@@ -1,0 +1,94 @@
+"""SimCLR: find an image's other view among all other views in the batch.
+
+Paper: Chen, Kornblith, Norouzi, Hinton, ICML 2020, https://arxiv.org/abs/2002.05709
+Code:  https://github.com/google-research/simclr/blob/be133b38/objective.py
+Note:  the code adds its two views' mean losses, Eq. (1) averages over both; this file follows the equation, so its
+       loss is half of the code's. The projector is the paper's g (Sec. 2.1) with biases, without the code's batch norm.
+
+Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P projected.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
+from bench_core.views import augment, preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRConfig:
+    """Defaults are those of CIFAR-10."""
+
+    output_dim: int = param(128, "width of the projection", "paper, Sec. 2.1")
+    temperature: float = param(0.5, "> 0, divides the cosine similarities", "README, CIFAR-10 command")
+    augmentation: str = param("simclr", "preset of the views", "paper, App. A and B.9")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.output_dim < 1:
+            raise ValueError(f"output_dim must be >= 1, got {self.output_dim}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+
+
+class SimCLR(Objective):
+    """The encoder under study, then a projector that only training sees."""
+
+    Config = SimCLRConfig
+    # The CIFAR-10 command of the README: rate 1.0 x batch / 256, LARS, 10 epochs of warm-up.
+    recipe = Recipe(
+        optimizer="lars", learning_rate=2.0, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=512
+    )
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: SimCLRConfig) -> None:
+        """Add the projector."""
+        super().__init__(encoder, data, config)
+        self.temperature = config.temperature
+        self.augmentation = preset(config.augmentation, data)
+        self.projector = nn.Sequential(
+            nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, config.output_dim)
+        )
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Augment each image twice: (N, C, H, W) in [0, 1] -> (2N, C, H, W)."""
+        return torch.cat([augment(batch.inputs, rng, self.augmentation) for _ in range(2)])
+
+    def forward(self, views: Tensor, player: str = "main") -> Loss:
+        """NT-Xent of views (2N, C, H, W), in nats."""
+        return Loss(nt_xent(self.projector(self.encoder(views)), self.temperature))
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """`features` (N, D); `code` (N, P), the signs of the projection, as NAC's code reads SimCLR for retrieval."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
+
+    @classmethod
+    def skip_reason(cls, data: DataSpec, config: SimCLRConfig) -> str | None:
+        """Views are augmented images."""
+        return None if data.is_image else "needs images"
+
+
+def nt_xent(projections: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross-entropy, Eq. (1).
+
+    Args:
+        projections: (2N, P); rows i and i + N are two views of one image.
+        temperature: Divides the cosine similarities, > 0.
+
+    Returns:
+        () mean over 2N rows, in nats; log(2N - 1) when all rows are alike.
+    """
+    with torch.autocast(projections.device.type, enabled=False):  # bf16 products would round the similarities
+        z = F.normalize(projections.float(), dim=-1)
+        similarity = z @ z.T / temperature  # (2N, 2N)
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
+        return F.cross_entropy(similarity.masked_fill(itself, -torch.inf), partner)
+
+
+@hookimpl
+def bench_objectives() -> dict[str, type[Objective]]:
+    return {"simclr": SimCLR}
