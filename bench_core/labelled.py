@@ -1,0 +1,65 @@
+"""Labelled embeddings, as probes read them, and the scores of probes that answer with a class."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from torch import Tensor
+
+from bench_core.contracts import DataSpec, Frozen, Score
+from bench_core.errors import BenchError
+from bench_core.metrics import constant_accuracy, top_accuracy
+
+
+def why_no_classes(data: DataSpec) -> str | None:
+    """Why a classifier cannot be scored on this data, or None."""
+    if missing := [split for split in ("train", "test") if split not in data.splits]:
+        return f"needs a {missing[0]} split"
+    if data.num_labels is not None:
+        return "several labels an item are not supported yet"
+    return None if data.num_classes is not None else "needs labels"
+
+
+def labelled(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor]:
+    """One embedding of one split, with its labels.
+
+    Args:
+        frozen: The trained method.
+        split: Name of the split.
+        embedding: Name of the embedding.
+
+    Returns:
+        (N, D) float32, and labels (N,) int64 or (N, L) bool.
+
+    Raises:
+        BenchError: The method has no such embedding, or the split no labels.
+    """
+    part = frozen.splits[split]
+    if embedding not in part.embeddings:
+        raise BenchError(f"no embedding named {embedding!r}. This method has: {', '.join(sorted(part.embeddings))}.")
+    if part.labels is None:
+        raise BenchError(f"the {split} split has no labels")
+    return part.embeddings[embedding].float(), part.labels
+
+
+def class_scores(
+    answers: Sequence[Tensor], labels: Tensor, train_labels: Tensor, num_classes: int, embedding: str
+) -> list[Score]:
+    """`top1`, and `top5` where there are more than 10 classes, with the accuracy of a constant answer as chance.
+
+    Args:
+        answers: Scores (N, K) of each class, from each repetition; accuracies are averaged over these.
+        labels: (N,) int64.
+        train_labels: (M,) int64, what the classifier learned from.
+        num_classes: K.
+        embedding: What was read.
+    """
+    return [
+        Score(
+            metric=f"top{top}",
+            value=fmean(top_accuracy(scores, labels, top) for scores in answers),
+            chance=constant_accuracy(train_labels, labels, num_classes, top),
+            embedding=embedding,
+            n=len(labels),
+        )
+        for top in ((1, 5) if num_classes > 10 else (1,))
+    ]

@@ -1,0 +1,89 @@
+"""kNN: each test item is classed by the votes of its nearest training items.
+
+Paper: Wu, Xiong, Yu, Lin, "Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018,
+       section 3.4, https://arxiv.org/abs/1805.01978
+Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchmarking/knn.py
+
+Shapes: Q test items, N training items (the bank), D features, K classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
+from bench_core.labelled import class_scores, labelled, why_no_classes
+from bench_core.search import top_k
+
+
+@dataclass(frozen=True, kw_only=True)
+class KNNConfig:
+    """Defaults are the paper's."""
+
+    k: int = param(200, "neighbours that vote, capped at the size of the bank", "section 3.4")
+    temperature: float = param(0.1, "cosines are divided by it", "lightly at e8d317fc; the paper has 0.07")
+    embedding: str = param("features", "what is read", "usual")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.k < 1:
+            raise ValueError(f"k must be >= 1, got {self.k}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+
+
+class KNN(Evaluator):
+    """Accuracy of a vote of the nearest neighbours by cosine, weighted by exp(cosine / temperature)."""
+
+    Config = KNNConfig
+
+    def __init__(self, config: KNNConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Single labels, train and test."""
+        return why_no_classes(data)
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Test items against all training items."""
+        config = self.config
+        bank, bank_labels = labelled(frozen, "train", config.embedding)
+        queries, labels = labelled(frozen, "test", config.embedding)
+        num_classes = frozen.data.num_classes or int(bank_labels.max()) + 1
+        k = min(config.k, len(bank))
+        # Rows of length 0 stay 0 and have cosine 0 with everything.
+        cosine, index = top_k(F.normalize(queries, dim=1), F.normalize(bank, dim=1), k, frozen.device)
+        votes = knn_votes(cosine, bank_labels[index], num_classes, config.temperature)
+        return Evaluation(
+            scores=class_scores([votes], labels, bank_labels, num_classes, config.embedding),
+            protocol=(
+                f"test against train; k={k}, cosine, votes exp(cosine / {config.temperature:g}); equal votes go to the "
+                "lower class, equal cosines at the k-th place are taken as the search finds them; chance: always the "
+                "most frequent training class"
+            ),
+            notes=[f"k capped at {k:,}, the size of the bank (asked: {config.k:,})"] if k < config.k else [],
+        )
+
+
+def knn_votes(cosine: Tensor, neighbours: Tensor, num_classes: int, temperature: float) -> Tensor:
+    """Sum the votes for each class.
+
+    Args:
+        cosine: (Q, k) of each neighbour.
+        neighbours: (Q, k) int64 class of each neighbour.
+        num_classes: K.
+        temperature: Divides the cosines, > 0.
+
+    Returns:
+        (Q, K) float64, relative to the vote of the nearest neighbour, so that no temperature overflows.
+    """
+    weight = ((cosine.double() - cosine.double().amax(1, keepdim=True)) / temperature).exp()
+    return torch.zeros(len(cosine), num_classes, dtype=torch.float64).scatter_add_(1, neighbours, weight)
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"knn": KNN}

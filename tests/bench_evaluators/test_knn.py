@@ -1,0 +1,127 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench_core import BenchError, DataSpec, Frozen, Objective
+from bench_evaluators.knn import KNN, KNNConfig, knn_votes
+
+Freeze = Callable[..., Frozen]
+
+
+def blobs(items: int, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
+    labels = torch.arange(items) % classes
+    noise = torch.randn(items, 8, generator=torch.Generator().manual_seed(seed))
+    return F.one_hot(labels, 8) * 1.5 + noise, labels
+
+
+def slow_votes(queries: Tensor, bank: Tensor, labels: Tensor, classes: int, k: int, temperature: float) -> Tensor:
+    """The weighted vote, one query and one neighbour at a time."""
+    votes = torch.zeros(len(queries), classes, dtype=torch.float64)
+    for q, query in enumerate(queries):
+        cosine = torch.stack([query @ item / (query.norm() * item.norm()) for item in bank])
+        for i in cosine.argsort(descending=True)[:k]:
+            votes[q, labels[i]] += torch.exp(cosine[i].double() / temperature)
+    return votes
+
+
+def test_votes_are_those_of_the_formula_up_to_a_factor_for_each_query() -> None:
+    bank, labels = blobs(40)
+    queries, _ = blobs(6, seed=1)
+    cosine, index = (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(10)
+    votes = knn_votes(cosine, labels[index], 3, 0.1)
+    expected = slow_votes(queries, bank, labels, 3, 10, 0.1)
+    torch.testing.assert_close(
+        votes / votes.sum(1, keepdim=True), expected / expected.sum(1, keepdim=True), rtol=1e-5, atol=0
+    )
+
+
+def test_votes_by_hand() -> None:
+    votes = knn_votes(torch.tensor([[1.0, 0.9, 0.9]]), torch.tensor([[0, 1, 1]]), 2, temperature=0.1)
+    assert votes[0].tolist() == pytest.approx([1, 2 * 2.718281828**-1], rel=1e-5)
+
+
+def test_accuracy_is_that_of_the_formula(freeze: Freeze) -> None:
+    bank, labels = blobs(60)
+    queries, truth = blobs(30, seed=1)
+    frozen = freeze({"train": ({"features": bank}, labels), "test": ({"features": queries}, truth)})
+    score = KNN(KNNConfig(k=9)).evaluate(frozen).scores[0]
+    answers = slow_votes(queries, bank, labels, 3, 9, 0.1).argmax(1)
+    assert score.metric == "top1"
+    assert score.value == pytest.approx(float((answers == truth).float().mean()))
+    assert 0.34 < score.value < 1
+    assert score.chance == pytest.approx(1 / 3)
+    assert score.n == 30
+
+
+def test_the_nearest_neighbour_of_a_training_item_is_itself(freeze: Freeze) -> None:
+    part = {"features": torch.randn(50, 8, generator=torch.Generator().manual_seed(0))}, torch.arange(50) % 5
+    assert KNN(KNNConfig(k=1)).evaluate(freeze({"train": part, "test": part})).scores[0].value == 1
+
+
+def test_lengths_of_features_do_not_matter(freeze: Freeze) -> None:
+    (bank, labels), (queries, truth) = blobs(60), blobs(30, seed=1)
+    scale = torch.rand(60, 1, generator=torch.Generator().manual_seed(2)) + 0.1
+    plain = freeze({"train": ({"features": bank}, labels), "test": ({"features": queries}, truth)})
+    scaled = freeze({"train": ({"features": bank * scale}, labels), "test": ({"features": queries * 7}, truth)})
+    knn = KNN(KNNConfig(k=9))
+    assert knn.evaluate(plain).scores == knn.evaluate(scaled).scores
+
+
+def test_features_of_length_0_give_a_number(freeze: Freeze) -> None:
+    part = {"features": torch.zeros(20, 4)}, torch.arange(20) % 2
+    assert 0 <= KNN(KNNConfig(temperature=1e-4)).evaluate(freeze({"train": part, "test": part})).scores[0].value <= 1
+
+
+def test_k_is_capped_at_the_bank_and_that_is_said(freeze: Freeze) -> None:
+    part = {"features": blobs(30)[0]}, blobs(30)[1]
+    evaluation = KNN(KNNConfig()).evaluate(freeze({"train": part, "test": part}))
+    assert evaluation.notes == ["k capped at 30, the size of the bank (asked: 200)"]
+    assert "k=30" in evaluation.protocol
+
+
+def test_more_than_10_classes_have_top5_too(freeze: Freeze) -> None:
+    part = {"features": torch.eye(12)}, torch.arange(12)
+    scores = KNN(KNNConfig(k=12)).evaluate(freeze({"train": part, "test": part})).scores
+    assert [(s.metric, s.value) for s in scores] == [("top1", 1.0), ("top5", 1.0)]
+    assert scores[1].chance == pytest.approx(5 / 12)
+
+
+def test_the_named_embedding_is_read(freeze: Freeze) -> None:
+    features, labels = torch.zeros(20, 4), torch.arange(20) % 2
+    part = {"features": features, "code": F.one_hot(labels).bool()}, labels
+    score = KNN(KNNConfig(k=3, embedding="code")).evaluate(freeze({"train": part, "test": part})).scores[0]
+    assert (score.value, score.embedding) == (1, "code")
+    with pytest.raises(BenchError, match=r"no embedding named 'cod'. This method has: code, features."):
+        KNN(KNNConfig(embedding="cod")).evaluate(freeze({"train": part, "test": part}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"num_classes": None}, "needs labels"),
+        ({"num_classes": None, "num_labels": 3}, "several labels an item are not supported yet"),
+        ({"splits": {"train": 5}}, "needs a test split"),
+        ({}, None),
+    ],
+)
+def test_data_that_cannot_be_classed_is_refused_with_a_reason(changes: dict[str, object], reason: str | None) -> None:
+    spec = {"shape": (1, 8, 8), "splits": {"train": 5, "test": 5}, "num_classes": 2} | changes
+    assert KNN(KNNConfig()).skip_reason(DataSpec(**spec), Objective) == reason  # type: ignore[arg-type, type-abstract]  # not read
+
+
+def test_k_and_temperature_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="k must be >= 1, got 0"):
+        KNNConfig(k=0)
+    with pytest.raises(ValueError, match="temperature must be > 0, got 0"):
+        KNNConfig(temperature=0.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_accuracy(freeze: Freeze) -> None:
+    splits = {"train": ({"features": blobs(600)[0]}, blobs(600)[1]), "test": ({"features": blobs(90)[0]}, blobs(90)[1])}
+    knn = KNN(KNNConfig(k=9))
+    assert knn.evaluate(freeze(splits, device="cuda")).scores == knn.evaluate(freeze(splits)).scores

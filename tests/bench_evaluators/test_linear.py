@@ -1,0 +1,146 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from bench_core import DataSpec, Frozen, Objective
+from bench_core.logistic import LogisticProblem
+from bench_evaluators import linear
+from bench_evaluators.linear import Linear, LinearConfig, standardise
+
+Freeze = Callable[..., Frozen]
+
+
+def blobs(items: int, classes: int = 4, seed: int = 0) -> tuple[dict[str, Tensor], Tensor]:
+    labels = torch.arange(items) % classes
+    noise = torch.randn(items, 12, generator=torch.Generator().manual_seed(seed))
+    return {"features": (F.one_hot(labels, 12) * 2 + noise) * torch.logspace(0, 2, 12)}, labels
+
+
+def test_accuracy_is_that_of_scikit_learn_at_the_chosen_penalty(freeze: Freeze) -> None:
+    splits = {"train": blobs(200), "test": blobs(120, seed=1)}
+    evaluation = Linear(LinearConfig(grid=(0.02,))).evaluate(freeze(splits))
+    train, test = standardise(splits["train"][0]["features"], splits["test"][0]["features"])
+    reference = LogisticRegression(C=1 / (0.02 * 200), tol=1e-8, max_iter=10_000)
+    reference.fit(train.numpy(), splits["train"][1].numpy())
+    expected = reference.score(test.numpy(), splits["test"][1].numpy())
+    assert evaluation.scores[0].value == pytest.approx(expected, abs=1 / 120)  # one item may lie on the border
+    assert evaluation.scores[0].metric == "top1"
+    assert evaluation.scores[0].chance == pytest.approx(0.25)
+
+
+def test_the_test_split_has_no_say_in_the_penalty(freeze: Freeze) -> None:
+    train = blobs(80)
+    one = Linear(LinearConfig()).evaluate(freeze({"train": train, "test": blobs(40, seed=1)}))
+    other = Linear(LinearConfig()).evaluate(freeze({"train": train, "test": blobs(40, seed=2)}))
+    assert one.notes == other.notes
+    assert one.scores != other.scores
+
+
+def test_noise_asks_for_a_stronger_penalty_than_clean_features(freeze: Freeze) -> None:
+    labels = torch.arange(200) % 4
+    noise = torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
+    clean = {"features": F.one_hot(labels, 50) * 20 + noise}, labels
+    noisy = {"features": noise}, labels
+    grid = LinearConfig(grid=(1.0, 1e-4))
+    notes = [Linear(grid).evaluate(freeze({"train": part, "test": part})).notes[0] for part in (clean, noisy)]
+    assert notes == [
+        "penalty 0.0001 (at the end of the grid), chosen on 20 held-out training items",
+        "penalty 1 (at the end of the grid), chosen on 20 held-out training items",
+    ]
+
+
+def test_scale_and_shift_of_features_do_not_matter(freeze: Freeze) -> None:
+    plain = {"train": blobs(80), "test": blobs(40, seed=1)}
+    moved = {name: ({"features": e["features"] * 30 + 5}, labels) for name, (e, labels) in plain.items()}
+    scores = [Linear(LinearConfig()).evaluate(freeze(splits)).scores for splits in (plain, moved)]
+    assert scores[0] == scores[1]
+
+
+def test_features_that_are_constant_on_train_are_left_out() -> None:
+    train, test = standardise(torch.tensor([[1.0, 7.1], [3.0, 7.1]]), torch.tensor([[2.0, 9.0]]))
+    assert train.tolist() == [[-1, 0], [1, 0]]
+    assert test.tolist() == [[0, 0]]
+
+
+def test_the_solver_says_how_far_it_came(freeze: Freeze) -> None:
+    splits = {"train": blobs(80), "test": blobs(40, seed=1)}
+    assert Linear(LinearConfig()).evaluate(freeze(splits)).notes[1].startswith("converged in ")
+    stopped = Linear(LinearConfig(max_iterations=2)).evaluate(freeze(splits))
+    assert stopped.notes[1].startswith("NOT converged: stopped after 2 iterations")
+    assert "L-BFGS" in stopped.protocol
+
+
+def test_few_labels_are_drawn_from_train_alike_for_all_methods(freeze: Freeze) -> None:
+    config = LinearConfig(labels_per_class=2, num_draws=4)
+    splits = {"train": blobs(80), "test": blobs(40, seed=1)}
+    other = {
+        "train": ({"features": splits["train"][0]["features"].flip(1)}, splits["train"][1]),
+        "test": splits["test"],
+    }
+    evaluation = Linear(config).evaluate(freeze(splits))
+    again = Linear(config).evaluate(freeze(splits))
+    assert evaluation == again
+    assert Linear(config).evaluate(freeze(splits, seed=1)).scores != evaluation.scores
+    assert Linear(config).evaluate(freeze(other)).scores != evaluation.scores
+    assert "2 labels of each class, mean of 4 seeded draws; penalty fixed at 0.01" in evaluation.protocol
+    assert evaluation.scores[0].chance == pytest.approx(0.25)
+
+
+def test_few_labels_are_so_many_of_each_class_and_no_other(freeze: Freeze, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(features: Tensor, labels: Tensor, *rest: Any) -> LogisticProblem:
+        seen.append((features, labels))
+        return LogisticProblem(features, labels, *rest)
+
+    monkeypatch.setattr(linear, "LogisticProblem", watched)
+    splits = {"train": blobs(80), "test": blobs(40, seed=1)}
+    Linear(LinearConfig(labels_per_class=3, num_draws=2)).evaluate(freeze(splits))
+    assert [torch.bincount(labels).tolist() for _, labels in seen] == [[3] * 4] * 2
+    assert not torch.equal(seen[0][0], seen[1][0])
+
+
+def test_the_deviation_over_draws_is_stated(freeze: Freeze) -> None:
+    splits = {"train": blobs(80), "test": blobs(40, seed=1)}
+    notes = Linear(LinearConfig(labels_per_class=99, num_draws=2)).evaluate(freeze(splits)).notes
+    assert notes[1] == "top1 over draws: deviation 0.0000"  # each draw takes all there is
+
+
+def test_more_than_10_classes_have_top5_too(freeze: Freeze) -> None:
+    part = {"features": torch.eye(12).repeat(5, 1)}, torch.arange(12).repeat(5)
+    scores = Linear(LinearConfig()).evaluate(freeze({"train": part, "test": part})).scores
+    assert [(s.metric, s.value) for s in scores] == [("top1", 1.0), ("top5", 1.0)]
+
+
+def test_data_with_several_labels_an_item_is_refused() -> None:
+    data = DataSpec(shape=(1, 8, 8), splits={"train": 5, "test": 5}, num_labels=3)
+    assert Linear(LinearConfig()).skip_reason(data, Objective) == (  # type: ignore[type-abstract]  # not read
+        "several labels an item are not supported yet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grid": ()}, r"penalties must be > 0, got \(\) and 0.01"),
+        ({"few_label_penalty": 0.0}, "penalties must be > 0"),
+        ({"validation_fraction": 1.0}, r"validation_fraction must be in \(0, 1\), got 1.0"),
+        ({"labels_per_class": 0}, "labels_per_class must be >= 1, got 0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LinearConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_accuracy(freeze: Freeze) -> None:
+    splits = {"train": blobs(400), "test": blobs(100, seed=1)}
+    scores = [Linear(LinearConfig()).evaluate(freeze(splits, device=d)).scores[0].value for d in ("cpu", "cuda")]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
