@@ -89,8 +89,9 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
 
 def plain(config: Any) -> dict[str, Any]:
     """Every parameter that defines a number, with its value, as JSON knows them (tuples become lists)."""
+    hints = typing.get_type_hints(type(config))
     fields = [f for f in dataclasses.fields(config) if f.metadata.get("in_key", True)]
-    return {f.name: _plain(getattr(config, f.name)) for f in fields}
+    return {f.name: _plain(_fit(getattr(config, f.name), hints[f.name], f.name)) for f in fields}
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:

@@ -250,6 +250,7 @@ class Objective(nn.Module, abc.ABC):
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
     recipe: ClassVar[Recipe] = Recipe()
+    recipe_source: ClassVar[str] = "ours: the defaults of Recipe"
     uses_labels: ClassVar[bool] = False
     encoder: Encoder
 

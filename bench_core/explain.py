@@ -1,6 +1,7 @@
 """Lines for people: what there is, what a component is, why a cell has its key."""
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -60,9 +61,17 @@ def _describe(component: Component) -> dict[str, Any]:
         "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
     }
     if component.kind == "objective":
-        changed = plain(component.cls.recipe)
+        own, usual = plain(component.cls.recipe), plain(Recipe())
+        source = component.cls.recipe_source
         described["uses_labels"] = component.cls.uses_labels
-        described["recipe"] = [{**_jsonable(vars(p)), "default": changed[p.name]} for p in parameters(Recipe)]
+        described["recipe"] = [
+            {
+                **_jsonable(vars(p)),
+                "default": own[p.name],
+                "source": p.source if own[p.name] == usual[p.name] else source,
+            }
+            for p in parameters(Recipe)
+        ]
     return described
 
 
@@ -84,7 +93,8 @@ def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator
     if not rows:
         yield f"{prefix} has no parameters."
     for row in rows:
-        yield f"--set {prefix}.{row['name']}={row['default']!r}  ({row['type']})"
+        default = "none" if row["default"] is None else json.dumps(row["default"])  # as TOML spells it
+        yield f"--set {prefix}.{row['name']}={default}  ({row['type']})"
         yield f"      {row['help']}" + (f" [{row['source']}]" if row["source"] else "")
 
 

@@ -48,10 +48,10 @@ class NAC(Objective):
     """The encoder under study, a code head, and an inference network that reads the code off the other view."""
 
     Config = NACConfig
-    # README, CIFAR-10 command for linear classification.
     recipe = Recipe(
         optimizer="lars", learning_rate=3.0, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=1000
     )
+    recipe_source = "README, CIFAR-10 command for linear classification"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: NACConfig) -> None:
         """Add the code head and the inference network."""

@@ -8,6 +8,7 @@ Source: ours; no paper. The recipe of `supervised` is the field's usual one for 
 Shapes: N images, C channels, H x W pixels, D features, K classes.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
-from bench_core.contracts import Player
+from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, hookimpl, param
 from bench_core.views import augment, preset
 
 
 class Random(Objective):
     """The encoder as it was initialised."""
 
-    recipe = Recipe(epochs=0)  # ours: nothing is trained
+    recipe = Recipe(epochs=0)
+    recipe_source = "ours: nothing is trained"
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
         """The inputs as they are."""
@@ -36,12 +37,34 @@ class Random(Objective):
     def players(self) -> list[Player]:
         """Nobody."""
         return []
+
+
+class Flat(Encoder):
+    """The inputs themselves, as one row each; no parameters."""
+
+    def __init__(self, data: DataSpec, config: NoConfig) -> None:
+        """Any shape."""
+        super().__init__(data, config)
+        self.dim = math.prod(data.shape)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C * H * W), in [0, 1]."""
+        return inputs.flatten(1)
+
+    def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+        """None."""
+        return {}
 
 
 class Pixels(Objective):
     """The inputs themselves, flattened; the encoder is not asked."""
 
-    recipe = Recipe(epochs=0)  # ours: nothing is trained
+    recipe = Recipe(epochs=0)
+    recipe_source = "ours: nothing is trained"
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig) -> None:
+        """Leave the encoder aside."""
+        super().__init__(Flat(data, config), data, config)
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
         """The inputs as they are."""
@@ -54,10 +77,6 @@ class Pixels(Objective):
     def players(self) -> list[Player]:
         """Nobody."""
         return []
-
-    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`features` (N, C * H * W) in [0, 1]."""
-        return {"features": inputs.flatten(1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +99,7 @@ class Supervised(Objective):
     Config = SupervisedConfig
     uses_labels = True
     recipe = Recipe(optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, epochs=200, batch_size=128)
+    recipe_source = "the field's usual one for ResNets on CIFAR"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: SupervisedConfig) -> None:
         """Add the linear head."""

@@ -58,7 +58,8 @@ class SeLa(Objective):
     Config = SeLaConfig
     recipe = Recipe(
         optimizer="sgd", learning_rate=0.03, weight_decay=5e-4, schedule="steps", epochs=400, batch_size=128
-    )  # scripts/cifar.sh; falls at .6 and .8
+    )
+    recipe_source = "scripts/cifar.sh; the rate falls at .6 and .8 of the run"
     labels: Tensor  # (T, M) int64
     log_prices: Tensor  # (T, K)
     updates_done: Tensor  # () int64

@@ -38,10 +38,10 @@ class SimCLR(Objective):
     """The encoder under study, then a projector that only training sees."""
 
     Config = SimCLRConfig
-    # The CIFAR-10 command of the README: rate 1.0 x batch / 256, LARS, 10 epochs of warm-up.
     recipe = Recipe(
         optimizer="lars", learning_rate=2.0, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=512
     )
+    recipe_source = "README, CIFAR-10 command: rate 1.0 x batch / 256; LARS and warm-up are the code's defaults"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: SimCLRConfig) -> None:
         """Add the projector."""

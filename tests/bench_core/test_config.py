@@ -84,6 +84,10 @@ def test_a_setting_that_is_not_one_is_refused(text: str) -> None:
         parse_settings([text])
 
 
+def test_a_whole_number_and_the_same_float_are_one_value_in_a_key() -> None:
+    assert str(plain(Config(rate=2))["rate"]) == "2.0"
+
+
 def test_a_parameter_that_is_kept_out_of_the_key_is_not_in_the_plain_values() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Place:

@@ -1,0 +1,97 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench_core import Batch, Encoder, Loss, NoConfig, Objective, Player, Recipe, Split
+from bench_core.data import open_split
+from bench_core.plan import Plan
+from bench_core.pretrain import pretrain
+
+CPU = torch.device("cpu")
+
+
+class Counts(Objective):
+    """Remembers what it was given."""
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """Indices and a draw."""
+        return batch.inputs, batch.index, torch.rand((), generator=rng)
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Bounded by one, and above it."""
+        inputs, index, draw = views
+        self.seen = [*getattr(self, "seen", []), index.tolist()]
+        self.draws = [*getattr(self, "draws", []), float(draw)]
+        loss = self.encoder(inputs).square().mean()
+        return Loss(
+            loss, {"information": torch.tensor(1.5), "fine": torch.tensor(0.5)}, {"information": 1.0, "fine": 1.0}
+        )
+
+
+class Nobody(Counts):
+    """No players."""
+
+    def players(self) -> list[Player]:
+        """Nobody."""
+        return []
+
+
+@pytest.fixture
+def train(tiny_encoder: Encoder, plan_of: Callable[..., Plan], tmp_path: Path) -> Callable[..., Any]:
+    data = plan_of().chains[0].data
+    split = Split(torch.zeros(50, 1, 8, 8, dtype=torch.uint8))
+
+    def run(cls: type[Objective] = Counts, seed: int = 0, **recipe: Any) -> Any:
+        method = cls(tiny_encoder, data, NoConfig())
+        cost = pretrain(
+            method, open_split(split, CPU), Recipe(**{"epochs": 3, "batch_size": 16, **recipe}),
+            seed=seed, device=CPU, precision="fp32", log=tmp_path / "log.jsonl",
+        )  # fmt: skip
+        return method, cost, [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+    return run
+
+
+def test_each_epoch_sees_every_full_batch_once_in_another_order(train: Callable[..., Any]) -> None:
+    method, cost, log = train()
+    assert cost["steps"] == len(method.seen) == 9
+    epochs = [[i for batch in method.seen[3 * k : 3 * k + 3] for i in batch] for k in range(3)]
+    assert all(len(set(epoch)) == 48 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert [line["step"] for line in log] == [3, 6, 9]
+
+
+def test_all_methods_see_the_same_order_and_the_same_stream_of_views_at_a_seed(train: Callable[..., Any]) -> None:
+    first, same, other = (train(seed=seed)[0] for seed in (0, 0, 1))
+    assert first.seen == same.seen
+    assert first.draws == same.draws
+    assert first.seen != other.seen
+    assert first.draws != other.draws
+
+
+def test_an_estimate_above_its_ceiling_is_logged_as_a_defect(train: Callable[..., Any]) -> None:
+    _, _, log = train()
+    assert log[0]["information_above_ceiling"] == 1.0
+    assert "fine_above_ceiling" not in log[0]
+
+
+def test_the_rate_follows_the_recipe(train: Callable[..., Any]) -> None:
+    _, _, log = train(learning_rate=0.5, schedule="steps", milestones=(0.5,), epochs=4)
+    assert [line["learning_rate"] for line in log] == pytest.approx([0.5, 0.5, 0.05, 0.05])
+
+
+def test_without_players_nothing_is_trained(train: Callable[..., Any]) -> None:
+    method, cost, log = train(Nobody)
+    assert log == []
+    assert cost["pretrain_s"] == 0.0
+    assert cost["images_per_s"] is None
+    assert not hasattr(method, "seen")
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch(train: Callable[..., Any]) -> None:
+    method, _, _ = train(batch_size=64, epochs=1)
+    assert [len(batch) for batch in method.seen] == [50]

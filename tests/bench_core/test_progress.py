@@ -1,0 +1,43 @@
+import io
+
+import pytest
+
+from bench_core.progress import Live, Plain, Silent, choose_progress
+
+LINE = {"loss": 1.25, "images_per_s": 1000.4}
+
+
+def test_plain_lines_are_few_and_the_last_epoch_is_always_told() -> None:
+    out = io.StringIO()
+    plain = Plain(out)
+    plain.chain(1, 2, "nac on digits")
+    for epoch in range(1, 101):
+        plain.epoch(epoch, 100, LINE)
+    plain.say("  embed")
+    plain.close()
+    assert out.getvalue() == "[1/2] nac on digits\n  epoch 100/100  loss 1.25  1000 images/s\n  embed\n"
+
+
+def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = choose_progress(quiet=True)
+    assert isinstance(silent, Silent)
+    silent.chain(1, 1, "x")
+    silent.epoch(1, 1, LINE)
+    silent.say("x")
+    silent.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_lines_are_plain() -> None:
+    assert isinstance(choose_progress(quiet=False), Plain)
+
+
+def test_the_live_bar_prints_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    live = Live()
+    live.chain(1, 2, "nac [bold] on digits")
+    live.epoch(1, 2, LINE)
+    live.say("  linear")
+    live.close()
+    shown = capsys.readouterr().err
+    assert "[1/2] nac [bold] on digits" in shown
+    assert "  linear" in shown

@@ -1,0 +1,115 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench_core.errors import RequestError, StoreError
+from bench_core.plugins import Registry
+from bench_core.publishing import check_pages, publish_board
+from bench_core.runner import Setting, run_plan
+from bench_core.store import Store, write_over
+
+BOARD = """
+title = "Tiny"
+description = "For tests."
+seeds = [0, 1]
+[datasets.blobs]
+[encoders.tiny]
+[methods.shrink]
+[methods.broken]
+use = "shrink"
+broken = true
+[tasks.spread]
+"""
+Publish = Callable[[], tuple[int, list[Path]]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def publish(registry: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Runs the board and publishes it, as from clean, committed code."""
+    from bench_core.api import board_plan
+
+    folder = tmp_path / "leaderboards" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "board.toml").write_text(BOARD)
+    (tmp_path / "README.md").write_text("# Hello\n\n<!-- bench:begin tiny -->\n<!-- bench:end tiny -->\n\nBye.\n")
+    monkeypatch.setattr("bench_core.provenance._commit", lambda: ("abc1234", False))
+    run_plan(board_plan(str(folder), registry), store, Setting(torch.device("cpu"), command="bench run --board tiny"))
+
+    def call() -> tuple[int, list[Path]]:
+        return publish_board(str(folder), store, tmp_path / "leaderboards", tmp_path / "README.md", registry)
+
+    return call
+
+
+def check(tmp_path: Path, registry: Registry) -> list[Path]:
+    return check_pages(tmp_path / "leaderboards", tmp_path / "README.md", registry)
+
+
+def test_records_are_copied_and_both_pages_written_from_them(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    copied, pages = publish()
+    folder = tmp_path / "leaderboards" / "tiny"
+    assert copied == 2
+    assert pages == [folder / "README.md", tmp_path / "README.md"]
+    assert {p.stem for p in (folder / "records").glob("*.json")} == {r["key"] for r in store.records()}
+    page = (folder / "README.md").read_text()
+    assert "# Tiny" in page
+    assert "bench run --board tiny" in page
+    assert "nan: the loss of main is inf at step 0" in page  # what failed is shown with its reason
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("# Hello\n")
+    assert readme.endswith("\n\nBye.\n")
+    assert "shrink" in readme
+    assert check(tmp_path, registry) == sorted(pages)
+
+
+def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
+    publish()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    publish()
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_an_edited_page_or_record_is_found(publish: Publish, tmp_path: Path, registry: Registry) -> None:
+    publish()
+    readme = tmp_path / "README.md"
+    readme.write_text(readme.read_text().replace("| shrink", "| shrunk"))
+    with pytest.raises(StoreError, match=r"README\.md differ from their records"):
+        check(tmp_path, registry)
+    publish()
+    record = next((tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"))
+    changed = json.loads(record.read_text())
+    changed["scores"][0]["value"] += 0.1
+    write_over(record, changed)
+    with pytest.raises(StoreError, match="differ from their records"):
+        check(tmp_path, registry)
+
+
+def test_records_of_changed_code_are_not_published(publish: Publish, store: Store, tmp_path: Path) -> None:
+    for path in (tmp_path / "runs" / "cells").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["provenance"]["dirty"] = True
+        write_over(path, record)
+    with pytest.raises(RequestError, match="2 records were made by changed, uncommitted code"):
+        publish()
+    assert not (tmp_path / "leaderboards" / "tiny" / "records").exists()
+
+
+def test_a_board_that_was_not_run_is_refused(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(BOARD)
+    with pytest.raises(RequestError, match=r"has no cell of board 'tiny'; run `bench run --board .*` first"):
+        publish_board(str(tmp_path / "tiny.toml"), Store(tmp_path / "runs"), tmp_path, tmp_path / "README.md", registry)
+
+
+def test_without_a_published_board_there_is_nothing_to_check(tmp_path: Path, registry: Registry) -> None:
+    with pytest.raises(RequestError, match="holds no published board; `bench publish BOARD` makes one"):
+        check(tmp_path, registry)
