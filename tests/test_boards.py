@@ -1,0 +1,65 @@
+"""Every board in leaderboards/ can be planned, is shipped, and its published records bear out what the board is for."""
+
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench_core.boards import load_board
+from bench_core.plan import Request, make_plan
+from bench_core.plugins import load_plugins
+from bench_core.store import read_records
+from bench_core.tables.frame import tidy
+
+ROOT = Path(__file__).parents[1]
+BOARDS = sorted(path.parent.name for path in (ROOT / "leaderboards").glob("*/board.toml"))
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_can_be_planned_without_its_data_and_is_shipped_in_the_wheel(name: str, tmp_path: Path) -> None:
+    plan = make_plan(Request(board=str(ROOT / "leaderboards" / name), data_root=tmp_path), load_plugins())
+    assert len(plan.cells) > 50
+    assert not [cell.skip for cell in plan.cells if cell.skip]
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert f"leaderboards/{name}/board.toml" in build["targets"]["wheel"]["force-include"]
+    assert load_board(name).methods.keys() == load_board(str(ROOT / "leaderboards" / name)).methods.keys()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_published_records_come_from_committed_code_and_carry_their_provenance(name: str) -> None:
+    records = read_records(ROOT / "leaderboards" / name / "records")
+    assert records
+    for record in records:
+        assert record["provenance"]["dirty"] is False
+        assert record["provenance"]["commit"]
+        assert record["provenance"]["command"].startswith("bench run ")
+        assert record["doc"]["embed"]["pretrain"]["dataset"]["digest"]
+
+
+@pytest.fixture(scope="module")
+def digits() -> "pd.Series[float]":
+    """(method, task, metric) -> mean over the five seeds."""
+    frame = tidy(read_records(ROOT / "leaderboards" / "digits" / "records"))
+    assert set(frame["seed"]) == {0, 1, 2, 3, 4}
+    return frame.groupby(["method", "task", "metric"])["value"].mean()
+
+
+@pytest.mark.parametrize("method", ["simclr", "nac", "sela", "supervised"])
+def test_on_digits_every_method_is_clearly_above_the_untrained_network(digits: "pd.Series[float]", method: str) -> None:
+    for task, metric in (("retrieval", "map_cosine"), ("retrieval", "map_hamming"), ("linear_5", "top1")):
+        assert digits[method, task, metric] > digits["random", task, metric] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("method", "control", "metric"),
+    [
+        ("nac", "nac_without_noise", "map_hamming"),
+        ("sela", "sela_argmax", "map_cosine"),
+        ("sela", "sela_fixed_labels", "map_cosine"),
+    ],
+)
+def test_on_digits_every_control_falls_as_it_should(
+    digits: "pd.Series[float]", method: str, control: str, metric: str
+) -> None:
+    assert digits[method, "retrieval", metric] > digits[control, "retrieval", metric] + 0.02
