@@ -216,8 +216,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(described, indent=1))
         return
-    for part in described:
-        click.echo(print_component(part))
+    click.echo("\n\n".join(print_component(part) for part in described))
 
 
 @main.command()

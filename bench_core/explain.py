@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench_core.boards import board_names, load_board
+from bench_core.boards import Board, board_names, load_board
 from bench_core.config import parameters, plain
 from bench_core.contracts import Recipe
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.keys import differences, flat, nearest
-from bench_core.plan import Cell, Plan
+from bench_core.plan import SECTIONS, Cell, Plan
 from bench_core.plugins import KINDS, Component, Registry
 
 LABELS = {"encoder": "encoder", "objective": "method", "dataset": "dataset", "evaluator": "task"}
@@ -34,18 +34,35 @@ def listing(registry: Registry) -> list[dict[str, str]]:
 
 
 def describe_component(name: str, registry: Registry) -> list[dict[str, Any]]:
-    """Every component of this name or id.
+    """Every component of this name or id, and the board of this name.
 
     Raises:
         UnknownNameError: There is none.
     """
-    found = [c for c in registry.components if name in (c.name, c.id)]
+    found = [_describe(c) for c in registry.components if name in (c.name, c.id)]
+    if name in board_names():
+        found.append(_describe_board(load_board(name)))
     if not found:
         for kind in KINDS:
             if any(b.entry == name for b in registry.broken):
                 registry.get(kind, name)  # says why it did not load
-        raise UnknownNameError("component", name, {c.name for c in registry.components}, "See `bench list`.")
-    return [_describe(component) for component in found]
+        known = {c.name for c in registry.components} | set(board_names())
+        raise UnknownNameError("component or board", name, known, "See `bench list`.")
+    return found
+
+
+def _describe_board(board: Board) -> dict[str, Any]:
+    sections = {"datasets": board.datasets, "encoders": board.encoders, "methods": board.methods, "tasks": board.tasks}
+    return {
+        "kind": "board",
+        "name": board.name,
+        "title": board.title,
+        "description": board.description.strip(),
+        "seeds": list(board.seeds),
+        "precision": board.precision,
+        "recipe": dict(board.recipe),
+        **{section: {row.name: vars(row) for row in rows.values()} for section, rows in sections.items()},
+    }
 
 
 def _describe(component: Component) -> dict[str, Any]:
@@ -76,7 +93,9 @@ def _describe(component: Component) -> dict[str, Any]:
 
 
 def print_component(described: Mapping[str, Any]) -> str:
-    """What `bench show` prints of one component."""
+    """What `bench show` prints of one component or board."""
+    if described["kind"] == "board":
+        return _print_board(described)
     lines = [
         f"{described['kind']} {described['id']}  (version {described['version']}, revision {described['revision']})"
     ]
@@ -87,6 +106,16 @@ def print_component(described: Mapping[str, Any]) -> str:
     if "recipe" in described:
         lines += ["", *_parameter_lines(f"{described['name']}.recipe", described["recipe"])]
     return "\n".join(lines)
+
+
+def _print_board(described: Mapping[str, Any]) -> str:
+    lines = [f"board {described['name']}: {described['title']}", "", described["description"], ""]
+    lines.append(f"seeds {described['seeds']}, precision {described['precision']}, recipe {described['recipe']}")
+    for section in SECTIONS:
+        for row in described[section].values():
+            changed = {**row["values"], **{f"recipe.{k}": v for k, v in row["recipe"].items()}}
+            lines.append(f"{section}.{row['name']}: {row['use']} {changed or ''}".rstrip())
+    return "\n".join([*lines, "", f"bench run --board {described['name']}"])
 
 
 def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

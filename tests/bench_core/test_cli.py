@@ -97,7 +97,7 @@ def test_quiet_is_silent_and_json_is_for_scripts(bench: Callable[..., Result]) -
         (["run", "--methods", "nac", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (["run", "--methods", "nac", "--datasets", "mnist", "--tasks", "knn"], "mnist"),
         (["run", "--board", "nowhere"], "no board named 'nowhere'"),
-        (["show", "nca"], "no component named 'nca'; did you mean 'nac'?"),
+        (["show", "nca"], "no component or board named 'nca'; did you mean 'nac'?"),
         (["why", "zzzz"], "no cell 'zzzz' in this request"),
         (["table", "--sort", "x"], ""),
         (["export"], "say where to: --csv FILE"),
@@ -143,6 +143,13 @@ def test_show_gives_paper_parameters_defaults_and_their_sources(bench: Callable[
     assert "[README" in shown
     assert "--set nac.recipe.epochs=" in shown
     assert json.loads(bench("show", "knn", "--json").stdout)[0]["kind"] == "task"
+
+
+def test_show_tells_what_a_board_holds_fixed(bench: Callable[..., Result]) -> None:
+    shown = bench("show", "digits").stdout
+    assert "dataset bench-core/digits" in shown
+    assert "board digits: Handwritten digits, 8x8" in shown
+    assert "methods.nac_without_noise: nac {'code_dim': 32" in shown
 
 
 def test_why_prints_the_key_and_what_differs_from_the_nearest_cell(bench: Callable[..., Result]) -> None:

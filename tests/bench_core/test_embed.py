@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 class Coded(Untrained):
     """Features and bits."""
 
-    scale = 1.0
+    scale: float = 1.0
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         """Both, the features in double precision."""
@@ -26,7 +26,7 @@ class Coded(Untrained):
 
 
 @pytest.fixture
-def method(tiny_encoder: Encoder, plan_of: Callable[..., Plan]) -> Objective:
+def method(tiny_encoder: Encoder, plan_of: Callable[..., Plan]) -> Coded:
     return Coded(tiny_encoder, plan_of().chains[0].data, NoConfig())
 
 
@@ -68,7 +68,7 @@ def test_a_damaged_embedding_is_refused(
         load_embedded(tmp_path, {"train": split, "test": split})
 
 
-def test_an_embedding_that_is_not_finite_is_refused(method: Objective, split: Split) -> None:
+def test_an_embedding_that_is_not_finite_is_refused(method: Coded, split: Split) -> None:
     method.scale = float("nan")
     with pytest.raises(StoreError, match="embedding 'features' holds values that are not finite"):
         embed_split(method, split, CPU)
