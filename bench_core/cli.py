@@ -1,5 +1,6 @@
 """The command line: parses, calls the core, prints. Nothing heavy is imported before a command needs it."""
 
+import errno
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,17 @@ from bench_core.cli_request import make_request, request_options
 from bench_core.cli_tables import export, publish, table
 from bench_core.errors import BenchError, RequestError
 
+_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR)
+
 if TYPE_CHECKING:
     from bench_core.plugins import Registry
 
 
 class Bench(click.Group):
-    """Shows a BenchError as one plain line, exit code 2 for a wrong request, 1 else; the rest keeps its traceback."""
+    """Shows a BenchError or a disk's as one plain line, exit code 2 for a wrong request, 1 else.
+
+    Any other exception is a defect and keeps its traceback.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -24,6 +30,13 @@ class Bench(click.Group):
         except BenchError as error:
             shown = WrongRequest if isinstance(error, RequestError) else click.ClickException
             raise shown(" ".join(str(error).split())) from error
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}. What was finished is kept.") from error
+        except KeyboardInterrupt:
+            click.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+            ctx.exit(130)
 
 
 class WrongRequest(click.ClickException):
@@ -73,7 +86,7 @@ def run(
 ) -> None:
     """Train, embed, run every task; what is done already is not done again.
 
-    Exit code: 0 all done, 1 a cell failed, 2 the request is wrong.
+    Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C.
     """
     from bench_core.plan import make_plan
     from bench_core.store import Store

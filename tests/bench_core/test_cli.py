@@ -198,3 +198,34 @@ def test_a_failed_cell_is_exit_code_1_and_the_others_are_done(bench: Callable[..
     assert "failed: digits/convnet/nac/knn seed 0: " in result.stderr
     assert "failed [1]" in result.stdout
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 1
+
+
+def test_a_store_that_cannot_be_written_is_one_line(
+    bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "runs/cells")
+
+    monkeypatch.setattr("bench_core.store.Store.chain", refuse)
+    monkeypatch.setattr("bench_core.store.Store.add_attempt", refuse)
+    result = bench("run", *SHORT, "--quiet", code=1)
+    assert result.stderr == "Error: runs/cells: Permission denied. What was finished is kept.\n"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
+    bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        from bench_core.pretrain import pretrain as real
+
+        def stop_at_nac(objective: object, *words: object, **named: object) -> object:
+            if type(objective).__name__ == "NAC":
+                raise KeyboardInterrupt
+            return real(objective, *words, **named)  # type: ignore[arg-type]  # passed on as they come
+
+        patch.setattr("bench_core.runner.pretrain", stop_at_nac)
+        result = bench("run", *SHORT, "--quiet", code=130)
+        assert "stopped; what was finished is kept" in result.stderr
+    assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 1
+    bench("run", *SHORT, "--quiet")
+    assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 2
