@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench_core.data import default_data_root
 from bench_core.errors import BenchError, RequestError
-from bench_core.plan import Plan, Request, make_plan
+from bench_core.plan import Plan, make_plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.progress import Progress, Silent, choose_progress
-from bench_core.provenance import find_device
+from bench_core.provenance import check_device, find_device
+from bench_core.request import Request
 from bench_core.runner import Failure, Setting, describe, run_plan
 from bench_core.state import plan_entries
 from bench_core.store import Store
@@ -69,6 +70,7 @@ def run(
         RequestError: What is asked for cannot be done as asked; nothing was run.
         BenchError: Some cells failed; the others are in the store.
     """
+    check_device(device)
     request = Request(
         datasets=_names(datasets),
         encoders=_names(encoders),
@@ -79,6 +81,7 @@ def run(
         epochs=epochs,
         batch_size=batch_size,
         precision=precision,
+        device=device,
         settings=settings or {},
         data_root=Path(data_root) if data_root is not None else default_data_root(),
     )

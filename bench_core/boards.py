@@ -71,18 +71,24 @@ def load_board(file_or_name: str) -> Board:
         UnknownNameError: Neither a file nor a shipped board.
         RequestError: Not TOML, or a key that boards do not have.
     """
-    shipped = _shipped()
-    path = shipped.get(file_or_name, Path(file_or_name))
-    if path.is_dir():
-        path /= "board.toml"
-    if not path.is_file():
-        raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
+    path = board_file(file_or_name)
     name = path.parent.name if path.name == "board.toml" else path.stem
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}") from error
     return read_board(document, name, str(path))
+
+
+def board_file(file_or_name: str) -> Path:
+    """Where a board lies: a shipped one by name, or a file, or a folder with a board.toml."""
+    shipped = _shipped()
+    path = shipped.get(file_or_name, Path(file_or_name))
+    if path.is_dir():
+        path /= "board.toml"
+    if not path.is_file():
+        raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
+    return path
 
 
 def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:

@@ -89,10 +89,12 @@ def run(
     Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C.
     """
     from bench_core.plan import make_plan
+    from bench_core.provenance import check_device
     from bench_core.store import Store
 
     store = Store(asked.pop("store"))
-    plan = make_plan(make_request(asked), load(ctx), download=download)
+    check_device(device)
+    plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download and not dry_run)
     if dry_run:
         print_plan(plan, store, as_json)
         return
@@ -100,7 +102,6 @@ def run(
     from bench_core.progress import choose_progress
     from bench_core.runner import describe
 
-    _check_device(device)
     failures = execute(plan, store, device, choose_progress(quiet), workers=workers)
     _print_outcome(plan, store, as_json)
     for line in describe(failures):
@@ -109,24 +110,10 @@ def run(
         ctx.exit(1)
 
 
-def _check_device(name: str) -> None:
-    from bench_core.provenance import find_device
-
-    import torch  # isort: skip
-
-    try:
-        torch.empty(0, device=find_device(name))
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise RequestError(
-            f"device {name!r} cannot be used here: {first} Try --device auto or --device cpu."
-        ) from error
-
-
 def _print_outcome(plan: Any, store: Any, as_json: bool) -> None:
     """The table of this request's cells, the page, and where both lie."""
     from bench_core.state import plan_entries
-    from bench_core.store import write_text
+    from bench_core.tables.entries import entries_of
     from bench_core.tables.frame import tidy
     from bench_core.tables.render import render
     from bench_core.tables.table import build
@@ -134,12 +121,11 @@ def _print_outcome(plan: Any, store: Any, as_json: bool) -> None:
     entries = plan_entries(plan, store.records(), store.attempts())
     if as_json:
         frame = tidy([entry.record for entry in entries if entry.record is not None])
-        click.echo(frame.to_json(orient="records", indent=1))
+        click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
         return
     tables = build(entries)
     click.echo(render(tables, "text"))
-    page = store.path / "leaderboard.md"
-    write_text(page, render(tables, "md"))
+    page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all that is there
     click.echo(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
 
 
@@ -189,7 +175,7 @@ def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
 
     store = Store(asked.pop("store"))
     if asked["methods"] is None and asked["board"] is None:
-        asked["methods"] = [cell.partition("/")[0]] if "/" in cell else ["all"]
+        asked["methods"] = ["all"]
     for line in explain(cell, make_plan(make_request(asked), load(ctx)), store.records()):
         click.echo(line)
 
@@ -244,7 +230,7 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
     for component in [c for name in names for c in select(name, registry)]:
         for outcome in check_component(component, registry):
             failed += outcome.error is not None
-            mark = "FAIL" if outcome.error else "ok  "
+            mark = "FAIL" if outcome.error else "ok  " if outcome.tried else "skip"
             click.echo(
                 f"{mark}  {component.kind} {component.id}: {outcome.check}"
                 + (f": {outcome.error}" if outcome.error else "")

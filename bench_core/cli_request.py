@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bench_core.plan import Request
+    from bench_core.request import Request
 
 
 def names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
@@ -58,7 +58,7 @@ def make_request(asked: dict[str, Any]) -> "Request":
     """A Request from the options of `request_options`."""
     from bench_core.config import parse_settings
     from bench_core.data import default_data_root
-    from bench_core.plan import Request
+    from bench_core.request import Request
 
     settings, root = parse_settings(asked.pop("settings")), asked.pop("data_root")
     return Request(settings=settings, data_root=root or default_data_root(), **asked)

@@ -59,7 +59,7 @@ def publish(board: str, store: Path, leaderboards: Path) -> None:
 @STORE
 @click.option("--csv", type=click.Path(path_type=Path), help="File to write.")
 @click.option("--parquet", type=click.Path(path_type=Path), help="File to write; needs pyarrow.")
-@click.option("--sqlite", type=click.Path(path_type=Path), help="File to write; its table `scores` is replaced.")
+@click.option("--sqlite", type=click.Path(path_type=Path), help="File to write, with a table `scores`.")
 def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | None) -> None:
     """Write all scores of a store, one line a score, for other tools."""
     from bench_core.errors import RequestError

@@ -1,8 +1,8 @@
 """Frozen dataclasses <-> plain values: what `--set` and `board.toml` change, what keys are made of."""
 
 import dataclasses
-import math
 import re
+import sys
 import tomllib
 import types
 import typing
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from bench_core.errors import ConfigError
 
 T = TypeVar("T")
+_TEXT = re.compile(r"[A-Za-z_~./][^\[\]{}\"'=,]*")  # taken as text without quotes: a name or a path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +106,14 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
         path, equals, value = text.partition("=")
         if not equals or "." not in path:
             raise ConfigError(f"--set takes NAME.PARAM=VALUE, got {text!r}; for example --set nac.flip=0.2")
-        if re.fullmatch(r"[A-Za-z_][\w/-]*", value.strip()) and value.strip() not in ("true", "false", "inf", "nan"):
-            settings[path.strip()] = value.strip()
-            continue
         try:
             settings[path.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(
-                f'--set {path}: {value!r} is not a TOML value (0.2, true, [1, 2], "text"): {error}'
-            ) from error
+            if not _TEXT.fullmatch(value.strip()):
+                raise ConfigError(
+                    f'--set {path}: {value!r} is not a TOML value (0.2, true, [1, 2], "text"): {error}'
+                ) from error
+            settings[path.strip()] = value.strip()
     return settings
 
 
@@ -142,8 +142,10 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             if len(items) == len(value):
                 return tuple(_fit(v, t, where) for v, t in zip(value, items, strict=True))
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             return float(value)
+    elif not isinstance(hint, type):
+        raise ConfigError(f"{where} has a type that no Config may have ({hint}); use numbers, text, tuples or Literal")
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise ConfigError(f"{where} must be {_spell(hint)}, got {value!r}")

@@ -52,10 +52,11 @@ NUM_ITEMS, NUM_CLASSES = 160, 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check: what was tried, and the error, or None."""
+    """One check: what it is, the error or None, and whether it could be tried at all."""
 
     check: str
     error: str | None
+    tried: bool = True
 
 
 def select(name: str, registry: Registry) -> list[Component]:
@@ -100,7 +101,7 @@ def check_component(component: Component, registry: Registry) -> Iterator[Outcom
                 check(component.cls)
             yield Outcome(name, None)
         except DataMissingError as error:
-            yield Outcome(f"{name} (not tried: {error})", None)
+            yield Outcome(f"{name} (not tried: {error})", None, tried=False)
         except Exception as error:
             yield Outcome(name, f"{type(error).__name__}: {error}".partition("\n")[0])
 

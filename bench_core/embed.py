@@ -1,6 +1,7 @@
 """Trained method -> embeddings of each split, once for all tasks."""
 
 import os
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from bench_core.contracts import DataSpec, Embedded, Objective, Split
 from bench_core.data import open_split
 from bench_core.errors import StoreError
-from bench_core.store import file_digest, read_json, write_over
+from bench_core.store import file_digest, publishing, read_json, write_over
 
 BATCH = 512  # eval mode: the size changes no number beyond rounding
 
@@ -48,14 +49,14 @@ def embed_all(
     device: torch.device,
     workers: int = 0,
 ) -> None:
-    """Write the embeddings of every split into `folder`, `done.json` last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    digests = {}
-    for name in data.splits:
-        path = folder / f"{name}.safetensors"
-        save_tensors(path, embed_split(objective, splits[name], device, workers))
-        digests[name] = file_digest(path)
-    write_over(folder / "done.json", {"digests": digests})
+    """Embed every split; `folder` appears when all is there, with digests and seconds in `done.json`."""
+    started, digests = time.perf_counter(), {}
+    with publishing(folder) as making:
+        for name in data.splits:
+            path = making / f"{name}.safetensors"
+            save_tensors(path, embed_split(objective, splits[name], device, workers))
+            digests[name] = file_digest(path)
+        write_over(making / "done.json", {"digests": digests, "embed_s": time.perf_counter() - started})
 
 
 def is_embedded(folder: Path) -> bool:

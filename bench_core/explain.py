@@ -10,8 +10,9 @@ from bench_core.config import parameters, plain
 from bench_core.contracts import Recipe
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.keys import differences, flat, nearest
-from bench_core.plan import SECTIONS, Cell, Plan
+from bench_core.plan import Cell, Plan
 from bench_core.plugins import KINDS, Component, Registry
+from bench_core.request import SECTIONS
 
 LABELS = {"encoder": "encoder", "objective": "method", "dataset": "dataset", "evaluator": "task"}
 
@@ -135,8 +136,10 @@ def explain(name: str, plan: Plan, records: Sequence[Mapping[str, Any]]) -> Iter
         plan: Where it is looked for.
         records: What is done.
     """
-    cell = _find(name, plan)
+    cell, *others = _find(name, plan)
     where = "/".join(cell.names.values())
+    if others:
+        yield f"{name!r} is {len(others) + 1} cells; this is the first"
     yield f"{where}  seed {cell.seed}"
     yield f"key {cell.key}, the SHA-256 of:"
     yield from (f"  {path} = {value!r}" for path, value in flat(cell.document))
@@ -157,18 +160,20 @@ def explain(name: str, plan: Plan, records: Sequence[Mapping[str, Any]]) -> Iter
     )
 
 
-def _find(name: str, plan: Plan) -> Cell:
-    parts = name.split("/")
-    if len(parts) in (2, 3):
-        hits = [c for c in plan.cells if [c.names["method"], c.names["task"], str(c.seed)][: len(parts)] == parts]
-    else:
-        hits = [c for c in plan.cells if len(name) >= 4 and c.key.startswith(name.lower())]
+def _find(name: str, plan: Plan) -> list[Cell]:
+    """By the beginning of a key, or by METHOD/TASK or METHOD/TASK/SEED; names may hold slashes themselves."""
+
+    def is_meant(cell: Cell) -> bool:
+        short = f"{cell.names['method']}/{cell.names['task']}"
+        return name in (short, f"{short}/{cell.seed}") or (len(name) >= 4 and cell.key.startswith(name.lower()))
+
+    hits = [cell for cell in plan.cells if is_meant(cell)]
     if not hits:
         raise RequestError(
             f"no cell {name!r} in this request; give METHOD/TASK, METHOD/TASK/SEED or at least 4 digits of a key "
             "with the same options as `bench run`; `bench run --dry-run` lists them."
         )
-    return hits[0]
+    return hits
 
 
 def _summary(component: Component) -> str:

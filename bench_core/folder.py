@@ -210,12 +210,21 @@ def decode(paths: Sequence[str], size: int, grey: bool = False) -> npt.NDArray[n
 def _square(path: str, size: int, grey: bool) -> npt.NDArray[np.uint8]:
     """The centre square of one image: (C, size, size)."""
     with Image.open(path) as opened:
-        image = opened.convert("L" if grey else "RGB")
+        image = _eight_bits(opened).convert("L" if grey else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 bits scaled to 8 (Pillow would clip it); of 32 bits refused, as its range is anybody's guess."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise OSError(f"pixels of mode {image.mode} (32 bits) have no known range; save it with 8 or 16 bits")
+    return image
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -16,7 +16,9 @@ def why_no_classes(data: DataSpec) -> str | None:
         return f"needs a {missing[0]} split"
     if data.num_labels is not None:
         return "several labels an item are not supported yet"
-    return None if data.num_classes is not None else "needs labels"
+    if data.num_classes is None:
+        return "needs labels"
+    return None if data.num_classes > 1 else "needs at least two classes"
 
 
 def labelled(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor]:

@@ -110,8 +110,9 @@ def load_plugins(
     manager.add_hookspecs(hookspecs)
     registry = Registry()
     found = entry_points(group=GROUP) if entries is None else entries
-    for entry in sorted(found, key=lambda e: (_distribution(e)[0], e.name, e.value)):
-        distribution, version = _distribution(entry)
+    for (distribution, version), entry in sorted(
+        ((_distribution(e), e) for e in found), key=lambda p: (p[0], p[1].name)
+    ):
         if {entry.name, distribution} & block or (only is not None and not {entry.name, distribution} & only):
             continue
         plugin_id = f"{distribution}:{entry.name}"
@@ -171,9 +172,10 @@ def _refuse_bad(kind: str, name: str, cls: object) -> None:
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
     """Normalised name and version of the package that announces this entry point."""
-    if entry.dist is None:
+    name = entry.dist.name if entry.dist else None  # None, too, where its METADATA is missing
+    if entry.dist is None or name is None:
         return "unknown", "0"
-    return re.sub(r"[-_.]+", "-", entry.dist.name).lower(), entry.dist.version
+    return re.sub(r"[-_.]+", "-", name).lower(), entry.dist.version
 
 
 def _names(variable: str) -> list[str]:

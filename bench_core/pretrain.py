@@ -62,7 +62,8 @@ def pretrain(
         objective: On the device, freshly initialised.
         source: The train split.
         recipe: How it is trained.
-        seed: Of the chain; the streams `shuffle`, `views` and `dropout` come from it and are the same for all methods.
+        seed: Of the chain; the streams `shuffle`, `views` and `dropout` come from it. All methods see the data in the
+            same order; their views are drawn from the same stream, but each draws as much as it needs.
         device: Of the objective.
         precision: "fp32" or "bf16" (autocast).
         log: JSON lines, one an epoch: mean of each part of the loss, images/s, peak memory.
@@ -138,8 +139,8 @@ def _detached(loss: Loss) -> Loss:
 
 
 def _line(losses: Sequence[Mapping[str, Loss]], step: int) -> dict[str, Any]:
-    """Means over an epoch, of `loss` and its parts; where there are several players, each under its name."""
-    line: dict[str, Any] = {"step": step}
+    """Means over an epoch: `loss`, summed over players, and parts; where players are several, each under its name."""
+    line: dict[str, Any] = {"step": step, "loss": 0.0}
     for player, last in losses[-1].items():
         prefix = "" if len(losses[-1]) == 1 else f"{player}."
         totals = torch.stack([entry[player].total.float() for entry in losses]).cpu()
@@ -148,7 +149,9 @@ def _line(losses: Sequence[Mapping[str, Loss]], step: int) -> dict[str, Any]:
             parts = {k: float(v) for k, v in losses[first][player].parts.items()}
             where = step - len(losses) + first
             raise TrainingError(f"the loss of {player} is {float(totals[first])} at step {where}; its parts: {parts}")
-        line[f"{prefix}loss"] = float(totals.mean())
+        line["loss"] += float(totals.mean())
+        if prefix:
+            line[f"{prefix}loss"] = float(totals.mean())
         for part in last.parts:
             line[prefix + part] = _mean([entry[player].parts[part] for entry in losses])
         for part, ceiling in last.ceilings.items():

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torchvision", "numpy", "scikit-learn", "faiss-cpu", "scipy", "pluggy", "safetensors", "pandas")
+from bench_core.errors import RequestError
+
+PACKAGES = ("torchvision", "numpy", "scikit-learn", "faiss-cpu", "scipy", "pluggy", "safetensors", "pillow", "pandas")
 
 
 def provenance(device: torch.device, command: str | None = None) -> dict[str, Any]:
@@ -42,6 +44,18 @@ def provenance(device: torch.device, command: str | None = None) -> dict[str, An
         "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "command": command or command_line(),
     }
+
+
+def check_device(name: str) -> None:
+    """RequestError where this device cannot be used here."""
+    try:
+        device = find_device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("it is none of cpu, cuda and mps.")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).partition("\n")[0]
+        raise RequestError(f"device {name!r} cannot be used here: {first} Try auto or cpu.") from error
 
 
 def find_device(name: str = "auto") -> torch.device:

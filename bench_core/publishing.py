@@ -6,12 +6,13 @@ leaderboards/<board>/failed/*.json    cells that failed, and why
 leaderboards/<board>/README.md        the page, between markers
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench_core.api import board_plan
-from bench_core.boards import Board, load_board
+from bench_core.boards import Board, board_file, board_names, load_board
 from bench_core.errors import RequestError, StoreError
 from bench_core.plan import Plan
 from bench_core.plugins import Registry, load_plugins
@@ -30,6 +31,8 @@ def publish_board(
 ) -> tuple[int, list[Path]]:
     """Copy a board's records out of a store and write the pages that show them.
 
+    What was published before stays, as long as it is a cell of the board as it stands now.
+
     Args:
         name: A shipped board, or the path of a board.toml.
         store: Where its cells were run.
@@ -38,7 +41,7 @@ def publish_board(
         registry: Plugins, for tests.
 
     Returns:
-        Number of records, and the pages written.
+        Number of records copied, and the pages written.
 
     Raises:
         RequestError: The store has none of the board's cells, or records of changed, uncommitted code.
@@ -55,7 +58,12 @@ def publish_board(
             "commit, then run them again into a new store."
         )
     folder = leaderboards / board.name
-    _replace(folder / "records", {record["key"]: record for record in records})
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "board.toml").exists():  # a shipped or a private board, published elsewhere
+        shutil.copyfile(board_file(name), folder / "board.toml")
+    planned = {cell.key for cell in plan.cells}
+    published = {r["key"]: r for r in read_records(folder / "records") if r["key"] in planned}
+    _replace(folder / "records", {**published, **{record["key"]: record for record in records}})
     failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in store.attempts()}
     wanted = {cell.key for cell, entry in zip(plan.cells, entries, strict=True) if entry.state == "failed"}
     _replace(folder / "failed", {key: attempt for key, attempt in failed.items() if key in wanted})
@@ -98,7 +106,12 @@ def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:
     tables = build(entries)
     if short:
         return render(tables, "md")
-    return page(board.title, board.description, f"bench run --board {board.name}", tables)
+    return page(board.title, board.description, f"bench run --board {_typed(board, folder)}", tables)
+
+
+def _typed(board: Board, folder: Path) -> str:
+    """How the board is asked for: by name where it is shipped, else by its file."""
+    return board.name if board.name in board_names() else (folder / "board.toml").as_posix()
 
 
 def _published(plan: Plan, folder: Path) -> list[Entry]:

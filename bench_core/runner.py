@@ -7,6 +7,7 @@ import copy
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,9 @@ from bench_core.pretrain import pretrain
 from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
-from bench_core.store import FORMAT, Store, file_digest, read_json, write_over
+from bench_core.store import FORMAT, Store, file_digest, publishing, read_json, write_over
+
+_OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,6 @@ class Setting:
     device: torch.device
     workers: int = 0
     command: str | None = None
-
-    def precision(self, asked: str) -> str:
-        """`auto` is bf16 on CUDA and fp32 elsewhere."""
-        if asked == "auto":
-            return "bf16" if self.device.type == "cuda" else "fp32"
-        return asked
 
 
 @dataclass(frozen=True)
@@ -56,17 +53,25 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
 
     Returns:
         The cells that failed; they and the reason are in the store's attempts, too.
+
+    Raises:
+        RequestError: Data is missing, or the store cannot be written; nothing was run.
     """
     progress = progress or Silent()
     todo = [(chain, cells) for chain in plan.chains if (cells := missing(chain, store))]
+    if todo:
+        store.create()
     splits: dict[str, Mapping[str, Split]] = {}
+    for chain in {chain.dataset.name: chain for chain, _ in reversed(todo)}.values():
+        splits = {chain.dataset.name: _load(chain)}  # what is missing is said before anything is trained
     failures: list[Failure] = []
     for number, (chain, cells) in enumerate(todo, 1):
         progress.chain(number, len(todo), chain.label)
         try:
             if chain.dataset.name not in splits:
                 splits = {chain.dataset.name: _load(chain)}  # one dataset in memory at a time
-            frozen, cost = _freeze(chain, store, setting, splits[chain.dataset.name], progress)
+            with _exact(setting.device):
+                frozen, facts = _freeze(chain, store, setting, splits[chain.dataset.name], progress)
         except Exception as error:
             failures += [_fail(cell, store, setting, error) for cell in cells]
             progress.say(f"  failed: {failures[-1].error}")
@@ -74,7 +79,8 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
         for cell in cells:
             try:
                 progress.say(f"  {cell.task.name}")
-                _run_cell(chain, cell, frozen, cost, store, setting)
+                with _exact(setting.device):
+                    _run_cell(chain, cell, frozen, facts, store, setting)
             except Exception as error:
                 failures.append(_fail(cell, store, setting, error))
                 progress.say(f"  {cell.task.name} failed: {failures[-1].error}")
@@ -96,6 +102,13 @@ def build_objective(chain: Chain) -> Objective:
     return objective
 
 
+def _exact(device: torch.device) -> AbstractContextManager[None]:
+    """On CUDA float32 means float32: convolutions do not round their inputs to TF32 (matrix products do not anyway)."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False)
+
+
 def _load(chain: Chain) -> dict[str, Split]:
     return {name: chain.source.load(name) for name in chain.data.splits}
 
@@ -103,7 +116,7 @@ def _load(chain: Chain) -> dict[str, Split]:
 def _freeze(
     chain: Chain, store: Store, setting: Setting, splits: Mapping[str, Split], progress: Progress
 ) -> tuple[Frozen, dict[str, Any]]:
-    """Pretrain and embed where that is not done yet; what evaluators see, and what it cost."""
+    """Pretrain and embed where that is not done yet; what evaluators see, and the summary of the pretraining."""
     folder = store.chain(chain.key)
     if not (folder / "summary.json").is_file():
         _pretrain(chain, folder, setting, splits["train"], progress)
@@ -117,10 +130,8 @@ def _freeze(
     embeddings = folder / "embeddings" / chain.embed_key
     if not is_embedded(embeddings):
         progress.say("  embed")
-        started = time.perf_counter()
         embed_all(method(), chain.data, splits, embeddings, setting.device, setting.workers)
-        write_over(embeddings / "cost.json", {"embed_s": time.perf_counter() - started})
-    cost = {**summary["cost"], **read_json(embeddings / "cost.json"), "parameters": summary["parameters"]}
+    summary["cost"]["embed_s"] = read_json(embeddings / "done.json")["embed_s"]
     frozen = Frozen(
         load_embedded(embeddings, {name: splits[name] for name in chain.data.splits}),
         chain.data,
@@ -129,41 +140,45 @@ def _freeze(
         method,
         lambda name: splits[name],
     )
-    return frozen, cost
+    return frozen, summary
 
 
 def _pretrain(chain: Chain, folder: Path, setting: Setting, train: Split, progress: Progress) -> None:
-    """Train a chain's method; `summary.json` is written last and says that all the rest is there."""
-    write_over(
-        folder / "recipe.json", {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
-    )
-    objective = build_objective(chain).to(setting.device)
-    objective = objective.to(memory_format=torch.channels_last)
-    precision = setting.precision(chain.precision)
-    cost = pretrain(
-        objective,
-        open_split(train, setting.device, workers=setting.workers),
-        chain.recipe,
-        seed=chain.seed,
-        device=setting.device,
-        precision=precision,
-        log=folder / "log.jsonl",
-        on_epoch=progress.epoch,
-    )
-    weights = folder / "weights.safetensors"
-    save_tensors(weights, objective.state_dict())
-    summary = {
-        "weights_sha256": file_digest(weights),
-        "parameters": sum(p.numel() for p in objective.encoder.parameters()),
-        "precision": precision,
-        "cost": cost,
-        "provenance": provenance(setting.device, setting.command),
-    }
-    write_over(folder / "summary.json", summary)
+    """Train a chain's method; its folder appears when all is there."""
+    objective = _channels_last(build_objective(chain).to(setting.device))
+    with publishing(folder) as making:
+        recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+        write_over(making / "recipe.json", recipe)
+        cost = pretrain(
+            objective,
+            open_split(train, setting.device, workers=setting.workers),
+            chain.recipe,
+            seed=chain.seed,
+            device=setting.device,
+            precision=chain.precision,
+            log=making / "log.jsonl",
+            on_epoch=progress.epoch,
+        )
+        save_tensors(making / "weights.safetensors", objective.state_dict())
+        summary = {
+            "weights_sha256": file_digest(making / "weights.safetensors"),
+            "parameters": sum(p.numel() for p in objective.encoder.parameters()),
+            "cost": cost,
+            "provenance": provenance(setting.device, setting.command),
+        }
+        write_over(making / "summary.json", summary)
+
+
+def _channels_last(objective: Objective) -> Objective:
+    """Weights of 2-D convolutions in the layout that is fastest on most devices; others as they are."""
+    for tensor in (*objective.parameters(), *objective.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return objective
 
 
 def _run_cell(
-    chain: Chain, cell: Cell, frozen: Frozen, cost: Mapping[str, Any], store: Store, setting: Setting
+    chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any], store: Store, setting: Setting
 ) -> None:
     """One task, and its record."""
     started, tick = datetime.now(UTC), time.perf_counter()
@@ -172,6 +187,7 @@ def _run_cell(
         evaluator = cell.task.component.cls(copy.deepcopy(cell.task.config))
         evaluation: Evaluation = evaluator.evaluate(frozen)
     seconds = time.perf_counter() - tick
+    here, there = provenance(setting.device, setting.command), summary["provenance"]
     if not evaluation.scores:
         raise StoreError(f"{cell.task.name} returned no score")
     store.publish(
@@ -186,19 +202,26 @@ def _run_cell(
             "curves": {name: {k: list(v) for k, v in curve.items()} for name, curve in evaluation.curves.items()},
             "facts": {
                 "uses_labels": chain.method.component.cls.uses_labels,
-                "parameters": cost["parameters"],
+                "parameters": summary["parameters"],
                 "splits": dict(chain.data.splits),
                 "versions": _versions(chain, cell),
             },
             "provenance": {
-                **provenance(setting.device, setting.command),
-                "precision": setting.precision(chain.precision),
+                **here,
+                "precision": chain.precision,
+                "dirty": _either(here["dirty"], there["dirty"]),
+                "pretrain": {name: there[name] for name in _OF_TRAINING},
                 "started": started.isoformat(timespec="seconds"),
                 "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             },
-            "cost": {**{k: v for k, v in cost.items() if k != "parameters"}, "task_s": seconds},
+            "cost": {**summary["cost"], "task_s": seconds},
         }
     )
+
+
+def _either(*dirty: bool | None) -> bool | None:
+    """A number is as clean as the dirtiest code that it came through."""
+    return True if True in dirty else None if None in dirty else False
 
 
 def _versions(chain: Chain, cell: Cell) -> dict[str, str]:

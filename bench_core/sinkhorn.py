@@ -81,7 +81,7 @@ def sinkhorn(
     shift = scores.amax(0)
     scores -= shift
     domain: Literal["linear", "log"] = "linear"
-    first = scores.new_zeros(scores.shape[1]) if start is None else start.to(scores) + shift
+    first = scores.new_zeros(scores.shape[1]) if start is None else start.to(device).double() + shift
     log_a, iterations, error = _linear(scores, first - first.max(), tolerance, max_iterations)
     if not (math.isfinite(error) and bool(torch.isfinite(log_a).all())):
         domain = "log"

@@ -4,22 +4,26 @@
       bench-store.json                  {"format": 1}
       cells/ab/<key>.json               one finished cell: written beside, published once, never edited
       attempts/<key>/<time>-<id>.json   how an attempt that failed ended
-      chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json (written last)
-        embeddings/<key>/<split>.safetensors  done.json (written last)
+      chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
+        embeddings/<key>/               <split>.safetensors  done.json
 
-Any number of writers, no lock: a file is whole or absent, and the first one published wins.
+Any number of writers, no lock: a record, and a folder below chains/, is made beside and appears whole; the first one
+published wins.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench_core.errors import StoreError
+from bench_core.errors import RequestError, StoreError
 from bench_core.keys import key_of
 
 FORMAT = 1
@@ -36,7 +40,8 @@ class Store:
             path: Its folder; may not exist yet.
 
         Raises:
-            StoreError: The folder exists and is something else, or of a newer format.
+            RequestError: The folder exists and is something else.
+            StoreError: It is of a newer format.
         """
         self.path = Path(path)
         marker = self.path / MARKER
@@ -45,7 +50,7 @@ class Store:
             if found != FORMAT:
                 raise StoreError(f"{self.path} has format {found}, this bench reads {FORMAT}; upgrade bench-core.")
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise StoreError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
+            raise RequestError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
 
     def record(self, key: str) -> dict[str, Any] | None:
         """The record of a finished cell, or None."""
@@ -58,12 +63,12 @@ class Store:
 
     def publish(self, record: Mapping[str, Any]) -> bool:
         """Make a finished cell known; False where another writer was first."""
-        self._mark()
+        self.create()
         return write_once(self._cell(record["key"]), record)
 
     def add_attempt(self, attempt: Mapping[str, Any]) -> None:
         """Keep how an attempt on a cell failed."""
-        self._mark()
+        self.create()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         path = self.path / "attempts" / attempt["key"] / f"{stamp}-{uuid.uuid4().hex[:8]}.json"
         write_once(path, attempt)
@@ -74,18 +79,30 @@ class Store:
         return [read_json(path) for path in sorted(paths, key=lambda p: p.name)]
 
     def chain(self, key: str) -> Path:
-        """The folder of a chain's artifacts, made if need be."""
-        self._mark()
-        path = self.path / "chains" / key
-        path.mkdir(parents=True, exist_ok=True)
+        """The folder of a chain's artifacts, which may not be there yet."""
+        return self.path / "chains" / key
+
+    def write_page(self, text: str) -> Path:
+        """Write the store's own page."""
+        self.create()
+        path = self.path / "leaderboard.md"
+        write_text(path, text)
         return path
+
+    def create(self) -> None:
+        """Make the folder, marked as a store; RequestError where that cannot be done."""
+        try:
+            if not (self.path / MARKER).exists():
+                write_once(self.path / MARKER, {"format": FORMAT})
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
+        except OSError as error:
+            raise RequestError(
+                f"{self.path} cannot be written ({error.strerror}); choose another folder with --store."
+            ) from error
 
     def _cell(self, key: str) -> Path:
         return self.path / "cells" / key[:2] / f"{key}.json"
-
-    def _mark(self) -> None:
-        if not (self.path / MARKER).exists():
-            write_once(self.path / MARKER, {"format": FORMAT})
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -161,6 +178,20 @@ def file_digest(path: Path) -> str:
 def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Key -> its last failed attempt."""
     return {attempt["key"]: attempt for attempt in attempts}
+
+
+@contextmanager
+def publishing(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to fill, which becomes `folder` at the end; where another writer was first, it goes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        with suppress(OSError):  # the folder is there and not empty
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -105,6 +105,12 @@ PRESETS: dict[str, Augmentation] = {
 }
 
 
+def check_preset(name: str) -> None:
+    """ConfigError where there is no preset of this name; for a Config's own checks."""
+    if name not in PRESETS:
+        raise ConfigError(f"no augmentation preset named {name!r}. Known: {', '.join(sorted(PRESETS))}.")
+
+
 def preset(name: str, data: DataSpec) -> Augmentation:
     """A preset by name, as far as it keeps the meaning of this data.
 
@@ -114,8 +120,7 @@ def preset(name: str, data: DataSpec) -> Augmentation:
     Raises:
         ConfigError: No such preset; lists those that exist.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"no augmentation preset named {name!r}. Known: {', '.join(sorted(PRESETS))}.")
+    check_preset(name)
     return PRESETS["glyph" if data.views == "glyph" and name != "none" else name]
 
 

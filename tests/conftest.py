@@ -25,8 +25,9 @@ from bench_core import (
     param,
 )
 from bench_core.conformance import TinyEncoder
-from bench_core.plan import Plan, Request, make_plan
+from bench_core.plan import Plan, make_plan
 from bench_core.plugins import Component, Registry
+from bench_core.request import Request
 from bench_core.seeds import stream
 
 collect_ignore = ["third_party"]  # a package of its own, installed and run by test_third_party.py

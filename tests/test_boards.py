@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from bench_core.boards import load_board
-from bench_core.plan import Request, make_plan
+from bench_core.plan import make_plan
 from bench_core.plugins import load_plugins
+from bench_core.request import Request
 from bench_core.store import read_records
 from bench_core.tables.frame import tidy
 

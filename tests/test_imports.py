@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOW = [  # each may import those after it, and nothing before it
-    "cli", "cli_tables", "publishing", "api", "state", "runner", "pretrain", "embed", "plan", "boards", "plugins",
+    "cli", "cli_tables", "publishing", "api", "state", "runner", "pretrain", "embed", "plan", "request", "boards",
+    "plugins",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
-from bench_core.views import augment, preset
+from bench_core.views import augment, check_preset, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class NACConfig:
             raise ValueError(f"code_dim must be >= 1, got {self.code_dim}")
         if not 0 < self.flip < 0.5:
             raise ValueError(f"flip must be in (0, 0.5), got {self.flip}")
+        check_preset(self.augmentation)
 
 
 class NACViews(NamedTuple):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, hookimpl, param
-from bench_core.views import augment, preset
+from bench_core.views import augment, check_preset, preset
 
 
 class Random(Objective):
@@ -84,6 +84,10 @@ class SupervisedConfig:
     """Views as the methods have them, so that only the objective differs."""
 
     augmentation: str = param("simclr", "preset of the views", "ours: the views of the methods beside it")
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        check_preset(self.augmentation)
 
 
 class LabelledViews(NamedTuple):

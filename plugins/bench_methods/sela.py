@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, hookimpl, param
 from bench_core.errors import TrainingError
 from bench_core.sinkhorn import sinkhorn
-from bench_core.views import augment, preset
+from bench_core.views import augment, check_preset, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class SeLaConfig:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if not self.strength > 0:
             raise ValueError(f"strength must be > 0, got {self.strength}")
+        check_preset(self.augmentation)
 
 
 class SeLaViews(NamedTuple):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
-from bench_core.views import augment, preset
+from bench_core.views import augment, check_preset, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class SimCLRConfig:
             raise ValueError(f"output_dim must be >= 1, got {self.output_dim}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
+        check_preset(self.augmentation)
 
 
 class SimCLR(Objective):

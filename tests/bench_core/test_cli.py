@@ -95,7 +95,10 @@ def test_quiet_is_silent_and_json_is_for_scripts(bench: Callable[..., Result]) -
         (["run", "--methods", "nac", "--set", "nac.flip=high"], "nac.flip must be float, got 'high'"),
         (["run", "--methods", "nac", "--set", "sela.heads=2"], "in this request named 'sela'"),
         (["run", "--methods", "nac", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
-        (["run", "--methods", "nac", "--datasets", "mnist", "--tasks", "knn"], "mnist"),
+        (
+            ["run", "--methods", "nac", "--datasets", "mnist", "--tasks", "knn"],
+            "does not exist. To mend it, add --download",
+        ),
         (["run", "--board", "nowhere"], "no board named 'nowhere'"),
         (["show", "nca"], "no component or board named 'nca'; did you mean 'nac'?"),
         (["why", "zzzz"], "no cell 'zzzz' in this request"),
@@ -109,19 +112,17 @@ def test_a_wrong_request_is_one_line_on_stderr_and_exit_code_2(
 ) -> None:
     if words[0] == "table":
         bench("run", *SHORT, "--quiet")
-    elif "mnist" in words:
-        words = [*words, "--epochs", "1"]
-    result = bench(*words, code=1 if "mnist" in words else 2)
+    result = bench(*words, code=2)
     assert message in result.stderr
     assert "Traceback" not in result.output
-    if "Usage" not in result.stderr and "mnist" not in words:
+    if "Usage" not in result.stderr:
         assert result.stderr.count("\n") == 1
 
 
 def test_a_folder_that_is_no_store_is_left_alone(bench: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "thesis.tex").write_text("x")
-    assert "is no store" in bench("run", *SHORT, code=1).stderr
+    assert "is no store" in bench("run", *SHORT, code=2).stderr
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["thesis.tex"]
 
 
@@ -229,3 +230,27 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 1
     bench("run", *SHORT, "--quiet")
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 2
+
+
+def test_a_first_run_in_which_all_is_skipped_leaves_a_store(bench: Callable[..., Result]) -> None:
+    words = ["run", "--methods", "random", "--tasks", "knn", "--quiet"]
+    assert "32" in bench(*words, "--encoders", "vgg16_bn").stdout
+    assert "top1" in bench(*words).stdout
+
+
+def test_the_page_shows_all_that_is_in_the_store(bench: Callable[..., Result], tmp_path: Path) -> None:
+    for method in ("random", "pixels"):
+        bench("run", "--methods", method, "--tasks", "knn", "--quiet")
+    page = (tmp_path / "runs" / "leaderboard.md").read_text()
+    assert "| random" in page
+    assert "| pixels" in page
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet", "--sqlite"])
+def test_export_onto_a_folder_is_one_line_and_leaves_nothing(
+    bench: Callable[..., Result], tmp_path: Path, option: str
+) -> None:
+    bench("run", "--methods", "random", "--tasks", "knn", "--quiet")
+    (tmp_path / "there").mkdir()
+    assert "there cannot be written" in bench("export", option, "there", code=2).stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs", "there"]

@@ -196,3 +196,15 @@ def test_a_class_only_in_test_is_refused(folder: Path) -> None:
     write(folder / "test" / "emu" / "z.png", 7)
     with pytest.raises(BenchError, match="class 'emu' does not exist under train"):
         ImageFolder("mine", folder, 6).load("test")
+
+
+def test_sixteen_bits_are_scaled_to_eight_and_not_clipped(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert np.array_equal(decode([str(tmp_path / "ramp.png")], 8, grey=True)[0, 0], ramp >> 8)
+
+
+def test_thirty_two_bits_have_no_known_range_and_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(BenchError, match=r"float\.tiff.*save it with 8 or 16 bits"):
+        decode([str(tmp_path / "float.tiff")], 8)

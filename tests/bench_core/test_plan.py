@@ -133,3 +133,54 @@ def test_a_board_gives_rows_budget_and_seeds_and_the_request_goes_over_them(plan
 def test_the_digits_board_serves_as_default_only_for_its_own_data(plan_of: PlanOf) -> None:
     assert load_board("digits").recipe["epochs"] != 2
     assert plan_of().chains[0].recipe.epochs == 2  # blobs: the method's own recipe
+
+
+def test_auto_precision_is_settled_by_the_device_before_the_key_is_made(plan_of: PlanOf) -> None:
+    on_cpu, on_cuda = plan_of(device="cpu"), plan_of(device="cuda")
+    assert (on_cpu.chains[0].precision, on_cuda.chains[0].precision) == ("fp32", "bf16")
+    assert keys(on_cpu) == keys(plan_of(device="cpu", precision="fp32")) != keys(on_cuda)
+
+
+@pytest.mark.parametrize("seeds", ["0,1", [0.5], [True], [-1], []])
+def test_seeds_are_whole_numbers_from_zero(plan_of: PlanOf, seeds: Any) -> None:
+    with pytest.raises(RequestError, match="seeds"):
+        plan_of(seeds=seeds)
+
+
+def test_a_board_with_an_empty_section_says_which(plan_of: PlanOf, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("[methods.shrink]\n")
+    with pytest.raises(RequestError, match=r"board 'x' has no \[encoders\]; add it, or say --encoders"):
+        plan_of(board=str(tmp_path / "x.toml"), encoders=None)
+
+
+def test_a_recipe_is_checked_even_where_nothing_is_trained(
+    plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench_core import Recipe
+
+    monkeypatch.setattr(registry.get("objective", "shrink").cls, "recipe", Recipe(epochs=0))
+    with pytest.raises(ConfigError, match=r"shrink\.recipe\.bogus does not exist"):
+        plan_of(settings={"shrink.recipe.bogus": 1})
+    assert keys(plan_of(epochs=7)) == keys(plan_of())  # no budget makes it a trained one
+
+
+def test_the_full_id_of_a_boards_row_is_that_row(plan_of: PlanOf, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("[methods.shrink]\nfactor = 0.5\n")
+    board = str(tmp_path / "x.toml")
+    assert keys(plan_of(board=board, methods=["toys/shrink"])) == keys(plan_of(board=board))
+
+
+def test_the_default_boards_data_and_others_are_not_mixed(plan_of: PlanOf) -> None:
+    with pytest.raises(RequestError, match=r"digits has a board of its own.*apart from blobs"):
+        plan_of(datasets=["digits", "blobs"])
+
+
+def test_a_plugin_that_breaks_while_planning_is_named(
+    plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(registry.get("objective", "shrink").cls, "skip_reason", broken)
+    with pytest.raises(RequestError, match=r"objective toys/shrink breaks while planning: ZeroDivisionError: oops"):
+        plan_of()

@@ -23,7 +23,7 @@ HALF = GOOD.replace("def evaluate", "def evaluat")
 class Dist:
     """Stands in for an installed distribution."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | None) -> None:
         self.name, self.version, self.metadata = name, "1.2", {"Name": name}
 
 
@@ -33,7 +33,7 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     monkeypatch.syspath_prepend(str(tmp_path))
     made: list[str] = []
 
-    def make(name: str, source: str, distribution: str = "toys") -> EntryPoint:
+    def make(name: str, source: str, distribution: str | None = "toys") -> EntryPoint:
         module = f"made_{len(made)}_{name}"
         made.append(module)
         (tmp_path / f"{module}.py").write_text(source)
@@ -126,6 +126,11 @@ def test_plugins_are_left_out_by_entry_or_distribution(
     monkeypatch.delenv("BENCH_DISABLE_PLUGINS")
     monkeypatch.setenv("BENCH_PLUGINS", "other")
     assert [c.id for c in load_plugins(entries=entries).components] == ["b/zero"]
+
+
+def test_a_distribution_without_metadata_stops_nobody(entry: Callable[..., EntryPoint]) -> None:
+    registry = load_plugins(entries=[entry("zero", GOOD, None), entry("zero", GOOD, "good")])
+    assert {c.id for c in registry.components} == {"unknown/zero", "good/zero"}
 
 
 def test_each_call_gives_a_registry_of_its_own() -> None:

@@ -1,8 +1,17 @@
 import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from bench_core import Loss, Player, Recipe
+from bench_core.conformance import Untrained
+from bench_core.plan import Plan
 from bench_core.progress import Live, Plain, Silent, choose_progress
+from bench_core.runner import Setting, run_plan
+from bench_core.store import Store
 
 LINE = {"loss": 1.25, "images_per_s": 1000.4}
 
@@ -16,6 +25,30 @@ def test_plain_lines_are_few_and_the_last_epoch_is_always_told() -> None:
     plain.say("  embed")
     plain.close()
     assert out.getvalue() == "[1/2] nac on digits\n  epoch 100/100  loss 1.25  1000 images/s\n  embed\n"
+
+
+def test_a_game_is_told_as_one_loss(
+    plan_of: Callable[..., Plan], add: Callable[[str, str, type], None], tmp_path: Path
+) -> None:
+    class Game(Untrained):
+        """Two players (ours)."""
+
+        recipe = Recipe(epochs=1)
+
+        def players(self) -> list[Player]:
+            """Both halves of the encoder."""
+            first, *rest = self.encoder.parameters()
+            return [Player("a", [first]), Player("b", rest)]
+
+        def forward(self, views: Any, player: str = "main") -> Loss:
+            """Anything."""
+            return Loss(self.encoder(views).square().mean())
+
+    add("objective", "game", Game)
+    out = io.StringIO()
+    plan = plan_of(methods=["game"])
+    assert run_plan(plan, Store(tmp_path / "runs"), Setting(torch.device("cpu")), Plain(out)) == []
+    assert "epoch 1/1  loss " in out.getvalue()
 
 
 def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ def test_records_are_copied_and_both_pages_written_from_them(
     assert {p.stem for p in (folder / "records").glob("*.json")} == {r["key"] for r in store.records()}
     page = (folder / "README.md").read_text()
     assert "# Tiny" in page
-    assert "bench run --board tiny" in page
+    assert "tiny/board.toml" in page  # the command of a board that is not shipped names its file
     assert "nan: the loss of main is inf at step 0" in page  # what failed is shown with its reason
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith("# Hello\n")
@@ -102,6 +102,26 @@ def test_records_of_changed_code_are_not_published(publish: Publish, store: Stor
     with pytest.raises(RequestError, match="2 records were made by changed, uncommitted code"):
         publish()
     assert not (tmp_path / "leaderboards" / "tiny" / "records").exists()
+
+
+def test_what_was_published_before_stays_where_this_store_lacks_it(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    publish()
+    next((tmp_path / "runs" / "cells").rglob("*.json")).unlink()
+    assert publish()[0] == 1
+    assert len(list((tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"))) == 2
+    assert check(tmp_path, registry)
+
+
+def test_a_board_published_elsewhere_takes_its_file_along(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    board = str(tmp_path / "leaderboards" / "tiny" / "board.toml")
+    publish_board(board, store, tmp_path / "elsewhere", tmp_path / "none.md", registry)
+    pages = check_pages(tmp_path / "elsewhere", tmp_path / "none.md", registry)
+    assert pages == [tmp_path / "elsewhere" / "tiny" / "README.md"]
+    assert "elsewhere/tiny/board.toml" in pages[0].read_text()
 
 
 def test_a_board_that_was_not_run_is_refused(registry: Registry, tmp_path: Path) -> None:

@@ -203,14 +203,55 @@ def test_other_parameters_are_another_experiment_and_not_stale(plan_of: PlanOf, 
     assert entry.state == "missing"
 
 
-def test_auto_precision_is_bf16_on_cuda_alone() -> None:
-    assert CPU.precision("auto") == "fp32"
-    assert CPU.precision("bf16") == "bf16"
-    assert Setting(torch.device("cuda")).precision("auto") == "bf16"
-
-
 def test_bf16_trains_on_the_cpu_too(plan_of: PlanOf, store: Store) -> None:
     assert run_plan(plan_of(precision="bf16"), store, CPU) == []
     record = store.records()[0]
     assert record["provenance"]["precision"] == "bf16"
     assert math.isfinite(record["scores"][0]["value"])
+
+
+def test_a_record_is_as_dirty_as_the_code_that_trained_it(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench_core.provenance._commit", lambda: ("abc", True))
+    run_plan(plan_of(), store, CPU)
+    monkeypatch.setattr("bench_core.provenance._commit", lambda: ("def", False))
+    add("evaluator", "again", registry.get("evaluator", "spread").cls)
+    run_plan(plan_of(tasks=["again"]), store, CPU)
+    record = next(r for r in store.records() if r["names"]["task"] == "again")
+    assert (record["provenance"]["commit"], record["provenance"]["dirty"]) == ("def", True)
+    assert (record["provenance"]["pretrain"]["commit"], record["provenance"]["pretrain"]["dirty"]) == ("abc", True)
+
+
+class Volumes(Objective):
+    """Has a weight of five dimensions, as video methods have (ours)."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.volume = torch.nn.Conv3d(1, 1, 1)
+
+    def make_views(self, batch: Any, rng: torch.Generator) -> Any:
+        """The inputs."""
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Any:
+        """Of both."""
+        from bench_core import Loss
+
+        return Loss(self.encoder(views).square().mean() + self.volume(views[:, None]).square().mean())
+
+
+def test_weights_may_have_any_number_of_dimensions(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("objective", "volumes", Volumes)
+    assert run_plan(plan_of(methods=["volumes"], epochs=1), store, CPU) == []
+
+
+def test_two_writers_of_one_chain_leave_one_whole_chain(plan_of: PlanOf, store: Store) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda _: run_plan(plan_of(), store, CPU), range(2)))
+    assert outcomes == [[], []]
+    (chain,) = (store.path / "chains").iterdir()  # nothing lies beside it
+    assert len((chain / "log.jsonl").read_text().splitlines()) == 2
+    assert len(store.records()) == 1

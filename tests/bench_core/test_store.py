@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bench_core.errors import StoreError
+from bench_core.errors import RequestError, StoreError
 from bench_core.keys import key_of
-from bench_core.store import Store, write_once, write_over, write_text
+from bench_core.store import Store, publishing, write_once, write_over, write_text
 
 
 def record(value: float = 1.0) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> Non
 
 def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(StoreError, match=r"exists and is no store.*choose another with --store"):
+    with pytest.raises(RequestError, match=r"exists and is no store.*choose another with --store"):
         Store(tmp_path)
 
 
@@ -81,3 +81,28 @@ def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
     for error in ("first", "second"):
         store.add_attempt({"key": "ab", "error": error})
     assert [attempt["error"] for attempt in store.attempts()] == ["first", "second"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fill(text: str, fail: bool = False) -> None:
+        with publishing(tmp_path / "chains" / "ab") as making:
+            (making / "a.txt").write_text(text)
+            assert not (tmp_path / "chains" / "ab").exists() or text == "second"
+            if fail:
+                raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fill("none", fail=True)
+    assert list((tmp_path / "chains").iterdir()) == []
+    fill("first")
+    fill("second")  # the first one published wins
+    assert [p.name for p in (tmp_path / "chains").iterdir()] == ["ab"]
+    assert (tmp_path / "chains" / "ab" / "a.txt").read_text() == "first"
+
+
+def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        RequestError, match=r"cannot be written \(Not a directory\); choose another folder with --store"
+    ):
+        Store(tmp_path / "file" / "runs").create()

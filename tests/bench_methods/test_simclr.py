@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import Batch, DataSpec
+from bench_core.errors import ConfigError
 from bench_methods.simclr import SimCLR, SimCLRConfig, nt_xent
 
 
@@ -72,3 +73,8 @@ def test_the_code_is_the_sign_of_the_projection(make: Any, data: DataSpec, image
 
 def test_data_that_are_no_images_are_skipped() -> None:
     assert SimCLR.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), SimCLRConfig()) == "needs images"
+
+
+def test_an_unknown_augmentation_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match=r"no augmentation preset named 'zz'\. Known: "):
+        SimCLRConfig(augmentation="zz")

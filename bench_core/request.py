@@ -1,0 +1,214 @@
+"""A request -> components under the names of its rows, with every parameter resolved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench_core import boards
+from bench_core.boards import Board, Named
+from bench_core.config import build, plain
+from bench_core.contracts import Recipe
+from bench_core.errors import ConfigError, RequestError, UnknownNameError
+from bench_core.plugins import Component, Registry
+from bench_core.provenance import find_device
+
+SECTIONS = {"datasets": "dataset", "encoders": "encoder", "methods": "objective", "tasks": "evaluator"}
+PRECISIONS = ("auto", "fp32", "bf16")
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for; None means what the board says.
+
+    Attributes:
+        settings: "NAME.PARAM" or "NAME.recipe.PARAM" -> value; NAME is a row or column of this request.
+        device: Where it will run; decides what precision "auto" is, and nothing else that defines a number.
+        data_root: Where data sets lie.
+    """
+
+    datasets: Sequence[str] | None = None
+    encoders: Sequence[str] | None = None
+    methods: Sequence[str] | None = None
+    tasks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    board: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    precision: str | None = None
+    device: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data_root: Path
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component under the name it has in this plan, with every parameter resolved."""
+
+    name: str
+    component: Component
+    config: Any
+
+    def document(self) -> dict[str, Any]:
+        """What of this part defines a result."""
+        return {"id": self.component.id, "revision": self.component.cls.revision, "config": plain(self.config)}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All that a request comes to: parts by section, a recipe for each method's row, precision and seeds."""
+
+    board: Board
+    parts: Mapping[str, Sequence[Part]]
+    recipes: Mapping[str, Recipe]
+    precision: str
+    seeds: tuple[int, ...]
+
+
+def resolve(request: Request, registry: Registry) -> Resolved:
+    """Look up every name and fit every value.
+
+    Raises:
+        RequestError: A name, parameter or value that does not fit.
+    """
+    board = _board(request)
+    rows = {section: _rows(section, request, board, registry) for section in SECTIONS}
+    settings = _sort_settings(request.settings, rows)
+    return Resolved(
+        board,
+        {section: [_part(row, section, settings, registry) for row in rows[section]] for section in SECTIONS},
+        {row.name: _recipe(row, request, board, settings, registry) for row in rows["methods"]},
+        _precision(request, board),
+        _seeds(request, board),
+    )
+
+
+def _precision(request: Request, board: Board) -> str:
+    """`auto` is bf16 on CUDA and fp32 elsewhere: other numbers, so it is settled before keys are made."""
+    precision = request.precision or board.precision
+    if precision not in PRECISIONS:
+        raise RequestError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "auto":
+        return "bf16" if find_device(request.device).type == "cuda" else "fp32"
+    return precision
+
+
+def _seeds(request: Request, board: Board) -> tuple[int, ...]:
+    """One where no board is named and no seed either."""
+    seeds: Any = request.seeds if request.seeds is not None else (board.seeds if request.board else ()) or (0,)
+    if isinstance(seeds, str) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
+        raise RequestError(f"seeds must be whole numbers from 0, like [0, 1, 2], got {seeds!r}.")
+    if not seeds:
+        raise RequestError("seeds are empty; give at least one.")
+    return tuple(dict.fromkeys(seeds))
+
+
+def _board(request: Request) -> Board:
+    """The board asked for; without one, the default board where its own data is meant, else plain defaults."""
+    if request.board:
+        return boards.load_board(request.board)
+    default = boards.load_board(boards.DEFAULT)
+    others = set(request.datasets or ()) - set(default.datasets)
+    if not others:
+        return default
+    if len(others) < len(set(request.datasets or ())):
+        raise RequestError(
+            f"{', '.join(default.datasets)} has a board of its own, which fixes its recipes; ask for it apart from "
+            f"{', '.join(sorted(others))}, or say which recipes hold for all with --board FILE."
+        )
+    tasks = dict.fromkeys(row.use for row in default.tasks.values())
+    return Board(encoders=default.encoders, tasks={name: Named(name, name) for name in tasks})
+
+
+def _rows(section: str, request: Request, board: Board, registry: Registry) -> list[Named]:
+    """The rows of a section that the request selects: the board's by their names, others with their defaults."""
+    known: Mapping[str, Named] = getattr(board, section)
+    asked: Sequence[str] | None = getattr(request, section)
+    if asked is None:
+        if section == "methods" and not request.board:
+            names = ", ".join(c.name for c in registry.of_kind("objective"))
+            raise RequestError(f"say which methods: --methods nac,sela or --methods all. Known: {names}.")
+        if not known:
+            raise RequestError(f"board {board.name!r} has no [{section}]; add it, or say --{section}.")
+        return list(known.values())
+    if isinstance(asked, str) or not all(isinstance(name, str) for name in asked):
+        raise RequestError(f"{section} must be names, like ['nac', 'sela'], got {asked!r}.")
+    if list(asked) == [ALL]:
+        names_of_kind = [c.name for c in registry.of_kind(SECTIONS[section])]
+        rows = list(known.values())
+        return rows if request.board else rows + [Named(n, n) for n in names_of_kind if n not in known]
+    rows = []
+    for name in dict.fromkeys(asked):
+        rows.append(known.get(name) or _row_of_component(section, name, known, registry))
+    if not rows:
+        raise RequestError(f"--{section} is empty; name at least one.")
+    return rows
+
+
+def _row_of_component(section: str, name: str, known: Mapping[str, Named], registry: Registry) -> Named:
+    """A row for a component that the board does not name; the full id of one that it does name is that row."""
+    kind = SECTIONS[section]
+    try:
+        component = registry.get(kind, name)
+    except UnknownNameError as error:
+        raise UnknownNameError(section.removesuffix("s"), name, {*error.known, *known}, "See `bench list`.") from None
+    row = known.get(component.name)
+    return row if row and registry.get(kind, row.use) == component else Named(name, name)
+
+
+def _sort_settings(
+    settings: Mapping[str, Any], rows: Mapping[str, Sequence[Named]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """(section, name) -> {param: value}; a name that stands in two sections needs its section in front."""
+    sorted_settings: dict[tuple[str, str], dict[str, Any]] = {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"settings must map NAME.PARAM to a value, got {settings!r}")
+    for path, value in settings.items():
+        first, _, rest = path.partition(".")
+        sections = list(SECTIONS)
+        if first in SECTIONS and "." in rest:
+            sections = [first]
+            first, _, rest = rest.partition(".")
+        owners = [s for s in sections if any(row.name == first for row in rows[s])]
+        if not owners:
+            names = {row.name for section in sections for row in rows[section]}
+            raise UnknownNameError("dataset, encoder, method or task in this request", first, names)
+        if len(owners) > 1:
+            options = " or ".join(f"{section}.{path}" for section in owners)
+            raise ConfigError(f"--set {path}: {first!r} is the name of {' and '.join(owners)}; write {options}.")
+        sorted_settings.setdefault((owners[0], first), {})[rest] = value
+    return sorted_settings
+
+
+def _part(row: Named, section: str, settings: Mapping[tuple[str, str], Mapping[str, Any]], registry: Registry) -> Part:
+    component = registry.get(SECTIONS[section], row.use)
+    asked = {k: v for k, v in settings.get((section, row.name), {}).items() if not _is_recipe(section, k)}
+    return Part(row.name, component, build(component.cls.Config, {**row.values, **asked}, row.name))
+
+
+def _is_recipe(section: str, path: str) -> bool:
+    return section == "methods" and path.startswith("recipe.")
+
+
+def _recipe(
+    row: Named,
+    request: Request,
+    board: Board,
+    settings: Mapping[tuple[str, str], Mapping[str, Any]],
+    registry: Registry,
+) -> Recipe:
+    """The method's own, then the board's budget, then the board's row, then the command line.
+
+    A method whose own recipe has no epochs is not trained, and no budget makes it so.
+    """
+    default: Recipe = registry.get("objective", row.use).cls.recipe
+    asked: dict[str, Any] = {**board.recipe, **row.recipe}
+    for name, value in (("epochs", request.epochs), ("batch_size", request.batch_size)):
+        if value is not None:
+            asked[name] = value
+    for path, value in settings.get(("methods", row.name), {}).items():
+        if _is_recipe("methods", path):
+            asked[path.removeprefix("recipe.")] = value
+    recipe = build(Recipe, asked, f"{row.name}.recipe", base=default)
+    return default if default.epochs == 0 else recipe
