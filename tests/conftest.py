@@ -24,7 +24,7 @@ from bench_core import (
     Split,
     param,
 )
-from bench_core.conformance import TinyEncoder
+from bench_core.checks.made import TinyEncoder
 from bench_core.plan import Plan, make_plan
 from bench_core.plugins import Component, Registry
 from bench_core.request import Request

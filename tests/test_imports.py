@@ -53,4 +53,4 @@ def test_no_core_module_is_longer_than_300_lines() -> None:
         for path in (ROOT / root).rglob("*.py")
         if (lines := len(path.read_text().splitlines())) > 300
     }
-    assert set(long) <= {"bench_core/contracts.py", "bench_core/conformance.py"}, long  # one idea each: the contract
+    assert set(long) <= {"bench_core/contracts.py"}, long  # the contract is one idea and mostly words

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Evaluation, Evaluator, Frozen, Loss, NoConfig, Objective
-from bench_core.conformance import TinyEncoder, assert_conforms, check_component, select
+from bench_core.checks.made import TinyEncoder
+from bench_core.conformance import assert_conforms, check_component, select
 from bench_core.errors import CheckError, UnknownNameError
 from bench_core.plugins import Component, load_plugins
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench_core import Embedded, Encoder, NoConfig, Objective, Split
-from bench_core.conformance import Untrained
+from bench_core.checks.made import Untrained
 from bench_core.embed import embed_all, embed_split, is_embedded, load_embedded, save_tensors
 from bench_core.errors import StoreError
 from bench_core.plan import Plan

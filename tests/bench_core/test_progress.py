@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench_core import Loss, Player, Recipe
-from bench_core.conformance import Untrained
+from bench_core.checks.made import Untrained
 from bench_core.plan import Plan
 from bench_core.progress import Live, Plain, Silent, choose_progress
 from bench_core.runner import Setting, run_plan

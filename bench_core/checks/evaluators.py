@@ -1,0 +1,66 @@
+"""Checks of evaluators."""
+
+import copy
+import math
+import re
+from typing import Any
+
+import torch
+
+from bench_core.checks.made import NUM_CLASSES, NUM_ITEMS, TinyEncoder, Untrained, need, split_of
+from bench_core.config import NoConfig
+from bench_core.contracts import DataSpec, Embedded, Evaluation, Frozen, Objective, Score
+from bench_core.errors import DataMissingError
+
+
+def _frozen(spec: DataSpec) -> Frozen:
+    """Gaussian clusters, one a class, as features; their signs as code."""
+    rng = torch.Generator().manual_seed(7)
+    centres = torch.randn(NUM_CLASSES, 16, generator=rng) * 2
+
+    def embedded(count: int) -> Embedded:
+        labels = torch.arange(count) % NUM_CLASSES
+        features = centres[labels] + torch.randn(count, 16, generator=rng)
+        return Embedded({"features": features, "code": features > 0}, labels)
+
+    def method() -> Objective:
+        return copy.deepcopy(objective)
+
+    objective = Untrained(TinyEncoder(spec), spec, NoConfig()).eval()
+    splits = {name: embedded(count) for name, count in spec.splits.items()}
+    return Frozen(splits, spec, 0, torch.device("cpu"), method, lambda name: split_of(spec))
+
+
+def _measures(cls: Any) -> None:
+    """Scores are finite numbers with snake_case names, the same twice, and the embeddings stay as they were."""
+    spec = DataSpec(shape=(3, 32, 32), splits={"train": NUM_ITEMS, "test": NUM_ITEMS}, num_classes=NUM_CLASSES)
+    evaluator = cls(cls.Config())
+    reason = evaluator.skip_reason(spec, Untrained)
+    if reason is not None:
+        raise DataMissingError(f"it skips the made data: {reason}")
+    results: list[Evaluation] = []
+    for _ in range(2):
+        frozen = _frozen(spec)
+        before = copy.deepcopy(frozen.splits)
+        results.append(cls(cls.Config()).evaluate(frozen))
+        for name, split in before.items():
+            same = all(torch.equal(v, frozen.splits[name].embeddings[k]) for k, v in split.embeddings.items())
+            need(same, f"the embeddings of {name!r} were changed")
+    need(bool(results[0].scores), "no score was returned")
+    need(bool(results[0].protocol), "the protocol is empty; say split, solver, k, distance, ties")
+    for score in results[0].scores:
+        _refuse_bad_score(score)
+    names = [score.metric for score in results[0].scores]
+    need(len(names) == len(set(names)), f"a metric stands twice in {names}")
+    values = [[score.value for score in result.scores] for result in results]
+    need(values[0] == values[1], f"the same embeddings gave {values[0]} and {values[1]}")
+
+
+def _refuse_bad_score(score: Score) -> None:
+    need(re.fullmatch(r"[a-z][a-z0-9_]*", score.metric) is not None, f"metric {score.metric!r} is not snake_case")
+    need(isinstance(score.value, int | float) and math.isfinite(score.value), f"{score.metric} is {score.value!r}")
+    need(score.unit != "fraction" or 0 <= score.value <= 1, f"{score.metric} is a fraction, got {score.value}")
+    need(score.n > 0, f"{score.metric} is over n = {score.n} items")
+
+
+CHECKS = (_measures,)

@@ -1,0 +1,87 @@
+"""Made data and components that checks and tests are run on: small, seeded, on the CPU."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench_core.config import NoConfig
+from bench_core.contracts import Batch, DataSpec, Encoder, Loss, Objective, Player, Split
+from bench_core.errors import CheckError, DataMissingError
+
+SIDES = (32, 64, 8)  # the first image size that a component takes
+NUM_ITEMS, NUM_CLASSES = 160, 4
+
+
+def need(condition: bool, message: str) -> None:
+    """CheckError with this message unless the condition holds."""
+    if not condition:
+        raise CheckError(message)
+
+
+def spec_for(cls: Any) -> DataSpec:
+    """The first made data that the component does not skip."""
+    reasons = []
+    for side in SIDES:
+        spec = DataSpec(
+            shape=(3, side, side),
+            splits={"train": NUM_ITEMS, "test": NUM_ITEMS},
+            num_classes=NUM_CLASSES,
+            mean=(0.5,) * 3,
+            std=(0.25,) * 3,
+        )
+        reason = cls.skip_reason(spec, cls.Config())
+        if reason is None:
+            return spec
+        reasons.append(reason)
+    raise DataMissingError(f"it skips the made images: {reasons[0]}")
+
+
+def images_of(spec: DataSpec, count: int = 16) -> Tensor:
+    """Images (N, C, H, W) in [0, 1]."""
+    return torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(1))
+
+
+def split_of(spec: DataSpec) -> Split:
+    """A train split with labels."""
+    images = (images_of(spec, spec.num_train) * 255).to(torch.uint8)
+    return Split(images, torch.arange(spec.num_train) % NUM_CLASSES)
+
+
+class TinyEncoder(Encoder):
+    """Two convolutions, for checks (ours)."""
+
+    Config = NoConfig
+
+    def __init__(self, data: DataSpec, config: Any = None) -> None:
+        """Any image."""
+        super().__init__(data, config)
+        self.dim = 12
+        self.first = nn.Conv2d(data.shape[0], 8, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(8, self.dim, 3, padding=1)
+
+    def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Both layers."""
+        first = F.relu(self.first(inputs))
+        return {"first": first, "second": F.relu(self.second(first))}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 12)."""
+        return self.maps(inputs)["second"].mean((2, 3))
+
+
+class Untrained(Objective):
+    """Nothing is trained (ours), for checks."""
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """The inputs."""
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Zero."""
+        return Loss(torch.zeros(()))
+
+    def players(self) -> list[Player]:
+        """Nobody."""
+        return []

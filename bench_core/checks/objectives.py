@@ -1,0 +1,122 @@
+"""Checks of objectives."""
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench_core.checks.made import TinyEncoder, images_of, need, spec_for, split_of
+from bench_core.contracts import Batch, DataSpec, EpochContext, Loss, Objective, Recipe
+from bench_core.data import open_split
+from bench_core.optim import make_optimizer
+from bench_core.seeds import stream
+
+
+def _objective(cls: Any) -> tuple[Objective, DataSpec]:
+    spec = spec_for(cls)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        return cls(TinyEncoder(spec), spec, cls.Config()), spec
+
+
+def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]:
+    """A few steps of the real loop's order; the losses."""
+    source = open_split(split_of(spec), torch.device("cpu"))
+    shuffle, rng = stream(0, "shuffle"), stream(0, "views")
+    optimizers = {p.name: make_optimizer(p.parameters, Recipe(learning_rate=1e-3)) for p in objective.players()}
+    losses = []
+    for epoch in range(epochs):
+        context = EpochContext(
+            epoch, epochs, epoch, epochs, lambda: source.batches(16, labels=objective.uses_labels), rng
+        )
+        notes = objective.train().before_epoch(context)
+        need(all(isinstance(v, int | float) for v in notes.values()), f"before_epoch must return numbers, got {notes}")
+        batch = next(source.batches(16, rng=shuffle, drop_last=True, labels=objective.uses_labels))
+        views = objective.make_views(batch, rng)
+        for player in objective.players():
+            loss = objective(views, player.name)
+            _refuse_bad_loss(loss)
+            optimizers[player.name].zero_grad()
+            loss.total.backward(inputs=list(player.parameters))
+            optimizers[player.name].step()
+            losses.append(float(loss.total.detach()))
+        objective.after_step()
+    return losses
+
+
+def _refuse_bad_loss(loss: Any) -> None:
+    need(isinstance(loss, Loss), f"forward must return a Loss, got {type(loss).__name__}")
+    need(loss.total.ndim == 0, f"the loss must be a scalar, got shape {tuple(loss.total.shape)}")
+    need(math.isfinite(float(loss.total.detach())), f"the loss is {float(loss.total.detach())}")
+    for name, part in loss.parts.items():
+        need(part.ndim == 0, f"part {name!r} must be a scalar, got shape {tuple(part.shape)}")
+
+
+def _learns(cls: Any) -> None:
+    """Builds from defaults, its loss is a finite scalar, and the same seed gives the same losses."""
+    losses = []
+    for _ in range(2):
+        objective, spec = _objective(cls)
+        torch.manual_seed(5)
+        losses.append(_train(objective, spec))
+    need(losses[0] == losses[1], f"the same seed gave {losses[0]} and {losses[1]}")
+
+
+def _reaches_encoder(cls: Any) -> None:
+    """Training moves the encoder, if there are players."""
+    objective, spec = _objective(cls)
+    before = copy.deepcopy(objective.encoder.state_dict())
+    players = objective.players()
+    _train(objective, spec)
+    moved = any(not torch.equal(before[k], v) for k, v in objective.encoder.named_parameters())
+    need(moved or not players, "no parameter of the encoder moved in two steps")
+    owned = [id(p) for player in players for p in player.parameters]
+    need(len(owned) == len(set(owned)), "two players own the same parameter")
+
+
+def _views_are_pure(cls: Any) -> None:
+    """Views leave the batch and the global generator as they were, and depend on rng alone."""
+    objective, spec = _objective(cls)
+    batch = next(open_split(split_of(spec), torch.device("cpu")).batches(16, labels=objective.uses_labels))
+    inputs, state = batch.inputs.clone(), torch.get_rng_state()
+    views = [objective.make_views(batch, stream(0, "views")) for _ in range(2)]
+    need(torch.equal(batch.inputs, inputs), "make_views changed the batch")
+    need(torch.equal(torch.get_rng_state(), state), "make_views drew from the global generator; use rng")
+    need(_same(views[0], views[1]), "the same rng gave other views")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, Batch):
+        return _same(vars(a), vars(b))
+    if isinstance(a, dict):
+        return all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b) if isinstance(a, int | float | str | type(None)) else True
+
+
+def _embeds(cls: Any) -> None:
+    """Embed gives `features` with a row an input, finite, whatever the batch; state round-trips."""
+    objective, spec = _objective(cls)
+    _train(objective, spec)
+    images = images_of(spec, 6)
+    with torch.inference_mode():
+        embeddings = objective.eval().embed(images)
+        need("features" in embeddings, f"embed must give 'features', got {sorted(embeddings)}")
+        for name, values in embeddings.items():
+            need(len(values) == 6, f"embedding {name!r} has {len(values)} rows for 6 inputs")
+            need(not values.is_floating_point() or bool(values.isfinite().all()), f"{name!r} is not finite")
+        half = objective.embed(images[:3])
+        same = torch.allclose(half["features"], embeddings["features"][:3], atol=1e-5)
+        need(same, "features depend on what else is in the batch")
+        other, _ = _objective(cls)
+        other.load_state_dict(objective.state_dict())
+        again = other.eval().embed(images)
+    need(all(torch.equal(embeddings[k], again[k]) for k in embeddings), "a loaded state gives other embeddings")
+
+
+CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds)
