@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ import click
 from bench_core.cli_request import make_request, request_options
 from bench_core.cli_tables import export, publish, table
 from bench_core.errors import BenchError, RequestError
+
+# Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
+# On a free machine nothing changes; on a busy one small networks train some 20 times faster.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR)
 

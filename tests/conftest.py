@@ -1,5 +1,9 @@
 """Tiny plugins for tests of the harness: everything trains in a fraction of a second."""
 
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does, before torch is imported
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
