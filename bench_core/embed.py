@@ -51,7 +51,7 @@ def embed_all(
 ) -> None:
     """Embed every split; `folder` appears when all is there, with digests and seconds in `done.json`."""
     started, digests = time.perf_counter(), {}
-    with publishing(folder) as making:
+    with publishing(folder, "done.json") as making:
         for name in data.splits:
             path = making / f"{name}.safetensors"
             save_tensors(path, embed_split(objective, splits[name], device, workers))

@@ -146,7 +146,7 @@ def _freeze(
 def _pretrain(chain: Chain, folder: Path, setting: Setting, train: Split, progress: Progress) -> None:
     """Train a chain's method; its folder appears when all is there."""
     objective = _channels_last(build_objective(chain).to(setting.device))
-    with publishing(folder) as making:
+    with publishing(folder, "summary.json") as making:
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)
         cost = pretrain(

@@ -181,13 +181,20 @@ def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[
 
 
 @contextmanager
-def publishing(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to fill, which becomes `folder` at the end; where another writer was first, it goes."""
+def publishing(folder: Path, last: str) -> Iterator[Path]:
+    """A folder beside `folder` to fill, which becomes `folder` at the end; where another writer was first, it goes.
+
+    Args:
+        folder: Where all shall lie at once; what lies there without the file `last` is no whole one and makes way.
+        last: Name of the file that is written last.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:
         yield temporary
+        if not (folder / last).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # the folder is there and not empty
             temporary.rename(folder)
     finally:

@@ -85,7 +85,7 @@ def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     def fill(text: str, fail: bool = False) -> None:
-        with publishing(tmp_path / "chains" / "ab") as making:
+        with publishing(tmp_path / "chains" / "ab", "a.txt") as making:
             (making / "a.txt").write_text(text)
             assert not (tmp_path / "chains" / "ab").exists() or text == "second"
             if fail:
@@ -98,6 +98,14 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     fill("second")  # the first one published wins
     assert [p.name for p in (tmp_path / "chains").iterdir()] == ["ab"]
     assert (tmp_path / "chains" / "ab" / "a.txt").read_text() == "first"
+
+
+def test_a_folder_that_lost_its_last_file_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "half").write_text("x")
+    with publishing(tmp_path / "ab", "a.txt") as making:
+        (making / "a.txt").write_text("whole")
+    assert [p.name for p in (tmp_path / "ab").iterdir()] == ["a.txt"]
 
 
 def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
