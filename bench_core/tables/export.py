@@ -24,7 +24,8 @@ def to_parquet(frame: pd.DataFrame, path: Path) -> None:
         try:
             frame.to_parquet(temporary, index=False, engine="pyarrow")
         except ImportError as error:
-            raise RequestError("parquet needs pyarrow: pip install 'bench-core[parquet]'") from error
+            reason = str(error).partition("\n")[0]
+            raise RequestError(f"parquet needs pyarrow: pip install 'bench-core[parquet]' ({reason})") from error
 
 
 def to_sqlite(frame: pd.DataFrame, path: Path) -> None:
