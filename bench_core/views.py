@@ -81,16 +81,12 @@ class Augmentation:
 _SIMCLR = Augmentation(
     crop_scale=(0.08, 1.0), flip_prob=0.5, jitter_prob=0.8, jitter=(0.4, 0.4, 0.4, 0.1), gray_prob=0.2
 )
-_BYOL = replace(_SIMCLR, jitter=(0.4, 0.4, 0.2, 0.1), blur_prob=1.0)
 
 PRESETS: dict[str, Augmentation] = {
     # Chen et al. 2020 (arXiv 2002.05709), appendix B.9: CIFAR-10, colour strength 0.5, no blur.
     "simclr": _SIMCLR,
     # The same, appendix A: ImageNet, colour strength 1, blur half the time.
     "simclr_imagenet": replace(_SIMCLR, jitter=(0.8, 0.8, 0.8, 0.2), blur_prob=0.5),
-    # Grill et al. 2020 (arXiv 2006.07733), table 6: the first view; the second, which is solarized at times.
-    "byol": _BYOL,
-    "byol_solarized": replace(_BYOL, blur_prob=0.1, solarize_prob=0.2),
     # Park et al. 2021 (arXiv 2112.04014), the authors' code for CIFAR-10: SimCLR's.
     "nac": _SIMCLR,
     # Asano et al. 2020 (arXiv 1911.05371), the authors' code for CIFAR: always jitter, hue .4 too.

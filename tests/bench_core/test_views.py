@@ -229,7 +229,7 @@ def test_glyphs_keep_their_meaning_under_every_preset(name: str) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no augmentation preset named 'simclrr'. Known: byol, .*, simclr, "):
+    with pytest.raises(ConfigError, match=r"no augmentation preset named 'simclrr'. Known: glyph, .*, simclr, "):
         preset("simclrr", NATURAL)
 
 
