@@ -13,7 +13,7 @@ from bench_core.cli_tables import export, publish, table
 from bench_core.errors import BenchError, RequestError
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
-# On a free machine nothing changes; on a busy one small networks train some 20 times faster.
+# On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR)

@@ -26,16 +26,16 @@ def bench_encoders() -> dict[str, type[Encoder]]:
 @hookspec
 def bench_objectives() -> dict[str, type[Objective]]:
     """Methods, the rows of a table: `{"simclr": SimCLR}`; each owns its encoder, makes its views, returns its loss."""
-    raise NotImplementedError
+    raise NotImplementedError  # a specification, too
 
 
 @hookspec
 def bench_datasets() -> dict[str, type[Dataset]]:
     """Data: `{"mnist": MNIST}`; named splits, a digest of their content, labels that training never sees."""
-    raise NotImplementedError
+    raise NotImplementedError  # a specification, too
 
 
 @hookspec
 def bench_evaluators() -> dict[str, type[Evaluator]]:
     """Tasks, the columns of a table: `{"knn": KNN}`; frozen embeddings -> scores with direction and chance level."""
-    raise NotImplementedError
+    raise NotImplementedError  # a specification, too

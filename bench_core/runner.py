@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
@@ -26,6 +27,7 @@ from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
 from bench_core.store import FORMAT, Store, file_digest, publishing, read_json, write_over
 
+M = TypeVar("M", bound=nn.Module)
 _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's
 
 
@@ -169,11 +171,12 @@ def _pretrain(chain: Chain, folder: Path, setting: Setting, train: Split, progre
         write_over(making / "summary.json", summary)
 
 
-def _channels_last(objective: Objective) -> Objective:
+def _channels_last(objective: M) -> M:
     """Weights of 2-D convolutions in the layout that is fastest on most devices; others as they are."""
     for tensor in (*objective.parameters(), *objective.buffers()):
         if tensor.ndim == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            # `to`, as nn.Module does it: of one input channel `contiguous` leaves other strides, and other last bits.
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return objective
 
 

@@ -74,7 +74,7 @@ def assert_same(left: Iterator[Batch], right: Iterator[Batch]) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_streamed_and_resident_give_identical_batches(workers: int) -> None:
     split = images()
-    reader = Split(TensorReader(split.inputs), split.labels)  # type: ignore[arg-type]
+    reader = Split(TensorReader(split.inputs), split.labels)  # type: ignore[arg-type]  # a fixture types inputs as the union
     resident, streamed = open_split(split, CPU), open_split(reader, CPU, workers=workers)
     assert isinstance(resident, Resident)
     assert isinstance(streamed, Streamed)
@@ -142,7 +142,7 @@ def test_labels_come_only_where_asked() -> None:
 @pytest.mark.parametrize(("count", "expected"), [(8, [4, 4]), (10, [4, 4]), (3, [3]), (0, [])])
 def test_drop_last_leaves_out_the_short_batch_unless_it_is_the_only_one(count: int, expected: list[int]) -> None:
     split = images(count)
-    reader = Split(TensorReader(split.inputs), split.labels)  # type: ignore[arg-type]
+    reader = Split(TensorReader(split.inputs), split.labels)  # type: ignore[arg-type]  # a fixture types inputs as the union
     for source in (open_split(split, CPU), open_split(reader, CPU)):
         assert len(source) == count
         assert [len(b.index) for b in source.batches(4, drop_last=True)] == expected

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, split: str = "train", size: int = 6, **options: int) -> Tensor:
-    inputs = ImageFolder("mine", folder, size, **options).load(split).inputs  # type: ignore[arg-type]
+    inputs = ImageFolder("mine", folder, size, **options).load(split).inputs  # type: ignore[arg-type]  # options of any kind
     assert isinstance(inputs, Tensor)
     return inputs
 

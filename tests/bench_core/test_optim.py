@@ -72,7 +72,7 @@ def test_bias_and_norm_are_neither_decayed_nor_adapted() -> None:
     [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("lars", LARS)],
 )
 def test_each_rule_has_its_optimiser(rule: str, cls: type) -> None:
-    assert type(make_optimizer([nn.Parameter(torch.ones(2, 2))], Recipe(optimizer=rule))) is cls  # type: ignore[arg-type]
+    assert type(make_optimizer([nn.Parameter(torch.ones(2, 2))], Recipe(optimizer=rule))) is cls  # type: ignore[arg-type]  # a Literal by parameter
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:

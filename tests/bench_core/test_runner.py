@@ -12,7 +12,7 @@ from bench_core.embed import load_tensors
 from bench_core.errors import StoreError
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.runner import Setting, build_objective, missing, run_plan
+from bench_core.runner import Setting, _channels_last, build_objective, missing, run_plan
 from bench_core.state import plan_entries
 from bench_core.store import Store
 
@@ -244,6 +244,14 @@ class Volumes(Objective):
 def test_weights_may_have_any_number_of_dimensions(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("objective", "volumes", Volumes)
     assert run_plan(plan_of(methods=["volumes"], epochs=1), store, CPU) == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_get_the_strides_that_torch_gives_them(channels: int) -> None:
+    ours = torch.nn.Conv2d(channels, 8, 3)
+    torchs = torch.nn.Conv2d(channels, 8, 3).to(memory_format=torch.channels_last)
+    _channels_last(ours)
+    assert ours.weight.stride() == torchs.weight.stride()
 
 
 def test_two_writers_of_one_chain_leave_one_whole_chain(plan_of: PlanOf, store: Store) -> None:

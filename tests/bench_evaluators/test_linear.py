@@ -135,7 +135,7 @@ def test_data_with_several_labels_an_item_is_refused() -> None:
 )
 def test_parameters_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LinearConfig(**changes)  # type: ignore[arg-type]
+        LinearConfig(**changes)  # type: ignore[arg-type]  # changes of any kind
 
 
 @pytest.mark.gpu

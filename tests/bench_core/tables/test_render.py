@@ -142,7 +142,7 @@ def test_markdown_is_escaped(text: str, safe: str) -> None:
         ("100% of x_y & $3", r"100\% of x\_y \& \$3"),
         ("a\\b{c}", r"a\textbackslash{}b\{c\}"),
         ("~^#|<>", r"\textasciitilde{}\textasciicircum{}\#\textbar{}\textless{}\textgreater{}"),
-        ("1 ± 2 ↑↓–", r"1 $\pm$ 2 $\uparrow$$\downarrow$--"),  # noqa: RUF001
+        ("1 ± 2 ↑↓–", r"1 $\pm$ 2 $\uparrow$$\downarrow$--"),  # noqa: RUF001  # an en dash is meant
         ("[x]*`", r"{[}x]{*}\textasciigrave{}"),
     ],
 )

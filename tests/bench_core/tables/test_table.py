@@ -210,11 +210,11 @@ def test_cells_without_numbers_say_why(one_table: Callable[..., Table]) -> None:
     shown = {r.name: (r.cells[0].text, r.cells[0].note) for r in table.rows if r.kind == "method"}
     assert shown == {
         "a": ("55.0 ± 63.5", None),
-        "b": ("–", 1),  # noqa: RUF001
+        "b": ("–", 1),  # noqa: RUF001  # an en dash is meant
         "c": ("failed", 2),
         "d": ("stale", 3),
         "e": ("", None),
-        "f": ("–", 1),  # noqa: RUF001
+        "f": ("–", 1),  # noqa: RUF001  # an en dash is meant
         "g": ("failed", 4),
     }
     assert table.notes == ("needs classes", "error: boom", "revision 1, now 2", "no reason on record")
@@ -249,7 +249,7 @@ def test_the_chance_row_is_last_and_says_ranges_and_blanks(make_record: Make, ma
     last = table.rows[-1]
     assert (last.label, last.kind) == ("chance", "chance")
     assert cell(table, "chance", "t") == Cell(text="10.0", mean=0.1)
-    assert cell(table, "chance", "retrieval").text == "10.0–14.0"  # noqa: RUF001
+    assert cell(table, "chance", "retrieval").text == "10.0–14.0"  # noqa: RUF001  # an en dash is meant
     assert cell(table, "chance", "blank").text == ""
     assert cell(table, "chance", "mean").text == ""
     assert cell(table, "chance", "mean rank").text == ""
@@ -327,7 +327,7 @@ def test_methods_with_different_first_metrics_are_not_mixed(make_record: Make, m
     [table] = build(entries_of(records))
     assert [c.name for c in table.columns if c.kind == "task"] == ["r:map_bits", "r:map_cosine"]
     assert [c.text for c in row(table, "nac").cells[:2]] == ["80.0", "30.0"]
-    assert [c.text for c in row(table, "sela").cells[:2]] == ["–", "30.0"]  # noqa: RUF001
+    assert [c.text for c in row(table, "sela").cells[:2]] == ["–", "30.0"]  # noqa: RUF001  # an en dash is meant
     assert table.notes == ("does not report map_bits",)
 
 
