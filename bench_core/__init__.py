@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from bench_core.abilities import Clustering as Clustering
+    from bench_core.abilities import Generative as Generative
     from bench_core.api import leaderboard as leaderboard
     from bench_core.api import results as results
     from bench_core.api import run as run
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     from bench_core.contracts import Frozen as Frozen
     from bench_core.contracts import Loss as Loss
     from bench_core.contracts import Objective as Objective
+    from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import Player as Player
     from bench_core.contracts import Reader as Reader
     from bench_core.contracts import Recipe as Recipe
     from bench_core.contracts import Score as Score
     from bench_core.contracts import Split as Split
+    from bench_core.contracts import Variant as Variant
     from bench_core.errors import BenchError as BenchError
     from bench_core.errors import DataMissingError as DataMissingError
     from bench_core.plugins import load_plugins as load_plugins
@@ -38,11 +42,12 @@ API = 1  # the number of the contract with plugins; it only grows
 hookimpl = pluggy.HookimplMarker("bench")
 
 _HOME = {
+    "abilities": ("Clustering", "Generative"),
     "api": ("leaderboard", "results", "run"),
     "config": ("NoConfig", "param"),
     "contracts": (
         "Batch", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator", "Frozen",
-        "Loss", "Objective", "Player", "Reader", "Recipe", "Score", "Split",
+        "Loss", "Objective", "ParameterGroup", "Player", "Reader", "Recipe", "Score", "Split", "Variant",
     ),
     "errors": ("BenchError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -53,6 +58,7 @@ __all__ = [
     "API",
     "Batch",
     "BenchError",
+    "Clustering",
     "DataMissingError",
     "DataSpec",
     "Dataset",
@@ -62,14 +68,17 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Frozen",
+    "Generative",
     "Loss",
     "NoConfig",
     "Objective",
+    "ParameterGroup",
     "Player",
     "Reader",
     "Recipe",
     "Score",
     "Split",
+    "Variant",
     "hookimpl",
     "leaderboard",
     "load_plugins",

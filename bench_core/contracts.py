@@ -108,7 +108,9 @@ class Recipe:
     weight_decay: float = param(0.0, "AdamW: decoupled; else added to the gradient. Not on bias and norm", "ours")
     momentum: float = param(0.9, "of SGD and LARS; first beta of Adam", "usual")
     nesterov: bool = param(False, "SGD only", "usual")
-    schedule: Literal["cosine", "constant", "steps"] = param("cosine", "of the rate after warm-up, per step", "usual")
+    schedule: Literal["cosine", "constant", "steps", "linear"] = param(
+        "cosine", "of the rate after warm-up, per step", "usual"
+    )
     milestones: tuple[float, ...] = param(
         (0.6, 0.8), "'steps': parts of the run after which the rate falls tenfold", "usual"
     )
@@ -137,11 +139,28 @@ class Loss:
         total: () the scalar that is differentiated.
         parts: Named scalars () for the log; averaged over an epoch.
         ceilings: For those parts that have an analytic upper bound: a mean above it is logged as a defect.
+        floors: For those parts that fall when a method collapses: a mean below it is logged as a collapse.
+        warnings: What a person must know of such a run; the same words at every step.
     """
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     ceilings: Mapping[str, float] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Some of a player's parameters with a recipe of their own: SimSiam's predictor keeps its rate.
+
+    Attributes:
+        parameters: Among the player's.
+        recipe: Optimiser, rate, schedule and decay where they differ from the player's.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    recipe: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -153,6 +172,7 @@ class Player:
         parameters: What its optimiser moves; nobody else's gradient reaches them.
         steps: Optimiser steps on every batch.
         recipe: Optimiser, rate and decay where they differ from the method's recipe.
+        groups: Those of its parameters that need a recipe of their own.
     """
 
     name: str
@@ -160,14 +180,30 @@ class Player:
     _: KW_ONLY
     steps: int = 1
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    groups: Sequence[ParameterGroup] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named choice of a method's parameters, asked for as `METHOD:VARIANT` (`nac:hashing`).
+
+    Attributes:
+        settings: Values of the method's Config, and `recipe.NAME` for those of its Recipe.
+        source: Paper section, README command, or "ours: why".
+        help: One line.
+    """
+
+    settings: Mapping[str, Any]
+    source: str
+    help: str
 
 
 @dataclass(frozen=True)
 class EpochContext:
-    """Where training stands when `before_epoch` is called, and a way through the whole train split.
+    """Where training stands when a hook of an objective is called, and a way through the whole train split.
 
     Attributes:
-        epoch: Epochs done, from 0.
+        epoch: Whole epochs done, from 0.
         num_epochs: Of the whole run.
         step: Batches done.
         num_steps: Batches of the whole run.
@@ -251,6 +287,7 @@ class Objective(nn.Module, abc.ABC):
     revision: ClassVar[int] = 1
     recipe: ClassVar[Recipe] = Recipe()
     recipe_source: ClassVar[str] = "ours: the defaults of Recipe"
+    variants: ClassVar[Mapping[str, Variant]] = {}
     uses_labels: ClassVar[bool] = False
     encoder: Encoder
 
@@ -281,8 +318,16 @@ class Objective(nn.Module, abc.ABC):
         """Full passes over the data (labels by clustering); returns numbers for the log."""
         return {}
 
+    def before_step(self, context: EpochContext) -> Mapping[str, float]:
+        """Before the views of a batch are made: schedules, relabelling within an epoch; numbers for the epoch's log."""
+        return {}
+
     def after_step(self) -> None:
         """After all players took their turn on a batch: EMA, queues, prototypes."""
+
+    def after_training(self, context: EpochContext) -> Mapping[str, float]:
+        """After the last step: statistics that need the final weights and full passes; returns numbers for the log."""
+        return {}
 
     def embed(self, inputs: Any) -> dict[str, Tensor]:
         """Embeddings (N, D) in eval mode; always `features`, `code` as bool or uint8 bits where the method has one."""

@@ -100,4 +100,6 @@ def rate_factor(recipe: Recipe, step: int, num_steps: int, steps_per_epoch: int)
     if recipe.schedule == "steps":
         passed: int = sum(step >= milestone * num_steps for milestone in recipe.milestones)
         return float(0.1**passed)
+    if recipe.schedule == "linear":
+        return 1 - (step - warmup) / max(1, num_steps - warmup)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))

@@ -23,26 +23,28 @@ OnEpoch = Callable[[int, int, Mapping[str, Any]], None]
 
 @dataclass
 class Turn:
-    """A player with its optimiser."""
+    """A player with its optimisers: one for each group with a recipe of its own, the first for all others."""
 
     player: Player
-    recipe: Recipe
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[tuple[Recipe, torch.optim.Optimizer]]
 
     def play(self, objective: Objective, views: Any, autocast: torch.autocast) -> Loss:
         """The player's steps on one batch; only its own parameters get a gradient and move."""
         for _ in range(self.player.steps):
             with autocast:
                 loss: Loss = objective(views, self.player.name)
-            self.optimizer.zero_grad(set_to_none=True)
+            for _, optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss.total, inputs=[p for p in self.player.parameters if p.requires_grad])
-            self.optimizer.step()
+            for _, optimizer in self.optimizers:
+                optimizer.step()
         return loss
 
     def set_rate(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
         """The rate of this step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * rate_factor(self.recipe, step, num_steps, steps_per_epoch)
+        for recipe, optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * rate_factor(recipe, step, num_steps, steps_per_epoch)
 
 
 def pretrain(
@@ -70,7 +72,7 @@ def pretrain(
         on_epoch: Called with epochs done, epochs in all and the line of the log.
 
     Returns:
-        Steps, seconds, images/s and peak memory of the whole run.
+        Steps, seconds, images/s and peak memory of the whole run, and the `warnings` of its last epoch.
 
     Raises:
         TrainingError: A loss was not finite; says at which step, and its parts.
@@ -82,17 +84,18 @@ def pretrain(
     shuffle, views_rng = stream(seed, "shuffle"), stream(seed, "views", device=device)
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     reset_peak_memory(device)
-    started, step = time.perf_counter(), 0
+    started, step, line = time.perf_counter(), 0, dict[str, Any]()
     with torch.random.fork_rng(_cuda_indices(device)), log.open("w", encoding="utf-8") as lines:
         torch.manual_seed(stream_seed(seed, "dropout"))
         for epoch in range(num_epochs):
             context = EpochContext(epoch, num_epochs, step, num_steps, _passes(objective, source, recipe), views_rng)
             objective.train()
             tick = time.perf_counter()
-            notes = objective.before_epoch(context)
+            notes = dict(objective.before_epoch(context))
             losses: list[Mapping[str, Loss]] = []
             batches = source.batches(recipe.batch_size, rng=shuffle, drop_last=True, labels=objective.uses_labels)
             for batch in batches:
+                notes |= objective.before_step(replace(context, step=step))
                 for turn in turns:
                     turn.set_rate(step, num_steps, steps_per_epoch)
                 losses.append(_step(objective, turns, batch, views_rng, autocast))
@@ -104,24 +107,36 @@ def pretrain(
                 "epoch": epoch + 1,
                 "seconds": round(seconds, 4),
                 "images_per_s": round(images / seconds, 1),
-                "learning_rate": turns[0].optimizer.param_groups[0]["lr"],
+                "learning_rate": turns[0].optimizers[0][1].param_groups[0]["lr"],
                 "peak_memory_gib": peak_memory_gib(device),
                 **notes,
             }
             _write(lines, line)
             on_epoch(epoch + 1, num_epochs, line)
+        if turns:
+            context = EpochContext(
+                num_epochs, num_epochs, step, num_steps, _passes(objective, source, recipe), views_rng
+            )
+            if last := objective.after_training(context):
+                _write(lines, {"step": step, "after_training": dict(last)})
     seconds = time.perf_counter() - started
     return {
         "steps": step,
         "pretrain_s": seconds if turns else 0.0,
         "images_per_s": step * min(recipe.batch_size, len(source)) / seconds if step else None,
         "peak_memory_gib": peak_memory_gib(device),
+        "warnings": line.get("warnings", []),
     }
 
 
 def _turn(player: Player, recipe: Recipe) -> Turn:
     own = build(Recipe, dict(player.recipe), f"player {player.name}", base=recipe)
-    return Turn(player, own, make_optimizer(player.parameters, own))
+    apart = {id(p) for group in player.groups for p in group.parameters}
+    parts = [(own, [p for p in player.parameters if id(p) not in apart])]
+    parts += [
+        (build(Recipe, dict(g.recipe), f"player {player.name}", base=own), list(g.parameters)) for g in player.groups
+    ]
+    return Turn(player, [(recipe, make_optimizer(parameters, recipe)) for recipe, parameters in parts if parameters])
 
 
 def _step(
@@ -141,6 +156,7 @@ def _detached(loss: Loss) -> Loss:
 def _line(losses: Sequence[Mapping[str, Loss]], step: int) -> dict[str, Any]:
     """Means over an epoch: `loss`, summed over players, and parts; where players are several, each under its name."""
     line: dict[str, Any] = {"step": step, "loss": 0.0}
+    warnings: list[str] = []
     for player, last in losses[-1].items():
         prefix = "" if len(losses[-1]) == 1 else f"{player}."
         totals = torch.stack([entry[player].total.float() for entry in losses]).cpu()
@@ -154,9 +170,19 @@ def _line(losses: Sequence[Mapping[str, Loss]], step: int) -> dict[str, Any]:
             line[f"{prefix}loss"] = float(totals.mean())
         for part in last.parts:
             line[prefix + part] = _mean([entry[player].parts[part] for entry in losses])
+        warnings += last.warnings
         for part, ceiling in last.ceilings.items():
             if line[prefix + part] > ceiling * (1 + 1e-4) + 1e-4:
                 line[f"{prefix}{part}_above_ceiling"] = ceiling
+                warnings.append(
+                    f"{prefix}{part} {line[prefix + part]:.4g} is above its ceiling {ceiling:.4g}: a defect"
+                )
+        for part, floor in last.floors.items():
+            if line[prefix + part] < floor:
+                line[f"{prefix}{part}_below_floor"] = floor
+                warnings.append(f"{prefix}{part} {line[prefix + part]:.4g} is below {floor:.4g}: collapsed")
+    if warnings:
+        line["warnings"] = warnings
     return line
 
 

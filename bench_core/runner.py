@@ -161,11 +161,15 @@ def _pretrain(chain: Chain, folder: Path, setting: Setting, train: Split, progre
             log=making / "log.jsonl",
             on_epoch=progress.epoch,
         )
+        warnings = cost.pop("warnings")
+        for warning in warnings:
+            progress.say(f"  warning: {warning}")
         save_tensors(making / "weights.safetensors", objective.state_dict())
         summary = {
             "weights_sha256": file_digest(making / "weights.safetensors"),
             "parameters": sum(p.numel() for p in objective.encoder.parameters()),
             "cost": cost,
+            "warnings": warnings,
             "provenance": provenance(setting.device, setting.command),
         }
         write_over(making / "summary.json", summary)
@@ -206,6 +210,7 @@ def _run_cell(
             "facts": {
                 "uses_labels": chain.method.component.cls.uses_labels,
                 "parameters": summary["parameters"],
+                "warnings": summary.get("warnings", []),
                 "splits": dict(chain.data.splits),
                 "versions": _versions(chain, cell),
             },

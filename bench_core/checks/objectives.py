@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
         )
         notes = objective.train().before_epoch(context)
         need(all(isinstance(v, int | float) for v in notes.values()), f"before_epoch must return numbers, got {notes}")
+        objective.before_step(context)
         batch = next(source.batches(16, rng=shuffle, drop_last=True, labels=objective.uses_labels))
         views = objective.make_views(batch, rng)
         for player in objective.players():
@@ -43,6 +45,8 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
             optimizers[player.name].step()
             losses.append(float(loss.total.detach()))
         objective.after_step()
+    if losses:
+        objective.after_training(replace(context, epoch=epochs, step=epochs))
     return losses
 
 

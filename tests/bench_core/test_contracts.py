@@ -82,7 +82,7 @@ def test_a_players_turn_moves_nobody_elses_parameters(plan_of: PlanOf, add: Add)
     before = {name: value.clone() for name, value in game.state_dict().items()}
     views = torch.rand(16, 1, 8, 8), torch.arange(16) % 2
     autocast = torch.autocast("cpu", enabled=False)
-    Turn(encoder, SMALL, make_optimizer(encoder.parameters, SMALL)).play(game, views, autocast)
+    Turn(encoder, [(SMALL, make_optimizer(encoder.parameters, SMALL))]).play(game, views, autocast)
     moved = {name for name, value in game.state_dict().items() if not torch.equal(value, before[name])}
     assert moved
     assert all(name.startswith("encoder.") for name in moved)

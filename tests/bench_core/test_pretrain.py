@@ -1,12 +1,12 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bench_core import Batch, Encoder, Loss, NoConfig, Objective, Player, Recipe, Split
+from bench_core import Batch, Encoder, EpochContext, Loss, NoConfig, Objective, ParameterGroup, Player, Recipe, Split
 from bench_core.data import open_split
 from bench_core.plan import Plan
 from bench_core.pretrain import pretrain
@@ -95,3 +95,63 @@ def test_without_players_nothing_is_trained(train: Callable[..., Any]) -> None:
 def test_a_split_smaller_than_a_batch_is_one_batch(train: Callable[..., Any]) -> None:
     method, _, _ = train(batch_size=64, epochs=1)
     assert [len(batch) for batch in method.seen] == [50]
+
+
+class Watched(Counts):
+    """Collapses, warns, and notes when its hooks are called."""
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """A part below its floor."""
+        loss = super().forward(views, player)
+        return Loss(loss.total, {"spread": torch.tensor(0.01)}, floors={"spread": 0.1}, warnings=("mind the gap",))
+
+    def before_step(self, context: EpochContext) -> Mapping[str, float]:
+        """Remember the step."""
+        self.steps = [*getattr(self, "steps", []), (context.epoch, context.step)]
+        return {"hooked": context.step}
+
+    def after_training(self, context: EpochContext) -> Mapping[str, float]:
+        """Pass over the data once more."""
+        self.steps.append((context.epoch, context.step))
+        return {"images": sum(len(batch.index) for batch in context.batches())}
+
+
+def test_a_collapse_and_a_warning_are_in_the_log_and_come_back(train: Callable[..., Any]) -> None:
+    _, cost, log = train(Watched)
+    assert log[0]["spread_below_floor"] == 0.1
+    assert cost["warnings"] == ["mind the gap", "spread 0.01 is below 0.1: collapsed"]
+
+
+def test_hooks_know_the_step_and_the_last_one_sees_every_image(train: Callable[..., Any]) -> None:
+    method, _, log = train(Watched, epochs=2)
+    assert method.steps == [(0, 0), (0, 1), (0, 2), (1, 3), (1, 4), (1, 5), (2, 6)]
+    assert [line["hooked"] for line in log[:2]] == [2, 5]
+    assert log[2] == {"step": 6, "after_training": {"images": 50}}
+
+
+class Grouped(Counts):
+    """The first parameter keeps its rate."""
+
+    def players(self) -> list[Player]:
+        """One, with a group."""
+        first, *_ = parameters = list(self.parameters())
+        group = ParameterGroup([first], {"schedule": "constant", "learning_rate": 0.25, "optimizer": "sgd"})
+        return [Player("main", parameters, groups=[group])]
+
+
+def test_a_group_has_a_recipe_of_its_own(train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench_core import pretrain as module
+
+    turns = []
+    real = module._turn
+
+    def keep(player: Player, recipe: Recipe) -> module.Turn:
+        turns.append(real(player, recipe))
+        return turns[-1]
+
+    monkeypatch.setattr(module, "_turn", keep)
+    train(Grouped, learning_rate=0.5, schedule="linear", epochs=2, batch_size=16)
+    (_, usual), (_, own) = turns[0].optimizers
+    assert {group["lr"] for group in own.param_groups} == {0.25}
+    assert all(group["lr"] == pytest.approx(0.5 * (1 - 5 / 6)) for group in usual.param_groups)
+    assert sum(len(group["params"]) for group in own.param_groups) == 1

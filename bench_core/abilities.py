@@ -1,0 +1,35 @@
+"""What only some methods can do: small protocols that evaluators ask for with `issubclass`; no flags.
+
+Shapes: N items, C channels, H x W pixels, P latents, T heads.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class Generative(Protocol):
+    """A method with a decoder (VAE, U-CTRL, BiGAN). Its `embed` gives `latent` (N, P), which `decode` reads."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(N, P), rows of the embedding `latent` -> images (N, C, H, W) in [0, 1]; in eval mode."""
+
+    def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
+        """Images (n, C, H, W) in [0, 1] of latents that the method draws.
+
+        Args:
+            n: How many.
+            rng: On the method's device.
+            like: (M, P) latents to draw more of, one cluster's for cluster-conditional samples; None draws from the
+                method's own distribution of latents: its prior, or what it kept of the train split.
+        """
+
+
+@runtime_checkable
+class Clustering(Protocol):
+    """A method that puts items into clusters of its own (SeLa, U-CTRL)."""
+
+    def assign(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> labels (T, N) int64, one row a head; in eval mode."""

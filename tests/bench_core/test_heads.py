@@ -1,0 +1,34 @@
+"""Projectors and the collapse monitor."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench_core.heads import mlp, spread
+
+
+def test_an_mlp_has_norm_between_its_layers_and_no_bias_under_it() -> None:
+    layers = list(mlp(4, 8, 8, 2))
+    assert [type(layer).__name__ for layer in layers] == [
+        "Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear",
+    ]  # fmt: skip
+    assert [layer.bias is None for layer in layers if isinstance(layer, nn.Linear)] == [True, True, False]
+
+
+def test_an_mlp_of_two_widths_is_linear() -> None:
+    assert [type(layer) for layer in mlp(4, 2)] == [nn.Linear]
+    normed = mlp(4, 2, norm_output=True, affine_output=False)
+    assert [type(layer) for layer in normed] == [nn.Linear, nn.BatchNorm1d]
+    assert len(list(normed.parameters())) == 1
+
+
+def test_spread_is_one_for_random_directions_and_zero_after_collapse() -> None:
+    rows = torch.randn(4096, 16, generator=torch.Generator().manual_seed(0))
+    assert float(spread(rows)) == pytest.approx(1.0, abs=0.02)
+    assert float(spread(rows[:1].repeat(8, 1))) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_spread_ignores_the_length_of_rows() -> None:
+    rows = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    lengths = torch.linspace(0.1, 9, 64)[:, None]
+    assert float(spread(rows * lengths)) == pytest.approx(float(spread(rows)), abs=1e-6)
