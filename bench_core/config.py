@@ -22,7 +22,7 @@ class NoConfig:
     """For a component without parameters."""
 
 
-def param(default: Any, help: str, source: str, *, in_key: bool = True) -> Any:
+def param(default: Any, help: str, source: str, *, in_key: bool = True, added: bool = False) -> Any:
     """A field of a Config: its default, what it means (unit, range), and where the default comes from.
 
     Args:
@@ -30,8 +30,11 @@ def param(default: Any, help: str, source: str, *, in_key: bool = True) -> Any:
         help: One line.
         source: Paper section, README command, or "ours: why".
         in_key: Whether it takes part in what defines a number; the path of data that has a digest does not.
+        added: It came after numbers were published, and its default is what they were made with: keys leave it out
+            while it has its default, so that a new option makes no row stale. Another default needs a new `revision`.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "source": source, "in_key": in_key})
+    metadata = {"help": help, "source": source, "in_key": in_key, "added": added}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,11 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
 def plain(config: Any) -> dict[str, Any]:
     """Every parameter that defines a number, with its value, as JSON knows them (tuples become lists)."""
     hints = typing.get_type_hints(type(config))
-    fields = [f for f in dataclasses.fields(config) if f.metadata.get("in_key", True)]
+    fields = [
+        f
+        for f in dataclasses.fields(config)
+        if f.metadata.get("in_key", True) and not (f.metadata.get("added") and getattr(config, f.name) == f.default)
+    ]
     return {f.name: _plain(_fit(getattr(config, f.name), hints[f.name], f.name)) for f in fields}
 
 

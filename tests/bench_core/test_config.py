@@ -95,3 +95,14 @@ def test_a_parameter_that_is_kept_out_of_the_key_is_not_in_the_plain_values() ->
         size: int = param(3, "a size", "ours: tiny")
 
     assert plain(Place()) == {"size": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    old: int = param(1, "there from the start", "ours")
+    new: int = param(2, "came later", "ours", added=True)
+
+
+def test_a_parameter_that_came_later_is_in_no_key_while_it_has_its_default() -> None:
+    assert plain(Grown()) == {"old": 1}
+    assert plain(Grown(new=3)) == {"old": 1, "new": 3}
