@@ -36,6 +36,7 @@ def run(
     batch_size: int | None = None,
     precision: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    sweeps: Mapping[str, Sequence[Any]] | None = None,
     device: str = "auto",
     store: str | Path = DEFAULT_STORE,
     data_root: str | Path | None = None,
@@ -56,6 +57,7 @@ def run(
         batch_size: Likewise.
         precision: "fp32", "bf16", or "auto": bf16 on CUDA, fp32 elsewhere.
         settings: {"nac.flip": 0.2, "nac.recipe.learning_rate": 1e-3}.
+        sweeps: {"noisy_dim.noise": [0, 0.1, 0.3]}, {"vae.init": ["none", "nac"]}: a row for each value.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         store: Folder of the records.
         data_root: Where data sets lie; None is `BENCH_DATA` or a cache folder.
@@ -83,6 +85,7 @@ def run(
         precision=precision,
         device=device,
         settings=settings or {},
+        sweeps=sweeps or {},
         data_root=Path(data_root) if data_root is not None else default_data_root(),
     )
     opened = Store(store)

@@ -14,8 +14,11 @@ epochs = 200
 flip = 0.2
 recipe.learning_rate = 3e-3
 [methods.nac_without_noise]
-use = "nac"
+use = "nac"                  # or a variant, "nac:hashing"
 noise = false
+[methods.vae_from_nac]
+use = "vae"
+init = "nac"                 # starts from the encoder of that row's chain
 [tasks.linear]               # a column
 """
 
@@ -35,12 +38,18 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Named:
-    """One row or column of a board: a component under a name, with the values that differ from its defaults."""
+    """One row or column of a board: a component under a name, with the values that differ from its defaults.
+
+    Attributes:
+        use: The component's name or id, of a method also with a variant.
+        init: Of a method: where its encoder starts from, "" for a fresh one; see `bench_core.initial`.
+    """
 
     name: str
     use: str
     values: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,8 +135,18 @@ def _section(document: Mapping[str, Any], key: str, where: str) -> dict[str, Nam
         recipe = _table(values.pop("recipe", {}), f"{where}: {key}.{name}.recipe") if key == "methods" else {}
         if not isinstance(use, str):
             raise RequestError(f"{where}: {key}.{name}.use must be the name of a component, got {use!r}.")
-        named[name] = Named(name, use, values, recipe)
+        init = initial(values.pop("init", "none"), f"{where}: {key}.{name}.init") if key == "methods" else ""
+        named[name] = Named(name, use, values, recipe, init)
     return named
+
+
+def initial(value: Any, where: str) -> str:
+    """What `init` says, "" for `none`."""
+    if not isinstance(value, str) or not value:
+        raise RequestError(
+            f"{where} must be a row's name, a chain's folder, a safetensors file or 'none', got {value!r}."
+        )
+    return "" if value == "none" else value
 
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:

@@ -46,6 +46,10 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
             "--set", "settings", multiple=True, metavar="NAME.PARAM=VALUE",
             help="A parameter, as TOML: nac.flip=0.2, nac.recipe.learning_rate=1e-3. `bench show NAME` lists them.",
         ),
+        click.option(
+            "--sweep", "sweeps", multiple=True, metavar="NAME.PARAM=A,B",
+            help="A row for each value: noisy_dim.noise=0,0.1,0.3, or vae.init=none,nac. Several: all combinations.",
+        ),
         click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets lie. Default: BENCH_DATA."),
         click.option("--store", default="runs", show_default=True, type=click.Path(path_type=Path), help="Records."),
     ]  # fmt: skip
@@ -56,9 +60,10 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def make_request(asked: dict[str, Any]) -> "Request":
     """A Request from the options of `request_options`."""
-    from bench_core.config import parse_settings
+    from bench_core.config import parse_settings, parse_sweeps
     from bench_core.data import default_data_root
     from bench_core.request import Request
 
-    settings, root = parse_settings(asked.pop("settings")), asked.pop("data_root")
-    return Request(settings=settings, data_root=root or default_data_root(), **asked)
+    settings, sweeps = parse_settings(asked.pop("settings")), parse_sweeps(asked.pop("sweeps"))
+    root = asked.pop("data_root") or default_data_root()
+    return Request(settings=settings, sweeps=sweeps, data_root=root, **asked)

@@ -6,7 +6,7 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -108,20 +108,39 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: No '=', or a value that is not TOML.
     """
-    settings: dict[str, Any] = {}
+    return {path: _parse(value, f"--set {path}") for path, value in _pairs(texts, "--set nac.flip=0.2")}
+
+
+def parse_sweeps(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """`NAME.PARAM=V1,V2` texts -> lists of values, each as `parse_settings` reads it.
+
+    Raises:
+        ConfigError: No '=', or a value that is not TOML.
+    """
+    sweeps: dict[str, list[Any]] = {}
+    for path, values in _pairs(texts, "--sweep noisy_dim.noise=0,0.1,0.3"):
+        try:
+            sweeps[path] = tomllib.loads(f"values = [{values}]")["values"]  # lists and quoted commas, too
+        except tomllib.TOMLDecodeError:
+            sweeps[path] = [_parse(value, f"--sweep {path}") for value in values.split(",")]
+    return sweeps
+
+
+def _pairs(texts: Sequence[str], example: str) -> Iterator[tuple[str, str]]:
     for text in texts:
         path, equals, value = text.partition("=")
         if not equals or "." not in path:
-            raise ConfigError(f"--set takes NAME.PARAM=VALUE, got {text!r}; for example --set nac.flip=0.2")
-        try:
-            settings[path.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            if not _TEXT.fullmatch(value.strip()):
-                raise ConfigError(
-                    f'--set {path}: {value!r} is not a TOML value (0.2, true, [1, 2], "text"): {error}'
-                ) from error
-            settings[path.strip()] = value.strip()
-    return settings
+            raise ConfigError(f"{example.split()[0]} takes NAME.PARAM=VALUE, got {text!r}; for example {example}")
+        yield path.strip(), value
+
+
+def _parse(value: str, where: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if not _TEXT.fullmatch(value.strip()):
+            raise ConfigError(f'{where}: {value!r} is not a TOML value (0.2, true, [1, 2], "text"): {error}') from error
+        return value.strip()
 
 
 def _plain(value: Any) -> Any:

@@ -82,6 +82,7 @@ def _describe(component: Component) -> dict[str, Any]:
         own, usual = plain(component.cls.recipe), plain(Recipe())
         source = component.cls.recipe_source
         described["uses_labels"] = component.cls.uses_labels
+        described["variants"] = [{"name": name, **vars(v)} for name, v in component.cls.variants.items()]
         described["recipe"] = [
             {
                 **_jsonable(vars(p)),
@@ -103,6 +104,13 @@ def print_component(described: Mapping[str, Any]) -> str:
     lines += ["", described["module"] or described["class"]]
     if described.get("uses_labels"):
         lines += ["", "Uses labels in training."]
+    for variant in described.get("variants", []):
+        lines += [
+            "",
+            f"--methods {described['name']}:{variant['name']}",
+            f"      {variant['help']} [{variant['source']}]",
+        ]
+        lines += [f"      {', '.join(f'{k}={json.dumps(v)}' for k, v in variant['settings'].items())}"]
     lines += ["", *_parameter_lines(described["name"], described["parameters"])]
     if "recipe" in described:
         lines += ["", *_parameter_lines(f"{described['name']}.recipe", described["recipe"])]

@@ -13,7 +13,8 @@ from typing import Any
 from bench_core.boards import Board
 from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, Recipe
-from bench_core.errors import BenchError, PluginLoadError
+from bench_core.errors import BenchError, PluginLoadError, RequestError
+from bench_core.initial import Initial, difference, find_initial
 from bench_core.keys import PROTOCOL, key_of
 from bench_core.plugins import Registry
 from bench_core.request import Part, Request, Resolved, resolve
@@ -54,6 +55,7 @@ class Chain:
     embed_document: Mapping[str, Any]
     embed_key: str
     cells: tuple[Cell, ...]
+    init: "Initial | Chain | None" = None  # what the encoder starts from; None is a fresh one
 
     @property
     def label(self) -> str:
@@ -87,14 +89,31 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
     """
     resolved = resolve(request, registry)
     sources = [(part, _open(part, request.data_root, download)) for part in resolved.parts["datasets"]]
-    chains = [
-        _chain(dataset, opened, encoder, method, seed, resolved)
-        for dataset, opened in sources
-        for encoder in resolved.parts["encoders"]
-        for method in resolved.parts["methods"]
-        for seed in resolved.seeds
-    ]
+    chains: list[Chain] = []
+    for dataset, opened in sources:
+        for encoder in resolved.parts["encoders"]:
+            made: dict[tuple[str, int], Chain] = {}
+            for method in _sources_first(resolved):
+                for seed in resolved.seeds:
+                    init = resolved.inits.get(method.name, "")
+                    start = made.get((init, seed), init)
+                    made[method.name, seed] = _chain(dataset, opened, encoder, method, seed, resolved, start)
+            chains += [made[method.name, seed] for method in resolved.parts["methods"] for seed in resolved.seeds]
     return Plan(resolved.board, tuple(chains))
+
+
+def _sources_first(resolved: Resolved) -> list[Part]:
+    """The methods, each after the one that it starts from."""
+    rows = {part.name: part for part in resolved.parts["methods"]}
+    ordered: dict[str, Part] = {}
+    for name in rows:
+        path = [name]
+        while (source := resolved.inits.get(path[-1], "")) in rows:
+            if source in path:
+                raise RequestError(f"init goes in a circle: {' <- '.join([*path, source])}.")
+            path.append(source)
+        ordered |= {row: rows[row] for row in reversed(path) if row not in ordered}
+    return list(ordered.values())
 
 
 Opened = tuple[Dataset, DataSpec, str]
@@ -120,7 +139,9 @@ def _open(part: Part, root: Path, download: bool) -> Opened:
         return dataset, dataset.spec(), dataset.digest()
 
 
-def _chain(dataset: Part, opened: Opened, encoder: Part, method: Part, seed: int, resolved: Resolved) -> Chain:
+def _chain(
+    dataset: Part, opened: Opened, encoder: Part, method: Part, seed: int, resolved: Resolved, start: Chain | str
+) -> Chain:
     source, data, digest = opened
     recipe = resolved.recipes[method.name]
     document = {
@@ -132,14 +153,21 @@ def _chain(dataset: Part, opened: Opened, encoder: Part, method: Part, seed: int
         "precision": resolved.precision,
         "seed": seed,
     }
+    init = find_initial(start, document) if isinstance(start, str) and start else start or None
+    if isinstance(init, Chain):
+        document["init"] = difference(init.document, document)
+    elif init:
+        document["init"] = init.document
     embed_document = {"protocol": PROTOCOL, "pretrain": document}
     skip = None
     for part in (encoder, method):
         with _blame(part):
             skip = skip or part.component.cls.skip_reason(data, part.config)
+    if isinstance(init, Chain) and (reason := init.method.component.cls.skip_reason(data, init.method.config)):
+        skip = skip or f"starts from {init.method.name}: {reason}"
     chain = Chain(
         dataset, encoder, method, source, data, recipe, resolved.precision, seed,
-        document, key_of(document), embed_document, key_of(embed_document), (),
+        document, key_of(document), embed_document, key_of(embed_document), (), init,
     )  # fmt: skip
     return replace(chain, cells=tuple(_cell(chain, task, skip) for task in resolved.parts["tasks"]))
 

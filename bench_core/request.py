@@ -1,14 +1,20 @@
-"""A request -> components under the names of its rows, with every parameter resolved."""
+"""A request -> components under the names of its rows, with every parameter resolved.
 
+What is said last wins: a plugin's defaults, its variant, the board's budget, the board's row, `--epochs` and
+`--batch-size`, `--set`, and the values of a sweep, each of which makes a row of its own.
+"""
+
+import itertools
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench_core import boards
-from bench_core.boards import Board, Named
+from bench_core.boards import Board, Named, initial
 from bench_core.config import build, plain
-from bench_core.contracts import Recipe
+from bench_core.contracts import Recipe, Variant
 from bench_core.errors import ConfigError, RequestError, UnknownNameError
 from bench_core.plugins import Component, Registry
 from bench_core.provenance import find_device
@@ -16,6 +22,7 @@ from bench_core.provenance import find_device
 SECTIONS = {"datasets": "dataset", "encoders": "encoder", "methods": "objective", "tasks": "evaluator"}
 PRECISIONS = ("auto", "fp32", "bf16")
 ALL = "all"
+_OF_METHODS = ("init",)  # reserved: not of a method's Config, but of every method's row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +30,8 @@ class Request:
     """What a user asks for; None means what the board says.
 
     Attributes:
-        settings: "NAME.PARAM" or "NAME.recipe.PARAM" -> value; NAME is a row or column of this request.
+        settings: "NAME.PARAM", "NAME.recipe.PARAM" or "NAME.init" -> value; NAME is a row or column of this request.
+        sweeps: The same paths -> values, each of which makes a row of its own; of several, all combinations.
         device: Where it will run; decides what precision "auto" is, and nothing else that defines a number.
         data_root: Where data sets lie.
     """
@@ -39,6 +47,7 @@ class Request:
     precision: str | None = None
     device: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sweeps: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     data_root: Path
 
 
@@ -57,11 +66,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Resolved:
-    """All that a request comes to: parts by section, a recipe for each method's row, precision and seeds."""
+    """All that a request comes to: parts by section; each method's recipe and initial encoder; precision and seeds."""
 
     board: Board
     parts: Mapping[str, Sequence[Part]]
     recipes: Mapping[str, Recipe]
+    inits: Mapping[str, str]
     precision: str
     seeds: tuple[int, ...]
 
@@ -73,12 +83,19 @@ def resolve(request: Request, registry: Registry) -> Resolved:
         RequestError: A name, parameter or value that does not fit.
     """
     board = _board(request)
-    rows = {section: _rows(section, request, board, registry) for section in SECTIONS}
-    settings = _sort_settings(request.settings, rows)
+    asked = {section: _rows(section, request, board, registry) for section in SECTIONS}
+    settings, sweeps = (_by_row(paths, asked) for paths in (request.settings, request.sweeps))
+    rows: dict[str, list[Named]] = {section: [] for section in SECTIONS}
+    for section, selected in asked.items():
+        for row in selected:
+            known = _with(row, section, _budget(request) if section == "methods" else {})
+            known = _with(known, section, settings.get((section, row.name), {}))
+            rows[section] += _swept(known, section, sweeps.get((section, row.name), {}))
     return Resolved(
         board,
-        {section: [_part(row, section, settings, registry) for row in rows[section]] for section in SECTIONS},
-        {row.name: _recipe(row, request, board, settings, registry) for row in rows["methods"]},
+        {section: [_part(row, section, registry) for row in rows[section]] for section in SECTIONS},
+        {row.name: _recipe(row, board, registry) for row in rows["methods"]},
+        {row.name: row.init for row in rows["methods"] if row.init},
         _precision(request, board),
         _seeds(request, board),
     )
@@ -150,16 +167,34 @@ def _row_of_component(section: str, name: str, known: Mapping[str, Named], regis
     """A row for a component that the board does not name; the full id of one that it does name is that row."""
     kind = SECTIONS[section]
     try:
-        component = registry.get(kind, name)
+        component, variant = find(kind, name, registry)
     except UnknownNameError as error:
+        if ":" in name and error.name != name.partition(":")[0]:
+            raise  # the method is known, its variant is not
         raise UnknownNameError(section.removesuffix("s"), name, {*error.known, *known}, "See `bench list`.") from None
     row = known.get(component.name)
-    return row if row and registry.get(kind, row.use) == component else Named(name, name)
+    if row and variant is None and registry.get(kind, row.use.partition(":")[0]) == component:
+        return row
+    return Named(name, name)
 
 
-def _sort_settings(
-    settings: Mapping[str, Any], rows: Mapping[str, Sequence[Named]]
-) -> dict[tuple[str, str], dict[str, Any]]:
+def find(kind: str, use: str, registry: Registry) -> tuple[Component, Variant | None]:
+    """The component that `NAME` or `NAME:VARIANT` means, and the variant.
+
+    Raises:
+        UnknownNameError: No such component, or no such variant of it.
+    """
+    name, colon, wanted = use.partition(":")
+    component = registry.get(kind, name)
+    if not colon:
+        return component, None
+    variants: Mapping[str, Variant] = getattr(component.cls, "variants", {})
+    if wanted not in variants:
+        raise UnknownNameError(f"variant of {name}", wanted, variants, f"See `bench show {name}`.")
+    return component, variants[wanted]
+
+
+def _by_row(settings: Mapping[str, Any], rows: Mapping[str, Sequence[Named]]) -> dict[tuple[str, str], dict[str, Any]]:
     """(section, name) -> {param: value}; a name that stands in two sections needs its section in front."""
     sorted_settings: dict[tuple[str, str], dict[str, Any]] = {}
     if not isinstance(settings, Mapping):
@@ -181,34 +216,51 @@ def _sort_settings(
     return sorted_settings
 
 
-def _part(row: Named, section: str, settings: Mapping[tuple[str, str], Mapping[str, Any]], registry: Registry) -> Part:
-    component = registry.get(SECTIONS[section], row.use)
-    asked = {k: v for k, v in settings.get((section, row.name), {}).items() if not _is_recipe(section, k)}
-    return Part(row.name, component, build(component.cls.Config, {**row.values, **asked}, row.name))
+def _budget(request: Request) -> dict[str, int]:
+    asked = {"recipe.epochs": request.epochs, "recipe.batch_size": request.batch_size}
+    return {path: value for path, value in asked.items() if value is not None}
 
 
-def _is_recipe(section: str, path: str) -> bool:
-    return section == "methods" and path.startswith("recipe.")
+def _with(row: Named, section: str, settings: Mapping[str, Any]) -> Named:
+    """The row with these values over its own."""
+    values, recipe, init = dict(row.values), dict(row.recipe), row.init
+    for path, value in settings.items():
+        if section == "methods" and path.startswith("recipe."):
+            recipe[path.removeprefix("recipe.")] = value
+        elif section == "methods" and path in _OF_METHODS:
+            init = initial(value, f"{row.name}.{path}")
+        else:
+            values[path] = value
+    return replace(row, values=values, recipe=recipe, init=init)
 
 
-def _recipe(
-    row: Named,
-    request: Request,
-    board: Board,
-    settings: Mapping[tuple[str, str], Mapping[str, Any]],
-    registry: Registry,
-) -> Recipe:
-    """The method's own, then the board's budget, then the board's row, then the command line.
+def _swept(row: Named, section: str, sweep: Mapping[str, Any]) -> list[Named]:
+    """A row for each combination of a sweep's values, `NAME (PARAM=VALUE)`; the row itself without a sweep."""
+    for path, values in sweep.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise ConfigError(f"a sweep of {row.name}.{path} needs a list of values, got {values!r}")
+    combinations = [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
+    return [replace(_with(row, section, chosen), name=_swept_name(row.name, chosen)) for chosen in combinations]
+
+
+def _swept_name(name: str, chosen: Mapping[str, Any]) -> str:
+    shown = [f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in chosen.items()]
+    return f"{name} ({', '.join(shown)})" if shown else name
+
+
+def _part(row: Named, section: str, registry: Registry) -> Part:
+    component, variant = find(SECTIONS[section], row.use, registry)
+    values = {k: v for k, v in (variant.settings if variant else {}).items() if not k.startswith("recipe.")}
+    return Part(row.name, component, build(component.cls.Config, {**values, **row.values}, row.name))
+
+
+def _recipe(row: Named, board: Board, registry: Registry) -> Recipe:
+    """The method's own or its variant's, then the board's budget, then what this row says.
 
     A method whose own recipe has no epochs is not trained, and no budget makes it so.
     """
-    default: Recipe = registry.get("objective", row.use).cls.recipe
-    asked: dict[str, Any] = {**board.recipe, **row.recipe}
-    for name, value in (("epochs", request.epochs), ("batch_size", request.batch_size)):
-        if value is not None:
-            asked[name] = value
-    for path, value in settings.get(("methods", row.name), {}).items():
-        if _is_recipe("methods", path):
-            asked[path.removeprefix("recipe.")] = value
-    recipe = build(Recipe, asked, f"{row.name}.recipe", base=default)
+    component, variant = find("objective", row.use, registry)
+    default: Recipe = component.cls.recipe
+    own = {k.removeprefix("recipe."): v for k, v in (variant.settings if variant else {}).items() if "recipe." in k}
+    recipe = build(Recipe, {**own, **board.recipe, **row.recipe}, f"{row.name}.recipe", base=default)
     return default if default.epochs == 0 else recipe

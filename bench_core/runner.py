@@ -20,6 +20,7 @@ from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
 from bench_core.embed import embed_all, is_embedded, load_embedded, load_tensors, save_tensors
 from bench_core.errors import StoreError, TrainingError
+from bench_core.initial import Initial, load_initial
 from bench_core.plan import Cell, Chain, Plan
 from bench_core.pretrain import pretrain
 from bench_core.progress import Progress, Silent
@@ -119,9 +120,7 @@ def _freeze(
     chain: Chain, store: Store, setting: Setting, splits: Mapping[str, Split], progress: Progress
 ) -> tuple[Frozen, dict[str, Any]]:
     """Pretrain and embed where that is not done yet; what evaluators see, and the summary of the pretraining."""
-    folder = store.chain(chain.key)
-    if not (folder / "summary.json").is_file():
-        _pretrain(chain, folder, setting, splits["train"], progress)
+    folder = _trained(chain, store, setting, splits["train"], progress)
     summary = read_json(folder / "summary.json")
 
     def method() -> Objective:
@@ -145,9 +144,26 @@ def _freeze(
     return frozen, summary
 
 
-def _pretrain(chain: Chain, folder: Path, setting: Setting, train: Split, progress: Progress) -> None:
+def _trained(chain: Chain, store: Store, setting: Setting, train: Split, progress: Progress) -> Path:
+    """The folder of a chain that has been pretrained, now if not before, and what it starts from before it."""
+    folder = store.chain(chain.key)
+    if not (folder / "summary.json").is_file():
+        init = chain.init
+        if isinstance(init, Chain):
+            source = _trained(init, store, setting, train, progress)
+            init = Initial(source / "weights.safetensors", read_json(source / "summary.json")["weights_sha256"])
+        _pretrain(chain, init, folder, setting, train, progress)
+    return folder
+
+
+def _pretrain(
+    chain: Chain, init: Initial | None, folder: Path, setting: Setting, train: Split, progress: Progress
+) -> None:
     """Train a chain's method; its folder appears when all is there."""
-    objective = _channels_last(build_objective(chain).to(setting.device))
+    objective = build_objective(chain)
+    if init:
+        load_initial(objective, init)
+    objective = _channels_last(objective.to(setting.device))
     with publishing(folder, "summary.json") as making:
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)

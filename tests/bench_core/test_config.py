@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_core.config import build, param, parameters, parse_settings, plain
+from bench_core.config import build, param, parameters, parse_settings, parse_sweeps, plain
 from bench_core.errors import ConfigError
 
 
@@ -106,3 +106,16 @@ class Grown:
 def test_a_parameter_that_came_later_is_in_no_key_while_it_has_its_default() -> None:
     assert plain(Grown()) == {"old": 1}
     assert plain(Grown(new=3)) == {"old": 1, "new": 3}
+
+
+def test_sweeps_are_lists_of_values() -> None:
+    assert parse_sweeps(["a.noise=0,0.1, 1", "vae.init=none,nac", "b.sizes=[1, 2],[3]", "c.on=true,false"]) == {
+        "a.noise": [0, 0.1, 1], "vae.init": ["none", "nac"], "b.sizes": [[1, 2], [3]], "c.on": [True, False],
+    }  # fmt: skip
+
+
+def test_a_sweep_without_values_or_a_path_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--sweep takes NAME\.PARAM=VALUE, got 'noise'; for example --sweep"):
+        parse_sweeps(["noise"])
+    with pytest.raises(ConfigError, match=r"--sweep a\.noise: '{' is not a TOML value"):
+        parse_sweeps(["a.noise=0,{"])

@@ -1,0 +1,87 @@
+"""Where a method's encoder starts from: fresh, from another chain of the same request, or from a file.
+
+    bench run --methods nac,vae --sweep vae.init=none,nac
+
+What defines the start is in the key: of a chain all that defines its encoder and is not the same here anyway, of a
+file its digest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench_core.contracts import Objective
+from bench_core.embed import load_tensors
+from bench_core.errors import RequestError, StoreError
+from bench_core.store import file_digest, read_json
+
+_PREFIX = "encoder."  # of the encoder's tensors in an objective's weights
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights that an encoder starts from.
+
+    Attributes:
+        path: A safetensors file: of a method's weights, of which the encoder's are taken, or of an encoder.
+        digest: Its SHA-256.
+        document: What of it takes part in the key.
+    """
+
+    path: Path
+    digest: str
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+def difference(source: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a chain's document takes part in the key of one that starts from it.
+
+    Its method and recipe, and of all else what differs: what is shared (data, seed) stands in the key already, and
+    rows that start from the same method are one row over all seeds.
+    """
+    kept = {name: part for name, part in source.items() if name in ("method", "recipe") or part != own.get(name)}
+    return {"chain": kept}
+
+
+def find_initial(text: str, own: Mapping[str, Any]) -> Initial:
+    """Weights by the path of a chain's folder or of a safetensors file.
+
+    Args:
+        text: As `init` says it, not the name of a row.
+        own: The document of the chain that starts from it.
+
+    Raises:
+        RequestError: There is no such thing, or it holds another encoder.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir() and (path / "summary.json").is_file():
+        source = read_json(path / "recipe.json")["doc"]
+        if source["encoder"] != own["encoder"]:
+            raise RequestError(
+                f"init = {text!r} was trained with encoder {source['encoder']}, this row has {own['encoder']}."
+            )
+        digest = read_json(path / "summary.json")["weights_sha256"]
+        return Initial(path / "weights.safetensors", digest, difference(source, own))
+    if path.is_file():
+        digest = file_digest(path)
+        return Initial(path, digest, {"sha256": digest})
+    raise RequestError(
+        f"init = {text!r} is no method of this request, no chain's folder (STORE/chains/KEY) and no file; "
+        "name a row (--methods nac,vae --set vae.init=nac), or give a path."
+    )
+
+
+def load_initial(objective: Objective, initial: Initial) -> None:
+    """Put the weights into the objective's encoder, in place.
+
+    Raises:
+        StoreError: The file is damaged, or its tensors are not this encoder's.
+    """
+    tensors = load_tensors(initial.path, initial.digest)
+    own = {name.removeprefix(_PREFIX): t for name, t in tensors.items() if name.startswith(_PREFIX)} or tensors
+    try:
+        objective.encoder.load_state_dict(own)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{initial.path} does not hold the weights of this encoder: {reason}") from error

@@ -1,0 +1,107 @@
+"""Encoders that start from another chain's."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench_core.errors import RequestError
+from bench_core.plan import Plan
+from bench_core.plugins import Registry
+from bench_core.runner import Setting, run_plan
+from bench_core.store import Store
+
+PlanOf = Callable[..., Plan]
+Add = Callable[[str, str, type], None]
+CPU = Setting(torch.device("cpu"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def encoder_of(store: Store, key: str) -> dict[str, torch.Tensor]:
+    weights = load_file(store.chain(key) / "weights.safetensors")
+    return {name: value for name, value in weights.items() if name.startswith("encoder.")}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_row_starts_from_another_rows_encoder_at_the_same_seed(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry
+) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    still = {"second.init": "shrink", "second.recipe.learning_rate": 0}
+    plan = plan_of(methods=["second", "shrink"], seeds=[0, 1], settings=still)
+    assert run_plan(plan, store, CPU) == []
+    keys = {(chain.method.name, chain.seed): chain.key for chain in plan.chains}
+    for seed in (0, 1):
+        assert same(encoder_of(store, keys["second", seed]), encoder_of(store, keys["shrink", seed]))
+    assert not same(encoder_of(store, keys["shrink", 0]), encoder_of(store, keys["shrink", 1]))
+
+
+def test_what_it_starts_from_is_trained_even_where_its_own_cells_are_done(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry
+) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    run_plan(plan_of(), store, CPU)
+    shutil.rmtree(store.path / "chains")
+    assert run_plan(plan_of(methods=["shrink", "second"], settings={"second.init": "shrink"}), store, CPU) == []
+    assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
+
+
+def test_a_sweep_sets_a_fresh_start_beside_another(plan_of: PlanOf, add: Add, registry: Registry) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    plan = plan_of(methods=["shrink", "second"], sweeps={"second.init": ["none", "shrink"]}, seeds=[0, 1])
+    rows = {chain.method.name: chain.document.get("init", {}) for chain in plan.chains}
+    assert list(rows) == ["shrink", "second (init=none)", "second (init=shrink)"]
+    assert rows["second (init=none)"] == {}
+    assert rows["second (init=shrink)"].keys() == {"chain"}
+    assert rows["second (init=shrink)"]["chain"].keys() == {"method", "recipe"}  # no seed: seeds make one row
+    assert len({chain.key for chain in plan.chains}) == 6
+
+
+def test_a_chains_folder_and_a_file_of_weights_serve_too(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
+    run_plan(plan_of(), store, CPU)
+    key = plan_of().chains[0].key
+    folder = store.chain(key)
+    bare = tmp_path / "encoder.safetensors"
+    save_file({name.removeprefix("encoder."): value for name, value in encoder_of(store, key).items()}, bare)
+    for source in (folder, folder / "weights.safetensors", bare):
+        plan = plan_of(settings={"shrink.init": str(source), "shrink.recipe.learning_rate": 0})
+        assert run_plan(plan, store, CPU) == []
+        assert same(encoder_of(store, plan.chains[0].key), encoder_of(store, key))
+
+
+def test_a_start_that_is_not_there_is_refused_with_what_to_type(plan_of: PlanOf) -> None:
+    with pytest.raises(RequestError, match=r"is no method of this request, no chain's folder .* and no file"):
+        plan_of(settings={"shrink.init": "nac"})
+
+
+def test_a_start_from_itself_is_refused(plan_of: PlanOf) -> None:
+    with pytest.raises(RequestError, match="init goes in a circle: shrink <- shrink"):
+        plan_of(settings={"shrink.init": "shrink"})
+
+
+def test_weights_of_another_encoder_fail_that_chain_alone(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.safetensors"
+    save_file({"first.weight": torch.zeros(1)}, wrong)
+    (failure,) = run_plan(plan_of(settings={"shrink.init": str(wrong)}), store, CPU)
+    assert "does not hold the weights of this encoder" in failure.error
+
+
+def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: PlanOf, store: Store) -> None:
+    run_plan(plan_of(), store, CPU)
+    folder = store.chain(plan_of().chains[0].key)
+    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe["doc"]["encoder"]["id"] = "toys/other"
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(RequestError, match="was trained with encoder"):
+        plan_of(settings={"shrink.init": str(folder)})
