@@ -20,6 +20,9 @@ noise = false
 use = "vae"
 init = "nac"                 # starts from the encoder of that row's chain
 [tasks.linear]               # a column
+[pictures.cost]              # drawn by `bench publish`; see bench_core.pictures
+x = "linear:top1"
+y = "retrieval:map_hamming"
 """
 
 import re
@@ -29,10 +32,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench_core.config import build
 from bench_core.errors import RequestError, UnknownNameError
 
 DEFAULT = "digits"
-_KEYS = {"title", "description", "seeds", "precision", "recipe", "datasets", "encoders", "methods", "tasks"}
+_KEYS = {
+    "title", "description", "seeds", "precision", "recipe", "datasets", "encoders", "methods", "tasks", "pictures",
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -52,6 +58,19 @@ class Named:
     init: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One score against another; see `bench_core.pictures`."""
+
+    name: str
+    x: str
+    y: str
+    title: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    connect: bool = False
+
+
 @dataclass(frozen=True)
 class Board:
     """What a board.toml says; the sections map names to components."""
@@ -66,6 +85,7 @@ class Board:
     encoders: Mapping[str, Named] = field(default_factory=dict)
     methods: Mapping[str, Named] = field(default_factory=dict)
     tasks: Mapping[str, Named] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 def board_names() -> list[str]:
@@ -122,6 +142,7 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
         encoders=_section(document, "encoders", where),
         methods=_section(document, "methods", where),
         tasks=_section(document, "tasks", where),
+        pictures=_pictures(document.get("pictures", {}), f"{where}: pictures"),
     )
 
 
@@ -147,6 +168,18 @@ def initial(value: Any, where: str) -> str:
             f"{where} must be a row's name, a chain's folder, a safetensors file or 'none', got {value!r}."
         )
     return "" if value == "none" else value
+
+
+def _pictures(value: Any, where: str) -> dict[str, Picture]:
+    pictures = {}
+    for name, table in _table(value, where).items():
+        if not _NAME.fullmatch(name):
+            raise RequestError(f"{where}.{name!r} must be letters, digits, '_' and '-'.")
+        values = {**_table(table, f"{where}.{name}"), "name": name}
+        if not {"x", "y"} <= values.keys():
+            raise RequestError(f"{where}.{name} needs x and y, each TASK:METRIC, got {', '.join(values)}.")
+        pictures[name] = build(Picture, values, f"{where}.{name}")
+    return pictures
 
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:

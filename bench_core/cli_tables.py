@@ -23,9 +23,17 @@ BOARDS = click.option(
 )
 @click.option("--metric", help="METRIC or TASK:METRIC, instead of each task's first.")
 @click.option("--sort", help="A task, 'mean', 'rank' or 'method'. Default: rank.")
+@click.option("--published", is_flag=True, help="Beside ours: what papers report of these methods, with sources.")
 @click.option("--check", is_flag=True, help="Fail when a published page differs from its records.")
 def table(
-    store: Path, leaderboards: Path, board: str | None, form: str, metric: str | None, sort: str | None, check: bool
+    store: Path,
+    leaderboards: Path,
+    board: str | None,
+    form: str,
+    metric: str | None,
+    sort: str | None,
+    published: bool,
+    check: bool,
 ) -> None:
     """Print a leaderboard from the records of a store."""
     if check:
@@ -39,7 +47,12 @@ def table(
     from bench_core.tables.render import render
     from bench_core.tables.table import build
 
-    click.echo(render(build(table_entries(Store(store), board), metric=metric, sort=sort), form))
+    entries = table_entries(Store(store), board)
+    click.echo(render(build(entries, metric=metric, sort=sort), form))
+    if published:
+        from bench_core.published import beside, load_published, render_published, shipped
+
+        click.echo(render_published(beside(entries, load_published(shipped())), form), nl=False)
 
 
 @click.command()

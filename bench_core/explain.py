@@ -82,6 +82,7 @@ def _describe(component: Component) -> dict[str, Any]:
         own, usual = plain(component.cls.recipe), plain(Recipe())
         source = component.cls.recipe_source
         described["uses_labels"] = component.cls.uses_labels
+        described["recipe_source"] = source
         described["variants"] = [{"name": name, **vars(v)} for name, v in component.cls.variants.items()]
         described["recipe"] = [
             {

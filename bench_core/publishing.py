@@ -4,6 +4,8 @@ leaderboards/<board>/board.toml       what is held fixed
 leaderboards/<board>/records/*.json   the records behind the page, copied from a store
 leaderboards/<board>/failed/*.json    cells that failed, and why
 leaderboards/<board>/README.md        the page, between markers
+leaderboards/<board>/<picture>.svg    the pictures that the board asks for
+docs/methods/<method>.md              a method's parameters and numbers, between markers
 """
 
 import shutil
@@ -12,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.api import board_plan
-from bench_core.boards import Board, board_file, board_names, load_board
+from bench_core.boards import Board, Picture, board_file, board_names, load_board
 from bench_core.errors import RequestError, StoreError
+from bench_core.method_pages import sections
+from bench_core.pictures import draw, drawn, fingerprint, points
 from bench_core.plan import Plan
 from bench_core.plugins import Registry, load_plugins
+from bench_core.published import beside, load_published, render_published, shipped
 from bench_core.state import plan_entries
 from bench_core.store import Store, read_json, read_records, write_over, write_text
 from bench_core.tables.entries import Entry
@@ -37,11 +42,12 @@ def publish_board(
         name: A shipped board, or the path of a board.toml.
         store: Where its cells were run.
         leaderboards: Folder of the boards; the records go to `<leaderboards>/<board>/records`.
-        readme: A page with markers for this board gets the table, too.
+        readme: A page with markers for this board gets the table, too; beside it may lie the methods' pages,
+            docs/methods/*.md, which show numbers of all boards.
         registry: Plugins, for tests.
 
     Returns:
-        Number of records copied, and the pages written.
+        Number of records copied, and the pages and pictures written.
 
     Raises:
         RequestError: The store has none of the board's cells, or records of changed, uncommitted code.
@@ -67,17 +73,21 @@ def publish_board(
     failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in store.attempts()}
     wanted = {cell.key for cell, entry in zip(plan.cells, entries, strict=True) if entry.state == "failed"}
     _replace(folder / "failed", {key: attempt for key, attempt in failed.items() if key in wanted})
-    pages = [folder / "README.md"]
+    pictures = _draw(board, plan, folder)
+    pages: dict[Path, dict[str, str]] = {folder / "README.md": {board.name: _section(board, plan, folder, short=False)}}
     if readme.is_file() and _begin(board.name) in readme.read_text(encoding="utf-8"):
-        pages.append(readme)
-    for path in pages:
+        pages[readme] = {board.name: _section(board, plan, folder, short=True)}
+    pages |= _method_pages(readme, leaderboards, registry or load_plugins())
+    for path, parts in pages.items():
         text = path.read_text(encoding="utf-8") if path.is_file() else placeholder(board.name)
-        write_text(path, splice(text, board.name, _section(board, plan, folder, short=path == readme)))
-    return len(records), pages
+        for marker, content in parts.items():
+            text = splice(text, marker, content)
+        write_text(path, text)
+    return len(records), [*pages, *pictures]
 
 
 def check_pages(leaderboards: Path, readme: Path, registry: Registry | None = None) -> list[Path]:
-    """The pages of all published boards, each of which must say what its records say.
+    """The pages of all published boards and methods, each of which must say what code and records say.
 
     Raises:
         RequestError: There is no published board.
@@ -85,19 +95,52 @@ def check_pages(leaderboards: Path, readme: Path, registry: Registry | None = No
     """
     registry = registry or load_plugins()
     pages: dict[Path, dict[str, str]] = {}
+    pictures: list[Path] = []
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     for folder in sorted(path.parent for path in leaderboards.glob("*/records")):
         board, plan = load_board(str(folder)), board_plan(str(folder), registry)
         pages[folder / "README.md"] = {board.name: _section(board, plan, folder, short=False)}
         if _begin(board.name) in text:
             pages.setdefault(readme, {})[board.name] = _section(board, plan, folder, short=True)
+        for path, picture in _pictures(board, folder).items():
+            if drawn(path) != fingerprint(points(_published(plan, folder), picture), picture):
+                raise StoreError(f"{path} does not show what its records say; `bench publish {board.name}` again.")
+            pictures.append(path)
     if not pages:
         raise RequestError(f"{leaderboards} holds no published board; `bench publish BOARD` makes one.")
+    pages |= _method_pages(readme, leaderboards, registry)
     stale = stale_pages(pages)
     if stale:
         shown = "\n".join(stale.values())
         raise StoreError(f"{', '.join(map(str, stale))} differ from their records; `bench publish` again. {shown}")
-    return sorted(pages)
+    return sorted([*pages, *pictures])
+
+
+def _pictures(board: Board, folder: Path) -> dict[Path, Picture]:
+    return {folder / f"{name}.svg": picture for name, picture in board.pictures.items()}
+
+
+def _draw(board: Board, plan: Plan, folder: Path) -> list[Path]:
+    """The pictures that are not there or no longer true."""
+    pictures = _pictures(board, folder)
+    entries = _published(plan, folder) if pictures else []
+    for path, picture in pictures.items():
+        if drawn(path) != fingerprint(points(entries, picture), picture):
+            draw(entries, picture, path)
+    return list(pictures)
+
+
+def _method_pages(readme: Path, leaderboards: Path, registry: Registry) -> dict[Path, dict[str, str]]:
+    """The methods' pages, with what stands between their markers."""
+    files = sorted((readme.parent / "docs" / "methods").glob("*.md"))
+    if not files:
+        return {}
+    boards = {}
+    for folder in sorted(path.parent for path in leaderboards.glob("*/records")):
+        plan = board_plan(str(folder), registry)
+        boards[folder.name] = plan, _published(plan, folder)
+    numbers = load_published(shipped())
+    return {path: sections(path.stem, boards, numbers, registry) for path in files if path.stem != "README"}
 
 
 def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:
@@ -106,7 +149,10 @@ def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:
     tables = build(entries)
     if short:
         return render(tables, "md")
-    return page(board.title, board.description, f"bench run --board {_typed(board, folder)}", tables)
+    shown = page(board.title, board.description, f"bench run --board {_typed(board, folder)}", tables)
+    pictures = [f"![{picture.title or name}]({name}.svg)" for name, picture in board.pictures.items()]
+    reported = render_published(beside(entries, load_published(shipped())), "md")
+    return "\n\n".join(block.strip() for block in (shown, *pictures, reported) if block.strip()) + "\n"
 
 
 def _typed(board: Board, folder: Path) -> str:

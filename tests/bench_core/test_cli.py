@@ -39,7 +39,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "show": ["--json", "name"],
         "check": ["names"],
         "completion": ["shell"],
-        "table": ["--board", "--check", "--format", "--leaderboards", "--metric", "--sort", "--store"],
+        "table": ["--board", "--check", "--format", "--leaderboards", "--metric", "--published", "--sort", "--store"],
         "publish": ["--leaderboards", "--store", "board"],
         "export": ["--csv", "--parquet", "--sqlite", "--store"],
     }

@@ -133,3 +133,36 @@ def test_a_board_that_was_not_run_is_refused(registry: Registry, tmp_path: Path)
 def test_without_a_published_board_there_is_nothing_to_check(tmp_path: Path, registry: Registry) -> None:
     with pytest.raises(RequestError, match="holds no published board; `bench publish BOARD` makes one"):
         check(tmp_path, registry)
+
+
+def test_pictures_and_methods_pages_are_written_and_checked(
+    publish: Publish, tmp_path: Path, registry: Registry
+) -> None:
+    folder, page = tmp_path / "leaderboards" / "tiny", tmp_path / "docs" / "methods" / "shrink.md"
+    toml = (folder / "board.toml").read_text()
+    (folder / "board.toml").write_text(f'{toml}[pictures.itself]\nx = "spread:spread"\ny = "spread:spread"\n')
+    page.parent.mkdir(parents=True)
+    marks = "".join(
+        f"<!-- bench:begin {m} -->\n<!-- bench:end {m} -->\n" for m in ("parameters", "numbers", "published")
+    )
+    page.write_text(f"# Shrink\n\n{marks}")
+    _, pages = publish()
+    assert page in pages
+    assert folder / "itself.svg" in pages
+    assert "![itself](itself.svg)" in (folder / "README.md").read_text()
+    text = page.read_text()
+    assert "| `shrink.factor`" in text
+    assert "[tiny](../../leaderboards/tiny/README.md)" in text
+    assert "None that we could verify." in text
+    assert check(tmp_path, registry) == sorted(pages)
+    (folder / "itself.svg").write_text("<svg/>")
+    with pytest.raises(StoreError, match=r"itself\.svg does not show what its records say"):
+        check(tmp_path, registry)
+
+
+def test_a_page_about_no_method_is_refused(publish: Publish, tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "methods" / "shrunk.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("# Shrunk\n")
+    with pytest.raises(RequestError, match="no component or board named 'shrunk'; did you mean 'shrink'"):
+        publish()

@@ -1,0 +1,106 @@
+"""What is generated in docs/methods/NAME.md: a method's parameters, our numbers, the published ones.
+
+People write the page (idea, equations, where paper and code differ); between the markers `parameters`, `numbers` and
+`published` stands what follows from the code and the records.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tabulate import tabulate
+
+from bench_core.errors import RequestError
+from bench_core.explain import describe_component
+from bench_core.plan import Plan
+from bench_core.plugins import Registry
+from bench_core.published import Published, render_published
+from bench_core.tables import escape
+from bench_core.tables.entries import Entry
+from bench_core.tables.parts import Table
+from bench_core.tables.render import render
+from bench_core.tables.table import build
+
+BESIDE = ("random",)  # rows that stand beside a method's own
+
+Boards = Mapping[str, tuple[Plan, Sequence[Entry]]]
+
+
+def sections(name: str, boards: Boards, numbers: Sequence[Published], registry: Registry) -> dict[str, str]:
+    """Marker -> what stands between its two, for the page of a method.
+
+    Args:
+        name: Of the method.
+        boards: Board -> its plan and its published entries.
+        numbers: All published numbers.
+        registry: Plugins.
+
+    Raises:
+        RequestError: There is no such method.
+    """
+    found = [part for part in describe_component(name, registry) if part["kind"] == "method"]
+    if not found:
+        raise RequestError(f"docs page {name!r} is about no method; name it after one of `bench list`.")
+    own = [number for number in numbers if number.method == name]
+    published = render_published(sorted(own, key=lambda n: (n.dataset, n.metric, -n.value)), "md")
+    return {
+        "parameters": "\n\n".join(_parameters(found[0])),
+        "numbers": "\n\n".join(_numbers(name, boards, registry)) or "No board has a row of this method yet.",
+        "published": published.partition("\n\n")[2] or "None that we could verify.",
+    }
+
+
+def _parameters(described: Mapping[str, Any]) -> Iterator[str]:
+    name = described["name"]
+    if described["parameters"]:
+        yield _parameter_table(name, described["parameters"])
+    yield f"Recipe, by default ({escape.markdown(described['recipe_source'])}):"
+    yield _parameter_table(f"{name}.recipe", described["recipe"])
+    for variant in described["variants"]:
+        settings = ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in variant["settings"].items())
+        help, source = escape.markdown(variant["help"]), escape.markdown(variant["source"])
+        yield f"**`{name}:{variant['name']}`**: {help} ({source}): {settings}"
+
+
+def _parameter_table(prefix: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        [
+            f"`{prefix}.{row['name']}`",
+            f"`{'none' if row['default'] is None else json.dumps(row['default'])}`",
+            escape.markdown(row["help"]),
+            escape.markdown(row["source"]),
+        ]
+        for row in rows
+    ]
+    headers = ["`--set`", "default", "meaning", "source"]
+    return tabulate(lines, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
+def _numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
+    """From each board the rows of this method, and what stands beside."""
+    component = registry.get("objective", name)
+    for board, (plan, entries) in boards.items():
+        rows = {c.method.name for c in plan.chains if c.method.component == component}
+        if not rows:
+            continue
+        tables = [_only(table, {*rows, *BESIDE}) for table in build(entries)]
+        shown = render(tables, "md").strip()
+        yield f"Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
+        yield shown
+
+
+def _only(table: Table, names: set[str]) -> Table:
+    """These rows and the chance level, the columns of tasks, no footer; bold stays as it is on the board."""
+    kept = [k for k, column in enumerate(table.columns) if column.kind == "task"]
+    rows = [row for row in table.rows if row.name in names or row.kind == "chance"]
+    noted = sorted({row.cells[k].note or 0 for row in rows for k in kept} - {0})
+    number = {old: new for new, old in enumerate(noted, 1)}
+    cells = [[replace(row.cells[k], note=number.get(row.cells[k].note or 0)) for k in kept] for row in rows]
+    return replace(
+        table,
+        columns=tuple(table.columns[k] for k in kept),
+        rows=tuple(replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)),
+        notes=tuple(table.notes[old - 1] for old in noted),
+        footer=(),
+    )
