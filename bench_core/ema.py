@@ -32,6 +32,6 @@ def update_copy(target: nn.Module, source: nn.Module, momentum: float) -> None:
     torch._foreach_lerp_(list(target.parameters()), theirs, 1 - momentum)
 
 
-def cosine_momentum(start: float, step: int, num_steps: int) -> float:
-    """From `start` at step 0 to 1 at the last step: 1 - (1 - start) (cos(pi step / num_steps) + 1) / 2."""
-    return 1 - (1 - start) * (math.cos(math.pi * step / max(1, num_steps)) + 1) / 2
+def cosine_momentum(start: float, step: int, num_steps: int, end: float = 1.0) -> float:
+    """From `start` at step 0 to `end` after the last: end - (end - start) (cos(pi step / num_steps) + 1) / 2."""
+    return end - (end - start) * (math.cos(math.pi * step / max(1, num_steps)) + 1) / 2

@@ -1,4 +1,4 @@
-"""Heads that training alone sees, and a number that says whether what they return has collapsed.
+"""Heads that training alone sees, and numbers that say whether what they return has collapsed.
 
 Shapes: N rows, D features, P projected.
 """
@@ -43,3 +43,23 @@ def spread(projections: Tensor) -> Tensor:
     """
     unit = F.normalize(projections.float(), dim=1)
     return unit.std(0, correction=0).mean() * math.sqrt(projections.shape[1])
+
+
+@torch.no_grad()
+def directions(projections: Tensor) -> Tensor:
+    """Over how many directions rows spread: the participation ratio of the covariance of the unit rows.
+
+    Batch norm on the output keeps `spread` near 1 even where all rows lie along one line; this falls to 1 there
+    ("dimensional collapse").
+
+    Args:
+        projections: (N, P), of any length.
+
+    Returns:
+        () (sum of the eigenvalues)^2 / sum of their squares: 1 for a line, P where all directions are alike, at most
+        N - 1; 0 where all rows are one.
+    """
+    unit = F.normalize(projections.float(), dim=1)
+    centred = unit - unit.mean(0)
+    products = centred @ centred.T  # (N, N), the same eigenvalues as the covariance but for those that are 0
+    return products.trace().square() / products.square().sum().clamp_min(1e-12)

@@ -81,6 +81,7 @@ class Augmentation:
 _SIMCLR = Augmentation(
     crop_scale=(0.08, 1.0), flip_prob=0.5, jitter_prob=0.8, jitter=(0.4, 0.4, 0.4, 0.1), gray_prob=0.2
 )
+_BYOL = replace(_SIMCLR, jitter=(0.4, 0.4, 0.2, 0.1))
 
 PRESETS: dict[str, Augmentation] = {
     # Chen et al. 2020 (arXiv 2002.05709), appendix B.9: CIFAR-10, colour strength 0.5, no blur.
@@ -93,6 +94,12 @@ PRESETS: dict[str, Augmentation] = {
     "sela": Augmentation(
         crop_scale=(0.2, 1.0), flip_prob=0.5, jitter_prob=1.0, jitter=(0.4, 0.4, 0.4, 0.4), gray_prob=0.2
     ),
+    # Chen and He 2021 (arXiv 2011.10566), appendix A, without its blur as appendix D says for CIFAR-10.
+    "simsiam": replace(_SIMCLR, crop_scale=(0.2, 1.0)),
+    # Grill et al. 2020 (arXiv 2006.07733), appendix B, table 6: T, and T' which solarizes; without their blur, as
+    # solo-learn (9187ea3, scripts/pretrain/cifar/augmentations/asymmetric.yaml) trains BYOL on CIFAR.
+    "byol": _BYOL,
+    "byol_prime": replace(_BYOL, solarize_prob=0.2),
     # Ours, for digits and characters from 8x8 up: small changes of pose and noise; a mirrored 5 is not a 5.
     "glyph": Augmentation(
         affine_prob=1.0, rotation=15.0, translation=1 / 8, scaling=(0.85, 1.15), shear=10.0, noise=0.1
