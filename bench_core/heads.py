@@ -59,7 +59,8 @@ def directions(projections: Tensor) -> Tensor:
         () (sum of the eigenvalues)^2 / sum of their squares: 1 for a line, P where all directions are alike, at most
         N - 1; 0 where all rows are one.
     """
-    unit = F.normalize(projections.float(), dim=1)
-    centred = unit - unit.mean(0)
-    products = centred @ centred.T  # (N, N), the same eigenvalues as the covariance but for those that are 0
+    with torch.autocast(projections.device.type, enabled=False):
+        unit = F.normalize(projections.float(), dim=1)
+        centred = unit - unit.mean(0)
+        products = centred @ centred.T  # (N, N), the same eigenvalues as the covariance but for those that are 0
     return products.trace().square() / products.square().sum().clamp_min(1e-12)

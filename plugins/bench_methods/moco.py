@@ -2,11 +2,9 @@
 
 Paper: He, Fan, Wu, Xie, Girshick, CVPR 2020, https://arxiv.org/abs/1911.05722
 Code:  https://github.com/facebookresearch/moco/blob/f7364915/colab/moco_cifar10_demo.ipynb, the authors' for CIFAR-10
-Note:  the demo adds the losses of both orders, this file takes their mean. Batch statistics tell a query which batch its
-       key came with. The demo splits its batch norm and shuffles the keys, as several GPUs do (Sec. 3.3); here a batch
-       passes each network in parts, and an image's key gets other companions than its query. The demo shuffles for
-       this; batches come in random order, so that dealing them out like cards serves. The queue starts as random unit
-       vectors, as in the demo, and keeps both views' keys where both are queries.
+Note:  the demo adds the losses of both orders, this file takes their mean. Batch statistics tell a query its key's
+       batch: the demo splits batch norm and shuffles the keys, as several GPUs do (Sec. 3.3). Here a batch passes each
+       network in parts; keys are dealt out like cards, which in a batch of random order gives them other companions.
 
 Shapes: N images, two views, C channels, H x W pixels, D features, P projected, K keys in the queue.
 """
@@ -26,7 +24,7 @@ from bench_core.heads import mlp, spread
 from bench_core.views import augment, check_preset, preset
 
 V2PLUS = {"hidden_dim": 2048, "output_dim": 256, "temperature": 0.2, "queue_size": 32768, "final_momentum": 0.999}
-V2PLUS |= {"parts": 1, "recipe.learning_rate": 0.3, "recipe.weight_decay": 1e-4, "recipe.warmup_epochs": 10.0}
+V2PLUS |= {"recipe.learning_rate": 0.3, "recipe.weight_decay": 1e-4, "recipe.warmup_epochs": 10.0, "parts": 1}
 V2PLUS |= {"recipe.epochs": 1000, "recipe.batch_size": 256}
 
 
@@ -37,7 +35,7 @@ class MoCoConfig:
     hidden_dim: int = param(0, "hidden width of the projector; 0: one linear layer", "code, CIFAR-10; v2: an MLP")
     output_dim: int = param(128, "width of the projection", "code, --moco-dim")
     temperature: float = param(0.1, "> 0, divides the cosine similarities", "code, --moco-t")
-    queue_size: int = param(4096, "keys in the queue", "code, --moco-k")
+    queue_size: int = param(4096, "keys in the queue, at first random unit vectors", "code, --moco-k")
     momentum: float = param(0.99, "of the keys' network, in [0, 1]", "code, --moco-m")
     final_momentum: float = param(0.99, "to which it goes by cosine, in [0, 1]", "code: constant")
     symmetric: bool = param(True, "both views are queries; False: the first", "code, --symmetric; the paper: False")
@@ -51,9 +49,8 @@ class MoCoConfig:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
-        for name in ("momentum", "final_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if not 0 <= min(ends := (self.momentum, self.final_momentum)) <= max(ends) <= 1:
+            raise ValueError(f"momentum and final_momentum must be in [0, 1], got {ends}")
         check_preset(self.augmentation)
 
 
@@ -62,10 +59,7 @@ class MoCo(Objective):
 
     Config = MoCoConfig
     recipe = Recipe(optimizer="sgd", learning_rate=0.12, weight_decay=2.5e-4, epochs=200, batch_size=512)
-    recipe_source = (
-        "code, CIFAR-10: rate .06 and decay 5e-4 for the sum of both orders' losses; for their mean, twice the one and "
-        "half the other make the same steps"
-    )
+    recipe_source = "code: rate .06, decay 5e-4 on the orders' sum; on their mean, twice and half make the same steps"
     variants: ClassVar[Mapping[str, Variant]] = {
         "asymmetric": Variant(
             {"symmetric": False, "recipe.learning_rate": 0.06, "recipe.weight_decay": 5e-4},
@@ -90,13 +84,12 @@ class MoCo(Objective):
         self.target = momentum_copy(nn.Sequential(encoder, self.projector))
         self.register_buffer("queue", F.normalize(torch.randn(config.queue_size, config.output_dim), dim=1))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        # Both belong to the step under way, `before_step` and `forward` set them: no state.
+        # Set anew in every step, by `before_step` and `forward`, before they are read: no state.
         self.momentum, self.new_keys = config.momentum, torch.empty(0, config.output_dim)
-        images = config.queue_size // (1 + config.symmetric)
-        self.warnings = [
-            f"the queue's {config.queue_size} keys are of {images} images, more than the {data.num_train} to train on: "
-            "most images find their own earlier keys among the negatives; lower queue_size"
-        ] * (images > data.num_train)
+        size, images = config.queue_size, config.queue_size // (1 + config.symmetric)
+        warning = f"the queue's {size} keys are of {images} images, more than the {data.num_train} to train on: lower"
+        warning += " moco.queue_size, for most images find earlier keys of their own among the negatives"
+        self.warnings = [warning] * (images > data.num_train)
 
     def players(self) -> list[Player]:
         """One, without the keys' network."""

@@ -34,3 +34,10 @@ def test_the_momentum_rises_from_its_start_to_one() -> None:
     assert cosine_momentum(0.99, 0, 100) == pytest.approx(0.99)
     assert cosine_momentum(0.99, 50, 100) == pytest.approx(0.995)
     assert cosine_momentum(0.99, 100, 100) == 1.0
+
+
+def test_the_momentum_may_end_below_one() -> None:
+    assert cosine_momentum(0.99, 0, 100, 0.999) == pytest.approx(0.99)
+    assert cosine_momentum(0.99, 50, 100, 0.999) == pytest.approx(0.9945)
+    assert cosine_momentum(0.99, 100, 100, 0.999) == pytest.approx(0.999)
+    assert cosine_momentum(0.9, 37, 100, 0.9) == 0.9

@@ -219,6 +219,9 @@ def test_a_preset_is_taken_by_name() -> None:
     assert PRESETS["simclr"].jitter == (0.4, 0.4, 0.4, 0.1)
     assert PRESETS["simclr"].blur_prob == 0
     assert PRESETS["simclr_imagenet"].jitter == (0.8, 0.8, 0.8, 0.2)
+    assert dataclasses.replace(PRESETS["simsiam"], crop_scale=(0.08, 1.0)) == PRESETS["simclr"]
+    assert dataclasses.replace(PRESETS["byol_prime"], solarize_prob=0.0) == PRESETS["byol"]
+    assert PRESETS["byol"].jitter == (0.4, 0.4, 0.2, 0.1)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -229,7 +232,9 @@ def test_glyphs_keep_their_meaning_under_every_preset(name: str) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no augmentation preset named 'simclrr'. Known: glyph, .*, simclr, "):
+    with pytest.raises(
+        ConfigError, match=r"no augmentation preset named 'simclrr'. Known: byol, .*, glyph, .*, simclr, "
+    ):
         preset("simclrr", NATURAL)
 
 
