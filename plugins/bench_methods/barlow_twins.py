@@ -5,7 +5,7 @@ Code:  https://github.com/facebookresearch/barlowtwins/blob/8e8d284/main.py (Ima
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/barlow.yaml
 Note:  the paper has no CIFAR recipe, the defaults are solo's. Its LARS trusts 20 times more and caps a layer's rate;
        ours is that of the paper's code, which gives bias and norm a smaller rate than here. Its views have saturation
-       .2, SimCLR's .4. The rank that is logged is ours.
+       .2, SimCLR's .4. The count of dimensions that is logged is ours.
 
 Shapes: N images, rows i and i + N of views are two views of one; C channels, H x W pixels, P projected.
 """
@@ -73,12 +73,12 @@ class BarlowTwins(Objective):
         return torch.cat([augment(batch.inputs, rng, view) for view in (self.first, self.second)])
 
     def forward(self, views: Tensor, player: str = "main") -> Loss:
-        """The loss of views (2N, C, H, W), each with batch statistics of its own; its two sums, and the rank."""
+        """The loss of views (2N, C, H, W), each with batch statistics of its own; its two sums; the dimensions used."""
         z1, z2 = (self.projector(self.encoder(view)) for view in views.chunk(2))
         invariance, redundancy = barlow_terms(z1, z2)
         total = self.config.scale * (invariance + self.config.redundancy_weight * redundancy)
-        parts = {"invariance": invariance, "redundancy": redundancy, "rank": effective_rank(z1)}
-        return Loss(total, parts, floors={"rank": 0.1})
+        parts = {"invariance": invariance, "redundancy": redundancy, "dimensions": effective_dimensions(z1)}
+        return Loss(total, parts, floors={"dimensions": 2.0})
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: BarlowTwinsConfig) -> str | None:
@@ -114,17 +114,16 @@ def barlow_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def effective_rank(z: Tensor) -> Tensor:
-    """How many of the dimensions that z (N, P) could fill it does fill, in [0, 1]; ours.
+def effective_dimensions(z: Tensor) -> Tensor:
+    """How many independent units the projections z (N, P) are worth; ours.
 
-    (sum e)^2 / sum e^2 over eigenvalues e of the correlation matrix, as a part of min(P, N - 1): 1 where
-    the standardised units share no correlation, near 0 where all repeat one, or none moves.
+    (sum e)^2 / sum e^2 over the eigenvalues e of the correlation matrix, in [0, min(P, N - 1)]: P where units are not
+    correlated, 1 where all repeat one, 0 where none moves.
     """
     with torch.autocast(z.device.type, enabled=False):
         unit = standardized(z.float())
         gram = unit @ unit.T if len(z) < z.shape[1] else unit.T @ unit  # the same eigenvalues, but for zeros
-        count = unit.square().sum().square() / gram.square().sum().clamp_min(1e-12)
-        return count / min(z.shape[1], len(z) - 1)
+        return unit.square().sum().square() / gram.square().sum().clamp_min(1e-12)
 
 
 @hookimpl
