@@ -92,7 +92,7 @@ def standardized(z: Tensor) -> Tensor:
 
 
 def barlow_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
-    """The two sums of Eq. (1), on the cross-correlation C_ij = mean over images of unit i of z1 times unit j of z2.
+    """The two sums of the loss, on the cross-correlation C_ij = mean over images of unit i of z1 times unit j of z2.
 
     Args:
         z1: (N, P) projections of one view of each image.

@@ -5,8 +5,10 @@ Code:  https://github.com/facebookresearch/swav/blob/06b1b7c/main_swav.py (Image
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/swav.yaml
 Note:  the paper has no CIFAR recipe, the defaults are solo's: two crops and no small ones. The queue fills from
        the first step on (code: from where it is used). Prototypes are unit vectors after every step, as in the
-       code; solo reparametrises them. Small crops need an encoder that takes images of any size. On data
-       without crops (glyphs) a small crop is another view of the whole image at the small size.
+       code; solo reparametrises them. SGD stands for solo's LARS: that caps a layer's rate at .6, where it is SGD, and
+       has 18 of 23 weights of ResNet-18 and head there at the start (ours, measured). Small crops need an encoder that takes
+       images of any size; large ones stay the preset's (code: from .14 of the area on beside small ones). On data
+       without crops (glyphs) a small one is another view of the whole image at the small size.
 
 Shapes: N images, V views of each, the first two large; C channels, H x W pixels, P projected, K prototypes, Q queued.
 """
@@ -47,10 +49,10 @@ class SwAVConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        ones = ("hidden_dim", "output_dim", "prototypes", "iterations")
-        for name in (*ones, "frozen_epochs", "queue", "small_crops"):
-            if getattr(self, name) < (name in ones):
-                raise ValueError(f"{name} must be >= {int(name in ones)}, got {getattr(self, name)}")
+        lows = {"hidden_dim": 1, "output_dim": 1, "prototypes": 2, "iterations": 1}
+        for name, low in (lows | {"frozen_epochs": 0, "queue": 0, "small_crops": 0}).items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
         for name in ("temperature", "epsilon"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
@@ -70,9 +72,9 @@ class SwAV(Objective):
     recipe = Recipe(
         optimizer="sgd", learning_rate=0.6, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=256
     )
-    recipe_source = "solo-learn, cifar/swav.yaml; ours: SGD, which its LARS is where it caps a layer's rate at .6"
+    recipe_source = "solo-learn, cifar/swav.yaml; ours: SGD for its LARS (see Note)"
     variants: ClassVar[Mapping[str, Variant]] = {
-        "multicrop": Variant({"small_crops": 6}, "paper, Sec. 4.1; code, README", "six small crops beside the two"),
+        "multicrop": Variant({"small_crops": 6}, "code, README: 2 x 224 + 6 x 96", "six small crops beside the two"),
         "no_equipartition": Variant({"equipartition": False}, "ours: control", "prototypes may be left empty"),
     }
     queue: Tensor  # (2, Q, P), unit rows, newest first
@@ -111,7 +113,8 @@ class SwAV(Objective):
             scores = projected @ weight.T  # (V, N, K)
             total = swav_loss(scores, self._codes(scores[:2], weight), self.config.temperature)
         parts = {"prototypes_used": used(scores[0]), "spread": spread(projected[0])}
-        return Loss(total, parts, floors={"prototypes_used": 0.1, "spread": 0.1})
+        one = 1 / min(scores.shape[1:])  # what is used when a single prototype is
+        return Loss(total, parts, floors={"prototypes_used": max(0.1, 1.5 * one), "spread": 0.1})
 
     def before_step(self, context: EpochContext) -> Mapping[str, float]:
         """Note where training stands: whether prototypes are frozen and the queue is used follows from it."""
@@ -151,7 +154,7 @@ class SwAV(Objective):
 
 
 def sinkhorn_codes(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Soft assignments that share the rows out among the prototypes nearly equally: Eq. (3) to (5).
+    """Soft assignments that share the rows out among the prototypes nearly equally.
 
     exp(scores / epsilon), its columns and then its rows scaled to equal sums, again and again; on logarithms, so
     that nothing under- or overflows. For a whole data set and to convergence: `bench_core.sinkhorn`.
@@ -172,7 +175,7 @@ def sinkhorn_codes(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
 
 
 def swav_loss(scores: Tensor, codes: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy between the codes of each large view and the prediction of each other view, Eq. (1) and (2).
+    """Cross-entropy between the codes of each large view and the prediction of each other view.
 
     Args:
         scores: (V, N, K) of every view with every prototype.

@@ -3,7 +3,7 @@
 Paper: Bardes, Ponce, LeCun, ICLR 2022, https://arxiv.org/abs/2105.04906
 Code:  https://github.com/facebookresearch/vicreg/blob/4e12602/main_vicreg.py (ImageNet); CIFAR-10: "solo" below is
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/vicreg.yaml
-Note:  the paper's Eq. (6) and solo add the two views' variance terms, the paper's code takes their mean (vicreg
+Note:  the paper and solo add the two views' variance terms, the paper's code takes their mean (vicreg
        issues 8 and 26). This file follows the code, so theirs is `variance_weight` 50 here: variant `summed`.
        The paper has no CIFAR recipe, the defaults are solo's. Its LARS trusts 20 times more and caps a
        layer's rate; ours is that of the paper's code. Its views crop from .2 of the area, with saturation .2; SimCLR's
@@ -31,11 +31,15 @@ class VICRegConfig:
 
     hidden_dim: int = param(2048, "width of the projector's two hidden layers", "solo; ImageNet: 8192")
     output_dim: int = param(2048, "width of the projection", "solo; ImageNet: 8192")
-    invariance_weight: float = param(25.0, ">= 0, of the mean squared difference of views", "paper, Sec. 4.2; solo")
+    invariance_weight: float = param(25.0, ">= 0, of the mean squared difference of views", "code, --sim-coeff; solo")
     variance_weight: float = param(
-        25.0, ">= 0, of the mean of both views' hinges on the standard deviation; 0 is a control", "code; solo: 50"
+        25.0,
+        ">= 0, of the mean of both views' hinges on the standard deviation; 0 is a control",
+        "code, --std-coeff; solo: 50",
     )
-    covariance_weight: float = param(1.0, ">= 0, of the sum of both views' squared covariances / P", "paper; solo")
+    covariance_weight: float = param(
+        1.0, ">= 0, of the sum of both views' squared covariances / P", "code, --cov-coeff; solo"
+    )
     augmentation: str = param("simclr", "preset of the views", "ours: near solo's")
     solarize: float = param(0.1, "chance of solarizing a view, where the preset changes colours", "solo")
 
@@ -61,7 +65,9 @@ class VICReg(Objective):
     )
     recipe_source = "solo-learn, cifar/vicreg.yaml; warm-up is its default; ours: LARS without its cap (see Note)"
     variants: ClassVar[Mapping[str, Variant]] = {
-        "summed": Variant({"variance_weight": 50.0}, "paper, Eq. (6); solo", "the views' variance terms are added"),
+        "summed": Variant(
+            {"variance_weight": 50.0}, "paper, by vicreg issue 8; solo", "the views' variance terms are added"
+        ),
         "no_variance_term": Variant({"variance_weight": 0.0}, "ours: control", "nothing keeps units from dying"),
     }
 
@@ -102,7 +108,7 @@ class Terms(NamedTuple):
 
 
 def vicreg_terms(z1: Tensor, z2: Tensor) -> Terms:
-    """Invariance, variance and covariance, Eq. (1) to (5), combined over views as in the code.
+    """Invariance, variance and covariance, combined over views as in the code.
 
     Args:
         z1: (N, P) projections of one view of each image.

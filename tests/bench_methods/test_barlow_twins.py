@@ -36,7 +36,7 @@ def train(method: BarlowTwins, images: Tensor, *, steps: int) -> list[Any]:
     return losses
 
 
-def test_the_two_sums_are_equation_1() -> None:
+def test_the_two_sums_are_those_of_the_cross_correlation() -> None:
     z1, z2 = draw(9, 4), draw(9, 4, seed=1)
     c = torch.zeros(4, 4)
     for i in range(4):

@@ -96,7 +96,7 @@ def test_codes_of_rows_that_are_alike_are_uniform_and_no_constant_changes_any() 
     assert torch.allclose(same, sinkhorn_codes(scores, 0.05, 3), atol=1e-4)
 
 
-def test_the_loss_is_equation_1_over_all_pairs_of_different_views() -> None:
+def test_the_loss_is_cross_entropy_over_all_pairs_of_different_views() -> None:
     scores = torch.stack([cosines(5, 4, seed) for seed in range(4)])
     codes = torch.stack([sinkhorn_codes(view, 0.05, 3) for view in scores[:2]])
     total = 0.0
@@ -131,6 +131,17 @@ def test_the_gradient_of_the_loss_is_prediction_less_code() -> None:
     assert torch.allclose(gradient, expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("prototypes", [2, 4, 16])
+def test_a_single_prototype_in_use_is_below_the_floor_however_many_there_are(
+    make: Any, batch: Batch, rng: Any, prototypes: int
+) -> None:
+    method = make(SwAV, DIGITS, **SMALL | {"prototypes": prototypes})
+    torch.nn.init.zeros_(method.projector[-1].weight)  # all rows become the bias
+    loss = method(method.make_views(batch, rng))
+    assert float(loss.parts["prototypes_used"]) < loss.floors["prototypes_used"] <= 0.75
+    assert float(loss.parts["spread"]) < loss.floors["spread"]
+
+
 def test_used_counts_the_prototypes_that_are_nearest_to_some_row() -> None:
     scores = torch.eye(6)[[0, 0, 3, 3]]
     assert float(used(scores)) == 2 / 4
@@ -142,7 +153,7 @@ def test_used_counts_the_prototypes_that_are_nearest_to_some_row() -> None:
     [
         {"hidden_dim": 0},
         {"output_dim": 0},
-        {"prototypes": 0},
+        {"prototypes": 1},
         {"temperature": 0.0},
         {"epsilon": -0.1},
         {"iterations": 0},

@@ -28,7 +28,7 @@ def train(method: VICReg, images: Tensor, *, steps: int) -> list[Any]:
     return losses
 
 
-def test_the_terms_are_the_papers_equations() -> None:
+def test_the_terms_are_those_of_the_code_worked_slowly() -> None:
     views, n, d = (draw(7, 3), draw(7, 3, seed=1)), 7, 3
     invariance = sum(float((views[0][k, j] - views[1][k, j]) ** 2) for k in range(n) for j in range(d)) / (n * d)
     variance = covariance = 0.0
