@@ -3,12 +3,12 @@
 Paper: Caron, Misra, Mairal, Goyal, Bojanowski, Joulin, NeurIPS 2020, https://arxiv.org/abs/2006.09882
 Code:  https://github.com/facebookresearch/swav/blob/06b1b7c/main_swav.py (ImageNet); CIFAR-10: "solo" below is
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/swav.yaml
-Note:  the paper has no CIFAR recipe, the defaults are solo's: two crops and no small ones. The queue fills from
-       the first step on (code: from where it is used). Prototypes are unit vectors after every step, as in the
-       code; solo reparametrises them. SGD stands for solo's LARS: that caps a layer's rate at .6, where it is SGD, and
-       has 18 of 23 weights of ResNet-18 and head there at the start (ours, measured). Small crops need an encoder that takes
-       images of any size; large ones stay the preset's (code: from .14 of the area on beside small ones). On data
-       without crops (glyphs) a small one is another view of the whole image at the small size.
+Note:  the paper has no CIFAR recipe, the defaults are solo's: two crops and no small ones. SGD stands for solo's LARS,
+       which caps a layer's rate at .6, is SGD there, and has 18 of 23 weights of ResNet-18 and head there at the
+       start (ours, measured). The queue fills from the first step on (code: from where it is used). Prototypes are
+       unit vectors after every step, as in the code; solo reparametrises them. Small crops need an encoder that
+       takes images of any size; large ones stay the preset's (code: from .14 of the area on beside small ones). On
+       data without crops (glyphs) a small one is another view of the whole image at the small size.
 
 Shapes: N images, V views of each, the first two large; C channels, H x W pixels, P projected, K prototypes, Q queued.
 """
