@@ -3,10 +3,12 @@
 Shapes: N items, C channels, H x W pixels, P latents, T heads.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from bench_core.priors import PriorName
 
 
 @runtime_checkable
@@ -33,3 +35,25 @@ class Clustering(Protocol):
 
     def assign(self, inputs: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> labels (T, N) int64, one row a head; in eval mode."""
+
+
+@runtime_checkable
+class Matching(Protocol):
+    """A method whose embedding is trained to follow a prior, coordinate by coordinate (noisy DIM)."""
+
+    def matched_prior(self) -> PriorName:
+        """The prior that the embedding `embedding` follows."""
+
+
+@runtime_checkable
+class NoisyChannel(Protocol):
+    """A method that sends its embedding through a noisy channel, and estimates what arrives (noisy DIM)."""
+
+    def capacity(self) -> float:
+        """The most that any embedding can send, in nats; infinite where there is no noise."""
+
+    def information(self, views: Any) -> Tensor:
+        """Estimated lower bound () of what was sent, in nats, from what `make_views` gives.
+
+        In eval mode, on items that were not trained on, it is an honest one.
+        """

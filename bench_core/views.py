@@ -104,8 +104,11 @@ PRESETS: dict[str, Augmentation] = {
     "glyph": Augmentation(
         affine_prob=1.0, rotation=15.0, translation=1 / 8, scaling=(0.85, 1.15), shear=10.0, noise=0.1
     ),
+    # Butakov et al. 2025 (arXiv 2410.06993), MNIST, as a later paper of theirs reports it; cut to [0, 1] here.
+    "noise": Augmentation(noise=0.2),
     "none": Augmentation(),
 }
+_ANY_DATA = ("noise", "none")  # what they do keeps the meaning of glyphs, too
 
 
 def check_preset(name: str) -> None:
@@ -118,13 +121,13 @@ def preset(name: str, data: DataSpec) -> Augmentation:
     """A preset by name, as far as it keeps the meaning of this data.
 
     Where `data.views` is "glyph", crops, mirroring and colour do not, and "glyph" stands in for every preset
-    but "none".
+    but "noise" and "none".
 
     Raises:
         ConfigError: No such preset; lists those that exist.
     """
     check_preset(name)
-    return PRESETS["glyph" if data.views == "glyph" and name != "none" else name]
+    return PRESETS["glyph" if data.views == "glyph" and name not in _ANY_DATA else name]
 
 
 @torch.no_grad()

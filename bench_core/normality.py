@@ -1,0 +1,126 @@
+"""How far an embedding is from N(0, I): tests at a fixed size, and distances that fix mean, scale and correlation.
+
+A test on all items rejects everything that is not exactly normal, so tests are repeated on small samples and the part
+that passes is reported: 95 % of true normals do. Shapiro-Wilk, D'Agostino-Pearson and Henze-Zirkler adapt to the mean
+and scale (the last to correlation, too) of what they get; Kolmogorov-Smirnov distances and correlations do not.
+
+Papers: Shapiro and Wilk, Biometrika 52, 1965; D'Agostino and Pearson, Biometrika 60, 1973; Henze and Zirkler, Commun.
+        Stat. Theory Methods 19(10), 1990. The first two are scipy's.
+Shapes: N items, D coordinates, n items of a sample.
+"""
+
+import math
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+ALPHA = 0.05
+PROJECTIONS, SAMPLES = 64, 40
+
+
+def henze_zirkler(x: Tensor) -> tuple[float, float]:
+    """Statistic and p-value of the test that rows are multivariate normal, of any mean and covariance.
+
+    Args:
+        x: (n, D), n > D.
+
+    Returns:
+        The statistic, and its p-value by the log-normal of the same mean and variance; infinity and 0 where the
+        covariance is singular.
+
+    Raises:
+        ValueError: There are not more rows than coordinates.
+    """
+    n, p = x.shape
+    if n <= p:
+        raise ValueError(f"henze_zirkler needs more rows than coordinates, got {n} rows of {p}")
+    centred = x.double() - x.double().mean(0)
+    factor, singular = torch.linalg.cholesky_ex(centred.T @ centred / n)
+    if int(singular) or float(factor.diagonal().min()) <= 1e-7 * float(factor.diagonal().max()):
+        return math.inf, 0.0
+    white = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+    norms = white.square().sum(1)
+    distances = (norms[:, None] + norms - 2 * white @ white.T).clamp(min=0)
+    b2 = ((2 * p + 1) * n / 4) ** (2 / (p + 4)) / 2  # the kernel's width, squared
+    a, w = 1 + 2 * b2, (1 + b2) * (1 + 3 * b2)
+    statistic = n * (
+        float((-b2 / 2 * distances).exp().mean())
+        - 2 * (1 + b2) ** (-p / 2) * float((-b2 / (2 * (1 + b2)) * norms).exp().mean())
+        + a ** (-p / 2)
+    )
+    mean = 1 - a ** (-p / 2) * (1 + p * b2 / a + p * (p + 2) * b2**2 / (2 * a**2))
+    variance = (
+        2 * (1 + 4 * b2) ** (-p / 2)
+        + 2 * a**-p * (1 + 2 * p * b2**2 / a**2 + 3 * p * (p + 2) * b2**4 / (4 * a**4))
+        - 4 * w ** (-p / 2) * (1 + 3 * p * b2**2 / (2 * w) + p * (p + 2) * b2**4 / (2 * w**2))
+    )
+    spread = math.log1p(variance / mean**2)
+    middle = math.log(mean) - spread / 2
+    return statistic, float(stats.norm.sf((math.log(max(statistic, 1e-300)) - middle) / math.sqrt(spread)))
+
+
+def pass_rates(x: Tensor, rng: torch.Generator, samples: int = SAMPLES, size: int = 200) -> dict[str, float]:
+    """Part of random samples that tests at level .05 take for normal.
+
+    Args:
+        x: (N, D) on the CPU, N >= size > D.
+        rng: Draws the samples, each without replacement.
+        samples: How many.
+        size: n, fixed, as the power of a test depends on it.
+
+    Returns:
+        `shapiro_wilk` and `dagostino_pearson`, over samples and coordinates, and `henze_zirkler`, over samples.
+    """
+    drawn = [x[torch.randperm(len(x), generator=rng)[:size]] for _ in range(samples)]
+    columns = [column for sample in drawn for column in sample.double().numpy().T]
+    varied = [column for column in columns if np.ptp(column) > 0]  # constants are not normal, and scipy warns of them
+    shapiro = [stats.shapiro(column).pvalue > ALPHA for column in varied]
+    dagostino = [stats.normaltest(column).pvalue > ALPHA for column in varied]
+    return {
+        "shapiro_wilk": sum(shapiro) / len(columns),
+        "dagostino_pearson": sum(dagostino) / len(columns),
+        "henze_zirkler": sum(henze_zirkler(sample)[1] > ALPHA for sample in drawn) / samples,
+    }
+
+
+def ks_distance(below: Tensor) -> Tensor:
+    """Kolmogorov-Smirnov distance of each column to a fixed distribution.
+
+    Args:
+        below: (N, D), the distribution's CDF at the values.
+
+    Returns:
+        (D,) in [1 / (2 N), 1], float64; about .87 / sqrt(N) for samples of the distribution itself.
+    """
+    ordered = below.double().sort(0).values
+    steps = torch.arange(len(below) + 1, dtype=torch.float64)[:, None] / len(below)
+    return torch.maximum(steps[1:] - ordered, ordered - steps[:-1]).amax(0)
+
+
+def sliced_ks(x: Tensor, rng: torch.Generator, projections: int = PROJECTIONS) -> float:
+    """Mean distance of random unit projections to N(0, 1), which each of them follows if rows follow N(0, I).
+
+    Args:
+        x: (N, D) on the CPU.
+        rng: Draws the directions.
+        projections: How many.
+    """
+    directions = torch.randn(x.shape[1], projections, generator=rng, dtype=torch.float64)
+    directions /= directions.norm(dim=0)
+    return float(ks_distance(torch.special.ndtr(x.double() @ directions)).mean())
+
+
+def excess_kurtosis(x: Tensor) -> Tensor:
+    """Fourth standardised moment less 3 of each column: (N, D) -> (D,) float64; 0 for normals and for constants."""
+    centred = x.double() - x.double().mean(0)
+    variance = centred.square().mean(0)
+    return torch.where(variance > 0, centred.pow(4).mean(0) / variance.square().clamp(min=1e-300) - 3, 0.0)
+
+
+def max_correlation(x: Tensor) -> float:
+    """Largest |correlation| between two columns of (N, D); 0 where D is 1, constants count as uncorrelated."""
+    centred = x.double() - x.double().mean(0)
+    unit = centred / centred.norm(dim=0).clamp(min=1e-300)
+    return float((unit.T @ unit).fill_diagonal_(0).abs().max())
