@@ -12,6 +12,7 @@ Shapes: K pairs, J joint and M product scores in tensors of any shape.
 """
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,27 @@ def nwj(joint: Tensor, product: Tensor) -> Tensor:
     """
     with torch.autocast(joint.device.type, enabled=False):
         return _precise(joint).mean() - (_precise(product) - 1).exp().mean()
+
+
+def lower_bound(
+    estimator: Literal["infonce", "dv", "nwj"], scores: Tensor, log_average: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One of the bounds above, from the scores of all pairs of a batch; "dv" is `mine`.
+
+    Args:
+        estimator: Its name.
+        scores: (K, K); row i's partner stands in column i. Best are those of the log-ratio log p(y | u) / p(y).
+        log_average: () as in `mine`; the others leave it as it is.
+
+    Returns:
+        The value () and the new `log_average` ().
+    """
+    if estimator == "infonce":
+        return info_nce(scores), log_average
+    joint, product = joint_and_product(scores)
+    if estimator == "nwj":
+        return nwj(joint + 1, product + 1), log_average
+    return mine(joint, product, log_average)
 
 
 def jensen_shannon(joint: Tensor, product: Tensor) -> Tensor:

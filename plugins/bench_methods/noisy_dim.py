@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Variant, hookimpl, param
 from bench_core.batch_norm import renew_statistics
 from bench_core.channel import MLPCritic, QuadraticCritic, Sender, gaussian_bound, uniform_bound
-from bench_core.mutual_information import info_nce, joint_and_product, mine, nwj
+from bench_core.mutual_information import lower_bound
 from bench_core.priors import PriorName, from_normal, ndtr
 from bench_core.views import augment, check_preset, preset
 
@@ -100,28 +100,24 @@ class NoisyDIM(Objective):
         if self.config.estimator == "infonce":
             limit = math.log(len(views.noise))
             if 0.8 * limit < bound < math.inf:
-                warnings += [f"the bound {bound:.3g} nats cannot bind: InfoNCE ends at {limit:.3g}, log batch size"]
+                warnings += [
+                    f"the bound, {bound:.3g} nats, binds little or not: InfoNCE ends at {limit:.3g}, log batch"
+                ]
         if self.uniform and self.config.critic == "quadratic" and self.config.noise > 0:
             warnings += ["the quadratic critic does not fit uniform noise: take critic=mlp"]
         parts = {"information": value.detach()} | ({"gap": bound - value.detach()} if bound < math.inf else {})
-        most = min(bound + self.tolerance, limit)
-        ceilings = {"information": most} if most < math.inf else {}
-        return Loss(-value, parts, ceilings, {"information": 0.1 * min(bound, limit, 1.0)}, warnings)
+        ceiling, floor = min(bound + self.tolerance, limit), 0.1 * min(bound, limit, 1.0)
+        return Loss(-value, parts, {"information": ceiling}, {"information": floor}, warnings)
 
     def information(self, views: NoisyDIMViews) -> Tensor:
         """Estimate () in nats of I(f(X'); f(X) + noise): each noisy row is scored against all rows of the other."""
         received, sent = self._sent(views.anchors) + views.noise, self._sent(views.images)
         with torch.autocast(sent.device.type, enabled=False):
             scores = self.critic(received, sent)
-            if self.config.estimator == "infonce":
-                return info_nce(scores)
-            joint, product = joint_and_product(scores)
-            if self.config.estimator == "nwj":
-                return nwj(joint + 1, product + 1)
-            value, log_average = mine(joint, product, self.log_average)
-            if self.training:
-                self.log_average.copy_(log_average)
-            return value
+        value, log_average = lower_bound(self.config.estimator, scores, self.log_average)
+        if self.training:
+            self.log_average.copy_(log_average)
+        return value
 
     def capacity(self) -> float:
         """The bound, in nats."""
@@ -133,9 +129,8 @@ class NoisyDIM(Objective):
 
     def after_training(self, context: EpochContext) -> Mapping[str, float]:
         """Batch norm's statistics of the images as they are; how far the means of the embedding moved by that."""
-        return {
-            "norm_shift": renew_statistics(nn.Sequential(self.encoder, self.head.body), self.head.norm, context.batches)
-        }
+        body = nn.Sequential(self.encoder, self.head.body)
+        return {"norm_shift": renew_statistics(body, self.head.norm, context.batches)}
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         """`features` (N, D); `embedding` (N, P), without noise, which follows the prior."""

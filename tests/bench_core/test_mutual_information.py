@@ -5,7 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core.mutual_information import donsker_varadhan, info_nce, jensen_shannon, joint_and_product, mine, nwj
+from bench_core.mutual_information import (
+    donsker_varadhan,
+    info_nce,
+    jensen_shannon,
+    joint_and_product,
+    lower_bound,
+    mine,
+    nwj,
+)
 
 NOTHING = torch.tensor(-torch.inf)
 
@@ -160,6 +168,14 @@ def test_joint_and_product_part_the_diagonal_from_the_rest() -> None:
     joint, product = joint_and_product(torch.arange(9.0).view(3, 3))
     assert joint.tolist() == [0, 4, 8]
     assert product.tolist() == [1, 2, 3, 5, 6, 7]
+
+
+def test_a_bound_is_taken_by_name_from_log_ratios() -> None:
+    scores, average = draw(5, 5), torch.tensor(0.5, dtype=torch.float64)
+    joint, product = joint_and_product(scores)
+    assert lower_bound("infonce", scores, average) == (info_nce(scores), average)
+    assert lower_bound("nwj", scores, average) == (nwj(joint + 1, product + 1), average)
+    assert lower_bound("dv", scores, average) == mine(joint, product, average)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1), (3,)])
