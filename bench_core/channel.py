@@ -16,7 +16,10 @@ def gaussian_bound(dim: int, noise: float) -> float:
 
 
 def uniform_bound(dim: int, noise: float) -> float:
-    """Most nats through noise in [-noise, noise] from coordinates in [0, 1]; U(0, 1) is near it for small noise."""
+    """Most nats through noise in [-noise, noise] from coordinates in [0, 1].
+
+    U(0, 1) sends log(1 + 2 noise) - noise less a coordinate, up to noise 1/2.
+    """
     return dim * math.log1p(1 / (2 * noise)) if noise > 0 else math.inf
 
 

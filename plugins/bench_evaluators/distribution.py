@@ -2,8 +2,8 @@
 
 Values go through the prior's CDF to normal scores, so that one set of measures serves every prior; a Gaussian's are
 the values themselves. A method that sends its embedding through a noisy channel is asked for a certificate, too: its
-bound less the information that arrives, on test items, is how much its noisy embedding differs from the prior's at
-most (in nats of Kullback-Leibler divergence, as far as its second moments are those of the prior).
+bound less the information that arrives, on test items, is the most that its noisy embedding can differ from the law
+that meets the bound (Kullback-Leibler divergence in nats, as far as the embedding's second moments are that law's).
 
 Source: ours. Tests and distances are those of `bench_core.normality`; the certificate follows from the bounds of
         Butakov et al., ICLR 2025, https://arxiv.org/abs/2410.06993
@@ -45,7 +45,7 @@ class DistributionConfig:
     prior: PriorName | None = param(None, "none: the method's own, else gaussian", "usual")  # noqa: RUF009  # a Literal
     standardize: bool = param(False, "give each coordinate mean 0 and deviation 1 on train first", "ours: off")
     test_dims: int = param(
-        16, "coordinates that the pass rates see, drawn at random", "ours: 200 items say little more"
+        16, "coordinates that the pass rates see, drawn at random", "ours: of 50, every normal sample of 200 passes"
     )
     batch_size: int = param(256, "of the held-out information, which ends at its logarithm", "ours")
 

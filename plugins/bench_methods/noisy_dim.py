@@ -35,7 +35,9 @@ class NoisyDIMConfig:
     dim: int = param(4, "coordinates of the embedding", "ours: with noise .5 the bound, 3.2 nats, is below log N")
     noise: float = param(0.5, ">= 0, deviation, or half-width if uniform; 0: no matching (a control)", "ours: see dim")
     prior: PriorName = param("gaussian", "of the embedding", "paper, abstract")  # noqa: RUF009  # a Literal
-    critic: Literal["quadratic", "mlp"] = param("quadratic", "mlp for uniform noise; N^2 rows", "ours: cheap, exact")
+    critic: Literal["quadratic", "mlp"] = param(
+        "quadratic", "exact for Gaussian noise; uniform noise wants mlp, slow: N^2 rows", "ours: later paper has mlp"
+    )
     estimator: Literal["infonce", "dv", "nwj"] = param("infonce", "of the information", "later paper, MNIST")
     clean: bool = param(True, "the noisy branch sees the image itself; False: a second view", "paper: f(X) and f(X')")
     hidden_dim: int = param(128, "width of the head; the mlp critic's is twice that", "later paper, MNIST")
@@ -52,7 +54,7 @@ class NoisyDIMConfig:
 
 
 class NoisyDIMViews(NamedTuple):
-    """Images of the noisy branch and of the other, each (N, C, H, W), and the noise (N, P)."""
+    """Images (N, C, H, W) of the noisy branch and of the other, and the noise (N, P)."""
 
     anchors: Tensor
     images: Tensor
@@ -64,7 +66,7 @@ class NoisyDIM(Objective):
 
     Config = NoisyDIMConfig
     recipe = Recipe(optimizer="adam", learning_rate=1e-3, schedule="constant", epochs=2000, batch_size=512)
-    recipe_source = "later paper of the same authors, MNIST; that of CIFAR was not found"
+    recipe_source = "later paper of the same authors, MNIST, without its schedule; that of CIFAR was not found"
     variants: ClassVar[Mapping[str, Variant]] = {
         "mnist": Variant(
             settings={"dim": 2, "noise": 0.3, "critic": "mlp", "augmentation": "noise"},
