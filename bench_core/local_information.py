@@ -74,6 +74,23 @@ def estimate(name: str, scores: Tensor) -> tuple[Tensor, float]:
     return (local_nce(scores), math.log(1 + (B - 1) * L)) if name == "nce" else (local_dv(scores), math.inf)
 
 
+@torch.no_grad()
+def told_apart(scores: Tensor) -> Tensor:
+    """How often an image's summary fits its own location better than the same location of another image.
+
+    Args:
+        scores: (B, B, L).
+
+    Returns:
+        () in [0, 1], ties count one half: exactly 1/2 where all images have the same y or the same locations.
+    """
+    _check(scores)
+    B = len(scores)
+    own = scores.diagonal().T[:, None]  # (B, 1, L)
+    wins = (own > scores).float() + 0.5 * (own == scores).float()
+    return (wins.mean() * B - 0.5) / (B - 1)  # without each with itself, a tie
+
+
 def _joint_and_product(scores: Tensor) -> tuple[Tensor, Tensor]:
     """(L, B) of the same image, (B - 1, B, L) of two; by strides, for a boolean index would wait for the device."""
     _check(scores)

@@ -51,6 +51,13 @@ def choose_map(encoder: Encoder, data: DataSpec, name: str | None = None) -> Loc
     return LocalMap(name, channels, height * width)
 
 
+def draw_locations(n: int, locations: int, count: int | None, rng: torch.Generator) -> Tensor | None:
+    """For each of n images `count` different ones of L locations, (n, count) int64 on rng's device; None for all."""
+    if count is None:
+        return None
+    return torch.rand(n, locations, generator=rng, device=rng.device).topk(count).indices
+
+
 def rows(local_map: Tensor, chosen: Tensor | None = None) -> Tensor:
     """Locations of a map.
 

@@ -22,10 +22,10 @@ from bench_core.adversarial import discriminator_loss, fooling_loss
 from bench_core.critics import make_critic
 from bench_core.errors import ConfigError
 from bench_core.heads import mlp
-from bench_core.local_information import estimate
-from bench_core.local_maps import choose_map, flat, rows
+from bench_core.local_information import estimate, told_apart
+from bench_core.local_maps import choose_map, draw_locations, flat, rows
 
-FLOOR = 0.01  # nats; a summary that says nothing of the image gets at most 0
+FLOOR = 0.55  # of `told_apart`; 1/2 is chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,9 @@ class DIMConfig:
     local_map: str | None = param(
         None, "of the encoder's maps; none: the middle one of those with about 4 pixels a location", "code: its choices"
     )
-    locations: int | None = param(None, "drawn anew of each image at each step; none: all", "code: local_samples")
+    locations: int | None = param(
+        None, "drawn anew of each image at each step; none: all", "code: none; it draws with replacement"
+    )
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -84,10 +86,10 @@ class DIM(Objective):
         self.map = choose_map(encoder, data, config.local_map)
         if (config.locations or 0) > self.map.locations:
             raise ConfigError(f"locations is {config.locations}, but map {self.map.name} has {self.map.locations}")
-        P = config.output_dim
+        P, K, L = config.output_dim, self.map.channels, self.map.locations
         self.summary = nn.Linear(encoder.dim, P)
         self.weights = {name: w for name, w in (("global", config.alpha), ("local", config.beta)) if w > 0}
-        widths = {"global": self.map.channels * self.map.locations, "local": self.map.channels}
+        widths = {"global": L * K, "local": K}
         divisor = 1.0 if config.estimator == "jsd" else math.sqrt(config.units)
         self.critics = nn.ModuleDict(
             {name: make_critic(config.critic, P, widths[name], config.units, divisor) for name in self.weights}
@@ -96,12 +98,10 @@ class DIM(Objective):
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> DIMViews:
         """The images as they are, samples of the uniform prior, and locations."""
-        N, device = len(batch.inputs), batch.inputs.device
-        prior = torch.rand(N, self.config.output_dim, generator=rng, device=device)
-        if self.config.locations is None:
-            return DIMViews(batch.inputs, prior, None)
-        order = torch.rand(N, self.map.locations, generator=rng, device=device)
-        return DIMViews(batch.inputs, prior, order.topk(self.config.locations).indices)
+        N = len(batch.inputs)
+        prior = torch.rand(N, self.config.output_dim, generator=rng, device=rng.device)
+        chosen = draw_locations(N, self.map.locations, self.config.locations, rng)
+        return DIMViews(batch.inputs, prior, chosen)
 
     def players(self) -> list[Player]:
         """`main` moves all but the discriminator, which is `prior`'s."""
@@ -120,16 +120,16 @@ class DIM(Objective):
         y = self.summary(self.encoder(views.images))  # (N, P)
         total, parts, ceilings = torch.zeros((), device=y.device), dict[str, Tensor](), dict[str, float]()
         for name, read in self._read(views).items():
-            part = f"{name}_{self.config.estimator}"
-            parts[part], ceilings[part] = estimate(self.config.estimator, self.critics[name](y, read))
+            scores, part = self.critics[name](y, read), f"{name}_{self.config.estimator}"
+            parts[part], ceilings[part] = estimate(self.config.estimator, scores)
+            parts[f"{name}_told_apart"] = told_apart(scores)
             total = total - self.weights[name] * parts[part]
-        floors = dict.fromkeys(parts, FLOOR)
         if self.discriminator is not None:
             squashed = torch.sigmoid(y.float())
             parts["prior_loss"] = fooling_loss(self.discriminator, squashed)
             parts["prior_std"] = squashed.std(0).mean()  # of the prior: sqrt(1 / 12) = .289
             total = total + self.config.gamma * parts["prior_loss"]
-        return Loss(total, parts, ceilings, floors)
+        return Loss(total, parts, ceilings, {part: FLOOR for part in parts if part.endswith("told_apart")})
 
     def _read(self, views: DIMViews) -> dict[str, Tensor]:
         """What the critics hold against y: "global", the whole map (N, 1, L * K); "local", its locations (N, L, K)."""
