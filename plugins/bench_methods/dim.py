@@ -25,8 +25,6 @@ from bench_core.heads import mlp
 from bench_core.local_information import estimate, told_apart
 from bench_core.local_maps import choose_map, draw_locations, flat, rows
 
-FLOOR = 0.55  # of `told_apart`; 1/2 is chance
-
 
 @dataclass(frozen=True, kw_only=True)
 class DIMConfig:
@@ -112,12 +110,10 @@ class DIM(Objective):
 
     def forward(self, views: DIMViews, player: str = "main") -> Loss:
         """-alpha global - beta local + gamma prior for `main`; the discriminator's loss for `prior`."""
-        if player == "prior" and self.discriminator is not None:
-            with torch.no_grad():
-                y = self.summary(self.encoder(views.images))
+        y = self.summary(self.encoder(views.images))  # (N, P)
+        if player == "prior" and self.discriminator is not None:  # which detaches y
             told, penalty = discriminator_loss(self.discriminator, views.prior, torch.sigmoid(y))
             return Loss(told + penalty, {"cross_entropy": told, "gradient_penalty": penalty})
-        y = self.summary(self.encoder(views.images))  # (N, P)
         total, parts, ceilings = torch.zeros((), device=y.device), dict[str, Tensor](), dict[str, float]()
         for name, read in self._read(views).items():
             scores, part = self.critics[name](y, read), f"{name}_{self.config.estimator}"
@@ -129,7 +125,8 @@ class DIM(Objective):
             parts["prior_loss"] = fooling_loss(self.discriminator, squashed)
             parts["prior_std"] = squashed.std(0).mean()  # of the prior: sqrt(1 / 12) = .289
             total = total + self.config.gamma * parts["prior_loss"]
-        return Loss(total, parts, ceilings, {part: FLOOR for part in parts if part.endswith("told_apart")})
+        floors = {part: 0.55 for part in parts if part.endswith("told_apart")}  # ours; chance is 1/2
+        return Loss(total, parts, ceilings, floors)
 
     def _read(self, views: DIMViews) -> dict[str, Tensor]:
         """What the critics hold against y: "global", the whole map (N, 1, L * K); "local", its locations (N, L, K)."""

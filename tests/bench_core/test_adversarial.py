@@ -58,7 +58,7 @@ def test_the_penalty_moves_the_discriminator(rows: tuple[Tensor, Tensor]) -> Non
 def test_the_discriminator_sends_nothing_back_and_the_maker_gets_its_gradient(rows: tuple[Tensor, Tensor]) -> None:
     network, fake = linear([3.0, -4.0]), rows[1].clone().requires_grad_()
     told, penalty = discriminator_loss(network, rows[0], fake)
-    (told + penalty).backward()
+    torch.autograd.backward(told + penalty)
     assert fake.grad is None
     (slope,) = torch.autograd.grad(fooling_loss(network, fake), fake)
     assert bool((slope[:, 0] < 0).all())  # downhill is where the discriminator takes it for real

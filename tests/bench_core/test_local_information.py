@@ -1,6 +1,7 @@
 """Local estimates against loops, by hand, and on Gaussians whose information is known. B and L always differ."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 from bench_core.local_information import estimate, local_dv, local_jsd, local_nce, told_apart
 from bench_core.mutual_information import info_nce
 
-ALL = [local_jsd, local_dv, local_nce]
+Estimate = Callable[[Tensor], Tensor]
+ALL: list[Estimate] = [local_jsd, local_dv, local_nce]
 
 
-def draw(seed: int = 0, B: int = 5, L: int = 3) -> Tensor:  # noqa: N803  # the module's letters
+def draw(seed: int = 0, B: int = 5, L: int = 3) -> Tensor:
     return 3 * torch.randn(B, B, L, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -52,8 +54,8 @@ def test_nce_of_one_location_is_info_nce() -> None:
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_equal_scores_of_zero_say_nothing(of: object) -> None:
-    assert of(torch.zeros(4, 4, 9)).item() == pytest.approx(0.0, abs=1e-6)  # type: ignore[operator]
+def test_equal_scores_of_zero_say_nothing(of: Estimate) -> None:
+    assert of(torch.zeros(4, 4, 9)).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_estimates_come_with_what_they_cannot_exceed_and_reach_it() -> None:
@@ -81,39 +83,39 @@ def test_other_locations_of_an_image_are_no_candidates_of_nce() -> None:
 
 
 @pytest.mark.parametrize("of", [local_dv, local_nce])
-def test_an_image_is_no_negative_of_itself_however_low_all_scores_are(of: object) -> None:
+def test_an_image_is_no_negative_of_itself_however_low_all_scores_are(of: Estimate) -> None:
     scores = draw()
-    assert of(scores - 1000).item() == pytest.approx(of(scores).item(), abs=1e-9)  # type: ignore[operator]
+    assert of(scores - 1000).item() == pytest.approx(of(scores).item(), abs=1e-9)
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_the_order_of_images_and_of_locations_does_not_count(of: object) -> None:
+def test_the_order_of_images_and_of_locations_does_not_count(of: Estimate) -> None:
     scores, images, places = draw(), torch.tensor([3, 0, 4, 1, 2]), torch.tensor([2, 0, 1])
     turned = scores[images][:, images][:, :, places]
-    assert of(turned).item() == pytest.approx(of(scores).item())  # type: ignore[operator]
+    assert of(turned).item() == pytest.approx(of(scores).item())
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_gradients_are_those_of_the_values(of: object) -> None:
+def test_gradients_are_those_of_the_values(of: Estimate) -> None:
     assert torch.autograd.gradcheck(of, draw(B=3, L=2).requires_grad_())
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_half_precision_is_not_computed_in(of: object) -> None:
+def test_half_precision_is_not_computed_in(of: Estimate) -> None:
     scores = draw().bfloat16()
-    value = of(scores)  # type: ignore[operator]
+    value = of(scores)
     assert value.dtype == torch.float32
-    assert value.item() == pytest.approx(of(scores.double()).item(), abs=1e-5)  # type: ignore[operator]
+    assert value.item() == pytest.approx(of(scores.double()).item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 5, 2), (1, 1, 3), (4, 4, 0)])
 @pytest.mark.parametrize("of", ALL)
-def test_scores_of_too_few_or_unpaired_images_are_refused(of: object, shape: tuple[int, ...]) -> None:
+def test_scores_of_too_few_or_unpaired_images_are_refused(of: Estimate, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"scores must be \(B, B, L\) with B >= 2 and L >= 1"):
-        of(torch.zeros(shape))  # type: ignore[operator]
+        of(torch.zeros(shape))
 
 
-def log_ratios(rho: float, B: int, L: int, seed: int = 0) -> Tensor:  # noqa: N803
+def log_ratios(rho: float, B: int, L: int, seed: int = 0) -> Tensor:
     """log p(y, c) / (p(y) p(c)) of all pairs, where each c of an image has correlation rho with its y."""
     rng = torch.Generator().manual_seed(seed)
     y = torch.randn(B, 1, generator=rng, dtype=torch.float64)

@@ -51,7 +51,7 @@ def test_the_map_is_the_middle_one_of_about_4_pixels_a_location(side: int, sides
 def test_a_map_by_name_is_taken_and_an_unknown_one_refused() -> None:
     encoder = TinyEncoder(spec(8))
     assert choose_map(encoder, spec(8), "second") == LocalMap("second", 12, 16)
-    with pytest.raises(ConfigError, match="no map named 'third'. Its maps: first, second"):
+    with pytest.raises(ConfigError, match=r"no map named 'third'\. Its maps: first, second"):
         choose_map(encoder, spec(8), "third")
 
 
