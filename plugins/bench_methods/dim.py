@@ -96,10 +96,8 @@ class DIM(Objective):
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> DIMViews:
         """The images as they are, samples of the uniform prior, and locations."""
-        N = len(batch.inputs)
-        prior = torch.rand(N, self.config.output_dim, generator=rng, device=rng.device)
-        chosen = draw_locations(N, self.map.locations, self.config.locations, rng)
-        return DIMViews(batch.inputs, prior, chosen)
+        prior = torch.rand(len(batch.inputs), self.config.output_dim, generator=rng, device=rng.device)
+        return DIMViews(batch.inputs, prior, draw_locations(len(prior), self.map.locations, self.config.locations, rng))
 
     def players(self) -> list[Player]:
         """`main` moves all but the discriminator, which is `prior`'s."""
