@@ -14,6 +14,7 @@ from bench_core.contracts import DataSpec, Encoder
 from bench_core.errors import ConfigError
 
 PIXELS = 4  # a location, along a side: Deep InfoMax's maps on MNIST, CIFAR and Tiny ImageNet (15 x 15 of 64 x 64)
+LEAST = 4  # locations along a side, where the encoder has such a map: those of a 2 x 2 map see nearly all of an image
 
 
 class LocalMap(NamedTuple):
@@ -26,6 +27,8 @@ class LocalMap(NamedTuple):
 
 def choose_map(encoder: Encoder, data: DataSpec, name: str | None = None) -> LocalMap:
     """A map by name; without one the middle one (the shallower of two) of those with about 4 pixels a location.
+
+    Maps of less than 4 locations along a side are left aside if there are others.
 
     Args:
         encoder: Reads one black image, in eval mode; no parameter, buffer or generator changes.
@@ -42,6 +45,7 @@ def choose_map(encoder: Encoder, data: DataSpec, name: str | None = None) -> Loc
     encoder.train(training)
     if name is None:
         widths = {key: found.shape[3] for key, found in maps.items()}
+        widths = {key: width for key, width in widths.items() if width >= LEAST} or widths
         best = min(widths.values(), key=lambda width: abs(math.log(data.shape[2] / width / PIXELS)))
         alike = [key for key, width in widths.items() if width == best]
         name = alike[(len(alike) - 1) // 2]

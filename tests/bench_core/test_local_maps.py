@@ -39,7 +39,8 @@ def spec(side: int) -> DataSpec:
         (28, (14, 7), "map2"),  # on MNIST
         (64, (31, 15, 15, 15, 7), "map3"),  # on Tiny ImageNet
         (32, (32, 16, 8, 4), "map3"),
-        (8, (4, 2, 2, 1), "map2"),
+        (8, (4, 2, 2, 1), "map1"),  # 2 x 2 are too few to be parts
+        (16, (3, 2, 1), "map1"),
         (32, (1,), "map1"),
     ],
 )
