@@ -2,22 +2,32 @@
 
 Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0)
-Note:  formulas and settings follow the code, which relaxes the code's signs to tanh(z / sqrt(P)). The information of
-       the relaxed loss is no bound, so the one that is logged is taken on the signs.
+Note:  formulas (`bench_core.activation_codes`) and settings follow the code, which relaxes the code's signs to
+       tanh(z / sqrt(P)). Codes and logits of 0 are a saddle, on which every run begins: a plateau at log(2N), left the
+       later the noisier the channel. The log says so while the codes' norm is under its floor.
 
 Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
-from bench_core.views import augment, check_preset, preset
+from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core.activation_codes import (
+    PLATEAU,
+    CodeViews,
+    code_head,
+    code_views,
+    information,
+    information_ceiling,
+    nac_loss,
+)
+from bench_core.views import check_preset, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +48,6 @@ class NACConfig:
         check_preset(self.augmentation)
 
 
-class NACViews(NamedTuple):
-    """Images (2N, C, H, W) of both views, and what the channel does to their codes: flips (2N, P), +1 or -1."""
-
-    images: Tensor
-    flips: Tensor
-
-
 class NAC(Objective):
     """The encoder under study, a code head, and an inference network that reads the code off the other view."""
 
@@ -53,23 +56,29 @@ class NAC(Objective):
         optimizer="lars", learning_rate=3.0, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=1000
     )
     recipe_source = "README, CIFAR-10 command for linear classification"
+    variants: ClassVar[Mapping[str, Variant]] = {
+        "hashing": Variant(
+            {"flip": 0.4, "recipe.epochs": 2000, "recipe.warmup_epochs": 100},
+            source="README, CIFAR-10 command for hashing",
+            help="for retrieval by the code, on VGG-16-BN: so noisy a channel tells about a dozen groups apart",
+        )
+    }
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: NACConfig) -> None:
         """Add the code head and the inference network."""
         super().__init__(encoder, data, config)
         self.config = config
         self.augmentation = preset(config.augmentation, data)
-        self.code_head = _head(encoder.dim, config.code_dim)
-        self.inference = _head(encoder.dim, config.code_dim)
+        self.code_head = code_head(encoder.dim, config.code_dim)
+        self.inference = code_head(encoder.dim, config.code_dim)
 
-    def make_views(self, batch: Batch, rng: torch.Generator) -> NACViews:
+    def make_views(self, batch: Batch, rng: torch.Generator) -> CodeViews:
         """Augment each image twice and draw the channel's flips: (N, C, H, W) in [0, 1] -> 2N rows."""
-        images = torch.cat([augment(batch.inputs, rng, self.augmentation) for _ in range(2)])
-        draws = torch.rand(len(images), self.config.code_dim, generator=rng, device=images.device)
-        return NACViews(images, 1 - 2 * (draws < self.config.flip).float())
+        config = self.config
+        return code_views(batch.inputs, self.augmentation, config.code_dim, config.flip, rng)
 
-    def forward(self, views: NACViews, player: str = "main") -> Loss:
-        """The loss, in nats; with the squared norm of the codes (0: stuck where it began) and the information."""
+    def forward(self, views: CodeViews, player: str = "main") -> Loss:
+        """The loss, in nats; with the squared norm of the codes (0: still on the plateau) and the information."""
         features = self.encoder(views.images)
         scale = math.sqrt(self.config.code_dim)
         codes = torch.tanh(self.code_head(features).float() / scale)
@@ -82,7 +91,8 @@ class NAC(Objective):
                 "code_norm": codes.square().sum(1).mean(),
                 "information": information(codes, logits, views.flips, flip),
             }
-        return Loss(total, parts, {"information": information_ceiling(len(codes), codes.shape[1], flip)})
+        ceilings = {"information": information_ceiling(len(codes), codes.shape[1], flip)}
+        return Loss(total, parts, ceilings, floors={"code_norm": PLATEAU})
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         """`features` (N, D); `code` (N, P), which units are on."""
@@ -93,54 +103,6 @@ class NAC(Objective):
     def skip_reason(cls, data: DataSpec, config: NACConfig) -> str | None:
         """Views are augmented images."""
         return None if data.is_image else "needs images"
-
-
-def nac_loss(codes: Tensor, logits: Tensor, flips: Tensor, flip: float) -> Tensor:
-    """Variational bound on the information between a received code and the other view, as a loss.
-
-    -E[log q(y | x')] + E[log p_batch(y)] up to the constant that `information` restores. Only the anchor y passes
-    the channel; p_batch mixes all 2N clean codes, the anchor's own and its partner's included, or it is no bound.
-
-    Args:
-        codes: (2N, P) in [-1, 1]; rows i and i + N are two views of one image.
-        logits: (2N, P) of the inference network; a row answers for its partner's code.
-        flips: (2N, P), +1 or -1: the channel's noise on each row's code.
-        flip: The channel's p in (0, .5); beta = 1/2 log((1 - p) / p).
-
-    Returns:
-        () mean over 2N rows, in nats; log(2N) where codes and logits are 0.
-    """
-    beta = 0.5 * math.log((1 - flip) / flip)
-    with torch.autocast(codes.device.type, enabled=False):  # thousands of small terms are summed
-        received = flips * codes
-        answer = logits.roll(len(logits) // 2, 0)
-        # Linear between its values at -1 and +1, where a bit gives logsigmoid(y l) + log 2.
-        both = F.logsigmoid(answer) + F.logsigmoid(-answer) + math.log(4)
-        positive = 0.5 * (received * answer + both).sum(1)
-        return (torch.logsumexp(beta * received @ codes.T, 1) - positive).mean()
-
-
-def information(codes: Tensor, logits: Tensor, flips: Tensor, flip: float) -> Tensor:
-    """Lower bound () in nats on the information that hard codes, sent through the channel, keep of the other view.
-
-    Arguments as for `nac_loss`; codes count by their signs. The network answers for relaxed bits of a mean size below
-    1, so its logits are divided by that size; any logits that do not see the flips give a bound. In the mean over
-    flips, not in each draw, it is at most `information_ceiling`.
-    """
-    signs = 2 * (codes > 0).to(codes.dtype) - 1
-    answers = logits / codes.abs().mean().clamp_min(1e-6)
-    log_cosh = -math.log(2) - 0.5 * math.log(flip * (1 - flip))
-    return math.log(len(codes)) - nac_loss(signs, answers, flips, flip) + codes.shape[1] * log_cosh
-
-
-def information_ceiling(rows: int, bits: int, flip: float) -> float:
-    """What the bound cannot exceed, in nats: the batch's log(rows), the channel's bits x (log 2 - h(p))."""
-    entropy = -flip * math.log(flip) - (1 - flip) * math.log(1 - flip)
-    return min(math.log(rows), bits * (math.log(2) - entropy))
-
-
-def _head(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
 
 
 @hookimpl
