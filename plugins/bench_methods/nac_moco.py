@@ -41,7 +41,9 @@ class NACMoCoConfig:
     flip: float = param(0.1, "chance that the channel flips a bit, in (0, .5)", "README, CIFAR-10; hashing: .4")
     queue_size: int = param(50_000, "codes kept; a batch of N images needs 2N", "code, CIFAR-10; hashing: 5000")
     momentum: float = param(0.99, "of the copy, in [0, 1]", "code, CIFAR-10")
-    l2_weight: float = param(0.1, "of the codes' mean squared norm, >= 0", "code, CIFAR-10; hashing: 0")
+    l2_weight: float = param(
+        0.1, "of the codes' squared norm; from (1 - 2 flip)^2 / 2 on they stay 0", "code; hashing: 0"
+    )
     augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform")
 
     def __post_init__(self) -> None:

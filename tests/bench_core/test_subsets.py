@@ -171,3 +171,24 @@ def test_more_than_there_is_cannot_be_had(config: Subsets, words: str) -> None:
 def test_a_draw_of_more_than_there_is_is_refused() -> None:
     with pytest.raises(ConfigError, match="5 items were asked for, there are 4"):
         draw(numbered(4), 5)
+
+
+def test_the_hashing_papers_counts_on_cifar_10_come_out_balanced() -> None:
+    # 6,000 images of each of 10 classes, 5,000 of them in train, in an order of their own
+    order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0))
+    in_train, in_test = (torch.arange(10).repeat_interleave(n) for n in (5_000, 1_000))
+    numbers = torch.arange(60_000).view(-1, 1).float()
+    splits = {
+        "train": Split(numbers[:50_000], in_train[order[order < 50_000]]),
+        "test": Split(numbers[50_000:], in_test[order[order >= 50_000] - 50_000]),
+    }
+    config = Subsets(num_queries=10_000, train_size=5_000)
+    assert subset_counts(config, 50_000, 10_000) == {"train": 5_000, "query": 10_000, "database": 50_000}
+    drawn = {name: subset(config, name, splits.__getitem__) for name in ("train", "query", "database")}
+    counts = {name: labels(part).bincount().tolist() for name, part in drawn.items()}
+    assert counts == {"train": [500] * 10, "query": [1_000] * 10, "database": [5_000] * 10}
+    train, query, database = (set(values(drawn[name])) for name in ("train", "query", "database"))
+    assert train < database
+    assert len(query | database) == 60_000
+    assert min(query) < 50_000 <= max(query)  # both splits are pooled: some test images can be trained on
+    assert max(train) >= 50_000

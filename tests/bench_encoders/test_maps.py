@@ -1,0 +1,52 @@
+"""What counts of linear regions rely on: every built-in encoder's maps are outputs of ReLUs."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench_core import DataSpec, Encoder
+from bench_core.regions import patterns
+from bench_encoders.alexnet import AlexNet, AlexNetConfig
+from bench_encoders.convnet import ConvNet
+from bench_encoders.resnet import ResNet18
+from bench_encoders.vgg import VGG16BN
+
+
+def build(kind: type[Encoder]) -> tuple[Encoder, torch.Tensor]:
+    config, side = kind.Config(), 32
+    if kind is AlexNet:
+        config, side = AlexNetConfig(upsample=None), 63
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = kind(DataSpec(shape=(3, side, side), splits={"train": 1}), config)
+    return encoder, torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", [ConvNet, ResNet18, VGG16BN, AlexNet])
+def test_maps_are_outputs_of_relus(kind: type[Encoder]) -> None:
+    encoder, images = build(kind)
+    outputs: set[int] = set()
+    kept = []  # so that no two outputs get one address
+
+    def note(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        outputs.add(output.data_ptr())
+        kept.append(output)
+
+    for module in encoder.modules():
+        if isinstance(module, nn.ReLU) or (kind is VGG16BN and isinstance(module, nn.MaxPool2d)):
+            module.register_forward_hook(note)
+    with torch.no_grad():
+        maps = encoder.train().maps(images)
+    assert {values.data_ptr() for values in maps.values()} <= outputs
+    for name, values in maps.items():
+        assert values.min() == 0, name
+        assert 0.05 < (values > 0).float().mean() < 0.99, name
+    bits = patterns(maps)
+    assert bits.shape == (2, sum(values[0].numel() for values in maps.values()))
+
+
+def test_every_relu_of_the_small_network_is_in_its_maps() -> None:
+    encoder = ConvNet(DataSpec(shape=(3, 32, 32), splits={"train": 1}), ConvNet.Config())
+    assert sum(isinstance(module, nn.ReLU) for module in encoder.modules()) == len(
+        encoder.maps(torch.rand(2, 3, 32, 32))
+    )
