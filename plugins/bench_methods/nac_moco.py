@@ -3,9 +3,8 @@
 Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0, option --moco)
 Note:  this part of the code divides by beta where the base method's multiplies; at flip .4 it then never leaves the
-       plateau at log(K). Here it multiplies. The queue's codes are older networks', the anchor's own among them a
-       copy's, so the loss is no bound even of hard codes: the information that is logged is the base method's, of
-       the batch alone.
+       plateau at log(K). Here it multiplies. The queue holds codes of older networks, so that the loss is no bound
+       even of hard codes: the information that is logged is the base method's, of the batch alone.
 
 Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits, K keys.
 """
@@ -106,11 +105,11 @@ class NACMoCo(Objective):
             copied = encoder(views.images)
             self._enqueue(self._relaxed(head(copied)).tanh())
             answers = self._relaxed(inference(copied))
+            known = information(codes, logits, flips, flip)
         norm = codes.square().sum(1).mean()
         own = -log_posterior(flips * codes.detach(), logits).mean()
         total = nac_loss(codes, answers, flips, flip, self.queue) + own + self.config.l2_weight * norm
-        with torch.no_grad():
-            parts = {"code_norm": norm.detach(), "information": information(codes, logits, flips, flip)}
+        parts = {"code_norm": norm.detach(), "information": known}
         ceilings = {"information": information_ceiling(len(codes), codes.shape[1], flip)}
         return Loss(total, parts, ceilings, floors={"code_norm": PLATEAU})
 
