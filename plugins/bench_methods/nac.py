@@ -74,8 +74,7 @@ class NAC(Objective):
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> CodeViews:
         """Augment each image twice and draw the channel's flips: (N, C, H, W) in [0, 1] -> 2N rows."""
-        config = self.config
-        return code_views(batch.inputs, self.augmentation, config.code_dim, config.flip, rng)
+        return code_views(batch.inputs, self.augmentation, self.config.code_dim, self.config.flip, rng)
 
     def forward(self, views: CodeViews, player: str = "main") -> Loss:
         """The loss, in nats; with the squared norm of the codes (0: still on the plateau) and the information."""

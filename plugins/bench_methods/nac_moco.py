@@ -88,13 +88,12 @@ class NACMoCo(Objective):
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> CodeViews:
         """Augment each image twice and draw the channel's flips: (N, C, H, W) in [0, 1] -> 2N rows."""
-        config = self.config
-        return code_views(batch.inputs, self.augmentation, config.code_dim, config.flip, rng)
+        return code_views(batch.inputs, self.augmentation, self.config.code_dim, self.config.flip, rng)
 
     def forward(self, views: CodeViews, player: str = "main") -> Loss:
-        """The encoder's and the inference network's losses, in nats; puts the copy's codes of this batch in the queue.
+        """Loss in nats; the copies answer for the encoder, the inference network learns its own term on held features.
 
-        The copy answers for the encoder; the online inference network learns its own term on held features.
+        This batch's codes are in the queue when it is read: forward changes buffers, as batch norm's does.
         """
         flip, flips = self.config.flip, views.flips
         features = self.encoder(views.images)
@@ -110,7 +109,7 @@ class NACMoCo(Objective):
         own = -log_posterior(flips * codes.detach(), logits).mean()
         total = nac_loss(codes, answers, flips, flip, self.queue) + own + self.config.l2_weight * norm
         parts = {"code_norm": norm.detach(), "information": known}
-        ceilings = {"information": information_ceiling(len(codes), codes.shape[1], flip)}
+        ceilings = {"information": information_ceiling(*codes.shape, flip)}
         return Loss(total, parts, ceilings, floors={"code_norm": PLATEAU})
 
     def players(self) -> list[Player]:
