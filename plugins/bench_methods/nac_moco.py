@@ -109,7 +109,7 @@ class NACMoCo(Objective):
         own = -log_posterior(flips * codes.detach(), logits).mean()
         total = nac_loss(codes, answers, flips, flip, self.queue) + own + self.config.l2_weight * norm
         parts = {"code_norm": norm.detach(), "information": known}
-        ceilings = {"information": information_ceiling(*codes.shape, flip)}
+        ceilings = {"information": information_ceiling(len(codes), codes.shape[1], flip)}
         return Loss(total, parts, ceilings, floors={"code_norm": PLATEAU})
 
     def players(self) -> list[Player]:
