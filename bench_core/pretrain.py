@@ -180,7 +180,8 @@ def _line(losses: Sequence[Mapping[str, Loss]], step: int) -> dict[str, Any]:
         for part, floor in last.floors.items():
             if line[prefix + part] < floor:
                 line[f"{prefix}{part}_below_floor"] = floor
-                warnings.append(f"{prefix}{part} {line[prefix + part]:.4g} is below {floor:.4g}: collapsed")
+                found = f"{prefix}{part} {line[prefix + part]:.4g}"
+                warnings.append(f"{found} is below {floor:.4g}: collapsed, or not off its start yet")
     if warnings:
         line["warnings"] = warnings
     return line

@@ -28,6 +28,7 @@ from bench_core.activation_codes import (
     log_posterior,
     nac_loss,
 )
+from bench_core.contrast import enqueue
 from bench_core.ema import momentum_copy, update_copy
 from bench_core.views import check_preset, preset
 
@@ -132,12 +133,10 @@ class NACMoCo(Objective):
         return outputs.float() / math.sqrt(self.config.code_dim)
 
     def _enqueue(self, codes: Tensor) -> None:
-        """Codes (2N, P) take the place of the oldest ones; the queue is a ring."""
+        """Codes (2N, P) take the place of the oldest ones."""
         if len(codes) > len(self.queue):
             raise ValueError(f"queue_size must hold a batch's {len(codes)} codes, got {len(self.queue)}")
-        place = (self.oldest + torch.arange(len(codes), device=codes.device)) % len(self.queue)
-        self.queue[place] = codes
-        self.oldest.add_(len(codes)).remainder_(len(self.queue))
+        enqueue(self.queue, self.oldest, codes)
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NACMoCoConfig) -> str | None:

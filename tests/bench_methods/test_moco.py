@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec
@@ -64,9 +65,8 @@ def test_info_nce_ignores_lengths_of_queries_and_the_order_of_the_queue() -> Non
 
 
 def test_info_nce_is_lightlys_with_a_memory_bank() -> None:
-    lightly = pytest.importorskip("lightly.loss")
     queries, keys, queue = draw(0), unit(1), unit(2, 11)
-    theirs = lightly.NTXentLoss(temperature=0.2, memory_bank_size=(11, 5))
+    theirs = NTXentLoss(temperature=0.2, memory_bank_size=(11, 5))
     theirs.memory_bank.bank = queue
     assert torch.allclose(info_nce(queries, keys, queue, 0.2), theirs(queries, keys), atol=1e-6)
 
