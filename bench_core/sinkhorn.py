@@ -4,12 +4,21 @@ Minimises <Q, -log P> + 1/strength KL(Q || 1/(N K)) over Q >= 0 with cluster sum
 of logits. The solution Q = diag(b) P^strength diag(a) needs only the two scaling vectors: one additive price log a
 for each cluster decides the labels, of these items and of new ones.
 
+Logits may come in blocks of items, kept in float32 or float16: then no N x K matrix of doubles is ever made
+(`planned_bytes`), and each pass over the blocks computes their exponentials anew.
+
+All is worked in float64, and in the log domain where exp() leaves its range. Float32 would be safe only while each
+item's scores lie within some 40 of each other: the prices then do, too, and their products with exp(scores) stay within
+e^80, inside the range of float32. With strength 25 that is a range of 1.6 nats: a network at its start, where few
+iterations are needed anyway. Later it fails without a word (tests/bench_core/test_sinkhorn.py), so it is not offered.
+
 Paper: Cuturi, NeurIPS 2013, https://arxiv.org/abs/1306.0895; as used by Asano et al., ICLR 2020 (SeLa) and by
        Caron et al., NeurIPS 2020 (SwAV, where epsilon = 1 / strength).
-Shapes: N items, K clusters.
+Shapes: N items in blocks of n, K clusters.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +27,7 @@ from torch import Tensor
 
 _LOOK = 10  # iterations between two looks at the error, as the reference does; each waits for the device
 _TIE = 1e-9  # in log Q: closer scores than this differ by rounding only
+_WORK = 32  # bytes for an entry of the block that is worked on: at most four doubles, in the log domain
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Assignment:
 
 
 def sinkhorn(
-    logits: Tensor,
+    logits: Tensor | Sequence[Tensor],
     strength: float,
     *,
     start: Tensor | None = None,
@@ -54,7 +64,8 @@ def sinkhorn(
     Soft Q is balanced to the tolerance; its argmax is only nearly so (less, the flatter the logits are).
 
     Args:
-        logits: (N, K), any finite numbers; a constant added to an item or to a cluster changes no label.
+        logits: (N, K), any finite numbers; a constant added to an item or to a cluster changes no label. Or blocks
+            (n, K) of them, of any float type, which give the labels of the whole but for rounding.
         strength: lambda > 0, the inverse of the entropy's weight: large is close to the exact assignment, and slow.
         start: (K,) log prices of an earlier, similar problem: the solution is the same, reached in fewer iterations.
         tolerance: On `Assignment.mass_error`.
@@ -64,31 +75,27 @@ def sinkhorn(
         Labels on the device of the logits. Worked in float64, on the CPU where the device has none (MPS).
 
     Raises:
-        ValueError: Logits that are not finite or not a matrix, or a strength <= 0.
+        ValueError: Logits that are not finite or not a matrix, blocks of different widths, or a strength <= 0.
     """
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits must be (N, K) with N, K >= 1, got {tuple(logits.shape)}")
+    blocks = [logits] if isinstance(logits, Tensor) else list(logits)
+    if not blocks or any(b.ndim != 2 or 0 in b.shape or b.shape[1] != blocks[0].shape[1] for b in blocks):
+        shapes = ", ".join(str(tuple(block.shape)) for block in blocks)
+        raise ValueError(f"logits must be (N, K) with N, K >= 1, got {shapes or 'no block'}")
     if not strength > 0:
         raise ValueError(f"strength must be > 0, got {strength}")
-    bad = int((~torch.isfinite(logits)).sum())
+    bad = sum(int((~torch.isfinite(block)).sum()) for block in blocks)
     if bad:
-        raise ValueError(f"logits must be finite, {bad} of {logits.numel()} are not")
-    device = torch.device("cpu") if logits.device.type == "mps" else logits.device
-    # Strength times log p; the normaliser of the softmax goes with the row maximum. The two shifts change no label
-    # and keep exp() in range where a cluster is far from all items.
-    scores = strength * logits.detach().to(device).double()
-    scores -= scores.amax(1, keepdim=True)
-    shift = scores.amax(0)
-    scores -= shift
+        raise ValueError(f"logits must be finite, {bad} of {sum(b.numel() for b in blocks)} are not")
+    scores = _Scores(blocks, strength)
     domain: Literal["linear", "log"] = "linear"
-    first = scores.new_zeros(scores.shape[1]) if start is None else start.to(device).double() + shift
+    first = torch.zeros_like(scores.shift) if start is None else start.to(scores.shift) + scores.shift
     log_a, iterations, error = _linear(scores, first - first.max(), tolerance, max_iterations)
     if not (math.isfinite(error) and bool(torch.isfinite(log_a).all())):
         domain = "log"
         log_a, iterations, error = _log(scores, first, tolerance, max_iterations)
-    log_prices = log_a - shift
+    log_prices = log_a - scores.shift
     return Assignment(
-        labels=_argmax(scores + log_a).to(logits.device),
+        labels=_labels(scores, log_a).to(blocks[0].device),
         log_prices=log_prices - log_prices.mean(),
         iterations=iterations,
         converged=error < tolerance,
@@ -102,13 +109,66 @@ def transport_plan(logits: Tensor, log_prices: Tensor, strength: float) -> Tenso
     return torch.softmax(strength * logits.double() + log_prices, dim=1) / len(logits)
 
 
-def _linear(scores: Tensor, log_a: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, int, float]:
+def halved(logits: Tensor) -> Tensor:
+    """Logits (n, K) less their row's maximum, in float16: they stand for the same labels but for rounding.
+
+    The maximum goes first because float16 is exact to 1 in 2,000 of a number's size: what is close to an item's best
+    cluster stays exact, and what is 65,504 or more below it is cut there.
+    """
+    top = logits.amax(1, keepdim=True)
+    return (logits - top).clamp_min(torch.finfo(torch.float16).min).half()
+
+
+def planned_bytes(items: int, clusters: int, block_rows: int | None = None, half: bool = False) -> int:
+    """What one call of `sinkhorn` holds at most: its blocks, the work on one of them, vectors over items and clusters.
+
+    Args:
+        items: N.
+        clusters: K.
+        block_rows: Items in a block; None is one block of all.
+        half: Whether blocks are float16 (`halved`); else float32.
+    """
+    rows = min(block_rows or items, items)
+    blocks = -(-items // rows)
+    vectors = 8 * (4 * items + (blocks + 8) * clusters)
+    return items * clusters * (2 if half else 4) + rows * clusters * _WORK + vectors
+
+
+class _Scores:
+    """Strength times log p, block by block: (n, K) float64, the same at every pass.
+
+    The normaliser of the softmax goes with the row maximum, then the column maximum goes: the two shifts change no
+    label and keep exp() in range where a cluster is far from all items.
+    """
+
+    def __init__(self, blocks: Sequence[Tensor], strength: float) -> None:
+        self._blocks, self._strength = [block.detach() for block in blocks], strength
+        device = blocks[0].device
+        self._device = torch.device("cpu") if device.type == "mps" else device
+        self.shift = torch.zeros(blocks[0].shape[1], dtype=torch.float64, device=self._device)
+        self.shift = torch.stack([scores.amax(0) for scores in self]).amax(0)  # (K,)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    @property
+    def num_items(self) -> int:
+        return sum(len(block) for block in self._blocks)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self._blocks:
+            scores = block.to(self._device, torch.float64, copy=True).mul_(self._strength)
+            scores -= scores.amax(1, keepdim=True)
+            yield scores.sub_(self.shift)
+
+
+def _linear(scores: _Scores, log_a: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, int, float]:
     """Two matrix-vector products an iteration; log a (K,), iterations, error (not finite on over- or underflow)."""
-    kernel, a = scores.exp(), log_a.exp()
-    n, k = kernel.shape
+    a, n, k = log_a.exp(), scores.num_items, len(log_a)
+    kept = [block.exp() for block in scores] if len(scores) == 1 else None
     for iteration in range(max_iterations + 1):
-        b = 1 / (n * (kernel @ a))
-        reach = kernel.T @ b
+        kernels = kept or (block.exp_() for block in scores)
+        reach = torch.stack([kernel.T @ (1 / (n * (kernel @ a))) for kernel in kernels]).sum(0)  # b is in the brackets
         if iteration % _LOOK == 0 or iteration == max_iterations:
             error = float((k * a * reach - 1).abs().max())
             if not tolerance <= error < math.inf or iteration == max_iterations:  # NaN leaves too
@@ -117,12 +177,15 @@ def _linear(scores: Tensor, log_a: Tensor, tolerance: float, max_iterations: int
     return a.log(), iteration, error
 
 
-def _log(scores: Tensor, log_a: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, int, float]:
+def _log(scores: _Scores, log_a: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, int, float]:
     """The same iteration on logarithms: never out of range, some 50 times slower."""
-    log_n, log_k = math.log(scores.shape[0]), math.log(scores.shape[1])
+    log_n, log_k = math.log(scores.num_items), math.log(len(log_a))
     for iteration in range(max_iterations + 1):
-        log_b = -log_n - torch.logsumexp(scores + log_a, dim=1, keepdim=True)
-        log_reach = torch.logsumexp(scores + log_b, dim=0)
+        reaches = []
+        for block in scores:
+            log_b = -log_n - torch.logsumexp(block + log_a, dim=1, keepdim=True)
+            reaches.append(torch.logsumexp(block.add_(log_b), dim=0))
+        log_reach = torch.logsumexp(torch.stack(reaches), dim=0)
         if iteration % _LOOK == 0 or iteration == max_iterations:
             error = float((log_k + log_a + log_reach).expm1().abs().max())
             if error < tolerance or iteration == max_iterations:
@@ -131,8 +194,14 @@ def _log(scores: Tensor, log_a: Tensor, tolerance: float, max_iterations: int) -
     return log_a, iteration, error
 
 
-def _argmax(scores: Tensor) -> Tensor:
+def _labels(scores: _Scores, log_a: Tensor) -> Tensor:
     """Argmax over clusters (N,); items that tie take turns, so that a constant head does not fill one cluster."""
-    tied = scores >= scores.amax(1, keepdim=True) - _TIE
-    turn = torch.arange(len(scores), device=scores.device) % tied.sum(1)
-    return (tied & (tied.cumsum(1) == turn[:, None] + 1)).int().argmax(1)
+    labels, before = [], 0
+    for block in scores:
+        block += log_a
+        tied = block >= block.amax(1, keepdim=True) - _TIE
+        turn = torch.arange(before, before + len(block), device=block.device) % tied.sum(1)
+        nth = tied.cumsum(1, dtype=torch.int32)
+        labels.append((tied & (nth == turn[:, None] + 1)).int().argmax(1))
+        before += len(block)
+    return torch.cat(labels)

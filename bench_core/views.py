@@ -94,6 +94,10 @@ PRESETS: dict[str, Augmentation] = {
     "sela": Augmentation(
         crop_scale=(0.2, 1.0), flip_prob=0.5, jitter_prob=1.0, jitter=(0.4, 0.4, 0.4, 0.4), gray_prob=0.2
     ),
+    # The same, main.py's augmentation level 3 for ImageNet: smaller crops.
+    "sela_imagenet": Augmentation(
+        crop_scale=(0.08, 1.0), flip_prob=0.5, jitter_prob=1.0, jitter=(0.4, 0.4, 0.4, 0.4), gray_prob=0.2
+    ),
     # Chen and He 2021 (arXiv 2011.10566), appendix A, without its blur as appendix D says for CIFAR-10.
     "simsiam": replace(_SIMCLR, crop_scale=(0.2, 1.0)),
     # Grill et al. 2020 (arXiv 2006.07733), appendix B, table 6: T, and T' which solarizes; without their blur, as

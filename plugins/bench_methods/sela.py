@@ -1,25 +1,27 @@
 """SeLa: train on labels, relabel the whole data set so that all clusters are equally large, and so on in turns.
 
 Paper: Asano, Rupprecht, Vedaldi, ICLR 2020, https://arxiv.org/abs/1911.05371
-Code:  https://github.com/yukimasano/self-label/blob/3891e37/scripts/cifar.sh
-Note:  as in the code, an update sees training views, one of each image, in train mode: batch norm uses the batch and
-       moves its running statistics. An update takes place before an epoch, never within one, and for every head at
-       once (the code's CIFAR script: one head at a time, `round_robin`). Every head starts from random balanced labels.
+Code:  https://github.com/yukimasano/self-label/tree/3891e37 (cifar.py, main.py, retrain_with_rotnet.py and scripts/)
+Note:  as in the code, an update sees training views, one of each image, in train mode. By default it takes place before
+       an epoch, for every head; the code's scripts place updates within epochs (`schedule`) and CIFAR's serves one head
+       at a time (`round_robin`: turns are counted; read off the epoch, as there, they can leave heads out). Every head
+       starts from random balanced labels. `rotation` makes labels in the same run; the code keeps those of an earlier
+       one, which is `relabel = false` with that run's buffer `labels`.
 
 Shapes: N images in a batch, M in the train split; C channels, H x W pixels, D features, T heads, K clusters.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, hookimpl, param
-from bench_core.errors import TrainingError
-from bench_core.sinkhorn import sinkhorn
+from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core.relabelling import describe_labels, head_logits, is_due, label_entropy, over_heads, training_features
+from bench_core.sinkhorn import planned_bytes, sinkhorn
 from bench_core.views import augment, check_preset, preset
 
 
@@ -30,24 +32,51 @@ class SeLaConfig:
     clusters: int = param(128, "of each head", "scripts/cifar.sh")
     heads: int = param(10, "each with labels of its own", "scripts/cifar.sh")
     strength: float = param(10.0, "> 0, lambda: large is closer to hard labels", "code, CIFAR; ImageNet: 25")
-    updates: int = param(400, "of the labels, evenly over the run, the first before it", "scripts/cifar.sh")
+    updates: int = param(400, "of the labels, over the run, the first before it", "scripts/cifar.sh")
     round_robin: bool = param(False, "an update serves one head, in turns", "ours: the paper's; CIFAR script: True")
     equipartition: bool = param(True, "False: the likeliest cluster, which collapses (a control)", "ours: control")
     relabel: bool = param(True, "False: the first, random labels stay (a control)", "ours: control")
     augmentation: str = param("sela", "preset of the views", "code, CIFAR training transform")
+    schedule: Literal["epochs", "linear", "quadratic"] = param(
+        "epochs", "before epochs; or within them, evenly or dense at first", "ours; code: the others", added=True
+    )
+    rotation: bool = param(False, "RotNet: also tell the quarter turns of an image", "ours: off", added=True)
+    block_rows: int | None = param(None, "images at once in Sinkhorn; none: all", "ours: all is fastest", added=True)
+    half: bool = param(False, "features and logits of the split in float16", "ours: exact", added=True)
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("clusters", "heads", "updates"):
-            if getattr(self, name) < 1:
+        for name in ("clusters", "heads", "updates", "block_rows"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if not self.strength > 0:
             raise ValueError(f"strength must be > 0, got {self.strength}")
         check_preset(self.augmentation)
 
 
+_IMAGENET: Mapping[str, Any] = {
+    "clusters": 3000,
+    "heads": 10,
+    "strength": 25.0,
+    "updates": 100,
+    "schedule": "quadratic",
+    "augmentation": "sela_imagenet",
+    "block_rows": 8192,
+    "recipe.learning_rate": 0.08,
+    "recipe.weight_decay": 1e-5,
+    "recipe.batch_size": 256,
+    "recipe.milestones": (150 / 400, 300 / 400, 350 / 400),
+}
+_RETRAIN: Mapping[str, Any] = {
+    "recipe.learning_rate": 0.05,
+    "recipe.epochs": 90,
+    "recipe.batch_size": 64,
+    "recipe.milestones": (30 / 90, 60 / 90, 80 / 90),
+}
+
+
 class SeLaViews(NamedTuple):
-    """Images (N, C, H, W) and their positions (N,) in the train split."""
+    """Images (N, C, H, W), or (4N, C, H, W) with their quarter turns after them, and N positions in the train split."""
 
     images: Tensor
     positions: Tensor
@@ -61,6 +90,20 @@ class SeLa(Objective):
         optimizer="sgd", learning_rate=0.03, weight_decay=5e-4, schedule="steps", epochs=400, batch_size=128
     )
     recipe_source = "scripts/cifar.sh; the rate falls at .6 and .8 of the run"
+    variants: ClassVar[Mapping[str, Variant]] = {
+        "cifar_script": Variant(
+            {"round_robin": True, "schedule": "linear"}, "scripts/cifar.sh", "CIFAR, updates one head at a time"
+        ),
+        "alexnet": Variant(_IMAGENET, "scripts/alexnet.sh; main.py (its help says rate .05)", "ImageNet, for alexnet"),
+        "resnet50": Variant(
+            _IMAGENET, "scripts/resnet.sh, whose network is the pre-activation one", "ImageNet, for resnet50"
+        ),
+        "rotation": Variant(
+            {**_IMAGENET, "rotation": True, **_RETRAIN},
+            "retrain_with_rotnet.py; ours: the labels are made in the same run",
+            "ImageNet, with RotNet's loss",
+        ),
+    }
     labels: Tensor  # (T, M) int64
     log_prices: Tensor  # (T, K)
     updates_done: Tensor  # () int64
@@ -75,32 +118,35 @@ class SeLa(Objective):
         self.register_buffer("labels", torch.stack(balanced))
         self.register_buffer("log_prices", torch.zeros(config.heads, config.clusters))
         self.register_buffer("updates_done", torch.zeros((), dtype=torch.int64))
+        self.turn_head = nn.Linear(encoder.dim, 4) if config.rotation else None
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> SeLaViews:
         """One view of each image (N, C, H, W), with its position, by which its labels are found."""
-        return SeLaViews(augment(batch.inputs, rng, self.augmentation), batch.index)
+        images = augment(batch.inputs, rng, self.augmentation)
+        if self.config.rotation:
+            images = torch.cat([images.rot90(turns, (2, 3)) for turns in range(4)])
+        return SeLaViews(images, batch.index)
 
     def forward(self, views: SeLaViews, player: str = "main") -> Loss:
-        """Cross-entropy with the labels, in nats, mean over heads."""
-        logits = self._logits(self.encoder(views.images))  # (N, T, K)
-        return Loss(F.cross_entropy(logits.flatten(0, 1), self.labels[:, views.positions].T.flatten()))
+        """Cross-entropy with the labels, in nats, mean over heads; plus that of the quarter turns."""
+        features = self.encoder(views.images)  # (N, D), or (4N, D): the first N are not turned
+        labels = self.labels[:, views.positions]
+        logits = self._logits(features[: len(views.positions)])  # (N, T, K)
+        total = F.cross_entropy(logits.flatten(0, 1), labels.T.flatten())
+        parts = {"label_entropy": label_entropy(labels, self.config.clusters)}
+        if self.turn_head is not None:
+            turns = torch.arange(4, device=labels.device).repeat_interleave(len(views.positions))
+            parts |= {"label_loss": total, "turn_loss": F.cross_entropy(self.turn_head(features).float(), turns)}
+            total = parts["label_loss"] + parts["turn_loss"]
+        return Loss(total, parts, floors={"label_entropy": 0.5})
 
     def before_epoch(self, context: EpochContext) -> Mapping[str, float]:
         """Relabel the train split where the plan says so; returns how it went, {} where nothing was due."""
-        done = int(self.updates_done)
-        due = 1 + context.epoch * self.config.updates // max(context.num_epochs, 1)
-        if not self.config.relabel or done >= min(due, self.config.updates):
-            return {}
-        features = self._features(context)
-        # The turn is counted, not read off the epoch: else some heads are never served.
-        turns = [done % self.config.heads] if self.config.round_robin else range(self.config.heads)
-        numbers = [self._relabel(head, features) for head in turns]
-        self.updates_done += 1
-        worst = {name: max(n[name] for n in numbers) for name in numbers[0]}
-        return worst | {
-            "labels_smallest_cluster": min(n["labels_smallest_cluster"] for n in numbers),
-            "labels_changed": sum(n["labels_changed"] for n in numbers) / len(numbers),
-        }
+        return self._update(context) if self.config.schedule == "epochs" else {}
+
+    def before_step(self, context: EpochContext) -> Mapping[str, float]:
+        """The same for the schedules that place updates within epochs."""
+        return {} if self.config.schedule == "epochs" else self._update(context)
 
     @torch.no_grad()
     def assign(self, inputs: Tensor) -> Tensor:
@@ -110,50 +156,49 @@ class SeLa(Objective):
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SeLaConfig) -> str | None:
-        """Views are augmented images."""
-        return None if data.is_image else "needs images"
+        """Views are augmented images; those that are turned must be square."""
+        if not data.is_image:
+            return "needs images"
+        return "rotation needs square images" if config.rotation and data.shape[1] != data.shape[2] else None
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.heads(features)
         return logits.float().view(-1, self.config.heads, self.config.clusters)
 
-    @torch.no_grad()
-    def _features(self, context: EpochContext) -> Tensor:
-        """Features (M, D) of one training view of each image."""
-        features = torch.empty(self.labels.shape[1], self.encoder.dim, device=self.labels.device)
-        training = self.encoder.training
-        for batch in context.batches():
-            self.encoder.train(len(batch.index) > 1)  # batch norm refuses a last batch of one
-            views = self.make_views(batch, context.rng)
-            features[batch.index] = self.encoder(views.images).float()
-        self.encoder.train(training)
-        return features
+    def _update(self, context: EpochContext) -> dict[str, float]:
+        """One update of the labels, of every head or of the one whose turn it is; {} where none is due."""
+        done = int(self.updates_done)
+        if not self.config.relabel or not is_due(self.config.schedule, self.config.updates, done, context):
+            return {}
+        features = training_features(
+            self.encoder,
+            lambda batch: augment(batch.inputs, context.rng, self.augmentation),
+            context,
+            self.labels.shape[1],
+            half=self.config.half,
+        )
+        # The turn is counted, not read off the epoch: else some heads are never served.
+        turns = [done % self.config.heads] if self.config.round_robin else range(self.config.heads)
+        numbers = [self._relabel(head, features) for head in turns]
+        self.updates_done += 1
+        return over_heads(numbers)
 
     @torch.no_grad()
     def _relabel(self, head: int, features: Tensor) -> dict[str, float]:
         """New labels of one head, from the features (M, D) of the whole train split."""
-        size = self.config.clusters
-        mine = slice(head * size, (head + 1) * size)
-        with torch.autocast(features.device.type, enabled=False):
-            logits = F.linear(features, self.heads.weight[mine], self.heads.bias[mine])  # (M, K)
-        if not bool(torch.isfinite(logits).all()):
-            raise TrainingError(f"cannot relabel head {head}: its logits are not finite")
-        numbers: dict[str, float] = {}
-        if self.config.equipartition:
+        config, numbers = self.config, dict[str, float]()
+        mine, memory = slice(head * config.clusters, (head + 1) * config.clusters), (config.block_rows, config.half)
+        blocks = head_logits(features, self.heads.weight[mine], self.heads.bias[mine], f"head {head}", *memory)
+        if config.equipartition:
             start = self.log_prices[head] if int(self.updates_done) else None
-            found = sinkhorn(logits, self.config.strength, start=start)
+            found = sinkhorn(blocks, config.strength, start=start)
             labels = found.labels
             self.log_prices[head] = found.log_prices.float().to(self.log_prices.device)
-            numbers = {"sinkhorn_iterations": found.iterations, "sinkhorn_mass_error": found.mass_error}
+            numbers["sinkhorn_iterations"], numbers["sinkhorn_mass_error"] = found.iterations, found.mass_error
+            numbers["sinkhorn_planned_gib"] = planned_bytes(len(features), config.clusters, *memory) / 2**30
         else:
-            labels = logits.argmax(1)
-        counts = torch.bincount(labels, minlength=size)
-        numbers |= {
-            "labels_smallest_cluster": int(counts.min()),
-            "labels_largest_cluster": int(counts.max()),
-            "labels_empty_clusters": int((counts == 0).sum()),
-            "labels_changed": float((labels != self.labels[head]).float().mean()),
-        }
+            labels = torch.cat([block.argmax(1) for block in blocks])
+        numbers |= describe_labels(labels, self.labels[head], config.clusters)
         self.labels[head] = labels
         return numbers
 
