@@ -25,7 +25,8 @@ def is_due(schedule: Literal["epochs", "linear", "quadratic"], updates: int, don
 
     "epochs" spreads updates evenly, at most one an epoch. With E epochs, update k of n is due after
     (E + 1.0001) k / (n - 1) epochs ("linear") or (E + 1.01) (k / (n - 1))^2 ("quadratic": dense in the beginning), at
-    most one a step; k counts from 0, so the first comes before the first step, and the last time is never reached.
+    most one a step; k counts from 0, so the first comes before the first step. The last time lies behind the run's end,
+    and so do others of a short run: with these two, about n E / (E + 1) or n sqrt(E / (E + 1)) updates take place.
 
     Args:
         schedule: Which.

@@ -122,6 +122,8 @@ def halved(logits: Tensor) -> Tensor:
 def planned_bytes(items: int, clusters: int, block_rows: int | None = None, half: bool = False) -> int:
     """What one call of `sinkhorn` holds at most: its blocks, the work on one of them, vectors over items and clusters.
 
+    Bytes of tensors; an allocator may keep gaps besides, of small blocks more than of large ones.
+
     Args:
         items: N.
         clusters: K.

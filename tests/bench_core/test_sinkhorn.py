@@ -1,6 +1,10 @@
 """The formulas of SeLa's Section 3 by hand, exact assignment (SciPy) and another Sinkhorn (POT) beside ours."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import ot
@@ -12,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from bench_core import sinkhorn as module
-from bench_core.sinkhorn import sinkhorn, transport_plan
+from bench_core.sinkhorn import halved, planned_bytes, sinkhorn, transport_plan
 
 
 def gaussian(n: int, k: int, seed: int = 0, scale: float = 1.0) -> Tensor:
@@ -105,15 +109,20 @@ def test_pot_finds_the_same_plan(strength: float) -> None:
     assert np.allclose(plan(logits, strength).numpy(), theirs, atol=1e-9)
 
 
+def in_log_domain(logits: Tensor, max_iterations: int = 2000) -> tuple[Tensor, int, float]:
+    scores = module._Scores([logits], 25.0)
+    log_a, iterations, error = module._log(scores, torch.zeros_like(scores.shift), 1e-3, max_iterations)
+    return log_a - scores.shift, iterations, error
+
+
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
 def test_the_linear_and_the_log_domain_agree(scale: float) -> None:
-    scores = 25 * gaussian(200, 16, scale=scale)
-    scores -= scores.amax(1, keepdim=True)
-    a, steps, error = module._linear(scores, torch.zeros(16).double(), 1e-3, 2000)
-    log_a, log_steps, log_error = module._log(scores, torch.zeros(16).double(), 1e-3, 2000)
-    assert torch.allclose(a, log_a, atol=1e-6)
-    assert steps == log_steps
-    assert error == pytest.approx(log_error, abs=1e-9)
+    logits = gaussian(200, 16, scale=scale)
+    found, (log_prices, steps, error) = sinkhorn(logits, 25.0), in_log_domain(logits)
+    assert torch.allclose(found.log_prices, log_prices - log_prices.mean(), atol=1e-6)
+    assert torch.equal(found.labels, (25 * logits + log_prices).argmax(1))
+    assert found.iterations == steps
+    assert found.mass_error == pytest.approx(error, abs=1e-9)
 
 
 def hard_rows() -> dict[str, Tensor]:
@@ -138,6 +147,45 @@ def test_hard_problems_end_finite_and_nearly_balanced(name: str) -> None:
     assert counts.max() <= 20
 
 
+@pytest.mark.parametrize("name", ["far_10", "far_40", "confident", "crowded"])
+def test_hard_problems_get_the_labels_of_the_log_domain(name: str) -> None:
+    logits = hard_rows()[name]
+    log_prices, _, _ = in_log_domain(logits, 500)
+    found = sinkhorn(logits, 25.0, max_iterations=500)
+    assert found.domain == "linear"
+    assert torch.equal(found.labels, (25 * logits + log_prices).argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "columns"),
+    [
+        ("far_10", torch.float32, False),
+        ("far_40", torch.float32, False),
+        ("crowded", torch.float32, False),
+        ("crowded", torch.float32, True),
+        ("far_40", torch.float64, False),
+    ],
+)
+def test_with_less_precision_or_one_shift_less_hard_problems_have_no_prices(
+    name: str, dtype: torch.dtype, columns: bool
+) -> None:
+    scores = (25 * hard_rows()[name]).to(dtype)
+    scores -= scores.amax(1, keepdim=True)
+    kernel, a = (scores - scores.amax(0) if columns else scores).exp(), torch.ones(32, dtype=dtype)
+    for _ in range(2000):
+        a = 1 / (32 * (kernel.T @ (1 / (400 * (kernel @ a)))))
+    assert not a.isfinite().all()
+
+
+def test_the_plain_power_in_float32_converges_on_nothing() -> None:
+    kernel = torch.softmax(gaussian(2000, 128, scale=0.1), 1).float() ** 25
+    assert kernel.max() == 0
+    a = 1 / (128 * (kernel.T @ torch.full((2000,), 1 / 2000)))
+    b = 1 / (2000 * (kernel @ a))
+    assert b.isnan().all()
+    assert float((b / b - 1).abs().nansum()) == 0  # the reference's stopping sum, which skips NaN
+
+
 def test_float32_logits_get_the_labels_of_float64() -> None:
     for logits in hard_rows().values():
         single, double = sinkhorn(logits.float(), 25.0), sinkhorn(logits.float().double(), 25.0)
@@ -159,6 +207,26 @@ def test_confident_balanced_probabilities_keep_their_labels_at_equal_prices() ->
     found = sinkhorn(10.0 * torch.eye(4)[labels], 25.0)
     assert torch.equal(found.labels, labels)
     assert found.log_prices.abs().max() < 1e-9
+
+
+def test_confident_but_crowded_items_move_where_the_loss_is_smallest() -> None:
+    logits = gaussian(40, 4, scale=0.5)
+    logits[torch.arange(40), torch.where(torch.arange(40) < 25, 0, torch.arange(40) % 4)] += 12
+    cost = -torch.log_softmax(logits, 1)
+    _, columns = linear_sum_assignment(cost.repeat_interleave(10, dim=1).numpy())
+    found = sinkhorn(logits, 100.0, max_iterations=20000)
+    assert found.labels.bincount().tolist() == [10] * 4
+    assert torch.equal(found.labels, torch.as_tensor(columns // 10))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_new_labels_cost_no_more_than_the_last_balanced_ones_and_the_entropy_term(scale: float) -> None:
+    logits, before = (
+        gaussian(640, 32, scale=scale),
+        torch.randperm(640, generator=torch.Generator().manual_seed(1)) % 32,
+    )
+    cost = -torch.log_softmax(logits, 1)
+    assert float((plan(logits, 25.0, 1e-6) * cost).sum()) <= cost[torch.arange(640), before].mean() + math.log(32) / 25
 
 
 def test_one_cluster_takes_all_and_as_many_clusters_as_items_take_one_each() -> None:
@@ -203,3 +271,107 @@ def test_a_start_at_the_prices_of_a_similar_problem_changes_the_way_and_not_the_
     assert warm.iterations < again.iterations
     assert torch.equal(warm.labels, again.labels)
     assert torch.allclose(warm.log_prices, again.log_prices, atol=1e-3)
+
+
+def test_one_block_is_the_plain_iteration_to_the_last_bit() -> None:
+    logits = gaussian(300, 12, seed=5).float()
+    scores = 25.0 * logits.double()
+    scores -= scores.amax(1, keepdim=True)
+    shift = scores.amax(0)
+    kernel = (scores - shift).exp()
+    a = torch.ones(12, dtype=torch.float64)
+    found = sinkhorn(logits, 25.0)
+    for _ in range(found.iterations):
+        a = 1 / (12 * (kernel.T @ (1 / (300 * (kernel @ a)))))
+    assert found.iterations > 50
+    assert torch.equal(found.log_prices, (a.log() - shift) - (a.log() - shift).mean())
+    assert torch.equal(found.labels, (scores - shift + a.log()).argmax(1))
+    (one,) = [sinkhorn([logits], 25.0)]
+    assert torch.equal(one.log_prices, found.log_prices)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "scale", "rows"), [(20_000, 100, 0.1, 3000), (2000, 20, 1.0, 299), (300, 9, 3.0, 7)]
+)
+def test_blocks_give_the_labels_of_the_whole(n: int, k: int, scale: float, rows: int) -> None:
+    logits = gaussian(n, k, scale=scale).float()
+    whole, blocks = (
+        sinkhorn(logits, 25.0, max_iterations=200),
+        sinkhorn(torch.split(logits, rows), 25.0, max_iterations=200),
+    )
+    assert torch.equal(blocks.labels, whole.labels)
+    assert torch.allclose(blocks.log_prices, whole.log_prices, atol=1e-9)
+    assert blocks.iterations == whole.iterations
+
+
+def test_hard_problems_in_blocks_get_the_labels_of_the_whole() -> None:
+    for logits in hard_rows().values():
+        whole, blocks = (
+            sinkhorn(logits, 25.0, max_iterations=300),
+            sinkhorn(torch.split(logits, 64), 25.0, max_iterations=300),
+        )
+        assert torch.equal(blocks.labels, whole.labels)
+
+
+def test_blocks_are_solved_in_the_log_domain_where_the_whole_is() -> None:
+    logits = torch.full((8, 4), -1000.0)
+    logits[torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])] = 1000.0
+    logits[:, 3] = -torch.arange(8.0) * 100 - 2000
+    whole, blocks = sinkhorn(logits, 25.0), sinkhorn(torch.split(logits, 3), 25.0)
+    assert blocks.domain == "log"
+    assert torch.equal(blocks.labels, whole.labels)
+
+
+def test_ties_take_turns_across_blocks() -> None:
+    assert sinkhorn([torch.zeros(1, 3)] * 9, 25.0).labels.tolist() == [0, 1, 2] * 3
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_half_precision_changes_few_labels(scale: float) -> None:
+    logits = gaussian(2000, 32, scale=scale).float() + 100
+    found = sinkhorn([halved(block) for block in torch.split(logits, 500)], 25.0, max_iterations=300)
+    assert (found.labels == sinkhorn(logits, 25.0, max_iterations=300).labels).float().mean() > 0.99
+
+
+def test_half_precision_takes_the_row_maximum_out_and_cuts_at_its_range() -> None:
+    kept = halved(torch.tensor([[1e6, 1e6 - 1, -1e6], [3.0, 3.0, 5.0]]))
+    assert kept.dtype == torch.float16
+    assert kept.tolist() == [[0.0, -1.0, -65504.0], [-2.0, -2.0, 0.0]]
+
+
+def test_a_million_items_in_a_thousand_clusters_fit_into_a_few_gib() -> None:
+    gib = 2**30
+    assert 33 < planned_bytes(1_000_000, 1000) / gib < 34  # one block
+    assert 3.9 < planned_bytes(1_000_000, 1000, 8192) / gib < 4.1
+    assert 2.0 < planned_bytes(1_000_000, 1000, 8192, half=True) / gib < 2.2
+    assert planned_bytes(10, 4, 8192) == planned_bytes(10, 4)
+
+
+MEASURE = """
+import torch
+from bench_core.memory import peak_memory_gib, reset_peak_memory
+from bench_core.sinkhorn import halved, planned_bytes, sinkhorn
+cpu = torch.device("cpu")
+sinkhorn([torch.randn(1000, 500)] * 2, 25.0, max_iterations=2)  # what the first call loads is no part of it
+reset_peak_memory(cpu)
+before = peak_memory_gib(cpu)
+sinkhorn([halved(0.02 * torch.randn(1000, 500)) for _ in range(20)], 25.0)
+print(peak_memory_gib(cpu) - before, planned_bytes(20_000, 500, 1000, half=True) / 2**30)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is measured through /proc")
+def test_the_peak_that_is_measured_is_the_peak_that_was_planned() -> None:
+    fixed = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back at once: no gaps are counted
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=120, env=fixed
+    )
+    measured, planned = map(float, ran.stdout.split())
+    assert 20_000 * 500 * 2 / 2**30 < measured < planned < 20_000 * 500 * 4 / 2**30
+
+
+@pytest.mark.parametrize("blocks", [[], [torch.zeros(2, 3), torch.zeros(2, 4)], [torch.zeros(2, 3), torch.zeros(0, 3)]])
+def test_blocks_that_are_no_matrix_together_are_refused(blocks: list[Tensor]) -> None:
+    with pytest.raises(ValueError, match="logits must be"):
+        sinkhorn(blocks, 5.0)

@@ -33,6 +33,23 @@ def test_maps_are_those_of_224_pixels(encoder: AlexNet) -> None:
     }
 
 
+def test_maps_are_what_the_five_relus_behind_the_convolutions_return(encoder: AlexNet) -> None:
+    heard: dict[str, torch.Tensor] = {}
+    relus = {f"conv{k}": encoder.get_submodule(f"convs.conv{k}.2") for k in range(1, 6)}
+    assert all(isinstance(relu, torch.nn.ReLU) for relu in relus.values())
+    hooks = [
+        relu.register_forward_hook(lambda module, inputs, output, name=name: heard.update({name: output}))
+        for name, relu in relus.items()
+    ]
+    with torch.no_grad():
+        maps = encoder.maps(images(2, 3, 32, 32))
+    for hook in hooks:
+        hook.remove()
+    assert list(maps) == list(heard) == ["conv1", "conv2", "conv3", "conv4", "conv5"]  # shallow to deep
+    assert all(torch.equal(maps[name], heard[name]) for name in maps)
+    assert all(bool((values >= 0).all()) for values in maps.values())
+
+
 def test_small_images_are_enlarged_to_224(encoder: AlexNet) -> None:
     small = images(2, 3, 32, 32)
     large = F.interpolate(small, (224, 224), mode="bilinear", align_corners=False)
