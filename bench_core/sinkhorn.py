@@ -27,7 +27,8 @@ from torch import Tensor
 
 _LOOK = 10  # iterations between two looks at the error, as the reference does; each waits for the device
 _TIE = 1e-9  # in log Q: closer scores than this differ by rounding only
-_WORK = 32  # bytes for an entry of the block that is worked on: at most four doubles, in the log domain
+_ROWS = 1024  # items whose ties are looked at together
+_WORK = 32  # bytes for an entry of the block that is worked on: three doubles in the log domain, and room
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,9 @@ def _labels(scores: _Scores, log_a: Tensor) -> Tensor:
     """Argmax over clusters (N,); items that tie take turns, so that a constant head does not fill one cluster."""
     labels, before = [], 0
     for block in scores:
-        block += log_a
-        tied = block >= block.amax(1, keepdim=True) - _TIE
-        turn = torch.arange(before, before + len(block), device=block.device) % tied.sum(1)
-        nth = tied.cumsum(1, dtype=torch.int32)
-        labels.append((tied & (nth == turn[:, None] + 1)).int().argmax(1))
-        before += len(block)
+        for part in torch.split(block.add_(log_a), _ROWS):
+            tied = part >= part.amax(1, keepdim=True) - _TIE
+            turn = torch.arange(before, before + len(part), device=part.device) % tied.sum(1)
+            labels.append((tied & (tied.cumsum(1) == turn[:, None] + 1)).int().argmax(1))
+            before += len(part)
     return torch.cat(labels)
