@@ -21,8 +21,9 @@ from bench_core.latents import gaussian_like
 Likelihood = Literal["gaussian", "bernoulli"]
 
 _LEAST_DEVIATION = 1e-4  # of a latent; its KL stays below 9 nats and a gradient is left
+_FIRST_SCALE = 0.3  # of a pixel, about the deviation of an image's values (ours)
 _LEAST_SCALE = 1e-3  # of a pixel, a quarter of a level's width: finer changes no likelihood
-_FAR = 1e4  # deviations, beyond all that the least scale allows
+_FAR = 1e4  # deviations: the width of the outermost bins
 
 
 class LatentViews(NamedTuple):
@@ -42,8 +43,8 @@ class Posterior(NamedTuple):
 class LatentModel(nn.Module):
     """Both halves of a variational auto-encoder around an encoder: posterior heads and a convolutional decoder.
 
-    The decoder's values pass a sigmoid: the chance of a pixel, or the mean of its Gaussian, whose scale is one learned
-    number for all.
+    Bernoulli: the decoder's values are logits. Gaussian: they are its mean less 1/2; its scale is one learned number.
+    The mean is not kept within [0, 1]: black and white have the tails, and are certain only if it lies far outside.
     """
 
     log_scale: nn.Parameter | None
@@ -62,7 +63,7 @@ class LatentModel(nn.Module):
         self.latent_dim, self.likelihood = latent_dim, likelihood
         self.mean, self.deviation = nn.Linear(dim, latent_dim), nn.Linear(dim, latent_dim)
         self.decoder = conv_decoder(latent_dim, shape, width)
-        scale = nn.Parameter(torch.tensor(-2.0)) if likelihood == "gaussian" else None  # .14 of the range to begin with
+        scale = nn.Parameter(torch.tensor(math.log(_FIRST_SCALE))) if likelihood == "gaussian" else None
         self.register_parameter("log_scale", scale)
 
     def views(self, images: Tensor, rng: torch.Generator) -> LatentViews:
@@ -76,9 +77,9 @@ class LatentModel(nn.Module):
         return Posterior(self.mean(features).float(), deviation)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P) -> mean images (N, C, H, W) in [0, 1]."""
-        images: Tensor = self.decoder(latents).float().sigmoid()
-        return images
+        """(N, P) -> images (N, C, H, W) in [0, 1]: the likelihood's mean, cut to the range."""
+        values: Tensor = self.decoder(latents).float()
+        return values.sigmoid() if self.log_scale is None else (0.5 + values).clamp(0.0, 1.0)
 
     def conditional(self, images: Tensor, latents: Tensor) -> Tensor:
         """Log-likelihood (N,) of images (N, C, H, W) in [0, 1] given latents (N, P).
@@ -90,7 +91,7 @@ class LatentModel(nn.Module):
         if self.log_scale is None:
             return -F.binary_cross_entropy_with_logits(values, images, reduction="none").flatten(1).sum(1)
         scale = self.log_scale.exp() + _LEAST_SCALE
-        return discretised_gaussian(images, values.sigmoid(), scale).flatten(1).sum(1)
+        return discretised_gaussian(images, 0.5 + values, scale).flatten(1).sum(1)
 
     @torch.no_grad()
     def parts(self, posterior: Posterior, conditional: Tensor, kl: Tensor, values: int) -> dict[str, Tensor]:
@@ -115,7 +116,7 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Mean images (n, C, H, W) of latents from the prior, or from one Gaussian fitted to those of `like` (M, P)."""
+        """Images (n, C, H, W) of latents from the prior, or from one Gaussian fitted to those of `like` (M, P)."""
         if like is not None:
             return self.decode(gaussian_like(like, n, rng))
         device = self.mean.weight.device
@@ -142,15 +143,16 @@ def discretised_gaussian(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
     Args:
         images: Any shape, in [0, 1]; taken to the nearest of 256 levels.
-        mean: The same shape, in [0, 1].
-        scale: Standard deviation, broadcast, above 1e-4.
+        mean: The same shape, any real numbers.
+        scale: Standard deviation > 0, broadcast.
 
     Returns:
         The same shape, in nats.
     """
     level = (255 * images).round()
-    lower = torch.where(level > 0, ((level - 0.5) / 255 - mean) / scale, -_FAR)
-    upper = torch.where(level < 255, ((level + 0.5) / 255 - mean) / scale, _FAR)
+    z, half = (level / 255 - mean) / scale, 0.5 / 255 / scale
+    lower = torch.where(level > 0, z - half, z - _FAR)
+    upper = torch.where(level < 255, z + half, z + _FAR)
     right = lower + upper > 0  # there both chances are near 1: the difference is taken in the mirrored tail
     high: Tensor = torch.special.log_ndtr(torch.where(right, -lower, upper))
     low: Tensor = torch.special.log_ndtr(torch.where(right, -upper, lower))

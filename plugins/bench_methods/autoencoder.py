@@ -26,7 +26,7 @@ from bench_core.views import augment, check_preset, preset
 class AutoencoderConfig:
     """Sizes as the VAE has them."""
 
-    latent_dim: int = param(128, "coordinates of the code", "ours: as many as `vae` has")
+    latent_dim: int = param(64, "coordinates of the code", "ours: as many as `vae` has")
     error: Literal["squared", "bernoulli"] = param(
         "squared", "of a value: its square, or the cross-entropy with the grey value as chance", "ours: usual"
     )

@@ -78,7 +78,7 @@ class BetaVAE(Objective):
         return {"features": features, "latent": self.model.posterior(features).mean}
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P) -> mean images (N, C, H, W) in [0, 1]."""
+        """(N, P) -> images (N, C, H, W) in [0, 1]."""
         return self.model.decode(latents)
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:

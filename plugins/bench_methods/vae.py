@@ -27,7 +27,7 @@ from bench_core.views import augment, check_preset, preset
 class VAEConfig:
     """Sizes, likelihood and warm-up."""
 
-    latent_dim: int = param(128, "coordinates of the code", "ours: as many as the codes of NAC and closed loops have")
+    latent_dim: int = param(64, "coordinates of the code", "ours: more of them slow short runs down")
     likelihood: Literal["gaussian", "bernoulli"] = param(
         "gaussian", "'gaussian' of 256 levels, or 'bernoulli'", "ours: bits of the data"
     )
@@ -94,7 +94,7 @@ class VAE(Objective):
         return {"features": features, "latent": self.model.posterior(features).mean}
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P) -> mean images (N, C, H, W) in [0, 1]."""
+        """(N, P) -> images (N, C, H, W) in [0, 1]."""
         return self.model.decode(latents)
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:

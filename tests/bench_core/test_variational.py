@@ -102,7 +102,7 @@ def test_the_kl_is_the_formula_and_zero_for_the_prior() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.1e-3, 0.01, 0.14, 1.0, 20.0])
-@pytest.mark.parametrize("mean", [0.0, 0.3333, 0.5, 1.0])
+@pytest.mark.parametrize("mean", [-3.0, 0.0, 0.3333, 0.5, 1.0, 1.7])
 def test_the_chances_of_all_levels_add_up_to_one(scale: float, mean: float) -> None:
     for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 2e-4)):
         levels = LEVELS.to(dtype)
@@ -133,9 +133,18 @@ def test_both_tails_are_alike() -> None:
     )
 
 
+def test_a_mean_beyond_the_range_makes_black_or_white_nearly_certain() -> None:
+    levels = torch.tensor([0.0, 1.0])
+    found = discretised_gaussian(levels, torch.tensor([-1.0, 2.0]), torch.tensor(0.2))
+    assert (found > -1e-5).all()
+    wrong = discretised_gaussian(levels, torch.tensor([300.0, -300.0]), torch.tensor(0.01))
+    assert wrong.isfinite().all()
+    assert (wrong < -1e8).all()
+
+
 def test_gradients_of_the_discretised_gaussian_are_right_and_finite_in_the_tails() -> None:
     images = torch.tensor([0.0, 1.0, 0.2, 0.6, 1.0, 0.0]).double()
-    mean = torch.tensor([0.1, 0.8, 0.3, 0.6, 0.1, 0.9]).double().requires_grad_()
+    mean = torch.tensor([-0.1, 1.2, 0.3, 0.6, 0.1, 0.9]).double().requires_grad_()
     scale = torch.tensor(0.15).double().requires_grad_()
     function: Callable[[Tensor, Tensor], Tensor] = lambda m, s: discretised_gaussian(images, m, s)  # noqa: E731
     assert torch.autograd.gradcheck(function, (mean, scale))

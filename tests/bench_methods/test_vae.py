@@ -43,7 +43,7 @@ def test_the_loss_is_reconstruction_and_kl_summed_within_an_image(
             error = -(x * p.log() + (1 - x) * (1 - p).log()).sum()
         else:
             scale = method.model.log_scale.exp() + 1e-3
-            error = -discretised_gaussian(batch.inputs[i], values[i].sigmoid(), scale).sum()
+            error = -discretised_gaussian(batch.inputs[i], 0.5 + values[i], scale).sum()
         losses.append(error - 0.5 * (1 + (deviation[i] ** 2).log() - mean[i] ** 2 - deviation[i] ** 2).sum())
     loss = method(views)
     assert loss.total.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
@@ -115,7 +115,7 @@ def test_digits_are_learned_and_units_stay_active(
 ) -> None:
     method = make(VAE, data, latent_dim=8, width=8)
     losses = train(method, digits[:64], rng, 200, 1e-2)
-    assert losses[-1].parts["elbo"] > losses[10].parts["elbo"] + 40
+    assert losses[-1].parts["elbo"] > losses[10].parts["elbo"] + 25
     assert losses[-1].parts["active_units"] >= 3
     assert losses[-1].floors == {"active_units": 1.0}
 
