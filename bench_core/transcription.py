@@ -7,7 +7,7 @@ Papers: Dai et al., Entropy 2022, https://www.mdpi.com/1099-4300/24/4/456; Tong 
 Note:   the papers' images, like their g's tanh, lie in [-1, 1]. Here images lie in [0, 1] and standardising is an
         encoder's first layer, so (tanh + 1) / 2 enters it again: the same pictures, in other units.
 
-Shapes: N items, C channels, H x W pixels, D features, P latents, K clusters.
+Shapes: N items, C channels, H x W pixels, D features, P latents.
 """
 
 import torch
@@ -17,18 +17,17 @@ from torch import Tensor, nn
 from bench_core.contracts import DataSpec, Encoder, EpochContext, Player
 from bench_core.decoders import conv_decoder
 from bench_core.latents import draw_gaussian, fit_gaussian, principal_like
-from bench_core.membership import Memberships
 
 _DIRECTIONS = 12  # of one cluster: i-CTRL's sampler
 
 
 class Transcription(nn.Module):
-    """All of the loop but the encoder; also what is fitted to the latents of the train split after training."""
+    """All of the loop but the encoder; and the Gaussian of the training latents, which is fitted after training."""
 
     mean: Tensor  # (P,) of all training latents
     root: Tensor  # (P, P), a square root of their covariance
 
-    def __init__(self, features: int, data: DataSpec, latent_dim: int, width: int, clusters: int) -> None:
+    def __init__(self, features: int, data: DataSpec, latent_dim: int, width: int) -> None:
         """Build.
 
         Args:
@@ -36,12 +35,10 @@ class Transcription(nn.Module):
             data: Images of 8 pixels or more.
             latent_dim: P.
             width: Of the decoder.
-            clusters: K.
         """
         super().__init__()
         self.head = nn.Linear(features, latent_dim)
         self.decoder = conv_decoder(latent_dim, data.shape, width)
-        self.memberships = Memberships(latent_dim, clusters)
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("root", torch.eye(latent_dim))
 
@@ -84,12 +81,8 @@ class Transcription(nn.Module):
         return (torch.tanh(raw.float()) + 1) / 2
 
     @torch.no_grad()
-    def fit(self, encoder: Encoder, context: EpochContext, eps2: float) -> dict[str, float]:
-        """The Gaussian and the clusters of the latents of the whole train split, in eval mode.
-
-        Returns:
-            For the log: by how many nats the clusters reduce the rate, and the sizes of the smallest and the largest.
-        """
+    def fit(self, encoder: Encoder, context: EpochContext) -> Tensor:
+        """Fit the Gaussian that `sample` draws from to the train split, in eval mode; returns its latents (M, P)."""
         training = encoder.training
         encoder.eval()
         latents = torch.cat([self.latents(encoder(batch.inputs)) for batch in context.batches()])
@@ -97,19 +90,7 @@ class Transcription(nn.Module):
         mean, root = fit_gaussian(latents)
         self.mean.copy_(mean)
         self.root.copy_(root)
-        reduction = self.memberships.fit(latents, eps2, context.rng)
-        sizes = torch.bincount(self.assign(latents), minlength=self.memberships.clusters)
-        return {
-            "cluster_reduction": reduction,
-            "smallest_cluster": int(sizes.min()),
-            "largest_cluster": int(sizes.max()),
-        }
-
-    @torch.no_grad()
-    def assign(self, latents: Tensor) -> Tensor:
-        """Clusters (N,) int64 of rows (N, P) of length 1."""
-        logits: Tensor = self.memberships(latents)
-        return logits.argmax(1)
+        return latents
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, Variant, hookimpl, param
 from bench_core.coding_rate import coding_rate, pair_distance, rate_ceiling, set_distance
 from bench_core.decoders import decoder_skip_reason
+from bench_core.membership import Memberships
 from bench_core.transcription import Transcription
 from bench_core.views import augment, check_preset, preset
 
@@ -79,11 +80,12 @@ class UCTRL(Objective):
     }
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: UCTRLConfig) -> None:
-        """Add head and decoder."""
+        """Add the loop and the clusters."""
         super().__init__(encoder, data, config)
         self.config = config
         self.augmentation = preset(config.augmentation, data)
-        self.loop = Transcription(encoder.dim, data, config.latent_dim, config.width, config.clusters)
+        self.loop = Transcription(encoder.dim, data, config.latent_dim, config.width)
+        self.memberships = Memberships(config.latent_dim, config.clusters)
 
     def players(self) -> list[Player]:
         """The encoder with its head, then the decoder."""
@@ -103,7 +105,7 @@ class UCTRL(Objective):
         if player == "decoder":
             return Loss(distance + cons, parts)
         a = self.loop.latents(self.encoder(views.augmented))
-        rate, ceiling = coding_rate(z, config.eps2), rate_ceiling(*z.shape, config.eps2)
+        rate, ceiling = coding_rate(z, config.eps2), rate_ceiling(z.shape[0], z.shape[1], config.eps2)
         aug = config.lambda_aug * pair_loss(z, a, config.eps2, config.constraint)
         return Loss(
             aug + cons - rate - distance,
@@ -115,7 +117,7 @@ class UCTRL(Objective):
 
     def after_training(self, context: EpochContext) -> Mapping[str, float]:
         """Fit the Gaussian and the clusters of the training latents."""
-        return self.loop.fit(self.encoder, context, self.config.eps2)
+        return self.memberships.fit(self.loop.fit(self.encoder, context), self.config.eps2, context.rng)
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         """`features` (N, D); `latent` (N, P), rows of length 1."""
@@ -132,7 +134,7 @@ class UCTRL(Objective):
 
     def assign(self, inputs: Tensor) -> Tensor:
         """Clusters (1, N) int64: those that reduce the rate of the training latents the most."""
-        return self.loop.assign(self.embed(inputs)["latent"])[None]
+        return self.memberships.assign(self.embed(inputs)["latent"])[None]
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: UCTRLConfig) -> str | None:
