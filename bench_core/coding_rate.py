@@ -127,6 +127,16 @@ def rate_ceiling(n: int, d: int, eps2: float) -> float:
     return r / 2 * math.log1p(d / (r * eps2))
 
 
+def rate_floor(n: int, d: int, eps2: float) -> float:
+    """A rate of n unit rows below which they have collapsed, as we call it.
+
+    A fifth of the way (ours) from the rate of equal rows, which is not 0, to the ceiling; d = 128 and eps2 = .2 put it
+    where the rows fill a tenth of the directions.
+    """
+    least = math.log1p(d / eps2) / 2
+    return least + 0.2 * (rate_ceiling(n, d, eps2) - least)
+
+
 def _half_log_det(gram: Tensor) -> Tensor:
     """1/2 log det(I + G) of symmetric G (..., M, M) with no eigenvalue below 0; NaN where G is not finite."""
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

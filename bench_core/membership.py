@@ -43,9 +43,13 @@ class Memberships(nn.Module):
         logits: Tensor = self.layers(latents * math.sqrt(latents.shape[1]))
         return logits
 
+    def assign(self, latents: Tensor) -> Tensor:
+        """Clusters (N,) int64 of rows (N, P) of length 1."""
+        return self.forward(latents).argmax(1)
+
     def fit(
         self, latents: Tensor, eps2: float, rng: torch.Generator, *, max_steps: int = 300, starts: int = 3
-    ) -> float:
+    ) -> dict[str, float]:
         """Fit to all latents from several random starts and keep the best.
 
         Args:

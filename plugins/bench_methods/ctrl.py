@@ -12,14 +12,20 @@ Shapes: N images, C channels, H x W pixels, D features, P latents, K classes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, hookimpl, param
-from bench_core.coding_rate import class_set_distances, coding_rate, rate_ceiling, rate_reduction, set_distance
+from bench_core.coding_rate import (
+    class_set_distances,
+    coding_rate,
+    rate_ceiling,
+    rate_floor,
+    rate_reduction,
+    set_distance,
+)
 from bench_core.decoders import decoder_skip_reason
 from bench_core.membership import Memberships
 from bench_core.transcription import Transcription
@@ -40,9 +46,9 @@ class CTRLConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("latent_dim", "width", "encoder_steps", "clusters"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name, least in (("latent_dim", 2), ("width", 1), ("encoder_steps", 1), ("clusters", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         if not self.eps2 > 0:
             raise ValueError(f"eps2 must be > 0, got {self.eps2}")
 
@@ -102,13 +108,6 @@ class CTRL(Objective):
         return decoder_skip_reason(data)
 
 
-class LabelledImages(NamedTuple):
-    """Images (N, C, H, W) and their classes (N, K), one-hot."""
-
-    images: Tensor
-    classes: Tensor
-
-
 class CTRLMulti(Objective):
     """Multi-class: classes are driven apart, and each one's images from their copies; trained on labels."""
 
@@ -129,15 +128,16 @@ class CTRLMulti(Objective):
         """The encoder with its head, then the decoder."""
         return self.loop.players(self.encoder, self.config.encoder_steps)
 
-    def make_views(self, batch: Batch, rng: torch.Generator) -> LabelledImages:
-        """The images (N, C, H, W) as they are, with their classes."""
+    def make_views(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The images (N, C, H, W) as they are, with their classes (N, K), one-hot."""
         assert batch.labels is not None, "uses_labels asks for them"
-        return LabelledImages(batch.inputs, F.one_hot(batch.labels, self.num_classes))
+        return batch.inputs, F.one_hot(batch.labels, self.num_classes)
 
-    def forward(self, views: LabelledImages, player: str = "encoder") -> Loss:
+    def forward(self, views: tuple[Tensor, Tensor], player: str = "encoder") -> Loss:
         """`multi_class_value` in nats, which the encoder maximises and the decoder minimises."""
-        z, z_hat = self.loop.transcribe(self.encoder, views.images, player)
-        value = multi_class_value(z, z_hat, views.classes, self.config.eps2)
+        images, classes = views
+        z, z_hat = self.loop.transcribe(self.encoder, images, player)
+        value = multi_class_value(z, z_hat, classes, self.config.eps2)
         return _game(value, z, z_hat, self.config.eps2, player)
 
     def after_training(self, context: EpochContext) -> Mapping[str, float]:
@@ -183,11 +183,13 @@ def multi_class_value(z: Tensor, z_hat: Tensor, classes: Tensor, eps2: float) ->
 
 
 def _game(value: Tensor, z: Tensor, z_hat: Tensor, eps2: float, player: str) -> Loss:
+    """The loss of one player of a zero-sum game, with what is logged."""
+    n, p = z.shape
     parts = {"set_distance": set_distance(z, z_hat, eps2), "cosine_decoded": (z * z_hat).sum(1).mean()}
     if player == "decoder":
         return Loss(value, parts)
     parts["rate"] = coding_rate(z, eps2)
-    return Loss(-value, parts, {"rate": rate_ceiling(len(z), z.shape[1], eps2)})
+    return Loss(-value, parts, {"rate": rate_ceiling(n, p, eps2)}, {"rate": rate_floor(n, p, eps2)})
 
 
 @hookimpl

@@ -20,13 +20,11 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, Variant, hookimpl, param
-from bench_core.coding_rate import coding_rate, pair_distance, rate_ceiling, set_distance
+from bench_core.coding_rate import coding_rate, pair_distance, rate_ceiling, rate_floor, set_distance
 from bench_core.decoders import decoder_skip_reason
 from bench_core.membership import Memberships
 from bench_core.transcription import Transcription
 from bench_core.views import augment, check_preset, preset
-
-_FLOOR = 0.25  # of the rate's ceiling: at eps2 = .2 about the rate of P / 8 equal directions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +43,9 @@ class UCTRLConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("latent_dim", "width", "encoder_steps", "clusters"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name, least in (("latent_dim", 2), ("width", 1), ("encoder_steps", 1), ("clusters", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         for name in ("lambda_aug", "lambda_cons"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
@@ -73,9 +71,7 @@ class UCTRL(Objective):
     recipe_source = "CTRL code, experiments/cifar10.yaml: 45 000 steps; U-CTRL's own was not found"
     variants: ClassVar[Mapping[str, Variant]] = {
         "rate": Variant(
-            {"constraint": "rate", "lambda_aug": 1.0, "lambda_cons": 1.0},
-            "book, chapter 5; ours: the weights",
-            "pairs are compared by their rate, as the program is written",
+            {"constraint": "rate", "lambda_aug": 1.0, "lambda_cons": 1.0}, "book; ours: weights", "pairs by their rate"
         )
     }
 
@@ -97,7 +93,7 @@ class UCTRL(Objective):
 
     def forward(self, views: UCTRLViews, player: str = "encoder") -> Loss:
         """The loss of one player, in nats, with the terms that it is made of."""
-        config = self.config
+        config, (n, p) = self.config, (len(views.images), self.config.latent_dim)
         z, z_hat = self.loop.transcribe(self.encoder, views.images, player)
         distance = set_distance(z, z_hat, config.eps2)
         cons = config.lambda_cons * pair_loss(z, z_hat, config.eps2, config.constraint)
@@ -105,14 +101,14 @@ class UCTRL(Objective):
         if player == "decoder":
             return Loss(distance + cons, parts)
         a = self.loop.latents(self.encoder(views.augmented))
-        rate, ceiling = coding_rate(z, config.eps2), rate_ceiling(z.shape[0], z.shape[1], config.eps2)
+        rate = coding_rate(z, config.eps2)
         aug = config.lambda_aug * pair_loss(z, a, config.eps2, config.constraint)
         return Loss(
             aug + cons - rate - distance,
             {"rate": rate, "cosine_augmented": (z * a).sum(1).mean(), **parts},
-            ceilings={"rate": ceiling},
-            floors={"rate": _FLOOR * ceiling},
-            warnings=["the batch is smaller than latent_dim: its rate soon has no room"] if len(z) < z.shape[1] else (),
+            ceilings={"rate": rate_ceiling(n, p, config.eps2)},
+            floors={"rate": rate_floor(n, p, config.eps2)},
+            warnings=["the batch is smaller than latent_dim: its rate soon has no room"] if n < p else (),
         )
 
     def after_training(self, context: EpochContext) -> Mapping[str, float]:

@@ -12,6 +12,7 @@ from bench_core.coding_rate import (
     coding_rate,
     pair_distance,
     rate_ceiling,
+    rate_floor,
     rate_reduction,
     set_distance,
 )
@@ -68,6 +69,15 @@ def test_the_ceilings_of_128_dimensions() -> None:
     assert rate_ceiling(64, 128, 0.2) == pytest.approx(76.7326, abs=1e-4)
     assert 111.6 < float(coding_rate(sphere(1024, 128), 0.2)) < 112.1
     assert float(coding_rate(sphere(60, 128), 0.2)) < rate_ceiling(60, 128, 0.2)
+
+
+def test_the_floor_lies_above_a_collapse_and_below_what_is_spread() -> None:
+    for dim, eps2 in ((2, 0.2), (8, 0.2), (128, 0.2), (128, 0.5)):
+        collapse = float(coding_rate(sphere(1, dim).expand(50, dim), eps2))
+        assert collapse < rate_floor(4 * dim, dim, eps2) < float(coding_rate(sphere(4 * dim, dim), eps2))
+    assert rate_floor(1024, 128, 0.2) == pytest.approx(0.8 * 3.2315 + 0.2 * 114.6726, abs=1e-3)
+    tenth = rotation(128)[:13].repeat(10, 1)
+    assert float(coding_rate(tenth, 0.2)) == pytest.approx(rate_floor(130, 128, 0.2), abs=0.2)
 
 
 def test_the_rate_sees_neither_rotation_nor_order_nor_signs_nor_copies() -> None:
