@@ -22,7 +22,7 @@ _EMPTY = 1e-12  # items below which a class counts as empty: no division by 0
 
 
 def coding_rate(z: Tensor, eps2: float) -> Tensor:
-    """R(Z), from the smaller of Z^T Z and Z Z^T, which give one determinant.
+    """R(Z), by the smaller of Z^T Z and Z Z^T, which give one determinant.
 
     Args:
         z: (N, D).
@@ -146,7 +146,7 @@ def _half_log_det(gram: Tensor) -> Tensor:
 
 
 def _second_moments(z: Tensor, weights: Tensor) -> Tensor:
-    """(K, D, D): sum_i w_ik z_i z_i^T / sum_i w_ik, 0 for an empty class."""
+    """(K, D, D): sum_i w_ik z_i z_i^T / sum_i w_ik, 0 for an empty class; D x D also where a class has fewer items."""
     count = weights.sum(0).clamp_min(_EMPTY)[:, None, None]
     return torch.einsum("nk,nd,ne->kde", weights, z, z) / count
 

@@ -5,7 +5,8 @@
 Papers: Dai et al., Entropy 2022, https://www.mdpi.com/1099-4300/24/4/456; Tong et al., CPAL 2024,
         https://arxiv.org/abs/2210.16782
 Note:   the papers' images, like their g's tanh, lie in [-1, 1]. Here images lie in [0, 1] and standardising is an
-        encoder's first layer, so (tanh + 1) / 2 enters it again: the same pictures, in other units.
+        encoder's first layer, so (tanh + 1) / 2 enters it again: the same pictures, in other units. As in CTRL's code
+        real and decoded images pass f as two batches, and the running statistics of batch norm are of both kinds.
 
 Shapes: N items, C channels, H x W pixels, D features, P latents.
 """
@@ -54,7 +55,7 @@ class Transcription(nn.Module):
         """Once around the loop, with the gradients of one player.
 
         The encoder's reach it through z and through z^, but not through g; the decoder's pass through f as it is.
-        As in the CTRL code real and decoded images are two batches, each with batch norm's statistics of its own.
+        In train mode batch norm sees real and decoded images as two batches.
 
         Args:
             encoder: Of f.
