@@ -20,9 +20,11 @@ from bench_core.latents import gaussian_like
 
 Likelihood = Literal["gaussian", "bernoulli"]
 
-_LEAST_DEVIATION = 1e-4  # of a latent; its KL stays below 9 nats and a gradient is left
+_LEAST_DEVIATION = 1e-4  # of a latent: its logarithm, in the KL, stays finite
 _FIRST_SCALE = 0.3  # of a pixel, about the deviation of an image's values (ours)
-_LEAST_SCALE = 1e-3  # of a pixel, a quarter of a level's width: finer changes no likelihood
+_LEAST_SCALE = (
+    1e-3  # of a pixel, a quarter of a level's width: the mass of a Gaussian on its level is then all but whole
+)
 _FAR = 1e4  # deviations: the width of the outermost bins
 
 
