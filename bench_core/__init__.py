@@ -11,6 +11,9 @@ import pluggy
 if TYPE_CHECKING:
     from bench_core.abilities import Clustering as Clustering
     from bench_core.abilities import Generative as Generative
+    from bench_core.abilities import LatentVariable as LatentVariable
+    from bench_core.abilities import Matching as Matching
+    from bench_core.abilities import NoisyChannel as NoisyChannel
     from bench_core.api import leaderboard as leaderboard
     from bench_core.api import results as results
     from bench_core.api import run as run
@@ -42,7 +45,7 @@ API = 1  # the number of the contract with plugins; it only grows
 hookimpl = pluggy.HookimplMarker("bench")
 
 _HOME = {
-    "abilities": ("Clustering", "Generative"),
+    "abilities": ("Clustering", "Generative", "LatentVariable", "Matching", "NoisyChannel"),
     "api": ("leaderboard", "results", "run"),
     "config": ("NoConfig", "param"),
     "contracts": (
@@ -69,8 +72,11 @@ __all__ = [
     "Evaluator",
     "Frozen",
     "Generative",
+    "LatentVariable",
     "Loss",
+    "Matching",
     "NoConfig",
+    "NoisyChannel",
     "Objective",
     "ParameterGroup",
     "Player",

@@ -3,7 +3,7 @@
 Shapes: N items, C channels, H x W pixels, P latents, T heads.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +27,20 @@ class Generative(Protocol):
             like: (M, P) latents to draw more of, one cluster's for cluster-conditional samples; None draws from the
                 method's own distribution of latents: its prior, or what it kept of the train split.
         """
+
+
+@runtime_checkable
+class LatentVariable(Protocol):
+    """A model p(x | z) p(z) with a posterior q(z | x) (VAE), whose means `embed` gives as `latent` (N, P)."""
+
+    def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
+        """Importance-weighted bound (N,) in nats on the log-likelihood; of one sample an estimate of the ELBO."""
+
+    def divergence(self, inputs: Tensor) -> Tensor:
+        """KL(q(z | x) || p(z)) of each input, (N,) in nats."""
+
+    def likelihood_of(self) -> Literal["levels", "binary"]:
+        """What it is the likelihood of: images of 256 levels, or binary images drawn from the grey ones."""
 
 
 @runtime_checkable

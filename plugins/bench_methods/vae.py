@@ -105,6 +105,14 @@ class VAE(Objective):
         """Importance-weighted bound (N,) in nats on the log-likelihood of images, of this many draws each."""
         return self.model.log_likelihood(inputs, self.encoder(inputs), samples, rng)
 
+    def divergence(self, inputs: Tensor) -> Tensor:
+        """KL (N,) in nats between the posterior of images and the prior."""
+        return gaussian_kl(self.model.posterior(self.encoder(inputs)))
+
+    def likelihood_of(self) -> Literal["levels", "binary"]:
+        """Images of 256 levels for a Gaussian, binary ones for a Bernoulli."""
+        return "levels" if self.model.likelihood == "gaussian" else "binary"
+
     @classmethod
     def skip_reason(cls, data: DataSpec, config: VAEConfig) -> str | None:
         """Images that the decoder can make."""

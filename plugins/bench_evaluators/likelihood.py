@@ -1,0 +1,109 @@
+"""Likelihood: how well a latent-variable model (VAE) accounts for images that it was not trained on.
+
+The ELBO, the tighter importance-weighted bound, what the code costs (KL) and how many of its coordinates are in use:
+NAC's authors report that its encoder gives a VAE higher log-likelihood and higher KL.
+
+Paper: Burda, Grosse, Salakhutdinov, ICLR 2016, https://arxiv.org/abs/1509.00519 (the bound, active units)
+Note:  likelihoods of 256 levels and of binary values are different things; the protocol names which, and their bits
+       have different names. Rows compare where the names are the same.
+
+Shapes: N items, P latents.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, Split, hookimpl, param
+from bench_core.abilities import LatentVariable
+from bench_core.data import open_split
+from bench_core.seeds import stream
+from bench_core.variational import active_units
+
+_BATCH = 250  # of images at once; the draws depend on it, so it belongs to the protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodConfig:
+    """How much is spent."""
+
+    items: int = param(2000, "test items, drawn at random; all where there are fewer", "ours: seconds on a CPU")
+    samples: int = param(50, "draws of the posterior for each item", "ours: seconds on a CPU; more draws, tighter")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("items", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+
+
+class Likelihood(Evaluator):
+    """Bounds on the log-likelihood of test images, and what the posterior makes of them."""
+
+    Config = LikelihoodConfig
+
+    def __init__(self, config: LikelihoodConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Models with a likelihood, on tensors of images."""
+        if not issubclass(objective, LatentVariable):
+            return "has no likelihood"
+        return None if "test" in data.splits else "needs a test split"
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Over items of the test split."""
+        method = frozen.method()
+        model = cast(LatentVariable, method)
+        split = frozen.inputs("test")
+        chosen = torch.randperm(len(split), generator=stream(frozen.seed, "likelihood", "items"))
+        chosen = chosen[: self.config.items].sort().values
+        rng = stream(frozen.seed, "likelihood", device=frozen.device)
+        elbo, weighted, divergence = self._measure(model, split, chosen, frozen.device, rng)
+        values = math.prod(frozen.data.shape)
+        what = model.likelihood_of()
+        bits = {"levels": "bits_per_dim", "binary": "bits_per_binary_value"}[what]
+        units = active_units(frozen.splits["test"].embeddings["latent"][chosen])
+        n = len(chosen)
+        scores = [
+            Score(metric="log_likelihood", value=float(weighted.mean()), unit="nats", embedding="latent", n=n),
+            Score(metric="elbo", value=float(elbo.mean()), unit="nats", embedding="latent", n=n),
+            Score(metric="kl", value=float(divergence.mean()), unit="nats", embedding="latent", n=n),
+            Score(metric="active_units", value=float(units), unit="count", embedding="latent", n=n),
+            Score(
+                metric=bits, value=-float(weighted.mean()) / (values * math.log(2)), unit="bits",
+                higher_is_better=False, embedding="latent", n=n,
+            ),
+        ]  # fmt: skip
+        law = {"levels": "images of 256 levels", "binary": "binary images drawn with the grey values as chances"}[what]
+        return Evaluation(
+            scores=scores,
+            protocol=(
+                f"{n:,} items of test, seeded, in batches of {_BATCH}; {law}; log_likelihood: importance-weighted "
+                f"bound of {self.config.samples} draws, in nats an image, its bits for each value; elbo: one draw; "
+                "active units: variance of the posterior's mean above .01"
+            ),
+        )
+
+    @torch.inference_mode()
+    def _measure(
+        self, model: LatentVariable, split: Split, chosen: Tensor, device: torch.device, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """ELBO, importance-weighted bound and KL of the chosen items, each (N,) in nats."""
+        inputs = split.inputs[chosen] if isinstance(split.inputs, Tensor) else split.inputs.read(chosen)
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for batch in open_split(Split(inputs), device).batches(_BATCH):
+            elbo = model.log_likelihood(batch.inputs, 1, rng)
+            weighted = model.log_likelihood(batch.inputs, self.config.samples, rng)
+            found.append((elbo.cpu(), weighted.cpu(), model.divergence(batch.inputs).cpu()))
+        first, second, third = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return first, second, third
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"likelihood": Likelihood}
