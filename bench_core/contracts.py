@@ -117,9 +117,13 @@ class Recipe:
     warmup_epochs: float = param(0.0, "linear rise of the rate from 0, per step", "usual")
     epochs: int = param(100, "passes over the train split", "ours")
     batch_size: int = param(256, "items a step; the last short batch is left out", "ours")
+    trust: float = param(1e-3, "LARS: > 0, part of a weight's norm that a step of rate 1 moves it", "usual", added=True)
+    trust_cap: bool = param(False, "LARS: a weight's own rate is at most the rate", "usual; solo-learn: on", added=True)
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if not self.trust > 0:
+            raise ValueError(f"trust must be > 0, got {self.trust}")
         for name, low in (("learning_rate", 0.0), ("weight_decay", 0.0), ("warmup_epochs", 0.0), ("epochs", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")

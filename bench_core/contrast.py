@@ -3,6 +3,9 @@
 Source: MoCo's queue and shuffled batch norm, He et al., CVPR 2020, https://arxiv.org/abs/1911.05722, Sec. 3.2 and 3.3.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -37,4 +40,19 @@ def in_parts(network: nn.Module, images: Tensor, parts: int, *, dealt: bool = Fa
     if dealt:
         order = (torch.arange(len(images), device=images.device) % parts).argsort(stable=True)
         return in_parts(network, images[order], parts)[order.argsort()]
-    return torch.cat([network(part) for part in images.tensor_split(parts)])
+    with _slower_statistics(network, parts):
+        return torch.cat([network(part) for part in images.tensor_split(parts)])
+
+
+@contextmanager
+def _slower_statistics(network: nn.Module, parts: int) -> Iterator[None]:
+    """Batch norm's running statistics move by a part's share at each part, so that they remember as many batches."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.momentum is not None]
+    usual = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = (norm.momentum or 0.0) / parts
+        yield
+    finally:
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum

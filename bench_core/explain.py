@@ -14,6 +14,7 @@ from bench_core.plan import Cell, Plan
 from bench_core.plugins import KINDS, Component, Registry
 from bench_core.request import SECTIONS
 
+_CHOSEN = ("optimizer", "learning_rate", "weight_decay", "schedule", "epochs", "batch_size")  # of any method's recipe
 LABELS = {"encoder": "encoder", "objective": "method", "dataset": "dataset", "evaluator": "task"}
 
 
@@ -88,7 +89,7 @@ def _describe(component: Component) -> dict[str, Any]:
             {
                 **_jsonable(vars(p)),
                 "default": own[p.name],
-                "source": p.source if own[p.name] == usual[p.name] else source,
+                "source": source if p.name in _CHOSEN or own[p.name] != usual[p.name] else p.source,
             }
             for p in parameters(Recipe)
         ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench_core.contracts import Objective
+from bench_core.contracts import Encoder
 from bench_core.embed import load_tensors
 from bench_core.errors import RequestError, StoreError
 from bench_core.store import file_digest, read_json
@@ -72,8 +72,8 @@ def find_initial(text: str, own: Mapping[str, Any]) -> Initial:
     )
 
 
-def load_initial(objective: Objective, initial: Initial) -> None:
-    """Put the weights into the objective's encoder, in place.
+def load_initial(encoder: Encoder, initial: Initial) -> None:
+    """Put the weights into the encoder, in place, before a method is built on it and copies it.
 
     Raises:
         StoreError: The file is damaged, or its tensors are not this encoder's.
@@ -81,7 +81,7 @@ def load_initial(objective: Objective, initial: Initial) -> None:
     tensors = load_tensors(initial.path, initial.digest)
     own = {name.removeprefix(_PREFIX): t for name, t in tensors.items() if name.startswith(_PREFIX)} or tensors
     try:
-        objective.encoder.load_state_dict(own)
+        encoder.load_state_dict(own)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{initial.path} does not hold the weights of this encoder: {reason}") from error

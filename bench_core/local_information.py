@@ -76,7 +76,9 @@ def estimate(name: str, scores: Tensor) -> tuple[Tensor, float]:
 
 @torch.no_grad()
 def told_apart(scores: Tensor) -> Tensor:
-    """How often an image's summary fits its own location better than the same location of another image.
+    """How often an image's summary fits a location of its own better than that of another image at the same index.
+
+    Where locations are drawn for each image, the two lie anywhere.
 
     Args:
         scores: (B, B, L).

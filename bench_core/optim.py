@@ -24,6 +24,8 @@ class LARS(Optimizer):
         momentum: In [0, 1).
         weight_decay: Added to the gradient before its norm is taken.
         trust: The paper's eta; a weight moves by at most `lr * trust` of its norm in a step.
+        cap: As solo-learn (9187ea3, solo/utils/lars.py, `clip_lr`): a weight's own rate is trust * |w| / |g|, at most
+            `lr`, instead of `lr` times that. With a large trust this is SGD for all but the smallest weights.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class LARS(Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust: float = 1e-3,
+        cap: bool = False,
     ) -> None:
         """Keep the groups."""
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        defaults["cap"] = cap
         super().__init__(groups, defaults)
 
     @torch.no_grad()
@@ -47,7 +51,8 @@ class LARS(Optimizer):
                     continue
                 update = weight.grad.add(weight, alpha=group["weight_decay"])
                 if group["adapt"]:
-                    update = update * _trust_ratio(weight, update, group["trust"])
+                    ratio = _trust_ratio(weight, update, group["trust"])
+                    update = update * ((ratio / max(group["lr"], 1e-12)).clamp_max(1.0) if group["cap"] else ratio)
                 state = self.state[weight]
                 if "velocity" not in state:
                     state["velocity"] = torch.zeros_like(weight)
@@ -76,7 +81,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimi
     rate = recipe.learning_rate
     if recipe.optimizer == "lars":
         groups[1]["adapt"] = False
-        return LARS(groups, rate, recipe.momentum)
+        return LARS(groups, rate, recipe.momentum, trust=recipe.trust, cap=recipe.trust_cap)
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "sgd":
         return SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov)

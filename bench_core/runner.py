@@ -95,11 +95,18 @@ def missing(chain: Chain, store: Store) -> list[Cell]:
     return [cell for cell in chain.cells if cell.skip is None and store.record(cell.key) is None]
 
 
-def build_objective(chain: Chain) -> Objective:
-    """The chain's method, freshly initialised from its seed, on the CPU; the global generator is left as it was."""
+def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
+    """The chain's method, initialised from its seed, on the CPU; the global generator is left as it was.
+
+    Args:
+        chain: Its seed decides all that is fresh.
+        init: What its encoder starts from; None is fresh, too.
+    """
     with torch.random.fork_rng([]):
         torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.component.id))
         encoder = chain.encoder.component.cls(chain.data, chain.encoder.config)
+        if init:
+            load_initial(encoder, init)
         torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.component.id))
         objective: Objective = chain.method.component.cls(encoder, chain.data, chain.method.config)
     return objective
@@ -160,10 +167,7 @@ def _pretrain(
     chain: Chain, init: Initial | None, folder: Path, setting: Setting, train: Split, progress: Progress
 ) -> None:
     """Train a chain's method; its folder appears when all is there."""
-    objective = build_objective(chain)
-    if init:
-        load_initial(objective, init)
-    objective = _channels_last(objective.to(setting.device))
+    objective = _channels_last(build_objective(chain, init).to(setting.device))
     with publishing(folder, "summary.json") as making:
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)

@@ -2,8 +2,9 @@
 
 Paper: Hinton and Salakhutdinov, Science 2006, https://doi.org/10.1126/science.1127647
 Code:  none followed
-Note:  a reference beside the VAE: the same encoder and decoder, without noise and prior. No layer-wise pre-training.
-       What it has no law for, `sample` draws from one Gaussian fitted to the codes of the train split.
+Note:  a reference beside the VAE: the same networks, without noise and prior; a sigmoid ends the decoder. No
+       layer-wise pre-training. What it has no law for, `sample` draws from one Gaussian fitted to the codes of the
+       train split.
 
 Shapes: N images, C channels, H x W pixels, D features, P latents.
 """

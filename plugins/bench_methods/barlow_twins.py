@@ -3,9 +3,9 @@
 Paper: Zbontar, Jing, Misra, LeCun, Deny, ICML 2021, https://arxiv.org/abs/2103.03230
 Code:  https://github.com/facebookresearch/barlowtwins/blob/8e8d284/main.py (ImageNet); CIFAR-10: "solo" below is
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/barlow.yaml
-Note:  the paper has no CIFAR recipe, the defaults are solo's. Its LARS trusts 20 times more and caps a layer's rate;
-       ours is that of the paper's code, which gives bias and norm a smaller rate than here. Its views have saturation
-       .2, SimCLR's .4. The count of dimensions that is logged is ours.
+Note:  the paper has no CIFAR recipe, the defaults are solo's, its LARS included (`trust`, `trust_cap`); the paper's
+       code gives bias and norm a smaller rate than here. Solo's views have saturation .2, SimCLR's .4. The count of
+       dimensions that is logged is ours.
 
 Shapes: N images, rows i and i + N of views are two views of one; C channels, H x W pixels, P projected.
 """
@@ -52,9 +52,16 @@ class BarlowTwins(Objective):
 
     Config = BarlowTwinsConfig
     recipe = Recipe(
-        optimizer="lars", learning_rate=0.3, weight_decay=1e-4, warmup_epochs=10, epochs=1000, batch_size=256
+        optimizer="lars",
+        learning_rate=0.3,
+        weight_decay=1e-4,
+        warmup_epochs=10,
+        epochs=1000,
+        batch_size=256,
+        trust=0.02,
+        trust_cap=True,
     )
-    recipe_source = "solo-learn, cifar/barlow.yaml; warm-up is its default; ours: LARS without its cap (see Note)"
+    recipe_source = "solo-learn, cifar/barlow.yaml; warm-up is its default"
     variants: ClassVar[Mapping[str, Variant]] = {
         "no_redundancy_term": Variant({"redundancy_weight": 0.0}, "ours: control", "units may repeat each other"),
     }

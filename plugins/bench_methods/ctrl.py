@@ -31,26 +31,38 @@ from bench_core.membership import Memberships
 from bench_core.transcription import Transcription
 
 _RECIPE = Recipe(optimizer="adam", learning_rate=1.5e-4, momentum=0.5, schedule="linear", epochs=1452, batch_size=1600)
-_RECIPE_SOURCE = "experiments/cifar10.yaml: 45 000 steps"
+_RECIPE_SOURCE = "experiments/cifar10.yaml: 45 000 steps, there of MODE 2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CTRLConfig:
-    """Defaults are those of CIFAR-10 with the small DCGAN."""
+class CTRLMultiConfig:
+    """Defaults are those of the small DCGAN."""
 
-    latent_dim: int = param(128, "of the sphere", "evaluation.py and mnist.yaml; cifar10.yaml is silent: 100")
+    latent_dim: int = param(128, "of the sphere", "evaluation.py and the MNIST networks; default.py: 100")
     eps2: float = param(0.5, "> 0, squared error of the rates", "experiments/cifar10.yaml, EPS")
     width: int = param(64, "of the decoder's last stage", "default.py, NGF")
     encoder_steps: int = param(1, "of the encoder for one of the decoder", "default.py, INNER_LOOP")
-    clusters: int = param(10, "`ctrl`: found after training, for `assign`", "ours: the classes of CIFAR-10")
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name, least in (("latent_dim", 2), ("width", 1), ("encoder_steps", 1), ("clusters", 1)):
+        for name, least in (("latent_dim", 2), ("width", 1), ("encoder_steps", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         if not self.eps2 > 0:
             raise ValueError(f"eps2 must be > 0, got {self.eps2}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CTRLConfig(CTRLMultiConfig):
+    """And the clusters of the binary form."""
+
+    clusters: int = param(10, "found after training, for `assign`", "ours: the classes of CIFAR-10")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        if self.clusters < 1:
+            raise ValueError(f"clusters must be >= 1, got {self.clusters}")
 
 
 class CTRL(Objective):
@@ -111,12 +123,12 @@ class CTRL(Objective):
 class CTRLMulti(Objective):
     """Multi-class: classes are driven apart, and each one's images from their copies; trained on labels."""
 
-    Config = CTRLConfig
+    Config = CTRLMultiConfig
     uses_labels = True
     recipe = _RECIPE
     recipe_source = _RECIPE_SOURCE
 
-    def __init__(self, encoder: Encoder, data: DataSpec, config: CTRLConfig) -> None:
+    def __init__(self, encoder: Encoder, data: DataSpec, config: CTRLMultiConfig) -> None:
         """Add the loop."""
         super().__init__(encoder, data, config)
         if data.num_classes is None:
@@ -159,7 +171,7 @@ class CTRLMulti(Objective):
         return self.loop.sample(n, rng, like)
 
     @classmethod
-    def skip_reason(cls, data: DataSpec, config: CTRLConfig) -> str | None:
+    def skip_reason(cls, data: DataSpec, config: CTRLMultiConfig) -> str | None:
         """The decoder makes images, and each has one class."""
         if data.num_classes is None:
             return "needs one class for each image"

@@ -4,7 +4,8 @@ Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0)
 Note:  formulas (`bench_core.activation_codes`) and settings follow the code, which relaxes the code's signs to
        tanh(z / sqrt(P)). Codes and logits of 0 are a saddle, on which every run begins: a plateau at log(2N), left the
-       later the noisier the channel. The log says so while the codes' norm is under its floor.
+       later the noisier the channel. The log says so while the codes' norm is under its floor. Both views pass the
+       network together; in the code one by one, so that batch norm sees each apart.
 
 Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits.
 """
@@ -34,7 +35,7 @@ from bench_core.views import check_preset, preset
 class NACConfig:
     """Defaults are those of CIFAR-10, linear classification."""
 
-    code_dim: int = param(128, "bits of the code", "README, both commands")
+    code_dim: int = param(128, "bits of the code", "code, default of --feature_dim")
     flip: float = param(0.1, "chance that the channel flips a bit, in (0, .5)", "README, CIFAR-10; hashing: .4")
     noise: bool = param(True, "False: nothing is flipped, `flip` only scales the loss (a control)", "ours: control")
     augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform")

@@ -4,7 +4,8 @@ Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0, option --moco)
 Note:  this part of the code divides by beta where the base method's multiplies; at flip .4 it then never leaves the
        plateau at log(K). Here it multiplies. The queue holds codes of older networks, so that the loss is no bound
-       even of hard codes: the information that is logged is the base method's, of the batch alone.
+       even of hard codes: the information that is logged is the base method's, of the batch alone. The code sums the
+       inference network's term over both views, here it is a mean, and passes the views one by one, here together.
 
 Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits, K keys.
 """
@@ -37,7 +38,7 @@ from bench_core.views import check_preset, preset
 class NACMoCoConfig:
     """Defaults are those of CIFAR-10, linear classification."""
 
-    code_dim: int = param(128, "bits of the code", "README, both commands")
+    code_dim: int = param(128, "bits of the code", "code, default of --feature_dim")
     flip: float = param(0.1, "chance that the channel flips a bit, in (0, .5)", "README, CIFAR-10; hashing: .4")
     queue_size: int = param(50_000, "codes kept; a batch of N images needs 2N", "code, CIFAR-10; hashing: 5000")
     momentum: float = param(0.99, "of the copy, in [0, 1]", "code, CIFAR-10")

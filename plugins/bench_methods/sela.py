@@ -33,7 +33,7 @@ class SeLaConfig:
     heads: int = param(10, "each with labels of its own", "scripts/cifar.sh")
     strength: float = param(10.0, "> 0, lambda: large is closer to hard labels", "code, CIFAR; ImageNet: 25")
     updates: int = param(400, "of the labels, over the run, the first before it", "scripts/cifar.sh")
-    round_robin: bool = param(False, "an update serves one head, in turns", "ours: the paper's; CIFAR script: True")
+    round_robin: bool = param(False, "an update serves one head, in turns", "ours: as main.py; CIFAR script: True")
     equipartition: bool = param(True, "False: the likeliest cluster, which collapses (a control)", "ours: control")
     relabel: bool = param(True, "False: the first, random labels stay (a control)", "ours: control")
     augmentation: str = param("sela", "preset of the views", "code, CIFAR training transform")

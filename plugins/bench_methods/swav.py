@@ -3,12 +3,11 @@
 Paper: Caron, Misra, Mairal, Goyal, Bojanowski, Joulin, NeurIPS 2020, https://arxiv.org/abs/2006.09882
 Code:  https://github.com/facebookresearch/swav/blob/06b1b7c/main_swav.py (ImageNet); CIFAR-10: "solo" below is
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/swav.yaml
-Note:  the paper has no CIFAR recipe, the defaults are solo's: two crops and no small ones. SGD stands for solo's LARS,
-       which caps a layer's rate at .6, is SGD there, and has 18 of 23 weights of ResNet-18 and head there at the
-       start (ours, measured). The queue fills from the first step on (code: from where it is used). Prototypes are
-       unit vectors after every step, as in the code; solo reparametrises them. Small crops need an encoder that
-       takes images of any size; large ones stay the preset's (code: from .14 of the area on beside small ones). On
-       data without crops (glyphs) a small one is another view of the whole image at the small size.
+Note:  the paper has no CIFAR recipe, the defaults are solo's, its LARS included (`trust`, `trust_cap`): two crops and
+       no small ones. The queue fills from the first step on (code: from where it is used). Prototypes are unit vectors
+       after every step, as in the code; solo reparametrises them. Small crops need an encoder that takes images of any
+       size; large ones stay the preset's (code: from .14 of the area on beside small ones). On data without crops
+       (glyphs) a small one is another view of the whole image at the small size.
 
 Shapes: N images, V views of each, the first two large; C channels, H x W pixels, P projected, K prototypes, Q queued.
 """
@@ -70,9 +69,16 @@ class SwAV(Objective):
 
     Config = SwAVConfig
     recipe = Recipe(
-        optimizer="sgd", learning_rate=0.6, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=256
+        optimizer="lars",
+        learning_rate=0.6,
+        weight_decay=1e-6,
+        warmup_epochs=10,
+        epochs=1000,
+        batch_size=256,
+        trust=0.02,
+        trust_cap=True,
     )
-    recipe_source = "solo-learn, cifar/swav.yaml; ours: SGD for its LARS (see Note)"
+    recipe_source = "solo-learn, cifar/swav.yaml; warm-up is its default"
     variants: ClassVar[Mapping[str, Variant]] = {
         "multicrop": Variant({"small_crops": 6}, "code, README: 2 x 224 + 6 x 96", "six small crops beside the two"),
         "no_equipartition": Variant({"equipartition": False}, "ours: control", "prototypes may be left empty"),

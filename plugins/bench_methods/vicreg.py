@@ -5,9 +5,8 @@ Code:  https://github.com/facebookresearch/vicreg/blob/4e12602/main_vicreg.py (I
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/vicreg.yaml
 Note:  the paper and solo add the two views' variance terms, the paper's code takes their mean (vicreg
        issues 8 and 26). This file follows the code, so theirs is `variance_weight` 50 here: variant `summed`.
-       The paper has no CIFAR recipe, the defaults are solo's. Its LARS trusts 20 times more and caps a
-       layer's rate; ours is that of the paper's code. Its views crop from .2 of the area, with saturation .2; SimCLR's
-       from .08, with .4.
+       The paper has no CIFAR recipe, the defaults are solo's, its LARS included (`trust`, `trust_cap`). Solo's views
+       crop from .2 of the area, with saturation .2; SimCLR's from .08, with .4.
 
 Shapes: N images, rows i and i + N of views are two views of one; C channels, H x W pixels, P projected.
 """
@@ -61,9 +60,16 @@ class VICReg(Objective):
 
     Config = VICRegConfig
     recipe = Recipe(
-        optimizer="lars", learning_rate=0.3, weight_decay=1e-4, warmup_epochs=10, epochs=1000, batch_size=256
+        optimizer="lars",
+        learning_rate=0.3,
+        weight_decay=1e-4,
+        warmup_epochs=10,
+        epochs=1000,
+        batch_size=256,
+        trust=0.02,
+        trust_cap=True,
     )
-    recipe_source = "solo-learn, cifar/vicreg.yaml; warm-up is its default; ours: LARS without its cap (see Note)"
+    recipe_source = "solo-learn, cifar/vicreg.yaml; warm-up is its default"
     variants: ClassVar[Mapping[str, Variant]] = {
         "summed": Variant(
             {"variance_weight": 50.0}, "paper, by vicreg issue 8; solo", "the views' variance terms are added"

@@ -64,3 +64,16 @@ def test_each_part_has_batch_statistics_of_its_own() -> None:
     assert in_parts(norm, images, 1).mean(0).abs().max() < 1e-6
     for part in in_parts(norm, images, 3).view(3, 4, 3):
         assert part.mean(0).abs().max() < 1e-6
+
+
+def test_statistics_remember_as_many_batches_in_parts_as_whole() -> None:
+    images = torch.randn(32, 3, 4, 4, generator=torch.Generator().manual_seed(0)) + 2
+    whole, parts = (nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()) for _ in range(2))
+    in_parts(whole, images, 1)
+    in_parts(parts, images, 8)
+    norms = [network[0] for network in (whole, parts)]
+    means = [norm.running_mean for norm in norms if isinstance(norm, nn.BatchNorm2d)]
+    assert means[0] is not None
+    assert means[1] is not None
+    assert torch.allclose(means[0], means[1], rtol=0.06)
+    assert all(norm.momentum == 0.1 for norm in norms if isinstance(norm, nn.BatchNorm2d))

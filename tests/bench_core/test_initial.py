@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench_core.errors import RequestError
+from bench_core.initial import Initial
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.runner import Setting, run_plan
+from bench_core.runner import Setting, build_objective, run_plan
 from bench_core.store import Store
 
 PlanOf = Callable[..., Plan]
@@ -45,6 +46,22 @@ def test_a_row_starts_from_another_rows_encoder_at_the_same_seed(
     for seed in (0, 1):
         assert same(encoder_of(store, keys["second", seed]), encoder_of(store, keys["shrink", seed]))
     assert not same(encoder_of(store, keys["shrink", 0]), encoder_of(store, keys["shrink", 1]))
+
+
+def test_a_method_that_copies_its_encoder_copies_the_start(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry
+) -> None:
+    from bench_methods.byol import BYOL
+
+    add("objective", "byol", BYOL)
+    run_plan(plan_of(), store, CPU)
+    (chain,) = plan_of(methods=["byol"], settings={"byol.init": str(store.chain(plan_of().chains[0].key))}).chains
+    assert isinstance(chain.init, Initial)
+    byol = build_objective(chain, chain.init)
+    assert isinstance(byol, BYOL)
+    target = dict(byol.target.named_parameters())
+    for name, value in byol.encoder.named_parameters():
+        assert torch.equal(target[f"0.{name}"], value)
 
 
 def test_what_it_starts_from_is_trained_even_where_its_own_cells_are_done(

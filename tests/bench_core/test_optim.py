@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ def random() -> torch.Tensor:
     return torch.randn(4, 3, generator=RNG, dtype=torch.float64)
 
 
-def step(weight: torch.Tensor, grad: torch.Tensor, **options: float) -> torch.Tensor:
+def step(weight: torch.Tensor, grad: torch.Tensor, **options: Any) -> torch.Tensor:
     """How far one LARS step moves a weight."""
     parameter = nn.Parameter(weight.clone())
     parameter.grad = grad.clone()
@@ -40,6 +41,16 @@ def test_lars_adds_the_decay_before_the_norm() -> None:
 def test_a_lars_step_scales_with_its_weight() -> None:
     weight, grad = random(), random()
     assert torch.allclose(step(5 * weight, grad), 5 * step(weight, grad), atol=1e-12)
+
+
+def test_capped_lars_moves_a_weight_by_trust_times_its_norm_whatever_the_rate_and_never_beyond_plain_sgd() -> None:
+    weight, grad = random(), random()
+    expected = -1e-3 * weight.norm() * grad / grad.norm()
+    assert torch.allclose(step(weight, grad, cap=True), expected, atol=1e-12)
+    parameter = nn.Parameter(weight.clone())
+    parameter.grad = 1e-6 * grad
+    LARS([{"params": [parameter]}], lr=0.5, momentum=0.0, trust=0.02, cap=True).step()
+    assert torch.allclose(parameter.detach() - weight, -0.5 * 1e-6 * grad, atol=1e-14)
 
 
 def test_lars_moves_a_weight_of_zeros_and_makes_no_nan_of_a_gradient_of_zeros() -> None:
@@ -92,3 +103,15 @@ def test_the_rate_falls_tenfold_at_the_milestones() -> None:
 
 def test_a_constant_rate_is_constant() -> None:
     assert {rate_factor(Recipe(schedule="constant"), step, 10, 1) for step in range(10)} == {1.0}
+
+
+def test_a_recipe_hands_trust_and_cap_to_lars_and_keeps_its_key_without_them() -> None:
+    from bench_core.config import plain
+
+    (group, _) = make_optimizer(
+        [nn.Parameter(torch.ones(2, 2))], Recipe(optimizer="lars", trust=0.02, trust_cap=True)
+    ).param_groups
+    assert (group["trust"], group["cap"]) == (0.02, True)
+    assert {"trust", "trust_cap"}.isdisjoint(plain(Recipe()))
+    with pytest.raises(ValueError, match="trust must be > 0, got 0"):
+        Recipe(trust=0)

@@ -1,4 +1,4 @@
-"""The formulas of SeLa's Section 3 by hand, exact assignment (SciPy) and another Sinkhorn (POT) beside ours."""
+"""SeLa's formulas by hand, exact assignment (SciPy) and another Sinkhorn (POT) beside ours."""
 
 import math
 import os

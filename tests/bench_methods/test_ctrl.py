@@ -92,7 +92,7 @@ def test_a_step_moves_its_player_only_and_in_its_direction(
 
 @pytest.mark.parametrize("method_type", [CTRL, CTRLMulti])
 def test_a_game_on_digits_spreads_the_latents(make: Any, digits: Tensor, tmp_path: Path, method_type: Any) -> None:
-    method = make(method_type, DIGITS, latent_dim=16, width=8, clusters=2)
+    method = make(method_type, DIGITS, latent_dim=16, width=8, **({"clusters": 2} if method_type is CTRL else {}))
     recipe = Recipe(optimizer="adam", learning_rate=1e-3, momentum=0.5, schedule="linear", epochs=20, batch_size=160)
     labels = torch.from_numpy(load_digits().target[:640]).long()
     source = open_split(Split((digits * 255).byte(), labels), torch.device("cpu"))
@@ -120,7 +120,10 @@ def test_it_embeds_decodes_and_samples_and_without_labels_assigns(
     assert issubclass(CTRLMulti, Generative)
     assert not issubclass(CTRLMulti, Clustering)
     for method_type in (CTRL, CTRLMulti):
-        method, other = (make(method_type, data, seed=s, latent_dim=6, width=4, clusters=3) for s in (0, 1))
+        method, other = (
+            make(method_type, data, seed=s, latent_dim=6, width=4, **({"clusters": 3} if method_type is CTRL else {}))
+            for s in (0, 1)
+        )
         method.after_training(make_context(images))
         method.eval()
         latents = method.embed(images)["latent"]
