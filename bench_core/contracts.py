@@ -211,7 +211,8 @@ class EpochContext:
         num_epochs: Of the whole run.
         step: Batches done.
         num_steps: Batches of the whole run.
-        batches: Each call passes once over the whole train split, in index order, nothing left out.
+        batches: Each call passes once over the whole train split, in random order, nothing left out; `Batch.index` says
+            which items they are.
         rng: On the device, the stream of the views.
     """
 

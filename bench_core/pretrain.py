@@ -64,8 +64,8 @@ def pretrain(
         objective: On the device, freshly initialised.
         source: The train split.
         recipe: How it is trained.
-        seed: Of the chain; the streams `shuffle`, `views` and `dropout` come from it. All methods see the data in the
-            same order; their views are drawn from the same stream, but each draws as much as it needs.
+        seed: Of the chain; the streams `shuffle`, `passes`, `views` and `dropout` come from it. All methods see the
+            data in the same order; their views are drawn from the same stream, but each draws as much as it needs.
         device: Of the objective.
         precision: "fp32" or "bf16" (autocast).
         log: JSON lines, one an epoch: mean of each part of the loss, images/s, peak memory.
@@ -82,13 +82,14 @@ def pretrain(
     steps_per_epoch = max(1, len(source) // recipe.batch_size)
     num_steps = num_epochs * steps_per_epoch
     shuffle, views_rng = stream(seed, "shuffle"), stream(seed, "views", device=device)
+    passes = _passes(objective, source, recipe, stream(seed, "passes"))
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     reset_peak_memory(device)
     started, step, line = time.perf_counter(), 0, dict[str, Any]()
     with torch.random.fork_rng(_cuda_indices(device)), log.open("w", encoding="utf-8") as lines:
         torch.manual_seed(stream_seed(seed, "dropout"))
         for epoch in range(num_epochs):
-            context = EpochContext(epoch, num_epochs, step, num_steps, _passes(objective, source, recipe), views_rng)
+            context = EpochContext(epoch, num_epochs, step, num_steps, passes, views_rng)
             objective.train()
             tick = time.perf_counter()
             notes = dict(objective.before_epoch(context))
@@ -114,9 +115,7 @@ def pretrain(
             _write(lines, line)
             on_epoch(epoch + 1, num_epochs, line)
         if turns:
-            context = EpochContext(
-                num_epochs, num_epochs, step, num_steps, _passes(objective, source, recipe), views_rng
-            )
+            context = EpochContext(num_epochs, num_epochs, step, num_steps, passes, views_rng)
             if last := objective.after_training(context):
                 _write(lines, {"step": step, "after_training": dict(last)})
     seconds = time.perf_counter() - started
@@ -172,13 +171,13 @@ def _line(losses: Sequence[Mapping[str, Loss]], step: int) -> dict[str, Any]:
             line[prefix + part] = _mean([entry[player].parts[part] for entry in losses])
         warnings += last.warnings
         for part, ceiling in last.ceilings.items():
-            if line[prefix + part] > ceiling * (1 + 1e-4) + 1e-4:
+            if not line[prefix + part] <= ceiling * (1 + 1e-4) + 1e-4:  # nor where it is no number
                 line[f"{prefix}{part}_above_ceiling"] = ceiling
                 warnings.append(
                     f"{prefix}{part} {line[prefix + part]:.4g} is above its ceiling {ceiling:.4g}: a defect"
                 )
         for part, floor in last.floors.items():
-            if line[prefix + part] < floor:
+            if not line[prefix + part] >= floor:
                 line[f"{prefix}{part}_below_floor"] = floor
                 found = f"{prefix}{part} {line[prefix + part]:.4g}"
                 warnings.append(f"{found} is below {floor:.4g}: collapsed, or not off its start yet")
@@ -191,8 +190,9 @@ def _mean(values: Sequence[Tensor]) -> float:
     return float(torch.stack([value.float() for value in values]).mean())
 
 
-def _passes(objective: Objective, source: Source, recipe: Recipe) -> Callable[[], Any]:
-    return lambda: source.batches(recipe.batch_size, labels=objective.uses_labels)
+def _passes(objective: Objective, source: Source, recipe: Recipe, order: torch.Generator) -> Callable[[], Any]:
+    """In random order: files often lie sorted by class, and batch norm in train mode must not see one at a time."""
+    return lambda: source.batches(recipe.batch_size, rng=order, labels=objective.uses_labels)
 
 
 def _write(lines: TextIO, line: Mapping[str, Any]) -> None:

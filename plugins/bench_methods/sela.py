@@ -86,6 +86,7 @@ class SeLa(Objective):
     """The encoder under study, T linear heads, and T labels of every training image."""
 
     Config = SeLaConfig
+    revision = 2  # 2: an update passes over the data in random order, not as the files lie
     recipe = Recipe(
         optimizer="sgd", learning_rate=0.03, weight_decay=5e-4, schedule="steps", epochs=400, batch_size=128
     )

@@ -155,3 +155,35 @@ def test_a_group_has_a_recipe_of_its_own(train: Callable[..., Any], monkeypatch:
     assert {group["lr"] for group in own.param_groups} == {0.25}
     assert all(group["lr"] == pytest.approx(0.5 * (1 - 5 / 6)) for group in usual.param_groups)
     assert sum(len(group["params"]) for group in own.param_groups) == 1
+
+
+class Passes(Counts):
+    """Remembers what its passes over the data gave."""
+
+    def before_epoch(self, context: EpochContext) -> Mapping[str, float]:
+        """One pass."""
+        self.passes = [*getattr(self, "passes", []), [i for b in context.batches() for i in b.index.tolist()]]
+        return {}
+
+
+def test_a_pass_over_the_data_sees_everything_once_in_another_random_order_each_time(train: Callable[..., Any]) -> None:
+    method, _, _ = train(Passes, epochs=2)
+    first, second = method.passes
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+    assert first != sorted(first)  # files lie sorted by class, and batch norm must not see one at a time
+    assert train(Passes, epochs=2)[0].passes == method.passes
+
+
+class NotANumber(Counts):
+    """A part that is no number."""
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Beside a sound loss."""
+        nan = torch.tensor(float("nan"))
+        return Loss(super().forward(views, player).total, {"a": nan, "b": nan}, {"a": 1.0}, {"b": 0.0})
+
+
+def test_a_part_that_is_no_number_keeps_no_bound(train: Callable[..., Any]) -> None:
+    _, cost, _ = train(NotANumber)
+    assert len(cost["warnings"]) == 2
