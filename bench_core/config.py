@@ -119,6 +119,8 @@ def parse_sweeps(texts: Sequence[str]) -> dict[str, list[Any]]:
     """
     sweeps: dict[str, list[Any]] = {}
     for path, values in _pairs(texts, "--sweep noisy_dim.noise=0,0.1,0.3"):
+        if path in sweeps:
+            raise ConfigError(f"--sweep {path} stands there twice; put all its values into one")
         try:
             sweeps[path] = tomllib.loads(f"values = [{values}]")["values"]  # lists and quoted commas, too
         except tomllib.TOMLDecodeError:

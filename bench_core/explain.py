@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench_core.boards import Board, board_names, load_board
-from bench_core.config import parameters, plain
+from bench_core.config import parameters
 from bench_core.contracts import Recipe
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.keys import differences, flat, nearest
@@ -80,7 +80,7 @@ def _describe(component: Component) -> dict[str, Any]:
         "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
     }
     if component.kind == "objective":
-        own, usual = plain(component.cls.recipe), plain(Recipe())
+        own, usual = (_jsonable(vars(recipe)) for recipe in (component.cls.recipe, Recipe()))
         source = component.cls.recipe_source
         described["uses_labels"] = component.cls.uses_labels
         described["recipe_source"] = source

@@ -27,11 +27,15 @@ class Initial:
         path: A safetensors file: of a method's weights, of which the encoder's are taken, or of an encoder.
         digest: Its SHA-256.
         document: What of it takes part in the key.
+        label: For people.
+        uses_labels: Whether labels took part in its training, as far as that is known.
     """
 
     path: Path
     digest: str
     document: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    uses_labels: bool = False
 
 
 def difference(source: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,15 +65,15 @@ def find_initial(text: str, own: Mapping[str, Any]) -> Initial:
             raise RequestError(
                 f"init = {text!r} was trained with encoder {source['encoder']}, this row has {own['encoder']}."
             )
-        digest = read_json(path / "summary.json")["weights_sha256"]
-        return Initial(path / "weights.safetensors", digest, difference(source, own))
+        summary = read_json(path / "summary.json")
+        label = f"{source['method']['id'].rpartition('/')[2]}, {source['recipe']['epochs']} epochs"
+        start = difference(source, own)
+        labels = bool(summary.get("uses_labels"))
+        return Initial(path / "weights.safetensors", summary["weights_sha256"], start, label, labels)
     if path.is_file():
         digest = file_digest(path)
-        return Initial(path, digest, {"sha256": digest})
-    raise RequestError(
-        f"init = {text!r} is no method of this request, no chain's folder (STORE/chains/KEY) and no file; "
-        "name a row (--methods nac,vae --set vae.init=nac), or give a path."
-    )
+        return Initial(path, digest, {"sha256": digest}, f"a file, sha256 {digest[:12]}")
+    raise RequestError(f"init = {text!r} is no folder of a chain (STORE/chains/KEY), and no file.")
 
 
 def load_initial(encoder: Encoder, initial: Initial) -> None:

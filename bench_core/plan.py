@@ -58,6 +58,19 @@ class Chain:
     init: "Initial | Chain | None" = None  # what the encoder starts from; None is a fresh one
 
     @property
+    def uses_labels(self) -> bool:
+        """Whether labels took part in training, here or in what it starts from, as far as that is known."""
+        own: bool = self.method.component.cls.uses_labels
+        return own or (self.init is not None and self.init.uses_labels)
+
+    @property
+    def starts_from(self) -> str:
+        """What its encoder starts from, for people; "" is a fresh one."""
+        if isinstance(self.init, Chain):
+            return f"{self.init.method.name}, {self.init.recipe.epochs} epochs"
+        return self.init.label if self.init else ""
+
+    @property
     def label(self) -> str:
         """For people."""
         return f"{self.method.name} on {self.dataset.name} with {self.encoder.name}, seed {self.seed}"
@@ -97,6 +110,7 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
                 for seed in resolved.seeds:
                     init = resolved.inits.get(method.name, "")
                     start = made.get((init, seed), init)
+                    _refuse_unknown_row(method.name, start, resolved)
                     made[method.name, seed] = _chain(dataset, opened, encoder, method, seed, resolved, start)
             chains += [made[method.name, seed] for method in resolved.parts["methods"] for seed in resolved.seeds]
     return Plan(resolved.board, tuple(chains))
@@ -104,7 +118,7 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
 
 def _sources_first(resolved: Resolved) -> list[Part]:
     """The methods, each after the one that it starts from."""
-    rows = {part.name: part for part in resolved.parts["methods"]}
+    rows = {part.name: part for part in (*resolved.parts["methods"], *resolved.sources)}
     ordered: dict[str, Part] = {}
     for name in rows:
         path = [name]
@@ -114,6 +128,16 @@ def _sources_first(resolved: Resolved) -> list[Part]:
             path.append(source)
         ordered |= {row: rows[row] for row in reversed(path) if row not in ordered}
     return list(ordered.values())
+
+
+def _refuse_unknown_row(name: str, start: "Chain | str", resolved: Resolved) -> None:
+    """RequestError where `init` looks like a row's name, which no row has, and is no path either."""
+    if isinstance(start, str) and start and not Path(start).expanduser().exists():
+        rows = ", ".join(part.name for part in resolved.parts["methods"] if part.name != name)
+        raise RequestError(
+            f"{name}.init = {start!r} is no row of this request ({rows or 'it has no other'}), no chain's folder "
+            "(STORE/chains/KEY) and no file; name a row (--methods nac,vae --set vae.init=nac), or give a path."
+        )
 
 
 Opened = tuple[Dataset, DataSpec, str]

@@ -66,10 +66,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Resolved:
-    """All that a request comes to: parts by section; each method's recipe and initial encoder; precision and seeds."""
+    """All that a request comes to: parts by section; each method's recipe and initial encoder; precision and seeds.
+
+    `sources` are the board's rows that are not asked for, but that others start from.
+    """
 
     board: Board
     parts: Mapping[str, Sequence[Part]]
+    sources: Sequence[Part]
     recipes: Mapping[str, Recipe]
     inits: Mapping[str, str]
     precision: str
@@ -91,14 +95,30 @@ def resolve(request: Request, registry: Registry) -> Resolved:
             known = _with(row, section, _budget(request) if section == "methods" else {})
             known = _with(known, section, settings.get((section, row.name), {}))
             rows[section] += _swept(known, section, sweeps.get((section, row.name), {}))
+    sources = _sources(rows["methods"], board, request)
+    methods = [*rows["methods"], *sources]
     return Resolved(
         board,
         {section: [_part(row, section, registry) for row in rows[section]] for section in SECTIONS},
-        {row.name: _recipe(row, board, registry) for row in rows["methods"]},
-        {row.name: row.init for row in rows["methods"] if row.init},
+        [_part(row, "methods", registry) for row in sources],
+        {row.name: _recipe(row, board, registry) for row in methods},
+        {row.name: row.init for row in methods if row.init},
         _precision(request, board),
         _seeds(request, board),
     )
+
+
+def _sources(rows: Sequence[Named], board: Board, request: Request) -> list[Named]:
+    """Rows of the board that rows of the request start from without being among them, however far back."""
+    found: dict[str, Named] = {}
+    names = {row.name for row in rows}
+    wanted = [row.init for row in rows]
+    while wanted:
+        name = wanted.pop()
+        if name in board.methods and name not in names | found.keys():
+            found[name] = _with(board.methods[name], "methods", _budget(request))
+            wanted.append(found[name].init)
+    return list(found.values())
 
 
 def _precision(request: Request, board: Board) -> str:
@@ -239,6 +259,8 @@ def _swept(row: Named, section: str, sweep: Mapping[str, Any]) -> list[Named]:
     for path, values in sweep.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ConfigError(f"a sweep of {row.name}.{path} needs a list of values, got {values!r}")
+        if any(value in values[:place] for place, value in enumerate(values)):
+            raise ConfigError(f"a sweep of {row.name}.{path} has a value twice: {values!r}")
     combinations = [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
     return [replace(_with(row, section, chosen), name=_swept_name(row.name, chosen)) for chosen in combinations]
 

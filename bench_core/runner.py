@@ -190,6 +190,7 @@ def _pretrain(
             "parameters": sum(p.numel() for p in objective.encoder.parameters()),
             "cost": cost,
             "warnings": warnings,
+            "uses_labels": chain.uses_labels,
             "provenance": provenance(setting.device, setting.command),
         }
         write_over(making / "summary.json", summary)
@@ -228,7 +229,8 @@ def _run_cell(
             "notes": list(evaluation.notes),
             "curves": {name: {k: list(v) for k, v in curve.items()} for name, curve in evaluation.curves.items()},
             "facts": {
-                "uses_labels": chain.method.component.cls.uses_labels,
+                "uses_labels": chain.uses_labels,
+                "starts_from": chain.starts_from,
                 "parameters": summary["parameters"],
                 "warnings": summary.get("warnings", []),
                 "splits": dict(chain.data.splits),

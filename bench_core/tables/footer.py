@@ -24,6 +24,7 @@ def footer(entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[R
         return [*lines, "No records."]
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry in done})))}.")
     lines += [f"Budget: {text}." for text in _shared((e.names["method"], _budget(e)) for e in done)]
+    lines += _starts(done)
     lines.append(f"Data: {'; '.join(sorted({_data(entry) for entry in done}))}.")
     return [*lines, *_provenance([entry.record for entry in done if entry.record is not None])]
 
@@ -81,6 +82,12 @@ def _statistics(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 def _budget(entry: Entry) -> str:
     recipe = (entry.doc or (entry.record or {})["doc"])["embed"]["pretrain"].get("recipe") or {}
     return f"{recipe.get('epochs', '?')} epochs, batch size {recipe.get('batch_size', '?')}"
+
+
+def _starts(done: Sequence[Entry]) -> list[str]:
+    """Rows whose encoder did not start fresh: their budget and cost tell half of the story."""
+    starts = {e.names["method"]: str(((e.record or {}).get("facts") or {}).get("starts_from") or "") for e in done}
+    return [f"{row} starts from {what}; its budget and cost leave that out." for row, what in starts.items() if what]
 
 
 def _data(entry: Entry) -> str:

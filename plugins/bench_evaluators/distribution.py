@@ -95,7 +95,7 @@ class Distribution(Evaluator):
             for test, rate in rates.items()
         ]
         if isinstance(method, NoisyChannel):
-            found += _certificate(method, method, frozen, self.config.batch_size, name)
+            found += _certificate(method, method, frozen, self.config.batch_size)
         floor = _sliced_ks(torch.randn(n, dims, generator=stream(frozen.seed, "distribution", "prior")), frozen.seed)
         return Evaluation(
             scores=found,
@@ -129,8 +129,12 @@ def _sliced_ks(scores: Tensor, seed: int) -> float:
 
 
 @torch.inference_mode()
-def _certificate(method: Objective, channel: NoisyChannel, frozen: Frozen, batch_size: int, name: str) -> list[Score]:
-    """Information that arrives on the test split, a mean over whole batches, and its gap to the bound."""
+def _certificate(method: Objective, channel: NoisyChannel, frozen: Frozen, batch_size: int) -> list[Score]:
+    """Information that arrives on the test split, a mean over whole batches, and its gap to the bound.
+
+    They are about what passes the channel, the embedding `embedding`, whatever else is measured.
+    """
+    name = "embedding"
     rng = stream(frozen.seed, "distribution", "views", device=frozen.device)
     order = stream(frozen.seed, "distribution", "batches")
     source = open_split(frozen.inputs("test"), frozen.device)

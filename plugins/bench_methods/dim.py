@@ -108,8 +108,9 @@ class DIM(Objective):
 
     def forward(self, views: DIMViews, player: str = "main") -> Loss:
         """-alpha global - beta local + gamma prior for `main`; the discriminator's loss for `prior`."""
-        y = self.summary(self.encoder(views.images))  # (N, P)
-        if player == "prior" and self.discriminator is not None:  # which detaches y
+        with torch.set_grad_enabled(player == "main" and torch.is_grad_enabled()):
+            y = self.summary(self.encoder(views.images))  # (N, P)
+        if player == "prior" and self.discriminator is not None:
             told, penalty = discriminator_loss(self.discriminator, views.prior, torch.sigmoid(y))
             return Loss(told + penalty, {"cross_entropy": told, "gradient_penalty": penalty})
         total, parts, ceilings = torch.zeros((), device=y.device), dict[str, Tensor](), dict[str, float]()

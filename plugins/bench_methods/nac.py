@@ -5,7 +5,8 @@ Code:  https://github.com/yookoon/nac (7d706c0)
 Note:  formulas (`bench_core.activation_codes`) and settings follow the code, which relaxes the code's signs to
        tanh(z / sqrt(P)). Codes and logits of 0 are a saddle, on which every run begins: a plateau at log(2N), left the
        later the noisier the channel. The log says so while the codes' norm is under its floor. Both views pass the
-       network together; in the code one by one, so that batch norm sees each apart.
+       network together; in the code one by one, so that batch norm sees each apart. The README's commands decay and
+       LARS-adapt biases and batch norm as well, here neither is done.
 
 Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits.
 """

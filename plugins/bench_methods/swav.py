@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core.errors import ConfigError
 from bench_core.heads import mlp, spread
 from bench_core.views import augment, check_preset, preset
 
@@ -93,6 +94,8 @@ class SwAV(Objective):
         crops = self.large.crop_scale is not None
         self.small = replace(self.large, crop_scale=config.small_scale) if crops else self.large
         self.small_side = max(4, round(config.small_size * min(data.shape[1:]))) if data.is_image else 0
+        if config.small_crops:
+            _refuse_fixed_size(encoder, data.shape[0], self.small_side)
         self.projector = mlp(encoder.dim, config.hidden_dim, config.output_dim)
         self.prototypes = nn.Linear(config.output_dim, config.prototypes, bias=False)
         self.register_buffer("queue", torch.zeros(2, config.queue, config.output_dim))
@@ -157,6 +160,18 @@ class SwAV(Objective):
         if c.queue and self._step * size >= c.queue and self._step >= c.queue_start * self._num_steps:
             scores = torch.cat((scores, self.queue @ weight.T), 1)
         return torch.stack([sinkhorn_codes(view, c.epsilon, c.iterations)[:size] for view in scores])
+
+
+@torch.no_grad()
+def _refuse_fixed_size(encoder: Encoder, channels: int, side: int) -> None:
+    """ConfigError where an encoder cannot read small views."""
+    try:
+        encoder.eval()(torch.zeros(1, channels, side, side))
+    except RuntimeError as error:
+        name = type(encoder).__name__
+        raise ConfigError(f"small_crops needs an encoder of images of any size; {name} is of one size") from error
+    finally:
+        encoder.train()
 
 
 def sinkhorn_codes(scores: Tensor, epsilon: float, iterations: int) -> Tensor:

@@ -98,7 +98,9 @@ def test_a_chains_folder_and_a_file_of_weights_serve_too(plan_of: PlanOf, store:
 
 
 def test_a_start_that_is_not_there_is_refused_with_what_to_type(plan_of: PlanOf) -> None:
-    with pytest.raises(RequestError, match=r"is no method of this request, no chain's folder .* and no file"):
+    with pytest.raises(
+        RequestError, match=r"is no row of this request \(it has no other\), no chain's folder .* and no file"
+    ):
         plan_of(settings={"shrink.init": "nac"})
 
 
@@ -122,3 +124,43 @@ def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: Pl
     (folder / "recipe.json").write_text(json.dumps(recipe))
     with pytest.raises(RequestError, match="was trained with encoder"):
         plan_of(settings={"shrink.init": str(folder)})
+
+
+BOARD = """
+[datasets.blobs]
+[encoders.tiny]
+[methods.shrink]
+[methods.second]
+use = "shrink"
+factor = 2.0
+init = "shrink"
+[tasks.spread]
+"""
+
+
+def test_a_row_of_the_board_that_is_not_asked_for_is_trained_for_those_that_start_from_it(
+    plan_of: PlanOf, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "board.toml").write_text(BOARD)
+    asked = {"board": str(tmp_path / "board.toml"), "seeds": [0]}
+    alone, whole = plan_of(**asked, methods=["second"]), plan_of(**asked, methods=["shrink", "second"])
+    assert [chain.method.name for chain in alone.chains] == ["second"]
+    assert alone.chains[0].key == whole.chains[1].key
+    assert run_plan(alone, store, CPU) == []
+    assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
+    (record,) = store.records()
+    assert record["facts"]["starts_from"] == "shrink, 2 epochs"
+
+
+def test_labels_of_the_start_are_shown(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink = registry.get("objective", "shrink").cls
+    labelled = type("Labelled", (shrink,), {"uses_labels": True})
+    add("objective", "labelled", labelled)
+    plan = plan_of(methods=["labelled", "shrink"], settings={"shrink.init": "labelled"})
+    assert run_plan(plan, store, CPU) == []
+    assert {record["facts"]["uses_labels"] for record in store.records()} == {True}
+    folder = store.chain(plan.chains[0].key)
+    assert plan_of(settings={"shrink.init": str(folder)}).chains[0].uses_labels
+    assert not plan_of().chains[0].uses_labels

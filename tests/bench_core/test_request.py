@@ -68,6 +68,8 @@ def test_a_sweep_needs_values_and_a_row_of_this_request(plan_of: PlanOf) -> None
         plan_of(sweeps={"shrink.factor": 3})
     with pytest.raises(ConfigError, match="needs a list of values"):
         plan_of(sweeps={"shrink.factor": []})
+    with pytest.raises(ConfigError, match="has a value twice"):
+        plan_of(sweeps={"shrink.factor": [1.0, 2.0, 1.0]})
     with pytest.raises(UnknownNameError, match="no dataset, encoder, method or task in this request named 'nac'"):
         plan_of(sweeps={"nac.flip": [0.1]})
     with pytest.raises(ConfigError, match=r"shrink \(factor=-1\): factor must be >= 0"):

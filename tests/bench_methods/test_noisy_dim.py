@@ -233,3 +233,19 @@ def test_an_unknown_augmentation_is_refused() -> None:
 
 def test_data_that_are_no_images_are_skipped() -> None:
     assert NoisyDIM.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), NoisyDIMConfig()) == "needs images"
+
+
+def test_donsker_varadhan_has_no_ceiling_in_training_and_is_a_bound_by_training_s_constant_after_it(
+    make: Any, data: DataSpec, images: Tensor, rng: Any
+) -> None:
+    method = make(NoisyDIM, data, dim=2, noise=0.5, estimator="dv").train()
+    views = method.make_views(Batch(images, torch.arange(96)), rng)
+    assert method(views).ceilings["information"] == math.inf
+    constant = method.log_average.clone()
+    method.eval()
+    with torch.no_grad():
+        scores = method.critic(method._sent(views.anchors) + views.noise, method._sent(views.images))
+        apart = scores[~torch.eye(96, dtype=torch.bool)]
+        expected = scores.diagonal().mean() - constant - (apart - constant).exp().mean() + 1
+        assert torch.allclose(method.information(views), expected, atol=1e-4)
+        assert torch.equal(method.log_average, constant)

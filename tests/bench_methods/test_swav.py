@@ -13,6 +13,7 @@ from bench_core.abilities import Clustering
 from bench_core.checks.made import TinyEncoder
 from bench_core.config import build
 from bench_core.data import open_split
+from bench_core.errors import ConfigError
 from bench_core.pretrain import pretrain
 from bench_methods.swav import SwAV, SwAVConfig, sinkhorn_codes, swav_loss, used
 
@@ -310,3 +311,8 @@ def test_without_equipartition_it_collapses_and_the_floor_shows_it(make: Any, di
 
 def test_data_that_are_no_images_are_skipped() -> None:
     assert SwAV.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), SwAVConfig()) == "needs images"
+
+
+def test_small_crops_are_refused_by_name_where_the_encoder_reads_one_size(make: Any, data: DataSpec) -> None:
+    with pytest.raises(ConfigError, match="small_crops needs an encoder of images of any size; TinyEncoder is of one"):
+        make(SwAV, data, small_crops=2, prototypes=8)
