@@ -86,7 +86,7 @@ def test_quiet_is_silent_and_json_is_for_scripts(bench: Callable[..., Result]) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "--methods", "nca"], "no method named 'nca'; did you mean 'nac'? Known: nac, "),
+        (["run", "--methods", "nca"], "no method named 'nca'; did you mean 'nac'? Known: autoencoder, "),
         (["run", "--methods", "nac,"], "'nac,' has an empty name"),
         (["run"], "say which methods: --methods"),
         (["run", "--methods", "nac", "--seeds", "0,x"], "'0,x' must be whole numbers from 0"),
