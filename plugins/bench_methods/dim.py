@@ -136,9 +136,10 @@ class DIM(Objective):
         return {name: read[name] for name in self.weights}
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`features` (N, D), the paper's fc; `conv`, the last map at no more than 4 x 4; `y` (N, P), not squashed."""
+        """`features`, the paper's `fc`; `conv`, the last map at no more than 4 x 4; `y` (N, P), not squashed."""
         features, maps = self.encoder(inputs), self.encoder.maps(inputs)
-        return {"features": features, "conv": flat(list(maps.values())[-1]), "y": self.summary(features)}
+        conv = flat(list(maps.values())[-1])
+        return {"features": features, "conv": conv, "fc": features, "y": self.summary(features)}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: DIMConfig) -> str | None:

@@ -247,7 +247,7 @@ def test_embeddings_are_features_the_last_map_and_the_bare_summary(dim: Callable
     method = dim().eval()
     embedded = method.embed(images)
     features = method.encoder(images)
-    assert set(embedded) == {"features", "conv", "y"}
+    assert set(embedded) == {"features", "conv", "fc", "y"}
     assert torch.equal(embedded["features"], features)
     assert torch.equal(embedded["conv"], method.encoder.maps(images)["second"].flatten(1))
     assert torch.equal(embedded["y"], method.summary(features))
