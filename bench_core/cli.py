@@ -130,8 +130,24 @@ def _print_outcome(plan: Any, store: Any, as_json: bool) -> None:
         return
     tables = build(entries)
     click.echo(render(tables, "text"))
+    for path in _draw(plan, entries, store):
+        click.echo(f"picture: {path}")
     page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all that is there
     click.echo(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
+
+
+def _draw(plan: Any, entries: Any, store: Any) -> list[Any]:
+    """The pictures that the board asks for, as far as their numbers are there, in the store."""
+    from bench_core.pictures import draw
+
+    drawn = []
+    for picture in plan.board.pictures.values():
+        try:
+            draw(entries, picture, store.path / f"{picture.name}.svg")
+            drawn.append(store.path / f"{picture.name}.svg")
+        except RequestError as error:
+            click.echo(f"no picture {picture.name!r}: {error}", err=True)
+    return drawn
 
 
 def print_plan(plan: Any, store: Any, as_json: bool) -> None:
