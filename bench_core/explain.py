@@ -23,25 +23,34 @@ def listing(registry: Registry) -> list[dict[str, str]]:
     lines = [
         {
             "kind": LABELS[kind],
-            "name": component.name,
+            "name": name,
             "package": component.distribution,
             "version": component.version,
-            "summary": _summary(component),
+            "summary": summary,
         }
         for kind in KINDS
-        for component in registry.of_kind(kind)
+        for component, name, summary in _named(kind, registry)
     ]
     boards = [(name, load_board(name).title) for name in board_names()]
     return lines + [{"kind": "board", "name": n, "package": "", "version": "", "summary": t} for n, t in boards]
 
 
+def _named(kind: str, registry: Registry) -> Iterator[tuple[Component, str, str]]:
+    """Every component of a kind with its name and summary, a method's variants after it."""
+    for component in registry.of_kind(kind):
+        yield component, component.name, _summary(component)
+        for variant, what in getattr(component.cls, "variants", {}).items():
+            yield component, f"{component.name}:{variant}", what.help
+
+
 def describe_component(name: str, registry: Registry) -> list[dict[str, Any]]:
-    """Every component of this name or id, and the board of this name.
+    """Every component of this name or id (with a variant or without), and the board of this name.
 
     Raises:
         UnknownNameError: There is none.
     """
-    found = [_describe(c) for c in registry.components if name in (c.name, c.id)]
+    bare = name.partition(":")[0]
+    found = [_describe(c) for c in registry.components if bare in (c.name, c.id)]
     if name in board_names():
         found.append(_describe_board(load_board(name)))
     if not found:
