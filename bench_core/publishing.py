@@ -8,6 +8,7 @@ leaderboards/<board>/<picture>.svg    the pictures that the board asks for
 docs/methods/<method>.md              a method's parameters and numbers, between markers
 """
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,8 @@ def publish_board(
 ) -> tuple[int, list[Path]]:
     """Copy a board's records out of a store and write the pages that show them.
 
-    What was published before stays, as long as it is a cell of the board as it stands now.
+    Paths of this machine in a record's command stay at home. What was published before stays, as long as it is a
+    cell of the board as it stands now.
 
     Args:
         name: A shipped board, or the path of a board.toml.
@@ -69,7 +71,7 @@ def publish_board(
         shutil.copyfile(board_file(name), folder / "board.toml")
     planned = {cell.key for cell in plan.cells}
     published = {r["key"]: r for r in read_records(folder / "records") if r["key"] in planned}
-    _replace(folder / "records", {**published, **{record["key"]: record for record in records}})
+    _replace(folder / "records", {**published, **{record["key"]: _portable(record) for record in records}})
     failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in store.attempts()}
     wanted = {cell.key for cell, entry in zip(plan.cells, entries, strict=True) if entry.state == "failed"}
     _replace(folder / "failed", {key: attempt for key, attempt in failed.items() if key in wanted})
@@ -141,6 +143,18 @@ def _method_pages(readme: Path, leaderboards: Path, registry: Registry) -> dict[
         boards[folder.name] = plan, _published(plan, folder)
     numbers = load_published(shipped())
     return {path: sections(path.stem, boards, numbers, registry) for path in files if path.stem != "README"}
+
+
+def _portable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose command is what anybody would type: without the paths of the machine that ran it."""
+    made = dict(record["provenance"])
+    words = shlex.split(str(made.get("command") or ""))
+    if words[1:2] == ["run"]:  # of the command line, however it was started; a call from Python stays as it is
+        local = {place + k for place, word in enumerate(words) if word in ("--store", "--data-root") for k in (0, 1)}
+        kept = [word for place, word in enumerate(words[1:], 1) if place not in local]
+        kept = [word for word in kept if not word.startswith(("--store=", "--data-root="))]
+        made["command"] = shlex.join(["bench", *kept])
+    return {**record, "provenance": made}
 
 
 def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:

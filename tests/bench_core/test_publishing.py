@@ -72,6 +72,18 @@ def test_records_are_copied_and_both_pages_written_from_them(
     assert check(tmp_path, registry) == sorted(pages)
 
 
+def test_paths_of_the_machine_stay_at_home(publish: Publish, store: Store, tmp_path: Path) -> None:
+    for path in (tmp_path / "runs" / "cells").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["provenance"]["command"] = (
+            "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
+        )
+        write_over(path, record)
+    publish()
+    for path in (tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"):
+        assert json.loads(path.read_text())["provenance"]["command"] == "bench run --board tiny --seeds 0,1"
+
+
 def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
     publish()
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
