@@ -146,15 +146,22 @@ def _method_pages(readme: Path, leaderboards: Path, registry: Registry) -> dict[
 
 
 def _portable(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record whose command is what anybody would type: without the paths of the machine that ran it."""
+    """A record whose commands are what anybody would type: without the paths of the machine that ran them."""
     made = dict(record["provenance"])
-    words = shlex.split(str(made.get("command") or ""))
-    if words[1:2] == ["run"]:  # of the command line, however it was started; a call from Python stays as it is
-        local = {place + k for place, word in enumerate(words) if word in ("--store", "--data-root") for k in (0, 1)}
-        kept = [word for place, word in enumerate(words[1:], 1) if place not in local]
-        kept = [word for word in kept if not word.startswith(("--store=", "--data-root="))]
-        made["command"] = shlex.join(["bench", *kept])
+    made["command"] = _typed_command(made.get("command"))
+    if "pretrain" in made:
+        made["pretrain"] = {**made["pretrain"], "command": _typed_command(made["pretrain"].get("command"))}
     return {**record, "provenance": made}
+
+
+def _typed_command(command: str | None) -> str | None:
+    """`bench run ...` without --store and --data-root, however it was started; a call from Python stays as it is."""
+    words = shlex.split(command or "")
+    if words[1:2] != ["run"]:
+        return command
+    local = {place + k for place, word in enumerate(words) if word in ("--store", "--data-root") for k in (0, 1)}
+    kept = [word for place, word in enumerate(words) if place and place not in local]
+    return shlex.join(["bench", *(word for word in kept if not word.startswith(("--store=", "--data-root=")))])
 
 
 def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:

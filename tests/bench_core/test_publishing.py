@@ -81,7 +81,8 @@ def test_paths_of_the_machine_stay_at_home(publish: Publish, store: Store, tmp_p
         write_over(path, record)
     publish()
     for path in (tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"):
-        assert json.loads(path.read_text())["provenance"]["command"] == "bench run --board tiny --seeds 0,1"
+        made = json.loads(path.read_text())["provenance"]
+        assert made["command"] == made["pretrain"]["command"] == "bench run --board tiny --seeds 0,1"
 
 
 def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
