@@ -73,11 +73,10 @@ def test_records_are_copied_and_both_pages_written_from_them(
 
 
 def test_paths_of_the_machine_stay_at_home(publish: Publish, store: Store, tmp_path: Path) -> None:
+    typed = "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
     for path in (tmp_path / "runs" / "cells").rglob("*.json"):
         record = json.loads(path.read_text())
-        record["provenance"]["command"] = (
-            "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
-        )
+        record["provenance"]["command"] = record["provenance"]["pretrain"]["command"] = typed
         write_over(path, record)
     publish()
     for path in (tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"):
