@@ -84,6 +84,7 @@ def draw(entries: Sequence[Entry], picture: Picture, path: Path) -> None:
             axes.annotate(name, (x[place], y[place]), xytext=(6, 5), textcoords="offset points", fontsize=9)
         axes.set_xlabel(picture.x_label or picture.x)
         axes.set_ylabel(picture.y_label or picture.y)
+        axes.set_title("means over seeds; bars: 95 % t intervals", fontsize=8, color="0.4", loc="right")
         axes.grid(alpha=0.3)
         metadata = {"Date": None, "Description": f"bench-picture:{fingerprint(found, picture)}"}
         figure.savefig(path, format="svg", metadata=metadata)
