@@ -79,3 +79,12 @@ def test_a_board_that_was_not_run_says_so() -> None:
     for name in NOT_RUN:
         assert "Not run yet" in load_board(name).description
         assert not (ROOT / "leaderboards" / name / "records").exists()
+
+
+def test_moderate_noise_brings_an_embedding_nearer_to_its_prior_and_much_noise_costs_accuracy() -> None:
+    frame = tidy(read_records(ROOT / "leaderboards" / "mnist_noisy_dim" / "records"))
+    mean = frame.groupby(["method", "task", "metric"])["value"].mean()
+    assert mean["noise_0_3", "distribution", "sliced_ks"] < 0.8 * mean["noise_0", "distribution", "sliced_ks"]
+    assert mean["noise_1_0", "knn", "top1"] < mean["noise_0", "knn", "top1"] - 0.03
+    gaps = [mean[f"noise_{noise}", "distribution", "gap"] for noise in ("0_1", "0_2", "0_3", "0_5", "1_0")]
+    assert gaps == sorted(gaps, reverse=True)  # the certificate tightens
