@@ -78,13 +78,16 @@ def _parameter_table(prefix: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
-    """From each board the rows of this method, and what stands beside."""
+    """From each board the rows of this method, and what stands beside; nothing where no row has a number yet."""
     component = registry.get("objective", name)
     for board, (plan, entries) in boards.items():
         rows = {c.method.name for c in plan.chains if c.method.component == component}
         if not rows:
             continue
         tables = [_only(table, {*rows, *BESIDE}) for table in build(entries)]
+        tables = [t for t in tables if any(c.mean is not None for row in t.rows if row.name in rows for c in row.cells)]
+        if not tables:
+            continue
         shown = render(tables, "md").strip()
         yield f"Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
         yield shown
