@@ -46,7 +46,7 @@ def sections(name: str, boards: Boards, numbers: Sequence[Published], registry: 
     published = render_published(sorted(own, key=lambda n: (n.dataset, n.metric, -n.value)), "md")
     return {
         "parameters": "\n\n".join(_parameters(found[0])),
-        "numbers": "\n\n".join(_numbers(name, boards, registry)) or "No board has a row of this method yet.",
+        "numbers": "\n\n".join(_numbers(name, boards, registry)) or "No board has a number of this method yet.",
         "published": published.partition("\n\n")[2] or "None that we could verify.",
     }
 
