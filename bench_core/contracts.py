@@ -201,6 +201,17 @@ class Variant:
     source: str
     help: str
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """Values of the method's Config."""
+        return {name: value for name, value in self.settings.items() if not name.startswith("recipe.")}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Values of its Recipe, by their names there."""
+        prefix = "recipe."
+        return {n.removeprefix(prefix): value for n, value in self.settings.items() if n.startswith(prefix)}
+
 
 @dataclass(frozen=True)
 class EpochContext:

@@ -6,7 +6,7 @@ What defines the start is in the key: of a chain all that defines its encoder an
 file its digest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,13 @@ def difference(source: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
     return {"chain": kept}
 
 
-def find_initial(text: str, own: Mapping[str, Any]) -> Initial:
+def find_initial(text: str, own: Mapping[str, Any], rows: Sequence[str]) -> Initial:
     """Weights by the path of a chain's folder or of a safetensors file.
 
     Args:
         text: As `init` says it, not the name of a row.
         own: The document of the chain that starts from it.
+        rows: The other methods of the request, for the message.
 
     Raises:
         RequestError: There is no such thing, or it holds another encoder.
@@ -73,7 +74,10 @@ def find_initial(text: str, own: Mapping[str, Any]) -> Initial:
     if path.is_file():
         digest = file_digest(path)
         return Initial(path, digest, {"sha256": digest}, f"a file, sha256 {digest[:12]}")
-    raise RequestError(f"init = {text!r} is no folder of a chain (STORE/chains/KEY), and no file.")
+    raise RequestError(
+        f"init = {text!r} is no row of this request ({', '.join(rows) or 'it has no other'}), no chain's folder "
+        "(STORE/chains/KEY) and no file; name a row (--methods nac,vae --set vae.init=nac), or give a path."
+    )
 
 
 def load_initial(encoder: Encoder, initial: Initial) -> None:

@@ -110,7 +110,6 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
                 for seed in resolved.seeds:
                     init = resolved.inits.get(method.name, "")
                     start = made.get((init, seed), init)
-                    _refuse_unknown_row(method.name, start, resolved)
                     made[method.name, seed] = _chain(dataset, opened, encoder, method, seed, resolved, start)
             chains += [made[method.name, seed] for method in resolved.parts["methods"] for seed in resolved.seeds]
     return Plan(resolved.board, tuple(chains))
@@ -128,16 +127,6 @@ def _sources_first(resolved: Resolved) -> list[Part]:
             path.append(source)
         ordered |= {row: rows[row] for row in reversed(path) if row not in ordered}
     return list(ordered.values())
-
-
-def _refuse_unknown_row(name: str, start: "Chain | str", resolved: Resolved) -> None:
-    """RequestError where `init` looks like a row's name, which no row has, and is no path either."""
-    if isinstance(start, str) and start and not Path(start).expanduser().exists():
-        rows = ", ".join(part.name for part in resolved.parts["methods"] if part.name != name)
-        raise RequestError(
-            f"{name}.init = {start!r} is no row of this request ({rows or 'it has no other'}), no chain's folder "
-            "(STORE/chains/KEY) and no file; name a row (--methods nac,vae --set vae.init=nac), or give a path."
-        )
 
 
 Opened = tuple[Dataset, DataSpec, str]
@@ -177,7 +166,8 @@ def _chain(
         "precision": resolved.precision,
         "seed": seed,
     }
-    init = find_initial(start, document) if isinstance(start, str) and start else start or None
+    others = [part.name for part in resolved.parts["methods"] if part is not method]
+    init = find_initial(start, document, others) if isinstance(start, str) and start else start or None
     if isinstance(init, Chain):
         document["init"] = difference(init.document, document)
     elif init:

@@ -22,7 +22,6 @@ from bench_core.provenance import find_device
 SECTIONS = {"datasets": "dataset", "encoders": "encoder", "methods": "objective", "tasks": "evaluator"}
 PRECISIONS = ("auto", "fp32", "bf16")
 ALL = "all"
-_OF_METHODS = ("init",)  # reserved: not of a method's Config, but of every method's row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +246,7 @@ def _with(row: Named, section: str, settings: Mapping[str, Any]) -> Named:
     for path, value in settings.items():
         if section == "methods" and path.startswith("recipe."):
             recipe[path.removeprefix("recipe.")] = value
-        elif section == "methods" and path in _OF_METHODS:
+        elif section == "methods" and path == "init":  # of every method's row, not of its Config
             init = initial(value, f"{row.name}.{path}")
         else:
             values[path] = value
@@ -272,8 +271,8 @@ def _swept_name(name: str, chosen: Mapping[str, Any]) -> str:
 
 def _part(row: Named, section: str, registry: Registry) -> Part:
     component, variant = find(SECTIONS[section], row.use, registry)
-    values = {k: v for k, v in (variant.settings if variant else {}).items() if not k.startswith("recipe.")}
-    return Part(row.name, component, build(component.cls.Config, {**values, **row.values}, row.name))
+    values = {**(variant.config if variant else {}), **row.values}
+    return Part(row.name, component, build(component.cls.Config, values, row.name))
 
 
 def _recipe(row: Named, board: Board, registry: Registry) -> Recipe:
@@ -283,6 +282,6 @@ def _recipe(row: Named, board: Board, registry: Registry) -> Recipe:
     """
     component, variant = find("objective", row.use, registry)
     default: Recipe = component.cls.recipe
-    own = {k.removeprefix("recipe."): v for k, v in (variant.settings if variant else {}).items() if "recipe." in k}
-    recipe = build(Recipe, {**own, **board.recipe, **row.recipe}, f"{row.name}.recipe", base=default)
+    asked = {**(variant.recipe if variant else {}), **board.recipe, **row.recipe}
+    recipe = build(Recipe, asked, f"{row.name}.recipe", base=default)
     return default if default.epochs == 0 else recipe

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench_core.checks.made import TinyEncoder, images_of, need, spec_for, split_of
+from bench_core.config import build
 from bench_core.contracts import Batch, DataSpec, EpochContext, Loss, Objective, Recipe
 from bench_core.data import open_split
 from bench_core.optim import make_optimizer
@@ -123,4 +124,12 @@ def _embeds(cls: Any) -> None:
     need(all(torch.equal(embeddings[k], again[k]) for k in embeddings), "a loaded state gives other embeddings")
 
 
-CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds)
+def _variants_build(cls: Any) -> None:
+    """Every variant names parameters that exist, with values that fit, and says what it is and where it is from."""
+    for name, variant in cls.variants.items():
+        build(cls.Config, variant.config, name)
+        build(Recipe, variant.recipe, name, base=cls.recipe)
+        need(bool(variant.help and variant.source), f"variant {name!r} lacks its help or its source")
+
+
+CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds, _variants_build)

@@ -13,7 +13,6 @@ Shapes: Q queries, N items of the database, D features, B bits, L labels.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +29,7 @@ from bench_core.metrics import (
     list_average_precision,
     relevance,
 )
+from bench_core.regions import count_distinct
 from bench_core.search import top_k, top_k_hamming
 from bench_core.seeds import stream, stream_seed
 from bench_core.subsets import draw_index
@@ -187,7 +187,7 @@ def hamming_scores(
         f"precision_radius_{RADIUS}": (precision[:, radius], chance["precision"]),
         f"empty_radius_{RADIUS}": ((items[:, : radius + 1].sum(1) == 0).double(), 0.0),
     }
-    counts = {"distinct_codes": _distinct(codes[1]), "code_bits": codes[1].shape[1]}
+    counts = {"distinct_codes": count_distinct(codes[1]), "code_bits": codes[1].shape[1]}
     return [
         *_means(measured, source),
         *(Score(metric=c, value=v, unit="count", embedding=source, n=len(database)) for c, v in counts.items()),
@@ -255,10 +255,6 @@ def _chance(total: Tensor, size: int, k: int) -> dict[str, float]:
         "map_at_k": float(expected_average_precision(items, relevant, k).mean()),
         "precision": float(expected_precision(items, relevant, k).mean()),
     }
-
-
-def _distinct(code: Tensor) -> int:
-    return len(np.unique(np.packbits(code.numpy(), axis=1), axis=0))
 
 
 def _split_names(splits: Collection[str]) -> tuple[str, str]:

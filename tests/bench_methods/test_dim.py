@@ -14,7 +14,6 @@ from bench_core import Batch, DataSpec
 from bench_core.adversarial import discriminator_loss, fooling_loss
 from bench_core.checks.made import TinyEncoder
 from bench_core.config import build
-from bench_core.contracts import Recipe
 from bench_core.critics import ConcatCritic, DotCritic
 from bench_core.errors import ConfigError
 from bench_core.local_information import local_dv, local_jsd, local_nce, told_apart
@@ -274,11 +273,7 @@ def test_the_local_map_of_the_papers_encoders_is_the_papers(
 
 
 def test_variants_are_configs_and_the_default_is_the_local_one() -> None:
-    configs = {}
-    for name, variant in DIM.variants.items():
-        build(Recipe, {k[7:]: v for k, v in variant.settings.items() if k.startswith("recipe.")}, name)
-        own = {k: v for k, v in variant.settings.items() if not k.startswith("recipe.")}
-        configs[name] = build(DIMConfig, own, name)
+    configs = {name: build(DIMConfig, variant.config, name) for name, variant in DIM.variants.items()}
     assert configs["local"] == DIMConfig()
     weights = {name: (c.alpha, c.beta, c.gamma) for name, c in configs.items()}
     assert weights == {

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Recipe
+from bench_core import Batch, DataSpec
 from bench_core.config import build
 from bench_core.errors import ConfigError
 from bench_core.priors import from_normal
@@ -214,10 +214,9 @@ def test_it_is_worked_in_float32_under_autocast(make: Any, data: DataSpec, batch
         assert method.embed(batch.inputs)["embedding"].dtype == torch.float32
 
 
-def test_named_variants_are_settings_that_exist() -> None:
-    for variant in NoisyDIM.variants.values():
-        build(NoisyDIMConfig, {k: v for k, v in variant.settings.items() if not k.startswith("recipe.")}, "noisy_dim")
-        build(Recipe, {k[7:]: v for k, v in variant.settings.items() if k.startswith("recipe.")}, "recipe")
+def test_the_variant_mnist_has_two_coordinates_and_views_by_pixel_noise() -> None:
+    config = build(NoisyDIMConfig, NoisyDIM.variants["mnist"].config, "noisy_dim")
+    assert (config.dim, config.critic, config.augmentation) == (2, "mlp", "noise")
 
 
 @pytest.mark.parametrize("values", [{"dim": 0}, {"hidden_dim": 0}, {"noise": -0.1}, {"noise": math.nan}])

@@ -408,16 +408,14 @@ def test_rotation_needs_square_images() -> None:
     assert SeLa.skip_reason(wide, SeLaConfig(rotation=True)) == "rotation needs square images"
 
 
-@pytest.mark.parametrize("name", sorted(SeLa.variants))
-def test_named_recipes_build(name: str) -> None:
-    settings = SeLa.variants[name].settings
-    recipe = {key.removeprefix("recipe."): value for key, value in settings.items() if key.startswith("recipe.")}
-    build(SeLaConfig, {key: value for key, value in settings.items() if not key.startswith("recipe.")}, name)
-    build(Recipe, recipe, name, base=SeLa.recipe)
+def test_named_recipes_are_those_of_the_scripts() -> None:
+    configs = {name: build(SeLaConfig, variant.config, name) for name, variant in SeLa.variants.items()}
+    assert {(c.clusters, c.heads) for name, c in configs.items() if name != "cifar_script"} == {(3000, 10)}
+    assert [name for name, c in configs.items() if c.round_robin] == ["cifar_script"]
+    assert [name for name, c in configs.items() if c.rotation] == ["rotation"]
 
 
 def test_the_rate_of_the_imagenet_script_falls_at_150_300_and_350_epochs() -> None:
-    values = {k.removeprefix("recipe."): v for k, v in SeLa.variants["alexnet"].settings.items() if "recipe" in k}
-    recipe = build(Recipe, values, "alexnet", base=SeLa.recipe)
+    recipe = build(Recipe, SeLa.variants["alexnet"].recipe, "alexnet", base=SeLa.recipe)
     rates = [recipe.learning_rate * rate_factor(recipe, epoch, 400, 1) for epoch in (149, 150, 299, 300, 349, 350, 399)]
     assert rates == pytest.approx([0.08, 0.008, 0.008, 0.0008, 0.0008, 0.00008, 0.00008])

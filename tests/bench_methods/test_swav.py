@@ -171,12 +171,10 @@ def test_impossible_values_are_refused(values: Any) -> None:
         SwAVConfig(**values)
 
 
-def test_variants_are_configs_and_recipes() -> None:
-    for variant in SwAV.variants.values():
-        settings = variant.settings
-        build(SwAVConfig, {k: v for k, v in settings.items() if not k.startswith("recipe.")}, "swav")
-        own = {k.removeprefix("recipe."): v for k, v in settings.items() if k.startswith("recipe.")}
-        build(Recipe, own, "recipe", base=SwAV.recipe)
+def test_the_variants_have_small_crops_and_no_equipartition() -> None:
+    configs = {name: build(SwAVConfig, variant.config, name) for name, variant in SwAV.variants.items()}
+    assert configs["multicrop"].small_crops == 6
+    assert not configs["no_equipartition"].equipartition
 
 
 def test_small_crops_are_a_part_of_the_side_and_never_below_four_pixels(rng: Any) -> None:
