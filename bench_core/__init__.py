@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Frozen as Frozen
     from bench_core.contracts import Loss as Loss
     from bench_core.contracts import Objective as Objective
+    from bench_core.contracts import OtherData as OtherData
     from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import Player as Player
     from bench_core.contracts import Reader as Reader
@@ -50,7 +51,7 @@ _HOME = {
     "config": ("NoConfig", "param"),
     "contracts": (
         "Batch", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator", "Frozen",
-        "Loss", "Objective", "ParameterGroup", "Player", "Reader", "Recipe", "Score", "Split", "Variant",
+        "Loss", "Objective", "OtherData", "ParameterGroup", "Player", "Reader", "Recipe", "Score", "Split", "Variant",
     ),
     "errors": ("BenchError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -78,6 +79,7 @@ __all__ = [
     "NoConfig",
     "NoisyChannel",
     "Objective",
+    "OtherData",
     "ParameterGroup",
     "Player",
     "Reader",

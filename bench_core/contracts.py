@@ -30,6 +30,7 @@ class DataSpec:
         num_labels: Of multi-hot labels (N, L), None elsewhere.
         mean: Per channel, of inputs in [0, 1]; encoders standardise with it.
         std: Per channel.
+        factors: Of generated data: each ground-truth factor, in the order of `Split.factors`, and its number of values.
         views: Which changes keep the meaning of an image: "natural" (crop, mirror, colour) or "glyph"
             (small affine changes and noise; a mirrored 5 is not a 5).
     """
@@ -40,6 +41,7 @@ class DataSpec:
     num_labels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    factors: Mapping[str, int] | None = None
     views: Literal["natural", "glyph"] = "natural"
 
     @property
@@ -70,7 +72,7 @@ class Split:
     Attributes:
         inputs: Images as uint8 (N, C, H, W), any other tensor (N, ...), or a Reader.
         labels: (N,) int64 classes, or (N, L) bool, or None.
-        factors: (N, F) ground-truth factors of generated data, or None.
+        factors: (N, F) int64 ground-truth factors of generated data, each from 0, or None.
     """
 
     inputs: Tensor | Reader
@@ -371,6 +373,19 @@ class Embedded:
 
 
 @dataclass(frozen=True)
+class OtherData:
+    """A data set that the method was not trained on, for evaluators that ask for one (`Evaluator.datasets`).
+
+    Attributes:
+        data: What it says of itself; its shape may be another one than the method's (`bench_core.other_data`).
+        load: Reads one split.
+    """
+
+    data: DataSpec
+    load: Callable[[str], Split]
+
+
+@dataclass(frozen=True)
 class Frozen:
     """A trained method as evaluators see it.
 
@@ -381,6 +396,7 @@ class Frozen:
         device: Where heavy work may be done.
         method: A fresh copy of the frozen objective, in eval mode, for those who ask for more than embeddings.
         inputs: A split's inputs and labels.
+        others: The data sets that the evaluator asked for, by the names that it gave.
     """
 
     splits: Mapping[str, Embedded]
@@ -389,6 +405,7 @@ class Frozen:
     device: torch.device
     method: Callable[[], Objective]
     inputs: Callable[[str], Split]
+    others: Mapping[str, OtherData] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -422,13 +439,16 @@ class Evaluation:
         scores: The first one ranks the methods.
         protocol: The full protocol in one line: split, solver, k, distance, ties.
         notes: What a reader must know ("k capped at 1,257"; "converged in 31 iterations").
-        curves: Named series for pictures, x and y of the same length (`{"pr_32_bits": {"recall": [...], ...}}`).
+        curves: Named series for pictures, all of one curve of the same length, x first
+            (`{"pr_32_bits": {"recall": [...], "precision": [...]}}`).
+        images: Named grids for pictures, uint8 (N, C, H, W) with N <= 64, eight in a row (`{"samples": ...}`).
     """
 
     scores: Sequence[Score]
     protocol: str
     notes: Sequence[str] = ()
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    images: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Evaluator(abc.ABC):
@@ -448,3 +468,11 @@ class Evaluator(abc.ABC):
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Why this task says nothing about this pair, or None; known before anything is trained."""
         return None
+
+    def datasets(self, data: DataSpec) -> Sequence[str]:
+        """Names of other data sets that it reads; asked where there is no `skip_reason`. Their digests join the key.
+
+        Args:
+            data: What the method is trained on.
+        """
+        return ()

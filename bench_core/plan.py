@@ -4,15 +4,16 @@ A chain is one dataset x encoder x method x seed: pretrained once, embedded once
 """
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench_core.boards import Board
 from bench_core.config import plain
-from bench_core.contracts import Dataset, DataSpec, Recipe
+from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
 from bench_core.errors import BenchError, PluginLoadError, RequestError
 from bench_core.initial import Initial, difference, find_initial
 from bench_core.keys import PROTOCOL, key_of
@@ -28,6 +29,7 @@ class Cell:
         names: dataset, encoder, method and task as this plan calls them.
         document: All that defines the number; `key` is its hash.
         skip: Why the pair cannot work, or None.
+        others: The data sets that the task reads beside the chain's.
     """
 
     names: Mapping[str, str]
@@ -36,6 +38,7 @@ class Cell:
     document: Mapping[str, Any]
     key: str
     skip: str | None
+    others: Mapping[str, OtherData] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,13 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
     """
     resolved = resolve(request, registry)
     sources = [(part, _open(part, request.data_root, download)) for part in resolved.parts["datasets"]]
+
+    @cache
+    def elsewhere(name: str) -> tuple[Part, Opened]:
+        component = registry.get("dataset", name)
+        part = Part(name, component, component.cls.Config())
+        return part, _open(part, request.data_root, download)
+
     chains: list[Chain] = []
     for dataset, opened in sources:
         for encoder in resolved.parts["encoders"]:
@@ -110,7 +120,7 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
                 for seed in resolved.seeds:
                     init = resolved.inits.get(method.name, "")
                     start = made.get((init, seed), init)
-                    made[method.name, seed] = _chain(dataset, opened, encoder, method, seed, resolved, start)
+                    made[method.name, seed] = _chain(dataset, opened, encoder, method, seed, resolved, start, elsewhere)
             chains += [made[method.name, seed] for method in resolved.parts["methods"] for seed in resolved.seeds]
     return Plan(resolved.board, tuple(chains))
 
@@ -130,6 +140,7 @@ def _sources_first(resolved: Resolved) -> list[Part]:
 
 
 Opened = tuple[Dataset, DataSpec, str]
+Elsewhere = Callable[[str], tuple[Part, Opened]]  # a data set by its name alone, with its defaults
 
 
 @contextmanager
@@ -153,7 +164,14 @@ def _open(part: Part, root: Path, download: bool) -> Opened:
 
 
 def _chain(
-    dataset: Part, opened: Opened, encoder: Part, method: Part, seed: int, resolved: Resolved, start: Chain | str
+    dataset: Part,
+    opened: Opened,
+    encoder: Part,
+    method: Part,
+    seed: int,
+    resolved: Resolved,
+    start: Chain | str,
+    elsewhere: Elsewhere,
 ) -> Chain:
     source, data, digest = opened
     recipe = resolved.recipes[method.name]
@@ -183,11 +201,11 @@ def _chain(
         dataset, encoder, method, source, data, recipe, resolved.precision, seed,
         document, key_of(document), embed_document, key_of(embed_document), (), init,
     )  # fmt: skip
-    return replace(chain, cells=tuple(_cell(chain, task, skip) for task in resolved.parts["tasks"]))
+    return replace(chain, cells=tuple(_cell(chain, task, skip, elsewhere) for task in resolved.parts["tasks"]))
 
 
-def _cell(chain: Chain, task: Part, skip: str | None) -> Cell:
-    document = {"protocol": PROTOCOL, "task": task.document(), "embed": chain.embed_document}
+def _cell(chain: Chain, task: Part, skip: str | None, elsewhere: Elsewhere) -> Cell:
+    document: dict[str, Any] = {"protocol": PROTOCOL, "task": task.document(), "embed": chain.embed_document}
     names = {
         "dataset": chain.dataset.name,
         "encoder": chain.encoder.name,
@@ -197,4 +215,10 @@ def _cell(chain: Chain, task: Part, skip: str | None) -> Cell:
     with _blame(task):
         evaluator = task.component.cls(task.config)
         skip = skip or evaluator.skip_reason(chain.data, chain.method.component.cls)
-    return Cell(names, chain.seed, task, document, key_of(document), skip)
+        asked = [] if skip else list(evaluator.datasets(chain.data))
+    others: dict[str, OtherData] = {}
+    for name in asked:
+        part, (source, data, digest) = elsewhere(name)
+        document.setdefault("others", {})[name] = {**part.document(), "digest": digest}
+        others[name] = OtherData(data, source.load)
+    return Cell(names, chain.seed, task, document, key_of(document), skip, others)

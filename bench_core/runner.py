@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
 from bench_core.embed import embed_all, is_embedded, load_embedded, load_tensors, save_tensors
 from bench_core.errors import StoreError, TrainingError
+from bench_core.grids import image_grid
 from bench_core.initial import Initial, load_initial
 from bench_core.plan import Cell, Chain, Plan
 from bench_core.pretrain import pretrain
@@ -213,7 +214,7 @@ def _run_cell(
     with torch.random.fork_rng([]):
         torch.manual_seed(stream_seed(chain.seed, "task", cell.task.component.id))
         evaluator = cell.task.component.cls(copy.deepcopy(cell.task.config))
-        evaluation: Evaluation = evaluator.evaluate(frozen)
+        evaluation: Evaluation = evaluator.evaluate(replace(frozen, others=cell.others))
     seconds = time.perf_counter() - tick
     here, there = provenance(setting.device, setting.command), summary["provenance"]
     if not evaluation.scores:
@@ -228,6 +229,7 @@ def _run_cell(
             "protocol": evaluation.protocol,
             "notes": list(evaluation.notes),
             "curves": {name: {k: list(v) for k, v in curve.items()} for name, curve in evaluation.curves.items()},
+            "images": {name: image_grid(images) for name, images in evaluation.images.items()},
             "facts": {
                 "uses_labels": chain.uses_labels,
                 "starts_from": chain.starts_from,

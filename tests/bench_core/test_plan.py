@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench_core import DataSpec, Objective
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective
 from bench_core.boards import load_board
 from bench_core.errors import AmbiguousNameError, ConfigError, RequestError, UnknownNameError
 from bench_core.plan import Plan
@@ -184,3 +184,41 @@ def test_a_plugin_that_breaks_while_planning_is_named(
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "skip_reason", broken)
     with pytest.raises(RequestError, match=r"objective toys/shrink breaks while planning: ZeroDivisionError: oops"):
         plan_of()
+
+
+class Elsewhere(Evaluator):
+    """Mean pixel of another data set (a toy)."""
+
+    Config = NoConfig
+
+    def __init__(self, config: NoConfig) -> None:
+        self.config = config
+
+    def datasets(self, data: DataSpec) -> list[str]:
+        return ["far"]
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        raise NotImplementedError
+
+
+def test_a_data_set_that_a_task_reads_joins_the_key_of_its_cell_alone(plan_of: PlanOf, registry: Registry) -> None:
+    blobs = registry.get("dataset", "blobs").cls
+    registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
+    far = type("Far", (blobs,), {"digest": lambda self: "far-1"})
+    registry.components.append(Component("dataset", "far", "toys", "1.0", far))
+    one = plan_of(tasks=["spread", "elsewhere"])
+    assert one.cells[1].document["others"]["far"] == {
+        "id": "toys/far", "revision": 1, "digest": "far-1", "config": {"train_size": 48},
+    }  # fmt: skip
+    assert len(one.cells[1].others["far"].load("test")) == 16
+    assert "others" not in one.cells[0].document
+    far.digest = lambda self: "far-2"  # type: ignore[attr-defined]
+    two = plan_of(tasks=["spread", "elsewhere"])
+    assert [a == b for a, b in zip(keys(one), keys(two), strict=True)] == [True, False]
+    assert one.chains[0].embed_key == two.chains[0].embed_key
+
+
+def test_a_data_set_that_a_task_reads_must_be_known(plan_of: PlanOf, registry: Registry) -> None:
+    registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
+    with pytest.raises(UnknownNameError, match="no dataset named 'far'"):
+        plan_of(tasks=["elsewhere"])

@@ -1,3 +1,4 @@
+import base64
 import json
 import math
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench_core import Evaluation, Evaluator, Frozen, Objective, Score
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score
 from bench_core.embed import load_tensors
 from bench_core.errors import StoreError
 from bench_core.plan import Plan
@@ -177,6 +178,32 @@ def test_an_evaluator_may_ask_for_the_frozen_method_and_the_inputs(plan_of: Plan
     add("evaluator", "asks", Asks)
     assert run_plan(plan_of(tasks=["asks"]), store, CPU) == []
     assert store.records()[0]["scores"][0]["value"] < 1e-6
+
+
+class Shows(Evaluator):
+    """Asks for another data set, and shows two of its images (a toy)."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    def datasets(self, data: DataSpec) -> list[str]:
+        return ["blobs"]
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        images = frozen.others["blobs"].load("test").inputs
+        assert isinstance(images, torch.Tensor)
+        score = Score(metric="items", value=len(images), unit="count", n=len(images))
+        return Evaluation(scores=[score], protocol="none", images={"first": images[:2]})
+
+
+def test_an_evaluator_gets_the_data_sets_it_asked_for_and_may_show_images(
+    plan_of: PlanOf, add: Add, store: Store
+) -> None:
+    add("evaluator", "shows", Shows)
+    assert run_plan(plan_of(tasks=["shows"]), store, CPU) == []
+    (record,) = store.records()
+    assert record["scores"][0]["value"] == 16
+    assert base64.b64decode(record["images"]["first"]).startswith(b"\x89PNG")
 
 
 def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> None:
