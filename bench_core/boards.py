@@ -1,5 +1,6 @@
 """Boards: what is held fixed so that rows compare, read from a board.toml.
 
+base = "mnist"               # what this file does not say is that board's, whole sections at a time
 title = "Handwritten digits, 8x8"
 description = "..."
 seeds = [0, 1, 2, 3, 4]
@@ -102,11 +103,23 @@ def load_board(file_or_name: str) -> Board:
     """
     path = board_file(file_or_name)
     name = path.parent.name if path.name == "board.toml" else path.stem
+    document = _document(path)
+    if "base" in document:
+        base = document.pop("base")
+        if not isinstance(base, str):
+            raise RequestError(f"{path}: base must be the name or the path of a board, got {base!r}.")
+        below = _document(board_file(base))
+        if "base" in below:
+            raise RequestError(f"{path}: base {base!r} has a base itself; name {below['base']!r} or say it all here.")
+        document = below | document
+    return read_board(document, name, str(path))
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}") from error
-    return read_board(document, name, str(path))
 
 
 def board_file(file_or_name: str) -> Path:
@@ -124,7 +137,7 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     """A board from its parsed document; `where` is named in errors."""
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        raise RequestError(f"{where}: {', '.join(unknown)} unknown; a board has {', '.join(sorted(_KEYS))}.")
+        raise RequestError(f"{where}: {', '.join(unknown)} unknown; a board has {', '.join(sorted(_KEYS | {'base'}))}.")
     for key in ("title", "description", "precision"):
         if not isinstance(document.get(key, ""), str):
             raise RequestError(f"{where}: {key} must be text, got {document[key]!r}.")

@@ -72,7 +72,14 @@ def _statistics(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     if any(column.kind == "mean" for column in columns):
         lines.append("Mean: over the seeds that have every task; blank if a task is missing.")
     ranks = [c for row in rows for k, c in zip(columns, row.cells, strict=True) if k.kind == "rank" and c.text]
-    lines.append(f"Mean rank: among the rows that have every task ({len(ranks)}). Cost: medians over seeds.")
+    skipped = [
+        column.name
+        for place, column in enumerate(columns)
+        if column.kind == "task" and any(r.kind == "method" and r.cells[place].state == "skipped" for r in rows)
+    ]
+    over = f"over the tasks that no row skips (not {', '.join(skipped)}), " if skipped else ""
+    every = "all of these" if skipped else "every task"
+    lines.append(f"Mean rank: {over}among the rows that have {every} ({len(ranks)}). Cost: medians over seeds.")
     labelled = [row.name for row in rows if row.kind == "labels"]
     if labelled:
         lines.append(f"Trained with labels, for reference, neither bold nor ranked: {', '.join(labelled)}.")

@@ -46,13 +46,19 @@ def mean_over_tasks(
 
 
 def mean_rank(columns: Sequence[Column], found: Sequence[Mapping[str, Found]], ranked: Sequence[str]) -> Filled:
-    """Mean over tasks of the rank by mean over seeds, among the rows that have every task.
+    """Mean of the rank by mean over seeds, over the tasks that no row skips, among the rows that have all of these.
 
-    Rows that miss a task stay blank and out of everybody's ranks, so that each task ranks the same rows.
+    What a method cannot do by its nature (decode, say) is no defect of it, so such a task ranks nobody. Rows that miss
+    another one stay blank and out of everybody's ranks, so that each task ranks the same rows.
     """
-    complete = [label for label in ranked if found and all(by_row[label].values for by_row in found)]
+    counted = [
+        (column, by_row)
+        for column, by_row in zip(columns, found, strict=True)
+        if all(by_row[label].state != "skipped" for label in ranked)
+    ]
+    complete = [label for label in ranked if counted and all(by_row[label].values for _, by_row in counted)]
     ranks: dict[str, list[float]] = {label: [] for label in complete}
-    for column, by_row in zip(columns, found, strict=True):
+    for column, by_row in counted:
         means = [fmean(by_row[label].values.values()) for label in complete]
         for label, rank in zip(complete, average_ranks(means, bool(column.higher_is_better)), strict=True):
             ranks[label].append(rank)

@@ -31,6 +31,32 @@ def test_a_board_file_names_rows_and_what_they_use(tmp_path: Path) -> None:
     assert load_board(str(tmp_path / "tiny" / "board.toml")) == board
 
 
+def test_a_board_has_from_its_base_the_sections_that_it_does_not_name(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TEXT)
+    (tmp_path / "more.toml").write_text(f"base = '{tmp_path / 'tiny.toml'}'\nseeds = [5]\n[tasks.other]\n")
+    tiny, more = load_board(str(tmp_path / "tiny.toml")), load_board(str(tmp_path / "more.toml"))
+    assert (more.name, more.title, more.seeds) == ("more", "Tiny", (5,))
+    assert more.methods == tiny.methods
+    assert list(more.tasks) == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [("3", r"base must be the name or the path of a board, got 3"), ("'nowhere'", r"no board named 'nowhere'")],
+)
+def test_a_base_that_is_no_board_is_refused(base: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(f"base = {base}")
+    with pytest.raises(RequestError, match=message):
+        load_board(str(tmp_path))
+
+
+def test_a_base_has_no_base(tmp_path: Path) -> None:
+    for name, base in (("a", "digits"), ("b", tmp_path / "a.toml")):
+        (tmp_path / f"{name}.toml").write_text(f"base = '{base}'")
+    with pytest.raises(RequestError, match=r"has a base itself; name 'digits' or say it all here"):
+        load_board(str(tmp_path / "b.toml"))
+
+
 def test_the_digits_board_is_shipped() -> None:
     assert "digits" in board_names()
     assert len(load_board("digits").seeds) == 5

@@ -169,6 +169,15 @@ def test_mean_rank_compares_complete_rows_only(one_table: Callable[..., Table]) 
     assert "Mean rank: among the rows that have every task (2). Cost: medians over seeds." in table.footer
 
 
+def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -> None:
+    records = [make_record(m, t, 0, v) for t in ("knn", "fid") for m, v in (("vae", 0.5), ("ae", 0.4))]
+    records.append(make_record("nac", "knn", 0, 0.9))
+    (table,) = build([*entries_of(records), not_done("skipped", "nac", "fid", 0, "cannot decode")])
+    assert [cell(table, m, "mean rank").text for m in ("nac", "vae", "ae")] == ["1.00", "2.00", "3.00"]
+    assert any("over the tasks that no row skips (not fid), among the rows that have all of these (3)" in line
+               for line in table.footer)  # fmt: skip
+
+
 def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: Make, make_score: Make) -> None:
     records = [
         make_record(m, "fid", s, [make_score("fid", v + s, unit="", higher_is_better=False, chance=None)])
