@@ -13,6 +13,7 @@ from bench_core.provenance import check_device, find_device
 from bench_core.request import Request
 from bench_core.runner import Failure, Setting, describe, run_plan
 from bench_core.state import plan_entries
+from bench_core.stopping import Stop
 from bench_core.store import Store
 from bench_core.tables.entries import Entry, entries_of
 from bench_core.tables.frame import tidy
@@ -104,11 +105,13 @@ def execute(
     progress: Progress | None = None,
     command: str | None = None,
     workers: int = 0,
+    checkpoint_every: float = 120.0,
+    stop: Stop | None = None,
 ) -> list[Failure]:
     """Run what is missing of a plan and take the progress display away, whatever happens."""
     progress = progress or Silent()
     try:
-        setting = Setting(find_device(device), workers, command)
+        setting = Setting(find_device(device), workers, command, checkpoint_every, stop or Stop())
         return run_plan(plan, store, setting, progress)
     finally:
         progress.close()

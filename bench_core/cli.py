@@ -11,11 +11,13 @@ import click
 from bench_core.cli_request import make_request, request_options
 from bench_core.cli_tables import export, publish, table
 from bench_core.errors import BenchError, RequestError
+from bench_core.stopping import Stop, Stopped
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
 # On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
+_STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR)
 
 if TYPE_CHECKING:
@@ -40,8 +42,11 @@ class Bench(click.Group):
                 raise
             raise click.ClickException(f"{error.filename}: {error.strerror}. What was finished is kept.") from error
         except KeyboardInterrupt:
-            click.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+            click.echo(_STOPPED, err=True)
             ctx.exit(130)
+        except Stopped as stopped:
+            click.echo(f"{stopped}: {_STOPPED}", err=True)
+            ctx.exit(stopped.code)
 
 
 class WrongRequest(click.ClickException):
@@ -73,6 +78,10 @@ def load(ctx: click.Context) -> "Registry":
 @request_options
 @click.option("--device", default="auto", show_default=True, help="auto (CUDA, else MPS, else CPU), cpu, cuda:1, ...")
 @click.option("--workers", default=0, show_default=True, type=click.IntRange(0), help="Readers of streamed data.")
+@click.option(
+    "--checkpoint-every", default=120.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
+    help="Training that may be lost when the machine dies.",
+)  # fmt: skip
 @click.option("--download", is_flag=True, help="Fetch data sets that are missing.")
 @click.option("--dry-run", is_flag=True, help="Print the plan; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records' scores as JSON.")
@@ -83,6 +92,7 @@ def run(
     /,
     device: str,
     workers: int,
+    checkpoint_every: float,
     download: bool,
     dry_run: bool,
     as_json: bool,
@@ -91,7 +101,8 @@ def run(
 ) -> None:
     """Train, embed, run every task; what is done already is not done again.
 
-    Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C.
+    Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C, 75 stopped by SIGTERM or
+    SIGUSR1. A training that was stopped goes on from its last checkpoint when the same command is given again.
     """
     from bench_core.plan import make_plan
     from bench_core.provenance import check_device
@@ -107,7 +118,10 @@ def run(
     from bench_core.progress import choose_progress
     from bench_core.runner import describe
 
-    failures = execute(plan, store, device, choose_progress(quiet), workers=workers)
+    with Stop().listening() as stop:
+        failures = execute(
+            plan, store, device, choose_progress(quiet), workers=workers, checkpoint_every=checkpoint_every, stop=stop
+        )
     _print_outcome(plan, store, as_json)
     for line in describe(failures):
         click.echo(f"failed: {line}", err=True)

@@ -47,9 +47,10 @@ class Resident:
         rng: torch.Generator | None = None,
         drop_last: bool = False,
         labels: bool = False,
+        skip: int = 0,
     ) -> Iterator[Batch]:
         """One pass; see `open_split`."""
-        chunks = _chunks(len(self), batch_size, rng, drop_last)
+        chunks = _chunks(len(self), batch_size, rng, drop_last)[skip:]
         wanted = _wanted(self._labels, labels)
         return (self._batch(chunk.to(self._device), wanted) for chunk in chunks)
 
@@ -84,9 +85,10 @@ class Streamed:
         rng: torch.Generator | None = None,
         drop_last: bool = False,
         labels: bool = False,
+        skip: int = 0,
     ) -> Iterator[Batch]:
         """One pass; see `open_split`."""
-        chunks = _chunks(len(self), batch_size, rng, drop_last)
+        chunks = _chunks(len(self), batch_size, rng, drop_last)[skip:]
         wanted = _wanted(self._labels, labels)
         loader: DataLoader[Any] = DataLoader(
             self._reads,
@@ -114,12 +116,13 @@ Source = Resident | Streamed
 def open_split(split: Split, device: torch.device, *, memory_fraction: float = 0.5, workers: int = 0) -> Source:
     """A split ready to be passed over, as often as wanted.
 
-    `batches(batch_size, rng=None, drop_last=False, labels=False)` of what is returned is one pass:
+    `batches(batch_size, rng=None, drop_last=False, labels=False, skip=0)` of what is returned is one pass:
 
     - `rng`: a generator on the CPU from which one permutation is drawn at the call; None is index order.
     - `drop_last`: leave out a last short batch, but never the only one: a pass over fewer items than
       `batch_size` gives one short batch, so that training on tiny data does not silently do nothing.
     - `labels`: whether batches carry them; RequestError where the split has none.
+    - `skip`: batches at the beginning that are left out, of a pass that goes on where it was stopped.
 
     Args:
         split: uint8 inputs (tensor, or as a Reader reads them) become float32 in [0, 1] on the device;

@@ -4,11 +4,12 @@
 """
 
 import copy
+import shutil
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from bench_core.checkpoint import Checkpoints
 from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
 from bench_core.embed import embed_all, is_embedded, load_embedded, load_tensors, save_tensors
@@ -27,6 +29,7 @@ from bench_core.pretrain import pretrain
 from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
+from bench_core.stopping import Stop
 from bench_core.store import FORMAT, Store, file_digest, publishing, read_json, write_over
 
 M = TypeVar("M", bound=nn.Module)
@@ -35,11 +38,21 @@ _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "comma
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how a plan runs; none of it is in a key."""
+    """Where and how a plan runs; none of it is in a key.
+
+    Attributes:
+        device: Of training, embedding and heavy tasks.
+        workers: Processes that read what is streamed.
+        command: For the records.
+        checkpoint_every: Seconds of training that may be lost.
+        stop: Whether the process was told to stop.
+    """
 
     device: torch.device
     workers: int = 0
     command: str | None = None
+    checkpoint_every: float = 120.0
+    stop: Stop = field(default_factory=Stop)
 
 
 @dataclass(frozen=True)
@@ -169,19 +182,23 @@ def _pretrain(
 ) -> None:
     """Train a chain's method; its folder appears when all is there."""
     objective = _channels_last(build_objective(chain, init).to(setting.device))
+    under_way = folder.with_name(f"{folder.name}.under-way")
+    checkpoints = Checkpoints(under_way, setting.checkpoint_every, setting.stop, progress.say)
     with publishing(folder, "summary.json") as making:
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)
-        cost = pretrain(
-            objective,
-            open_split(train, setting.device, workers=setting.workers),
-            chain.recipe,
-            seed=chain.seed,
-            device=setting.device,
-            precision=chain.precision,
-            log=making / "log.jsonl",
-            on_epoch=progress.epoch,
-        )
+        with setting.stop.held():
+            cost = pretrain(
+                objective,
+                open_split(train, setting.device, workers=setting.workers),
+                chain.recipe,
+                seed=chain.seed,
+                device=setting.device,
+                precision=chain.precision,
+                log=making / "log.jsonl",
+                on_epoch=progress.epoch,
+                checkpoints=checkpoints,
+            )
         warnings = cost.pop("warnings")
         for warning in warnings:
             progress.say(f"  warning: {warning}")
@@ -195,6 +212,7 @@ def _pretrain(
             "provenance": provenance(setting.device, setting.command),
         }
         write_over(making / "summary.json", summary)
+    shutil.rmtree(under_way, ignore_errors=True)
 
 
 def _channels_last(objective: M) -> M:

@@ -1,23 +1,33 @@
 """Checks of objectives."""
 
 import copy
+import itertools
 import math
+import signal
+import tempfile
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench_core.checks.made import TinyEncoder, images_of, need, spec_for, split_of
+from bench_core.checkpoint import Checkpoints
+from bench_core.checks.made import NUM_ITEMS, TinyEncoder, images_of, need, spec_for, split_of
 from bench_core.config import build
 from bench_core.contracts import Batch, DataSpec, EpochContext, Loss, Objective, Recipe
 from bench_core.data import open_split
 from bench_core.optim import make_optimizer
+from bench_core.pretrain import pretrain
 from bench_core.seeds import stream
+from bench_core.stopping import Stop, Stopped
+
+_SHORT = Recipe(epochs=2, batch_size=16)
 
 
-def _objective(cls: Any) -> tuple[Objective, DataSpec]:
-    spec = spec_for(cls)
+def _objective(cls: Any, num_train: int = NUM_ITEMS) -> tuple[Objective, DataSpec]:
+    spec = replace(spec_for(cls), splits={"train": num_train})
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
         return cls(TinyEncoder(spec), spec, cls.Config()), spec
@@ -124,6 +134,40 @@ def _embeds(cls: Any) -> None:
     need(all(torch.equal(embeddings[k], again[k]) for k in embeddings), "a loaded state gives other embeddings")
 
 
+def _goes_on(cls: Any) -> None:
+    """A training that is stopped between two steps goes on to the same bits: nothing lives outside `state_dict`."""
+    finished = []
+    with tempfile.TemporaryDirectory() as folder:
+        for stops_after in (None, 3):
+            objective, spec = _objective(cls, num_train=32)
+            if stops_after is not None:
+                _pretrain(objective, spec, Path(folder), stops_after)
+                objective, spec = _objective(cls, num_train=32)
+            _pretrain(objective, spec, Path(folder))
+            finished.append(objective.state_dict())
+    other = [name for name, value in finished[0].items() if not _same(value, finished[1][name])]
+    need(not other, f"after a stop and a start the training ended otherwise: {', '.join(other[:3])} differ")
+
+
+def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: int | None = None) -> None:
+    """Two epochs of two batches by the real loop; it may be stopped after some steps."""
+    stop = Stop()
+    kept = Checkpoints(folder, every=math.inf, stop=stop)
+    after_step, steps = objective.after_step, itertools.count(1)
+
+    def counted() -> None:
+        after_step()
+        if next(steps) == stops_after:
+            stop.ask(signal.SIGTERM)
+
+    objective.after_step = counted  # type: ignore[method-assign]
+    source = open_split(split_of(spec), torch.device("cpu"))
+    where = {"seed": 0, "device": torch.device("cpu"), "precision": "fp32", "log": folder / "log.jsonl"}
+    with suppress(Stopped), stop.held():
+        pretrain(objective, source, _SHORT, **where, checkpoints=kept)  # type: ignore[arg-type]
+    del objective.after_step
+
+
 def _variants_build(cls: Any) -> None:
     """Every variant names parameters that exist, with values that fit, and says what it is and where it is from."""
     for name, variant in cls.variants.items():
@@ -132,4 +176,4 @@ def _variants_build(cls: Any) -> None:
         need(bool(variant.help and variant.source), f"variant {name!r} lacks its help or its source")
 
 
-CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds, _variants_build)
+CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds, _goes_on, _variants_build)

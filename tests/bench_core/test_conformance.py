@@ -56,6 +56,17 @@ class ChangesInputs(Good):
         return batch.inputs.add_(torch.rand(batch.inputs.shape, generator=rng))
 
 
+class Forgets(Good):
+    """Keeps a count outside of its state (ours)."""
+
+    seen = 0
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Shrink, the more the later."""
+        self.seen += 1
+        return Loss(self.encoder(views).square().mean() * self.seen)
+
+
 class IsNaN(Good):
     """Diverges (ours)."""
 
@@ -117,6 +128,7 @@ class Undocumented(Good):
     ("cls", "message"),
     [
         (DrawsGlobally, "drew from the global generator; use rng"),
+        (Forgets, "after a stop and a start the training ended otherwise: encoder"),
         (ChangesInputs, "make_views changed the batch"),
         (IsNaN, "the loss is nan"),
         (IsVector, "the loss must be a scalar, got shape (16,)"),

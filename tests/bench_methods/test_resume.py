@@ -1,0 +1,78 @@
+"""A training that is stopped anywhere goes on from its checkpoint, and ends with the bits of one that was not.
+
+One player, two players, a queue and an EMA, labels that are made anew, a transcription by hand.
+"""
+
+import itertools
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench_core import DataSpec, Objective, Recipe, Split
+from bench_core.checkpoint import Checkpoints
+from bench_core.data import open_split
+from bench_core.plugins import load_plugins
+from bench_core.pretrain import pretrain
+from bench_core.stopping import Stop, Stopped
+
+DATA = DataSpec(
+    shape=(1, 8, 8), splits={"train": 64, "test": 16}, num_classes=10, mean=(0.3,), std=(0.4,), views="glyph"
+)
+METHODS: dict[str, dict[str, Any]] = {
+    "simclr": {"output_dim": 16},
+    "uctrl": {"latent_dim": 8, "width": 8},
+    "moco": {"output_dim": 16, "queue_size": 64, "parts": 1},
+    "byol": {"hidden_dim": 32, "output_dim": 16},
+    "sela": {"clusters": 8, "heads": 2, "updates": 5},
+    "swav": {"hidden_dim": 32, "output_dim": 16, "prototypes": 16, "queue": 64, "queue_start": 0},
+    "noisy_dim": {"dim": 4, "estimator": "dv"},
+    "vae": {"latent_dim": 8, "width": 8},
+}
+RECIPE = Recipe(optimizer="sgd", learning_rate=1e-2, batch_size=16, epochs=2, warmup_epochs=1)  # 8 steps
+TIMES = {"seconds", "images_per_s", "peak_memory_gib"}
+
+
+def train(method: Objective, digits: Tensor, folder: Path, stops_after: int | None) -> list[dict[str, Any]] | None:
+    """The log, None where it was stopped."""
+    stop, steps, after_step = Stop(), itertools.count(1), method.after_step
+
+    def counted() -> None:
+        after_step()
+        if next(steps) == stops_after:
+            stop.ask(signal.SIGTERM)
+
+    method.after_step = counted  # type: ignore[method-assign]
+    source = open_split(Split((digits[:64] * 255).to(torch.uint8)), torch.device("cpu"))
+    kept = Checkpoints(folder / "kept", every=1e6, stop=stop)
+    try:
+        with stop.held():
+            pretrain(
+                method, source, RECIPE, seed=0, device=torch.device("cpu"), precision="fp32",
+                log=folder / "log.jsonl", checkpoints=kept,
+            )  # fmt: skip
+    except Stopped:
+        return None
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_ends_with_the_same_bits_and_the_same_log(
+    name: str, make: Callable[..., Objective], digits: Tensor, tmp_path: Path
+) -> None:
+    cls = load_plugins().get("objective", name).cls
+    (tmp_path / "whole").mkdir()
+    undisturbed = make(cls, DATA, **METHODS[name])
+    expected = train(undisturbed, digits, tmp_path / "whole", None)
+    for steps in (1, 3, 2):  # stopped after the first step, at the end of an epoch, within the next
+        assert train(make(cls, DATA, **METHODS[name]), digits, tmp_path, steps) is None
+    resumed = make(cls, DATA, **METHODS[name])
+    assert train(resumed, digits, tmp_path, None) == expected
+    ours, theirs = resumed.state_dict(), undisturbed.state_dict()
+    assert [key for key in theirs if not torch.equal(ours[key], theirs[key])] == []
