@@ -29,7 +29,7 @@ def top_k(
     device = torch.device(device)
     if device.type == "cuda":
         return _top_k_by_products(queries.to(device), database.to(device), k, chunk_pairs)
-    faiss = _faiss()
+    faiss = import_faiss()
     rows, columns = (np.ascontiguousarray(x.cpu().float().numpy()) for x in (queries, database))
     similarity, index = faiss.knn(rows, columns, k, metric=faiss.METRIC_INNER_PRODUCT)
     return torch.from_numpy(similarity), torch.from_numpy(index)
@@ -53,7 +53,7 @@ def top_k_hamming(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Te
         Distances (Q, k) int64, ascending, and positions (Q, k) int64. Equal distances are the rule; their
         order is up to faiss and depends on positions alone.
     """
-    faiss = _faiss()
+    faiss = import_faiss()
     rows, columns = (np.packbits(x.cpu().numpy(), axis=1) for x in (queries, database))  # zeros fill the last byte
     index = faiss.IndexBinaryFlat(8 * rows.shape[1])
     index.add(columns)
@@ -61,7 +61,7 @@ def top_k_hamming(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Te
     return torch.from_numpy(distance).long(), torch.from_numpy(position)
 
 
-def _faiss() -> ModuleType:
+def import_faiss() -> ModuleType:
     """Import faiss on first use; on some Python versions its bindings warn while they load."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
