@@ -22,7 +22,7 @@ from bench_core.search import import_faiss
 
 
 def kmeans(
-    features: Tensor, clusters: int, *, seed: int, spherical: bool = True, restarts: int = 10, iterations: int = 100
+    features: Tensor, clusters: int, *, seed: int, spherical: bool = True, restarts: int = 20, iterations: int = 100
 ) -> Tensor:
     """Centres of k-means by faiss: of random starts the one of the best objective, which needs no labels.
 
