@@ -24,16 +24,18 @@ init = "nac"                 # starts from the encoder of that row's chain
 [pictures.cost]              # drawn by `bench publish`; see bench_core.pictures
 x = "linear:top1"
 y = "retrieval:map_hamming"
+[pictures.plane]
+kind = "projection"
 """
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench_core.config import build
+from bench_core.config import build, param
 from bench_core.errors import RequestError, UnknownNameError
 
 DEFAULT = "digits"
@@ -61,15 +63,31 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One score against another; see `bench_core.pictures`."""
+    """What is drawn beside a board's page; see `bench_core.pictures`.
+
+    What is `added` leaves the fingerprints of older pictures as they were.
+    """
 
     name: str
-    x: str
-    y: str
-    title: str = ""
-    x_label: str = ""
-    y_label: str = ""
-    connect: bool = False
+    x: str = param("", "TASK:METRIC of a trade-off", "ours")
+    y: str = param("", "TASK:METRIC of a trade-off", "ours")
+    title: str = param("", "above the picture; the page's text for it", "ours")
+    x_label: str = param("", "instead of the score's or curve's name", "ours")
+    y_label: str = param("", "instead of the score's or curve's name", "ours")
+    connect: bool = param(False, "a line through the points of a trade-off, in the board's order", "ours")
+    kind: Literal["tradeoff", "projection", "pr", "histogram", "layers", "lines", "samples"] = param(
+        "tradeoff", "what is drawn", "ours", added=True
+    )
+    task: str = param("", "whose curves; may be left out where one task has some", "ours", added=True)
+    curve: str = param("", "of this name alone", "ours", added=True)
+    methods: tuple[str, ...] = param((), "rows that are shown; all where it is left out", "ours", added=True)
+
+    def __post_init__(self) -> None:
+        """Check what the kind needs."""
+        if self.kind == "tradeoff" and not (self.x and self.y):
+            raise ValueError("a trade-off needs x and y, each TASK:METRIC")
+        if self.kind != "tradeoff" and (self.x or self.y or self.connect):
+            raise ValueError(f"x, y and connect are of the kind tradeoff, not of {self.kind}")
 
 
 @dataclass(frozen=True)
@@ -155,7 +173,7 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
         encoders=_section(document, "encoders", where),
         methods=_section(document, "methods", where),
         tasks=_section(document, "tasks", where),
-        pictures=_pictures(document.get("pictures", {}), f"{where}: pictures"),
+        pictures=_pictures(document.get("pictures", {}), list(document.get("methods", {})), f"{where}: pictures"),
     )
 
 
@@ -183,15 +201,21 @@ def initial(value: Any, where: str) -> str:
     return "" if value == "none" else value
 
 
-def _pictures(value: Any, where: str) -> dict[str, Picture]:
+def _pictures(value: Any, rows: Sequence[str], where: str) -> dict[str, Picture]:
     pictures = {}
     for name, table in _table(value, where).items():
         if not _NAME.fullmatch(name):
             raise RequestError(f"{where}.{name!r} must be letters, digits, '_' and '-'.")
         values = {**_table(table, f"{where}.{name}"), "name": name}
-        if not {"x", "y"} <= values.keys():
-            raise RequestError(f"{where}.{name} needs x and y, each TASK:METRIC, got {', '.join(values)}.")
+        if values.get("kind") == "similarity":
+            raise RequestError(
+                f"{where}.{name}: similarity reads embeddings, which are not published; draw it from a store with "
+                "`bench plot --kind similarity`."
+            )
         pictures[name] = build(Picture, values, f"{where}.{name}")
+        for row in pictures[name].methods:
+            if row not in rows:
+                raise UnknownNameError("row", row, rows, f"({where}.{name})")
     return pictures
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench_core.cli_request import make_request, request_options
-from bench_core.cli_tables import export, publish, table
+from bench_core.cli_tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError
 from bench_core.stopping import Stop, Stopped
 
@@ -285,5 +285,5 @@ def completion(shell: str) -> None:
     click.echo(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (table, publish, export):
+for command in (table, plot, publish, export):
     main.add_command(command)

@@ -1,8 +1,10 @@
-"""`bench table`, `bench publish`, `bench export`: from records to what people read."""
+"""`bench table`, `bench plot`, `bench publish`, `bench export`: from records to what people read."""
 
 from pathlib import Path
 
 import click
+
+from bench_core.cli_request import names
 
 STORE = click.option("--store", default="runs", show_default=True, type=click.Path(path_type=Path), help="Records.")
 BOARDS = click.option(
@@ -53,6 +55,36 @@ def table(
         from bench_core.published import beside, load_published, render_published, shipped
 
         click.echo(render_published(beside(entries, load_published(shipped())), form), nl=False)
+
+
+@click.command()
+@STORE
+@click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells, and the pictures that it asks for.")
+@click.option("--kind", metavar="KIND", help="tradeoff, projection, pr, histogram, layers, lines, samples, similarity.")
+@click.option("--methods", callback=names, metavar="A,B", help="Only these rows, as the table names them.")
+@click.option("--x", metavar="TASK:METRIC", default="", help="Of a trade-off.")
+@click.option("--y", metavar="TASK:METRIC", default="", help="Of a trade-off.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to. Default: STORE/pictures.")
+def plot(
+    store: Path, board: str | None, kind: str | None, methods: list[str] | None, x: str, y: str, out: Path | None
+) -> None:
+    """Draw what the records of a store hold: projections, curves, histograms, samples; no method is run.
+
+    Needs matplotlib: pip install 'bench-core[pictures]'. The kind similarity reads the embeddings under STORE/chains.
+    """
+    from bench_core.api import table_entries
+    from bench_core.boards import Board, load_board
+    from bench_core.pictures.every import Wanted, plot_all
+    from bench_core.store import Store
+
+    wanted = Wanted(kind=kind or "", methods=tuple(methods or ()), x=x, y=y)
+    opened = Store(store)
+    asked = load_board(board) if board else Board()
+    outcome = plot_all(table_entries(opened, board), opened, asked, wanted, out or store / "pictures")
+    for path in outcome.drawn:
+        click.echo(f"picture: {path}")
+    for reason in outcome.left_out:
+        click.echo(f"left out: {reason}", err=True)
 
 
 @click.command()

@@ -18,13 +18,14 @@ from bench_core.api import board_plan
 from bench_core.boards import Board, Picture, board_file, board_names, load_board
 from bench_core.errors import RequestError, StoreError
 from bench_core.method_pages import sections
-from bench_core.pictures import draw, drawn, fingerprint, points
+from bench_core.pictures import draw, drawn, fingerprint
+from bench_core.pictures.kinds import shown_once, without_shown_once
 from bench_core.plan import Plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.published import beside, load_published, render_published, shipped
-from bench_core.state import plan_entries
+from bench_core.state import plan_entries, seed_of
 from bench_core.store import Store, read_json, read_records, write_over, write_text
-from bench_core.tables.entries import Entry
+from bench_core.tables.entries import AXES, Entry
 from bench_core.tables.publish import page, placeholder, splice, stale_pages
 from bench_core.tables.render import render
 from bench_core.tables.table import build
@@ -37,8 +38,8 @@ def publish_board(
 ) -> tuple[int, list[Path]]:
     """Copy a board's records out of a store and write the pages that show them.
 
-    Paths of this machine in a record's command stay at home. What was published before stays, as long as it is a
-    cell of the board as it stands now.
+    Paths of this machine in a record's command stay at home, and so do images of all but a row's first seed. What was
+    published before stays, as long as it is a cell of the board as it stands now.
 
     Args:
         name: A shipped board, or the path of a board.toml.
@@ -71,7 +72,7 @@ def publish_board(
         shutil.copyfile(board_file(name), folder / "board.toml")
     planned = {cell.key for cell in plan.cells}
     published = {r["key"]: r for r in read_records(folder / "records") if r["key"] in planned}
-    _replace(folder / "records", {**published, **{record["key"]: _portable(record) for record in records}})
+    _replace(folder / "records", _light({**published, **{record["key"]: _portable(record) for record in records}}))
     failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in store.attempts()}
     wanted = {cell.key for cell, entry in zip(plan.cells, entries, strict=True) if entry.state == "failed"}
     _replace(folder / "failed", {key: attempt for key, attempt in failed.items() if key in wanted})
@@ -105,7 +106,7 @@ def check_pages(leaderboards: Path, readme: Path, registry: Registry | None = No
         if _begin(board.name) in text:
             pages.setdefault(readme, {})[board.name] = _section(board, plan, folder, short=True)
         for path, picture in _pictures(board, folder).items():
-            if drawn(path) != fingerprint(points(_published(plan, folder), picture), picture):
+            if drawn(path) != fingerprint(_published(plan, folder), picture):
                 raise StoreError(f"{path} does not show what its records say; `bench publish {board.name}` again.")
             pictures.append(path)
     if not pages:
@@ -127,7 +128,7 @@ def _draw(board: Board, plan: Plan, folder: Path) -> list[Path]:
     pictures = _pictures(board, folder)
     entries = _published(plan, folder) if pictures else []
     for path, picture in pictures.items():
-        if drawn(path) != fingerprint(points(entries, picture), picture):
+        if drawn(path) != fingerprint(entries, picture):
             draw(entries, picture, path)
     return list(pictures)
 
@@ -143,6 +144,15 @@ def _method_pages(readme: Path, leaderboards: Path, registry: Registry) -> dict[
         boards[folder.name] = plan, _published(plan, folder)
     numbers = load_published(shipped())
     return {path: sections(path.stem, boards, numbers, registry) for path in files if path.stem != "README"}
+
+
+def _light(records: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Key -> record, of which the first seed of a row keeps what a picture shows of one seed; see `kinds`."""
+    first: dict[tuple[str, ...], str] = {}
+    for record in sorted(records.values(), key=seed_of):
+        if shown_once(record):
+            first.setdefault(tuple(record["names"][axis] for axis in AXES), record["key"])
+    return {key: record if key in first.values() else without_shown_once(record) for key, record in records.items()}
 
 
 def _portable(record: Mapping[str, Any]) -> dict[str, Any]:

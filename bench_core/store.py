@@ -162,7 +162,7 @@ def _write_beside(path: Path, value: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        json.dump(value, file, indent=1, allow_nan=False, ensure_ascii=False)  # in their order: a curve's x is first
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())

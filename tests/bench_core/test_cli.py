@@ -40,6 +40,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "check": ["names"],
         "completion": ["shell"],
         "table": ["--board", "--check", "--format", "--leaderboards", "--metric", "--published", "--sort", "--store"],
+        "plot": ["--board", "--kind", "--methods", "--out", "--store", "--x", "--y"],
         "publish": ["--leaderboards", "--store", "board"],
         "export": ["--csv", "--parquet", "--sqlite", "--store"],
     }

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench_core import Evaluation, Evaluator, Frozen, NoConfig, Score
+from bench_core.api import board_plan
 from bench_core.errors import RequestError, StoreError
 from bench_core.plugins import Registry
 from bench_core.publishing import check_pages, publish_board
 from bench_core.runner import Setting, run_plan
-from bench_core.store import Store, write_over
+from bench_core.state import seed_of
+from bench_core.store import Store, read_records, write_over
 
 BOARD = """
 title = "Tiny"
@@ -34,8 +37,6 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def publish(registry: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Runs the board and publishes it, as from clean, committed code."""
-    from bench_core.api import board_plan
-
     folder = tmp_path / "leaderboards" / "tiny"
     folder.mkdir(parents=True)
     (folder / "board.toml").write_text(BOARD)
@@ -169,6 +170,49 @@ def test_pictures_and_methods_pages_are_written_and_checked(
     assert check(tmp_path, registry) == sorted(pages)
     (folder / "itself.svg").write_text("<svg/>")
     with pytest.raises(StoreError, match=r"itself\.svg does not show what its records say"):
+        check(tmp_path, registry)
+
+
+class Look(Evaluator):
+    """Keeps a grid of images and a curve of each sort."""
+
+    Config = NoConfig
+
+    def __init__(self, config: NoConfig) -> None:
+        self.config = config
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        return Evaluation(
+            scores=[Score(metric="top1", value=0.5, n=16)],
+            protocol="none",
+            curves={"projection_pca": {"x": [0, 1], "y": [1, frozen.seed]}, "layers": {"layer": [0, 1], "a": [0, 1]}},
+            images={"samples": torch.zeros(2, 1, 4, 4, dtype=torch.uint8)},
+        )
+
+
+def test_a_board_shows_pictures_of_curves_and_images_and_only_one_seeds_images_travel(
+    add: Callable[[str, str, type], None], store: Store, tmp_path: Path, registry: Registry, publish: Publish
+) -> None:
+    folder = tmp_path / "leaderboards" / "tiny"
+    add("evaluator", "look", Look)
+    asked = {name: f'[pictures.{name}]\nkind = "{name}"\n' for name in ("projection", "layers", "samples")}
+    (folder / "board.toml").write_text(f"{BOARD}[tasks.look]\n{''.join(asked.values())}")
+    run_plan(board_plan(str(folder), registry), store, Setting(torch.device("cpu"), command="bench run --board tiny"))
+    publish()
+    pictures = [folder / f"{name}.svg" for name in asked]
+    assert set(pictures) < set(check(tmp_path, registry))
+    assert "![samples](samples.svg)" in (folder / "README.md").read_text()
+    records = {seed_of(r): r for r in read_records(folder / "records") if r["names"]["task"] == "look"}
+    assert {seed: (*r["curves"], *r["images"]) for seed, r in records.items()} == {
+        0: ("projection_pca", "layers", "samples"), 1: ("layers",),
+    }  # fmt: skip
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    publish()
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    record = records[0]
+    record["curves"]["projection_pca"]["x"][0] = 0.5
+    write_over(folder / "records" / f"{record['key']}.json", record)
+    with pytest.raises(StoreError, match=r"projection\.svg does not show what its records say"):
         check(tmp_path, registry)
 
 

@@ -1,0 +1,41 @@
+"""Grids of images as records hold them: what a method draws, decodes or confuses."""
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from bench_core.boards import Picture
+from bench_core.pictures.style import caption, panels, words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench_core.pictures.parts import Found
+
+
+_SIDE = 400  # pixels that a sheet has at least: not every viewer enlarges small ones without blur
+
+
+def paint(figure: "Figure", found: "Found", picture: Picture) -> None:
+    """A panel for each row and grid, pixels as they are."""
+    rows, columns = len(found.methods), len(found.names)
+    grid = panels(figure, rows, columns, (2.6, 2.8))
+    for line in grid:
+        for axes in line:
+            axes.set_axis_off()
+    for part in found.parts:
+        axes = grid[found.methods.index(part.method)][found.names.index(part.name)]
+        with Image.open(io.BytesIO(base64.b64decode(part.values["png"]))) as image:
+            axes.imshow(_sharp(image.convert("RGB")), interpolation="none")
+        axes.set_title(f"{part.method}, {words(part.name)}" if columns > 1 else part.method)
+    named = f", {words(found.names[0])}" if columns == 1 else ""
+    title = picture.title or f"{found.task} on {found.dataset}, {found.encoder}{named}"
+    caption(figure, title, found.seeds())
+
+
+def _sharp(image: Image.Image) -> Image.Image:
+    """Each pixel as a square of pixels."""
+    times = max(1, -(-_SIDE // max(image.size)))
+    return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)

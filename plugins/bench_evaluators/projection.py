@@ -1,0 +1,168 @@
+"""Projection: the embedding of some test items in a plane, for people to look at, and how far the plane can be trusted.
+
+Papers: Pearson, 1901 (PCA); McInnes, Healy, Melville, 2018, https://arxiv.org/abs/1802.03426 (UMAP)
+        Venna and Kaski, ICANN 2001, https://doi.org/10.1007/3-540-44668-0_68 (trustworthiness; scikit-learn's)
+
+Shapes: N items, D features.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
+from bench_core.errors import BenchError
+from bench_core.seeds import stream_seed
+from bench_core.subsets import draw_index
+
+NEIGHBOURS = 5  # of trustworthiness, and of the vote in the plane
+LEAST = 20
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionConfig:
+    """How items come into the plane."""
+
+    method: Literal["pca", "umap"] = param("pca", "umap needs bench-core[umap]", "ours: exact, and always there")
+    items: int = param(500, "test items, drawn evenly from the classes; all where there are fewer", "ours: legible")
+    embedding: str = param("features", "what is read", "usual")
+    neighbors: int = param(15, "of umap: small shows detail, large shows the whole", "umap-learn's default")
+    min_dist: float = param(0.1, "of umap: how close points may lie in the plane", "umap-learn's default")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name, least in (("items", LEAST), ("neighbors", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 <= self.min_dist <= 1:
+            raise ValueError(f"min_dist must be in [0, 1], got {self.min_dist}")
+
+
+class Projection(Evaluator):
+    """Two coordinates of each item, drawn by `bench plot`, and whether neighbours in the plane are neighbours."""
+
+    Config = ProjectionConfig
+
+    def __init__(self, config: ProjectionConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Some test items, and the library that is asked for."""
+        if data.splits.get("test", 0) < LEAST:
+            return f"needs a test split of {LEAST} items or more"
+        if self.config.method == "umap" and find_spec("umap") is None:
+            return "umap-learn is not installed: pip install 'bench-core[umap]'"
+        return None
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Of a sample of the test split, the same items for all methods at a seed."""
+        config, test = self.config, frozen.splits["test"]
+        if config.embedding not in test.embeddings:
+            known = ", ".join(sorted(test.embeddings))
+            raise BenchError(f"no embedding named {config.embedding!r}. This method has: {known}.")
+        whole = test.embeddings[config.embedding]
+        seed = stream_seed(frozen.seed, "projection", "items") % 2**32
+        index = draw_index(test.labels, len(whole), min(config.items, len(whole)), seed)
+        values: Points = whole[index].flatten(1).double().numpy()
+        labels = test.labels[index] if test.labels is not None and test.labels.ndim == 1 else None
+        if config.method == "pca":
+            plane, explained = pca(values)
+        else:
+            plane, explained = _umap(values, config, stream_seed(frozen.seed, "projection", "umap") % 2**32), None
+        return Evaluation(
+            scores=_scores(values, plane, explained, labels, config.embedding),
+            protocol=(
+                f"{len(values):,} items of the test split, drawn evenly from the classes, the same for all methods at "
+                f"a seed; {self._how()} of these items' {config.embedding}; "
+                f"accuracy in the plane: votes of the {NEIGHBOURS} nearest "
+                "others of the sample, equal votes go to the lower class, chance: its most frequent class; "
+                f"trustworthiness: {NEIGHBOURS} neighbours, Euclidean, chance: points placed at random"
+                f"{'; explained variance: of both components, chance: axes of equal length' * (explained is not None)}"
+            ),
+            curves={f"projection_{config.method}": _curve(plane, labels)},
+        )
+
+    def _how(self) -> str:
+        umap = f"UMAP ({self.config.neighbors} neighbours, minimal distance {self.config.min_dist:g}, seeded)"
+        return umap if self.config.method == "umap" else "PCA"
+
+
+def pca(values: Points) -> tuple[Points, float]:
+    """The two directions of most variance.
+
+    Args:
+        values: (N, D).
+
+    Returns:
+        (N, 2) coordinates, each direction's sign such that its largest weight is positive; and the part of the
+        variance that they hold, 0 where there is none.
+    """
+    centred = values - values.mean(0)
+    left, lengths, right = np.linalg.svd(centred, full_matrices=False)
+    total = float((lengths**2).sum())
+    if total <= 1e-20 * float((values**2).sum()):  # constant up to rounding
+        return np.zeros((len(values), 2)), 0.0
+    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])
+    plane = np.zeros((len(values), 2))
+    plane[:, : min(2, len(lengths))] = (left * lengths * signs)[:, :2]
+    return plane, float((lengths[:2] ** 2).sum()) / total
+
+
+def _umap(values: Points, config: ProjectionConfig, seed: int) -> Points:
+    """(N, D) -> (N, 2); one thread, so that a seed gives one picture."""
+    from umap import UMAP
+
+    near = min(config.neighbors, len(values) - 1)
+    reducer = UMAP(n_neighbors=near, min_dist=config.min_dist, random_state=seed, n_jobs=1)
+    plane: Points = np.asarray(reducer.fit_transform(values), np.float64)
+    return plane
+
+
+def random_trustworthiness(n: int, k: int) -> float:
+    """What n points at random places have in the mean: each of the k neighbours has any rank from 1 to n - 1."""
+    return 1 - (n - 1 - k) * (n - k) / ((n - 1) * (2 * n - 3 * k - 1))
+
+
+def _scores(values: Points, plane: Points, explained: float | None, labels: Tensor | None, name: str) -> list[Score]:
+    """What ranks methods first; explained variance does not: an embedding that collapsed to a line has all of it."""
+    from sklearn.manifold import trustworthiness
+
+    n, k = len(values), NEIGHBOURS
+    found: dict[str, tuple[float, float]] = {}  # value, chance
+    if labels is not None and len(labels.bincount().nonzero()) > 1:
+        found[f"plane_{k}nn_top1"] = plane_accuracy(plane, labels), float(labels.bincount().max()) / n
+    found[f"trustworthiness_{k}"] = float(trustworthiness(values, plane, n_neighbors=k)), random_trustworthiness(n, k)
+    if explained is not None:
+        found["explained_variance"] = explained, 2 / min(values.shape[1], n - 1)
+    return [
+        Score(metric=metric, value=min(1.0, max(0.0, value)), chance=min(1.0, chance), embedding=name, n=n)
+        for metric, (value, chance) in found.items()  # clipped: rounding
+    ]
+
+
+def plane_accuracy(plane: Points, labels: Tensor, k: int = NEIGHBOURS) -> float:
+    """Part of items (N, 2) whose class (N,) from 0 wins the vote of their k nearest others; ties: the lower class."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=k).fit(plane).kneighbors(return_distance=False)
+    votes = F.one_hot(labels)[torch.from_numpy(nearest)].sum(1)
+    return float((votes.argmax(1) == labels).double().mean())
+
+
+def _curve(plane: Points, labels: Tensor | None) -> dict[str, list[float]]:
+    """To 4 digits, which a picture does not show."""
+    curve: dict[str, list[float]] = {axis: [float(f"{v:.4g}") for v in plane[:, k]] for k, axis in enumerate("xy")}
+    return curve if labels is None else {**curve, "label": labels.tolist()}
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"projection": Projection}
