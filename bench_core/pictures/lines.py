@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from bench_core.boards import Picture
-from bench_core.pictures.style import DASHES, caption, shade, words
+from bench_core.pictures.style import DASHES, shade, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,4 +37,4 @@ def paint(figure: "Figure", found: "Found", picture: Picture) -> None:
     figure.legend(loc="outside right center", ncols=columns)
     named = f", {words(found.names[0])}" if len(found.names) == 1 else ""
     title = picture.title or f"{found.task} on {found.dataset}, {found.encoder}{named}"
-    caption(figure, title, found.seeds())
+    axes.set_title(f"{title}\n({found.seeds()})")  # not over the legend, which may be high

@@ -5,6 +5,7 @@ Colours: Petroff, "Accessible color sequences for data visualization", 2021, htt
 """
 
 import math
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ def panels(figure: "Figure", rows: int, columns: int, size: tuple[float, float],
     """Axes for rows and columns of panels, of a size in inches each; one column wraps, and is one row of the answer."""
     wide = min(_WIDEST, rows) if columns == 1 else columns
     high = math.ceil(rows / wide) if columns == 1 else rows
-    figure.set_size_inches(size[0] * wide, size[1] * high + 0.5)
+    figure.set_size_inches(size[0] * wide, size[1] * high + 0.7)
     grid = figure.subplots(high, wide, squeeze=False, **shared)
     if columns > 1:
         return [list(line) for line in grid]
@@ -87,8 +88,9 @@ def panels(figure: "Figure", rows: int, columns: int, size: tuple[float, float],
 
 
 def caption(figure: "Figure", title: str, seeds: str) -> None:
-    """What is seen above the panels: the title, and which seeds are shown."""
-    figure.suptitle(f"{title} ({seeds})", fontsize=10)
+    """What is seen above the panels: the title, as wide as the figure at most, and below it which seeds are shown."""
+    wrapped = textwrap.fill(title, max(20, int(11 * figure.get_figwidth())))
+    figure.suptitle(f"{wrapped}\n({seeds})", fontsize=10)
 
 
 def words(name: str) -> str:

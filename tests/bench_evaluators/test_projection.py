@@ -181,6 +181,7 @@ def test_umap_is_called_with_a_seed_and_one_thread(freeze: Freeze, monkeypatch: 
     assert "UMAP (50 neighbours" in found["protocol"]
 
 
+@pytest.mark.filterwarnings("ignore")  # numba's and umap-learn's own
 @pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="umap-learn is not installed")
 def test_umap_keeps_classes_apart_and_is_the_same_twice(freeze: Freeze) -> None:
     features, labels = blobs(60, 8.0)
