@@ -24,6 +24,7 @@ BOARDS = click.option(
     "--format", "form", type=click.Choice(["text", "md", "csv", "latex", "json"]), default="text", show_default=True
 )
 @click.option("--metric", help="METRIC or TASK:METRIC, instead of each task's first.")
+@click.option("--task", help="Only this task, with all its metrics.")
 @click.option("--sort", help="A task, 'mean', 'rank' or 'method'. Default: rank.")
 @click.option("--published", is_flag=True, help="Beside ours: what papers report of these methods, with sources.")
 @click.option("--check", is_flag=True, help="Fail when a published page differs from its records.")
@@ -33,6 +34,7 @@ def table(
     board: str | None,
     form: str,
     metric: str | None,
+    task: str | None,
     sort: str | None,
     published: bool,
     check: bool,
@@ -45,12 +47,15 @@ def table(
         click.echo(f"{len(pages)} pages agree with their records: {', '.join(map(str, pages))}")
         return
     from bench_core.api import table_entries
+    from bench_core.errors import RequestError
     from bench_core.store import Store
     from bench_core.tables.render import render
     from bench_core.tables.table import build
 
+    if metric and task:
+        raise RequestError(f"--task shows all metrics; to see one say --metric {task}:{metric.rpartition(':')[2]}.")
     entries = table_entries(Store(store), board)
-    click.echo(render(build(entries, metric=metric, sort=sort), form))
+    click.echo(render(build(entries, metric=metric, sort=sort, task=task), form))
     if published:
         from bench_core.published import beside, load_published, render_published, shipped
 

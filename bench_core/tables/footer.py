@@ -79,7 +79,8 @@ def _statistics(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     ]
     over = f"over the tasks that no row skips (not {', '.join(skipped)}), " if skipped else ""
     every = "all of these" if skipped else "every task"
-    lines.append(f"Mean rank: {over}among the rows that have {every} ({len(ranks)}). Cost: medians over seeds.")
+    if any(column.kind == "rank" for column in columns):
+        lines.append(f"Mean rank: {over}among the rows that have {every} ({len(ranks)}). Cost: medians over seeds.")
     labelled = [row.name for row in rows if row.kind == "labels"]
     if labelled:
         lines.append(f"Trained with labels, for reference, neither bold nor ranked: {', '.join(labelled)}.")

@@ -33,7 +33,7 @@ class Column:
     @property
     def title(self) -> str:
         """The header: "linear top1 % ↑ (n = 5)"."""
-        head = f"{self.task} {self.metric}" if self.kind == "task" else self.name
+        head = f"{self.task} {self.metric}".strip() if self.kind == "task" else self.name
         arrow = ""
         if self.kind in ("task", "mean", "rank") and self.higher_is_better is not None:
             arrow = "↑" if self.higher_is_better else "↓"

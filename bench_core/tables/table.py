@@ -12,7 +12,9 @@ from bench_core.tables.parts import Cell, Column, Row, Table, plain_name
 from bench_core.tables.summary import Filled, chance, cost, coverage, mean_chance, mean_over_tasks, mean_rank
 
 
-def build(entries: Iterable[Entry], *, metric: str | None = None, sort: str | None = None) -> list[Table]:
+def build(
+    entries: Iterable[Entry], *, metric: str | None = None, sort: str | None = None, task: str | None = None
+) -> list[Table]:
     """One table for each pair of dataset and encoder, in the order in which they come.
 
     Args:
@@ -20,12 +22,13 @@ def build(entries: Iterable[Entry], *, metric: str | None = None, sort: str | No
         metric: Shown in place of each task's first: "map_cosine" of all tasks that have it, or of one:
             "retrieval:map_cosine".
         sort: A column or "method"; by default mean rank, then the first column. Blanks are last.
+        task: Only this one, with all its metrics, and nothing that sums up or costs.
 
     Raises:
-        UnknownNameError: No record has this metric; no table has this column.
+        UnknownNameError: No record has this metric; no table has this column; no entry is of this task.
     """
     groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in distinct(list(entries)):
+    for entry in _of_task(distinct(list(entries)), task):
         groups.setdefault((entry.names["dataset"], entry.names["encoder"]), []).append(entry)
     if metric is not None:
         known = {name for group in groups.values() for name in _metrics(group)}
@@ -33,9 +36,9 @@ def build(entries: Iterable[Entry], *, metric: str | None = None, sort: str | No
             raise UnknownNameError("metric", metric, known)
     drafts = []
     for (dataset, encoder), group in groups.items():
-        columns = _task_columns(group, metric)
+        columns = _task_columns(group, metric, every=task is not None)
         if columns:
-            drafts.append(_draft(dataset, encoder, group, columns))
+            drafts.append(_draft(dataset, encoder, group, columns, alone=task is not None))
     if sort is not None and drafts and not any(_sorts_by(draft, sort) for draft in drafts):
         columns_known = {column.name for draft in drafts for column, _ in draft.filled}
         raise UnknownNameError("column", sort, columns_known | {"method"})
@@ -54,6 +57,15 @@ class _Draft:
     chance: Sequence[Cell]
 
 
+def _of_task(entries: Sequence[Entry], task: str | None) -> list[Entry]:
+    if task is None:
+        return list(entries)
+    found = [entry for entry in entries if task in _spellings(entry)]
+    if not found:
+        raise UnknownNameError("task", task, {entry.names["task"] for entry in entries})
+    return found
+
+
 def _metrics(entries: Iterable[Entry]) -> set[str]:
     """All that `metric` may be: "map_cosine", "retrieval:map_cosine"."""
     names = set()
@@ -66,11 +78,11 @@ def _metrics(entries: Iterable[Entry]) -> set[str]:
 
 def _spellings(entry: Entry) -> set[str]:
     """A task's label, and the name under which it was asked for."""
-    return {entry.names["task"], str((entry.record or {})["names"]["task"])}
+    return {entry.names["task"], str(((entry.record or {}).get("names") or entry.names)["task"])}
 
 
-def _task_columns(entries: Sequence[Entry], metric: str | None) -> list[Column]:
-    """For each task its first metric (several, where its records disagree), or the one asked for."""
+def _task_columns(entries: Sequence[Entry], metric: str | None, *, every: bool) -> list[Column]:
+    """For each task its first metric (several, where its records disagree), every one, or the one asked for."""
     of, _, wanted = (metric or "").rpartition(":")
     by_task: dict[str, dict[Column, None]] = {}
     for entry in entries:
@@ -80,7 +92,7 @@ def _task_columns(entries: Sequence[Entry], metric: str | None) -> list[Column]:
             continue
         scores = entry.record["scores"]
         if metric is None:
-            chosen = scores[:1]
+            chosen = scores if every else scores[:1]
         elif of and of not in _spellings(entry):
             chosen = []
         else:
@@ -106,8 +118,8 @@ def _task_columns(entries: Sequence[Entry], metric: str | None) -> list[Column]:
     ]
 
 
-def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence[Column]) -> _Draft:
-    """All columns with all their cells."""
+def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence[Column], *, alone: bool) -> _Draft:
+    """All columns with all their cells; those of one task alone have nothing beside them."""
     tasks = {column.task for column in columns}
     entries = [entry for entry in group if entry.names["task"] in tasks]
     rows: dict[str, list[Entry]] = {}
@@ -118,6 +130,9 @@ def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence
     found = [{label: find(own, column) for label, own in rows.items()} for column in columns]
     levels = chance(columns, entries, found)
     filled: list[Filled] = [fill(column, by_row, ranked) for column, by_row in zip(columns, found, strict=True)]
+    if alone:
+        filled = [(replace(column, name=column.metric, task=""), cells) for column, cells in filled]
+        return _Draft(dataset, encoder, entries, with_labels, filled, levels)
     mean = mean_over_tasks(columns, found, ranked)
     if mean is not None:
         filled.append(mean)

@@ -178,6 +178,17 @@ def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -
                for line in table.footer)  # fmt: skip
 
 
+def test_a_task_alone_shows_all_its_metrics_and_nothing_beside(make_record: Make, make_score: Make) -> None:
+    scores = [make_score("top1", 0.5), make_score("fid", 3.0, unit="", higher_is_better=False)]
+    records = [make_record("nac", "knn", 0, scores), make_record("nac", "linear", 0, 0.9)]
+    (table,) = build(entries_of(records), task="knn")
+    assert [column.title for column in table.columns] == ["top1 % ↑ (n = 1)", "fid ↓ (n = 1)"]
+    assert [cell(table, "nac", column).mean for column in ("top1", "fid")] == [0.5, 3.0]
+    assert not any("Mean rank" in line or "linear" in line for line in table.footer)
+    with pytest.raises(UnknownNameError, match=r"no task named 'kn'; did you mean 'knn'\?"):
+        build(entries_of(records), task="kn")
+
+
 def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: Make, make_score: Make) -> None:
     records = [
         make_record(m, "fid", s, [make_score("fid", v + s, unit="", higher_is_better=False, chance=None)])
