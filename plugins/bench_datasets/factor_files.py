@@ -1,0 +1,147 @@
+"""dSprites and 3D Shapes: pictures of all combinations of known factors, from the files that were published.
+
+Source: Matthey, Higgins, Hassabis, Lerchner, 2017, https://github.com/google-deepmind/dsprites-dataset; Burgess and
+    Kim, 2018, https://github.com/google-deepmind/3d-shapes (of its file, tensorflow_datasets has the SHA-256
+    0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785).
+Note:  A seeded draw of the combinations is read, a block at a time: unpacked, the files are 3 and 6 GB. The digest is
+    of the file as it is. dSprites' factor colour has one value and is left out; its pixels of 0 and 1 become 0 and
+    255. Factors of 3D Shapes are the ranks of the values in the file. For `views` see `sprites`; here a change of
+    colour would change factors, too. Mean and std are not known here, so images stay in [0, 1].
+
+Shapes: dSprites (1, 64, 64) with F = 5 factors, 3D Shapes (3, 64, 64) with F = 6. Labels are the shapes.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bench_core import Dataset, DataSpec, Split, hookimpl
+from bench_core.combinations import Draws, drawn
+from bench_core.data import missing_data
+from bench_core.store import file_digest
+
+DSPRITES = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+DSPRITES_FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
+SHAPES3D = "3dshapes.h5"
+SHAPES3D_FACTORS = {"floor_hue": 10, "wall_hue": 10, "object_hue": 10, "scale": 8, "shape": 4, "orientation": 15}
+_BLOCK = 8192  # images that are unpacked at once
+
+Array = npt.NDArray[Any]
+
+
+class DSprites(Dataset):
+    """White squares, ellipses and hearts, under `dsprites` of the data root."""
+
+    Config = Draws
+
+    def __init__(self, root: Path, config: Draws) -> None:
+        """Look at nothing yet."""
+        self.file, self.config = root / "dsprites" / DSPRITES, config
+
+    def spec(self) -> DataSpec:
+        """Counts under the config."""
+        return _spec((1, 64, 64), DSPRITES_FACTORS, self.config)
+
+    def digest(self) -> str:
+        """Of the file."""
+        return f"sha256:{file_digest(_there('dsprites', self.file))}"
+
+    def load(self, split: str) -> Split:
+        """`train` and `test`."""
+        with np.load(_there("dsprites", self.file)) as archive:
+            factors = archive["latents_classes"][:, 1:]
+        chosen = drawn(self.config, split, len(factors))
+        with zipfile.ZipFile(self.file) as archive, archive.open("imgs.npy") as member:
+            images = _pick(_blocks_of_npy(member), chosen)
+        if images.shape[1:] != (64, 64):
+            why = f"its images are {images.shape[1:]}, expected (64, 64)"
+            raise missing_data("dsprites", self.file, why, fetch=False)
+        return _split(images[:, None] * np.uint8(255), factors[chosen], shape=0)
+
+
+class Shapes3D(Dataset):
+    """Coloured things in coloured rooms, under `3dshapes` of the data root; needs h5py."""
+
+    Config = Draws
+
+    def __init__(self, root: Path, config: Draws) -> None:
+        """Look at nothing yet."""
+        self.file, self.config = root / "3dshapes" / SHAPES3D, config
+
+    def spec(self) -> DataSpec:
+        """Counts under the config."""
+        return _spec((3, 64, 64), SHAPES3D_FACTORS, self.config)
+
+    def digest(self) -> str:
+        """Of the file."""
+        return f"sha256:{file_digest(_there('shapes3d', self.file))}"
+
+    def load(self, split: str) -> Split:
+        """`train` and `test`."""
+        path = _there("shapes3d", self.file)
+        try:
+            import h5py  # an extra: only where it is used
+        except ImportError as error:
+            why = "reading it needs h5py; type: pip install 'bench-core[shapes3d]'"
+            raise missing_data("shapes3d", path, why, fetch=False) from error
+        with h5py.File(path, "r") as file:
+            values = file["labels"][:]
+            factors = np.stack([np.unique(column, return_inverse=True)[1] for column in values.T], 1)
+            chosen = drawn(self.config, split, len(factors))
+            stored = file["images"]
+            images = _pick((stored[start : start + _BLOCK] for start in range(0, len(stored), _BLOCK)), chosen)
+        return _split(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), factors[chosen], shape=4)
+
+
+def _spec(shape: tuple[int, ...], factors: dict[str, int], config: Draws) -> DataSpec:
+    splits = {"train": config.train_size, "test": config.test_size}
+    return DataSpec(shape=shape, splits=splits, num_classes=factors["shape"], factors=factors, views="glyph")
+
+
+def _split(images: Array, factors: Array, shape: int) -> Split:
+    """With the factor in column `shape` as label."""
+    values = torch.from_numpy(np.ascontiguousarray(factors, np.int64))
+    return Split(torch.from_numpy(images), values[:, shape].clone(), values)
+
+
+def _there(name: str, path: Path) -> Path:
+    if path.is_file():
+        return path
+    source = {
+        "dsprites": "https://github.com/google-deepmind/dsprites-dataset",
+        "shapes3d": "https://console.cloud.google.com/storage/browser/3d-shapes",
+    }[name]
+    raise missing_data(name, path, f"does not exist; the file is at {source}", fetch=False)
+
+
+def _blocks_of_npy(stream: Any) -> Iterator[Array]:
+    """An array (N, ...) in the npy format, a block of its first axis at a time."""
+    if np.lib.format.read_magic(stream) == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    assert not fortran, "items lie one after the other"
+    row = int(np.prod(shape[1:])) * dtype.itemsize
+    for start in range(0, shape[0], _BLOCK):
+        count = min(_BLOCK, shape[0] - start)
+        yield np.frombuffer(stream.read(count * row), dtype).reshape(count, *shape[1:])
+
+
+def _pick(blocks: Iterator[Array], index: npt.NDArray[np.int64]) -> Array:
+    """The items at index (M,), ascending, of what lies in consecutive blocks."""
+    found, start = [], 0
+    for block in blocks:
+        first, last = np.searchsorted(index, (start, start + len(block)))
+        found.append(block[index[first:last] - start])
+        start += len(block)
+    return np.concatenate(found)
+
+
+@hookimpl
+def bench_datasets() -> dict[str, type[Dataset]]:
+    return {"dsprites": DSprites, "shapes3d": Shapes3D}
