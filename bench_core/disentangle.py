@@ -166,7 +166,7 @@ def tree_importance(
         test_codes: (M, D).
         test_factors: (M, F).
         seed: Of the trees.
-        boosting: Gradient boosting instead, as the code has it; slower by a hundred times.
+        boosting: Gradient boosting instead, as the code has it; far slower.
 
     Returns:
         (D, F) float64, each column of sum 1 (or 0, where no split helps); and the mean accuracy on test.
@@ -180,7 +180,9 @@ def tree_importance(
             if boosting
             else ExtraTreesClassifier(20, min_samples_leaf=5, max_features=None, random_state=seed)
         )
-        trees.fit(codes.numpy(), values)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The number of unique classes")  # of few items; they are classes still
+            trees.fit(codes.numpy(), values)
         columns.append(torch.from_numpy(trees.feature_importances_))
         right.append(float(np.mean(trees.predict(test_codes.numpy()) == test_values)))
     return torch.stack(columns, 1).double(), sum(right) / len(right)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench_core.checks.made import NUM_CLASSES, NUM_ITEMS, TinyEncoder, Untrained, need, split_of
+from bench_core.checks.made import FACTORS, NUM_CLASSES, NUM_ITEMS, TinyEncoder, Untrained, factors_of, need, split_of
 from bench_core.config import NoConfig
 from bench_core.contracts import DataSpec, Embedded, Evaluation, Frozen, Objective, Score
 from bench_core.errors import DataMissingError
@@ -21,7 +21,7 @@ def _frozen(spec: DataSpec) -> Frozen:
     def embedded(count: int) -> Embedded:
         labels = torch.arange(count) % NUM_CLASSES
         features = centres[labels] + torch.randn(count, 16, generator=rng)
-        return Embedded({"features": features, "code": features > 0}, labels)
+        return Embedded({"features": features, "code": features > 0}, labels, factors_of(count))
 
     def method() -> Objective:
         return copy.deepcopy(objective)
@@ -35,7 +35,8 @@ def _frozen(spec: DataSpec) -> Frozen:
 
 def _measures(cls: Any) -> None:
     """Scores are finite numbers with snake_case names, the same twice, and the embeddings stay as they were."""
-    spec = DataSpec(shape=(3, 32, 32), splits={"train": NUM_ITEMS, "test": NUM_ITEMS}, num_classes=NUM_CLASSES)
+    splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
+    spec = DataSpec(shape=(3, 32, 32), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
     evaluator = cls(cls.Config())
     reason = evaluator.skip_reason(spec, Untrained)
     if reason is not None:

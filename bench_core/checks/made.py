@@ -12,6 +12,7 @@ from bench_core.errors import CheckError, DataMissingError
 
 SIDES = (32, 64, 8)  # the first image size that a component takes
 NUM_ITEMS, NUM_CLASSES = 160, 4
+FACTORS = {"kind": NUM_CLASSES, "turn": 5}  # of data whose factors are known
 
 
 def need(condition: bool, message: str) -> None:
@@ -43,10 +44,16 @@ def images_of(spec: DataSpec, count: int = 16) -> Tensor:
     return torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(1))
 
 
+def factors_of(count: int) -> Tensor:
+    """(N, 2) int64: all values of `FACTORS` in turn, the first is the label."""
+    index = torch.arange(count)
+    return torch.stack([index % FACTORS["kind"], index // FACTORS["kind"] % FACTORS["turn"]], 1)
+
+
 def split_of(spec: DataSpec) -> Split:
-    """A train split with labels."""
+    """A train split with labels and factors."""
     images = (images_of(spec, spec.num_train) * 255).to(torch.uint8)
-    return Split(images, torch.arange(spec.num_train) % NUM_CLASSES)
+    return Split(images, torch.arange(spec.num_train) % NUM_CLASSES, factors_of(spec.num_train))
 
 
 class TinyEncoder(Encoder):

@@ -48,7 +48,7 @@ class DisentanglementConfig:
     learners: Literal["fast", "published"] = param(
         "fast",
         "of SAP and DCI: nearest mean and randomised trees, or the code's support vectors and boosting",
-        "ours: seconds instead of an hour for 128 codes",
+        "ours: seconds instead of hours for 128 codes",
     )
     tree_items: int = param(
         2000, "items of train that the trees of DCI learn from", "ours: seconds; the code has 10000"
@@ -131,7 +131,7 @@ class Disentanglement(Evaluator):
                 "deviation, those below .05 of the largest left out; beta-VAE: logistic regression, C=1; chance: "
                 "factors shuffled over items, of the last two scores 1 / number of factors"
             ),
-            notes=[*notes, f"{active:,} of {known.train.shape[1]:,} codes are active", *self._warnings(known)],
+            notes=[*notes, f"{active:,} of {known.train.shape[1]:,} codes are active", *self._remarks(known)],
         )
 
     def _known(self, frozen: Frozen) -> tuple[str, _Known, list[str]]:
@@ -190,9 +190,11 @@ class Disentanglement(Evaluator):
             f"dci_informativeness_{dci}": right,
         }
 
-    def _warnings(self, known: _Known) -> list[str]:
-        """What makes some of the numbers less than they seem."""
-        notes = []
+    def _remarks(self, known: _Known) -> list[str]:
+        """What perfect codes would score on so many items, and what makes some numbers less than they seem."""
+        perfect = mutual_information(known.test_factors, known.test_factors, self.config.bins)
+        best = mean_gap(perfect / entropies(known.test_factors))
+        notes = [f"perfect codes of these items: mig {best:.3f}, med {med(perfect):.3f}"]
         cells = binned(known.test, self.config.bins)
         fullest = torch.stack([column.bincount().max() for column in cells.T]) / len(cells)
         moving = known.test.amin(0) < known.test.amax(0)
