@@ -31,6 +31,7 @@ class DataSpec:
         mean: Per channel, of inputs in [0, 1]; encoders standardise with it.
         std: Per channel.
         factors: Of generated data: each ground-truth factor, in the order of `Split.factors`, and its number of values.
+        name: Under which the dataset is registered; the plan fills it in, for tasks that read other data sets too.
         views: Which changes keep the meaning of an image: "natural" (crop, mirror, colour) or "glyph"
             (small affine changes and noise; a mirrored 5 is not a 5).
     """
@@ -42,6 +43,7 @@ class DataSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     factors: Mapping[str, int] | None = None
+    name: str | None = None
     views: Literal["natural", "glyph"] = "natural"
 
     @property

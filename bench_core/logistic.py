@@ -68,7 +68,7 @@ class LogisticProblem:
         features = features.to(device, torch.float64 if exact else torch.float32)
         self.mean = features.mean(0)
         centred = features - self.mean  # changes b alone, which is free
-        self.basis, self.variance = _directions(centred)
+        self.basis, self.variance = principal_directions(centred)
         self.coordinates = centred @ self.basis  # (N, R)
         self.onehot = F.one_hot(labels.to(device), num_classes).T.contiguous().to(centred)  # (K, N)
 
@@ -138,7 +138,7 @@ class LogisticProblem:
         return loss, gradient.flatten().numpy()
 
 
-def _directions(centred: Tensor) -> tuple[Tensor, Tensor]:
+def principal_directions(centred: Tensor) -> tuple[Tensor, Tensor]:
     """Principal directions (D, R) with their variances (R,), those without variance left out.
 
     The optimal weights have no part in a direction without variance, so nothing is lost.

@@ -160,7 +160,7 @@ def _open(part: Part, root: Path, download: bool) -> Opened:
         dataset: Dataset = part.component.cls(root, part.config)
         if download:
             dataset.download()
-        return dataset, dataset.spec(), dataset.digest()
+        return dataset, replace(dataset.spec(), name=part.component.name), dataset.digest()
 
 
 def _chain(

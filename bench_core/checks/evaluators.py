@@ -3,34 +3,37 @@
 import copy
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from bench_core.checks.made import FACTORS, NUM_CLASSES, NUM_ITEMS, TinyEncoder, Untrained, factors_of, need, split_of
 from bench_core.config import NoConfig
-from bench_core.contracts import DataSpec, Embedded, Evaluation, Frozen, Objective, Score
+from bench_core.contracts import DataSpec, Embedded, Evaluation, Frozen, Objective, OtherData, Score
 from bench_core.errors import DataMissingError
 
 
-def _frozen(spec: DataSpec) -> Frozen:
-    """Gaussian clusters, one a class, as features; their signs as code."""
+def _frozen(spec: DataSpec, others: Sequence[str]) -> Frozen:
+    """Gaussian clusters, one a class, as features; their signs as code. Other data sets are made images, too."""
     rng = torch.Generator().manual_seed(7)
-    centres = torch.randn(NUM_CLASSES, 16, generator=rng) * 2
+    with torch.random.fork_rng([]):
+        torch.manual_seed(7)
+        objective = Untrained(TinyEncoder(spec), spec, NoConfig()).eval()
+    dim = objective.encoder.dim  # as the method's own, for tasks that embed more
+    centres = torch.randn(NUM_CLASSES, dim, generator=rng) * 2
 
     def embedded(count: int) -> Embedded:
         labels = torch.arange(count) % NUM_CLASSES
-        features = centres[labels] + torch.randn(count, 16, generator=rng)
+        features = centres[labels] + torch.randn(count, dim, generator=rng)
         return Embedded({"features": features, "code": features > 0}, labels, factors_of(count))
 
     def method() -> Objective:
         return copy.deepcopy(objective)
 
-    with torch.random.fork_rng([]):
-        torch.manual_seed(7)  # evaluators may ask the method, and are called twice
-        objective = Untrained(TinyEncoder(spec), spec, NoConfig()).eval()
     splits = {name: embedded(count) for name, count in spec.splits.items()}
-    return Frozen(splits, spec, 0, torch.device("cpu"), method, lambda name: split_of(spec))
+    elsewhere = {name: OtherData(spec, lambda split: split_of(spec)) for name in others}
+    return Frozen(splits, spec, 0, torch.device("cpu"), method, lambda name: split_of(spec), elsewhere)
 
 
 def _measures(cls: Any) -> None:
@@ -43,7 +46,7 @@ def _measures(cls: Any) -> None:
         raise DataMissingError(f"it skips the made data: {reason}")
     results: list[Evaluation] = []
     for _ in range(2):
-        frozen = _frozen(spec)
+        frozen = _frozen(spec, evaluator.datasets(spec))
         before = copy.deepcopy(frozen.splits)
         results.append(cls(cls.Config()).evaluate(frozen))
         for name, split in before.items():
