@@ -3,19 +3,13 @@
 Paper: Wu, Xiong, Yu, Lin, "Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018,
        section 3.4, https://arxiv.org/abs/1805.01978
 Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchmarking/knn.py
-
-Shapes: Q test items, N training items (the bank), D features, K classes.
 """
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
 from bench_core.labelled import class_scores, labelled, why_no_classes
-from bench_core.search import top_k
+from bench_core.votes import knn_answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +48,9 @@ class KNN(Evaluator):
         queries, labels = labelled(frozen, "test", config.embedding)
         num_classes = frozen.data.num_classes or int(bank_labels.max()) + 1
         k = min(config.k, len(bank))
-        # Rows of length 0 stay 0 and have cosine 0 with everything.
-        cosine, index = top_k(F.normalize(queries, dim=1), F.normalize(bank, dim=1), k, frozen.device)
-        votes = knn_votes(cosine, bank_labels[index], num_classes, config.temperature)
+        votes = knn_answers(
+            queries, bank, bank_labels, num_classes, k=k, temperature=config.temperature, device=frozen.device
+        )
         return Evaluation(
             scores=class_scores([votes], labels, bank_labels, num_classes, config.embedding),
             protocol=(
@@ -66,22 +60,6 @@ class KNN(Evaluator):
             ),
             notes=[f"k capped at {k:,}, the size of the bank (asked: {config.k:,})"] if k < config.k else [],
         )
-
-
-def knn_votes(cosine: Tensor, neighbours: Tensor, num_classes: int, temperature: float) -> Tensor:
-    """Sum the votes for each class.
-
-    Args:
-        cosine: (Q, k) of each neighbour.
-        neighbours: (Q, k) int64 class of each neighbour.
-        num_classes: K.
-        temperature: Divides the cosines, > 0.
-
-    Returns:
-        (Q, K) float64, relative to the vote of the nearest neighbour, so that no temperature overflows.
-    """
-    weight = ((cosine.double() - cosine.double().amax(1, keepdim=True)) / temperature).exp()
-    return torch.zeros(len(cosine), num_classes, dtype=torch.float64).scatter_add_(1, neighbours, weight)
 
 
 @hookimpl

@@ -1,0 +1,143 @@
+"""Transfer: what features that were learned on one data set are worth on another, that was never seen.
+
+Papers: Kornblith, Shlens, Le, CVPR 2019, https://arxiv.org/abs/1805.08974, and Chen et al. (SimCLR), ICML 2020,
+        https://arxiv.org/abs/2002.05709, for linear probes on other data sets; protocol and probe are ours
+        (`bench_core.linear_probe`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bench_core import (
+    BenchError,
+    DataSpec,
+    Embedded,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    Score,
+    Split,
+    hookimpl,
+    param,
+)
+from bench_core.labelled import class_scores, labelled, why_no_classes
+from bench_core.linear_probe import PROBLEM, SOLVER, Chosen, convergence, fit_probe, standardise
+from bench_core.other_data import embed_images, fitted
+from bench_core.seeds import stream
+from bench_core.subsets import take
+from bench_core.votes import knn_answers
+
+_PIXELS = "raw pixels"  # beside the method's embeddings; no method can call one so
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Defaults are those of `linear` and `knn`; the data is what needs no download."""
+
+    dataset: str = param("digits", "the other data set, by name; its defaults", "ours: bundled with scikit-learn")
+    embedding: str = param("features", "what is read", "usual")
+    k: int = param(200, "neighbours that vote, capped at the training items", "as knn")
+    temperature: float = param(0.1, "cosines are divided by it", "as knn")
+    train_items: int = param(5_000, "of the other train split, at most, drawn by seed", "ours: seconds on a CPU")
+    test_items: int = param(5_000, "of the other test split, at most, drawn by seed", "ours: seconds on a CPU")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("k", "train_items", "test_items"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+
+
+class Transfer(Evaluator):
+    """Accuracy of a linear probe and of nearest neighbours on another data set, and what raw pixels get there."""
+
+    Config = TransferConfig
+
+    def __init__(self, config: TransferConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Images, and another data set than the method's."""
+        if not data.is_image:
+            return "needs images"
+        return f"{data.name} is what the method was trained on" if data.name == self.config.dataset else None
+
+    def datasets(self, data: DataSpec) -> Sequence[str]:
+        """The other one."""
+        return (self.config.dataset,)
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Probes are fitted on the other train split and scored on the other test split."""
+        config, other = self.config, frozen.others[self.config.dataset]
+        if reason := why_no_classes(other.data):
+            raise BenchError(f"transfer to {config.dataset}: {reason}.")
+        there = replace(frozen, splits={split: self._part(frozen, split) for split in ("train", "test")})
+        num_classes = other.data.num_classes or 0
+        learned, chosen = self._probed(there, config.embedding, num_classes)
+        floor, _ = self._probed(there, _PIXELS, num_classes)
+        gains = [
+            Score(
+                metric=f"{score.metric}_over_pixels",
+                value=100 * (score.value - raw.value),
+                unit="points",
+                embedding=config.embedding,
+                n=score.n,
+            )
+            for score, raw in zip(learned, floor, strict=True)
+            if score.metric.endswith("top1")
+        ]
+        n, m = (len(part.embeddings[_PIXELS]) for part in there.splits.values())
+        return Evaluation(
+            scores=[*learned, *gains],
+            protocol=(
+                f"{config.dataset}: {n:,} of {other.data.splits['train']:,} training and {m:,} of "
+                f"{other.data.splits['test']:,} test items, drawn by seed, brought to "
+                f"{'x'.join(map(str, frozen.data.shape))} (bilinear, antialiased); linear: features standardised on "
+                f"these training items, {PROBLEM}; {chosen.protocol}; {SOLVER}; knn: k={min(config.k, n)}, cosine, "
+                f"votes exp(cosine / {config.temperature:g}); chance: always the most frequent training class; "
+                "over_pixels: less what the same probe makes of the pixels"
+            ),
+            notes=[
+                f"pixels: {', '.join(f'{score.metric} {score.value:.4f}' for score in floor)}",
+                chosen.note,
+                convergence([chosen.fit]),
+            ],
+        )
+
+    def _part(self, frozen: Frozen, split: str) -> Embedded:
+        """Items of a split of the other data through the method's eyes, and their pixels as it sees them."""
+        whole = frozen.others[self.config.dataset].load(split)
+        most = self.config.train_items if split == "train" else self.config.test_items
+        order = torch.randperm(len(whole), generator=stream(frozen.seed, "transfer", "items", split))
+        chosen = take(whole, order[:most].sort().values)
+        inputs = chosen.inputs if isinstance(chosen.inputs, Tensor) else chosen.inputs.read(torch.arange(len(chosen)))
+        images = fitted(inputs, frozen.data.shape)
+        found = embed_images(frozen, Split(images, chosen.labels))
+        return replace(found, embeddings={**found.embeddings, _PIXELS: images.flatten(1) / 255})
+
+    def _probed(self, there: Frozen, embedding: str, num_classes: int) -> tuple[list[Score], Chosen]:
+        """`linear_top1`, `knn_top1`, and top5 of both where there are more than 10 classes; and the linear fit."""
+        config, device = self.config, there.device
+        (train, known), (test, labels) = (labelled(there, split, embedding) for split in ("train", "test"))
+        scaled, asked = standardise(train, test)
+        chosen = fit_probe(scaled, known, num_classes, stream(there.seed, "transfer", "validation"), device)
+        k = min(config.k, len(train))
+        votes = knn_answers(test, train, known, num_classes, k=k, temperature=config.temperature, device=device)
+        scores = [
+            replace(score, metric=f"{probe}_{score.metric}")
+            for probe, answers in (("linear", chosen.fit.logits(asked)), ("knn", votes))
+            for score in class_scores([answers], labels, known, num_classes, embedding)
+        ]
+        return scores, chosen
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"transfer": Transfer}
