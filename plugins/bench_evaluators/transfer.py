@@ -71,7 +71,7 @@ class Transfer(Evaluator):
 
     def datasets(self, data: DataSpec) -> Sequence[str]:
         """The other one."""
-        return (self.config.dataset,)
+        return [self.config.dataset]
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Probes are fitted on the other train split and scored on the other test split."""

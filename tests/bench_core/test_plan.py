@@ -218,6 +218,14 @@ def test_a_data_set_that_a_task_reads_joins_the_key_of_its_cell_alone(plan_of: P
     assert one.chains[0].embed_key == two.chains[0].embed_key
 
 
+def test_a_spec_carries_the_name_of_its_data_set(plan_of: PlanOf, registry: Registry) -> None:
+    registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
+    registry.components.append(Component("dataset", "far", "toys", "1.0", registry.get("dataset", "blobs").cls))
+    (chain,) = plan_of(tasks=["elsewhere"]).chains
+    assert chain.data.name == "blobs"
+    assert chain.cells[0].others["far"].data.name == "far"
+
+
 def test_a_data_set_that_a_task_reads_must_be_known(plan_of: PlanOf, registry: Registry) -> None:
     registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
     with pytest.raises(UnknownNameError, match="no dataset named 'far'"):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Frozen, Objective
-from bench_evaluators.knn import KNN, KNNConfig, knn_votes
+from bench_evaluators.knn import KNN, KNNConfig
 
 Freeze = Callable[..., Frozen]
 
@@ -25,22 +25,6 @@ def slow_votes(queries: Tensor, bank: Tensor, labels: Tensor, classes: int, k: i
         for i in cosine.argsort(descending=True)[:k]:
             votes[q, labels[i]] += torch.exp(cosine[i].double() / temperature)
     return votes
-
-
-def test_votes_are_those_of_the_formula_up_to_a_factor_for_each_query() -> None:
-    bank, labels = blobs(40)
-    queries, _ = blobs(6, seed=1)
-    cosine, index = (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(10)
-    votes = knn_votes(cosine, labels[index], 3, 0.1)
-    expected = slow_votes(queries, bank, labels, 3, 10, 0.1)
-    torch.testing.assert_close(
-        votes / votes.sum(1, keepdim=True), expected / expected.sum(1, keepdim=True), rtol=1e-5, atol=0
-    )
-
-
-def test_votes_by_hand() -> None:
-    votes = knn_votes(torch.tensor([[1.0, 0.9, 0.9]]), torch.tensor([[0, 1, 1]]), 2, temperature=0.1)
-    assert votes[0].tolist() == pytest.approx([1, 2 * 2.718281828**-1], rel=1e-5)
 
 
 def test_accuracy_is_that_of_the_formula(freeze: Freeze) -> None:
