@@ -12,8 +12,8 @@ Shapes: N images, C channels, H x W pixels, D features, K classes, P latents.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -33,6 +33,7 @@ from bench_core import (
     param,
 )
 from bench_core.data import open_split
+from bench_core.extractor import INCEPTION_NAMES, MEASURES, Extractor
 from bench_core.generated import BATCH, ByCluster, decoded, sampled, sampled_by_cluster
 from bench_core.grids import MOST
 from bench_core.image_errors import WINDOW, peak_signal_to_noise, squared_error, structural_similarity
@@ -40,30 +41,13 @@ from bench_core.inception import FILE, SHA256, Inception, why_no_inception
 from bench_core.labelled import why_no_classes
 from bench_core.metrics import top_accuracy
 from bench_core.reference_network import STEPS, PixelComponents, ReferenceNetwork, train_reference
-from bench_core.sample_quality import (
-    BLOCK,
-    NEIGHBOURS,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    neighbourhoods,
-)
+from bench_core.sample_quality import BLOCK, NEIGHBOURS, frechet_distance
 from bench_core.seeds import stream, stream_seed
 from bench_core.subsets import draw_index
 
 _LEAST = 100  # items: fewer say nothing about 64 features
 _MOST = 10_000  # items; also of those that the reference network, the components and k-means are fitted to
 _SHOWN, _ROW = 32, 8  # images of a grid, and of its rows
-_UNITS = {  # of each measure, and whether higher is better
-    "frechet": ("distance", False),
-    "kernel": ("distance", False),
-    "inception_score": ("classes", True),
-    "precision": ("fraction", True),
-    "recall": ("fraction", True),
-    "density": ("ratio", True),
-    "coverage": ("fraction", True),
-}
-_INCEPTION = {"frechet": "fid", "kernel": "kid", "inception_score": "inception_score"}  # the names that all know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,42 +76,6 @@ class GenerationConfig:
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """A space in which images are compared.
-
-    Attributes:
-        name: Ends the names of metrics.
-        features: (N, C, H, W) uint8 -> (N, D).
-        logits: Features -> (N, K), of a classifier.
-        full: Whether more than the Frechet distance is measured.
-        metrics: Measures that have a name of their own here.
-    """
-
-    name: str
-    features: Callable[[Tensor], Tensor]
-    logits: Callable[[Tensor], Tensor] | None = None
-    full: bool = True
-    metrics: Mapping[str, str] = field(default_factory=dict)
-
-    def metric(self, measure: str) -> str:
-        """The name of a metric."""
-        return self.metrics.get(measure, f"{measure}_{self.name}")
-
-    def distances(self, real: Tensor, made: Tensor) -> dict[str, float]:
-        """Measures of features (N, D) that say something of any images, constant or paired with the real ones, too."""
-        found = {"frechet": frechet_distance(real, made)}
-        if self.full:
-            found["kernel"] = kernel_distance(real, made)
-        if self.full and self.logits is not None:
-            found["inception_score"] = inception_score(self.logits(made))
-        return found
-
-    def measures(self, real: Tensor, made: Tensor) -> dict[str, float]:
-        """All measures of features (N, D)."""
-        return self.distances(real, made) | (neighbourhoods(real, made) if self.full else {})
-
-
-@dataclass(frozen=True)
 class Real:
     """Items of a split in random order, the same for all chains: which (N,), images (N, C, H, W) uint8, labels."""
 
@@ -149,6 +97,8 @@ class Generation(Evaluator):
         """Methods with a decoder, enough images, and Inception where it is asked for."""
         if not issubclass(objective, Generative):
             return "does not decode or sample"
+        if not data.is_image:
+            return "needs images"
         if min(data.splits.get("test", 0), data.num_train) < _LEAST:
             return f"needs {_LEAST} or more items in train and in test"
         return why_no_inception(self.config.inception_weights) if self.config.inception else None
@@ -173,14 +123,14 @@ class Generation(Evaluator):
         extractors = self._extractors(network, components, frozen.device)
         mean = _mean_image(train.images)
         noise = torch.randint(0, 256, test.images.shape, dtype=torch.uint8, generator=stream(0, "generation", "noise"))
-        scores, notes = list[Score](), list[str]()
+        scores, notes = list[Score](), [f"{len(torch.unique(labels))} clusters hold train items"]
         for extractor in extractors:
             real = extractor.features(test.images)
             least = extractor.distances(real, extractor.features(mean).expand(n, -1))
             for kind, images in (("", samples), ("_clusters", drawn.images), ("_reconstructions", copies)):
                 measure = extractor.distances if kind == "_reconstructions" else extractor.measures
                 for name, value in measure(real, extractor.features(images)).items():
-                    scores.append(_score(extractor.metric(name) + kind, value, *_UNITS[name], least.get(name), n))
+                    scores.append(_score(extractor.metric(name) + kind, value, *MEASURES[name], least.get(name), n))
             floor = extractor.measures(real, extractor.features(train.images[:n]))
             said = ", ".join(f"{extractor.metric(name)} {value:.3g}" for name, value in floor.items())
             far = frechet_distance(real, extractor.features(noise))
@@ -202,7 +152,7 @@ class Generation(Evaluator):
             batches = open_split(Split(images), frozen.device).batches(BATCH)
             with torch.inference_mode():
                 labels = torch.cat([method.assign(batch.inputs)[0].cpu() for batch in batches])
-            return labels, f"the method's own {len(torch.unique(labels))} clusters"
+            return labels, "the method's own clusters"
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
 
@@ -222,7 +172,7 @@ class Generation(Evaluator):
             found.insert(0, Extractor("reference", network.features, network.logits))
         if self.config.inception:
             inception = Inception(self.config.inception_weights, device)
-            found.append(Extractor("inception", inception.features, inception.logits, metrics=_INCEPTION))
+            found.append(Extractor("inception", inception.features, inception.logits, metrics=INCEPTION_NAMES))
         return found
 
     def _protocol(self, n: int, fitted: int, found_by: str, network: ReferenceNetwork | None, components: int) -> str:
@@ -280,18 +230,24 @@ def _class_purity(network: ReferenceNetwork, drawn: ByCluster) -> Score:
 
 def _errors(images: Tensor, copies: Tensor, constant: Tensor) -> list[Score]:
     """Of reconstructions, mean over images; chance is that of one image for all."""
+    what = {
+        "mse": (squared_error, "square", False),
+        "psnr": (lambda x, y: peak_signal_to_noise(squared_error(x, y)), "dB", True),
+        "ssim": (structural_similarity, "similarity", True),
+    }
+    if min(images.shape[2:]) < WINDOW:
+        del what["ssim"]
     found = []
-    for made in (copies, constant):
-        parts = zip(torch.split(images, BATCH), torch.split(made, BATCH), strict=True)
-        pairs = [(x.float() / 255, y.float() / 255) for x, y in parts]
-        error = torch.cat([squared_error(x, y) for x, y in pairs])
-        similar = torch.cat([structural_similarity(x, y) for x, y in pairs])
-        found.append((float(error.mean()), float(peak_signal_to_noise(error).mean()), float(similar.mean())))
-    what = (("mse", "square", False), ("psnr", "dB", True), ("ssim", "similarity", True))
-    return [
-        _score(f"{name}_reconstructions", value, unit, higher, chance, len(images))
-        for (name, unit, higher), value, chance in zip(what, *found, strict=True)
-    ]
+    for name, (measure, unit, higher) in what.items():
+        value, chance = (_mean_over(measure, images, made) for made in (copies, constant))
+        found.append(_score(f"{name}_reconstructions", value, unit, higher, chance, len(images)))
+    return found
+
+
+def _mean_over(measure: Callable[[Tensor, Tensor], Tensor], images: Tensor, made: Tensor) -> float:
+    """The mean of what is measured on each pair of uint8 images, in batches."""
+    pairs = zip(torch.split(images, BATCH), torch.split(made, BATCH), strict=True)
+    return float(torch.cat([measure(x.float() / 255, y.float() / 255) for x, y in pairs]).double().mean())
 
 
 def _grids(samples: Tensor, real: Tensor, copies: Tensor, rows: Tensor) -> dict[str, Tensor]:
