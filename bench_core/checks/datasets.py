@@ -27,6 +27,10 @@ def _loads(cls: Any) -> None:
         if split.labels is not None and spec.num_classes is not None:
             low, high = int(split.labels.min()), int(split.labels.max())
             need(low >= 0 and high < spec.num_classes, f"labels {low}..{high}, spec says {spec.num_classes} classes")
+        if split.labels is not None and spec.num_labels is not None:
+            shape, kind = tuple(split.labels.shape), split.labels.dtype
+            expected = (count, spec.num_labels)
+            need(shape == expected and kind == torch.bool, f"labels are {kind} {shape}, not bool {expected}")
     digest = dataset.digest()
     again = cls(default_data_root(), cls.Config()).digest()
     need(bool(digest) and digest == again, "digest() is empty or not the same twice")

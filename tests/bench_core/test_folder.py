@@ -12,7 +12,8 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
 from bench_core.data import open_split
 from bench_core.errors import BenchError, DataMissingError
-from bench_core.folder import ImageFolder, decode, scan
+from bench_core.folder import ImageFolder, scan
+from bench_core.image_files import decode
 
 
 def write(path: Path, seed: int, size: tuple[int, int] = (6, 6)) -> None:
