@@ -10,7 +10,7 @@ Paper:  Charikar, "Similarity estimation techniques from rounding algorithms", S
 Shapes: Q queries, N items of the database, D features, B bits, L labels.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,21 +18,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
+from bench_core.hash_codes import lsh
 from bench_core.labelled import labelled
 from bench_core.metrics import (
-    CHUNK_PAIRS,
-    average_precision,
     ball_precision_recall,
     expected_average_precision,
     expected_precision,
     hamming_histograms,
     list_average_precision,
-    relevance,
+)
+from bench_core.queries import (
+    Side,
+    chance,
+    cosine_average_precision,
+    listed_relevance,
+    note_of_none,
+    read_side,
+    split_names,
+    why_no_search,
 )
 from bench_core.regions import count_distinct
 from bench_core.search import top_k, top_k_hamming
-from bench_core.seeds import stream, stream_seed
-from bench_core.subsets import draw_index
+from bench_core.seeds import stream
 
 DEFAULT_BITS = 32
 RADIUS = 2
@@ -60,24 +67,6 @@ class RetrievalConfig:
             raise ValueError(f"code_lengths must be >= 1 and differ, got {self.code_lengths}")
 
 
-@dataclass(frozen=True)
-class Side:
-    """Queries or database, shuffled: (N, D) features, (N,) or (N, L) labels, (N, B) bool bits where there is a code."""
-
-    features: Tensor
-    labels: Tensor
-    code: Tensor | None
-
-    def __len__(self) -> int:
-        """Number of items."""
-        return len(self.labels)
-
-    def first(self, count: int) -> "Side":
-        """A random part, as the items are shuffled."""
-        code = None if self.code is None else self.code[:count]
-        return Side(self.features[:count], self.labels[:count], code)
-
-
 class Retrieval(Evaluator):
     """mAP by Hamming distance and by cosine, precision in the ball of radius 2, precision-recall over radii."""
 
@@ -89,20 +78,14 @@ class Retrieval(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Labels of either kind, two splits, and as many items as are asked for."""
-        if data.num_classes is None and data.num_labels is None:
-            return "needs labels"
-        for split, count in zip(_split_names(data.splits), self._counts(), strict=True):
-            if split not in data.splits:
-                return f"needs a {split} split"
-            if count is not None and count > data.splits[split]:
-                return f"{count:,} items are asked of {split}, which has {data.splits[split]:,}"
-        return None
+        return why_no_search(data, self._counts())
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Rank the database for each query, by each code and by cosine."""
-        config, splits = self.config, _split_names(frozen.splits)
+        config, splits = self.config, split_names(frozen.splits)
         queries, database = (
-            _side(frozen, split, config.embedding, count) for split, count in zip(splits, self._counts(), strict=True)
+            read_side(frozen, split, config.embedding, count)
+            for split, count in zip(splits, self._counts(), strict=True)
         )
         k, listed = min(config.k, len(database)), min(config.ranked_queries, len(queries))
         own_codes = None if queries.code is None or database.code is None else (queries.code, database.code)
@@ -112,7 +95,10 @@ class Retrieval(Evaluator):
         for bits in config.code_lengths or (own or DEFAULT_BITS,):
             codes, source = own_codes, "code"
             if codes is None or bits != own:
-                codes, source = lsh(queries, database, frozen, config.embedding, bits), f"lsh({config.embedding})"
+                train, _ = labelled(frozen, "train", config.embedding)
+                hashed = lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits)))
+                codes = hashed.codes(queries.features), hashed.codes(database.features)
+                source = f"lsh({config.embedding})"
             found, curves[f"pr_{bits}_bits"] = hamming_scores(
                 codes, queries, database, k, listed, source, frozen.device
             )
@@ -130,30 +116,15 @@ class Retrieval(Evaluator):
                 f"{RADIUS} has precision 0; cosine and over_hits: {listed:,} of the queries; top-k by exact search; "
                 "queries without a relevant item count as 0; PR curve: mean over queries; chance: a constant code"
             ),
-            notes=[f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else [],
+            notes=[
+                *([f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else []),
+                *note_of_none(queries, database),
+            ],
             curves=curves,
         )
 
     def _counts(self) -> tuple[int | None, int | None]:
         return self.config.num_queries, self.config.num_database
-
-
-def lsh(queries: Side, database: Side, frozen: Frozen, embedding: str, bits: int) -> tuple[Tensor, Tensor]:
-    """Codes of both sides: the signs of Gaussian projections, after the training mean is taken off.
-
-    Args:
-        queries: Their features are hashed.
-        database: As `queries`.
-        frozen: Its training split gives the mean, its seed the projections.
-        embedding: The one that both sides hold as features.
-        bits: B.
-
-    Returns:
-        (Q, B) and (N, B), bool.
-    """
-    mean = labelled(frozen, "train", embedding)[0].mean(0)
-    projections = torch.randn(len(mean), bits, generator=stream(frozen.seed, "retrieval", "lsh", str(bits)))
-    return (queries.features - mean) @ projections > 0, (database.features - mean) @ projections > 0
 
 
 def hamming_scores(
@@ -177,14 +148,14 @@ def hamming_scores(
     items, relevant = hamming_histograms(sides[0], sides[1], sides[2], sides[3])
     precision, recall = ball_precision_recall(items, relevant)
     radius = min(RADIUS, codes[0].shape[1])
-    hits, _ = _relevant(queries.first(listed), database, top_k_hamming(codes[0][:listed], codes[1], k)[1])
-    chance = _chance(relevant.sum(1), len(database), k)
+    hits, _ = listed_relevance(queries.first(listed), database, top_k_hamming(codes[0][:listed], codes[1], k)[1])
+    floor = chance(relevant.sum(1), len(database), k)
     measured = {
-        "map_hamming": (expected_average_precision(items, relevant), chance["map"]),
-        f"map_hamming_at_{k}": (expected_average_precision(items, relevant, k), chance["map_at_k"]),
+        "map_hamming": (expected_average_precision(items, relevant), floor["map"]),
+        f"map_hamming_at_{k}": (expected_average_precision(items, relevant, k), floor["map_at_k"]),
         f"map_hamming_at_{k}_over_hits": (list_average_precision(hits, hits.sum(1)), None),
-        f"precision_hamming_at_{k}": (expected_precision(items, relevant, k), chance["precision"]),
-        f"precision_radius_{RADIUS}": (precision[:, radius], chance["precision"]),
+        f"precision_hamming_at_{k}": (expected_precision(items, relevant, k), floor["precision"]),
+        f"precision_radius_{RADIUS}": (precision[:, radius], floor["precision"]),
         f"empty_radius_{RADIUS}": ((items[:, : radius + 1].sum(1) == 0).double(), 0.0),
     }
     counts = {"distinct_codes": count_distinct(codes[1]), "code_bits": codes[1].shape[1]}
@@ -205,17 +176,12 @@ def cosine_scores(queries: Side, database: Side, k: int, embedding: str, device:
         device: Where similarities are computed.
     """
     directions, targets = F.normalize(queries.features, dim=1), F.normalize(database.features, dim=1)
-    hits, total = _relevant(queries, database, top_k(directions, targets, k, device)[1])
-    targets, precisions = targets.to(device), list[float]()
-    rows = max(1, CHUNK_PAIRS // len(database))
-    for part, labels in zip(torch.split(directions, rows), torch.split(queries.labels, rows), strict=True):
-        similar = (part.to(device) @ targets.T).cpu()
-        precisions += map(average_precision, similar, relevance(labels, database.labels))
-    chance = _chance(total, len(database), k)
+    hits, total = listed_relevance(queries, database, top_k(directions, targets, k, device)[1])
+    floor = chance(total, len(database), k)
     measured = {
-        "map_cosine": (torch.tensor(precisions, dtype=torch.float64), chance["map"]),
-        f"map_cosine_at_{k}": (list_average_precision(hits, total.clamp(max=k)), chance["map_at_k"]),
-        f"precision_cosine_at_{k}": (hits.double().mean(1), chance["precision"]),
+        "map_cosine": (cosine_average_precision(queries, database, device), floor["map"]),
+        f"map_cosine_at_{k}": (list_average_precision(hits, total.clamp(max=k)), floor["map_at_k"]),
+        f"precision_cosine_at_{k}": (hits.double().mean(1), floor["precision"]),
     }
     return _means(measured, embedding)
 
@@ -227,48 +193,12 @@ def _means(measured: Mapping[str, tuple[Tensor, float | None]], embedding: str) 
             metric=name,
             value=float(values.mean()),
             higher_is_better=not name.startswith("empty"),
-            chance=chance,
+            chance=floor,
             embedding=embedding,
             n=len(values),
         )
-        for name, (values, chance) in measured.items()
+        for name, (values, floor) in measured.items()
     ]
-
-
-def _relevant(queries: Side, database: Side, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the items listed for each query, index (Q, k), are relevant, (Q, k); how many there are in all, (Q,)."""
-    rows = max(1, CHUNK_PAIRS // len(database))
-    hits, total = torch.empty_like(index, dtype=torch.bool), torch.empty(len(index), dtype=torch.int64)
-    parts = (torch.split(part, rows) for part in (queries.labels, index, hits, total))
-    for labels, listed, hit, count in zip(*parts, strict=True):
-        relevant = relevance(labels, database.labels)
-        torch.gather(relevant, 1, listed, out=hit)
-        torch.sum(relevant, 1, out=count)
-    return hits, total
-
-
-def _chance(total: Tensor, size: int, k: int) -> dict[str, float]:
-    """What a constant code gets: everything is one tie. total: (Q,) relevant items of each query."""
-    items, relevant = torch.full((len(total), 1), float(size)), total[:, None]
-    return {
-        "map": float(expected_average_precision(items, relevant).mean()),
-        "map_at_k": float(expected_average_precision(items, relevant, k).mean()),
-        "precision": float(expected_precision(items, relevant, k).mean()),
-    }
-
-
-def _split_names(splits: Collection[str]) -> tuple[str, str]:
-    return ("query", "database") if {"query", "database"} <= set(splits) else ("test", "train")
-
-
-def _side(frozen: Frozen, split: str, embedding: str, count: int | None) -> Side:
-    """One split, or a part of it with as many of each class, shuffled."""
-    features, labels = labelled(frozen, split, embedding)
-    code = frozen.splits[split].embeddings.get("code")
-    seed = stream_seed(frozen.seed, "retrieval", "draw", split) % 2**32
-    index = draw_index(labels, len(labels), count or len(labels), seed)
-    index = index[torch.randperm(len(index), generator=stream(frozen.seed, "retrieval", "shuffle", split))]
-    return Side(features[index], labels[index], None if code is None else code[index] > 0)
 
 
 @hookimpl
