@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from bench_core.hash_codes import (
+    LinearHash,
     bit_correlation,
     bit_entropy,
     bit_imbalance,
@@ -28,6 +30,13 @@ def clusters(items: int = 400, dims: int = 24, seed: int = 0) -> Tensor:
     return (centres[torch.arange(items) % 8] + 0.5 * torch.randn(items, dims, generator=rng(seed))) * spread + 5
 
 
+HASHES: list[Callable[[Tensor], LinearHash]] = [
+    lambda x: lsh(x, 12, rng()),
+    lambda x: pcah(x, 12),
+    lambda x: itq(x, 12, rng()),
+]
+
+
 def distances(codes: Tensor) -> Tensor:
     return (codes[:, None] ^ codes[None]).sum(2)
 
@@ -44,7 +53,7 @@ def test_lsh_differs_in_a_bit_with_probability_angle_over_pi(angle: float) -> No
 
 def test_hashes_of_moved_and_scaled_features_are_the_same_codes() -> None:
     train = clusters().double()
-    for make in (lambda x: lsh(x, 12, rng()), lambda x: pcah(x, 12), lambda x: itq(x, 12, rng())):
+    for make in HASHES:
         one = make(train.float()).codes(train.float())
         two = make((4 * train + 64).float()).codes((4 * train + 64).float())
         assert float((one == two).double().mean()) > 0.998  # a bit may flip by rounding
