@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench_core.search import import_faiss, top_k
 
-Kind = Literal["hnsw", "ivf_flat", "ivf_pq"]
+Kind = Literal["ivf_pq", "ivf_flat", "hnsw"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 KNOB = {"hnsw": "efSearch", "ivf_flat": "nprobe", "ivf_pq": "nprobe"}  # what trades recall for time
 LINKS = 32  # of a node of HNSW's graph

@@ -54,7 +54,7 @@ class SearchCostConfig:
 
 
 class SearchCost(Evaluator):
-    """Recall of HNSW, IVF-Flat and IVF-PQ against exact search, with distances a query and bytes an item."""
+    """Recall of IVF-PQ (it ranks, the others find nearly all), IVF-Flat, HNSW; distances a query, bytes an item."""
 
     Config = SearchCostConfig
 
@@ -89,9 +89,9 @@ class SearchCost(Evaluator):
                 f"{len(queries):,} queries of {names[0]} against {size:,} items of {names[1]}, drawn at random; cosine "
                 f"of {config.embedding}, {dims} dimensions; recall@{k}: part of the items found that are as near as "
                 f"the {k}-th neighbour by exact search, to 1e-6; HNSW: {LINKS} links, efSearch {asked['efSearch']}; "
-                f"IVF: {lists} lists, nprobe {asked['nprobe']}; PQ: {parts} parts of {bits} bits; built on the database "
-                "itself, one thread; distances: of HNSW those computed, of IVF items and centroids compared; exact "
-                f"search: {size:,} distances, {exact.bytes_per_item:.0f} bytes an item; chance: items at random; "
+                f"IVF: {lists} lists, nprobe {asked['nprobe']}; PQ: {parts} parts of {bits} bits; built on the "
+                "database itself, one thread; distances: of HNSW those computed, of IVF items and centroids compared; "
+                f"exact search: {size:,} distances, {exact.bytes_per_item:.0f} bytes an item; chance: items at random; "
                 "times, in curves and notes, are this machine's: the median of single queries"
             ),
             notes=[

@@ -26,7 +26,7 @@ def test_recall_ranks_and_cost_stands_beside_it(freeze: Freeze) -> None:
     evaluation = SearchCost(SearchCostConfig()).evaluate(freeze({"train": part(800), "test": part(60, seed=1)}))
     found = values(evaluation)
     assert list(found) == [
-        f"{what}_{kind}" for what in ("recall_at_10", "distances", "bytes") for kind in ("hnsw", "ivf_flat", "ivf_pq")
+        f"{what}_{kind}" for what in ("recall_at_10", "distances", "bytes") for kind in ("ivf_pq", "ivf_flat", "hnsw")
     ]
     assert found["recall_at_10_hnsw"] > 0.95
     assert found["recall_at_10_ivf_pq"] < found["recall_at_10_ivf_flat"]
@@ -38,7 +38,7 @@ def test_recall_ranks_and_cost_stands_beside_it(freeze: Freeze) -> None:
 def test_times_stand_in_curves_and_notes_and_in_no_score(freeze: Freeze) -> None:
     evaluation = SearchCost(SearchCostConfig()).evaluate(freeze({"train": part(800), "test": part(60, seed=1)}))
     assert not any(s.unit in ("s", "ms") for s in evaluation.scores)
-    assert [note.partition(":")[0] for note in evaluation.notes] == ["exact", "hnsw", "ivf_flat", "ivf_pq"]
+    assert [note.partition(":")[0] for note in evaluation.notes] == ["exact", "ivf_pq", "ivf_flat", "hnsw"]
     for kind, curve in evaluation.curves.items():
         assert len({len(series) for series in curve.values()}) == 1
         setting = curve["efSearch" if kind == "hnsw" else "nprobe"].index(64 if kind == "hnsw" else 8)
