@@ -1,6 +1,7 @@
 """Boards: what is held fixed so that rows compare, read from a board.toml.
 
 base = "mnist"               # what this file does not say is that board's, whole sections at a time
+only = ["random", "nac"]     # of the methods, these rows
 title = "Handwritten digits, 8x8"
 description = "..."
 seeds = [0, 1, 2, 3, 4]
@@ -121,23 +122,30 @@ def load_board(file_or_name: str) -> Board:
     """
     path = board_file(file_or_name)
     name = path.parent.name if path.name == "board.toml" else path.stem
-    document = _document(path)
-    if "base" in document:
-        base = document.pop("base")
-        if not isinstance(base, str):
-            raise RequestError(f"{path}: base must be the name or the path of a board, got {base!r}.")
-        below = _document(board_file(base))
-        if "base" in below:
-            raise RequestError(f"{path}: base {base!r} has a base itself; name {below['base']!r} or say it all here.")
-        document = below | document
-    return read_board(document, name, str(path))
+    return read_board(_document(path), name, str(path))
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """What the file says, over what its base says; of the methods, the rows of `only`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}") from error
+    base, only = document.pop("base", None), document.pop("only", None)
+    if base is not None:
+        if not isinstance(base, str):
+            raise RequestError(f"{path}: base must be the name or the path of a board, got {base!r}.")
+        if path in above:
+            raise RequestError(f"{path}: bases go in a circle.")
+        document = _document(board_file(base), (*above, path)) | document
+    if only is not None:
+        rows = _table(document.get("methods", {}), f"{path}: methods")
+        if not isinstance(only, list) or not all(isinstance(name, str) for name in only):
+            raise RequestError(f"{path}: only must be a list of rows, like ['random', 'nac'], got {only!r}.")
+        if unknown := [name for name in only if name not in rows]:
+            raise UnknownNameError("row", unknown[0], rows, f"{path}: only names rows of the board or of its base.")
+        document["methods"] = {name: rows[name] for name in only}
+    return document
 
 
 def board_file(file_or_name: str) -> Path:
@@ -155,7 +163,9 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     """A board from its parsed document; `where` is named in errors."""
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        raise RequestError(f"{where}: {', '.join(unknown)} unknown; a board has {', '.join(sorted(_KEYS | {'base'}))}.")
+        raise RequestError(
+            f"{where}: {', '.join(unknown)} unknown; a board has {', '.join(sorted(_KEYS | {'base', 'only'}))}."
+        )
     for key in ("title", "description", "precision"):
         if not isinstance(document.get(key, ""), str):
             raise RequestError(f"{where}: {key} must be text, got {document[key]!r}.")

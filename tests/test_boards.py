@@ -14,7 +14,7 @@ from bench_core.store import read_records
 from bench_core.tables.frame import tidy
 
 ROOT = Path(__file__).parents[1]
-NOT_RUN = ("cifar10_hashing",)  # says so itself
+NOT_RUN = ("cifar10_hashing", "claims_digits", "claims_mnist", "claims_sprites")  # say so themselves
 BOARDS = sorted(path.parent.name for path in (ROOT / "leaderboards").glob("*/board.toml"))
 
 

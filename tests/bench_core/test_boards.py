@@ -50,11 +50,32 @@ def test_a_base_that_is_no_board_is_refused(base: str, message: str, tmp_path: P
         load_board(str(tmp_path))
 
 
-def test_a_base_has_no_base(tmp_path: Path) -> None:
-    for name, base in (("a", "digits"), ("b", tmp_path / "a.toml")):
-        (tmp_path / f"{name}.toml").write_text(f"base = '{base}'")
-    with pytest.raises(RequestError, match=r"has a base itself; name 'digits' or say it all here"):
-        load_board(str(tmp_path / "b.toml"))
+def test_a_base_may_have_a_base_and_no_circle(tmp_path: Path) -> None:
+    for name, text in (("a", TEXT), ("b", f"base = '{tmp_path / 'a.toml'}'"), ("c", f"base = '{tmp_path / 'b.toml'}'")):
+        (tmp_path / f"{name}.toml").write_text(text)
+    assert load_board(str(tmp_path / "c.toml")).methods == load_board(str(tmp_path / "a.toml")).methods
+    (tmp_path / "a.toml").write_text(f"base = '{tmp_path / 'c.toml'}'")
+    with pytest.raises(RequestError, match="bases go in a circle"):
+        load_board(str(tmp_path / "c.toml"))
+
+
+def test_only_takes_rows_in_its_own_order(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(TEXT)
+    (tmp_path / "b.toml").write_text(f"base = '{tmp_path / 'a.toml'}'\nonly = ['shrink_less', 'shrink']")
+    assert list(load_board(str(tmp_path / "b.toml")).methods) == ["shrink_less", "shrink"]
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        ("['shrnk']", r"no row named 'shrnk'; did you mean 'shrink'\?"),
+        ("3", r"only must be a list of rows, like .*got 3"),
+    ],
+)
+def test_only_of_what_is_no_row_is_refused(only: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(f"only = {only}\n{TEXT}")
+    with pytest.raises(RequestError, match=message):
+        load_board(str(tmp_path / "a.toml"))
 
 
 def test_the_digits_board_is_shipped() -> None:
