@@ -67,7 +67,7 @@ def switches(network: Callable[[Tensor], Any], inputs: Tensor) -> list[Layer]:
         inputs: (P, ...).
     """
     parts = []
-    for batch in inputs.split(_BATCH):
+    for batch in torch.split(inputs, _BATCH):
         with Switches() as seen:
             network(batch)
         parts.append(seen.layers)

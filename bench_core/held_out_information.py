@@ -42,6 +42,8 @@ class PairCritic(nn.Module):
     image are exchangeable, so one map serves both sides, which halves what can be overfitted.
     """
 
+    gain: Tensor
+
     def __init__(self, dim: int, units: int, other_dim: int | None = None) -> None:
         """Initialised from the global generator.
 
@@ -54,13 +56,14 @@ class PairCritic(nn.Module):
         self.left = _Side(dim, units)
         self.right = self.left if other_dim is None else _Side(other_dim, units)
         self.scale = 0.5 / math.sqrt(units)
+        self.register_buffer("gain", torch.ones(()))  # 0 says that x and y are independent
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """(A, D) and (B, E) -> (A, B)."""
         f, b = self.left(x)
         g, c = self.right(y)
         squares = f.square().sum(1, keepdim=True) + g.square().sum(1) - 2 * f @ g.T
-        scores: Tensor = b + c.T - self.scale * squares
+        scores: Tensor = self.gain * (b + c.T - self.scale * squares)
         return scores
 
 
@@ -83,7 +86,7 @@ def fit_critic(
 
     Both have the same optimum, log p(x, y) / p(x) p(y) plus a constant; InfoNCE alone leaves a function of x free, the
     other bound alone is harder to climb. A fifth of the pairs is kept apart, and every 20 steps the sum of both bounds
-    is measured on it: the weights of the largest are kept.
+    is measured on it: the weights of the largest are kept, or none (all scores 0) where that is not above 0.
 
     Args:
         critic: On the device of the pairs; changed.
@@ -94,14 +97,14 @@ def fit_critic(
         learning_rate: At first; it falls to 0 along a cosine.
 
     Returns:
-        The step whose weights were kept.
+        The step whose weights were kept, 0 for none.
     """
     apart = len(train[0]) // 5
     (x, y), kept = (train[0][apart:], train[1][apart:]), (train[0][:apart], train[1][:apart])
     optimizer = torch.optim.Adam(critic.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     log_average = torch.tensor(-math.inf, device=x.device)
-    best, best_step, weights = -math.inf, 0, copy.deepcopy(critic.state_dict())
+    best, best_step, weights = 0.0, 0, copy.deepcopy(critic.state_dict()) | {"gain": torch.zeros_like(log_average)}
     for step in range(1, steps + 1):
         rows = torch.randperm(len(x), generator=rng)[:batch_size].to(x.device)
         scores = critic(x[rows], y[rows])

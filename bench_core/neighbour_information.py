@@ -8,11 +8,16 @@ Papers: Kraskov, Stoegbauer, Grassberger, Phys. Rev. E 69, 2004, https://arxiv.o
 Shapes: N items, D and E coordinates.
 """
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 from torch import Tensor
+
+Points = npt.NDArray[np.float64]
 
 
 def class_information(x: Tensor, labels: Tensor, k: int = 3) -> float:
@@ -36,8 +41,7 @@ def class_information(x: Tensor, labels: Tensor, k: int = 3) -> float:
         members = classes == c
         count = int(members.sum())
         asked[members], among[members] = min(k, count - 1), count
-        distances = cKDTree(points[members]).query(points[members], min(k, count - 1) + 1)[0]
-        radius[members] = distances[:, -1]
+        radius[members] = _kth_distance(points[members], min(k, count - 1), 2)
     inside = cKDTree(points).query_ball_point(points, np.nextafter(radius, 0), return_length=True)
     found = digamma(len(points)) + np.mean(digamma(asked) - digamma(among) - digamma(inside))
     return max(float(found), 0.0)
@@ -61,7 +65,13 @@ def pair_information(x: Tensor, y: Tensor, k: int = 3) -> float:
         raise ValueError(f"needs the same number of rows, more than k = {k}, got {len(x)} and {len(y)}")
     parts = [part.double().numpy() for part in (x, y)]
     joint = np.concatenate(parts, 1)
-    radius = np.nextafter(cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, -1], 0)
+    radius = np.nextafter(_kth_distance(joint, k, math.inf), 0)
     nearer = [cKDTree(part).query_ball_point(part, radius, p=np.inf, return_length=True) for part in parts]
     found = digamma(k) + digamma(len(x)) - sum(np.mean(digamma(count)) for count in nearer)  # each counts itself
     return max(float(found), 0.0)
+
+
+def _kth_distance(points: Points, k: int, order: float) -> Points:
+    """Of each point (N, D) to its k-th neighbour, by the norm of this order: (N,)."""
+    distances, _ = cKDTree(points).query(points, [k + 1], p=order)  # the first is itself
+    return np.asarray(distances, np.float64)[:, 0]

@@ -30,10 +30,12 @@ from bench_core.normality import (
     max_correlation,
     pass_rates,
     sliced_ks,
+    sliced_wasserstein,
 )
-from bench_core.priors import PriorName, cumulative, to_normal
+from bench_core.priors import check_prior, cumulative, quantile, to_normal
 from bench_core.seeds import stream
 
+BINS = 40  # of the histogram
 CHOICES = ("embedding", "latent", "features")  # the first that the method has
 
 
@@ -42,7 +44,9 @@ class DistributionConfig:
     """What is compared with what."""
 
     embedding: str | None = param(None, "none: embedding, else latent, else features", "ours: what was matched")
-    prior: PriorName | None = param(None, "none: the method's own, else gaussian", "usual")  # noqa: RUF009  # a Literal
+    prior: str | None = param(
+        None, "none: the method's own, else gaussian; or a law of scipy.stats: beta(2, 5)", "usual"
+    )
     standardize: bool = param(False, "give each coordinate mean 0 and deviation 1 on train first", "ours: off")
     test_dims: int = param(
         16, "coordinates that the pass rates see, drawn at random", "ours: of 50, every normal sample of 200 passes"
@@ -51,13 +55,15 @@ class DistributionConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.prior is not None:
+            check_prior(self.prior)
         for name, least in (("test_dims", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
 
 
 class Distribution(Evaluator):
-    """Distances to a prior, part of small samples that pass for normal, and the certificate where there is one."""
+    """Distances to a prior, part of small samples that pass for normal, the certificate where there is one."""
 
     Config = DistributionConfig
 
@@ -78,8 +84,8 @@ class Distribution(Evaluator):
         n, dims = values.shape
         size = min(200, n // 2)
         drawn = min(dims, self.config.test_dims, size // 2)
-        tested = scores[:, torch.randperm(dims, generator=stream(frozen.seed, "distribution", "dims"))[:drawn]]
-        rates = pass_rates(tested, stream(frozen.seed, "distribution", "samples"), size=size)
+        coordinates = torch.randperm(dims, generator=stream(frozen.seed, "distribution", "dims"))[:drawn]
+        rates = pass_rates(scores[:, coordinates], stream(frozen.seed, "distribution", "samples"), size=size)
         far = {
             "sliced_ks": (_sliced_ks(scores, frozen.seed), "distance"),
             "ks_mean": (float(ks_distance(cumulative(prior, values)).mean()), "distance"),
@@ -96,7 +102,14 @@ class Distribution(Evaluator):
         ]
         if isinstance(method, NoisyChannel):
             found += _certificate(method, method, frozen, self.config.batch_size)
-        floor = _sliced_ks(torch.randn(n, dims, generator=stream(frozen.seed, "distribution", "prior")), frozen.seed)
+        found.append(
+            Score(
+                metric="sliced_wasserstein", value=_sliced_wasserstein(scores, frozen.seed), unit="distance",
+                higher_is_better=False, embedding=name, n=n,
+            )
+        )  # fmt: skip
+        drawn_prior = torch.randn(n, dims, generator=stream(frozen.seed, "distribution", "prior"))
+        floors = _sliced_ks(drawn_prior, frozen.seed), _sliced_wasserstein(drawn_prior, frozen.seed)
         return Evaluation(
             scores=found,
             protocol=(
@@ -105,9 +118,14 @@ class Distribution(Evaluator):
                 f"all items, mean over coordinates and over {PROJECTIONS} random projections; pass rates at level "
                 f"{ALPHA:g}, which 95% of normal samples pass, of {SAMPLES} samples of {size} items, {drawn} of {dims} "
                 "coordinates; kurtosis: mean absolute excess; information and gap, where the method has a channel: one "
-                f"draw of views and noise of the test split, in batches of {self.config.batch_size}"
+                f"draw of views and noise of the test split, in batches of {self.config.batch_size}; sliced "
+                "Wasserstein: of order 2, along the projections of sliced KS"
             ),
-            notes=[f"as many samples of the prior itself: sliced KS {floor:.4f}"],
+            notes=[
+                f"as many samples of the prior itself: sliced KS {floors[0]:.4f}",
+                f"as many samples of the prior itself: sliced Wasserstein {floors[1]:.4f}",
+            ],
+            curves={"histogram": histogram(prior, values[:, coordinates])},
         )
 
     def _values(self, frozen: Frozen) -> tuple[str, Tensor]:
@@ -121,6 +139,35 @@ class Distribution(Evaluator):
             return name, values
         train = frozen.splits["train"].embeddings[name].double()
         return name, (values - train.mean(0)) / train.std(0, correction=0).clamp(min=1e-12)
+
+
+def histogram(prior: str, values: Tensor) -> dict[str, list[float]]:
+    """Density of all values together beside the prior's, over what holds 99 % of both.
+
+    Args:
+        prior: Its name.
+        values: (N, D) float64, pooled over coordinates.
+
+    Returns:
+        `centre` of each of `BINS` equal bins, mean `density` in it, and mean density of the `prior`.
+    """
+    pooled = values.flatten().sort().values
+    ends = quantile(prior, torch.tensor([0.005, 0.995], dtype=torch.float64))
+    low = min(float(pooled[int(0.005 * (len(pooled) - 1))]), float(ends[0]))
+    high = max(float(pooled[math.ceil(0.995 * (len(pooled) - 1))]), float(ends[1]))
+    edges = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
+    width = (high - low) / BINS
+    counts = torch.histogram(pooled, edges).hist
+    return {
+        "centre": ((edges[1:] + edges[:-1]) / 2).tolist(),
+        "density": (counts / len(pooled) / width).tolist(),
+        "prior": (cumulative(prior, edges).diff() / width).tolist(),
+    }
+
+
+def _sliced_wasserstein(scores: Tensor, seed: int) -> float:
+    """In the same directions as `_sliced_ks`."""
+    return sliced_wasserstein(scores, stream(seed, "distribution", "directions"))
 
 
 def _sliced_ks(scores: Tensor, seed: int) -> float:

@@ -72,7 +72,7 @@ class LinearRegions(Evaluator):
         n = min(config.items, len(split))
         items = take(split, draw_index(None, len(split), n))
         images = torch.cat([batch.inputs for batch in open_split(items, frozen.device).batches(256)]).double()
-        bits = torch.cat([_bits(encoder, batch) for batch in images.split(256)])
+        bits = torch.cat([_bits(encoder, batch) for batch in torch.split(images, 256)])
         last = relus(switches(encoder, images[:1]))[-1:]
         units = bits.shape[1]
         parts = config.parts or max(1, math.ceil(units / 128))
@@ -117,7 +117,7 @@ class LinearRegions(Evaluator):
         """Of patterns (N, U), the last layer's units last: counts, and what does not saturate."""
         n, units = bits.shape
         distinct = count_distinct(bits)
-        found = {
+        found: dict[str, tuple[float, str, float | None]] = {
             "distinct_patterns": (float(distinct), "count", 1.0),
             "distinct_ratio": (distinct / n, "fraction", 1 / n),
             "pattern_entropy": (pattern_entropy(bits), "nats", 0.0),

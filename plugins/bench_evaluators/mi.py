@@ -134,20 +134,20 @@ class MI(Evaluator):
         first, second, pixels = (standardise(a, b) for a, b in zip(train, test, strict=True))
         K = min(config.candidates, len(train[0]), len(test[0]))
         critics, steps = [], []
-        for what, right in (("views", second), ("input", pixels)):
-            other_dim = None if what == "views" else right[0].shape[1]
+        for what, partner in (("views", second), ("input", pixels)):
+            other_dim = None if what == "views" else partner[0].shape[1]
             rng = stream(frozen.seed, "mi", what)
             with torch.random.fork_rng([]):
                 torch.manual_seed(stream_seed(frozen.seed, "mi", "critic"))
                 critic = PairCritic(first[0].shape[1], config.units, other_dim)
-            steps.append(fit_critic(critic, (first[0], right[0]), rng, batch_size=K, steps=config.steps))
+            steps.append(fit_critic(critic, (first[0], partner[0]), rng, batch_size=K, steps=config.steps))
             critics.append(critic)
         both, other = critics
-        near = _principal(config.dims, torch.cat(train[:2]), *test[:2])
+        left, right = _principal(config.dims, torch.cat(train[:2]), *test[:2])
         found = {
             "views_infonce": held_out_info_nce(both, (first[1], second[1]), K),
             "views_dv": held_out_donsker_varadhan(both, (first[1], second[1])),
-            "views_ksg": pair_information(*near, config.neighbours),
+            "views_ksg": pair_information(left, right, min(config.neighbours, len(left) - 1)),
             "input_infonce": held_out_info_nce(other, (first[1], pixels[1]), K),
         }
         return _Part(
@@ -155,10 +155,10 @@ class MI(Evaluator):
             protocol=(
                 f"views: the embeddings of two augmented views ({config.augmentation}, or what keeps the meaning of "
                 f"this data); critic: distance of maps of {config.units} units, {config.steps} steps of Adam on "
-                "InfoNCE and MINE's bound at once, kept where it is best on a fifth of its train items; infonce: at "
-                f"most {config.candidates} candidates; dv: all products of test pairs, of large deviation far from 0; "
-                "ksg: by neighbours (Kraskov); input: the embedding of a view against the other's pixels (averaged to "
-                f"{SIDE} x {SIDE} at most)"
+                "InfoNCE and MINE's bound at once, kept where it is best on a fifth of its train items, 0 where never "
+                f"above 0; infonce: at most {config.candidates} candidates; dv: all products of test pairs, of large "
+                "deviation far from 0; ksg: by neighbours (Kraskov); input: the embedding of a view against the "
+                f"other's pixels (averaged to {SIDE} x {SIDE} at most)"
             ),
             note=f"log K, the ceiling of infonce: {math.log(K):.3f} nats; critics of step {steps[0]} and {steps[1]}",
         )
@@ -173,7 +173,8 @@ class MI(Evaluator):
         for batch in open_split(Split(items.inputs), frozen.device).batches(256):
             views = [augment(batch.inputs, rng, augmentation) for _ in range(2)]
             embedded = [method.embed(view)[self.config.embedding].float() for view in views]
-            small = F.adaptive_avg_pool2d(views[1], [min(SIDE, side) for side in views[1].shape[2:]])
+            height, width = views[1].shape[2:]
+            small = F.adaptive_avg_pool2d(views[1], (min(SIDE, height), min(SIDE, width)))
             found.append(tuple(rows.flatten(1).cpu() for rows in (*embedded, small)))
         first, second, pixels = (torch.cat(rows) for rows in zip(*found, strict=True))
         return first, second, pixels

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import ot
 import pytest
 import torch
 from scipy import stats
@@ -13,6 +14,7 @@ from bench_core.normality import (
     max_correlation,
     pass_rates,
     sliced_ks,
+    sliced_wasserstein,
 )
 
 
@@ -141,3 +143,28 @@ def test_the_largest_correlation_is_numpys() -> None:
     assert max_correlation(x) == pytest.approx(expected)
     assert max_correlation(x[:, :1]) == 0
     assert max_correlation(torch.ones(9, 2)) == 0
+
+
+def test_sliced_wasserstein_is_the_integral_of_squared_quantile_differences() -> None:
+    x = draw(9, 1) * 1.7 + 0.4
+    levels = (torch.arange(900_000, dtype=torch.float64) + 0.5) / 900_000
+    steps = x[:, 0].sort().values.repeat_interleave(100_000)
+    slow = (steps - torch.special.ndtri(levels)).square().mean().sqrt()
+    assert sliced_wasserstein(x, generator()) == pytest.approx(float(slow), abs=1e-4)
+
+
+def test_sliced_wasserstein_is_that_of_many_samples_by_another_package() -> None:
+    x = draw(500, 3) @ draw(3, 3, seed=1) + 0.5
+    directions = draw(3, 64, seed=4)
+    directions = (directions / directions.norm(dim=0)).numpy()
+    many = np.random.default_rng(0).standard_normal((20_000, 3))
+    expected = ot.sliced_wasserstein_distance(x.numpy(), many, projections=directions)
+    assert sliced_wasserstein(x, generator(4)) == pytest.approx(expected, rel=0.02)
+
+
+def test_sliced_wasserstein_of_moved_and_scaled_normals_is_the_formula() -> None:
+    x = draw(20_000, 1)
+    assert sliced_wasserstein(x, generator()) < 0.03
+    assert sliced_wasserstein(x + 2, generator()) == pytest.approx(2, rel=0.02)
+    assert sliced_wasserstein(3 * x, generator()) == pytest.approx(2, rel=0.02)
+    assert sliced_wasserstein(torch.zeros(50, 4), generator()) == pytest.approx(1)

@@ -1,10 +1,10 @@
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from scipy import stats
 
-from bench_core.priors import PRIORS, PriorName, cumulative, from_normal, to_normal
+from bench_core.priors import PRIORS, PriorName, check_prior, cumulative, from_normal, quantile, to_normal
 
 OF_SCIPY = {
     "gaussian": stats.norm,
@@ -49,3 +49,25 @@ def test_values_beyond_the_support_count_as_its_ends() -> None:
 
 def test_there_is_a_distribution_for_every_name() -> None:
     assert tuple(PRIORS) == get_args(PriorName)
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [("beta(2, 5)", stats.beta(2, 5)), ("norm(1,2)", stats.norm(1, 2)), ("logistic()", stats.logistic())],
+)
+def test_any_continuous_law_of_scipy_is_a_prior(name: str, law: Any) -> None:
+    check_prior(name)
+    scores = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    values = from_normal(name, scores)
+    assert torch.allclose(values, torch.from_numpy(law.ppf(stats.norm.cdf(scores.numpy()))))
+    assert torch.allclose(cumulative(name, values), torch.from_numpy(law.cdf(values.numpy())))
+    assert torch.allclose(to_normal(name, values), scores, atol=1e-6)
+    assert float(quantile(name, torch.tensor([0.5]))) == pytest.approx(law.median())
+
+
+@pytest.mark.parametrize(
+    "name", ["gauss", "beta", "beta(2)", "beta(-1, 2)", "poisson(3)", "kstest(1)", "norm(a)", "norm(0"]
+)
+def test_what_is_no_continuous_law_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"prior must be gaussian, uniform, .* as beta"):
+        check_prior(name)
