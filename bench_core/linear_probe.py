@@ -28,11 +28,15 @@ class Chosen:
 
     Attributes:
         fit: On all of train.
+        penalty: The one of least loss on the held-out part.
+        held_out_loss: Mean cross-entropy there in nats, of the fit without it.
         note: The penalty, and on how many items it was chosen.
         protocol: How it was chosen.
     """
 
     fit: LogisticFit
+    penalty: float
+    held_out_loss: float
     note: str
     protocol: str
 
@@ -61,14 +65,14 @@ def fit_probe(
         max_iterations: L-BFGS steps of one fit at most.
     """
     device = device if torch.device(device).type == "cuda" else "cpu"
-    sizes = torch.bincount(labels, minlength=num_classes)
-    part = (sizes * validation_fraction).round().clamp(min=1).minimum(sizes - 1)  # one at least stays
-    held_out = shuffled_ranks(labels, rng) < part[labels]
+    held_out = held_out_part(labels, validation_fraction, num_classes, rng)
     problem = LogisticProblem(train[~held_out], labels[~held_out], num_classes, device)
-    penalty = _choose(problem, train[held_out], labels[held_out], grid, max_iterations)
+    penalty, loss = _choose(problem, train[held_out], labels[held_out], grid, max_iterations)
     end = " (at the end of the grid)" if penalty in (min(grid), max(grid)) else ""
     return Chosen(
         fit=LogisticProblem(train, labels, num_classes, device).solve(penalty, max_iterations),
+        penalty=penalty,
+        held_out_loss=loss,
         note=f"penalty {penalty:g}{end}, chosen on {int(held_out.sum()):,} held-out training items",
         protocol=(
             f"penalty chosen of {', '.join(f'{p:g}' for p in grid)} by the loss on "
@@ -80,8 +84,8 @@ def fit_probe(
 
 def _choose(
     problem: LogisticProblem, held_out: Tensor, labels: Tensor, grid: Sequence[float], max_iterations: int
-) -> float:
-    """The penalty of least loss on held-out items; from strong to weak, until that loss rises."""
+) -> tuple[float, float]:
+    """The penalty of least loss on held-out items, and that loss; from strong to weak, until it rises."""
     best, least, fit = 0.0, float("inf"), None
     for penalty in sorted(grid, reverse=True):
         fit = problem.solve(penalty, max_iterations, fit)
@@ -89,7 +93,21 @@ def _choose(
         if loss >= least:
             break
         best, least = penalty, loss
-    return best
+    return best, least
+
+
+def held_out_part(labels: Tensor, fraction: float, num_classes: int, rng: torch.Generator) -> Tensor:
+    """A random part of each class, at least one item and never all: (N,) bool.
+
+    Args:
+        labels: (N,) int64.
+        fraction: Of each class, in (0, 1).
+        num_classes: K.
+        rng: On the CPU.
+    """
+    sizes = torch.bincount(labels, minlength=num_classes)
+    part = (sizes * fraction).round().clamp(min=1).minimum(sizes - 1)  # one at least stays
+    return shuffled_ranks(labels, rng) < part[labels]
 
 
 def shuffled_ranks(labels: Tensor, rng: torch.Generator) -> Tensor:

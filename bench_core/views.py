@@ -110,6 +110,8 @@ PRESETS: dict[str, Augmentation] = {
     ),
     # Butakov et al. 2025 (arXiv 2410.06993), MNIST, as a later paper of theirs reports it; cut to [0, 1] here.
     "noise": Augmentation(noise=0.2),
+    # What fine-tuning on labels does in SimCLR's code (data.py at 711541f) and SwAV's (eval_semisup.py at 57eac59).
+    "crop_flip": Augmentation(crop_scale=(0.08, 1.0), flip_prob=0.5),
     "none": Augmentation(),
 }
 _ANY_DATA = ("noise", "none")  # what they do keeps the meaning of glyphs, too

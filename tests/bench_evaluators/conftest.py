@@ -1,5 +1,6 @@
-"""A frozen method made of tensors, for tests of evaluators."""
+"""A frozen method made of tensors, and one with an encoder and images, for tests of evaluators."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
@@ -7,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_core import DataSpec, Embedded, Frozen
+from bench_core import DataSpec, Embedded, Encoder, Frozen, NoConfig, Split
+from bench_core.checks.made import Untrained
+from bench_core.embed import embed_split
 
 Freeze = Callable[..., Frozen]
 
@@ -31,5 +34,25 @@ def freeze() -> Freeze:
 
         parts = {name: Embedded(embeddings, labels) for name, (embeddings, labels) in splits.items()}
         return Frozen(parts, data, seed, torch.device(device), unused, unused)
+
+    return build
+
+
+@pytest.fixture
+def freeze_encoder() -> Callable[..., Frozen]:
+    """An encoder and labelled images by split, to what evaluators get that ask for the method itself."""
+
+    def build(encoder: Encoder, splits: Mapping[str, Split], num_classes: int, seed: int = 0) -> Frozen:
+        first = splits["train"].inputs
+        assert isinstance(first, Tensor)
+        data = DataSpec(
+            shape=tuple(first.shape[1:]),
+            splits={name: len(split) for name, split in splits.items()},
+            num_classes=num_classes,
+            views="glyph",
+        )
+        method, cpu = Untrained(encoder, data, NoConfig()).eval().requires_grad_(False), torch.device("cpu")
+        parts = {name: Embedded(embed_split(method, split, cpu), split.labels) for name, split in splits.items()}
+        return Frozen(parts, data, seed, cpu, lambda: copy.deepcopy(method), lambda name: splits[name])
 
     return build

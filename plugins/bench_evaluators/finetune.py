@@ -1,0 +1,113 @@
+"""Fine-tuning: how well the encoder starts the training of a classifier on all labels of train.
+
+A copy of the encoder is trained with a linear head for a fixed number of steps. The rate is chosen from a grid that is
+the same for all methods, by short runs without a part of train. An untrained encoder (`random`) under the same
+recipe is the training from scratch that a method has to beat.
+
+Source: the recipe is that of `bench_core.finetuning`; steps, batch and grid are ours, for seconds on one core.
+
+Shapes: N items, K classes.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import nn
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Split, hookimpl, param
+from bench_core.finetuning import answers, describe, fine_tune
+from bench_core.labelled import class_scores, labelled, why_no_classes
+from bench_core.linear_probe import held_out_part
+from bench_core.seeds import stream, stream_seed
+from bench_core.subsets import take
+from bench_core.views import check_preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Small enough for one core; papers train for 20 to 100 epochs."""
+
+    steps: int = param(300, "optimiser steps of the run that is scored", "ours: seconds on a CPU")
+    search_steps: int = param(60, "optimiser steps of the run that tries a rate", "ours: a fifth")
+    batch_size: int = param(64, "items a step", "ours: seconds on a CPU")
+    grid: tuple[float, ...] = param(
+        (0.01, 0.03, 0.1), "peak rates to choose from", "ours: from SwAV's .01 for the encoder up"
+    )
+    validation_fraction: float = param(0.1, "part of each training class on which the rate is chosen", "ours")
+    augmentation: str = param("crop_flip", "preset of the training images", "SimCLR and SwAV, fine-tuning")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name, least in (("steps", 1), ("search_steps", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if not self.grid or min(self.grid) <= 0:
+            raise ValueError(f"rates must be > 0, got {self.grid}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
+        check_preset(self.augmentation)
+
+
+class Finetune(Evaluator):
+    """Test accuracy after fine-tuning encoder and head on all labels."""
+
+    Config = FinetuneConfig
+
+    def __init__(self, config: FinetuneConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Single labels, train and test, and something to hold out."""
+        if reason := why_no_classes(data):
+            return reason
+        few = data.num_train < 2 * (data.num_classes or 0)
+        return "needs two training items of each class" if few else None
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Choose the rate on a part of train, fine-tune on all of it, score on test."""
+        config = self.config
+        train, test = frozen.inputs("train"), frozen.inputs("test")
+        _, train_labels = labelled(frozen, "train", "features")
+        _, labels = labelled(frozen, "test", "features")
+        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        encoder = frozen.method().encoder
+
+        def tuned(part: Split, steps: int, rate: float, stage: str) -> nn.Module:
+            return fine_tune(
+                encoder, part, frozen.data, num_classes,
+                steps=steps, batch_size=config.batch_size, learning_rate=rate, augmentation=config.augmentation,
+                device=frozen.device, seed=stream_seed(frozen.seed, "finetune", stage),
+            )  # fmt: skip
+
+        rng = stream(frozen.seed, "finetune", "validation")
+        held_out = held_out_part(train_labels, config.validation_fraction, num_classes, rng)
+        seen, unseen = (take(train, part.nonzero().squeeze(1)) for part in (~held_out, held_out))
+        losses = {}
+        for rate in config.grid:
+            logits = answers(tuned(seen, config.search_steps, rate, "search"), unseen, frozen.device)
+            losses[rate] = float(F.cross_entropy(logits, train_labels[held_out]))
+        chosen = min(losses, key=lambda rate: losses[rate])
+        logits = answers(tuned(train, config.steps, chosen, "run"), test, frozen.device)
+        end = " (at the end of the grid)" if chosen in (min(config.grid), max(config.grid)) else ""
+        passes = config.steps * min(config.batch_size, len(train)) / len(train)
+        return Evaluation(
+            scores=class_scores([logits], labels, train_labels, num_classes, "features"),
+            protocol=(
+                f"test split; a copy of the encoder with a linear head, {config.steps:,} steps of "
+                f"{min(config.batch_size, len(train))} items of train; {describe(config.augmentation, frozen.data)}; "
+                f"peak rate chosen of {', '.join(f'{rate:g}' for rate in config.grid)} by the loss on "
+                f"{config.validation_fraction:.0%} of each training class after {config.search_steps:,} steps without "
+                "them; last step, no augmentation; chance: always the most frequent training class"
+            ),
+            notes=[
+                f"rate {chosen:g}{end}, chosen on {len(unseen):,} held-out training items",
+                f"{passes:.1f} passes over {len(train):,} training items",
+            ],
+            curves={"rates": {"rate": list(losses), "held_out_loss": list(losses.values())}},
+        )
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"finetune": Finetune}

@@ -1,0 +1,118 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from bench_core import DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
+from bench_core.checks.made import TinyEncoder
+from bench_core.errors import ConfigError
+from bench_evaluators.finetune import Finetune, FinetuneConfig
+from bench_methods.references import Flat
+
+FreezeEncoder = Callable[..., Frozen]
+DATA = DataSpec(shape=(1, 8, 8), splits={"train": 96, "test": 60}, num_classes=3, views="glyph")
+SHORT = FinetuneConfig(steps=25, search_steps=8, batch_size=16, grid=(0.02, 0.1))
+
+
+def bars(count: int, seed: int, told: bool = True) -> Split:
+    """A bright third of the image, which one says the class; or the same with classes by chance."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    images = torch.randint(0, 60, (count, 1, 8, 9), generator=rng)
+    for k in range(3):
+        images[labels == k, :, :, 3 * k : 3 * k + 3] += 150
+    if not told:
+        labels = labels[torch.randperm(count, generator=rng)]
+    return Split(images[..., :8].to(torch.uint8), labels)
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return TinyEncoder(DATA)
+
+
+def splits(told: bool = True) -> dict[str, Split]:
+    return {"train": bars(96, 0, told), "test": bars(60, 1, told)}
+
+
+def tuned(frozen: Frozen, config: FinetuneConfig = SHORT) -> Evaluation:
+    return Finetune(config).evaluate(frozen)
+
+
+def test_classes_that_can_be_told_are_learned_and_others_are_not(
+    freeze_encoder: FreezeEncoder, encoder: Encoder
+) -> None:
+    (score,) = tuned(freeze_encoder(encoder, splits(), 3)).scores
+    assert (score.metric, score.n) == ("top1", 60)
+    assert score.chance == pytest.approx(1 / 3)
+    assert score.value > 0.9
+    assert tuned(freeze_encoder(encoder, splits(told=False), 3)).scores[0].value < 0.6
+
+
+def test_the_frozen_method_and_its_embeddings_stay_as_they_were(
+    freeze_encoder: FreezeEncoder, encoder: Encoder
+) -> None:
+    frozen = freeze_encoder(encoder, splits(), 3)
+    before, embedded = copy.deepcopy(frozen.method().state_dict()), copy.deepcopy(frozen.splits)
+    first, again = tuned(frozen), tuned(frozen)
+    assert first == again
+    assert all(torch.equal(value, frozen.method().state_dict()[name]) for name, value in before.items())
+    for name, split in embedded.items():
+        assert torch.equal(split.embeddings["features"], frozen.splits[name].embeddings["features"])
+
+
+def test_the_test_split_has_no_say_in_the_rate(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+    one = tuned(freeze_encoder(encoder, splits(), 3))
+    other = tuned(freeze_encoder(encoder, splits() | {"test": bars(60, 2, told=False)}, 3))
+    assert (one.notes, one.curves) == (other.notes, other.curves)
+    assert one.scores != other.scores
+
+
+def test_the_rate_is_the_one_of_least_held_out_loss(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+    config = FinetuneConfig(steps=5, search_steps=20, batch_size=16, grid=(1e-6, 0.05, 1e-5))
+    evaluation = tuned(freeze_encoder(encoder, splits(), 3), config)
+    curve = evaluation.curves["rates"]
+    assert curve["rate"] == [1e-6, 0.05, 1e-5]
+    assert min(curve["held_out_loss"]) == curve["held_out_loss"][1]
+    assert evaluation.notes[0] == "rate 0.05 (at the end of the grid), chosen on 9 held-out training items"
+    assert evaluation.notes[1] == "0.8 passes over 96 training items"
+
+
+def test_an_encoder_without_parameters_is_a_linear_classifier(freeze_encoder: FreezeEncoder) -> None:
+    assert tuned(freeze_encoder(Flat(DATA, NoConfig()), splits(), 3)).scores[0].value > 0.9
+
+
+def test_the_protocol_says_the_recipe(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+    protocol = tuned(freeze_encoder(encoder, splits(), 3)).protocol
+    for part in ("25 steps of 16 items", "views: glyph", "rate chosen of 0.02, 0.1", "after 8 steps", "train mode"):
+        assert part in protocol
+
+
+def test_it_needs_two_training_items_of_each_class() -> None:
+    task = Finetune(FinetuneConfig())
+    few = DataSpec(shape=(1, 8, 8), splits={"train": 5, "test": 5}, num_classes=3)
+    assert task.skip_reason(few, Objective) == "needs two training items of each class"  # type: ignore[type-abstract]
+    assert task.skip_reason(DATA, Objective) is None  # type: ignore[type-abstract]  # not read
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be >= 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be >= 2, got 1"),
+        ({"grid": ()}, r"rates must be > 0, got \(\)"),
+        ({"grid": (0.1, 0.0)}, "rates must be > 0"),
+        ({"validation_fraction": 1.0}, r"validation_fraction must be in \(0, 1\), got 1.0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FinetuneConfig(**changes)  # type: ignore[arg-type]  # changes of any kind
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no augmentation preset named 'zz'"):
+        FinetuneConfig(augmentation="zz")

@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from bench_core import DataSpec, Encoder, Frozen, NoConfig, Objective, Split
+from bench_evaluators import layers
+from bench_evaluators.layers import Layers, LayersConfig, pooled
+from bench_methods.references import Flat
+
+FreezeEncoder = Callable[..., Frozen]
+DATA = DataSpec(shape=(1, 8, 8), splits={"train": 120, "test": 80}, num_classes=4)
+
+
+class Forgetful(Encoder):
+    """Its first map is the image, its second says nothing of the class, its third half of it (ours)."""
+
+    def __init__(self) -> None:
+        super().__init__(DATA, NoConfig())
+        self.dim = 1
+
+    def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+        noise = torch.sin(1e4 * inputs.mean((1, 2, 3), keepdim=True))
+        half = inputs[:, :, :4].mean((2, 3), keepdim=True) + 0.01 * noise
+        return {"Block.1": inputs, "block-2": noise, "block3": half}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.maps(inputs)["block-2"].flatten(1)
+
+
+def quarters(count: int, seed: int) -> Split:
+    """One bright quarter of the image."""
+    labels = torch.arange(count) % 4
+    images = torch.randint(0, 100, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    for k in range(4):
+        images[labels == k, :, 4 * (k // 2) : 4 * (k // 2) + 4, 4 * (k % 2) : 4 * (k % 2) + 4] += 60
+    return Split(images.to(torch.uint8), labels)
+
+
+def splits() -> dict[str, Split]:
+    return {"train": quarters(120, 0), "test": quarters(80, 1)}
+
+
+def test_each_layer_is_probed_and_held_out_items_choose_the_first_score(freeze_encoder: FreezeEncoder) -> None:
+    evaluation = Layers(LayersConfig()).evaluate(freeze_encoder(Forgetful(), splits(), 4))
+    found = {score.metric: score.value for score in evaluation.scores}
+    assert list(found) == ["top1", "top1_block_1", "top1_block_2", "top1_block3", "top1_features"]
+    assert found["top1"] == found["top1_block_1"] > 0.95
+    assert found["top1_block_2"] < 0.5
+    assert found["top1_features"] == found["top1_block_2"]
+    assert 0.4 < found["top1_block3"] < 0.8
+    assert all(score.chance == pytest.approx(0.25) and score.n == 80 for score in evaluation.scores)
+    assert evaluation.curves["layers"]["depth"] == [0, 1, 2, 3]
+    assert evaluation.curves["layers"]["top1"] == list(found.values())[1:]
+    assert evaluation.notes[0] == "top1 is that of Block.1, chosen on 12 held-out training items"
+
+
+def test_the_choice_never_looks_at_test(freeze_encoder: FreezeEncoder) -> None:
+    turned = quarters(80, 1)
+    assert turned.labels is not None
+    wrong = Split(turned.inputs, (turned.labels + 1) % 4)
+    evaluation = Layers(LayersConfig()).evaluate(freeze_encoder(Forgetful(), splits() | {"test": wrong}, 4))
+    found = {score.metric: score.value for score in evaluation.scores}
+    assert found["top1"] == found["top1_block_1"] < min(found["top1_block_2"], found["top1_block3"])
+
+
+def test_accuracy_is_that_of_scikit_learn_on_the_averages(freeze_encoder: FreezeEncoder) -> None:
+    frozen = freeze_encoder(Forgetful(), splits(), 4)
+    found = Layers(LayersConfig(max_features=16, grid=(0.02,))).evaluate(frozen).scores[1].value
+    rows = {}
+    for name, split in splits().items():
+        assert isinstance(split.inputs, Tensor)
+        rows[name] = split.inputs.double().view(-1, 4, 2, 4, 2).mean((2, 4)).flatten(1) / 255
+    mean, std = rows["train"].mean(0), rows["train"].std(0, correction=0)
+    model = LogisticRegression(C=1 / (0.02 * 120), tol=1e-8, max_iter=10_000)
+    model.fit(((rows["train"] - mean) / std).numpy(), splits()["train"].labels)
+    assert found == pytest.approx(
+        model.score(((rows["test"] - mean) / std).numpy(), splits()["test"].labels), abs=1 / 80
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit", "expected"),
+    [
+        ((32, 14, 14), 256, 128),  # 2 x 2 of 32; 3 x 3 would be 288
+        ((32, 14, 14), 288, 288),
+        ((64, 1, 1), 256, 64),  # a map is never enlarged
+        ((512, 7, 7), 256, 512),  # channels stay
+        ((8, 2, 9), 256, 80),  # 2 x 5
+    ],
+)
+def test_a_map_is_averaged_to_the_finest_grid_allowed(shape: tuple[int, ...], limit: int, expected: int) -> None:
+    assert pooled(torch.rand(3, *shape), limit).shape == (3, expected)
+
+
+def test_averages_are_those_of_the_cells() -> None:
+    values = torch.arange(16.0).view(1, 1, 4, 4)
+    assert pooled(values, 4).tolist() == [[2.5, 4.5, 10.5, 12.5]]
+    assert pooled(values, 1).tolist() == [[7.5]]
+
+
+def test_without_maps_the_features_are_probed(freeze_encoder: FreezeEncoder) -> None:
+    scores = Layers(LayersConfig()).evaluate(freeze_encoder(Flat(DATA, NoConfig()), splits(), 4)).scores
+    assert [score.metric for score in scores] == ["top1", "top1_features"]
+    assert scores[0].value > 0.9
+
+
+def test_batches_change_nothing(freeze_encoder: FreezeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = freeze_encoder(Forgetful(), splits(), 4)
+    whole = Layers(LayersConfig()).evaluate(frozen)
+    monkeypatch.setattr(layers, "_BATCH", 7)
+    assert Layers(LayersConfig()).evaluate(frozen) == whole
+
+
+def test_a_probe_that_did_not_converge_says_so(freeze_encoder: FreezeEncoder) -> None:
+    evaluation = Layers(LayersConfig(max_iterations=1)).evaluate(freeze_encoder(Forgetful(), splits(), 4))
+    assert any(note.startswith("Block.1: ") and note.endswith("NOT converged") for note in evaluation.notes)
+
+
+def test_data_without_classes_are_skipped() -> None:
+    data = DataSpec(shape=(1, 8, 8), splits={"train": 5})
+    assert Layers(LayersConfig()).skip_reason(data, Objective) == "needs a test split"  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_features": 0}, "max_features must be >= 1, got 0"),
+        ({"grid": (0.0,)}, r"penalties must be > 0, got \(0.0,\)"),
+        ({"validation_fraction": 0.0}, r"validation_fraction must be in \(0, 1\), got 0.0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LayersConfig(**changes)
