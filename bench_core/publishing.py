@@ -5,7 +5,7 @@ leaderboards/<board>/records/*.json   the records behind the page, copied from a
 leaderboards/<board>/failed/*.json    cells that failed, and why
 leaderboards/<board>/README.md        the page, between markers
 leaderboards/<board>/<picture>.svg    the pictures that the board asks for
-docs/methods/<method>.md              a method's parameters and numbers, between markers
+docs/methods/<method>.md              a method's parameters and numbers, between markers; docs/tasks/ likewise
 """
 
 import shlex
@@ -16,8 +16,8 @@ from typing import Any
 
 from bench_core.api import board_plan
 from bench_core.boards import Board, Picture, board_file, board_names, load_board
+from bench_core.component_pages import sections, task_sections
 from bench_core.errors import RequestError, StoreError
-from bench_core.method_pages import sections
 from bench_core.pictures import draw, drawn, fingerprint
 from bench_core.pictures.kinds import shown_once, without_shown_once
 from bench_core.plan import Plan
@@ -30,6 +30,7 @@ from bench_core.tables.publish import page, placeholder, splice, stale_pages
 from bench_core.tables.render import render
 from bench_core.tables.table import build
 
+_KINDS = ("methods", "tasks")  # folders of docs/
 _KEPT = ("format", "key", "doc", "names", "kind", "error", "started")  # of a failed attempt; its log stays at home
 
 
@@ -80,7 +81,7 @@ def publish_board(
     pages: dict[Path, dict[str, str]] = {folder / "README.md": {board.name: _section(board, plan, folder, short=False)}}
     if readme.is_file() and _begin(board.name) in readme.read_text(encoding="utf-8"):
         pages[readme] = {board.name: _section(board, plan, folder, short=True)}
-    pages |= _method_pages(readme, leaderboards, registry or load_plugins())
+    pages |= _component_pages(readme, leaderboards, registry or load_plugins())
     for path, parts in pages.items():
         text = path.read_text(encoding="utf-8") if path.is_file() else placeholder(board.name)
         for marker, content in parts.items():
@@ -111,7 +112,7 @@ def check_pages(leaderboards: Path, readme: Path, registry: Registry | None = No
             pictures.append(path)
     if not pages:
         raise RequestError(f"{leaderboards} holds no published board; `bench publish BOARD` makes one.")
-    pages |= _method_pages(readme, leaderboards, registry)
+    pages |= _component_pages(readme, leaderboards, registry)
     stale = stale_pages(pages)
     if stale:
         shown = "\n".join(stale.values())
@@ -133,17 +134,19 @@ def _draw(board: Board, plan: Plan, folder: Path) -> list[Path]:
     return list(pictures)
 
 
-def _method_pages(readme: Path, leaderboards: Path, registry: Registry) -> dict[Path, dict[str, str]]:
-    """The methods' pages, with what stands between their markers."""
-    files = sorted((readme.parent / "docs" / "methods").glob("*.md"))
-    if not files:
+def _component_pages(readme: Path, leaderboards: Path, registry: Registry) -> dict[Path, dict[str, str]]:
+    """The methods' and the tasks' pages, with what stands between their markers."""
+    docs = readme.parent / "docs"
+    methods, tasks = (sorted(set((docs / kind).glob("*.md")) - {docs / kind / "README.md"}) for kind in _KINDS)
+    if not methods and not tasks:
         return {}
     boards = {}
     for folder in sorted(path.parent for path in leaderboards.glob("*/records")):
         plan = board_plan(str(folder), registry)
         boards[folder.name] = plan, _published(plan, folder)
     numbers = load_published(shipped())
-    return {path: sections(path.stem, boards, numbers, registry) for path in files if path.stem != "README"}
+    pages = {path: sections(path.stem, boards, numbers, registry) for path in methods}
+    return pages | {path: task_sections(path.stem, boards, registry) for path in tasks}
 
 
 def _light(records: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""What is generated in docs/methods/NAME.md: a method's parameters, our numbers, the published ones.
+"""What is generated in docs/methods/NAME.md and docs/tasks/NAME.md: parameters, our numbers, the published ones.
 
-People write the page (idea, equations, where paper and code differ); between the markers `parameters`, `numbers` and
-`published` stands what follows from the code and the records.
+People write the page (idea, equations, where paper and code differ); between the markers `parameters`, `numbers` and,
+of a method, `published` stands what follows from the code and the records.
 """
 
 import json
@@ -22,9 +22,48 @@ from bench_core.tables.parts import Table
 from bench_core.tables.render import render
 from bench_core.tables.table import build
 
+_WHERE = "Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
 BESIDE = ("random",)  # rows that stand beside a method's own
 
 Boards = Mapping[str, tuple[Plan, Sequence[Entry]]]
+
+
+def task_sections(name: str, boards: Boards, registry: Registry) -> dict[str, str]:
+    """Marker -> what stands between its two, for the page of a task: all its scores on the boards.
+
+    Args:
+        name: Of the task.
+        boards: Board -> its plan and its published entries.
+        registry: Plugins.
+
+    Raises:
+        RequestError: There is no such task.
+    """
+    (described,) = _described(name, "task", registry)
+    return {
+        "parameters": _parameter_table(name, described["parameters"]) if described["parameters"] else "None.",
+        "numbers": "\n\n".join(_task_numbers(name, boards, registry)) or "No board has a number of this task yet.",
+    }
+
+
+def _task_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
+    """From each board the task's columns with its defaults, all scores, rows that have any."""
+    component = registry.get("evaluator", name)
+    for board, (plan, entries) in boards.items():
+        if not any(c.names["task"] == name and c.task.component == component for c in plan.cells):
+            continue
+        for table in build(entries, task=name):
+            rows = {row.name for row in table.rows if any(cell.mean is not None for cell in row.cells)}
+            if rows:
+                yield _WHERE.format(board=board)
+                yield render([_only(table, rows)], "md").strip()
+
+
+def _described(name: str, kind: str, registry: Registry) -> list[dict[str, Any]]:
+    found = [part for part in describe_component(name, registry) if part["kind"] == kind]
+    if not found:
+        raise RequestError(f"docs page {name!r} is about no {kind}; name it after one of `bench list`.")
+    return found
 
 
 def sections(name: str, boards: Boards, numbers: Sequence[Published], registry: Registry) -> dict[str, str]:
@@ -39,9 +78,7 @@ def sections(name: str, boards: Boards, numbers: Sequence[Published], registry: 
     Raises:
         RequestError: There is no such method.
     """
-    found = [part for part in describe_component(name, registry) if part["kind"] == "method"]
-    if not found:
-        raise RequestError(f"docs page {name!r} is about no method; name it after one of `bench list`.")
+    found = _described(name, "method", registry)
     own = [number for number in numbers if number.method == name]
     published = render_published(sorted(own, key=lambda n: (n.dataset, n.metric, -n.value)), "md")
     return {
@@ -88,9 +125,8 @@ def _numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
         tables = [t for t in tables if any(c.mean is not None for row in t.rows if row.name in rows for c in row.cells)]
         if not tables:
             continue
-        shown = render(tables, "md").strip()
-        yield f"Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
-        yield shown
+        yield _WHERE.format(board=board)
+        yield render(tables, "md").strip()
 
 
 def _only(table: Table, names: set[str]) -> Table:
