@@ -33,13 +33,25 @@ def test_the_flags_are_few_and_frozen() -> None:
         "--seeds", "--set", "--store", "--sweep", "--tasks",
     ]  # fmt: skip
     assert flags == {
-        "run": sorted([*cells, "--device", "--download", "--dry-run", "--json", "--quiet", "--workers"]),
+        "run": sorted(
+            [*cells, "--checkpoint-every", "--device", "--download", "--dry-run", "--json", "--quiet", "--workers"]
+        ),
         "why": sorted([*cells, "cell"]),
         "list": ["--broken", "--json"],
         "show": ["--json", "name"],
         "check": ["names"],
         "completion": ["shell"],
-        "table": ["--board", "--check", "--format", "--leaderboards", "--metric", "--published", "--sort", "--store"],
+        "table": [
+            "--board",
+            "--check",
+            "--format",
+            "--leaderboards",
+            "--metric",
+            "--published",
+            "--sort",
+            "--store",
+            "--task",
+        ],
         "plot": ["--board", "--kind", "--methods", "--out", "--store", "--x", "--y"],
         "publish": ["--leaderboards", "--store", "board"],
         "export": ["--csv", "--parquet", "--sqlite", "--store"],

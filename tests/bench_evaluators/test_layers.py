@@ -55,7 +55,7 @@ def test_each_layer_is_probed_and_held_out_items_choose_the_first_score(freeze_e
     assert all(score.chance == pytest.approx(0.25) and score.n == 80 for score in evaluation.scores)
     assert evaluation.curves["layers"]["depth"] == [0, 1, 2, 3]
     assert evaluation.curves["layers"]["top1"] == list(found.values())[1:]
-    assert evaluation.notes[0] == "top1 is that of Block.1, chosen on 12 held-out training items"
+    assert evaluation.notes[0] == "top1 is that of Block.1, chosen on held-out training items"
 
 
 def test_the_choice_never_looks_at_test(freeze_encoder: FreezeEncoder) -> None:
@@ -117,7 +117,7 @@ def test_batches_change_nothing(freeze_encoder: FreezeEncoder, monkeypatch: pyte
 
 def test_a_probe_that_did_not_converge_says_so(freeze_encoder: FreezeEncoder) -> None:
     evaluation = Layers(LayersConfig(max_iterations=1)).evaluate(freeze_encoder(Forgetful(), splits(), 4))
-    assert any(note.startswith("Block.1: ") and note.endswith("NOT converged") for note in evaluation.notes)
+    assert any(note.startswith("Block.1: ") and "NOT converged" in note for note in evaluation.notes)
 
 
 def test_data_without_classes_are_skipped() -> None:
