@@ -4,8 +4,8 @@ The ELBO, the tighter importance-weighted bound, what the code costs (KL) and ho
 NAC's authors report that its encoder gives a VAE higher log-likelihood and higher KL.
 
 Paper: Burda, Grosse, Salakhutdinov, ICLR 2016, https://arxiv.org/abs/1509.00519 (the bound, active units)
-Note:  likelihoods of 256 levels and of binary values are different things; the protocol names which, and their bits
-       have different names. Rows compare where the names are the same.
+Note:  likelihoods of 256 levels and of binary values are different things; their scores have different names, so that
+       no column of a table holds both.
 
 Shapes: N items, P latents.
 """
@@ -66,12 +66,12 @@ class Likelihood(Evaluator):
         elbo, weighted, divergence = self._measure(model, split, chosen, frozen.device, rng)
         values = math.prod(frozen.data.shape)
         what = model.likelihood_of()
-        bits = {"levels": "bits_per_dim", "binary": "bits_per_binary_value"}[what]
+        bits, kind = {"levels": ("bits_per_dim", ""), "binary": ("bits_per_binary_value", "_binary")}[what]
         units = active_units(frozen.splits["test"].embeddings["latent"][chosen])
         n = len(chosen)
         scores = [
-            Score(metric="log_likelihood", value=float(weighted.mean()), unit="nats", embedding="latent", n=n),
-            Score(metric="elbo", value=float(elbo.mean()), unit="nats", embedding="latent", n=n),
+            Score(metric=f"log_likelihood{kind}", value=float(weighted.mean()), unit="nats", embedding="latent", n=n),
+            Score(metric=f"elbo{kind}", value=float(elbo.mean()), unit="nats", embedding="latent", n=n),
             Score(metric="kl", value=float(divergence.mean()), unit="nats", embedding="latent", n=n),
             Score(metric="active_units", value=float(units), unit="count", embedding="latent", n=n),
             Score(

@@ -99,6 +99,15 @@ def test_vaes_have_a_likelihood_and_others_are_skipped() -> None:
         assert task.skip_reason(DATA, cls) is None
 
 
+def test_likelihoods_of_binary_values_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_levels = measured(items=10, samples=2)
+    monkeypatch.setattr(Linear, "likelihood_of", lambda self: "binary")
+    of_binary = measured(items=10, samples=2)
+    assert {"log_likelihood", "elbo", "bits_per_dim"} == set(of_levels) - set(of_binary)
+    assert {"log_likelihood_binary", "elbo_binary", "bits_per_binary_value"} == set(of_binary) - set(of_levels)
+    assert of_binary["elbo_binary"] == of_levels["elbo"]
+
+
 def test_a_vae_is_measured() -> None:
     torch.manual_seed(0)
     vae = VAE(TinyEncoder(DATA), DATA, VAE.Config(latent_dim=3, width=4)).eval()
