@@ -31,6 +31,8 @@ def paint(figure: "Figure", found: "Found", picture: Picture) -> None:
                   label=label, **style)  # fmt: skip
         axes.set_xlabel(picture.x_label or words(x_key))
     axes.set_ylabel(picture.y_label or ", ".join(map(words, keys)))
+    if all(x.is_integer() for part in found.parts for x in map(float, part.axes[0][1])):
+        axes.locator_params(axis="x", integer=True)  # layers are counted
     axes.grid(alpha=0.3)
     columns = 1 + (len(lines) - 1) // _COLUMN
     figure.set_size_inches(5.6 + 1.7 * columns, 4.2)
