@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench_core.attempts import Failure, describe
 from bench_core.data import default_data_root
 from bench_core.errors import BenchError, RequestError
 from bench_core.plan import Plan, make_plan
@@ -11,7 +12,7 @@ from bench_core.plugins import Registry, load_plugins
 from bench_core.progress import Progress, Silent, choose_progress
 from bench_core.provenance import check_device, find_device
 from bench_core.request import Request
-from bench_core.runner import Failure, Setting, describe, run_plan
+from bench_core.runner import Setting, run_plan
 from bench_core.state import plan_entries
 from bench_core.stopping import Stop
 from bench_core.store import Store

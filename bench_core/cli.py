@@ -115,8 +115,8 @@ def run(
         print_plan(plan, store, as_json)
         return
     from bench_core.api import execute
+    from bench_core.attempts import describe
     from bench_core.progress import choose_progress
-    from bench_core.runner import describe
 
     with Stop().listening() as stop:
         failures = execute(

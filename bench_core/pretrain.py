@@ -90,9 +90,9 @@ def pretrain(
     generators = {"shuffle": shuffle, "views": views_rng, "passes": order}
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     reset_peak_memory(device)
-    with torch.random.fork_rng(_cuda_indices(device)):
+    training = Training(objective, [own for turn in turns for _, own in turn.optimizers], generators, device)
+    with torch.random.fork_rng(_cuda_indices(device)), training.telling():
         torch.manual_seed(stream_seed(seed, "dropout"))
-        training = Training(objective, [own for turn in turns for _, own in turn.optimizers], generators, device)
         if checkpoints and (state := checkpoints.latest()):
             training.resume(state)
         at = training.at

@@ -24,7 +24,7 @@ from bench_core.plan import Plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.published import beside, load_published, render_published, shipped
 from bench_core.state import plan_entries, seed_of
-from bench_core.store import Store, read_json, read_records, write_over, write_text
+from bench_core.store import Store, latest_attempts, read_json, read_records, write_over, write_text
 from bench_core.tables.entries import AXES, Entry
 from bench_core.tables.publish import page, placeholder, splice, stale_pages
 from bench_core.tables.render import render
@@ -74,7 +74,7 @@ def publish_board(
     planned = {cell.key for cell in plan.cells}
     published = {r["key"]: r for r in read_records(folder / "records") if r["key"] in planned}
     _replace(folder / "records", _light({**published, **{record["key"]: _portable(record) for record in records}}))
-    failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in store.attempts()}
+    failed = {a["key"]: {k: a[k] for k in _KEPT if k in a} for a in latest_attempts(store.attempts()).values()}
     wanted = {cell.key for cell, entry in zip(plan.cells, entries, strict=True) if entry.state == "failed"}
     _replace(folder / "failed", {key: attempt for key, attempt in failed.items() if key in wanted})
     pictures = _draw(board, plan, folder)

@@ -6,8 +6,7 @@
 import copy
 import shutil
 import time
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,11 +16,12 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from bench_core.attempts import FAILURES, Failure, attempt_of, failure
 from bench_core.checkpoint import Checkpoints
 from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
 from bench_core.embed import embed_all, is_embedded, load_embedded, load_tensors, save_tensors
-from bench_core.errors import StoreError, TrainingError
+from bench_core.errors import StoreError
 from bench_core.grids import image_grid
 from bench_core.initial import Initial, load_initial
 from bench_core.plan import Cell, Chain, Plan
@@ -30,7 +30,7 @@ from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
 from bench_core.stopping import Stop
-from bench_core.store import FORMAT, Store, file_digest, publishing, read_json, write_over
+from bench_core.store import FORMAT, Store, file_digest, latest_attempts, publishing, read_json, write_over
 
 M = TypeVar("M", bound=nn.Module)
 _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's
@@ -55,16 +55,6 @@ class Setting:
     stop: Stop = field(default_factory=Stop)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A cell that did not finish: its names, seed, and why."""
-
-    names: Mapping[str, str]
-    seed: int
-    kind: str
-    error: str
-
-
 def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | None = None) -> list[Failure]:
     """Run what is missing; each finished cell is on disk before the next begins.
 
@@ -75,7 +65,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
         RequestError: Data is missing, or the store cannot be written; nothing was run.
     """
     progress = progress or Silent()
-    todo = [(chain, cells) for chain in plan.chains if (cells := missing(chain, store))]
+    todo = to_run(plan, store)
     if todo:
         store.create()
     splits: dict[str, Mapping[str, Split]] = {}
@@ -84,24 +74,33 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
     failures: list[Failure] = []
     for number, (chain, cells) in enumerate(todo, 1):
         progress.chain(number, len(todo), chain.label)
+        began = time.perf_counter()
         try:
             if chain.dataset.name not in splits:
                 splits = {chain.dataset.name: _load(chain)}  # one dataset in memory at a time
             with _exact(setting.device):
                 frozen, facts = _freeze(chain, store, setting, splits[chain.dataset.name], progress)
-        except Exception as error:
-            failures += [_fail(cell, store, setting, error) for cell in cells]
+        except FAILURES as error:
+            failures += [_fail(chain, cell, store, setting, error, began) for cell in cells]
             progress.say(f"  failed: {failures[-1].error}")
             continue
         for cell in cells:
+            began = time.perf_counter()
             try:
                 progress.say(f"  {cell.task.name}")
                 with _exact(setting.device):
                     _run_cell(chain, cell, frozen, facts, store, setting)
-            except Exception as error:
-                failures.append(_fail(cell, store, setting, error))
+            except FAILURES as error:
+                failures.append(_fail(chain, cell, store, setting, error, began))
                 progress.say(f"  {cell.task.name} failed: {failures[-1].error}")
     return failures
+
+
+def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
+    """What is missing, chain by chain; what failed before comes last: it keeps no other from its turn."""
+    failed = latest_attempts(store.attempts())
+    todo = [(chain, cells) for chain in plan.chains if (cells := missing(chain, store))]
+    return sorted(todo, key=lambda item: any(cell.key in failed for cell in item[1]))
 
 
 def missing(chain: Chain, store: Store) -> list[Cell]:
@@ -280,36 +279,6 @@ def _versions(chain: Chain, cell: Cell) -> dict[str, str]:
     return {part.component.id: part.component.version for part in parts}
 
 
-def _fail(cell: Cell, store: Store, setting: Setting, error: Exception) -> Failure:
-    kind = _kind(error)
-    reason = " ".join(f"{type(error).__name__}: {error}".split()) if kind == "error" else " ".join(str(error).split())
-    store.add_attempt(
-        {
-            "format": FORMAT,
-            "key": cell.key,
-            "doc": cell.document,
-            "names": dict(cell.names),
-            "kind": kind,
-            "error": reason,
-            "log_tail": traceback.format_exception(error)[-20:],
-            "started": datetime.now(UTC).isoformat(),
-            "provenance": provenance(setting.device, setting.command),
-        }
-    )
-    return Failure(cell.names, cell.seed, kind, reason)
-
-
-def _kind(error: Exception) -> str:
-    if isinstance(error, TrainingError):
-        return "nan"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "oom"
-    return "error"
-
-
-def describe(failures: Sequence[Failure]) -> list[str]:
-    """One line a failed cell."""
-    return [
-        f"{'/'.join(f.names[k] for k in ('dataset', 'encoder', 'method', 'task'))} seed {f.seed}: {f.kind}: {f.error}"
-        for f in failures
-    ]
+def _fail(chain: Chain, cell: Cell, store: Store, setting: Setting, error: BaseException, began: float) -> Failure:
+    seconds, here = time.perf_counter() - began, provenance(setting.device, setting.command)
+    return failure(cell, store.add_attempt(attempt_of(error, chain, cell, seconds, here)))

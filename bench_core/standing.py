@@ -1,7 +1,9 @@
 """Where a training stands: all that a checkpoint holds, so that going on gives the bits of never having stopped."""
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench_core.contracts import Loss
+
+_TOLD = 5  # lines of the log that a failure takes along
 
 
 @dataclass
@@ -78,6 +82,16 @@ class Training:
     generators: Mapping[str, torch.Generator]
     device: torch.device
     at: Standing = field(default_factory=Standing)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """What fails in here says how training went until then: its notes are the last lines of the log."""
+        try:
+            yield
+        except Exception as error:
+            for line in self.at.log[-_TOLD:]:
+                error.add_note(f"log: {json.dumps(line)}")
+            raise
 
     def state(self) -> dict[str, Any]:
         """For `Checkpoints.save`."""

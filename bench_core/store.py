@@ -3,7 +3,7 @@
     runs/
       bench-store.json                  {"format": 1}
       cells/ab/<key>.json               one finished cell: written beside, published once, never edited
-      attempts/<key>/<time>-<id>.json   how an attempt that failed ended
+      attempts/<key>/<time>-<id>.json   how an attempt that did not finish ended: kind, error, seconds, log
       chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
         embeddings/<key>/               <split>.safetensors  done.json
 
@@ -28,6 +28,7 @@ from bench_core.keys import key_of
 
 FORMAT = 1
 MARKER = "bench-store.json"
+PREEMPTED = "preempted"  # the kind of an attempt that was told to stop: no failure, the same command goes on
 
 
 class Store:
@@ -66,12 +67,17 @@ class Store:
         self.create()
         return write_once(self._cell(record["key"]), record)
 
-    def add_attempt(self, attempt: Mapping[str, Any]) -> None:
-        """Keep how an attempt on a cell failed."""
+    def add_attempt(self, attempt: Mapping[str, Any]) -> Path:
+        """Keep how an attempt on a cell failed; where that is."""
         self.create()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        path = self.path / "attempts" / attempt["key"] / f"{stamp}-{uuid.uuid4().hex[:8]}.json"
+        path: Path = self.path / "attempts" / attempt["key"] / f"{stamp}-{uuid.uuid4().hex[:8]}.json"
         write_once(path, attempt)
+        return path
+
+    def last_attempt(self, key: str) -> Path | None:
+        """The file of the last failed attempt on a cell, or None."""
+        return max((self.path / "attempts" / key).glob("*.json"), default=None)
 
     def attempts(self) -> list[dict[str, Any]]:
         """All failed attempts, oldest first."""
@@ -176,8 +182,9 @@ def file_digest(path: Path) -> str:
 
 
 def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Key -> its last failed attempt."""
-    return {attempt["key"]: attempt for attempt in attempts}
+    """Key -> its last attempt, where that one failed."""
+    latest = {attempt["key"]: attempt for attempt in attempts}
+    return {key: attempt for key, attempt in latest.items() if attempt.get("kind") not in (None, PREEMPTED)}
 
 
 @contextmanager

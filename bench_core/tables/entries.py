@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bench_core.store import latest_attempts
+
 State = Literal["done", "skipped", "failed", "stale", "missing"]
 
 AXES = ("dataset", "encoder", "method", "task")
@@ -53,8 +55,8 @@ def entries_of(records: Iterable[Mapping[str, Any]], attempts: Iterable[Mapping[
         entry = Entry(dict(record["names"]), seed_of(doc), "done", record=record, doc=doc)
         done.setdefault(record["key"], entry)
     failed: dict[str, Entry] = {}
-    for attempt in attempts:
-        if attempt.get("kind") and attempt["key"] not in done:
+    for attempt in latest_attempts(attempts).values():
+        if attempt["key"] not in done:
             doc = attempt.get("doc")
             seed = attempt["seed"] if doc is None else seed_of(doc)
             reason = ": ".join(filter(None, [attempt["kind"], attempt.get("error")]))
