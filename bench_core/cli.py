@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench_core.cli_engine import WORDS, Engine, engine_options, exit_code, print_failures
 from bench_core.cli_request import make_request, request_options
 from bench_core.cli_tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError
-from bench_core.stopping import Stop, Stopped
+from bench_core.stopping import Stopped
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
 # On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
@@ -29,6 +30,11 @@ class Bench(click.Group):
 
     Any other exception is a defect and keeps its traceback.
     """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed: a process of its own for a chain gets the same."""
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -82,6 +88,7 @@ def load(ctx: click.Context) -> "Registry":
     "--checkpoint-every", default=120.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
     help="Training that may be lost when the machine dies.",
 )  # fmt: skip
+@engine_options
 @click.option("--download", is_flag=True, help="Fetch data sets that are missing.")
 @click.option("--dry-run", is_flag=True, help="Print the plan; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records' scores as JSON.")
@@ -105,28 +112,20 @@ def run(
     SIGUSR1. A training that was stopped goes on from its last checkpoint when the same command is given again.
     """
     from bench_core.plan import make_plan
-    from bench_core.provenance import check_device
     from bench_core.store import Store
 
+    engine = Engine.take(asked, device, workers, checkpoint_every)
     store = Store(asked.pop("store"))
-    check_device(device)
     plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download and not dry_run)
+    plan = engine.narrow(plan, store)
     if dry_run:
         print_plan(plan, store, as_json)
         return
-    from bench_core.api import execute
-    from bench_core.attempts import describe
-    from bench_core.progress import choose_progress
-
-    with Stop().listening() as stop:
-        failures = execute(
-            plan, store, device, choose_progress(quiet), workers=workers, checkpoint_every=checkpoint_every, stop=stop
-        )
-    _print_outcome(plan, store, as_json)
-    for line in describe(failures):
-        click.echo(f"failed: {line}", err=True)
-    if failures:
-        ctx.exit(1)
+    failures = engine.run(plan, store, ctx.meta[WORDS], quiet)
+    if engine.only_chain is None:
+        _print_outcome(plan, store, as_json)
+        print_failures(plan, store, failures)
+    ctx.exit(exit_code(failures))
 
 
 def _print_outcome(plan: Any, store: Any, as_json: bool) -> None:

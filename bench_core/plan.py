@@ -125,6 +125,12 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
     return Plan(resolved.board, tuple(chains))
 
 
+def narrowed(plan: Plan, wanted: Callable[[Chain, Cell], bool]) -> Plan:
+    """The cells that are wanted, and the chains that have one."""
+    chains = (replace(chain, cells=tuple(c for c in chain.cells if wanted(chain, c))) for chain in plan.chains)
+    return replace(plan, chains=tuple(chain for chain in chains if chain.cells))
+
+
 def _sources_first(resolved: Resolved) -> list[Part]:
     """The methods, each after the one that it starts from."""
     rows = {part.name: part for part in (*resolved.parts["methods"], *resolved.sources)}

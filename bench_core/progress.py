@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
 QUIET_S = 5.0  # between two plain lines of one stage
@@ -60,10 +61,18 @@ class Plain:
             self.last = time.monotonic()
 
     def say(self, text: str) -> None:
-        """The text."""
-        print(text, file=self.out, flush=True)
+        """The text, as long as somebody reads."""
+        with suppress(BrokenPipeError):
+            print(text, file=self.out, flush=True)
 
     def close(self) -> None:
+        """Nothing."""
+
+
+class Watched(Plain):
+    """For a process that runs one chain: the one that watches it has said which."""
+
+    def chain(self, number: int, total: int, label: str) -> None:
         """Nothing."""
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 CALL_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from here
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Stopped(BaseException):
@@ -56,7 +56,7 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator["Stop"]:
         """Catch the signals, and give them back at the end; only in the main thread of a process."""
-        before = {number: signal.signal(number, self.ask) for number in _SIGNALS}
+        before = {number: signal.signal(number, self.ask) for number in SIGNALS}
         try:
             yield self
         finally:

@@ -26,6 +26,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resu
     return call
 
 
+RUN = [
+    "--checkpoint-every", "--device", "--download", "--dry-run", "--isolate", "--json", "--only-chain", "--quiet",
+    "--retry-failed", "--time-limit", "--workers",
+]  # fmt: skip
+
+
 def test_the_flags_are_few_and_frozen() -> None:
     flags = {name: sorted(o for p in command.params for o in p.opts) for name, command in main.commands.items()}
     cells = [
@@ -33,9 +39,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "--seeds", "--set", "--store", "--sweep", "--tasks",
     ]  # fmt: skip
     assert flags == {
-        "run": sorted(
-            [*cells, "--checkpoint-every", "--device", "--download", "--dry-run", "--json", "--quiet", "--workers"]
-        ),
+        "run": sorted([*cells, *RUN]),
         "why": sorted([*cells, "cell"]),
         "list": ["--broken", "--json"],
         "show": ["--json", "name"],

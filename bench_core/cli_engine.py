@@ -1,0 +1,127 @@
+"""The options of `bench run` that say where chains run, and what is said of those that did not finish."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench_core.errors import RequestError
+from bench_core.stopping import CALL_AGAIN, Stop
+
+if TYPE_CHECKING:
+    from bench_core.attempts import Failure
+    from bench_core.plan import Plan
+    from bench_core.store import Store
+
+WORDS = "bench.words"  # of a click context's meta: what was typed
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `Engine.take` takes."""
+    options = [
+        click.option("--isolate", is_flag=True, help="Each chain in a process of its own: a crash ends one chain."),
+        click.option(
+            "--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+            help="A chain that takes longer saves a checkpoint and counts as failed; needs --isolate.",
+        ),
+        click.option("--retry-failed", is_flag=True, help="Only cells that were tried before and did not finish."),
+        click.option("--only-chain", metavar="KEY", hidden=True),  # how --isolate starts a process
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where chains run, and which."""
+
+    isolate: bool
+    time_limit: float | None
+    retry_failed: bool
+    only_chain: str | None
+    device: str
+    workers: int
+    checkpoint_every: float
+
+    @classmethod
+    def take(cls, asked: dict[str, Any], device: str, workers: int, checkpoint_every: float) -> "Engine":
+        """The options of `engine_options` out of all; RequestError where they do not fit together."""
+        from bench_core.provenance import check_device
+
+        names = ("isolate", "time_limit", "retry_failed", "only_chain")
+        engine = cls(**{name: asked.pop(name) for name in names}, device=device, workers=workers,
+                     checkpoint_every=checkpoint_every)  # fmt: skip
+        if engine.time_limit is not None and not engine.isolate:
+            raise RequestError("--time-limit needs --isolate: only a process of its own can be ended; add it.")
+        if engine.only_chain is not None or not engine.isolate:  # who only watches leaves the device alone
+            check_device(device)
+        return engine
+
+    def narrow(self, plan: "Plan", store: "Store") -> "Plan":
+        """The part of the plan that is asked for.
+
+        Raises:
+            RequestError: The plan has no such chain.
+            Exit: Nothing has failed, so there is nothing to do.
+        """
+        from bench_core.plan import narrowed
+
+        if self.retry_failed:
+            plan = narrowed(plan, lambda _, cell: bool(store.last_attempt(cell.key)) and not store.record(cell.key))
+            if not plan.chains:
+                click.echo(f"nothing of this request failed before in {store.path}", err=True)
+                raise click.exceptions.Exit(0)
+        if self.only_chain is not None:
+            plan = narrowed(plan, lambda chain, _: chain.key == self.only_chain)
+            if not plan.chains:
+                raise RequestError(
+                    f"chain {self.only_chain[:12]} is not in this request any more: code or data changed while it "
+                    "ran; start again."
+                )
+        return plan
+
+    def run(self, plan: "Plan", store: "Store", words: Sequence[str], quiet: bool) -> "list[Failure]":
+        """Run what is missing; the cells that did not finish."""
+        from bench_core.api import execute
+        from bench_core.engines.process import Apart, run_apart
+        from bench_core.engines.watch import itself, leave_with_parent
+        from bench_core.progress import Plain, Silent, Watched, choose_progress
+
+        with Stop().listening() as stop:
+            if self.isolate and self.only_chain is None:
+                how = Apart([*itself(), *words], self.device, self.time_limit, stop)
+                return run_apart(plan, store, how, Silent() if quiet else Plain())
+            progress = choose_progress(quiet)
+            if self.only_chain is not None:
+                leave_with_parent()
+                progress = Silent() if quiet else Watched()
+            return execute(
+                plan, store, self.device, progress, workers=self.workers, checkpoint_every=self.checkpoint_every,
+                stop=stop,
+            )  # fmt: skip
+
+
+def print_failures(plan: "Plan", store: "Store", failures: "Sequence[Failure]") -> None:
+    """Where some did not finish: how many cells are done and how many are not, and why, on stderr."""
+    from bench_core.attempts import describe, unfinished
+    from bench_core.state import plan_entries
+
+    if not failures:
+        return
+    failed = unfinished(failures)
+    for line in describe(failed):
+        click.echo(f"failed: {line}", err=True)
+    for line in describe([one for one in failures if one not in failed]):
+        click.echo(f"not done: {line}", err=True)
+    states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    click.echo(f"{len(states)} cells: {counts}", err=True)
+
+
+def exit_code(failures: "Sequence[Failure]") -> int:
+    """0 where all is done, 1 where a cell failed, and where some were only preempted: call again."""
+    from bench_core.attempts import unfinished
+
+    return 1 if unfinished(failures) else CALL_AGAIN if failures else 0
