@@ -109,14 +109,16 @@ def run(
     """Train, embed, run every task; what is done already is not done again.
 
     Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C, 75 stopped by SIGTERM or
-    SIGUSR1. A training that was stopped goes on from its last checkpoint when the same command is given again.
+    SIGUSR1 (this process, or with --isolate a chain's). A training that was stopped goes on from its last checkpoint
+    when the same command is given again; what failed is tried again, after all others.
     """
     from bench_core.plan import make_plan
     from bench_core.store import Store
 
     engine = Engine.take(asked, device, workers, checkpoint_every)
     store = Store(asked.pop("store"))
-    plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download and not dry_run)
+    download = download and not dry_run and engine.only_chain is None  # for that it has been done
+    plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download)
     plan = engine.narrow(plan, store)
     if dry_run:
         print_plan(plan, store, as_json)

@@ -9,7 +9,7 @@ import torch
 from bench_core import Loss, Player, Recipe
 from bench_core.checks.made import Untrained
 from bench_core.plan import Plan
-from bench_core.progress import Live, Plain, Silent, choose_progress
+from bench_core.progress import Live, Plain, Silent, Watched, choose_progress
 from bench_core.runner import Setting, run_plan
 from bench_core.store import Store
 
@@ -25,6 +25,24 @@ def test_plain_lines_are_few_and_the_last_epoch_is_always_told() -> None:
     plain.say("  embed")
     plain.close()
     assert out.getvalue() == "[1/2] nac on digits\n  epoch 100/100  loss 1.25  1000 images/s\n  embed\n"
+
+
+def test_who_is_watched_does_not_say_again_which_chain_it_is() -> None:
+    out = io.StringIO()
+    watched = Watched(out)
+    watched.chain(1, 1, "nac on digits")
+    watched.epoch(1, 1, LINE)
+    assert out.getvalue() == "  epoch 1/1  loss 1.25  1000 images/s\n"
+
+
+def test_work_goes_on_when_nobody_reads_any_more() -> None:
+    class Broken(io.StringIO):
+        """A pipe whose reader left."""
+
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    Plain(Broken()).say("hello")
 
 
 def test_a_game_is_told_as_one_loss(
