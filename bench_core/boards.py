@@ -30,14 +30,13 @@ kind = "projection"
 """
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench_core.config import build, param
-from bench_core.errors import RequestError, UnknownNameError
+from bench_core.config import build, param, read_toml
+from bench_core.errors import RequestError, UnknownNameError, one_line, shown
 
 DEFAULT = "digits"
 _KEYS = {
@@ -121,27 +120,24 @@ def load_board(file_or_name: str) -> Board:
         RequestError: Not TOML, or a key that boards do not have.
     """
     path = board_file(file_or_name)
-    name = path.parent.name if path.name == "board.toml" else path.stem
+    name = path.resolve().parent.name if path.name == "board.toml" else path.stem
     return read_board(_document(path), name, str(path))
 
 
 def _document(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
     """What the file says, over what its base says; of the methods, the rows of `only`."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}") from error
+    document = read_toml(path)
     base, only = document.pop("base", None), document.pop("only", None)
     if base is not None:
         if not isinstance(base, str):
-            raise RequestError(f"{path}: base must be the name or the path of a board, got {base!r}.")
+            raise RequestError(f"{path}: base must be the name or the path of a board, got {shown(base)}.")
         if path in above:
             raise RequestError(f"{path}: bases go in a circle.")
         document = _document(board_file(base), (*above, path)) | document
     if only is not None:
         rows = _table(document.get("methods", {}), f"{path}: methods")
         if not isinstance(only, list) or not all(isinstance(name, str) for name in only):
-            raise RequestError(f"{path}: only must be a list of rows, like ['random', 'nac'], got {only!r}.")
+            raise RequestError(f"{path}: only must be a list of rows, like ['random', 'nac'], got {shown(only)}.")
         if unknown := [name for name in only if name not in rows]:
             raise UnknownNameError("row", unknown[0], rows, f"{path}: only names rows of the board or of its base.")
         document["methods"] = {name: rows[name] for name in only}
@@ -152,9 +148,13 @@ def board_file(file_or_name: str) -> Path:
     """Where a board lies: a shipped one by name, or a file, or a folder with a board.toml."""
     shipped = _shipped()
     path = shipped.get(file_or_name, Path(file_or_name))
-    if path.is_dir():
-        path /= "board.toml"
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            path /= "board.toml"
+        found = path.is_file()
+    except (OSError, ValueError):  # too long for a path, or no path at all
+        found = False
+    if not found:
         raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
     return path
 
@@ -164,14 +164,14 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     unknown = sorted(set(document) - _KEYS)
     if unknown:
         raise RequestError(
-            f"{where}: {', '.join(unknown)} unknown; a board has {', '.join(sorted(_KEYS | {'base', 'only'}))}."
+            f"{where}: {', '.join(map(one_line, unknown))} unknown; a board has {', '.join(sorted(_KEYS | {'base', 'only'}))}."
         )
     for key in ("title", "description", "precision"):
         if not isinstance(document.get(key, ""), str):
-            raise RequestError(f"{where}: {key} must be text, got {document[key]!r}.")
+            raise RequestError(f"{where}: {key} must be text, got {shown(document[key])}.")
     seeds = document.get("seeds", [])
     if not isinstance(seeds, list) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
-        raise RequestError(f"{where}: seeds must be a list of whole numbers >= 0, got {seeds!r}.")
+        raise RequestError(f"{where}: seeds must be a list of whole numbers >= 0, got {shown(seeds)}.")
     return Board(
         name=name,
         title=document.get("title", name),
@@ -191,12 +191,12 @@ def _section(document: Mapping[str, Any], key: str, where: str) -> dict[str, Nam
     named: dict[str, Named] = {}
     for name, table in _table(document.get(key, {}), f"{where}: {key}").items():
         if not _NAME.fullmatch(name):
-            raise RequestError(f"{where}: {key}.{name!r} must be letters, digits, '_' and '-'.")
+            raise RequestError(f"{where}: {key}.{shown(name)} must be letters, digits, '_' and '-'.")
         values = dict(_table(table, f"{where}: {key}.{name}"))
         use = values.pop("use", name)
         recipe = _table(values.pop("recipe", {}), f"{where}: {key}.{name}.recipe") if key == "methods" else {}
         if not isinstance(use, str):
-            raise RequestError(f"{where}: {key}.{name}.use must be the name of a component, got {use!r}.")
+            raise RequestError(f"{where}: {key}.{name}.use must be the name of a component, got {shown(use)}.")
         init = initial(values.pop("init", "none"), f"{where}: {key}.{name}.init") if key == "methods" else ""
         named[name] = Named(name, use, values, recipe, init)
     return named
@@ -206,7 +206,7 @@ def initial(value: Any, where: str) -> str:
     """What `init` says, "" for `none`."""
     if not isinstance(value, str) or not value:
         raise RequestError(
-            f"{where} must be a row's name, a chain's folder, a safetensors file or 'none', got {value!r}."
+            f"{where} must be a row's name, a chain's folder, a safetensors file or 'none', got {shown(value)}."
         )
     return "" if value == "none" else value
 
@@ -215,7 +215,7 @@ def _pictures(value: Any, rows: Sequence[str], where: str) -> dict[str, Picture]
     pictures = {}
     for name, table in _table(value, where).items():
         if not _NAME.fullmatch(name):
-            raise RequestError(f"{where}.{name!r} must be letters, digits, '_' and '-'.")
+            raise RequestError(f"{where}.{shown(name)} must be letters, digits, '_' and '-'.")
         values = {**_table(table, f"{where}.{name}"), "name": name}
         if values.get("kind") == "similarity":
             raise RequestError(
@@ -231,7 +231,7 @@ def _pictures(value: Any, rows: Sequence[str], where: str) -> dict[str, Picture]
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise RequestError(f"{where} must be a table, got {value!r}.")
+        raise RequestError(f"{where} must be a table, got {shown(value)}.")
     return value
 
 

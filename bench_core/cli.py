@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench_core.cli_engine import WORDS, Engine, engine_options, exit_code, print_failures
-from bench_core.cli_request import make_request, request_options
+from bench_core.cli_request import a_number, make_request, request_options
 from bench_core.cli_tables import export, plot, publish, table
-from bench_core.errors import BenchError, RequestError
+from bench_core.errors import BenchError, RequestError, one_line
 from bench_core.stopping import Stopped
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
@@ -19,7 +19,7 @@ from bench_core.stopping import Stopped
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
-_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR)
+_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 if TYPE_CHECKING:
     from bench_core.plugins import Registry
@@ -42,11 +42,12 @@ class Bench(click.Group):
             return super().invoke(ctx)
         except BenchError as error:
             shown = WrongRequest if isinstance(error, RequestError) else click.ClickException
-            raise shown(" ".join(str(error).split())) from error
+            raise shown(one_line(str(error))) from error
         except OSError as error:
             if error.errno not in _DISK:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}. What was finished is kept.") from error
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(one_line(f"{where}{error.strerror}. What was finished is kept.")) from error
         except KeyboardInterrupt:
             click.echo(_STOPPED, err=True)
             ctx.exit(130)
@@ -86,6 +87,7 @@ def load(ctx: click.Context) -> "Registry":
 @click.option("--workers", default=0, show_default=True, type=click.IntRange(0), help="Readers of streamed data.")
 @click.option(
     "--checkpoint-every", default=120.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
+    callback=a_number,
     help="Training that may be lost when the machine dies.",
 )  # fmt: skip
 @engine_options

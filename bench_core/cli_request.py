@@ -1,5 +1,6 @@
 """The options that say which cells are meant, and the Request they make."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +26,16 @@ def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> list
     """`0,1,2` -> [0, 1, 2]."""
     if value is None:
         return None
-    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", value):
+    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value):
         raise click.BadParameter(f"{value!r} must be whole numbers from 0, like 0,1,2")
     return [int(seed) for seed in value.split(",")]
+
+
+def a_number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Not NaN, which is in every range and reached by no time that passes."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds")
+    return value
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,12 +9,13 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
-from bench_core.errors import ConfigError
+from bench_core.errors import ConfigError, RequestError, shown
 
 T = TypeVar("T")
-_TEXT = re.compile(r"[A-Za-z_~./][^\[\]{}\"'=,]*")  # taken as text without quotes: a name or a path
+_TEXT = re.compile(r"[A-Za-z_~./][^\[\]{}\"'=,\n\r]*")  # taken as text without quotes: a name or a path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,40 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
         return config_type(**fitted)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{where}: {config_type.__name__} breaks: {type(error).__name__}: {error}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML document from a file.
+
+    Raises:
+        RequestError: It cannot be read, or is not TOML.
+    """
+    try:
+        return _toml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise RequestError(f"{path} is not TOML: {error}") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Parsed; ValueError for all that can be wrong with it."""
+    try:
+        document = tomllib.loads(text)
+        if not _is_bounded(document):
+            raise ValueError("a whole number has more than 64 bits")
+    except RecursionError as error:
+        raise ValueError("lists or tables lie too deep in each other") from error
+    return document
+
+
+def _is_bounded(value: Any) -> bool:
+    """Whether its whole numbers are such as TOML promises; those of thousands of digits cannot even be printed."""
+    if isinstance(value, dict | list):
+        return all(map(_is_bounded, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -122,8 +157,8 @@ def parse_sweeps(texts: Sequence[str]) -> dict[str, list[Any]]:
         if path in sweeps:
             raise ConfigError(f"--sweep {path} stands there twice; put all its values into one")
         try:
-            sweeps[path] = tomllib.loads(f"values = [{values}]")["values"]  # lists and quoted commas, too
-        except tomllib.TOMLDecodeError:
+            sweeps[path] = _value(f"[{values}]")  # lists and quoted commas, too
+        except ValueError:
             sweeps[path] = [_parse(value, f"--sweep {path}") for value in values.split(",")]
     return sweeps
 
@@ -132,17 +167,27 @@ def _pairs(texts: Sequence[str], example: str) -> Iterator[tuple[str, str]]:
     for text in texts:
         path, equals, value = text.partition("=")
         if not equals or "." not in path:
-            raise ConfigError(f"{example.split()[0]} takes NAME.PARAM=VALUE, got {text!r}; for example {example}")
+            raise ConfigError(f"{example.split()[0]} takes NAME.PARAM=VALUE, got {shown(text)}; for example {example}")
         yield path.strip(), value
 
 
 def _parse(value: str, where: str) -> Any:
     try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError as error:
+        return _value(value)
+    except ValueError as error:
         if not _TEXT.fullmatch(value.strip()):
-            raise ConfigError(f'{where}: {value!r} is not a TOML value (0.2, true, [1, 2], "text"): {error}') from error
+            raise ConfigError(
+                f'{where}: {shown(value)} is not a TOML value (0.2, true, [1, 2], "text"): {error}'
+            ) from error
         return value.strip()
+
+
+def _value(text: str) -> Any:
+    """One TOML value; ValueError where it is none, or goes on after its end."""
+    document = _toml(f"value = {text}")
+    if list(document) != ["value"]:
+        raise ValueError("it has more than one line")
+    return document["value"]
 
 
 def _plain(value: Any) -> Any:
@@ -176,7 +221,7 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         raise ConfigError(f"{where} has a type that no Config may have ({hint}); use numbers, text, tuples or Literal")
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where} must be {_spell(hint)}, got {value!r}")
+    raise ConfigError(f"{where} must be {_spell(hint)}, got {shown(value)}")
 
 
 def _spell(hint: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -89,4 +90,16 @@ def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
     """Read a safetensors file that must have this SHA-256."""
     if not path.is_file() or file_digest(path) != digest:
         raise StoreError(f"{path} is missing or damaged; delete {path.parent} and run again.")
-    return load_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise StoreError(f"{path} is no safetensors file ({error}).") from error
+
+
+def holds_tensors(path: Path) -> bool:
+    """Whether it is a safetensors file; reads its header alone."""
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False

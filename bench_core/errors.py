@@ -15,6 +15,22 @@ BenchError                  shown as one plain line; anything else keeps its tra
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 200  # characters of a value in a message
+
+
+def one_line(text: str) -> str:
+    """White space collapsed; what cannot be printed (newlines, escape sequences) is white space, too."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def shown(value: object) -> str:
+    """A value as a message names it: its repr, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        return f"a huge {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 class BenchError(Exception):
     """Base of every error that is a message to the user; says what is wrong, what is right, what to type."""
@@ -39,7 +55,7 @@ class UnknownNameError(RequestError):
         close = get_close_matches(name, self.known, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else "."
         there = ", ".join(self.known) or "none"
-        super().__init__(f"no {kind} named {name!r}{meant} Known: {there}.{' ' + hint if hint else ''}")
+        super().__init__(f"no {kind} named {shown(name)}{meant} Known: {there}.{' ' + hint if hint else ''}")
 
 
 class AmbiguousNameError(RequestError):

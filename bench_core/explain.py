@@ -49,8 +49,12 @@ def describe_component(name: str, registry: Registry) -> list[dict[str, Any]]:
     Raises:
         UnknownNameError: There is none.
     """
-    bare = name.partition(":")[0]
-    found = [_describe(c) for c in registry.components if bare in (c.name, c.id)]
+    bare, colon, variant = name.partition(":")
+    meant = [c for c in registry.components if bare in (c.name, c.id)]
+    variants = {v for c in meant for v in getattr(c.cls, "variants", {})}
+    if meant and colon and variant not in variants:
+        raise UnknownNameError(f"variant of {bare}", variant, variants, f"See `bench show {bare}`.")
+    found = [_describe(c) for c in meant]
     if name in board_names():
         found.append(_describe_board(load_board(name)))
     if not found:
@@ -84,7 +88,7 @@ def _describe(component: Component) -> dict[str, Any]:
         "id": component.id,
         "version": component.version,
         "revision": component.cls.revision,
-        "class": inspect.getdoc(component.cls) or "",
+        "class": _doc(component),
         "module": inspect.getdoc(module) or "" if module else "",
         "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
     }
@@ -197,7 +201,12 @@ def _find(name: str, plan: Plan) -> list[Cell]:
 
 def _summary(component: Component) -> str:
     """First line of the class's docstring."""
-    return (inspect.getdoc(component.cls) or "").partition("\n")[0]
+    return _doc(component).partition("\n")[0]
+
+
+def _doc(component: Component) -> str:
+    """What the class says of itself; the words of the contract that it fulfils are not its own."""
+    return inspect.cleandoc(component.cls.__doc__ or "")
 
 
 def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,16 @@ What defines the start is in the key: of a chain all that defines its encoder an
 file its digest.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench_core.contracts import Encoder
-from bench_core.embed import load_tensors
-from bench_core.errors import RequestError, StoreError
+from bench_core.embed import holds_tensors, load_tensors
+from bench_core.errors import RequestError, StoreError, shown
 from bench_core.store import file_digest, read_json
 
 _PREFIX = "encoder."  # of the encoder's tensors in an objective's weights
@@ -59,25 +61,41 @@ def find_initial(text: str, own: Mapping[str, Any], rows: Sequence[str]) -> Init
     Raises:
         RequestError: There is no such thing, or it holds another encoder.
     """
-    path = Path(text).expanduser()
-    if path.is_dir() and (path / "summary.json").is_file():
-        source = read_json(path / "recipe.json")["doc"]
+    path = Path(text)
+    with suppress(RuntimeError):  # nobody's home
+        path = path.expanduser()
+    if os.path.isfile(path / "summary.json"):
+        source, summary = _of_chain(path)
         if source["encoder"] != own["encoder"]:
             raise RequestError(
                 f"init = {text!r} was trained with encoder {source['encoder']}, this row has {own['encoder']}."
             )
-        summary = read_json(path / "summary.json")
         label = f"{source['method']['id'].rpartition('/')[2]}, {source['recipe']['epochs']} epochs"
         start = difference(source, own)
         labels = bool(summary.get("uses_labels"))
         return Initial(path / "weights.safetensors", summary["weights_sha256"], start, label, labels)
-    if path.is_file():
+    if os.path.isfile(path):
+        if not holds_tensors(path):
+            raise RequestError(f"init = {text!r} holds no weights: it is no safetensors file.")
         digest = file_digest(path)
         return Initial(path, digest, {"sha256": digest}, f"a file, sha256 {digest[:12]}")
     raise RequestError(
-        f"init = {text!r} is no row of this request ({', '.join(rows) or 'it has no other'}), no chain's folder "
+        f"init = {shown(text)} is no row of this request ({', '.join(rows) or 'it has no other'}), no chain's folder "
         "(STORE/chains/KEY) and no file; name a row (--methods nac,vae --set vae.init=nac), or give a path."
     )
+
+
+def _of_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Document and summary of a chain; StoreError where they are none."""
+    source, summary = read_json(folder / "recipe.json").get("doc"), read_json(folder / "summary.json")
+    try:
+        texts = source["method"]["id"], source["encoder"]["id"], summary["weights_sha256"]  # type: ignore[index]
+        whole = all(isinstance(text, str) for text in texts) and source["recipe"]["epochs"] >= 0  # type: ignore[index]
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise StoreError(f"{folder} is no chain's folder: its recipe.json or summary.json lacks something.")
+    return source, summary  # type: ignore[return-value]
 
 
 def load_initial(encoder: Encoder, initial: Initial) -> None:

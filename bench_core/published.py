@@ -15,16 +15,15 @@ url = "https://..."
 verified = "..."                        # how it was checked that the source says so
 """
 
-import tomllib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
-from bench_core.config import build
-from bench_core.errors import RequestError, UnknownNameError
+from bench_core.config import build, read_toml
+from bench_core.errors import RequestError, UnknownNameError, shown
 from bench_core.tables import escape
 from bench_core.tables.cells import show
 from bench_core.tables.entries import Entry
@@ -33,6 +32,9 @@ NOTE = (
     "Reported elsewhere, with other networks, budgets and protocols; not run here, and not to be ranked with the rows "
     "above."
 )
+
+
+_URL = re.compile(r"https://[^\s<>()|\\`]+")  # what cannot leave a Markdown link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,8 @@ class Published:
         for name in ("method", "dataset", "setting", "metric", "source", "verified"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} must not be empty")
-        if not self.url.startswith("https://"):
-            raise ValueError(f"url must begin with https://, got {self.url!r}")
+        if not _URL.fullmatch(self.url):
+            raise ValueError(f"url must begin with https:// and hold no blanks, <, >, ( or ), got {self.url!r}")
         if self.unit == "fraction" and not 0 <= self.value <= 1:
             raise ValueError(f"value must be a fraction in [0, 1], got {self.value}")
 
@@ -74,21 +76,11 @@ def load_published(path: Path) -> list[Published]:
     Raises:
         RequestError: Not TOML, or a number that lacks something.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}") from error
+    document = read_toml(path)
     numbers = document.get("number", [])
     if set(document) - {"number"} or not isinstance(numbers, list) or not all(isinstance(n, dict) for n in numbers):
-        raise RequestError(f"{path} must hold [[number]] tables and nothing else, got {', '.join(document)}")
-    return [_number(values, f"{path}: number {place}") for place, values in enumerate(numbers, 1)]
-
-
-def _number(values: dict[str, Any], where: str) -> Published:
-    try:
-        return build(Published, values, where)
-    except TypeError as error:  # a field without a default is not there
-        raise RequestError(f"{where}: {error}") from error
+        raise RequestError(f"{path} must hold [[number]] tables and nothing else, got {shown(list(document))}")
+    return [build(Published, values, f"{path}: number {place}") for place, values in enumerate(numbers, 1)]
 
 
 def beside(entries: Iterable[Entry], numbers: Sequence[Published]) -> list[Published]:

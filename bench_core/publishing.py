@@ -24,7 +24,7 @@ from bench_core.plan import Plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.published import beside, load_published, render_published, shipped
 from bench_core.state import plan_entries, seed_of
-from bench_core.store import Store, latest_attempts, read_json, read_records, write_over, write_text
+from bench_core.store import Store, latest_attempts, read_attempt, read_records, write_over, write_text
 from bench_core.tables.entries import AXES, Entry
 from bench_core.tables.publish import page, placeholder, splice, stale_pages
 from bench_core.tables.render import render
@@ -195,7 +195,7 @@ def _typed(board: Board, folder: Path) -> str:
 
 
 def _published(plan: Plan, folder: Path) -> list[Entry]:
-    failed = [read_json(path) for path in sorted((folder / "failed").glob("*.json"))]
+    failed = [read_attempt(path) for path in sorted((folder / "failed").glob("*.json"))]
     return plan_entries(plan, read_records(folder / "records"), failed)
 
 

@@ -15,7 +15,7 @@ from bench_core import boards
 from bench_core.boards import Board, Named, initial
 from bench_core.config import build, plain
 from bench_core.contracts import Recipe, Variant
-from bench_core.errors import ConfigError, RequestError, UnknownNameError
+from bench_core.errors import ConfigError, RequestError, UnknownNameError, shown
 from bench_core.plugins import Component, Registry
 from bench_core.provenance import find_device
 
@@ -132,7 +132,9 @@ def _precision(request: Request, board: Board) -> str:
 
 def _seeds(request: Request, board: Board) -> tuple[int, ...]:
     """One where no board is named and no seed either."""
-    seeds: Any = request.seeds if request.seeds is not None else (board.seeds if request.board else ()) or (0,)
+    seeds: Any = (
+        request.seeds if request.seeds is not None else (board.seeds if request.board is not None else ()) or (0,)
+    )
     if isinstance(seeds, str) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
         raise RequestError(f"seeds must be whole numbers from 0, like [0, 1, 2], got {seeds!r}.")
     if not seeds:
@@ -142,7 +144,7 @@ def _seeds(request: Request, board: Board) -> tuple[int, ...]:
 
 def _board(request: Request) -> Board:
     """The board asked for; without one, the default board where its own data is meant, else plain defaults."""
-    if request.board:
+    if request.board is not None:
         return boards.load_board(request.board)
     default = boards.load_board(boards.DEFAULT)
     others = set(request.datasets or ()) - set(default.datasets)
@@ -162,7 +164,7 @@ def _rows(section: str, request: Request, board: Board, registry: Registry) -> l
     known: Mapping[str, Named] = getattr(board, section)
     asked: Sequence[str] | None = getattr(request, section)
     if asked is None:
-        if section == "methods" and not request.board:
+        if section == "methods" and request.board is None:
             names = ", ".join(c.name for c in registry.of_kind("objective"))
             raise RequestError(f"say which methods: --methods nac,sela or --methods all. Known: {names}.")
         if not known:
@@ -173,7 +175,7 @@ def _rows(section: str, request: Request, board: Board, registry: Registry) -> l
     if list(asked) == [ALL]:
         names_of_kind = [c.name for c in registry.of_kind(SECTIONS[section])]
         rows = list(known.values())
-        return rows if request.board else rows + [Named(n, n) for n in names_of_kind if n not in known]
+        return rows if request.board is not None else rows + [Named(n, n) for n in names_of_kind if n not in known]
     rows = []
     for name in dict.fromkeys(asked):
         rows.append(known.get(name) or _row_of_component(section, name, known, registry))
@@ -257,9 +259,9 @@ def _swept(row: Named, section: str, sweep: Mapping[str, Any]) -> list[Named]:
     """A row for each combination of a sweep's values, `NAME (PARAM=VALUE)`; the row itself without a sweep."""
     for path, values in sweep.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise ConfigError(f"a sweep of {row.name}.{path} needs a list of values, got {values!r}")
+            raise ConfigError(f"a sweep of {row.name}.{path} needs a list of values, got {shown(values)}")
         if any(value in values[:place] for place, value in enumerate(values)):
-            raise ConfigError(f"a sweep of {row.name}.{path} has a value twice: {values!r}")
+            raise ConfigError(f"a sweep of {row.name}.{path} has a value twice: {shown(values)}")
     combinations = [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
     return [replace(_with(row, section, chosen), name=_swept_name(row.name, chosen)) for chosen in combinations]
 

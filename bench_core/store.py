@@ -23,8 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench_core.errors import RequestError, StoreError
+from bench_core.errors import RequestError, StoreError, shown
 from bench_core.keys import key_of
+from bench_core.record_shape import attempt_fault, record_fault
 
 FORMAT = 1
 MARKER = "bench-store.json"
@@ -46,10 +47,16 @@ class Store:
         """
         self.path = Path(path)
         marker = self.path / MARKER
-        if marker.is_file():
+        try:
+            is_store = marker.is_file()
+        except OSError as error:
+            raise RequestError(f"--store {shown(str(path))} is no folder's name ({error.strerror}).") from error
+        if is_store:
             found = read_json(marker).get("format")
             if found != FORMAT:
-                raise StoreError(f"{self.path} has format {found}, this bench reads {FORMAT}; upgrade bench-core.")
+                raise StoreError(
+                    f"{self.path} has format {shown(found)}, this bench reads {FORMAT}; upgrade bench-core."
+                )
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RequestError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
 
@@ -82,7 +89,7 @@ class Store:
     def attempts(self) -> list[dict[str, Any]]:
         """All failed attempts, oldest first."""
         paths = (self.path / "attempts").glob("*/*.json")
-        return [read_json(path) for path in sorted(paths, key=lambda p: p.name)]
+        return [read_attempt(path) for path in sorted(paths, key=lambda p: p.name)]
 
     def chain(self, key: str) -> Path:
         """The folder of a chain's artifacts, which may not be there yet."""
@@ -124,18 +131,38 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     record = read_json(path)
     if record.get("format") != FORMAT:
-        raise StoreError(f"{path} has format {record.get('format')!r}, this bench reads {FORMAT}; move it away.")
+        raise StoreError(f"{path} has format {shown(record.get('format'))}, this bench reads {FORMAT}; move it away.")
     document, key = record.get("doc"), record.get("key")
-    if not isinstance(document, Mapping) or key != path.stem or key_of(document) != key:
+    if not isinstance(document, Mapping) or key != path.stem or _hash(document) != key:
         raise StoreError(f"{path} is not what its key says: it was edited or damaged; move it away and run again.")
+    if fault := record_fault(record):
+        raise StoreError(f"{path} is no record: {fault}; move it away and run again.")
     return record
+
+
+def read_attempt(path: Path) -> dict[str, Any]:
+    """One failed attempt; StoreError where it is none."""
+    attempt = read_json(path)
+    if fault := attempt_fault(attempt):
+        raise StoreError(f"{path} is no attempt: {fault}; move it away.")
+    return attempt
+
+
+def _hash(document: Mapping[str, Any]) -> str | None:
+    """Its key; None where it can have none."""
+    try:
+        return key_of(document)
+    except ValueError:  # NaN, half a character
+        return None
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; StoreError names the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(text := path.read_text(encoding="utf-8"))
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # half a character could not be written again
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({error}); move it away and run again.") from error
     if not isinstance(value, dict):
         raise StoreError(f"{path} holds no JSON object; move it away and run again.")

@@ -2,6 +2,8 @@
 
 import re
 
+from bench_core.errors import one_line as one_line
+
 _MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LATEX = {
@@ -26,11 +28,6 @@ _LATEX = {
     "↓": r"$\downarrow$",
     "–": "--",  # noqa: RUF001  # an en dash is meant
 }
-
-
-def one_line(text: str) -> str:
-    """White space collapsed; what cannot be printed (newlines, escape sequences) is white space, too."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def markdown(text: str) -> str:

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -46,4 +46,5 @@ def _beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise RequestError(f"{path} cannot be written ({error.strerror}); choose another file.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

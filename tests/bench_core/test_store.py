@@ -11,8 +11,11 @@ from bench_core.store import Store, publishing, write_once, write_over, write_te
 
 
 def record(value: float = 1.0) -> dict[str, Any]:
-    doc = {"task": "x", "n": 1}
-    return {"format": 1, "key": key_of(doc), "doc": doc, "scores": [value]}
+    parts = {part: {"id": f"toys/{part}", "revision": 1} for part in ("dataset", "encoder", "method")}
+    doc = {"task": {"id": "toys/x", "revision": 1}, "embed": {"pretrain": {**parts, "seed": 0}}}
+    names = dict.fromkeys(("dataset", "encoder", "method", "task"), "x")
+    score = {"metric": "top1", "unit": "fraction", "value": value, "higher_is_better": True}
+    return {"format": 1, "key": key_of(doc), "doc": doc, "names": names, "scores": [score]}
 
 
 def test_a_record_comes_back_and_lies_under_its_key(tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_the_first_record_of_a_key_wins(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.publish(record(1.0))
     assert not store.publish(record(2.0))
-    assert store.records()[0]["scores"] == [1.0]
+    assert store.records()[0]["scores"][0]["value"] == 1.0
 
 
 def test_nothing_is_left_beside_what_was_written(tmp_path: Path) -> None:
