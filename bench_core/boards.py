@@ -163,9 +163,8 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     """A board from its parsed document; `where` is named in errors."""
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        raise RequestError(
-            f"{where}: {', '.join(map(one_line, unknown))} unknown; a board has {', '.join(sorted(_KEYS | {'base', 'only'}))}."
-        )
+        there = ", ".join(sorted(_KEYS | {"base", "only"}))
+        raise RequestError(f"{where}: {', '.join(map(one_line, unknown))} unknown; a board has {there}.")
     for key in ("title", "description", "precision"):
         if not isinstance(document.get(key, ""), str):
             raise RequestError(f"{where}: {key} must be text, got {shown(document[key])}.")

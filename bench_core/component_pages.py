@@ -95,7 +95,7 @@ def _parameters(described: Mapping[str, Any]) -> Iterator[str]:
     yield f"Recipe, by default ({escape.markdown(described['recipe_source'])}):"
     yield _parameter_table(f"{name}.recipe", described["recipe"])
     for variant in described["variants"]:
-        settings = ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in variant["settings"].items())
+        settings = ", ".join(escape.code(f"{k} = {json.dumps(v)}") for k, v in variant["settings"].items())
         help, source = escape.markdown(variant["help"]), escape.markdown(variant["source"])
         yield f"**`{name}:{variant['name']}`**: {help} ({source}): {settings}"
 
@@ -104,7 +104,7 @@ def _parameter_table(prefix: str, rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         [
             f"`{prefix}.{row['name']}`",
-            f"`{'none' if row['default'] is None else json.dumps(row['default'])}`",
+            escape.code("none" if row["default"] is None else json.dumps(row["default"])),
             escape.markdown(row["help"]),
             escape.markdown(row["source"]),
         ]

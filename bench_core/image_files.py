@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,13 +29,16 @@ from bench_core.data import cache_root, digest_of
 from bench_core.errors import BenchError
 
 _log = logging.getLogger("bench")
+# By content, whatever a file is called: Pillow knows others, of which EPS would start a program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS = 178_956_970  # twice Pillow's warning: 512 MiB as RGB; more is taken for a decompression bomb
 
 
 class ImageFiles:
     """Some images below one folder, at one size.
 
-    An image is decoded to RGB or grey, and its centre square (the shorter side whole) resized to `size` with PIL's
-    bilinear filter, which antialiases.
+    An image (of an animation its first picture) is decoded to RGB or grey, and its centre square (the shorter side
+    whole) resized to `size` with PIL's bilinear filter, which antialiases.
     """
 
     def __init__(
@@ -75,6 +79,19 @@ class ImageFiles:
         content = digest_of("\n".join(f"{s} {f}" for s, f in zip(sums, self.files, strict=True)))
         _publish(beside, _json_bytes({"listing": stamp, "content": content}))
         return content
+
+    def undecodable(self) -> dict[str, str]:
+        """File -> why it cannot be decoded; looked at once for the same files and decoder."""
+        beside = self._cache / f"{self.part}-undecodable.json"
+        made_of = {"content": self.content, "decoder": f"pillow {PIL.__version__}"}
+        known = _read_json(beside)
+        found = known.get("files")
+        if isinstance(found, dict) and all(known.get(k) == v for k, v in made_of.items()):
+            return {file: str(why) for file, why in found.items()}
+        reasons = _in_threads(_why_undecodable, self._paths)
+        found = {file: why for file, why in zip(self.files, reasons, strict=True) if why}
+        _publish(beside, _json_bytes({**made_of, "files": found}))
+        return found
 
     def load(self) -> "Tensor | FileReader":
         """All of them, uint8 (N, C, size, size) in memory, or a Reader where that is too large."""
@@ -141,15 +158,17 @@ def decode(paths: Sequence[str], size: int, grey: bool = False) -> npt.NDArray[n
     """
     out = np.empty((len(paths), 1 if grey else 3, size, size), np.uint8)
 
-    def one(k: int) -> Exception | None:
+    def one(k: int) -> str:
         try:
             out[k] = _square(paths[k], size, grey)
-        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises, by format
-            return error
-        return None
+        except Exception as error:  # a damaged file may make Pillow raise anything
+            return str(error) or type(error).__name__
+        return ""
 
-    errors = _in_threads(one, range(len(paths)))
-    broken = [k for k, error in enumerate(errors) if error is not None]
+    with warnings.catch_warnings():  # round the threads, which share it
+        warnings.simplefilter("ignore")  # of Pillow: a file is read, or named
+        errors = _in_threads(one, range(len(paths)))
+    broken = [k for k, error in enumerate(errors) if error]
     if broken:
         raise BenchError(
             f"{len(broken)} of {len(paths)} images cannot be read, the first is {paths[broken[0]]}: "
@@ -160,13 +179,24 @@ def decode(paths: Sequence[str], size: int, grey: bool = False) -> npt.NDArray[n
 
 def _square(path: str, size: int, grey: bool) -> npt.NDArray[np.uint8]:
     """The centre square of one image: (C, size, size)."""
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            raise OSError(f"{opened.width} x {opened.height} pixels are more than {MAX_PIXELS:,}")
         image = _eight_bits(opened).convert("L" if grey else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+def _why_undecodable(path: str) -> str:
+    """Empty for an image that can be decoded."""
+    try:
+        decode([path], 1)
+    except BenchError as error:
+        return str(error.__cause__ or error)
+    return ""
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -206,7 +236,7 @@ def _read_array(path: Path) -> npt.NDArray[np.uint8] | None:
     return array
 
 
-def _json_bytes(known: dict[str, str]) -> Callable[[Any], object]:
+def _json_bytes(known: dict[str, Any]) -> Callable[[Any], object]:
     return lambda file: file.write(json.dumps(known, indent=1).encode())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from bench_core.boards import Board
 from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
-from bench_core.errors import BenchError, PluginLoadError, RequestError
+from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.initial import Initial, difference, find_initial
 from bench_core.keys import PROTOCOL, key_of
 from bench_core.plugins import Registry
@@ -166,7 +166,10 @@ def _open(part: Part, root: Path, download: bool) -> Opened:
         dataset: Dataset = part.component.cls(root, part.config)
         if download:
             dataset.download()
-        return dataset, replace(dataset.spec(), name=part.component.name), dataset.digest()
+        digest: object = dataset.digest()
+        if not isinstance(digest, str):
+            raise TypeError(f"digest() must return text, got {shown(digest)}")
+        return dataset, replace(dataset.spec(), name=part.component.name), digest
 
 
 def _chain(

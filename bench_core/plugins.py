@@ -3,16 +3,17 @@
 import os
 import re
 import traceback
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
 
 from bench_core import hookspecs
-from bench_core.contracts import Dataset, Encoder, Evaluator, Objective
-from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError
+from bench_core.config import plain
+from bench_core.contracts import Dataset, Encoder, Evaluator, Objective, Recipe, Variant
+from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError, shown
 
 GROUP = "bench"
 KINDS: dict[str, type] = {
@@ -135,6 +136,8 @@ def _components(
     registry: Registry,
 ) -> list[Component]:
     """Register one plugin and read all its hooks; raises before anything is kept."""
+    if not EntryPoint.pattern.match(entry.value):
+        raise PluginLoadError(f"its entry point {entry.value!r} names no module")
     plugin = entry.load()
     if manager.register(plugin, name=plugin_id) is None:
         raise PluginLoadError("is registered already")
@@ -147,6 +150,8 @@ def _components(
                 raise PluginLoadError(f"{caller.name} takes no arguments, got {implementation.argnames}")
             kind = caller.name.removeprefix("bench_").removesuffix("s")
             given: Any = implementation.function()
+            if not isinstance(given, Mapping):
+                raise PluginLoadError(f"{caller.name} must return a dict of name -> class, got {shown(given)}")
             for name, cls in given.items():
                 _refuse_bad(kind, name, cls)
                 found.append(Component(kind, name, distribution, version, cls))
@@ -168,6 +173,26 @@ def _refuse_bad(kind: str, name: str, cls: object) -> None:
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
         raise PluginLoadError(f"{kind} {name!r} ({cls.__name__}) lacks {', '.join(missing)}")
+    for attribute, (fits, right) in _ATTRIBUTES.items():
+        value = getattr(cls, attribute, None)
+        if hasattr(KINDS[kind], attribute) and not fits(value):
+            raise PluginLoadError(f"{kind} {name!r}: {attribute} must be {right}, got {shown(value)}")
+    try:
+        plain(cls.Config())  # type: ignore[attr-defined]  # each of the four has one
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise PluginLoadError(f"{kind} {name!r}: its Config cannot be built from its defaults: {reason}") from error
+
+
+_ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Config": (lambda value: isinstance(value, type) and is_dataclass(value), "a dataclass"),
+    "revision": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "recipe": (lambda value: isinstance(value, Recipe), "a Recipe"),
+    "variants": (
+        lambda value: isinstance(value, Mapping) and all(isinstance(v, Variant) for v in value.values()),
+        "a dict of name -> Variant",
+    ),
+}
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:

@@ -8,6 +8,7 @@ leaderboards/<board>/<picture>.svg    the pictures that the board asks for
 docs/methods/<method>.md              a method's parameters and numbers, between markers; docs/tasks/ likewise
 """
 
+import re
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from bench_core.plugins import Registry, load_plugins
 from bench_core.published import beside, load_published, render_published, shipped
 from bench_core.state import plan_entries, seed_of
 from bench_core.store import Store, latest_attempts, read_attempt, read_records, write_over, write_text
+from bench_core.tables import escape
 from bench_core.tables.entries import AXES, Entry
 from bench_core.tables.publish import page, placeholder, splice, stale_pages
 from bench_core.tables.render import render
@@ -57,6 +59,10 @@ def publish_board(
         RequestError: The store has none of the board's cells, or records of changed, uncommitted code.
     """
     board, plan = load_board(name), board_plan(name, registry)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", board.name):  # it becomes a folder, and marks in pages
+        raise RequestError(
+            f"board {board.name!r} cannot be published under this name; give its file or folder another."
+        )
     entries = plan_entries(plan, store.records(), store.attempts())
     records = [entry.record for entry in entries if entry.record is not None and entry.state == "done"]
     if not records:
@@ -184,7 +190,7 @@ def _section(board: Board, plan: Plan, folder: Path, short: bool) -> str:
     if short:
         return render(tables, "md")
     shown = page(board.title, board.description, f"bench run --board {_typed(board, folder)}", tables)
-    pictures = [f"![{picture.title or name}]({name}.svg)" for name, picture in board.pictures.items()]
+    pictures = [f"![{escape.markdown(picture.title or name)}]({name}.svg)" for name, picture in board.pictures.items()]
     reported = render_published(beside(entries, load_published(shipped())), "md")
     return "\n\n".join(block.strip() for block in (shown, *pictures, reported) if block.strip()) + "\n"
 

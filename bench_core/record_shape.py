@@ -97,10 +97,11 @@ def _each(held: Mapping[str, Any], name: str, kind: type, faults: Callable[[str,
     items = held.get(name)
     if items is None and kind is not list:
         return
+    named: Any = items.items() if isinstance(items, Mapping) else enumerate(items) if isinstance(items, list) else ()
     if not isinstance(items, kind):
         yield f"{name} must be {'a list' if kind is list else 'an object'}"
         return
-    for place, item in items.items() if isinstance(items, Mapping) else enumerate(items):  # type: ignore[attr-defined]
+    for place, item in named:
         if isinstance(place, str) and not _is_name(place):
             yield f"a name in {name} must be one line of text, got {shown(place)}"
         yield from faults(f"{name}[{place}]", item)

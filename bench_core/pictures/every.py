@@ -1,5 +1,6 @@
 """All pictures that the records of a store can fill, for `bench plot`."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -69,14 +70,14 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, wanted: Wante
     for where, group in groups.items():
         prefix = "_".join(where)
         for picture in _pictures(group, board, wanted):
-            path = out / f"{_file(f'{prefix}_{picture.name}')}.svg"
+            path = _free(out / f"{_file(f'{prefix}_{picture.name}')}.svg", drawn)
             try:
                 draw(group, picture, path)
                 drawn.append(path)
             except RequestError as error:
                 left_out.append(f"{prefix}, {picture.name}: {error}")
         if wanted.kind == "similarity":
-            path = out / f"{_file(prefix)}_similarity.svg"
+            path = _free(out / f"{_file(prefix)}_similarity.svg", drawn)
             try:
                 left_out += _similarity(group, store, ", ".join(where), wanted, path)
                 drawn.append(path)
@@ -131,4 +132,11 @@ def _nothing(store: Store, wanted: Wanted) -> str:
 
 
 def _file(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_")
+    """A file's name that stays in its folder, whatever the names in a record are."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_")[:200]
+
+
+def _free(path: Path, taken: Sequence[Path]) -> Path:
+    """The path, with a number where two names come to the same file."""
+    numbered = (path.with_stem(f"{path.stem}_{n}") for n in itertools.count(2))
+    return path if path not in taken else next(other for other in numbered if other not in taken)

@@ -47,6 +47,11 @@ class Kind:
 _PREFIXES = {"projection": "projection", "pr": "pr_", "histogram": "histogram", "layers": "layers"}
 
 
+_COLUMNS = {
+    "projection": {"x", "y"}, "pr": {"recall", "precision"}, "histogram": {"centre", "density", "prior"},
+}  # fmt: skip
+
+
 def kind_of(curve: str) -> str:
     """The kind of a curve by its name."""
     return next((kind for kind, prefix in _PREFIXES.items() if curve.startswith(prefix)), "lines")
@@ -55,7 +60,8 @@ def kind_of(curve: str) -> str:
 def _curves(kind: str) -> Callable[[Record], Mapping[str, Mapping[str, Any]]]:
     def read(record: Record) -> Mapping[str, Mapping[str, Any]]:
         curves = record.get("curves") or {}
-        return {name: curve for name, curve in curves.items() if kind_of(name) == kind and curve}
+        needed = _COLUMNS.get(kind, set())
+        return {n: curve for n, curve in curves.items() if kind_of(n) == kind and curve and needed <= curve.keys()}
 
     return read
 

@@ -47,6 +47,7 @@ def sheet(path: Path, what: str, mark: str) -> "Iterator[Figure]":
     style: Any = {
         "svg.hashsalt": "bench",
         "svg.fonttype": "none",
+        "text.parse_math": False,  # names and titles are other people's
         "font.size": 10,
         "axes.prop_cycle": cycler(color=COLOURS),
         "axes.axisbelow": True,

@@ -37,6 +37,19 @@ def markdown(text: str) -> str:
     return re.sub(r"^([#+-]|\d+[.)])(?=\s|$)", lambda m: f"{m[1][:-1]}\\{m[1][-1]}", text)
 
 
+def code(text: str) -> str:
+    """A code span of any text, for a table cell."""
+    text = one_line(text)
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    blank = " " if "`" in text else ""
+    return f"{fence}{blank}{text}{blank}{fence}".replace("|", r"\|")
+
+
+def prose(text: str) -> str:
+    """Markdown that somebody wrote, without HTML and with links to https and to files beside it only."""
+    return re.sub(r"(?<=\])([(:])(?!\s*(?:https://|[\w./#-]+[)\s]))", r"\\\1", text.replace("<", "&lt;"))
+
+
 def latex(text: str) -> str:
     """For text mode."""
     return "".join(_LATEX.get(c, c) for c in one_line(text))

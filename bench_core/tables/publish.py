@@ -38,11 +38,11 @@ def page(title: str, description: str, command: str, tables: Sequence[Table]) ->
 
     Args:
         title: Plain text.
-        description: Markdown.
+        description: Markdown; what it may hold: `escape.prose`.
         command: The command that makes these records, as typed.
         tables: Of the board.
     """
-    blocks = [f"# {escape.markdown(title)}", description.strip(), f"    {escape.one_line(command)}"]
+    blocks = [f"# {escape.markdown(title)}", escape.prose(description.strip()), f"    {escape.one_line(command)}"]
     return "\n\n".join(block for block in (*blocks, render(tables, "md").strip()) if block.strip()) + "\n"
 
 

@@ -13,6 +13,7 @@ Shapes: dSprites (1, 64, 64) with F = 5 factors, 3D Shapes (3, 64, 64) with F = 
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from bench_core import Dataset, DataSpec, Split, hookimpl
 from bench_core.combinations import Draws, drawn
 from bench_core.data import missing_data
+from bench_core.errors import BenchError
 from bench_core.store import file_digest
 
 DSPRITES = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
@@ -53,14 +55,14 @@ class DSprites(Dataset):
 
     def load(self, split: str) -> Split:
         """`train` and `test`."""
-        with np.load(_there("dsprites", self.file)) as archive:
-            factors = archive["latents_classes"][:, 1:]
-        chosen = drawn(self.config, split, len(factors))
-        with zipfile.ZipFile(self.file) as archive, archive.open("imgs.npy") as member:
-            images = _pick(_blocks_of_npy(member), chosen)
-        if images.shape[1:] != (64, 64):
-            why = f"its images are {images.shape[1:]}, expected (64, 64)"
-            raise missing_data("dsprites", self.file, why, fetch=False)
+        with _reading("dsprites", _there("dsprites", self.file)):
+            with self.file.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                factors = archive["latents_classes"][:, 1:]
+            chosen = drawn(self.config, split, len(factors))
+            with zipfile.ZipFile(self.file) as archive, archive.open("imgs.npy") as member:
+                images = _pick(_blocks_of_npy(member, (len(factors), 64, 64)), chosen)
+            if factors.shape[1:] != (5,):
+                raise ValueError(f"its factors are {factors.shape[1:]}, expected (5,)")
         return _split(images[:, None] * np.uint8(255), factors[chosen], shape=0)
 
 
@@ -89,7 +91,7 @@ class Shapes3D(Dataset):
         except ImportError as error:
             why = "reading it needs h5py; type: pip install 'bench-core[shapes3d]'"
             raise missing_data("shapes3d", path, why, fetch=False) from error
-        with h5py.File(path, "r") as file:
+        with _reading("shapes3d", path), h5py.File(path, "r") as file:
             values = file["labels"][:]
             factors = np.stack([np.unique(column, return_inverse=True)[1] for column in values.T], 1)
             chosen = drawn(self.config, split, len(factors))
@@ -119,13 +121,27 @@ def _there(name: str, path: Path) -> Path:
     raise missing_data(name, path, f"does not exist; the file is at {source}", fetch=False)
 
 
-def _blocks_of_npy(stream: Any) -> Iterator[Array]:
-    """An array (N, ...) in the npy format, a block of its first axis at a time."""
+@contextmanager
+def _reading(name: str, path: Path) -> Iterator[None]:
+    """What is wrong with a file that somebody brought becomes one line."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:  # zip, zlib, numpy and HDF5 have many
+        raise missing_data(
+            name, path, f"is damaged or another file ({type(error).__name__}: {error})", fetch=False
+        ) from error
+
+
+def _blocks_of_npy(stream: Any, expected: tuple[int, ...]) -> Iterator[Array]:
+    """An array of bytes of the expected shape (N, ...) in the npy format, a block of its first axis at a time."""
     if np.lib.format.read_magic(stream) == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     else:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-    assert not fortran, "items lie one after the other"
+    if shape != expected or dtype != np.uint8 or fortran:  # before anything of that size is read
+        raise ValueError(f"its images are {dtype} {shape}, expected uint8 {expected}")
     row = int(np.prod(shape[1:])) * dtype.itemsize
     for start in range(0, shape[0], _BLOCK):
         count = min(_BLOCK, shape[0] - start)

@@ -7,6 +7,7 @@ Note:  Images are cut to their centre square and resized. What fits into 4 GiB i
 Shapes: (3, size, size), or (1, size, size) where grey.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,9 @@ class ImageFolderConfig(Subsets):
     )
     size: int = param(224, "side of the decoded images, in pixels", "ours: usual for ImageNet")
     grey: bool = param(False, "decode to one channel", "ours: photographs have colour")
+    undecodable: Literal["refuse", "skip"] = param(
+        "refuse", "images that cannot be decoded; skip: the digest is of the others", "ours", added=True
+    )
     views: Literal["natural", "glyph"] = param(
         "natural", "whether mirrored, recoloured images keep their meaning", "ours: photographs do"
     )
@@ -47,11 +51,12 @@ class ImageFolderDataset(Dataset):
     def __init__(self, root: Path, config: ImageFolderConfig) -> None:
         """Look at nothing yet."""
         self.config = config
-        folder = root / Path(config.path).expanduser()
-        self.images = ImageFolder("image_folder", folder, config.size, grey=config.grey)
+        folder = root / os.path.expanduser(config.path)
+        skip = config.undecodable == "skip"
+        self.images = ImageFolder("image_folder", folder, config.size, grey=config.grey, skip_undecodable=skip)
 
     def spec(self) -> DataSpec:
-        """Lists the files, opens none; DataMissingError where there are none."""
+        """Lists the files, opens none unless some may be skipped; DataMissingError where there are none."""
         counts = {name: len(listing.files) for name, listing in self.images.listings.items()}
         return DataSpec(
             shape=self.images.shape,

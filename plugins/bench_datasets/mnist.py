@@ -122,7 +122,12 @@ class FashionMNIST(Dataset):
 
     def _whole(self, name: str) -> Split:
         images, labels = FILES[name]
-        return Split(_images(self._file(images)), _labels(self._file(labels)))
+        pixels, classes = self._file(images), self._file(labels)
+        count = 60_000 if name == "train" else 10_000
+        if len(pixels) != 16 + count * 28 * 28 or len(classes) != 8 + count:  # unpacked files have no published sum
+            why = f"{images} and {labels} do not hold {count:,} images and labels, delete them"
+            raise missing_data("fashion_mnist", self.raw, why, fetch=True)
+        return Split(_images(pixels), _labels(classes))
 
     def _file(self, name: str) -> bytes:
         archive = self.raw / f"{name}.gz"

@@ -1,0 +1,120 @@
+"""Plugin packages that are not what they should be: each is broken by itself, says why, and breaks no other."""
+
+import json
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench_core import plugins
+from bench_core.cli import main
+
+BASE = """
+from dataclasses import dataclass
+from bench_core import hookimpl, Evaluator, Evaluation, Score, Dataset, DataSpec, Objective, Variant, NoConfig
+class Zero(Evaluator):
+    def __init__(self, config): pass
+    def evaluate(self, frozen): return Evaluation(scores=[Score(metric="zero", value=0, n=1)], protocol="none")
+"""
+HOOK = "@hookimpl\ndef bench_evaluators(): return {'zero': Zero}\n"
+CONFIG = "@dataclass(frozen=True, kw_only=True)\nclass C:\n    a: int = 1\n"
+
+
+def with_config(body: str) -> str:
+    return f"{BASE}{body}\nZero.Config = C\n{HOOK}"
+
+
+CASES: list[tuple[str, str]] = [  # the module, and what the reason says
+    ("import nothing_of_this_name", "nothing_of_this_name"), ("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError"),
+    ("raise SystemExit(3)", "SystemExit: 3"), ("raise ValueError('a\\nb')", "b"), ("x = '\\x00", "SyntaxError"),
+    ("", "gives nothing"), (BASE, "gives nothing"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{}}", "gives nothing"),
+    (f"{BASE}def bench_evaluators(): return {{'zero': Zero}}", "gives nothing"),
+    (f"{BASE}@hookimpl\ndef bench_evaluator(): return {{}}", "did you mean 'bench_evaluators'"),
+    (f"{BASE}@hookimpl\ndef bench_tasks(): return {{}}", "no hook named 'bench_tasks'"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(config): return {{}}", "config"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return None", "must return a dict of name -> class, got None"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return [Zero]", "must return a dict"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return Zero", "must return a dict"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): yield Zero", "must return a dict"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): raise KeyError('x')", "KeyError: 'x'"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{1: Zero}}", "name 1 must be lower-case"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'': Zero}}", "name '' must be lower-case"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'../x': Zero}}", "must be lower-case"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'a\\nb': Zero}}", "must be lower-case"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'<b>': Zero}}", "must be lower-case"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'zero': Zero(None)}}", "must be a subclass of"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'zero': 'Zero'}}", "must be a subclass of"),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'zero': None}}", "must be a subclass of"),
+    (f"{BASE}@hookimpl\ndef bench_encoders(): return {{'zero': Zero}}", "must be a subclass of bench_core.Encoder"),
+    (f"{BASE}@hookimpl\ndef bench_datasets(): return {{'data': Dataset}}", "lacks "),
+    (f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'zero': Evaluator}}", "lacks "),
+    (f"{BASE}Zero.revision = '1'\n{HOOK}", "revision must be a whole number"),
+    (f"{BASE}Zero.revision = True\n{HOOK}", "revision must be a whole number"),
+    (f"{BASE}Zero.Config = None\n{HOOK}", "Config must be a dataclass"),
+    (f"{BASE}Zero.Config = dict\n{HOOK}", "Config must be a dataclass"),
+    (f"{BASE}Zero.Config = NoConfig()\n{HOOK}", "Config must be a dataclass"),
+    (with_config(CONFIG.replace(" = 1", "")), "cannot be built from its defaults"),
+    (with_config(CONFIG.replace("a: int", "a: Nothing")), "Nothing"),
+    (with_config(CONFIG.replace("a: int", "a: 'Nothing'")), "cannot be built from its defaults"),
+    (with_config(CONFIG.replace("a: int = 1", "a: int = 'x'")), "a must be int"),
+    (with_config(CONFIG.replace("a: int = 1", "a: dict = None")), "a must be dict"),
+    (with_config(CONFIG + "    def __post_init__(self): raise TypeError('no')\n"), "TypeError: no"),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`made`, a module that the test writes, beside one good task `fine`."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "fine.py").write_text(f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'fine': Zero}}\n")
+    entries = [EntryPoint("made", "made", "bench"), EntryPoint("fine", "fine", "bench")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    yield
+    for name in ("made", "fine"):
+        sys.modules.pop(name, None)
+
+
+def listed(*words: str) -> list[dict[str, str]]:
+    result = CliRunner().invoke(main, ["list", "--json", *words])
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, str]] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize(("source", "reason"), CASES, ids=range(len(CASES)))
+def test_a_broken_plugin_is_one_line_with_its_cause_and_the_others_stay(
+    tmp_path: Path, source: str, reason: str
+) -> None:
+    (tmp_path / "made.py").write_text(source)
+    (broken,) = listed("--broken")
+    assert broken["plugin"] == "made"
+    assert reason in broken["reason"]
+    assert "\n" not in broken["reason"]
+    assert [line["name"] for line in listed() if line["kind"] == "task"] == ["fine"]
+    result = CliRunner().invoke(main, ["run", "--methods", "made", "--dry-run"])
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "did not load" in result.stderr or "made" in result.stderr
+
+
+@pytest.mark.parametrize("value", ["", "not a module!", ":", "made:gone", "a b:c", "../made"])
+def test_an_entry_point_that_names_nothing_is_broken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("made", value, "bench")])
+    (broken,) = listed("--broken")
+    assert broken["reason"]
+
+
+def test_a_class_without_docstring_has_no_summary_of_others(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text(BASE + HOOK)
+    assert {line["name"]: line["summary"] for line in listed() if line["kind"] == "task"} == {"fine": "", "zero": ""}
+    assert CliRunner().invoke(main, ["show", "zero"]).exit_code == 0
+
+
+def test_of_two_modules_with_one_name_the_second_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text((tmp_path / "fine.py").read_text())
+    (broken,) = listed("--broken")
+    assert "is taken by another module" in broken["reason"]

@@ -1,0 +1,185 @@
+"""What SECURITY.md promises; each promise names its test here or elsewhere."""
+
+import ast
+import base64
+import importlib.util
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from bench_core.api import execute
+from bench_core.boards import Picture, load_board
+from bench_core.errors import RequestError, StoreError
+from bench_core.pictures import draw
+from bench_core.pictures.every import Wanted, plot_all
+from bench_core.plan import Plan
+from bench_core.publishing import publish_board
+from bench_core.store import Store
+from bench_core.tables import build, escape, render
+from bench_core.tables.entries import Entry
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [path for root in ("bench_core", "plugins") for path in (ROOT / root).rglob("*.py")]
+EVIL = "<img src=x onerror=alert(1)> [a](javascript:b) `c` | $\\frac$ \\input{d} \x1b[2J\n# e"
+
+
+def calls() -> list[tuple[Path, str, ast.Call]]:
+    """Every call in the sources, by its dotted name."""
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                found.append((path, ast.unparse(node.func), node))
+    return found
+
+
+def test_no_code_unpickles_evaluates_or_unpacks_an_archive() -> None:
+    never = re.compile(
+        r"(pickle|dill|joblib|shelve|marshal|yaml)\..*|torch\.load|torch\.hub\.load\w*|eval|exec|compile|os\.system"
+        r"|os\.popen|.*\.extractall|.*\.extract|.*\.unpack_archive|.*\.read_pickle|__import__"
+    )
+    assert not [(path.name, name) for path, name, _ in calls() if never.fullmatch(name)]
+
+
+def test_numpy_files_are_read_without_pickles() -> None:
+    loads = [(path.name, node) for path, name, node in calls() if name in ("np.load", "numpy.load")]
+    assert {name for name, _ in loads} == {"image_files.py", "factor_files.py"}
+    for name, node in loads:
+        said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        assert said.get("allow_pickle") == "False", name
+
+
+def test_programs_are_started_only_to_ask_git_and_the_machine() -> None:
+    starts = {path.name for path, name, _ in calls() if name.startswith(("subprocess.", "os.exec", "os.spawn"))}
+    assert starts <= {"provenance.py"}
+
+
+def test_a_run_makes_no_connection_and_its_tensors_are_safetensors(
+    plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("a connection")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert not execute(plan_of(), Store(tmp_path / "runs"), "cpu")
+    files = [path for path in (tmp_path / "runs" / "chains").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".jsonl"}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as tensors:
+                assert all(isinstance(tensors.get_tensor(name), torch.Tensor) for name in tensors.keys())  # noqa: SIM118
+
+
+def entry(method: str = "nac", **parts: Any) -> Entry:
+    doc = {"embed": {"pretrain": {part: {"id": "a/b", "revision": 1} for part in ("dataset", "encoder", "method")}}}
+    doc["embed"]["pretrain"]["seed"] = 0
+    doc["task"] = {"id": "a/c", "revision": 1}
+    score = {"metric": "top1", "unit": "fraction", "value": 0.5, "higher_is_better": True}
+    names = {"dataset": "d", "encoder": "e", "method": method, "task": "t"}
+    record = {"key": "k", "doc": doc, "names": names, "scores": [score], **parts}
+    return Entry(names, 0, "done", record=record, doc=doc)
+
+
+def test_names_notes_and_protocols_of_others_are_text_in_markdown_and_latex() -> None:
+    tables = build([entry(EVIL, protocol=EVIL, notes=[EVIL], provenance={"device": EVIL})])
+    page, latex, text = (render(tables, form) for form in ("md", "latex", "text"))
+    assert "<img" not in page
+    assert not re.search(r"(?<!\\)\]\(javascript", page)
+    assert "\\input" not in latex
+    assert "\x1b" not in page + latex + text
+    assert not re.search("^# e", page + text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a <b> [c](https://d) [e](f.md)", "a &lt;b> [c](https://d) [e](f.md)"),
+        ("[a](javascript:b)", r"[a]\(javascript:b)"),
+        ("[a](java&#115;cript:b)", r"[a]\(java&#115;cript:b)"),
+        ("[a][b]\n\n[b]: javascript:c", "[a][b]\n\n[b]\\: javascript:c"),
+        ("<!-- bench:end x -->", "&lt;!-- bench:end x -->"),
+    ],
+)
+def test_a_description_has_no_html_and_links_to_pages_only(text: str, shown: str) -> None:
+    assert escape.prose(text) == shown
+
+
+def test_a_default_in_a_table_of_parameters_stays_in_its_cell() -> None:
+    assert escape.code("0.1") == "`0.1`"
+    assert escape.code("a`b|<i>") == r"`` a`b\|<i> ``"
+
+
+def test_names_in_pictures_are_text(tmp_path: Path) -> None:
+    picture = Picture(name="a", x="top1", y="top1", x_label="<script>$\\frac$")
+    draw([entry("<script>alert(1)</script> $\\frac$")], picture, tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text()
+    assert "<script" not in drawn
+    assert "&lt;script&gt;" in drawn
+    assert "$\\frac$" in drawn
+
+
+@pytest.mark.parametrize("image", ["", "!", "aGk=", base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0").decode()])
+def test_an_image_in_a_record_that_is_none_is_one_line(tmp_path: Path, image: str) -> None:
+    picture = Picture(name="a", kind="samples")
+    with pytest.raises(StoreError, match="nac, grid: the record's image cannot be read"):
+        draw([entry(images={"grid": image})], picture, tmp_path / "a.svg")
+
+
+def test_pictures_stay_in_their_folder_and_two_names_are_two_files(tmp_path: Path) -> None:
+    curve = {"x": [0.0, 1.0], "y": [0.0, 1.0]}
+    entries = [entry(curves={"../../a": curve, "..\\..\\a": curve, "/etc/x": curve})]
+    store = Store(tmp_path / "runs")
+    outcome = plot_all(entries, store, load_board("digits").__class__(), Wanted(kind="lines"), tmp_path / "out")
+    assert len(set(outcome.drawn)) == 3
+    assert all(path.parent == tmp_path / "out" and path.is_file() for path in outcome.drawn)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a b", "-->", "a\nb"])
+def test_a_board_is_published_only_under_a_name_that_stays_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "work" / "inner" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "board.toml").write_text(
+        "[datasets.digits]\n[encoders.convnet]\n[methods.random]\n[tasks.knn]\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path / "work" / "inner")
+    assert load_board(name).name == folder.resolve().name
+    with pytest.raises(RequestError, match=r"cannot be published under this name|has no cell of board"):
+        publish_board(name, Store("runs"), tmp_path / "boards", tmp_path / "README.md")
+    assert not (tmp_path / "boards").exists()
+
+
+def test_the_key_of_a_number_holds_the_digest_of_its_data(plan_of: Callable[..., Plan]) -> None:
+    for cell in plan_of().cells:
+        assert cell.document["embed"]["pretrain"]["dataset"]["digest"] == "blobs-1"
+
+
+def test_every_test_that_security_md_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
+    there = {
+        name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(named) > 8
+    assert named <= there, named - there
+
+
+def test_there_are_at_least_200_malformed_inputs() -> None:
+    total = 0
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        spec = importlib.util.spec_from_file_location(f"counted_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        if path.name != Path(__file__).name:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            total += len(module.CASES)
+    assert total >= 400  # 200 are asked for
