@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,18 +17,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from bench_core.combinations import Draws
 from bench_core.errors import BenchError, DataMissingError
 from bench_core.folder import ImageFolder
 from bench_core.image_files import decode
-from bench_datasets.factor_files import DSPRITES, Draws, DSprites
+from bench_core.subsets import Subsets
+from bench_datasets.factor_files import DSPRITES, DSprites
 from bench_datasets.flickr25k import LABELS, Flickr25k, Flickr25kConfig
 from bench_datasets.image_folder import ImageFolderConfig, ImageFolderDataset
-from bench_datasets.mnist import FashionMNIST, Subsets
+from bench_datasets.mnist import FashionMNIST
 
 
-def image(mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (6, 6), **options: object) -> bytes:
+def image(mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (6, 6), **options: Any) -> bytes:
     out = io.BytesIO()
-    Image.new(mode, size).save(out, kind, **options)  # type: ignore[arg-type]  # of any writer
+    Image.new(mode, size).save(out, kind, **options)
     return out.getvalue()
 
 
@@ -190,7 +193,8 @@ FACTORS, IMAGES = np.zeros((4, 6), np.int64), np.zeros((4, 64, 64), np.uint8)
 FACTOR_FILES: dict[str, bytes] = {
     "empty": b"", "text": b"no archive", "zip of nothing": b"PK\x05\x06" + b"\0" * 18, "one array": b"\x93NUMPY",
     "no factors": npz(imgs=IMAGES), "no images": npz(latents_classes=FACTORS),
-    "cut": npz(imgs=IMAGES, latents_classes=FACTORS)[:-80], "scalars": npz(imgs=np.uint8(0), latents_classes=FACTORS),
+    "cut": npz(imgs=IMAGES, latents_classes=FACTORS)[:-80],
+    "scalars": npz(imgs=np.array(0, np.uint8), latents_classes=FACTORS),
     "fewer images": npz(imgs=IMAGES[:2], latents_classes=FACTORS),
     "floats": npz(imgs=IMAGES * 1.0, latents_classes=FACTORS),
     "too few factors": npz(imgs=IMAGES, latents_classes=FACTORS[:, :3]),
