@@ -21,6 +21,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench_core.logistic import principal_directions
@@ -77,7 +78,7 @@ def clusters(train: Tensor, count: int, seed: int) -> Detector:
     from sklearn.cluster import KMeans  # costs a second: only where it is used
 
     unit = F.normalize(train.double(), dim=1)
-    with _few_points():
+    with _as_seeded():
         found = KMeans(min(count, len(unit)), n_init=1, random_state=seed).fit_predict(unit.numpy())
     distance = mahalanobis(unit, torch.from_numpy(found).long())
     return lambda features: distance(F.normalize(features.double(), dim=1))
@@ -115,7 +116,7 @@ def mixture(train: Tensor, count: int, dims: int, seed: int) -> Detector:
     whiten = _whitening(train.double() - centre)[:, -dims:]  # variances ascend
     if whiten.shape[1] == 0:
         return lambda features: torch.zeros(len(features), dtype=torch.float64)
-    with _few_points():
+    with _as_seeded():
         model = GaussianMixture(min(count, len(train)), random_state=seed, reg_covar=1e-3).fit(
             ((train.double() - centre) @ whiten).numpy()
         )
@@ -142,10 +143,10 @@ def _whitening(centred: Tensor) -> Tensor:
 
 
 @contextmanager
-def _few_points() -> Iterator[None]:
-    """Fewer distinct points than clusters, or a mixture that has not converged, is no reason to stop."""
+def _as_seeded() -> Iterator[None]:
+    """On one thread, as more sum in another order; few distinct points, or a stop before the end, are no error."""
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench_core import (
@@ -158,7 +159,7 @@ class Generation(Evaluator):
 
         clusters = min(self.config.clusters or frozen.data.num_classes or 10, len(latents))
         found = KMeans(clusters, n_init=3, random_state=stream_seed(frozen.seed, "generation", "k-means") % 2**32)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1):  # one thread: a seed has one answer
             warnings.simplefilter("ignore", ConvergenceWarning)  # latents that are all the same
             labels = torch.from_numpy(found.fit_predict(latents.numpy())).long()
         return labels, f"{clusters} clusters of k-means on latents"

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import multivariate_normal
+from sklearn.cluster import KMeans
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
 
 from bench_core.detection import auroc
@@ -129,3 +131,16 @@ def test_degenerate_features_give_finite_numbers(name: str, shape: str) -> None:
     score = DETECTORS[name](train, torch.arange(len(train)) % 4)(torch.randn(9, train.shape[1], generator=rng))
     assert score.shape == (9,)
     assert score.isfinite().all()
+
+
+def test_k_means_is_fitted_on_one_thread_so_that_a_seed_has_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, seen = KMeans.fit, []
+
+    def spied(self: KMeans, *args: object, **kwargs: object) -> object:
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(KMeans, "fit", spied)
+    with threadpool_limits(2):
+        clusters(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), 3, 0)
+    assert set(seen) == {1}

@@ -71,3 +71,16 @@ def test_there_are_at_most_64_components_and_no_more_than_items() -> None:
     few = PixelComponents(images[:10])
     assert few.size == 10
     assert few.features(images).shape == (200, 10)
+
+
+def test_it_is_the_same_one_on_any_number_of_threads(network: ReferenceNetwork) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = train_reference(*striped(), num_classes=2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    images, _ = striped()
+    assert torch.equal(again.layers[0].weight, network.layers[0].weight)  # type: ignore[arg-type]
+    assert torch.allclose(again.features(images), network.features(images), atol=1e-4)
