@@ -73,11 +73,12 @@ class ImageFiles:
         lines = [f"{s.st_size} {s.st_mtime_ns} {f}" for s, f in zip(stats, self.files, strict=True)]
         stamp, beside = digest_of("\n".join(lines)), self._cache / f"{self.part}.json"
         known = _read_json(beside)
-        if known.get("listing") == stamp and "content" in known:
-            return str(known["content"])
+        content = str(known.get("content"))
+        if known.get("listing") == stamp and known.get("seal") == digest_of(stamp, content):
+            return content
         sums = _in_threads(_file_digest, self._paths)
         content = digest_of("\n".join(f"{s} {f}" for s, f in zip(sums, self.files, strict=True)))
-        _publish(beside, _json_bytes({"listing": stamp, "content": content}))
+        _publish(beside, _json_bytes({"listing": stamp, "content": content, "seal": digest_of(stamp, content)}))
         return content
 
     def undecodable(self) -> dict[str, str]:

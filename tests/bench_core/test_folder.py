@@ -115,6 +115,14 @@ def test_a_damaged_array_is_made_again(folder: Path, damage: str) -> None:
     assert np.array_equal(np.load(array), first.numpy())
 
 
+def test_a_damaged_digest_of_the_files_is_made_again(folder: Path) -> None:
+    expected = ImageFolder("pets", folder, 8).digest()
+    beside = folder / ".bench-cache" / "train.json"
+    known = json.loads(beside.read_text())
+    beside.write_text(json.dumps({**known, "content": known["content"][:-1] + "x"}))
+    assert ImageFolder("pets", folder, 8).digest() == expected
+
+
 def test_what_another_decoder_left_is_made_again(folder: Path) -> None:
     first = load(folder)
     beside = folder / ".bench-cache" / "train-6.json"
