@@ -12,14 +12,17 @@ from bench_core.cli_engine import WORDS, Engine, engine_options, exit_code, prin
 from bench_core.cli_request import a_number, make_request, request_options
 from bench_core.cli_tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError, one_line
-from bench_core.stopping import Stopped
+from bench_core.stopping import Stop, Stopped
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
 # On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
-_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+_DISK = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from bench_core.plugins import Registry
@@ -46,8 +49,8 @@ class Bench(click.Group):
         except OSError as error:
             if error.errno not in _DISK:
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(one_line(f"{where}{error.strerror}. What was finished is kept.")) from error
+            where = error.filename or "the disk"
+            raise click.ClickException(one_line(f"{where}: {error.strerror}. What was finished is kept.")) from error
         except KeyboardInterrupt:
             click.echo(_STOPPED, err=True)
             ctx.exit(130)
@@ -114,21 +117,22 @@ def run(
     SIGUSR1 (this process, or with --isolate a chain's). A training that was stopped goes on from its last checkpoint
     when the same command is given again; what failed is tried again, after all others.
     """
-    from bench_core.plan import make_plan
-    from bench_core.store import Store
+    with Stop().listening() as stop:  # before torch is imported, which takes seconds
+        from bench_core.plan import make_plan
+        from bench_core.store import Store
 
-    engine = Engine.take(asked, device, workers, checkpoint_every)
-    store = Store(asked.pop("store"))
-    download = download and not dry_run and engine.only_chain is None  # for that it has been done
-    plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download)
-    plan = engine.narrow(plan, store)
-    if dry_run:
-        print_plan(plan, store, as_json)
-        return
-    failures = engine.run(plan, store, ctx.meta[WORDS], quiet)
-    if engine.only_chain is None:
-        _print_outcome(plan, store, as_json)
-        print_failures(plan, store, failures)
+        engine = Engine.take(asked, device, workers, checkpoint_every)
+        store = Store(asked.pop("store"))
+        download = download and not dry_run and engine.only_chain is None  # for that it has been done
+        plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download)
+        plan = engine.narrow(plan, store)
+        if dry_run:
+            print_plan(plan, store, as_json)
+            return
+        failures = engine.run(plan, store, ctx.meta[WORDS], quiet, stop)
+        if engine.only_chain is None:
+            _print_outcome(plan, store, as_json)
+            print_failures(plan, store, failures)
     ctx.exit(exit_code(failures))
 
 

@@ -82,25 +82,24 @@ class Engine:
                 )
         return plan
 
-    def run(self, plan: "Plan", store: "Store", words: Sequence[str], quiet: bool) -> "list[Failure]":
+    def run(self, plan: "Plan", store: "Store", words: Sequence[str], quiet: bool, stop: Stop) -> "list[Failure]":
         """Run what is missing; the cells that did not finish."""
         from bench_core.api import execute
         from bench_core.engines.process import Apart, run_apart
         from bench_core.engines.watch import itself, leave_with_parent
         from bench_core.progress import Plain, Silent, Watched, choose_progress
 
-        with Stop().listening() as stop:
-            if self.isolate and self.only_chain is None:
-                how = Apart([*itself(), *words], self.device, self.time_limit, stop)
-                return run_apart(plan, store, how, Silent() if quiet else Plain())
-            progress = choose_progress(quiet)
-            if self.only_chain is not None:
-                leave_with_parent()
-                progress = Silent() if quiet else Watched()
-            return execute(
-                plan, store, self.device, progress, workers=self.workers, checkpoint_every=self.checkpoint_every,
-                stop=stop,
-            )  # fmt: skip
+        if self.isolate and self.only_chain is None:
+            how = Apart([*itself(), *words], self.device, self.time_limit, stop)
+            return run_apart(plan, store, how, Silent() if quiet else Plain())
+        progress = choose_progress(quiet)
+        if self.only_chain is not None:
+            leave_with_parent()
+            progress = Silent() if quiet else Watched()
+        return execute(
+            plan, store, self.device, progress, workers=self.workers, checkpoint_every=self.checkpoint_every,
+            stop=stop,
+        )  # fmt: skip
 
 
 def print_failures(plan: "Plan", store: "Store", failures: "Sequence[Failure]") -> None:
