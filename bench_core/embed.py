@@ -14,7 +14,7 @@ from torch import Tensor
 from bench_core.contracts import DataSpec, Embedded, Objective, Split
 from bench_core.data import open_split
 from bench_core.errors import StoreError
-from bench_core.store import file_digest, publishing, read_json, write_over
+from bench_core.store import file_digest, publishing, read_sealed, sealed, write_over
 
 BATCH = 512  # eval mode: the size changes no number beyond rounding
 
@@ -57,12 +57,21 @@ def embed_all(
             path = making / f"{name}.safetensors"
             save_tensors(path, embed_split(objective, splits[name], device, workers))
             digests[name] = file_digest(path)
-        write_over(making / "done.json", {"digests": digests, "embed_s": time.perf_counter() - started})
+        write_over(making / "done.json", sealed({"digests": digests, "embed_s": time.perf_counter() - started}))
 
 
 def is_embedded(folder: Path) -> bool:
     """Whether `embed_all` came to its end here."""
     return (folder / "done.json").is_file()
+
+
+def is_damaged(folder: Path) -> bool:
+    """Whether a file of what `embed_all` wrote here is gone, or a byte of it is not as it was."""
+    try:
+        digests = read_sealed(folder / "done.json")["digests"]
+        return any(file_digest(folder / f"{name}.safetensors") != digest for name, digest in digests.items())
+    except (StoreError, OSError):
+        return True
 
 
 def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedded]:
@@ -71,7 +80,7 @@ def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedd
     Raises:
         StoreError: A file is not the one that was written.
     """
-    digests = read_json(folder / "done.json")["digests"]
+    digests = read_sealed(folder / "done.json")["digests"]
     embedded = {}
     for name, split in splits.items():
         path = folder / f"{name}.safetensors"

@@ -16,7 +16,7 @@ from typing import Any
 from bench_core.contracts import Encoder
 from bench_core.embed import holds_tensors, load_tensors
 from bench_core.errors import RequestError, StoreError, shown
-from bench_core.store import file_digest, read_json
+from bench_core.store import file_digest, read_json, read_sealed
 
 _PREFIX = "encoder."  # of the encoder's tensors in an objective's weights
 
@@ -87,7 +87,7 @@ def find_initial(text: str, own: Mapping[str, Any], rows: Sequence[str]) -> Init
 
 def _of_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Document and summary of a chain; StoreError where they are none."""
-    source, summary = read_json(folder / "recipe.json").get("doc"), read_json(folder / "summary.json")
+    source, summary = read_json(folder / "recipe.json").get("doc"), read_sealed(folder / "summary.json")
     try:
         texts = source["method"]["id"], source["encoder"]["id"], summary["weights_sha256"]  # type: ignore[index]
         whole = all(isinstance(text, str) for text in texts) and source["recipe"]["epochs"] >= 0  # type: ignore[index]

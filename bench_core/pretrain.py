@@ -13,6 +13,7 @@ from bench_core.config import build
 from bench_core.contracts import Batch, EpochContext, Loss, Objective, Player, Recipe
 from bench_core.data import Source
 from bench_core.epoch_line import epoch_line
+from bench_core.errors import StoreError
 from bench_core.memory import peak_memory_gib, reset_peak_memory
 from bench_core.optim import make_optimizer, rate_factor
 from bench_core.seeds import stream, stream_seed
@@ -78,6 +79,7 @@ def pretrain(
 
     Raises:
         TrainingError: A loss was not finite; says at which step, and its parts.
+        StoreError: The newest checkpoint is of another method.
         Stopped: The process was told to stop, and where the training stands is saved.
     """
     turns = [_turn(player, recipe) for player in objective.players()]
@@ -94,7 +96,13 @@ def pretrain(
     with torch.random.fork_rng(_cuda_indices(device)), training.telling():
         torch.manual_seed(stream_seed(seed, "dropout"))
         if checkpoints and (state := checkpoints.latest()):
-            training.resume(state)
+            try:
+                training.resume(state)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise StoreError(
+                    f"the checkpoints in {checkpoints.folder} do not fit this method; was its code changed? Delete "
+                    "that folder and run again."
+                ) from error
         at = training.at
         while at.epoch < num_epochs:
             context = EpochContext(at.epoch, num_epochs, at.step, num_steps, passes, views_rng)

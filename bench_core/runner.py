@@ -20,7 +20,7 @@ from bench_core.attempts import FAILURES, Failure, attempt_of, failure
 from bench_core.checkpoint import Checkpoints
 from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
-from bench_core.embed import embed_all, is_embedded, load_embedded, load_tensors, save_tensors
+from bench_core.embed import embed_all, is_damaged, is_embedded, load_embedded, load_tensors, save_tensors
 from bench_core.errors import StoreError
 from bench_core.grids import image_grid
 from bench_core.initial import Initial, load_initial
@@ -30,7 +30,16 @@ from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
 from bench_core.stopping import Stop
-from bench_core.store import FORMAT, Store, file_digest, latest_attempts, publishing, read_json, write_over
+from bench_core.store import (
+    FORMAT,
+    Store,
+    file_digest,
+    latest_attempts,
+    publishing,
+    read_sealed,
+    sealed,
+    write_over,
+)
 
 M = TypeVar("M", bound=nn.Module)
 _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's
@@ -73,6 +82,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
         splits = {chain.dataset.name: _load(chain)}  # what is missing is said before anything is trained
     failures: list[Failure] = []
     for number, (chain, cells) in enumerate(todo, 1):
+        setting.stop.check()  # a signal that some library's clean-up swallowed
         progress.chain(number, len(todo), chain.label)
         began = time.perf_counter()
         try:
@@ -85,6 +95,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
             progress.say(f"  failed: {failures[-1].error}")
             continue
         for cell in cells:
+            setting.stop.check()
             began = time.perf_counter()
             try:
                 progress.say(f"  {cell.task.name}")
@@ -141,7 +152,7 @@ def _freeze(
 ) -> tuple[Frozen, dict[str, Any]]:
     """Pretrain and embed where that is not done yet; what evaluators see, and the summary of the pretraining."""
     folder = _trained(chain, store, setting, splits["train"], progress)
-    summary = read_json(folder / "summary.json")
+    summary = read_sealed(folder / "summary.json")
 
     def method() -> Objective:
         objective = build_objective(chain)
@@ -149,10 +160,13 @@ def _freeze(
         return objective.to(setting.device).eval().requires_grad_(False)
 
     embeddings = folder / "embeddings" / chain.embed_key
+    if is_embedded(embeddings) and is_damaged(embeddings):
+        progress.say(f"  {embeddings} is damaged and made again")
+        shutil.rmtree(embeddings)
     if not is_embedded(embeddings):
         progress.say("  embed")
         embed_all(method(), chain.data, splits, embeddings, setting.device, setting.workers)
-    summary["cost"]["embed_s"] = read_json(embeddings / "done.json")["embed_s"]
+    summary["cost"]["embed_s"] = read_sealed(embeddings / "done.json")["embed_s"]
     frozen = Frozen(
         load_embedded(embeddings, {name: splits[name] for name in chain.data.splits}),
         chain.data,
@@ -171,9 +185,15 @@ def _trained(chain: Chain, store: Store, setting: Setting, train: Split, progres
         init = chain.init
         if isinstance(init, Chain):
             source = _trained(init, store, setting, train, progress)
-            init = Initial(source / "weights.safetensors", read_json(source / "summary.json")["weights_sha256"])
+            init = Initial(source / "weights.safetensors", read_sealed(source / "summary.json")["weights_sha256"])
         _pretrain(chain, init, folder, setting, train, progress)
+    shutil.rmtree(_under_way(folder), ignore_errors=True)  # of this process, or of one that was stopped just here
     return folder
+
+
+def _under_way(folder: Path) -> Path:
+    """Where the checkpoints of a chain lie as long as it is trained."""
+    return folder.with_name(f"{folder.name}.under-way")
 
 
 def _pretrain(
@@ -181,8 +201,7 @@ def _pretrain(
 ) -> None:
     """Train a chain's method; its folder appears when all is there."""
     objective = _channels_last(build_objective(chain, init).to(setting.device))
-    under_way = folder.with_name(f"{folder.name}.under-way")
-    checkpoints = Checkpoints(under_way, setting.checkpoint_every, setting.stop, progress.say)
+    checkpoints = Checkpoints(_under_way(folder), setting.checkpoint_every, setting.stop, progress.say)
     with publishing(folder, "summary.json") as making:
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)
@@ -210,8 +229,7 @@ def _pretrain(
             "uses_labels": chain.uses_labels,
             "provenance": provenance(setting.device, setting.command),
         }
-        write_over(making / "summary.json", summary)
-    shutil.rmtree(under_way, ignore_errors=True)
+        write_over(making / "summary.json", sealed(summary))
 
 
 def _channels_last(objective: M) -> M:

@@ -2,8 +2,9 @@
 
     runs/
       bench-store.json                  {"format": 1}
-      cells/ab/<key>.json               one finished cell: written beside, published once, never edited
+      cells/ab/<key>.json               one finished cell: written beside, published once, never edited, sealed
       attempts/<key>/<time>-<id>.json   how an attempt that did not finish ended: kind, error, seconds, log
+      chains/<key>.under-way/           checkpoints, as long as the chain is trained
       chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
         embeddings/<key>/               <split>.safetensors  done.json
 
@@ -18,7 +19,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from bench_core.record_shape import attempt_fault, record_fault
 FORMAT = 1
 MARKER = "bench-store.json"
 PREEMPTED = "preempted"  # the kind of an attempt that was told to stop: no failure, the same command goes on
+_SEAL = "sha256"
 
 
 class Store:
@@ -57,7 +59,7 @@ class Store:
                 raise StoreError(
                     f"{self.path} has format {shown(found)}, this bench reads {FORMAT}; upgrade bench-core."
                 )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or any(map(_foreign, self.path.iterdir()))):
             raise RequestError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
 
     def record(self, key: str) -> dict[str, Any] | None:
@@ -72,7 +74,7 @@ class Store:
     def publish(self, record: Mapping[str, Any]) -> bool:
         """Make a finished cell known; False where another writer was first."""
         self.create()
-        return write_once(self._cell(record["key"]), record)
+        return write_once(self._cell(record["key"]), sealed(record))
 
     def add_attempt(self, attempt: Mapping[str, Any]) -> Path:
         """Keep how an attempt on a cell failed; where that is."""
@@ -118,6 +120,11 @@ class Store:
         return self.path / "cells" / key[:2] / f"{key}.json"
 
 
+def _foreign(path: Path) -> bool:
+    """Whether something in a folder without a marker is more than what a process left that was making the store."""
+    return not path.name.startswith(f".{MARKER}.")
+
+
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """All records below a folder, by key."""
     return [read_record(path) for path in sorted(folder.rglob("*.json"), key=lambda p: p.name)]
@@ -127,9 +134,9 @@ def read_record(path: Path) -> dict[str, Any]:
     """One record; its key must be the hash of its document and the name of its file.
 
     Raises:
-        StoreError: It is torn, of another format, or not what its key says.
+        StoreError: It is torn, damaged, of another format, or not what its key says.
     """
-    record = read_json(path)
+    record = read_sealed(path)
     if record.get("format") != FORMAT:
         raise StoreError(f"{path} has format {shown(record.get('format'))}, this bench reads {FORMAT}; move it away.")
     document, key = record.get("doc"), record.get("key")
@@ -166,6 +173,24 @@ def read_json(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} cannot be read ({error}); move it away and run again.") from error
     if not isinstance(value, dict):
         raise StoreError(f"{path} holds no JSON object; move it away and run again.")
+    return value
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the SHA-256 of all that it holds, by which `read_sealed` knows it again."""
+    return {**value, _SEAL: key_of(json.loads(json.dumps(value, allow_nan=False)))}
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What was given to `sealed`, from a file; what was written before there were seals is taken as it is.
+
+    Raises:
+        StoreError: It is torn, or a byte of it is not as it was written.
+    """
+    value = read_json(path)
+    seal = value.pop(_SEAL, None)
+    if seal is not None and seal != key_of(value):
+        raise StoreError(f"{path} is not as it was written: edited or damaged; move it away and run again.")
     return value
 
 
@@ -227,10 +252,12 @@ def publishing(folder: Path, last: str) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        if not (folder / last).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # the folder is there and not empty
+        try:
             temporary.rename(folder)
+        except OSError:  # the folder is there and not empty
+            if not (folder / last).is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

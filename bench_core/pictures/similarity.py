@@ -18,7 +18,7 @@ from bench_core.keys import key_of
 from bench_core.pictures.style import DARK, caption, sheet
 from bench_core.seeds import stream
 from bench_core.similarity import linear_cka
-from bench_core.store import Store, read_json
+from bench_core.store import Store, read_sealed
 from bench_core.tables.entries import Entry, distinct
 
 ITEMS = 1000
@@ -77,7 +77,7 @@ def _folder(entry: Entry, store: Store) -> Path:
 
 
 def _digest(folder: Path) -> str:
-    return str(read_json(folder / "done.json")["digests"].get("test", ""))
+    return str(read_sealed(folder / "done.json")["digests"].get("test", ""))
 
 
 def _features(folder: Path, embedding: str, seed: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench_core import Embedded, Encoder, NoConfig, Objective, Split
 from bench_core.checks.made import Untrained
-from bench_core.embed import embed_all, embed_split, is_embedded, load_embedded, save_tensors
+from bench_core.embed import embed_all, embed_split, is_damaged, is_embedded, load_embedded, save_tensors
 from bench_core.errors import StoreError
 from bench_core.plan import Plan
 
@@ -53,6 +53,7 @@ def test_what_is_written_comes_back_with_the_labels(
     assert not is_embedded(tmp_path)
     embed_all(method, data, splits, tmp_path, CPU)
     assert is_embedded(tmp_path)
+    assert not is_damaged(tmp_path)
     back = load_embedded(tmp_path, splits)
     assert isinstance(back["test"], Embedded)
     assert torch.equal(back["test"].embeddings["code"], embed_split(method, split, CPU)["code"])
@@ -64,6 +65,7 @@ def test_a_damaged_embedding_is_refused(
 ) -> None:
     embed_all(method, plan_of().chains[0].data, {"train": split, "test": split}, tmp_path, CPU)
     save_tensors(tmp_path / "test.safetensors", {"features": torch.zeros(1100, 12)})
+    assert is_damaged(tmp_path)
     with pytest.raises(StoreError, match=r"test\.safetensors is missing or damaged; delete"):
         load_embedded(tmp_path, {"train": split, "test": split})
 

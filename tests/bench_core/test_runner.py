@@ -1,20 +1,25 @@
 import base64
 import json
 import math
+import signal
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, Score
+from bench_core.checkpoint import Checkpoints
 from bench_core.embed import load_tensors
 from bench_core.errors import StoreError
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.runner import Setting, _channels_last, build_objective, missing, run_plan
 from bench_core.state import plan_entries
+from bench_core.stopping import Stop, Stopped
 from bench_core.store import Store
 
 PlanOf = Callable[..., Plan]
@@ -213,6 +218,57 @@ def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> Non
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError, match=r"weights\.safetensors is missing or damaged; delete"):
         load_tensors(path, json.loads((path.parent / "summary.json").read_text())["weights_sha256"])
+
+
+@pytest.mark.parametrize("name", ["train.safetensors", "done.json"])
+def test_damaged_embeddings_are_made_again_from_good_weights(name: str, plan_of: PlanOf, store: Store) -> None:
+    run_plan(plan_of(), store, CPU)
+    (expected,) = store.records()
+    (path,) = store.path.glob(f"chains/*/embeddings/*/{name}")
+    written = path.read_bytes()
+    path.write_bytes(written.replace(b"0", b"1"))
+    assert path.read_bytes() != written
+    store._cell(expected["key"]).unlink()
+    assert run_plan(plan_of(), store, CPU) == []
+    assert store.records()[0]["scores"] == expected["scores"]
+    if name != "done.json":  # which holds seconds
+        assert path.read_bytes() == written
+
+
+def test_what_a_stop_left_beside_a_finished_chain_is_taken_away(plan_of: PlanOf, store: Store) -> None:
+    run_plan(plan_of(), store, CPU)
+    left = store.path / "chains" / f"{plan_of().chains[0].key}.under-way"
+    left.mkdir()
+    store._cell(store.records()[0]["key"]).unlink()
+    run_plan(plan_of(), store, CPU)
+    assert not left.exists()
+
+
+def test_a_signal_that_was_swallowed_stops_before_the_next_cell(plan_of: PlanOf, add: Add, store: Store) -> None:
+    setting = replace(CPU, stop=Stop())
+
+    class Swallows(Evaluator):
+        Config = NoConfig
+
+        def __init__(self, config: NoConfig) -> None: ...
+
+        def evaluate(self, frozen: Frozen) -> Evaluation:
+            with suppress(Stopped):  # as the interpreter does in a finaliser
+                setting.stop.ask(signal.SIGTERM)
+            return Evaluation(scores=[Score(metric="x", value=1.0, unit="", n=1)], protocol="")
+
+    add("evaluator", "swallows", Swallows)
+    with pytest.raises(Stopped):
+        run_plan(plan_of(tasks=["swallows", "spread"]), store, setting)
+    assert [record["names"]["task"] for record in store.records()] == ["swallows"]
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(plan_of: PlanOf, store: Store) -> None:
+    chain = plan_of().chains[0]
+    Checkpoints(store.path / "chains" / f"{chain.key}.under-way").save(3, {"objective": {"a": torch.zeros(1)}})
+    (failure,) = run_plan(plan_of(), store, CPU)
+    assert failure.error.endswith("do not fit this method; was its code changed? Delete that folder and run again.")
+    assert f"{chain.key}.under-way" in failure.error
 
 
 def test_a_stale_record_is_named_with_what_changed(

@@ -62,6 +62,32 @@ def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> Non
         store.records()
 
 
+@pytest.mark.parametrize(("written", "edited"), [('"scores": [\n  1.0', '"scores": [\n  7.0'), ('"n": 1', '"n": 2')])
+def test_a_record_of_which_a_byte_changed_is_refused_wherever_it_stands(
+    written: str, edited: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.publish(record())
+    (path,) = tmp_path.glob("cells/*/*.json")
+    assert written in path.read_text()
+    path.write_text(path.read_text().replace(written, edited))
+    with pytest.raises(StoreError, match=rf"{path.name} is not as it was written.*move it away and run again"):
+        store.record(record()["key"])
+
+
+def test_a_record_from_before_there_were_seals_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = tmp_path / "cells" / "ab" / f"{record()['key']}.json"
+    write_once(path, record())
+    assert store.records() == [record()]
+
+
+def test_a_folder_in_which_a_process_died_while_it_made_the_store_is_one_to_be(tmp_path: Path) -> None:
+    (tmp_path / ".bench-store.json.0123abcd.tmp").write_text("{")
+    Store(tmp_path).publish(record())
+    assert Store(tmp_path).records() == [record()]
+
+
 def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(RequestError, match=r"exists and is no store.*choose another with --store"):
