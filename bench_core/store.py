@@ -50,11 +50,11 @@ class Store:
         self.path = Path(path)
         marker = self.path / MARKER
         try:
-            is_store = marker.is_file()
+            is_store = marker.is_file() or (self.path / "cells").is_dir()
         except OSError as error:
             raise RequestError(f"--store {shown(str(path))} is no folder's name ({error.strerror}).") from error
         if is_store:
-            found = read_json(marker).get("format")
+            found = _format_of(marker)
             if found != FORMAT:
                 raise StoreError(
                     f"{self.path} has format {shown(found)}, this bench reads {FORMAT}; upgrade bench-core."
@@ -118,6 +118,16 @@ class Store:
 
     def _cell(self, key: str) -> Path:
         return self.path / "cells" / key[:2] / f"{key}.json"
+
+
+def _format_of(marker: Path) -> Any:
+    """The format of a store; StoreError where its marker is gone or damaged."""
+    try:
+        return read_json(marker)["format"]
+    except (StoreError, KeyError) as error:
+        raise StoreError(
+            f'{marker} is missing or damaged; if bench made this store, write {{"format": {FORMAT}}} into {marker}.'
+        ) from error
 
 
 def _foreign(path: Path) -> bool:

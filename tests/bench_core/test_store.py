@@ -94,6 +94,15 @@ def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+@pytest.mark.parametrize("content", [None, "", '{"fprmat": 1}', "\x00"])
+def test_a_store_without_a_good_marker_says_what_to_write_into_it(content: str | None, tmp_path: Path) -> None:
+    Store(tmp_path).publish(record())
+    marker = tmp_path / "bench-store.json"
+    marker.unlink() if content is None else marker.write_text(content)
+    with pytest.raises(StoreError, match=r'json is missing or damaged.*write \{"format": 1\} into .*bench-store\.json'):
+        Store(tmp_path)
+
+
 def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bench-store.json").write_text('{"format": 2}')
     with pytest.raises(StoreError, match="has format 2, this bench reads 1; upgrade"):
