@@ -42,7 +42,7 @@ from bench_core import checkpoint, cli, plan, runner
 from bench_core.errors import StoreError
 from bench_core.plugins import load_plugins
 from bench_core.provenance import provenance
-from bench_core.store import Store, read_record
+from bench_core.store import MARKER, Store, read_record
 from bench_core.tables.publish import splice
 
 Rng = random.Random
@@ -68,7 +68,7 @@ PHASES = {  # name -> where it happens, and for how long a signal may wait in it
     "table and page": (cli, "_print_outcome", 0.2),
 }
 OUTSIDE = "between these"
-PATIENCE = 600.0  # seconds after which a run counts as hung
+PATIENCE = 3600.0  # seconds after which a run counts as hung
 
 
 class Phase:
@@ -149,6 +149,17 @@ def _become(words: Sequence[str], limit: Limit | None) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _left_badly(hit: str, code: int, text: str) -> str:
+    """What is wrong with how a stopped run left, or ""; before a process listens a signal simply ends it."""
+    name, _, phase = hit.partition(": ")
+    number = signal.Signals[name]
+    allowed = {0, -9 if name == "SIGKILL" else 130 if name == "SIGINT" else 75}
+    if "fresh" in phase or phase == OUTSIDE:
+        allowed |= {-number, 1} if name == "SIGINT" else {-number}
+    bad = code not in allowed or ("Traceback" in text and "fresh" not in phase)
+    return f"exit code {code}: {text[-2000:]}" if bad else ""
 
 
 def contents(store: Path) -> dict[str, Any]:
@@ -239,7 +250,7 @@ class Campaign:
         _, expected = self.undisturbed(words)
         done = 0
         while done < wanted:
-            store, struck = self.store(), []
+            store, struck = self.store(), list[tuple[str, str]]()
             while True:
                 fresh = bool(fresh_every) and done % fresh_every == fresh_every - 1
                 self.phase.byte[0] = 0
@@ -248,8 +259,7 @@ class Campaign:
                 code, text = run.wait()
                 if hit:
                     done += 1
-                    struck.append(hit)
-                    self._left_well(hit, code, text)
+                    struck.append((hit, _left_badly(hit, code, text)))
                 elif code != 0:
                     self.defects.append(f"exit code {code} of a run that nothing happened to: {text[-2000:]}")
                     return
@@ -257,8 +267,9 @@ class Campaign:
                     break
             bad = differing(store, expected)
             left = [str(p.relative_to(store)) for p in (*store.glob("attempts/*"), *store.glob("chains/*.under-way"))]
-            for fault in struck:
-                self.note(fault, "not survived" if bad or left else "went on", f"{bad} {left}")
+            for fault, badly in struck:
+                outcome = "not survived" if bad or left or badly else "went on by itself"
+                self.note(fault, outcome, f"{bad} {left} {badly}")
             print(f"{done} of {wanted} stopped, {len(struck)} of them in one store", flush=True)
             shutil.rmtree(store)
 
@@ -276,16 +287,6 @@ class Campaign:
         os.kill(run.pid, number)
         where = "a fresh process, from its start on" if fresh else phase
         return f"{signal.Signals(number).name}: {where}"
-
-    def _left_well(self, hit: str, code: int, text: str) -> None:
-        """The exit code says what happened; before a process listens a signal simply ends it."""
-        name, _, phase = hit.partition(": ")
-        number = signal.Signals[name]
-        allowed = {0, -9 if name == "SIGKILL" else 130 if name == "SIGINT" else 75}
-        if "fresh" in phase or phase == OUTSIDE:
-            allowed |= {-number, 1} if name == "SIGINT" else {-number}
-        if code not in allowed or ("Traceback" in text and "fresh" not in phase):
-            self.note(hit, "not survived", f"exit code {code}: {text[-2000:]}")
 
     # Files that are damaged, disks that are full, folders that are forbidden
 
@@ -504,14 +505,15 @@ def remedy(text: str, store: Path) -> bool:
     moved = re.search(rf"({store}\S*) (?:cannot be read|holds no|is not|has format).*move it away", text)
     deleted = re.search(rf"delete ({store}\S+) and run again", text)
     alien = re.search(rf"checkpoints in ({store}\S+) do not fit.*Delete that folder", text)
-    marked = re.search(rf"write (\{{.*\}}) into ({store}\S+)", text)
-    if marked:
-        Path(marked[2]).write_text(marked[1])
+    marked = re.search(rf"write (\{{.*\}}) into ({store}\S+)\.", text)
+    newer = "this bench reads" in text  # a flipped digit: no message can know that it is not another format
+    if marked or newer:
+        (store / MARKER).write_text(marked[1] if marked else '{"format": 1}')
     elif deleted or alien:
         shutil.rmtree((deleted or alien)[1])  # type: ignore[index]  # one of them is there
     elif moved:
         Path(moved[1]).unlink()
-    return bool(marked or deleted or alien or moved)
+    return bool(marked or newer or deleted or alien or moved)
 
 
 def report(campaign: Campaign, command: str, seconds: float) -> Iterator[str]:

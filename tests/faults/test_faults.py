@@ -36,8 +36,9 @@ def rows(store: Path) -> dict[str, Any]:
 def test_a_small_campaign_is_survived(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:begin reliability -->\n<!-- bench:end reliability -->\n")
-    words = ["--methods", "moco", "--kills", "4", "--tries", "1", "--only", "newest checkpoint|record", "--out", page]
-    done = subprocess.run([sys.executable, CAMPAIGN, *words], capture_output=True, text=True)
+    words = ["--methods", "moco", "--kills", "4", "--tries", "1", "--only", "newest checkpoint|record"]
+    command = [sys.executable, str(CAMPAIGN), *words, "--out", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Runs that were stopped: 4." in page.read_text()
     assert re.search(r"\| record: one bit flipped \| 1 \| 0 \| 1 \| 1 of 1 \|", page.read_text())
