@@ -66,7 +66,7 @@ class Store:
 
     def record(self, key: str) -> dict[str, Any] | None:
         """The record of a finished cell, or None."""
-        path = self._cell(key)
+        path = self.cell(key)
         return read_record(path) if path.is_file() else None
 
     def records(self) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ class Store:
     def publish(self, record: Mapping[str, Any]) -> bool:
         """Make a finished cell known; False where another writer was first."""
         self.create()
-        return write_once(self._cell(record["key"]), sealed(record))
+        return write_once(self.cell(record["key"]), sealed(record))
 
     def add_attempt(self, attempt: Mapping[str, Any]) -> Path:
         """Keep how an attempt on a cell failed; where that is."""
@@ -118,7 +118,8 @@ class Store:
                 f"{self.path} cannot be written ({error.strerror}); choose another folder with --store."
             ) from error
 
-    def _cell(self, key: str) -> Path:
+    def cell(self, key: str) -> Path:
+        """The file of a cell's record, which may not be there yet."""
         return self.path / "cells" / key[:2] / f"{key}.json"
 
 
@@ -135,6 +136,22 @@ def _format_of(marker: Path) -> Any:
 def _foreign(path: Path) -> bool:
     """Whether something in a folder without a marker is more than what a process left that was making the store."""
     return not path.name.startswith(f".{MARKER}.")
+
+
+def find_records(path: Path) -> dict[Path, dict[str, Any]]:
+    """File -> record, of a store, of a published board or of a folder that holds records alone.
+
+    Raises:
+        RequestError: There is no such folder, or it holds none.
+        StoreError: A record is damaged.
+    """
+    if (path / MARKER).is_file():
+        return {Store(path).cell(record["key"]): record for record in Store(path).records()}
+    folder = path / "records" if (path / "records").is_dir() else path
+    found = {file: read_record(file) for file in sorted(folder.glob("*.json"))}
+    if not found:
+        raise RequestError(f"{path} holds no records: it is no store (it lacks {MARKER}) and no board's records/.")
+    return found
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:

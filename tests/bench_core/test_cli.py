@@ -59,6 +59,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "plot": ["--board", "--kind", "--methods", "--out", "--store", "--x", "--y"],
         "publish": ["--leaderboards", "--store", "board"],
         "export": ["--csv", "--parquet", "--sqlite", "--store"],
+        "merge": ["--dry-run", "--store", "other"],
     }
 
 
