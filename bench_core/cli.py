@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench_core.cli_compare import compare
 from bench_core.cli_engine import WORDS, Engine, engine_options, exit_code, print_failures
 from bench_core.cli_records import merge
 from bench_core.cli_request import a_number, make_request, request_options
@@ -293,5 +294,5 @@ def completion(shell: str) -> None:
     click.echo(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (table, plot, publish, export, merge):
+for command in (table, plot, publish, export, merge, compare):
     main.add_command(command)

@@ -45,11 +45,13 @@ def mean_over_tasks(
     return fill(column, means, ranked)
 
 
-def mean_rank(columns: Sequence[Column], found: Sequence[Mapping[str, Found]], ranked: Sequence[str]) -> Filled:
-    """Mean of the rank by mean over seeds, over the tasks that no row skips, among the rows that have all of these.
+def ranks_of(
+    columns: Sequence[Column], found: Sequence[Mapping[str, Found]], ranked: Sequence[str]
+) -> dict[str, list[float]]:
+    """Row -> its rank by mean over seeds on each task that no row skips, of the rows that have all of these.
 
     What a method cannot do by its nature (decode, say) is no defect of it, so such a task ranks nobody. Rows that miss
-    another one stay blank and out of everybody's ranks, so that each task ranks the same rows.
+    another one are out of everybody's ranks, so that each task ranks the same rows.
     """
     counted = [
         (column, by_row)
@@ -62,6 +64,12 @@ def mean_rank(columns: Sequence[Column], found: Sequence[Mapping[str, Found]], r
         means = [fmean(by_row[label].values.values()) for label in complete]
         for label, rank in zip(complete, average_ranks(means, bool(column.higher_is_better)), strict=True):
             ranks[label].append(rank)
+    return ranks
+
+
+def mean_rank(columns: Sequence[Column], found: Sequence[Mapping[str, Found]], ranked: Sequence[str]) -> Filled:
+    """Mean of `ranks_of`; the other rows stay blank."""
+    ranks = ranks_of(columns, found, ranked)
     cells = {label: Cell(text=f"{fmean(own):.2f}", mean=fmean(own)) for label, own in ranks.items()}
     return Column(name="mean rank", kind="rank", higher_is_better=False), cells
 

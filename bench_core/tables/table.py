@@ -36,7 +36,7 @@ def build(
             raise UnknownNameError("metric", metric, known)
     drafts = []
     for (dataset, encoder), group in groups.items():
-        columns = _task_columns(group, metric, every=task is not None)
+        columns = task_columns(group, metric, every=task is not None)
         if columns:
             drafts.append(_draft(dataset, encoder, group, columns, alone=task is not None))
     if sort is not None and drafts and not any(_sorts_by(draft, sort) for draft in drafts):
@@ -81,7 +81,7 @@ def _spellings(entry: Entry) -> set[str]:
     return {entry.names["task"], str(((entry.record or {}).get("names") or entry.names)["task"])}
 
 
-def _task_columns(entries: Sequence[Entry], metric: str | None, *, every: bool) -> list[Column]:
+def task_columns(entries: Sequence[Entry], metric: str | None, *, every: bool) -> list[Column]:
     """For each task its first metric (several, where its records disagree), every one, or the one asked for."""
     of, _, wanted = (metric or "").rpartition(":")
     by_task: dict[str, dict[Column, None]] = {}
@@ -125,7 +125,7 @@ def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence
     rows: dict[str, list[Entry]] = {}
     for entry in entries:
         rows.setdefault(entry.names["method"], []).append(entry)
-    with_labels = {label: any(_uses_labels(entry) for entry in own) for label, own in rows.items()}
+    with_labels = {label: any(uses_labels(entry) for entry in own) for label, own in rows.items()}
     ranked = [label for label in rows if not with_labels[label]]
     found = [{label: find(own, column) for label, own in rows.items()} for column in columns]
     levels = chance(columns, entries, found)
@@ -141,7 +141,8 @@ def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence
     return _Draft(dataset, encoder, entries, with_labels, filled, levels)
 
 
-def _uses_labels(entry: Entry) -> bool:
+def uses_labels(entry: Entry) -> bool:
+    """Whether labels took part in training."""
     return bool(((entry.record or {}).get("facts") or {}).get("uses_labels"))
 
 

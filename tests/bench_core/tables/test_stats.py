@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench_core.tables.stats import average_ranks, best_group, indistinguishable, t_halfwidth
+from bench_core.tables.stats import (
+    average_ranks,
+    best_group,
+    critical_difference,
+    friedman,
+    holm,
+    indistinguishable,
+    paired,
+    t_halfwidth,
+)
 
 SAMPLES = [[0.1, 0.4], [1.0, 2.0, 3.0], [0.81, 0.82, 0.79, 0.815, 0.8]]
 
@@ -107,3 +116,42 @@ def test_a_rank_is_one_more_than_those_ahead_plus_half_of_those_beside(values: l
 def test_ties_share_the_mean_of_their_ranks() -> None:
     assert average_ranks([0.9, 0.8, 0.9], higher_is_better=True) == [1.5, 3.0, 1.5]
     assert average_ranks([0.9, 0.8, 0.9], higher_is_better=False) == [2.5, 1.0, 2.5]
+
+
+def test_a_paired_difference_by_hand() -> None:
+    found = paired({0: 3.0, 1: 5.0, 2: 7.0, 9: 100.0}, {0: 2.0, 1: 3.0, 2: 4.0, 8: -100.0})  # 1, 2, 3: t = 2 sqrt(3)
+    assert (found.seeds, found.mean) == (3, 2.0)
+    assert found.low == pytest.approx(2 - 2.484138, abs=1e-6)
+    assert found.high == pytest.approx(2 + 2.484138, abs=1e-6)
+    assert found.p == pytest.approx(1 - math.sqrt(12 / 14))  # of t with 2 degrees of freedom: 1 - t / sqrt(2 + t * t)
+
+
+def test_pairing_takes_away_what_a_seed_does_to_both() -> None:
+    base = {0: 0.1, 1: 0.5, 2: 0.9}
+    better = {0: 0.121, 1: 0.519, 2: 0.92}
+    assert (found := paired(better, base)).p is not None
+    assert found.p < 0.01
+    assert paired(base, better).mean == pytest.approx(-found.mean)  # type: ignore[operator]  # there are seeds
+
+
+@pytest.mark.parametrize("second", [{}, {0: 0.4}, {0: 0.4, 1: 0.5}, {0: 0.4, 1: 0.5 + 1e-15}])
+def test_no_seed_one_seed_and_differences_that_do_not_vary_have_no_interval(second: dict[int, float]) -> None:
+    found = paired({0: 0.5, 1: 0.6}, second)
+    assert found.seeds == len(second)
+    assert (found.low, found.high, found.p) == (None, None, None)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_critical_difference_is_demsars() -> None:
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)  # JMLR 2006, section 3.2.3
+    assert critical_difference(5, 30) == pytest.approx(2.728 * math.sqrt(1 / 6), abs=1e-3)  # his table 5a
+
+
+def test_friedman_by_hand() -> None:
+    assert friedman([[1.0] * 5, [2.0] * 5, [3.0] * 5]) == pytest.approx(math.exp(-5))  # chi-squared 10, 2 degrees
+    assert friedman([[2.0] * 5] * 3) == 1.0

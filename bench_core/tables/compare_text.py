@@ -1,0 +1,94 @@
+"""Comparisons as plain text, Markdown or JSON."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tabulate import tabulate
+
+from bench_core.tables import escape
+from bench_core.tables.cells import decimals, show
+from bench_core.tables.compare import Comparison, Line, Ranking
+
+FORMATS = ("text", "md", "json")
+_SEEDS = (
+    "Means and differences are over the seeds that both rows have, paired by seed. Intervals are 95 % intervals of "
+    "Student's t, each for itself; p is of the same test, after Holm for all tests of this list."
+)
+_ITEMS = "Only seeds vary here: the sampling error of the test items is not in the intervals."
+_RANKS = (
+    "Rows whose mean ranks differ by less than the critical difference cannot be told apart (Nemenyi, 95 %; Demsar "
+    "2006). His data sets are tasks here, which share one training of each row: take it as a rough guide."
+)
+
+
+def show_comparison(comparison: Comparison, form: str) -> str:
+    """Two rows as one of `FORMATS`; JSON has all digits."""
+    if form == "json":
+        return _json(asdict(comparison))
+    first, second = comparison.first, comparison.second
+    head = ["data", "task", first, second, "seeds", f"{first} - {second} [95 %]", "p (Holm)", "verdict"]
+    body = [_cells(line) for line in comparison.lines]
+    safe, block = _safe(form)
+    notes = [_SEEDS, _ITEMS, *(f"{note}." for note in comparison.notes)]
+    return block(_grid(head, body, form)) + "\n".join(f"- {safe(note)}" for note in notes) + "\n"
+
+
+def show_rankings(rankings: Sequence[Ranking], form: str) -> str:
+    """All rows by mean rank as one of `FORMATS`."""
+    if form == "json":
+        return _json([asdict(ranking) for ranking in rankings])
+    safe, block = _safe(form)
+    blocks = []
+    for ranking in rankings:
+        title = f"{ranking.dataset}, {ranking.encoder}: mean ranks over {ranking.tasks} tasks"
+        told = {True: "worse than the best", False: "cannot be told from the best"}
+        body = [
+            [name, f"{rank:.2f}", told[ranking.told_from_best(rank)] if ranking.critical is not None and place else ""]
+            for place, (name, rank) in enumerate(ranking.rows)
+        ]
+        notes = [f"No critical difference: {ranking.reason}."]
+        if ranking.critical is not None and ranking.friedman is not None:
+            notes = [
+                f"Critical difference {ranking.critical:.2f}; Friedman's test of no difference at all: p = "
+                f"{_p(ranking.friedman)}.",
+                _RANKS,
+            ]
+        shown = "\n".join(f"- {safe(note)}" for note in notes)
+        blocks.append(block(safe(title)) + block(_grid(["row", "mean rank", ""], body, form)) + shown)
+    return "\n\n".join(blocks or ["No records."]) + "\n"
+
+
+def _cells(line: Line) -> list[str]:
+    """One line of the table; a difference has one digit more than the scores."""
+    column, found = line.column, line.paired
+    digits = decimals(column.unit, line.means or ())
+    finer = None if digits is None else digits + 1
+    means = [show(mean, column.unit, digits) for mean in line.means] if line.means else ["", ""]
+    difference = "" if found.mean is None else show(found.mean, column.unit, finer)
+    if found.low is not None and found.high is not None:
+        difference += f" [{show(found.low, column.unit, finer)}, {show(found.high, column.unit, finer)}]"
+    p = "" if line.p is None else _p(line.p)
+    return [f"{line.dataset}, {line.encoder}", column.title, *means, str(found.seeds), difference, p, line.verdict]
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else "< 1e-4"
+
+
+def _grid(head: Sequence[str], body: Sequence[Sequence[str]], form: str) -> str:
+    safe, _ = _safe(form)
+    rows = [[safe(cell) for cell in row] for row in body]
+    style = "pipe" if form == "md" else "simple"
+    return tabulate(rows, headers=[safe(name) for name in head], tablefmt=style, disable_numparse=True)
+
+
+def _safe(form: str) -> tuple[Callable[[str], str], Callable[[str], str]]:
+    """How other people's text is made safe, and how a block ends."""
+    safe = escape.markdown if form == "md" else escape.one_line
+    return safe, lambda text: f"{text}\n\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
