@@ -10,7 +10,7 @@ import click
 
 from bench_core.cli_compare import compare
 from bench_core.cli_engine import WORDS, Engine, engine_options, exit_code, print_failures
-from bench_core.cli_records import merge
+from bench_core.cli_records import merge, verify
 from bench_core.cli_request import a_number, make_request, request_options
 from bench_core.cli_tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError, one_line
@@ -294,5 +294,5 @@ def completion(shell: str) -> None:
     click.echo(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (table, plot, publish, export, merge, compare):
+for command in (table, plot, publish, export, merge, compare, verify):
     main.add_command(command)

@@ -38,3 +38,51 @@ def merge(ctx: click.Context, other: Path, store: Path, dry_run: bool) -> None:
             click.echo(f"  {metric}: {mine!r} stays, {other_value!r} was left out")
     if found.conflicts:
         ctx.exit(1)
+
+
+@click.command()
+@click.argument("cell")
+@STORE
+@click.option("--tolerance", default=1e-6, show_default=True, type=click.FloatRange(0), help="Relative, of a score.")
+@click.option("--device", default="auto", show_default=True, help="As of `bench run`.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets lie. Default: BENCH_DATA.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is missing.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    cell: str,
+    store: Path,
+    tolerance: float,
+    device: str,
+    data_root: Path | None,
+    download: bool,
+    quiet: bool,
+) -> None:
+    """Run a record again from what it says of itself, and say whether its numbers come back.
+
+    CELL is the beginning of a key; STORE may be a published board's records, too. All is trained anew, in a folder
+    that goes afterwards. Exit code: 0 the numbers came back, 1 they did not, 2 code or data are not the record's.
+    """
+    from bench_core.data import default_data_root
+    from bench_core.plugins import load_plugins
+    from bench_core.progress import choose_progress
+    from bench_core.provenance import check_device
+    from bench_core.verifying import choose_record, plan_again
+    from bench_core.verifying import verify as run_again
+
+    check_device(device)
+    record = choose_record(cell, store)
+    plan = plan_again(record, load_plugins(block=ctx.obj or []), data_root or default_data_root(), download=download)
+    found = run_again(plan, record, device, choose_progress(quiet))
+    width = max(len(score.metric) for score in found.scores)
+    for score in found.scores:
+        click.echo(f"{score.metric:<{width}}  {score.old!r} -> {score.new!r}  ({score.difference:.2g} relative)")
+    for name in ("device", "threads", "torch", "commit", "dirty"):
+        then, now = (made["provenance"].get(name) for made in (found.old, found.new))
+        if then != now:
+            click.echo(f"{name} was {then}, is {now}", err=True)
+    if found.largest > tolerance:
+        click.echo(f"did not come back: off by up to {found.largest:.2g} of a score, {tolerance:g} is allowed")
+        ctx.exit(1)
+    click.echo("came back exactly" if found.largest == 0 else f"came back within {found.largest:.2g} of a score")

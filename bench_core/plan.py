@@ -103,14 +103,18 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False) -
     Raises:
         RequestError: A name, parameter or value that does not fit, or data that is not there.
     """
-    resolved = resolve(request, registry)
-    sources = [(part, _open(part, request.data_root, download)) for part in resolved.parts["datasets"]]
+    return plan_resolved(resolve(request, registry), request.data_root, registry, download=download)
+
+
+def plan_resolved(resolved: Resolved, data_root: Path, registry: Registry, *, download: bool = False) -> Plan:
+    """The plan of names and parameters that are resolved already."""
+    sources = [(part, _open(part, data_root, download)) for part in resolved.parts["datasets"]]
 
     @cache
     def elsewhere(name: str) -> tuple[Part, Opened]:
         component = registry.get("dataset", name)
         part = Part(name, component, component.cls.Config())
-        return part, _open(part, request.data_root, download)
+        return part, _open(part, data_root, download)
 
     chains: list[Chain] = []
     for dataset, opened in sources:

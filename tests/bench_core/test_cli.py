@@ -60,6 +60,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "publish": ["--leaderboards", "--store", "board"],
         "export": ["--csv", "--parquet", "--sqlite", "--store"],
         "merge": ["--dry-run", "--store", "other"],
+        "verify": sorted(["--data-root", "--device", "--download", "--quiet", "--store", "--tolerance", "cell"]),
         "compare": ["--board", "--every-metric", "--format", "--store", "rows"],
     }
 
