@@ -2,7 +2,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from bench_core.tables import Entry, entries_of
+import pytest
+
+from bench_core.tables import Entry, build, entries_of
 from bench_core.tables.entries import distinct
 
 Make = Callable[..., dict[str, Any]]
@@ -135,3 +137,55 @@ def test_a_failure_without_a_document_names_its_seed() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert entries_of([]) == []
+
+
+def tables_of(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Every cell of a task that shows a number, in all tables: data, encoder, row, column, text."""
+    return [
+        (table.dataset, table.encoder, row.name, column.name, cell.text)
+        for table in build(entries_of(records))
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if row.kind == "method" and column.kind == "task" and cell.text
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("protocol", 2),
+        ("task.revision", 2),
+        ("task.config.k", 20),
+        ("others.svhn.digest", "sha256:ff"),
+        ("embed.protocol", 2),
+        ("embed.pretrain.protocol", 2),
+        ("embed.pretrain.dataset.digest", "sha256:ff"),
+        ("embed.pretrain.dataset.revision", 2),
+        ("embed.pretrain.encoder.revision", 2),
+        ("embed.pretrain.method.revision", 2),
+        ("embed.pretrain.method.id", "elsewhere/nac"),
+        ("embed.pretrain.recipe.epochs", 21),
+        ("embed.pretrain.precision", "bf16"),
+        ("embed.pretrain.init.sha256", "ff"),
+        ("embed.pretrain.added_later", "anything"),
+    ],
+)
+def test_records_that_differ_by_more_than_their_seed_never_share_a_cell(
+    make_record: Make, path: str, value: object
+) -> None:
+    records = [make_record("nac", "linear", seed, score) for seed, score in enumerate([0.1, 0.3, 0.9, 0.5])]
+    *parents, last = path.split(".")
+    for record in records[2:]:
+        place = record["doc"]
+        for name in parents:
+            place = place.setdefault(name, {})
+        place[last] = value
+        record["key"] += "-other"
+    cells = tables_of(records)
+    assert len({cell[:-1] for cell in cells}) == 2
+    assert {cell[-1].split(" ")[0] for cell in cells} == {"20.0", "70.0"}  # means of two seeds each, of their own kind
+
+
+def test_with_the_seed_alone_they_share_one(make_record: Make) -> None:
+    cells = tables_of([make_record("nac", "linear", seed, score) for seed, score in enumerate([0.1, 0.3, 0.9, 0.5])])
+    assert [cell[-1].split(" ")[0] for cell in cells] == ["45.0"]
