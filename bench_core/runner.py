@@ -30,16 +30,7 @@ from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
 from bench_core.stopping import Stop
-from bench_core.store import (
-    FORMAT,
-    Store,
-    file_digest,
-    latest_attempts,
-    publishing,
-    read_sealed,
-    sealed,
-    write_over,
-)
+from bench_core.store import FORMAT, Store, file_digest, latest_attempts, publishing, read_sealed, sealed, write_over
 
 M = TypeVar("M", bound=nn.Module)
 _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's

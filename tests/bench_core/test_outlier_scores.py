@@ -134,7 +134,7 @@ def test_degenerate_features_give_finite_numbers(name: str, shape: str) -> None:
 
 
 def test_k_means_is_fitted_on_one_thread_so_that_a_seed_has_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, seen = KMeans.fit, []
+    fit, seen = KMeans.fit, list[int]()
 
     def spied(self: KMeans, *args: object, **kwargs: object) -> object:
         seen.extend(pool["num_threads"] for pool in threadpool_info())

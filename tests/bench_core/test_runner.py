@@ -228,7 +228,7 @@ def test_damaged_embeddings_are_made_again_from_good_weights(name: str, plan_of:
     written = path.read_bytes()
     path.write_bytes(written.replace(b"0", b"1"))
     assert path.read_bytes() != written
-    store._cell(expected["key"]).unlink()
+    store.cell(expected["key"]).unlink()
     assert run_plan(plan_of(), store, CPU) == []
     assert store.records()[0]["scores"] == expected["scores"]
     if name != "done.json":  # which holds seconds
@@ -239,7 +239,7 @@ def test_what_a_stop_left_beside_a_finished_chain_is_taken_away(plan_of: PlanOf,
     run_plan(plan_of(), store, CPU)
     left = store.path / "chains" / f"{plan_of().chains[0].key}.under-way"
     left.mkdir()
-    store._cell(store.records()[0]["key"]).unlink()
+    store.cell(store.records()[0]["key"]).unlink()
     run_plan(plan_of(), store, CPU)
     assert not left.exists()
 
