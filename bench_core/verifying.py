@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench_core.api import execute
+from bench_core.attempts import describe
 from bench_core.boards import Board
 from bench_core.config import build
 from bench_core.contracts import Recipe
@@ -17,7 +18,6 @@ from bench_core.plan import Plan, plan_resolved
 from bench_core.plugins import Registry
 from bench_core.progress import Progress
 from bench_core.request import Part, Resolved
-from bench_core.runner import describe
 from bench_core.store import Store, find_records
 from bench_core.tables.entries import seed_of
 

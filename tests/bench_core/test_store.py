@@ -63,7 +63,7 @@ def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("written", "edited"), [('"scores": [\n  1.0', '"scores": [\n  7.0'), ('"n": 1', '"n": 2'), ("sha256", "sha257")]
+    ("written", "edited"), [('"value": 1.0', '"value": 7.0'), ('"seed": 0', '"seed": 1'), ("sha256", "sha257")]
 )
 def test_a_record_of_which_a_byte_changed_is_refused_wherever_it_stands(
     written: str, edited: str, tmp_path: Path
