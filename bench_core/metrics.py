@@ -174,7 +174,7 @@ def average_precision(scores: Tensor, relevant: Tensor) -> float:
     items = (torch.searchsorted(ranked, hits, right=True) - before).double()
     tied = (torch.searchsorted(hits, hits, right=True) - among).double()
     sums = _expected_precisions(items, tied, before.double(), among.double(), len(scores))
-    return float((sums / items).mean())
+    return min(1.0, float((sums / items).mean()))  # rounding
 
 
 def list_average_precision(hits: Tensor, total: Tensor) -> Tensor:

@@ -139,13 +139,19 @@ def _directions(dims: int, projections: int, rng: torch.Generator) -> Tensor:
 
 def excess_kurtosis(x: Tensor) -> Tensor:
     """Fourth standardised moment less 3 of each column: (N, D) -> (D,) float64; 0 for normals and for constants."""
-    centred = x.double() - x.double().mean(0)
+    centred = _centred(x)
     variance = centred.square().mean(0)
     return torch.where(variance > 0, centred.pow(4).mean(0) / variance.square().clamp(min=1e-300) - 3, 0.0)
 
 
 def max_correlation(x: Tensor) -> float:
     """Largest |correlation| between two columns of (N, D); 0 where D is 1, constants count as uncorrelated."""
-    centred = x.double() - x.double().mean(0)
+    centred = _centred(x)
     unit = centred / centred.norm(dim=0).clamp(min=1e-300)
     return float((unit.T @ unit).fill_diagonal_(0).abs().max())
+
+
+def _centred(x: Tensor) -> Tensor:
+    """Columns less their means, float64; those of constants are 0, which rounding of the mean would not leave."""
+    values = x.double()
+    return torch.where(values.amin(0) < values.amax(0), values - values.mean(0), 0.0)

@@ -86,7 +86,7 @@ class Hashing(Evaluator):
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Hash both sides in every way, and rank."""
         config, names = self.config, split_names(frozen.splits)
-        count = min(config.num_queries, len(frozen.splits[names[0]].embeddings[config.embedding]))
+        count = min(config.num_queries, frozen.data.splits[names[0]])
         queries = read_side(frozen, names[0], config.embedding, count)
         database = read_side(frozen, names[1], config.embedding)
         own = None if queries.code is None or database.code is None else database.code.shape[1]

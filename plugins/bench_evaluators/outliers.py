@@ -196,9 +196,10 @@ class Outliers(Evaluator):
             rng = stream(frozen.seed, "outliers", "held_out", str(draw))
             unseen = classes[torch.randperm(len(classes), generator=rng)[:count]]
             out = torch.isin(test.labels, unseen)
+            inside = torch.isin(test.labels, classes) & ~out  # a class that is in test alone is on neither side
             detectors = self._detectors(train.where(~torch.isin(train.labels, unseen)), frozen, method)
             distances = self._distances(detectors, test.embeddings)
-            rounds.append({name: rates(values[~out], values[out]) for name, values in distances.items()})
+            rounds.append({name: rates(values[inside], values[out]) for name, values in distances.items()})
         return {
             detector: {measure: mean_rate([found[detector][measure] for found in rounds]) for measure in measured}
             for detector, measured in rounds[0].items()

@@ -171,3 +171,8 @@ def test_constant_accuracy_is_the_share_of_the_most_frequent_training_classes() 
 
 def test_constant_accuracy_of_balanced_training_labels_is_one_over_the_classes() -> None:
     assert constant_accuracy(torch.arange(40) % 10, torch.tensor([3, 3, 7]), 10) == pytest.approx(0.1)
+
+
+def test_a_perfect_ranking_has_precision_1_and_not_a_rounding_more() -> None:
+    for items in range(100, 400):
+        assert average_precision(-torch.arange(items).float(), torch.ones(items, dtype=torch.bool)) <= 1

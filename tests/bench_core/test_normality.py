@@ -16,6 +16,7 @@ from bench_core.normality import (
     sliced_ks,
     sliced_wasserstein,
 )
+from bench_core.priors import to_normal
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -168,3 +169,11 @@ def test_sliced_wasserstein_of_moved_and_scaled_normals_is_the_formula() -> None
     assert sliced_wasserstein(x + 2, generator()) == pytest.approx(2, rel=0.02)
     assert sliced_wasserstein(3 * x, generator()) == pytest.approx(2, rel=0.02)
     assert sliced_wasserstein(torch.zeros(50, 4), generator()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [777, 1000])
+def test_constants_have_no_kurtosis_and_no_correlation_whatever_their_mean_is_rounded_to(n: int) -> None:
+    constant = to_normal("uniform", torch.full((n, 3), 0.77))
+    assert float((constant - constant.mean(0)).abs().max()) > 0  # the mean is not exact
+    assert excess_kurtosis(constant).tolist() == [0.0] * 3
+    assert max_correlation(constant) == 0.0

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Frozen, Objective
+from bench_core import BenchError, DataSpec, Evaluation, Frozen, Objective
 from bench_evaluators.hashing import Hashing, HashingConfig
 from bench_evaluators.retrieval import Retrieval, RetrievalConfig
 
@@ -107,3 +107,9 @@ def test_data_and_parameters_that_do_not_fit_are_refused() -> None:
     for lengths in ((), (0,), (8, 8)):
         with pytest.raises(ValueError, match="code_lengths must be one or more"):
             HashingConfig(code_lengths=lengths)
+
+
+def test_an_embedding_that_is_not_there_is_refused_by_name(freeze: Freeze) -> None:
+    frozen = freeze({"train": blobs(40), "test": blobs(20, seed=1)})
+    with pytest.raises(BenchError, match="no embedding named 'nope'"):
+        Hashing(HashingConfig(embedding="nope")).evaluate(frozen)

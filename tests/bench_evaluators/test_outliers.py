@@ -106,6 +106,16 @@ def test_held_out_classes_are_in_no_statistic() -> None:
     assert sum(not c for c in changed) == 1
 
 
+def test_a_class_that_is_in_test_alone_is_on_neither_side() -> None:
+    frozen = freeze()
+    test = frozen.splits["test"]
+    assert test.labels is not None
+    far = {name: torch.cat([rows, torch.full((40, rows.shape[1]), 5.0)]) for name, rows in test.embeddings.items()}
+    more = Embedded(far, torch.cat([test.labels, torch.full((40,), 9)]))
+    wider = replace(frozen, splits={**frozen.splits, "test": more}, inputs=lambda name: images(120, 2))
+    assert measured(wider, sets=("held_out",)) == pytest.approx(measured(frozen, sets=("held_out",)), abs=1e-12)
+
+
 def test_without_labels_there_are_no_held_out_classes_and_no_detectors_that_read_them() -> None:
     evaluation = Outliers(OutliersConfig()).evaluate(freeze(labels=False))
     names = {s.metric for s in evaluation.scores}
