@@ -193,21 +193,20 @@ def _pretrain(
     """Train a chain's method; its folder appears when all is there."""
     objective = _channels_last(build_objective(chain, init).to(setting.device))
     checkpoints = Checkpoints(_under_way(folder), setting.checkpoint_every, setting.stop, progress.say)
-    with publishing(folder, "summary.json") as making:
+    with setting.stop.held(), publishing(folder, "summary.json") as making:  # what is trained is written, then it stops
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)
-        with setting.stop.held():
-            cost = pretrain(
-                objective,
-                open_split(train, setting.device, workers=setting.workers),
-                chain.recipe,
-                seed=chain.seed,
-                device=setting.device,
-                precision=chain.precision,
-                log=making / "log.jsonl",
-                on_epoch=progress.epoch,
-                checkpoints=checkpoints,
-            )
+        cost = pretrain(
+            objective,
+            open_split(train, setting.device, workers=setting.workers),
+            chain.recipe,
+            seed=chain.seed,
+            device=setting.device,
+            precision=chain.precision,
+            log=making / "log.jsonl",
+            on_epoch=progress.epoch,
+            checkpoints=checkpoints,
+        )
         warnings = cost.pop("warnings")
         for warning in warnings:
             progress.say(f"  warning: {warning}")

@@ -263,6 +263,20 @@ def test_a_signal_that_was_swallowed_stops_before_the_next_cell(plan_of: PlanOf,
     assert [record["names"]["task"] for record in store.records()] == ["swallows"]
 
 
+def test_a_signal_after_the_last_step_waits_until_what_was_trained_is_written(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = replace(CPU, stop=Stop())
+    monkeypatch.setattr(
+        plan_of().chains[0].method.component.cls, "after_training", lambda *_: setting.stop.ask(signal.SIGTERM)
+    )
+    with pytest.raises(Stopped):
+        run_plan(plan_of(), store, setting)
+    assert weights(store, plan_of())
+    monkeypatch.setattr("bench_core.runner.pretrain", None)
+    assert run_plan(plan_of(), store, CPU) == []
+
+
 def test_a_checkpoint_that_does_not_fit_is_named(plan_of: PlanOf, store: Store) -> None:
     chain = plan_of().chains[0]
     Checkpoints(store.path / "chains" / f"{chain.key}.under-way").save(3, {"objective": {"a": torch.zeros(1)}})
