@@ -28,7 +28,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -149,6 +149,12 @@ def _become(words: Sequence[str], limit: Limit | None) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _busy(pid: int) -> float:
+    """Seconds that a process has spent on a processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _left_badly(hit: str, code: int, text: str) -> str:
@@ -274,11 +280,11 @@ class Campaign:
             shutil.rmtree(store)
 
     def _strike(self, run: Run, fresh: bool) -> str | None:
-        """Send a signal in a phase drawn at random, or at a random moment if that comes first; what was struck."""
+        """Send a signal in a phase drawn at random, or after a random time on the processor if that comes first."""
         number = self.rng.choice(SIGNALS)
         aim, (_, _, seconds) = self.rng.choice(list(PHASES.items()))
-        waits, deadline = self.rng.uniform(0, seconds), time.monotonic() + self.rng.uniform(0.2, 12.0)
-        while time.monotonic() < deadline and (fresh or self.phase() != aim):
+        waits, deadline = self.rng.uniform(0, seconds), self.rng.uniform(0.1, 8.0 if fresh else 4.0)
+        while _busy(run.pid) < deadline and (fresh or self.phase() != aim):
             if run.ended() is not None:
                 return None
             time.sleep(0.001)
@@ -516,10 +522,8 @@ def remedy(text: str, store: Path) -> bool:
     return bool(marked or newer or deleted or alien or moved)
 
 
-def report(campaign: Campaign, command: str, seconds: float) -> Iterator[str]:
-    """Markdown of all that was tried."""
-    stopped = {fault: count for fault, count in campaign.struck.items() if fault.startswith("SIG")}
-    others = {fault: count for fault, count in campaign.struck.items() if fault not in stopped}
+def stopped_runs(stopped: Mapping[str, Counter[str]]) -> Iterator[str]:
+    """Markdown of the runs that were stopped."""
     names = [signal.Signals(number).name for number in dict.fromkeys(SIGNALS)]
     yield f"Runs that were stopped: {sum(map(Counter.total, stopped.values()))}.\n"
     yield f"| phase | {' | '.join(names)} | survived |"
@@ -528,13 +532,21 @@ def report(campaign: Campaign, command: str, seconds: float) -> Iterator[str]:
         counts = [stopped.get(f"{name}: {phase}", Counter()) for name in names]
         total, lost = sum(map(Counter.total, counts)), sum(count["not survived"] for count in counts)
         yield f"| {phase} | {' | '.join(str(c.total()) for c in counts)} | {total - lost} of {total} |"
-    yield f"\nOther faults: {sum(map(Counter.total, others.values()))}.\n"
+
+
+def other_faults(others: Mapping[str, Counter[str]]) -> Iterator[str]:
+    """Markdown of all else."""
+    yield f"Other faults: {sum(map(Counter.total, others.values()))}.\n"
     yield "| fault | tries | went on by itself | refused, then went on | survived |"
     yield "|:--|--:|--:|--:|--:|"
     for fault, count in others.items():
         tries, lost = count.total(), count["not survived"]
         cells = (tries, count["went on by itself"], count["refused, then went on"], f"{tries - lost} of {tries}")
         yield f"| {fault} | {' | '.join(map(str, cells))} |"
+
+
+def circumstances(command: str, seconds: float) -> Iterator[str]:
+    """Markdown of how, when and where."""
     cores = len(os.sched_getaffinity(0))
     yield f"\n`{command}`, {seconds / 60:.0f} minutes on {cores} core{'s' * (cores > 1)} of {platform.machine()}, "
     yield f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
@@ -573,7 +585,7 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=6, help="of every other fault")
     parser.add_argument("--only", default="", help="of the other faults those that match")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a page with the markers `reliability`")
+    parser.add_argument("--out", type=Path, help="a page with the markers `stopped` and `others`")
     asked = parser.parse_args()
     started = time.monotonic()
     warm()
@@ -586,10 +598,14 @@ def main() -> None:
             for part in (campaign.images, campaign.disks, campaign.together) if not asked.only else ():
                 part(asked.tries)
     command = f"python tests/faults/campaign.py --kills {asked.kills} --tries {asked.tries} --seed {asked.seed}"
-    text = "\n".join(report(campaign, command, time.monotonic() - started))
-    if asked.out:
-        asked.out.write_text(splice(asked.out.read_text(), "reliability", text))
-    print(text)
+    stopped = {fault: count for fault, count in campaign.struck.items() if fault.startswith("SIG")}
+    others = {fault: count for fault, count in campaign.struck.items() if fault not in stopped}
+    parts = {"stopped": stopped_runs(stopped) if stopped else (), "others": other_faults(others) if others else ()}
+    for marker, lines in parts.items():
+        text = "\n".join([*lines, *circumstances(command, time.monotonic() - started)])
+        if lines and asked.out:
+            asked.out.write_text(splice(asked.out.read_text(), marker, text))
+        print(text if lines else "", flush=True)
     for defect in campaign.defects:
         print(f"NOT SURVIVED {defect}", file=sys.stderr)
     sys.exit(1 if campaign.defects else 0)

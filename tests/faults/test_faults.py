@@ -35,7 +35,8 @@ def rows(store: Path) -> dict[str, Any]:
 
 def test_a_small_campaign_is_survived(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("<!-- bench:begin reliability -->\n<!-- bench:end reliability -->\n")
+    markers = [f"<!-- bench:{end} {part} -->" for part in ("stopped", "others") for end in ("begin", "end")]
+    page.write_text("\n".join(markers))
     words = ["--methods", "moco", "--kills", "4", "--tries", "1", "--only", "newest checkpoint|record"]
     command = [sys.executable, str(CAMPAIGN), *words, "--out", str(page)]
     done = subprocess.run(command, capture_output=True, text=True)
