@@ -14,7 +14,7 @@ from bench_core.store import read_records
 from bench_core.tables.frame import tidy
 
 ROOT = Path(__file__).parents[1]
-NOT_RUN = ("cifar10_hashing", "claims_mnist", "claims_sprites")  # say so themselves
+NOT_RUN = ("cifar10_hashing",)  # says so itself
 BY_NATURE = {
     "has no likelihood",
     "does not decode or sample",
