@@ -51,7 +51,7 @@ def test_dsprites_of_another_shape_are_refused(tmp_path: Path) -> None:
     (tmp_path / "dsprites").mkdir()
     file = tmp_path / "dsprites" / DSPRITES
     np.savez(file, imgs=np.zeros((50, 32, 32), np.uint8), latents_classes=np.zeros((50, 6), int))
-    with pytest.raises(DataMissingError, match=r"its images are \(32, 32\), expected \(64, 64\)"):
+    with pytest.raises(DataMissingError, match=r"its images are uint8 \(\d+, 32, 32\), expected uint8 \(\d+, 64, 64\)"):
         DSprites(tmp_path, CONFIG).load("train")
 
 
