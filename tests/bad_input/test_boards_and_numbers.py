@@ -103,7 +103,7 @@ def test_a_good_published_number_is_taken(tmp_path: Path) -> None:
 
 
 QUICK = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 KEYS = st.sampled_from(["title", "seeds", "recipe", "datasets", "methods", "tasks", "pictures", "base", "only", "x.y"])
 VALUES = st.one_of(

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import socket
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ SOURCES = [path for root in ("bench_core", "plugins") for path in (ROOT / root).
 EVIL = "<img src=x onerror=alert(1)> [a](javascript:b) `c` | $\\frac$ \\input{d} \x1b[2J\n# e"
 
 
+@cache
 def calls() -> list[tuple[Path, str, ast.Call]]:
     """Every call in the sources, by its dotted name."""
     found = []
