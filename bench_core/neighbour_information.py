@@ -4,7 +4,10 @@ Both estimators count, around each item, what lies within the distance of its k-
 dimensions and fall far below the truth in many, or where the truth exceeds about log(N): reduce first.
 
 Papers: Kraskov, Stoegbauer, Grassberger, Phys. Rev. E 69, 2004, https://arxiv.org/abs/cond-mat/0305641 (algorithm 1);
-        Ross, PLoS ONE 9(2), 2014, https://doi.org/10.1371/journal.pone.0087357 (against classes)
+        Ross, PLoS ONE 9(2), 2014, https://doi.org/10.1371/journal.pone.0087357 (against classes);
+        Gao, Kannan, Oh, Viswanath, NeurIPS 2017, https://arxiv.org/abs/1709.06212 (points that coincide)
+Note:   where the k-th neighbour lies at no distance, k is the number of points there, as Gao et al. have it: else
+        embeddings with equal rows (bits, collapsed classes) would seem to know nothing.
 Shapes: N items, D and E coordinates.
 """
 
@@ -40,8 +43,8 @@ def class_information(x: Tensor, labels: Tensor, k: int = 3) -> float:
     for c in np.unique(classes):
         members = classes == c
         count = int(members.sum())
-        asked[members], among[members] = min(k, count - 1), count
-        radius[members] = _kth_distance(points[members], min(k, count - 1), 2)
+        among[members] = count
+        radius[members], asked[members] = _kth_distance(points[members], min(k, count - 1), 2)
     inside = cKDTree(points).query_ball_point(points, np.nextafter(radius, 0), return_length=True)
     found = digamma(len(points)) + np.mean(digamma(asked) - digamma(among) - digamma(inside))
     return max(float(found), 0.0)
@@ -65,13 +68,24 @@ def pair_information(x: Tensor, y: Tensor, k: int = 3) -> float:
         raise ValueError(f"needs the same number of rows, more than k = {k}, got {len(x)} and {len(y)}")
     parts = [part.double().numpy() for part in (x, y)]
     joint = np.concatenate(parts, 1)
-    radius = np.nextafter(_kth_distance(joint, k, math.inf), 0)
-    nearer = [cKDTree(part).query_ball_point(part, radius, p=np.inf, return_length=True) for part in parts]
-    found = digamma(k) + digamma(len(x)) - sum(np.mean(digamma(count)) for count in nearer)  # each counts itself
+    radius, asked = _kth_distance(joint, k, math.inf)
+    nearer = [
+        cKDTree(part).query_ball_point(part, np.nextafter(radius, 0), p=np.inf, return_length=True) for part in parts
+    ]
+    more = np.mean(digamma(asked) - digamma(k))  # 0 unless points coincide
+    found = digamma(k) + more + digamma(len(x)) - sum(np.mean(digamma(count)) for count in nearer)  # each counts itself
     return max(float(found), 0.0)
 
 
-def _kth_distance(points: Points, k: int, order: float) -> Points:
-    """Of each point (N, D) to its k-th neighbour, by the norm of this order: (N,)."""
-    distances, _ = cKDTree(points).query(points, [k + 1], p=order)  # the first is itself
-    return np.asarray(distances, np.float64)[:, 0]
+def _kth_distance(points: Points, k: int, order: float) -> tuple[Points, Points]:
+    """Of each point (N, D) to its k-th neighbour, by the norm of this order, and k: (N,) both.
+
+    Where that is 0, k is the number of all points there, itself among them.
+    """
+    tree = cKDTree(points)
+    distances, _ = tree.query(points, [k + 1], p=order)  # the first is itself
+    found, asked = np.asarray(distances, np.float64)[:, 0], np.full(len(points), float(k))
+    alike = found == 0
+    if alike.any():
+        asked[alike] = tree.query_ball_point(points[alike], 0.0, p=order, return_length=True)
+    return found, asked

@@ -98,7 +98,7 @@ def test_scales_orders_and_names_of_classes_change_nothing() -> None:
 
 
 def test_constants_and_lonely_classes_carry_nothing() -> None:
-    assert class_information(torch.zeros(50, 2), torch.arange(50) % 2) == 0
+    assert class_information(torch.zeros(50, 2), torch.arange(50) % 2) == pytest.approx(0, abs=1e-12)
     assert class_information(draw(50, 2), torch.arange(50)) == 0
     assert pair_information(torch.zeros(50, 1), draw(50, 1)) == 0
 
@@ -108,3 +108,13 @@ def test_too_few_rows_are_refused() -> None:
         pair_information(draw(3, 1), draw(3, 1))
     with pytest.raises(ValueError, match="same number of rows, more than k = 3, got 9 and 8"):
         pair_information(draw(9, 1), draw(8, 1))
+
+
+def test_rows_that_are_equal_know_what_they_know() -> None:
+    labels = torch.arange(600) % 6
+    points = torch.eye(6, dtype=torch.float64)[labels]
+    assert class_information(points, labels) == pytest.approx(math.log(6), abs=0.01)
+    assert class_information(points[:, :1], labels) == pytest.approx(0.4506, abs=0.01)  # entropy of 1/6 and 5/6
+    bits = (labels < 3).double()[:, None]
+    assert pair_information(bits, bits) == pytest.approx(math.log(2), abs=0.01)
+    assert pair_information(bits, torch.ones_like(bits)) == pytest.approx(0, abs=0.01)
