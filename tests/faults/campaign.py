@@ -58,16 +58,17 @@ METHODS = {  # one player; two; a queue and a moving average; labels made anew
 ONE = ["--methods", "moco", "--tasks", "knn", *METHODS["moco"], *COMMON, "0.1"]
 SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM] * 2 + [signal.SIGUSR1, signal.SIGINT]
 PHASES = {  # name -> where it happens, and for how long a signal may wait in it, in seconds
-    "planning": (plan, "make_plan", 0.3),
+    "planning": (plan, "make_plan", 0.1),
     "training": (runner, "pretrain", 1.0),
     "writing a checkpoint": (checkpoint, "_write", 0.01),
     "writing weights": (runner, "save_tensors", 0.01),
     "embedding": (runner, "embed_all", 0.1),
     "tasks": (runner, "_run_cell", 0.2),
     "writing a record": (Store, "publish", 0.01),
-    "table and page": (cli, "_print_outcome", 0.2),
+    "table and page": (cli, "_print_outcome", 0.05),
 }
 OUTSIDE = "between these"
+FRESH = "a fresh process, from its start on"
 PATIENCE = 3600.0  # seconds after which a run counts as hung
 
 
@@ -161,26 +162,31 @@ def _left_badly(hit: str, code: int, text: str) -> str:
     """What is wrong with how a stopped run left, or ""; before a process listens a signal simply ends it."""
     name, _, phase = hit.partition(": ")
     number = signal.Signals[name]
-    allowed = {0, -9 if name == "SIGKILL" else 130 if name == "SIGINT" else 75}
-    if "fresh" in phase or phase == OUTSIDE:
-        allowed |= {-number, 1} if name == "SIGINT" else {-number}
-    bad = code not in allowed or ("Traceback" in text and "fresh" not in phase)
+    allowed = {-9 if name == "SIGKILL" else 130 if name == "SIGINT" else 75}
+    if phase in (FRESH, OUTSIDE, list(PHASES)[-1]):  # it may have come to its end, or may not listen yet
+        allowed |= {0, -number, 1} if name == "SIGINT" else {0, -number}
+    bad = code not in allowed or ("Traceback" in text and phase != FRESH)
     return f"exit code {code}: {text[-2000:]}" if bad else ""
 
 
 def contents(store: Path) -> dict[str, Any]:
     """Name -> all that must be the same in an undisturbed store and in one that is whole again."""
     found: dict[str, Any] = {}
-    for path in store.glob("cells/*/*.json"):
+    for path in _published(store, "cells/*/*.json"):
         record = read_record(path)
         found[f"row {path.stem}"] = {k: v for k, v in record.items() if k not in ("provenance", "cost")}
-    for path in store.glob("chains/[!.]*/**/*.safetensors"):
+    for path in _published(store, "chains/*/**/*.safetensors"):
         found[str(path.relative_to(store))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in store.glob("chains/*/log.jsonl"):
+    for path in _published(store, "chains/*/log.jsonl"):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         times = ("seconds", "images_per_s", "peak_memory_gib")
         found[str(path.relative_to(store))] = [{k: v for k, v in line.items() if k not in times} for line in lines]
     return found
+
+
+def _published(store: Path, pattern: str) -> list[Path]:
+    """Files that somebody reads: not what a process left that died as it wrote."""
+    return [p for p in store.glob(pattern) if not any(part.startswith(".") for part in p.relative_to(store).parts)]
 
 
 def wrong(store: Path, expected: dict[str, Any]) -> list[str]:
@@ -256,34 +262,39 @@ class Campaign:
         _, expected = self.undisturbed(words)
         done = 0
         while done < wanted:
-            store, struck = self.store(), list[tuple[str, str]]()
-            while True:
-                fresh = bool(fresh_every) and done % fresh_every == fresh_every - 1
-                self.phase.byte[0] = 0
-                run = Run(words, store, fresh=fresh)
-                hit = self._strike(run, fresh) if done < wanted else None
-                code, text = run.wait()
-                if hit:
-                    done += 1
-                    struck.append((hit, _left_badly(hit, code, text)))
-                elif code != 0:
-                    self.defects.append(f"exit code {code} of a run that nothing happened to: {text[-2000:]}")
-                    return
-                if code == 0:
-                    break
+            store, struck, code = self.store(), list[tuple[str, str]](), -1
+            while code != 0:
+                fresh = (done + len(struck)) % fresh_every == fresh_every - 1
+                code = self._stopped(words, store, struck, list(PHASES) if done + len(struck) < wanted else [], fresh)
+            for aim in ("planning", "table and page"):  # of runs that find nothing to do
+                self._stopped(words, store, struck, [aim] if done + len(struck) < wanted else [])
             bad = differing(store, expected)
             left = [str(p.relative_to(store)) for p in (*store.glob("attempts/*"), *store.glob("chains/*.under-way"))]
             for fault, badly in struck:
                 outcome = "not survived" if bad or left or badly else "went on by itself"
                 self.note(fault, outcome, f"{bad} {left} {badly}")
+            done += len(struck)
             print(f"{done} of {wanted} stopped, {len(struck)} of them in one store", flush=True)
             shutil.rmtree(store)
 
-    def _strike(self, run: Run, fresh: bool) -> str | None:
-        """Send a signal in a phase drawn at random, or after a random time on the processor if that comes first."""
+    def _stopped(
+        self, words: Sequence[str], store: Path, struck: list[tuple[str, str]], aims: Sequence[str], fresh: bool = False
+    ) -> int:
+        """One run, stopped in one of the phases if it comes there; notes what was struck, gives the exit code."""
+        self.phase.byte[0] = 0
+        run = Run(words, store, fresh=fresh)
+        hit = self._strike(run, self.rng.choice(aims), fresh) if aims else None
+        code, text = run.wait()
+        if hit:
+            struck.append((hit, _left_badly(hit, code, text)))
+        elif code != 0:
+            raise RuntimeError(f"exit code {code} of a run that nothing happened to: {text[-2000:]}")
+        return code
+
+    def _strike(self, run: Run, aim: str, fresh: bool) -> str | None:
+        """Send a signal in this phase, or after a random time on the processor if that comes first; what was struck."""
         number = self.rng.choice(SIGNALS)
-        aim, (_, _, seconds) = self.rng.choice(list(PHASES.items()))
-        waits, deadline = self.rng.uniform(0, seconds), self.rng.uniform(0.1, 8.0 if fresh else 4.0)
+        waits, deadline = self.rng.uniform(0, PHASES[aim][2]), self.rng.uniform(0.1, 8.0 if fresh else 4.0)
         while _busy(run.pid) < deadline and (fresh or self.phase() != aim):
             if run.ended() is not None:
                 return None
@@ -291,8 +302,7 @@ class Campaign:
         time.sleep(0 if fresh else waits)
         phase = self.phase()
         os.kill(run.pid, number)
-        where = "a fresh process, from its start on" if fresh else phase
-        return f"{signal.Signals(number).name}: {where}"
+        return f"{signal.Signals(number).name}: {FRESH if fresh else phase}"
 
     # Files that are damaged, disks that are full, folders that are forbidden
 
@@ -386,7 +396,7 @@ class Campaign:
         _, expected = self.undisturbed(ONE)
         halfway = self.halfway()
         for _ in range(tries):
-            size = int(10 ** self.rng.uniform(1.5, 6.3))
+            size = int(10 ** self.rng.uniform(3.6, 6.3))  # at least what the run prints, into a file
             self.survives(
                 "no file may be longer than a random limit (RLIMIT_FSIZE)", self.store(), ONE, expected,
                 partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size)),
@@ -548,9 +558,11 @@ def other_faults(others: Mapping[str, Counter[str]]) -> Iterator[str]:
 def circumstances(command: str, seconds: float) -> Iterator[str]:
     """Markdown of how, when and where."""
     cores = len(os.sched_getaffinity(0))
-    yield f"\n`{command}`, {seconds / 60:.0f} minutes on {cores} core{'s' * (cores > 1)} of {platform.machine()}, "
-    yield f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
-    yield f"bench {provenance(torch.device('cpu'), None)['bench']}."
+    yield (
+        f"\n`{command}`, {seconds / 60:.0f} minutes on {cores} cores of {platform.machine()}, {platform.system()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"bench {provenance(torch.device('cpu'), None)['bench']}."
+    )
 
 
 def warm() -> None:
@@ -581,7 +593,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(METHODS), help="in the runs that are stopped")
     parser.add_argument("--kills", type=int, default=100, help="runs that are stopped")
-    parser.add_argument("--fresh-every", type=int, default=12, help="so many of them are one process of its own")
+    parser.add_argument("--fresh-every", type=int, default=12, help="each such one of them is a process of its own")
     parser.add_argument("--tries", type=int, default=6, help="of every other fault")
     parser.add_argument("--only", default="", help="of the other faults those that match")
     parser.add_argument("--seed", type=int, default=0)

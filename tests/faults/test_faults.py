@@ -15,6 +15,7 @@ from bench_core.cli import main
 from bench_core.store import Store
 
 CAMPAIGN = Path(__file__).with_name("campaign.py")
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 # The command in a process that is told to stop right after its first checkpoint.
 STOPPED = """
 import os, signal
@@ -62,3 +63,12 @@ def test_a_run_that_is_told_to_stop_says_so_and_the_same_command_goes_on_to_the_
     assert not under_way.exists()
     (log,) = (tmp_path / "stopped").glob("chains/*/log.jsonl")
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [4, 8]
+
+
+def test_the_page_tells_of_a_campaign_that_was_survived() -> None:
+    page = PAGE.read_text()
+    (stopped,) = re.findall(r"Runs that were stopped: (\d+)\.", page)
+    assert int(stopped) >= 100
+    survived = re.findall(r"\| (\d+) of (\d+) \|$", page, re.MULTILINE)
+    assert len(survived) > 20
+    assert all(held == tries for held, tries in survived)
