@@ -1,8 +1,10 @@
 """Tiny plugins for tests of the harness: everything trains in a fraction of a second."""
 
 import os
+import sys
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does, before torch is imported
+sys.path.append(os.path.dirname(os.path.dirname(__file__)))  # benchmarks; at the end: bench_core is what is installed
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,0 +1,1 @@
+"""How fast we are, side by side with what people use today: `python -m benchmarks.NAME`, see README.md here."""

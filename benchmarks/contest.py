@@ -1,0 +1,187 @@
+"""Contests: ways to do the same work, run in turns in one process, and what each took.
+
+    contest = Contest("Sinkhorn-Knopp, 50,000 x 128", [Way("ours", ours), Way("POT", pot)], [Goal("ours", "POT", 2.0)])
+    main("sinkhorn", [contest])
+
+Turns are interleaved, so that what else the machine does hits all ways alike; a ratio is taken within each round, and
+its median is the result. It is one of CPU seconds, over all threads of the process: on a shared machine wall time is
+noise.
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from bench_core.memory import peak_memory_gib, reset_peak_memory
+from bench_core.provenance import provenance
+
+RESULTS = Path(__file__).with_name("results")
+PEERS = ("lightly", "kornia", "POT", "scikit-learn", "faiss-cpu", "numpy")
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do the work.
+
+    Attributes:
+        name: As the table names it.
+        run: Does it once; what it returns is dropped.
+        share: Part of the work that `run` does, where all of it would take too long; what it took is divided by that.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How many times the CPU seconds of `ours` the other way should take, at least."""
+
+    ours: str
+    theirs: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Ways to do one work, and what is expected of them; `notes` say what was checked and what binds."""
+
+    work: str
+    ways: Sequence[Way]
+    goals: Sequence[Goal] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass
+class Took:
+    """What a way took, a value a round; memory beyond what the process held before, of the warm-up round."""
+
+    name: str
+    share: float
+    cpu_s: list[float] = field(default_factory=list)
+    wall_s: list[float] = field(default_factory=list)
+    peak_mib: float | None = None
+
+
+def measure(ways: Sequence[Way], rounds: int) -> list[Took]:
+    """One warm-up of each way, whose peak memory is read, then the rounds; each round begins with another way."""
+    took = [Took(way.name, way.share) for way in ways]
+    for way, one in zip(ways, took, strict=True):
+        one.peak_mib = _peak_mib(way.run)
+    for turn in range(rounds):
+        for place in range(len(ways)):
+            index = (turn + place) % len(ways)
+            cpu, wall = _seconds(ways[index].run)
+            took[index].cpu_s.append(cpu / ways[index].share)
+            took[index].wall_s.append(wall / ways[index].share)
+    return took
+
+
+def ratios(took: Sequence[Took], goal: Goal) -> list[float]:
+    """Theirs over ours, a value a round."""
+    by_name = {one.name: one.cpu_s for one in took}
+    return [theirs / ours for theirs, ours in zip(by_name[goal.theirs], by_name[goal.ours], strict=True)]
+
+
+def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """Slope of log seconds over log size, by least squares: 1 is linear."""
+    x, y = ([math.log(value) for value in values] for values in (sizes, seconds))
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+
+
+def main(script: str, contests: Callable[[], Sequence[Contest]], *, rounds: int = 7, threads: int = 1) -> None:
+    """The command line of a script: run its contests, print them, and keep them with `--save`.
+
+    Args:
+        script: Name of the module.
+        contests: Makes them, once threads are set.
+        rounds: Unless `--rounds` says otherwise.
+        threads: Unless `--threads` says otherwise.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{script}")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"of each contest (default {rounds})")
+    parser.add_argument("--threads", type=int, default=threads, help=f"of torch (default {threads})")
+    parser.add_argument("--save", action="store_true", help=f"write results/{script}.json, of which README.md is made")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    results = []
+    for contest in contests():
+        took = measure(contest.ways, asked.rounds)
+        results.append(result(contest, took))
+        print(as_text(results[-1]), flush=True)
+    if asked.save:
+        save(script, results)
+
+
+def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
+    """What is kept of a contest."""
+    goals = [asdict(goal) | {"ratios": ratios(took, goal)} for goal in contest.goals]
+    return {"work": contest.work, "ways": [asdict(one) for one in took], "goals": goals, "notes": list(contest.notes)}
+
+
+def save(script: str, results: Sequence[dict[str, Any]]) -> None:
+    """Write what a script measured, with its provenance."""
+    RESULTS.mkdir(exist_ok=True)
+    content = {
+        "measured": datetime.now(UTC).isoformat(timespec="minutes"),
+        "provenance": provenance(_CPU, shlex.join(["python", "-m", f"benchmarks.{script}", *sys.argv[1:]])),
+        "packages": {name: version(name) for name in PEERS},
+        "contests": results,
+    }
+    (RESULTS / f"{script}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def as_text(contest: dict[str, Any]) -> str:
+    """A contest as Markdown: a table of ways, a line a goal, its notes."""
+    lines = [f"### {contest['work']}", "", "| way | CPU s | wall s | peak MiB |", "|:--|--:|--:|--:|"]
+    for way in contest["ways"]:
+        name = way["name"] if way["share"] == 1 else f"{way['name']} (from {way['share']:.3g} of the work)"
+        memory = "" if way["peak_mib"] is None else f"{way['peak_mib']:.0f}"
+        lines.append(f"| {name} | {median(way['cpu_s']):.4g} | {median(way['wall_s']):.4g} | {memory} |")
+    lines.append("")
+    for goal in contest["goals"]:
+        values = goal["ratios"]
+        reached = "reached" if median(values) >= goal["ratio"] else "NOT reached"
+        lines.append(
+            f"- {goal['theirs']} / {goal['ours']}: **{median(values):.3g}x** ({min(values):.3g} to {max(values):.3g} "
+            f"in {len(values)} rounds); goal {goal['ratio']:g}x: {reached}"
+        )
+    lines += [f"- {note}" for note in contest["notes"]]
+    return "\n".join([*lines, ""])
+
+
+def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
+    """CPU seconds of all threads and wall seconds; garbage of what ran before is not among them."""
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _peak_mib(run: Callable[[], Any]) -> float | None:
+    gc.collect()
+    with suppress(OSError, AttributeError):  # other C libraries give back by themselves, or not at all
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    reset_peak_memory(_CPU)
+    before = peak_memory_gib(_CPU)
+    run()
+    after = peak_memory_gib(_CPU)
+    return None if before is None or after is None else 1024 * (after - before)

@@ -1,0 +1,64 @@
+"""README.md of this folder, made of results/*.json: `python -m benchmarks.page [--check]`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import RESULTS, as_text
+
+PAGE = Path(__file__).with_name("README.md")
+INTRODUCTION = """\
+# Benchmarks
+
+How fast we are, side by side with what people use today. This page is made of `results/*.json` by
+`python -m benchmarks.page`; nothing here is typed by hand. To measure again, from the checkout:
+
+```bash
+pip install -e '.[benchmarks]'
+python -m benchmarks.views --save     # one of: {scripts}
+python -m benchmarks.page
+```
+
+All ways to do a work run in turns in one process, the threads of torch are set, and a ratio is taken within each round;
+the median over rounds stands here with the range. Seconds are CPU seconds over all threads: on a shared machine wall
+time is noise. Memory is what a call takes at most beyond what the process held before.
+"""
+
+
+def page() -> str:
+    """The page as it should be."""
+    files = sorted(RESULTS.glob("*.json"))
+    parts = [INTRODUCTION.format(scripts=", ".join(f"`{file.stem}`" for file in files))]
+    for file in files:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        parts.append(f"## {file.stem}\n\n{_origin(content)}\n")
+        parts += [as_text(contest) for contest in content["contests"]]
+    return "\n".join(parts)
+
+
+def _origin(content: dict[str, Any]) -> str:
+    here = content["provenance"]
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(content["packages"].items()))
+    dirty = ", with changes" if here["dirty"] else ""
+    return (
+        f"`{here['command']}`, {here['threads']} thread(s), {here['device']}, {here['cores']} cores, "
+        f"Python {here['python']}, torch {here['torch']}, {packages}; commit {here['commit'][:8]}{dirty}, "
+        f"{content['measured'][:10]}."
+    )
+
+
+def main() -> None:
+    """Write the page, or say whether it is as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is another")
+    if parser.parse_args().check:
+        if PAGE.read_text(encoding="utf-8") != page():
+            sys.exit("benchmarks/README.md is not what results/ give; run python -m benchmarks.page")
+        return
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
