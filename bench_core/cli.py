@@ -176,6 +176,7 @@ def _draw(plan: Any, entries: Any, store: Any) -> list[Any]:
 def print_plan(plan: Any, store: Any, as_json: bool) -> None:
     """One line a cell with its state, and the counts."""
     from bench_core.state import plan_entries
+    from bench_core.todo import is_trained
 
     entries = plan_entries(plan, store.records(), store.attempts())
     lines = [
@@ -198,7 +199,7 @@ def print_plan(plan: Any, store: Any, as_json: bool) -> None:
         reason = f"  ({line['reason']})" if line["reason"] else ""
         click.echo(f"{line['cell'][:12]}  {line['state']:<15}  {where}  seed {line['seed']}{reason}")
     states = [line["state"] for line in lines]
-    trained = sum((store.path / "chains" / chain.key / "summary.json").is_file() for chain in plan.chains)
+    trained = sum(is_trained(chain, store) for chain in plan.chains)
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     click.echo(f"{len(lines)} cells: {counts}; {len(plan.chains)} chains, {trained} of them pretrained")
 

@@ -74,6 +74,11 @@ class Chain:
         return self.init.label if self.init else ""
 
     @property
+    def lineage(self) -> "list[Chain]":
+        """The chains that it starts from, the first one first, and itself."""
+        return [*(self.init.lineage if isinstance(self.init, Chain) else ()), self]
+
+    @property
     def label(self) -> str:
         """For people."""
         return f"{self.method.name} on {self.dataset.name} with {self.encoder.name}, seed {self.seed}"

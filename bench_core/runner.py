@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from bench_core.attempts import FAILURES, Failure, attempt_of, failure
+from bench_core.attempts import FAILURES, Failure, attempt, attempt_of, failure
 from bench_core.checkpoint import Checkpoints
 from bench_core.contracts import Evaluation, Frozen, Objective, Split
 from bench_core.data import open_split
@@ -30,7 +30,8 @@ from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
 from bench_core.stopping import Stop
-from bench_core.store import FORMAT, Store, file_digest, latest_attempts, publishing, read_sealed, sealed, write_over
+from bench_core.store import FORMAT, Store, file_digest, publishing, read_sealed, sealed, write_over
+from bench_core.todo import Broken, is_trained, to_run
 
 M = TypeVar("M", bound=nn.Module)
 _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's
@@ -72,9 +73,15 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
     for chain in {chain.dataset.name: chain for chain, _ in reversed(todo)}.values():
         splits = {chain.dataset.name: _load(chain)}  # what is missing is said before anything is trained
     failures: list[Failure] = []
+    broken = Broken(store)
     for number, (chain, cells) in enumerate(todo, 1):
         setting.stop.check()  # a signal that some library's clean-up swallowed
         progress.chain(number, len(todo), chain.label)
+        if why := broken.why(chain):
+            here = provenance(setting.device, setting.command)
+            failures += [failure(cell, store.add_attempt(attempt(cell, *why, [], 0.0, here))) for cell in cells]
+            progress.say(f"  failed: {failures[-1].error}")
+            continue
         began = time.perf_counter()
         try:
             if chain.dataset.name not in splits:
@@ -82,7 +89,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
             with _exact(setting.device):
                 frozen, facts = _freeze(chain, store, setting, splits[chain.dataset.name], progress)
         except FAILURES as error:
-            failures += [_fail(chain, cell, store, setting, error, began) for cell in cells]
+            failures += [_fail(chain, cell, store, setting, error, began, broken) for cell in cells]
             progress.say(f"  failed: {failures[-1].error}")
             continue
         for cell in cells:
@@ -93,21 +100,9 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
                 with _exact(setting.device):
                     _run_cell(chain, cell, frozen, facts, store, setting)
             except FAILURES as error:
-                failures.append(_fail(chain, cell, store, setting, error, began))
+                failures.append(_fail(chain, cell, store, setting, error, began, broken))
                 progress.say(f"  {cell.task.name} failed: {failures[-1].error}")
     return failures
-
-
-def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
-    """What is missing, chain by chain; what failed before comes last: it keeps no other from its turn."""
-    failed = latest_attempts(store.attempts())
-    todo = [(chain, cells) for chain in plan.chains if (cells := missing(chain, store))]
-    return sorted(todo, key=lambda item: any(cell.key in failed for cell in item[1]))
-
-
-def missing(chain: Chain, store: Store) -> list[Cell]:
-    """The cells of a chain that have no record and can have one."""
-    return [cell for cell in chain.cells if cell.skip is None and store.record(cell.key) is None]
 
 
 def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
@@ -172,7 +167,7 @@ def _freeze(
 def _trained(chain: Chain, store: Store, setting: Setting, train: Split, progress: Progress) -> Path:
     """The folder of a chain that has been pretrained, now if not before, and what it starts from before it."""
     folder = store.chain(chain.key)
-    if not (folder / "summary.json").is_file():
+    if not is_trained(chain, store):
         init = chain.init
         if isinstance(init, Chain):
             source = _trained(init, store, setting, train, progress)
@@ -287,6 +282,9 @@ def _versions(chain: Chain, cell: Cell) -> dict[str, str]:
     return {part.component.id: part.component.version for part in parts}
 
 
-def _fail(chain: Chain, cell: Cell, store: Store, setting: Setting, error: BaseException, began: float) -> Failure:
+def _fail(
+    chain: Chain, cell: Cell, store: Store, setting: Setting, error: BaseException, began: float, broken: Broken
+) -> Failure:
     seconds, here = time.perf_counter() - began, provenance(setting.device, setting.command)
-    return failure(cell, store.add_attempt(attempt_of(error, chain, cell, seconds, here)))
+    tried = attempt_of(error, chain, cell, seconds, here)
+    return failure(cell, store.add_attempt({**tried, "error": broken.note(chain, tried["kind"], tried["error"])}))

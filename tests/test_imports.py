@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOW = [  # each may import those after it, and nothing before it
     "cli", "cli_compare", "cli_records", "cli_tables", "cli_engine", "publishing", "verifying", "merging", "api",
-    "engines.process", "state", "runner", "attempts",
+    "engines.process", "state", "runner", "todo", "attempts",
     "pretrain", "embed", "plan", "request", "boards", "plugins",
 ]  # fmt: skip
 

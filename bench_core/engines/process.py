@@ -12,9 +12,9 @@ from bench_core.errors import RequestError
 from bench_core.plan import Plan
 from bench_core.progress import Progress, Silent
 from bench_core.provenance import provenance
-from bench_core.runner import missing, to_run
 from bench_core.stopping import CALL_AGAIN, SIGNALS, Stop
 from bench_core.store import PREEMPTED, Store
+from bench_core.todo import missing, to_run
 
 _TOLD = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # as `bench run` leaves when it is told to stop
 _SAYS_WHY = (1, 2)  # as it leaves after an error of its own

@@ -11,9 +11,10 @@ import torch
 from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, Objective, Recipe
 from bench_core.attempts import Failure, describe
 from bench_core.plan import Plan
-from bench_core.runner import Setting, run_plan, to_run
+from bench_core.runner import Setting, run_plan
 from bench_core.state import plan_entries
 from bench_core.store import PREEMPTED, Store
+from bench_core.todo import to_run
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]

@@ -4,11 +4,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench_core import Batch, Loss, Objective, Recipe
 from bench_core.errors import RequestError
 from bench_core.initial import Initial
 from bench_core.plan import Plan
@@ -19,6 +21,28 @@ from bench_core.store import Store
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
 CPU = Setting(torch.device("cpu"))
+
+
+class Fine(Objective):
+    """Trains (a toy)."""
+
+    recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=1, batch_size=16)
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        return Loss(self.encoder(views).square().mean())
+
+
+class Fails(Fine):
+    """Does not, and counts how often it was tried (a toy)."""
+
+    trained = 0
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        Fails.trained += 1
+        raise ValueError("no luck")
 
 
 @pytest.fixture
@@ -114,6 +138,38 @@ def test_weights_of_another_encoder_fail_that_chain_alone(plan_of: PlanOf, store
     save_file({"first.weight": torch.zeros(1)}, wrong)
     (failure,) = run_plan(plan_of(settings={"shrink.init": str(wrong)}), store, CPU)
     assert "does not hold the weights of this encoder" in failure.error
+
+
+def failing_sources(plan_of: PlanOf, add: Add, methods: list[str], start: str) -> tuple[Plan, type[Fails]]:
+    """A plan in which `second` and `third` start from a method that fails, and how often that was trained."""
+    Fails.trained = 0
+    for name, cls in {"fails": Fails, "second": Fine, "third": Fine}.items():
+        add("objective", name, cls)
+    inits = {"second.init": "fails", "third.init": start}
+    return plan_of(methods=methods, settings={k: v for k, v in inits.items() if k.split(".")[0] in methods}), Fails
+
+
+def test_a_source_that_fails_does_so_once_and_who_starts_from_it_says_so(
+    plan_of: PlanOf, add: Add, store: Store
+) -> None:
+    plan, fails = failing_sources(plan_of, add, ["fails", "second", "third"], "second")
+    failures = run_plan(plan, store, CPU)
+    assert fails.trained == 1
+    source = "its source chain (fails on blobs with tiny, seed 0) failed: "
+    assert [one.error for one in failures] == ["ValueError: no luck", *[f"{source}ValueError: no luck"] * 2]
+    assert [one.kind for one in failures] == ["error"] * 3
+    assert len(run_plan(plan, store, CPU)) == 3
+    assert fails.trained == 2  # the next run tries it again
+
+
+def test_who_comes_before_its_source_has_tried_for_all(plan_of: PlanOf, add: Add, store: Store) -> None:
+    plan, fails = failing_sources(plan_of, add, ["third", "fails", "second"], "fails")
+    third, own, second = run_plan(plan, store, CPU)
+    assert fails.trained == 1
+    assert third.error == second.error == f"its source chain (fails on blobs with tiny, seed 0) failed: {own.error}"
+    assert own.error == "ValueError: no luck"
+    said = json.loads(third.log.read_text())["log_tail"]
+    assert said[-1] == own.error  # with the traceback, where it was tried
 
 
 def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: PlanOf, store: Store) -> None:

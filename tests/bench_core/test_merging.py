@@ -13,8 +13,9 @@ from bench_core.cli_records import merge
 from bench_core.errors import RequestError, StoreError
 from bench_core.merging import bring, compare_stores
 from bench_core.plan import Plan
-from bench_core.runner import Setting, missing, run_plan
+from bench_core.runner import Setting, run_plan
 from bench_core.store import Store, read_record, write_over
+from bench_core.todo import missing
 
 CPU = Setting(torch.device("cpu"), command="test")
 PlanOf = Callable[..., Plan]

@@ -17,10 +17,11 @@ from bench_core.embed import load_tensors
 from bench_core.errors import StoreError
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.runner import Setting, _channels_last, build_objective, missing, run_plan
+from bench_core.runner import Setting, _channels_last, build_objective, run_plan
 from bench_core.state import plan_entries
 from bench_core.stopping import Stop, Stopped
 from bench_core.store import Store
+from bench_core.todo import missing
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
