@@ -22,11 +22,16 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--isolate", is_flag=True, help="Each chain in a process of its own: a crash ends one chain."),
         click.option(
+            "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+            help="Chains at once, each in a process of its own; cores and GPUs are shared out.",
+        ),
+        click.option(
             "--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-            help="A chain that takes longer saves a checkpoint and counts as failed; needs --isolate.",
+            help="A chain that takes longer saves a checkpoint and counts as failed; needs --isolate or --jobs 2.",
         ),
         click.option("--retry-failed", is_flag=True, help="Only cells that were tried before and did not finish."),
-        click.option("--only-chain", metavar="KEY", hidden=True),  # how --isolate starts a process
+        click.option("--only-chain", metavar="KEY", hidden=True),  # how --isolate and --jobs start a process
+        click.option("--without-cell", metavar="KEY", multiple=True, hidden=True),  # it crashed just now
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -38,9 +43,11 @@ class Engine:
     """Where chains run, and which."""
 
     isolate: bool
+    jobs: int
     time_limit: float | None
     retry_failed: bool
     only_chain: str | None
+    without_cell: Sequence[str]
     device: str
     workers: int
     checkpoint_every: float
@@ -50,14 +57,20 @@ class Engine:
         """The options of `engine_options` out of all; RequestError where they do not fit together."""
         from bench_core.provenance import check_device
 
-        names = ("isolate", "time_limit", "retry_failed", "only_chain")
+        names = ("isolate", "jobs", "time_limit", "retry_failed", "only_chain", "without_cell")
         engine = cls(**{name: asked.pop(name) for name in names}, device=device, workers=workers,
                      checkpoint_every=checkpoint_every)  # fmt: skip
-        if engine.time_limit is not None and not engine.isolate:
-            raise RequestError("--time-limit needs --isolate: only a process of its own can be ended; add it.")
-        if engine.only_chain is not None or not engine.isolate:  # who only watches leaves the device alone
+        if engine.time_limit is not None and not (engine.isolate or engine.jobs > 1):
+            raise RequestError(
+                "--time-limit needs --isolate (or --jobs 2 and more): only a process of its own can be ended."
+            )
+        if not engine.watches():  # who only watches leaves the device alone
             check_device(device)
         return engine
+
+    def watches(self) -> bool:
+        """Whether chains run in processes of their own, and this is none of them."""
+        return (self.isolate or self.jobs > 1) and self.only_chain is None
 
     def narrow(self, plan: "Plan", store: "Store") -> "Plan":
         """The part of the plan that is asked for.
@@ -74,7 +87,9 @@ class Engine:
                 click.echo(f"nothing of this request failed before in {store.path}", err=True)
                 raise click.exceptions.Exit(0)
         if self.only_chain is not None:
-            plan = narrowed(plan, lambda chain, _: chain.key == self.only_chain)
+            plan = narrowed(
+                plan, lambda chain, cell: chain.key == self.only_chain and cell.key not in self.without_cell
+            )
             if not plan.chains:
                 raise RequestError(
                     f"chain {self.only_chain[:12]} is not in this request any more: code or data changed while it "
@@ -89,13 +104,13 @@ class Engine:
         from bench_core.engines.watch import itself, leave_with_parent
         from bench_core.progress import Plain, Silent, Watched, choose_progress
 
-        if self.isolate and self.only_chain is None:
-            how = Apart([*itself(), *words], self.device, self.time_limit, stop)
+        if self.watches():
+            how = Apart([*itself(), *words], self.device, self.time_limit, stop, self.jobs)
             return run_apart(plan, store, how, Silent() if quiet else Plain())
         progress = choose_progress(quiet)
         if self.only_chain is not None:
             leave_with_parent()
-            progress = Silent() if quiet else Watched()
+            progress = Watched()  # with --quiet, too: who watches hears how far it came, and says nothing
         return execute(
             plan, store, self.device, progress, workers=self.workers, checkpoint_every=self.checkpoint_every,
             stop=stop,

@@ -9,6 +9,11 @@ from typing import Any, Protocol, TextIO
 QUIET_S = 5.0  # between two plain lines of one stage
 
 
+def begins(task: str) -> str:
+    """The line that says so; a process that is watched says by it how far it came."""
+    return f"  {task}"
+
+
 class Progress(Protocol):
     """Told by the runner where it stands."""
 
@@ -63,7 +68,8 @@ class Plain:
     def say(self, text: str) -> None:
         """The text, as long as somebody reads."""
         with suppress(BrokenPipeError):
-            print(text, file=self.out, flush=True)
+            self.out.write(f"{text}\n")  # at once: of chains side by side no line is torn
+            self.out.flush()
 
     def close(self) -> None:
         """Nothing."""

@@ -26,7 +26,7 @@ from bench_core.grids import image_grid
 from bench_core.initial import Initial, load_initial
 from bench_core.plan import Cell, Chain, Plan
 from bench_core.pretrain import pretrain
-from bench_core.progress import Progress, Silent
+from bench_core.progress import Progress, Silent, begins
 from bench_core.provenance import provenance
 from bench_core.seeds import stream_seed
 from bench_core.stopping import Stop
@@ -96,7 +96,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
             setting.stop.check()
             began = time.perf_counter()
             try:
-                progress.say(f"  {cell.task.name}")
+                progress.say(begins(cell.task.name))
                 with _exact(setting.device):
                     _run_cell(chain, cell, frozen, facts, store, setting)
             except FAILURES as error:

@@ -1,5 +1,7 @@
 """What of a plan is left to do, and what of that cannot be done in this run any more."""
 
+from itertools import takewhile
+
 from bench_core.plan import Cell, Chain, Plan
 from bench_core.store import Store, latest_attempts
 
@@ -21,6 +23,11 @@ def is_trained(chain: Chain, store: Store) -> bool:
     return (store.chain(chain.key) / "summary.json").is_file()
 
 
+def to_train(chain: Chain, store: Store) -> list[Chain]:
+    """The trainings that a chain needs yet, the first one first: of what it starts from, and its own."""
+    return list(takewhile(lambda one: not is_trained(one, store), reversed(chain.lineage)))[::-1]
+
+
 class Broken:
     """Trainings that failed in this run: each fails once, and what starts from it is not tried."""
 
@@ -35,7 +42,7 @@ class Broken:
         Returns:
             The reason for its own record, which names the source chain where that one is what failed.
         """
-        failed = next((one for one in chain.lineage if not is_trained(one, self._store)), None)
+        failed = next(iter(to_train(chain, self._store)), None)
         if failed is None:
             return reason
         self._why[failed.key] = kind, reason.removeprefix(_of_source(failed, chain))
@@ -43,7 +50,7 @@ class Broken:
 
     def why(self, chain: Chain) -> tuple[str, str] | None:
         """Kind and reason, where the training of a chain or of what it starts from failed in this run."""
-        for one in chain.lineage:
+        for one in to_train(chain, self._store):
             if one.key in self._why:
                 kind, reason = self._why[one.key]
                 return kind, _of_source(one, chain) + reason

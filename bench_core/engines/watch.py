@@ -7,18 +7,17 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 from typing import IO
 
 from bench_core.errors import RequestError
-from bench_core.stopping import Stop
 
 GRACE_S = 60.0  # to finish the step under way and write a checkpoint
 _TAIL = 60
-_LOOK_S = 0.05
+LOOK_S = 0.05  # between two looks at a process
 
 
 @dataclass(frozen=True)
@@ -38,54 +37,66 @@ class Ended:
     said: Sequence[str]
 
 
-def watch(
-    command: Sequence[str],
-    stop: Stop,
-    say: Callable[[str], None],
-    limit: float | None = None,
-    grace: float = GRACE_S,
-) -> Ended:
-    """Run a command until it ends, is late, or this process is told to stop; nothing that it started stays behind.
+class Child:
+    """A command in a process group of its own, which ends as a whole: nothing that it started stays behind."""
 
-    Args:
-        command: Its stdin is a pipe that closes when this process is no more, see `leave_with_parent`.
-        stop: Once it is asked, the command is told so, and gets the grace.
-        say: Gets what the command prints, line by line.
-        limit: Seconds; then it gets SIGTERM, so that it saves where it stands, and SIGKILL after the grace.
-        grace: Seconds.
+    def __init__(
+        self,
+        command: Sequence[str],
+        say: Callable[[str], None],
+        limit: float | None = None,
+        grace: float = GRACE_S,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it.
 
-    Raises:
-        Stopped: This process was told to stop.
-        RequestError: The system has no process groups.
-    """
-    if not hasattr(os, "killpg"):
-        raise RequestError("this system has no process groups; run without --isolate.")
-    began, late, until = time.monotonic(), False, float("inf")
-    tail: deque[str] = deque(maxlen=_TAIL)
-    with stop.held():
-        process = subprocess.Popen(
+        Args:
+            command: Its stdin is a pipe that closes when this process is no more, see `leave_with_parent`.
+            say: Gets what the command prints, line by line, in a thread of its own.
+            limit: Seconds; then it gets SIGTERM, so that it saves where it stands, and SIGKILL after the grace.
+            grace: Seconds.
+            environment: Over this process's.
+
+        Raises:
+            RequestError: The system has no process groups.
+        """
+        if not hasattr(os, "killpg"):
+            raise RequestError("this system has no process groups; run without --isolate and --jobs.")
+        self._limit, self._grace = limit, grace
+        self._began, self._late, self._until = time.monotonic(), False, float("inf")
+        self._tail: deque[str] = deque(maxlen=_TAIL)
+        self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", start_new_session=True,
+            errors="replace", start_new_session=True, env={**os.environ, **(environment or {})},
         )  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None  # noqa: PT018  # both are pipes
-        reader = Thread(target=_read, args=(process.stdout, tail, say), daemon=True)
-        reader.start()
-        try:
-            while process.poll() is None:
-                now = time.monotonic()
-                late = late or (limit is not None and now - began > limit and not stop.asked())
-                if until == float("inf") and (late or stop.asked()):
-                    process.terminate()  # it alone: its readers of data must serve the step under way
-                    until = now + grace
-                if now > until:
-                    _kill(process)
-                time.sleep(_LOOK_S)
-        finally:
-            _kill(process)
-            process.wait()
-            process.stdin.close()
-            reader.join(timeout=5)
-    return Ended(process.returncode, late, time.monotonic() - began, list(tail))
+        self._reader = Thread(target=_read, args=(self._process.stdout, self._tail, say), daemon=True)
+        self._reader.start()
+
+    def look(self, stop: bool) -> Ended | None:
+        """How it ended, or None while it runs; to be asked every `LOOK_S`.
+
+        Args:
+            stop: It shall stop: it is told so, and gets the grace.
+        """
+        if self._process.poll() is not None:
+            self.end()
+            return Ended(self._process.returncode, self._late, time.monotonic() - self._began, list(self._tail))
+        now = time.monotonic()
+        self._late = self._late or (self._limit is not None and now - self._began > self._limit and not stop)
+        if self._until == float("inf") and (self._late or stop):
+            self._process.terminate()  # it alone: its readers of data must serve the step under way
+            self._until = now + self._grace
+        if now > self._until:
+            _kill(self._process)
+        return None
+
+    def end(self) -> None:
+        """At once, with all that it started."""
+        assert self._process.stdin is not None  # a pipe
+        _kill(self._process)
+        self._process.wait()
+        self._process.stdin.close()
+        self._reader.join(timeout=5)
 
 
 def leave_with_parent() -> None:

@@ -2,20 +2,26 @@
 
 import importlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from bench_core.cli import main
+from bench_core.engines.places import threads_of
 from bench_core.engines.process import Apart, reason, run_apart
 from bench_core.engines.watch import Ended
 from bench_core.errors import RequestError
 from bench_core.plan import Plan
-from bench_core.stopping import CALL_AGAIN, Stop
+from bench_core.plugins import Registry
+from bench_core.progress import Silent
+from bench_core.stopping import CALL_AGAIN, Stop, Stopped
 from bench_core.store import Store
 
 PlanOf = Callable[..., Plan]
@@ -76,6 +82,17 @@ class Width(Evaluator):
         return Evaluation(scores=[Score(metric="width", value=features.shape[1], unit="", n=1)], protocol="none")
 
 
+class Mean(Width):
+    def evaluate(self, frozen):
+        mean = float(frozen.splits["test"].embeddings["features"].mean())
+        return Evaluation(scores=[Score(metric="mean", value=mean, unit="", n=16)], protocol="none")
+
+
+class Segfault(Width):
+    def evaluate(self, frozen):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
 @hookimpl
 def bench_datasets():
     return {"dots": Dots}
@@ -93,7 +110,7 @@ def bench_objectives():
 
 @hookimpl
 def bench_evaluators():
-    return {"width": Width}
+    return {"width": Width, "mean": Mean, "segfault": Segfault}
 '''
 
 
@@ -143,10 +160,155 @@ def test_the_command_is_told_which_chain(plan_of: PlanOf, store: Store) -> None:
     assert failure.error == f"--only-chain {plan.chains[0].key}"
 
 
-def test_a_request_that_the_first_process_refuses_is_wrong(plan_of: PlanOf, store: Store) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_request_that_the_first_process_refuses_is_wrong(plan_of: PlanOf, store: Store, jobs: int) -> None:
     script = "import sys; print('Error: device cuda:9 cannot be used here'); sys.exit(2)"
     with pytest.raises(RequestError, match=r"^device cuda:9 cannot be used here$"):
-        run_apart(plan_of(), store, apart(script))
+        run_apart(plan_of(seeds=[0, 1]), store, replace(apart(script), jobs=jobs))
+    assert store.attempts() == []
+
+
+# What stands in for a chain's process: sys.argv is the store, "--only-chain", the chain's key, and so on.
+MEETS = """
+import os, pathlib, sys, time
+here = pathlib.Path(sys.argv[1]).parent
+(here / sys.argv[3]).touch()
+while len([path for path in here.iterdir() if len(path.name) == 64]) < 2:
+    time.sleep(0.01)
+print(os.environ.get("OMP_NUM_THREADS"))
+sys.exit("Error: met")
+"""
+SAVES = """
+import pathlib, signal, sys, time
+def save(*_):
+    (pathlib.Path(sys.argv[1]).parent / f"{sys.argv[3]}.saved").touch()
+    sys.exit(75)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(60)
+"""
+TRAINS = """
+import pathlib, sys, time
+store = pathlib.Path(sys.argv[1])
+mine, log = store / "chains" / sys.argv[3], store.parent / "log"
+with log.open("a") as file:
+    print("begins", sys.argv[3], file=file, flush=True)
+time.sleep(0.3)
+mine.mkdir(parents=True)
+(mine / "summary.json").touch()
+while log.read_text().count("begins") < 2:
+    time.sleep(0.01)
+with log.open("a") as file:
+    print("ends", sys.argv[3], file=file)
+"""
+CRASHES = """
+import os, pathlib, sys
+trained = pathlib.Path(sys.argv[1]) / "chains" / sys.argv[3]
+trained.mkdir(parents=True, exist_ok=True)
+(trained / "summary.json").touch()
+tasks = {"second", "third"} if "--without-cell" in sys.argv else {"spread", "second", "third"}
+print("  spread" if "spread" in tasks else "  third", flush=True)
+os.abort()
+"""
+
+
+def side_by_side(script: str, store: Store, jobs: int = 2, stop: Stop | None = None) -> Apart:
+    return Apart([sys.executable, "-S", "-c", script, str(store.path)], "cpu", None, stop or Stop(), jobs)
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def chain(self, number: int, total: int, label: str) -> None:
+        self.lines.append(f"[{number}/{total}] {label}")
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_chains_side_by_side_run_at_once_share_the_cores_and_say_whose_a_line_is(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    heard = Heard()
+    failures = run_apart(plan_of(seeds=[0, 1]), store, side_by_side(MEETS, store), heard)
+    assert [(one.seed, one.error) for one in failures] == [(0, "met"), (1, "met")]
+    labels = [f"shrink on blobs with tiny, seed {seed}" for seed in (0, 1)]
+    threads = threads_of(2)
+    assert heard.lines[:2] == [f"[1/2] {labels[0]}", f"[2/2] {labels[1]}"]
+    for label in labels:
+        own = [line.removeprefix(f"{label}: ") for line in heard.lines if line.startswith(label)]
+        assert own == [str(threads), "Error: met", "error: met"]
+    assert {attempt["provenance"]["threads"] for attempt in store.attempts()} == {threads}
+
+
+def test_what_two_chains_start_from_is_trained_by_one_and_the_other_goes_on_as_soon_as_it_is_there(
+    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
+) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    plan = plan_of(methods=["shrink", "second"], settings={"second.init": "shrink"})
+    first, second = (chain.key for chain in plan.chains)
+    store.create()
+    run_apart(plan, store, side_by_side(TRAINS, store))
+    log = (store.path.parent / "log").read_text().split()
+    assert log[:4] == ["begins", first, "begins", second]  # the first did not end before that
+    times = [(store.chain(key) / "summary.json").stat().st_mtime for key in (first, second)]
+    assert times[1] - times[0] > 0.29  # the second had not begun to train
+
+
+def test_a_source_that_crashes_does_so_once(
+    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
+) -> None:
+    for name in ("second", "third"):
+        add("objective", name, registry.get("objective", "shrink").cls)
+    inits = {"second.init": "shrink", "third.init": "second"}
+    plan = plan_of(methods=["third", "shrink", "second"], settings=inits)
+    heard = Heard()
+    third, own, second = run_apart(plan, store, side_by_side("import os; os.abort()", store), heard)
+    assert own.error == "its process was killed by SIGABRT"
+    assert third.error == second.error == f"its source chain (shrink on blobs with tiny, seed 0) failed: {own.error}"
+    assert {one.kind for one in (third, own, second)} == {"killed"}
+    seconds = [json.loads(one.log.read_text())["seconds"] for one in (third, own, second)]
+    assert seconds[0] > 0
+    assert seconds[1:] == [0, 0]  # no process was started
+    assert sum(line.startswith("[") for line in heard.lines) == 3
+
+
+def test_tasks_after_the_one_that_crashed_are_tried_in_another_process(
+    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
+) -> None:
+    for name in ("second", "third"):
+        add("evaluator", name, registry.get("evaluator", "spread").cls)
+    heard = Heard()
+    plan = plan_of(tasks=["spread", "second", "third"])
+    failures = run_apart(plan, store, side_by_side(CRASHES, store, jobs=1), heard)
+    assert [one.names["task"] for one in failures] == ["spread", "third", "second"]
+    assert [one.kind for one in failures] == ["killed"] * 3
+    assert [line for line in heard.lines if line.startswith("  goes on")] == [
+        "  goes on with second, third", "  goes on with second"
+    ]  # fmt: skip
+    assert len(store.attempts()) == 3  # the last process began none of its tasks, so that was the end
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", CALL_AGAIN), ("SIGINT", 130), ("SIGUSR1", CALL_AGAIN)])
+def test_who_is_told_to_stop_tells_all_chains_and_waits_until_they_have_saved(
+    plan_of: PlanOf, store: Store, name: str, code: int
+) -> None:
+    class Tells(Heard):
+        def say(self, text: str) -> None:
+            super().say(text)
+            if len(self.lines) == 4:  # both have begun and are ready
+                os.kill(os.getpid(), getattr(signal, name))
+
+    plan = plan_of(seeds=[0, 1, 2])
+    with pytest.raises(Stopped) as stopped, Stop().listening() as stop:
+        run_apart(plan, store, side_by_side(SAVES, store, stop=stop), Tells())
+    assert stopped.value.code == code
+    saved = {path.stem for path in store.path.parent.glob("*.saved")}
+    assert saved == {chain.key for chain in plan.chains[:2]}  # the third has not begun
     assert store.attempts() == []
 
 
@@ -173,7 +335,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     importlib.invalidate_caches()
 
     def call(*words: str, code: int = 0) -> Result:
-        cells = ["--datasets", "dots", "--encoders", "tiny", "--tasks", "width"]
+        cells = ["--datasets", "dots", "--encoders", "tiny", *(() if "--tasks" in words else ("--tasks", "width"))]
         result = CliRunner().invoke(main, ["run", *cells, *words])
         assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
         return result
@@ -181,18 +343,32 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return call
 
 
-def test_a_crash_below_python_ends_one_chain_and_the_next_is_done(bench: Bench, tmp_path: Path) -> None:
-    result = bench("--methods", "crashing,plain", "--isolate", code=1)
-    (attempt,) = Store(tmp_path / "runs").attempts()
-    assert attempt["kind"] == "killed"
-    assert "Fatal Python error: Segmentation fault" in attempt["log_tail"]
-    assert any(line.endswith(" in forward") for line in attempt["log_tail"])  # where in Python that was
-    (record,) = Store(tmp_path / "runs").records()
-    assert record["names"]["method"] == "plain"
-    assert "failed: dots/tiny/crashing/width seed 0: killed: its process was killed by SIGSEGV (log: " in result.stderr
-    assert result.stderr.endswith("2 cells: 1 done, 1 failed\n")
+def test_a_crash_below_python_ends_one_task_or_chain_and_all_else_is_done_with_the_scores_of_one_process(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    result = bench("--methods", "crashing,plain", "--tasks", "mean,segfault,width", "--jobs", "2", code=1)
+    attempts = Store(tmp_path / "runs").attempts()
+    of_method = {(one["names"]["method"], one["names"]["task"]): one for one in attempts}
+    assert sorted(of_method) == [("crashing", task) for task in ("mean", "segfault", "width")] + [("plain", "segfault")]
+    assert {one["kind"] for one in attempts} == {"killed"}
+    log = of_method["crashing", "mean"]["log_tail"]
+    assert "Fatal Python error: Segmentation fault" in log
+    assert any(line.endswith(" in forward") for line in log)  # where in Python that was
+    why = "killed: its process was killed by SIGSEGV (log: "
+    assert f"failed: dots/tiny/crashing/mean,segfault,width seed 0: {why}" in result.stderr
+    assert f"failed: dots/tiny/plain/segfault seed 0: {why}" in result.stderr
+    assert result.stderr.endswith("6 cells: 2 done, 4 failed\n")
     assert result.stderr.count("[1/2]") == result.stderr.count("[2/2]") == 1
     assert "[1/1]" not in result.stderr
+    assert result.stderr.count("plain on dots with tiny, seed 0: goes on with width\n") == 1
+
+    bench("--methods", "plain", "--tasks", "mean,width", "--store", "alone")
+    together, alone = ({r["key"]: r for r in Store(tmp_path / name).records()} for name in ("runs", "alone"))
+    assert len(alone) == 2
+    assert {key: r["scores"] for key, r in together.items()} == {key: r["scores"] for key, r in alone.items()}
+    threads = {r["provenance"]["threads"] for r in (*together.values(), *alone.values())}
+    assert threads == {torch.get_num_threads()}
 
 
 def test_a_chain_alone_trains_what_it_starts_from(bench: Bench, tmp_path: Path) -> None:
@@ -242,6 +418,6 @@ def test_a_time_limit_needs_a_process_that_can_be_ended(bench: Bench) -> None:
 def test_who_was_only_preempted_is_called_again(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-S", "-c", "import sys; sys.exit(75)"]
     monkeypatch.setattr("bench_core.engines.watch.itself", lambda: command)
-    result = bench("--methods", "plain", "--isolate", code=CALL_AGAIN)
-    assert "not done: dots/tiny/plain/width seed 0: preempted: " in result.stderr
+    result = bench("--methods", "plain", "--isolate", "--quiet", code=CALL_AGAIN)
+    assert result.stderr.startswith("not done: dots/tiny/plain/width seed 0: preempted: ")
     assert result.stderr.endswith("1 cells: 1 missing\n")

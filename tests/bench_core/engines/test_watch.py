@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.engines.watch import Ended, itself, watch
-from bench_core.stopping import CALL_AGAIN, Stop, Stopped
+from bench_core.engines.watch import LOOK_S, Child, Ended, itself
+from bench_core.stopping import CALL_AGAIN
 
 PYTHON = [sys.executable, "-S", "-c"]
 SAVES = """
@@ -32,13 +32,19 @@ time.sleep(60)
 
 
 def run(script: str, *words: str, limit: float | None = None, grace: float = 60) -> Ended:
-    return watch([*PYTHON, script, *words], Stop(), lambda line: None, limit, grace)
+    return watched(Child([*PYTHON, script, *words], lambda line: None, limit, grace))
+
+
+def watched(child: Child) -> Ended:
+    while (ended := child.look(stop=False)) is None:
+        time.sleep(LOOK_S)
+    return ended
 
 
 def test_what_a_command_says_is_passed_on_and_its_exit_code_known() -> None:
     heard: list[str] = []
     script = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
-    ended = watch([*PYTHON, script], Stop(), heard.append)
+    ended = watched(Child([*PYTHON, script], heard.append))
     assert (ended.code, ended.late, ended.said) == (3, False, ["out", "err"])
     assert heard == ["out", "err"]
 
@@ -77,17 +83,12 @@ def gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", CALL_AGAIN), ("SIGINT", 130), ("SIGUSR1", CALL_AGAIN)])
-def test_who_is_told_to_stop_tells_the_command_and_waits_until_it_has_saved(
-    tmp_path: Path, name: str, code: int
-) -> None:
-    def tell(line: str) -> None:
-        os.kill(os.getpid(), getattr(signal, name))
-
-    with pytest.raises(Stopped) as stopped, Stop().listening() as stop:
-        watch([*PYTHON, SAVES, str(tmp_path / "saved")], stop, tell)
-    assert stopped.value.code == code
-    assert (tmp_path / "saved").exists()
+def test_what_an_environment_says_is_over_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_ONE", "1")
+    monkeypatch.setenv("BENCH_TWO", "1")
+    script = "import os; print(os.environ['BENCH_ONE'], os.environ['BENCH_TWO'])"
+    child = Child([*PYTHON, script], lambda line: None, environment={"BENCH_TWO": "2"})
+    assert watched(child).said == ["1 2"]
 
 
 def test_a_command_leaves_with_the_process_that_watches_it(tmp_path: Path) -> None:
