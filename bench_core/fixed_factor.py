@@ -7,10 +7,10 @@ Papers: Kim and Mnih, ICML 2018, https://arxiv.org/abs/1802.05983 (FactorVAE); H
         https://openreview.net/forum?id=Sy2fzU9gl (beta-VAE)
 Code:   https://github.com/google-research/disentanglement_lib (86a644d)
 
-Shapes: N items, D codes, F factors, T trials, B items a trial.
+Shapes: N items of train, M of test, D codes, F factors, T trials, B items a trial.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,28 @@ from torch import Tensor
 from bench_core.logistic import LogisticProblem
 
 _AT_ONCE = 2**23  # values of codes that are gathered at once
+
+
+@dataclass(frozen=True)
+class Known:
+    """Codes of items whose factors are known: some to learn from, others to score on.
+
+    Attributes:
+        train: (N, D) floats.
+        train_factors: (N, F) int64, >= 0.
+        test: (M, D).
+        test_factors: (M, F).
+    """
+
+    train: Tensor
+    train_factors: Tensor
+    test: Tensor
+    test_factors: Tensor
+
+    def shuffled(self, rng: torch.Generator) -> "Known":
+        """The same codes with other items' factors."""
+        first, second = (f[torch.randperm(len(f), generator=rng)] for f in (self.train_factors, self.test_factors))
+        return Known(self.train, first, self.test, second)
 
 
 @dataclass(frozen=True)
@@ -53,43 +75,37 @@ def same_value(values: Tensor, items: Tensor, count: int, rng: torch.Generator) 
     return order[first + place.long()]
 
 
-def scaled(codes: Tensor, test_codes: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Active codes in units of their deviation: those whose deviation is .05 of the largest one's or more.
+def scaled(known: Known) -> tuple[Known, int]:
+    """Active codes in units of their deviation on train: those whose deviation is .05 of the largest one's or more.
 
     The code drops deviations below .05; active latents of a VAE have about 1, so there the cut is the same. Features
     on a sphere of D dimensions have 1 / sqrt(D), which must not drop them.
 
-    Args:
-        codes: (N, D), from which deviations are taken.
-        test_codes: (M, D).
-
     Returns:
-        (N, A), (M, A) float32 and A, the number of active codes. Where all are constant the first is kept and A is 0.
+        Codes (N, A) and (M, A) float32 with the same factors, and A, the number of active codes. Where all are constant
+        the first is kept and A is 0.
     """
-    deviation = codes.double().std(0)
+    deviation = known.train.double().std(0)
     active = (deviation >= 0.05 * deviation.max()) & (deviation > 0)
     kept = active if bool(active.any()) else torch.arange(len(active)) == 0
     unit = deviation[kept].clamp(min=torch.finfo(torch.float64).tiny)
-    return (codes[:, kept] / unit).float(), (test_codes[:, kept] / unit).float(), int(active.sum())
+    train, test = ((codes[:, kept] / unit).float() for codes in (known.train, known.test))
+    return replace(known, train=train, test=test), int(active.sum())
 
 
-def factor_vae_score(
-    codes: Tensor, factors: Tensor, test_codes: Tensor, test_factors: Tensor, trials: Trials, rng: torch.Generator
-) -> float:
+def factor_vae_score(known: Known, trials: Trials, rng: torch.Generator) -> float:
     """Accuracy of a table from codes to factors: the code that varies least among B items says what they share.
 
     Args:
-        codes: (N, D) as `scaled` gives them: deviation 1.
-        factors: (N, F) int64.
-        test_codes: (M, D).
-        test_factors: (M, F).
+        known: As `scaled` gives it: codes of deviation 1.
         trials: On train the table is learned, by majority; on test it is scored.
         rng: On the CPU.
     """
-    fixed, winner = _least_varying(codes, factors, trials.train, trials.batch, rng)
-    votes = torch.bincount(winner * factors.shape[1] + fixed, minlength=codes.shape[1] * factors.shape[1])
-    table = votes.view(codes.shape[1], -1).argmax(1)
-    fixed, winner = _least_varying(test_codes, test_factors, trials.test, trials.batch, rng)
+    num_codes, num_factors = known.train.shape[1], known.train_factors.shape[1]
+    fixed, winner = _least_varying(known.train, known.train_factors, trials.train, trials.batch, rng)
+    votes = torch.bincount(winner * num_factors + fixed, minlength=num_codes * num_factors)
+    table = votes.view(num_codes, -1).argmax(1)
+    fixed, winner = _least_varying(known.test, known.test_factors, trials.test, trials.batch, rng)
     return float((table[winner] == fixed).double().mean())
 
 
@@ -101,22 +117,17 @@ def _least_varying(
     return fixed, torch.cat([codes[part].var(1).argmin(1) for part in parts])
 
 
-def beta_vae_score(
-    codes: Tensor, factors: Tensor, test_codes: Tensor, test_factors: Tensor, trials: Trials, rng: torch.Generator
-) -> float:
+def beta_vae_score(known: Known, trials: Trials, rng: torch.Generator) -> float:
     """Accuracy of logistic regression at telling the shared factor from mean |z - z'| over B pairs that share it.
 
     Args:
-        codes: (N, D) as `scaled` gives them: deviation 1.
-        factors: (N, F) int64.
-        test_codes: (M, D).
-        test_factors: (M, F).
+        known: As `scaled` gives it: codes of deviation 1.
         trials: On train the classifier is fitted, with scikit-learn's penalty at C = 1; on test it is scored.
         rng: On the CPU.
     """
-    fixed, differences = _differences(codes, factors, trials.train, trials.batch, rng)
-    fit = LogisticProblem(differences, fixed, factors.shape[1]).solve(1 / trials.train)
-    fixed, differences = _differences(test_codes, test_factors, trials.test, trials.batch, rng)
+    fixed, differences = _differences(known.train, known.train_factors, trials.train, trials.batch, rng)
+    fit = LogisticProblem(differences, fixed, known.train_factors.shape[1]).solve(1 / trials.train)
+    fixed, differences = _differences(known.test, known.test_factors, trials.test, trials.batch, rng)
     return float((fit.logits(differences).argmax(1) == fixed).double().mean())
 
 

@@ -6,6 +6,7 @@ from statistics import fmean
 from torch import Tensor
 
 from bench_core.contracts import DataSpec, Frozen, Score
+from bench_core.embeddings import embedding_of
 from bench_core.errors import BenchError
 from bench_core.metrics import constant_accuracy, top_accuracy
 
@@ -36,11 +37,10 @@ def labelled(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor
         BenchError: The method has no such embedding, or the split no labels.
     """
     part = frozen.splits[split]
-    if embedding not in part.embeddings:
-        raise BenchError(f"no embedding named {embedding!r}. This method has: {', '.join(sorted(part.embeddings))}.")
+    values = embedding_of(part, embedding)
     if part.labels is None:
         raise BenchError(f"the {split} split has no labels")
-    return part.embeddings[embedding].float(), part.labels
+    return values.float(), part.labels
 
 
 def class_scores(

@@ -19,6 +19,7 @@ from torch import Tensor
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
 from bench_core.abilities import Clustering as ClusteringMethod
 from bench_core.data import open_split
+from bench_core.embeddings import embedding_of
 from bench_core.labelled import labelled, why_no_classes
 from bench_core.partitions import agreement, balance, kmeans, matched_accuracy, nearest_centres
 from bench_core.seeds import stream, stream_seed
@@ -65,7 +66,7 @@ class Clustering(Evaluator):
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Clusters are fitted to training items; test items are put into them and scored."""
         config = self.config
-        train, _ = labelled(frozen, "train", config.embedding)
+        train = embedding_of(frozen.splits["train"], config.embedding).float()
         test, labels = labelled(frozen, "test", config.embedding)
         classes = frozen.data.num_classes or int(labels.max()) + 1
         wanted = config.clusters or classes

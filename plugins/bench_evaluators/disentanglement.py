@@ -30,11 +30,10 @@ from bench_core.disentangle import (
     svm_accuracy,
     tree_importance,
 )
+from bench_core.embeddings import embedding_of, own_embedding
 from bench_core.errors import BenchError
-from bench_core.fixed_factor import Trials, beta_vae_score, factor_vae_score, scaled
+from bench_core.fixed_factor import Known, Trials, beta_vae_score, factor_vae_score, scaled
 from bench_core.seeds import stream, stream_seed
-
-CHOICES = ("embedding", "latent", "features")  # the first that the method has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +65,6 @@ class DisentanglementConfig:
                 raise ValueError(f"{name} must be >= {least.get(name, 1)}, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Codes (N, D) float32 and factors (N, F) int64 of some items of train and test."""
-
-    train: Tensor
-    train_factors: Tensor
-    test: Tensor
-    test_factors: Tensor
-
-    def shuffled(self, rng: torch.Generator) -> "_Known":
-        """The same codes with other items' factors."""
-        first, second = (f[torch.randperm(len(f), generator=rng)] for f in (self.train_factors, self.test_factors))
-        return _Known(self.train, first, self.test, second)
-
-
 class Disentanglement(Evaluator):
     """MIG, MED, SAP, DCI, FactorVAE and beta-VAE score."""
 
@@ -109,11 +93,11 @@ class Disentanglement(Evaluator):
             Score(metric=metric, value=value, chance=floors[metric], embedding=name, n=len(known.test))
             for metric, value in measured.items()
         ]
-        *unit, active = scaled(known.train, known.test)
+        unit, active = scaled(known)
         trials = Trials(config.train_trials, config.test_trials, config.batch_size)
         for metric, score in {"factor_vae_score": factor_vae_score, "beta_vae_score": beta_vae_score}.items():
             rng = stream(frozen.seed, "disentanglement", metric)
-            value = score(unit[0], known.train_factors, unit[1], known.test_factors, trials, rng)
+            value = score(unit, trials, rng)
             chance = 1 / known.test_factors.shape[1]
             scores.append(Score(metric=metric, value=value, chance=chance, embedding=name, n=trials.test))
         learned = {
@@ -134,14 +118,11 @@ class Disentanglement(Evaluator):
             notes=[*notes, f"{active:,} of {known.train.shape[1]:,} codes are active", *self._remarks(known)],
         )
 
-    def _known(self, frozen: Frozen) -> tuple[str, _Known, list[str]]:
+    def _known(self, frozen: Frozen) -> tuple[str, Known, list[str]]:
         """The embedding's name, its codes with the factors that vary, and what was left out."""
-        there = frozen.splits["test"].embeddings
-        name = self.config.embedding or next(choice for choice in CHOICES if choice in there)
-        if name not in there:
-            raise BenchError(f"no embedding named {name!r}. This method has: {', '.join(sorted(there))}.")
+        name = self.config.embedding or own_embedding(frozen.splits["test"])
         codes, factors, notes = [], [], []
-        width = there[name].shape[1]
+        width = embedding_of(frozen.splits["test"], name).shape[1]
         some = torch.randperm(width, generator=stream(frozen.seed, "disentanglement", "codes"))[: self.config.max_codes]
         if len(some) < width:
             notes.append(f"{len(some):,} of {width:,} codes, drawn at random")
@@ -161,9 +142,9 @@ class Disentanglement(Evaluator):
         if constant:
             notes.append(f"left out, constant: {', '.join(constant)}")
         kept = torch.tensor(varies)
-        return name, _Known(codes[0], factors[0][:, kept], codes[1], factors[1][:, kept]), notes
+        return name, Known(codes[0], factors[0][:, kept], codes[1], factors[1][:, kept]), notes
 
-    def _by_information(self, known: _Known) -> dict[str, float]:
+    def _by_information(self, known: Known) -> dict[str, float]:
         information = mutual_information(known.test, known.test_factors, self.config.bins)
         return {
             "mig": mean_gap(information / entropies(known.test_factors)),
@@ -171,7 +152,7 @@ class Disentanglement(Evaluator):
             f"top_{self.config.top}_med": med(information, self.config.top),
         }
 
-    def _by_learners(self, known: _Known, seed: int) -> dict[str, float]:
+    def _by_learners(self, known: Known, seed: int) -> dict[str, float]:
         fast = self.config.learners == "fast"
         single = nearest_mean_accuracy if fast else svm_accuracy
         pairs = zip(known.train_factors.T, known.test_factors.T, strict=True)
@@ -190,7 +171,7 @@ class Disentanglement(Evaluator):
             f"dci_informativeness_{dci}": right,
         }
 
-    def _remarks(self, known: _Known) -> list[str]:
+    def _remarks(self, known: Known) -> list[str]:
         """What perfect codes would score on so many items, and what makes some numbers less than they seem."""
         perfect = mutual_information(known.test_factors, known.test_factors, self.config.bins)
         best = mean_gap(perfect / entropies(known.test_factors))

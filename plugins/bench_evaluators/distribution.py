@@ -20,7 +20,7 @@ from torch import Tensor
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
 from bench_core.abilities import Matching, NoisyChannel
 from bench_core.data import open_split
-from bench_core.errors import BenchError
+from bench_core.embeddings import embedding_of, own_embedding
 from bench_core.normality import (
     ALPHA,
     PROJECTIONS,
@@ -36,7 +36,6 @@ from bench_core.priors import check_prior, cumulative, quantile, to_normal
 from bench_core.seeds import stream
 
 BINS = 40  # of the histogram
-CHOICES = ("embedding", "latent", "features")  # the first that the method has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +129,8 @@ class Distribution(Evaluator):
 
     def _values(self, frozen: Frozen) -> tuple[str, Tensor]:
         """The name of the embedding, and its test split (N, D) float64."""
-        test = frozen.splits["test"].embeddings
-        name = self.config.embedding or next(choice for choice in CHOICES if choice in test)
-        if name not in test:
-            raise BenchError(f"no embedding named {name!r}. This method has: {', '.join(sorted(test))}.")
-        values = test[name].double()
+        name = self.config.embedding or own_embedding(frozen.splits["test"])
+        values = embedding_of(frozen.splits["test"], name).double()
         if not self.config.standardize:
             return name, values
         train = frozen.splits["train"].embeddings[name].double()

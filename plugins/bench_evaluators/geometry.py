@@ -19,7 +19,7 @@ from torch import Tensor
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, Split, hookimpl, param
 from bench_core import geometry as shape
 from bench_core.data import open_split
-from bench_core.errors import BenchError
+from bench_core.embeddings import embedding_of
 from bench_core.seeds import stream
 from bench_core.similarity import linear_cka
 from bench_core.subsets import take
@@ -69,12 +69,11 @@ class Geometry(Evaluator):
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Measure the test split."""
         part, name = frozen.splits["test"], self.config.embedding
-        if name not in part.embeddings:
-            raise BenchError(f"no embedding named {name!r}. This method has: {', '.join(sorted(part.embeddings))}.")
-        order = torch.randperm(len(part.embeddings[name]), generator=stream(frozen.seed, "geometry", "items"))
+        values = embedding_of(part, name)
+        order = torch.randperm(len(values), generator=stream(frozen.seed, "geometry", "items"))
         drawn = order[: self.config.items]
         few = drawn[: self.config.pairs]
-        features = part.embeddings[name][drawn].double()
+        features = values[drawn].double()
         n, dim = features.shape
         raw, centred = (shape.singular_values(features, centred=c) for c in (False, True))
         found = self._of_images(features[: len(few)], few, frozen) | {

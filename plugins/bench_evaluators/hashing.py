@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
+from bench_core.embeddings import embedding_of
 from bench_core.hash_codes import ITERATIONS, bit_correlation, bit_entropy, bit_imbalance, itq, lsh, pcah
-from bench_core.labelled import labelled
 from bench_core.metrics import ball_precision_recall, expected_average_precision, hamming_histograms
 from bench_core.queries import (
     Side,
@@ -120,7 +120,7 @@ class Hashing(Evaluator):
 
     def _codes(self, frozen: Frozen, queries: Side, database: Side, bits: int) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Source -> (Q, B) and (N, B) bool; LSH's projections are those of `retrieval`."""
-        train, _ = labelled(frozen, "train", self.config.embedding)
+        train = embedding_of(frozen.splits["train"], self.config.embedding).float()
         hashes = {
             "itq": itq(train, bits, stream(frozen.seed, "hashing", "itq", str(bits))),
             "pcah": pcah(train, bits),

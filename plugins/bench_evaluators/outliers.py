@@ -30,6 +30,7 @@ from bench_core import (
 )
 from bench_core import outlier_scores as fit
 from bench_core.detection import Rate, mean_rate, rates
+from bench_core.embeddings import embedding_of
 from bench_core.other_data import embed_images
 from bench_core.seeds import stream, stream_seed
 from bench_core.subsets import take
@@ -139,11 +140,8 @@ class Outliers(Evaluator):
     def _part(self, frozen: Frozen, split: str) -> "_Part":
         """The items of a split that are read."""
         config, whole = self.config, frozen.splits[split]
-        if config.embedding not in whole.embeddings:
-            known = ", ".join(sorted(whole.embeddings))
-            raise BenchError(f"no embedding named {config.embedding!r}. This method has: {known}.")
         most = config.train_items if split == "train" else config.test_items
-        index = _drawn(len(whole.embeddings["features"]), most, frozen.seed, split)
+        index = _drawn(len(embedding_of(whole, config.embedding)), most, frozen.seed, split)
         single = frozen.data.num_classes is not None and whole.labels is not None
         labels = whole.labels[index] if single and whole.labels is not None else None
         return _Part({name: values[index] for name, values in whole.embeddings.items()}, labels, index)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
-from bench_core.errors import BenchError
+from bench_core.embeddings import embedding_of
 from bench_core.seeds import stream_seed
 from bench_core.subsets import draw_index
 
@@ -65,10 +65,7 @@ class Projection(Evaluator):
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Of a sample of the test split, the same items for all methods at a seed."""
         config, test = self.config, frozen.splits["test"]
-        if config.embedding not in test.embeddings:
-            known = ", ".join(sorted(test.embeddings))
-            raise BenchError(f"no embedding named {config.embedding!r}. This method has: {known}.")
-        whole = test.embeddings[config.embedding]
+        whole = embedding_of(test, config.embedding)
         seed = stream_seed(frozen.seed, "projection", "items") % 2**32
         index = draw_index(test.labels, len(whole), min(config.items, len(whole)), seed)
         values: Points = whole[index].flatten(1).double().numpy()

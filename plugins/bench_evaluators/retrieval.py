@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
+from bench_core.embeddings import embedding_of
 from bench_core.hash_codes import lsh
-from bench_core.labelled import labelled
 from bench_core.metrics import (
     ball_precision_recall,
     expected_average_precision,
@@ -95,7 +95,7 @@ class Retrieval(Evaluator):
         for bits in config.code_lengths or (own or DEFAULT_BITS,):
             codes, source = own_codes, "code"
             if codes is None or bits != own:
-                train, _ = labelled(frozen, "train", config.embedding)
+                train = embedding_of(frozen.splits["train"], config.embedding).float()
                 hashed = lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits)))
                 codes = hashed.codes(queries.features), hashed.codes(database.features)
                 source = f"lsh({config.embedding})"

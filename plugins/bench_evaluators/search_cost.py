@@ -28,7 +28,7 @@ from bench_core.approximate_search import (
     num_lists,
     pq_shape,
 )
-from bench_core.errors import BenchError
+from bench_core.embeddings import embedding_of
 from bench_core.queries import split_names
 from bench_core.seeds import stream
 
@@ -112,11 +112,7 @@ class SearchCost(Evaluator):
 
     def _directions(self, frozen: Frozen, split: str, count: int) -> Tensor:
         """A random part of one split, (count, D) float32, rows of length 1 (0 stays 0)."""
-        embeddings = frozen.splits[split].embeddings
-        if self.config.embedding not in embeddings:
-            there = ", ".join(sorted(embeddings))
-            raise BenchError(f"no embedding named {self.config.embedding!r}. This method has: {there}.")
-        values = embeddings[self.config.embedding]
+        values = embedding_of(frozen.splits[split], self.config.embedding)
         order = torch.randperm(len(values), generator=stream(frozen.seed, "search_cost", split))
         return F.normalize(values[order[:count]].float(), dim=1)
 

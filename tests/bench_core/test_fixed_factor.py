@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from bench_core.fixed_factor import (
+    Known,
     Trials,
     _differences,
     _least_varying,
@@ -27,11 +28,8 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def both(codes: Tensor, known: Tensor, test_codes: Tensor, test: Tensor) -> tuple[float, float]:
-    first, second, _ = scaled(codes, test_codes)
-    return (
-        factor_vae_score(first, known, second, test, FEW, rng()),
-        beta_vae_score(first, known, second, test, FEW, rng()),
-    )
+    unit, _ = scaled(Known(codes, known, test_codes, test))
+    return factor_vae_score(unit, FEW, rng()), beta_vae_score(unit, FEW, rng())
 
 
 def test_items_of_a_trial_share_the_value_and_every_such_item_is_drawn() -> None:
@@ -90,16 +88,17 @@ def test_the_scale_of_an_embedding_changes_nothing_even_where_it_is_small() -> N
 
 def test_dead_codes_are_left_out_and_counted() -> None:
     codes = torch.randn(500, 4, generator=rng()) * torch.tensor([1.0, 0.5, 0.04, 0.0])
-    first, second, active = scaled(codes, codes[:100])
+    none = torch.zeros(500, 1, dtype=torch.int64)
+    unit, active = scaled(Known(codes, none, codes[:100], none[:100]))
     assert active == 2
-    assert first.shape == (500, 2)
-    assert second.shape == (100, 2)
-    assert first.std(0).tolist() == pytest.approx([1.0, 1.0])
+    assert unit.train.shape == (500, 2)
+    assert unit.test.shape == (100, 2)
+    assert unit.train.std(0).tolist() == pytest.approx([1.0, 1.0])
 
 
 def test_constant_embeddings_score_chance() -> None:
     known, test = factors(), factors(2000, 1)
-    _, _, active = scaled(torch.ones(3000, 3), torch.ones(2000, 3))
+    _, active = scaled(Known(torch.ones(3000, 3), known, torch.ones(2000, 3), test))
     assert active == 0
     assert both(torch.ones(3000, 3), known, torch.ones(2000, 3), test) == pytest.approx((0.2, 0.2), abs=0.06)
 

@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import BenchError, DataSpec, Evaluation, Frozen, Objective
+from bench_core import BenchError, DataSpec, Embedded, Evaluation, Frozen, Objective
 from bench_evaluators.hashing import Hashing, HashingConfig
 from bench_evaluators.retrieval import Retrieval, RetrievalConfig
 
@@ -97,6 +98,14 @@ def test_queries_are_capped_and_several_labels_share_one(freeze: Freeze) -> None
     assert capped.scores[0].n == 8
     hot["test"][1][:5] = False
     assert "5 of 20 queries have no relevant item" in Hashing(HashingConfig()).evaluate(freeze(hot)).notes
+
+
+def test_codes_are_learned_from_train_without_its_labels(freeze: Freeze) -> None:
+    frozen = freeze({"train": blobs(80), "query": blobs(20, seed=1), "database": blobs(80, seed=2)})
+    bare = Embedded(frozen.splits["train"].embeddings)
+    unlabelled = replace(frozen, splits={**frozen.splits, "train": bare})
+    for task in (Hashing(HashingConfig()), Retrieval(RetrievalConfig(k=80, num_queries=20, ranked_queries=20))):
+        assert task.evaluate(unlabelled).scores == task.evaluate(frozen).scores
 
 
 def test_data_and_parameters_that_do_not_fit_are_refused() -> None:
