@@ -11,8 +11,10 @@ Note:  here averages, a few hundred features and the optimum of the probe: the c
 Shapes: N items, C channels, h x w positions, s x s cells, K classes.
 """
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
 from bench_core.data import open_split
+from bench_core.errors import BenchError
 from bench_core.labelled import labelled, why_no_classes
 from bench_core.linear_probe import fit_probe, standardise
 from bench_core.metrics import constant_accuracy, top_accuracy
@@ -67,7 +70,11 @@ class Layers(Evaluator):
         return why_no_classes(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Probe each layer; the layer of least held-out loss gives the first score."""
+        """Probe each layer; the layer of least held-out loss gives the first score.
+
+        Raises:
+            BenchError: Two layers would have one name among the scores.
+        """
         config = self.config
         _, train_labels = labelled(frozen, "train", "features")
         _, labels = labelled(frozen, "test", "features")
@@ -109,6 +116,7 @@ class Layers(Evaluator):
         for batch in open_split(frozen.inputs(split), frozen.device).batches(_BATCH):
             for name, values in encoder.maps(batch.inputs).items():
                 found.setdefault(name, []).append(pooled(values, self.config.max_features).cpu())
+        _check_names([*found, "features"])
         layers = {name: torch.cat(parts).clone() for name, parts in found.items()}
         return layers | {"features": labelled(frozen, split, "features")[0]}
 
@@ -126,6 +134,16 @@ def pooled(values: Tensor, max_features: int) -> Tensor:
     _, channels, height, width = values.shape
     cells = max(1, math.isqrt(max_features // channels))
     return F.adaptive_avg_pool2d(values, (min(cells, height), min(cells, width))).flatten(1)
+
+
+def _check_names(layers: Sequence[str]) -> None:
+    """A map that shares its score's name with another, or with the features, would hide one of them."""
+    for one, other in itertools.combinations(layers, 2):
+        if _snake(one) == _snake(other):
+            raise BenchError(
+                f"the layers {one!r} and {other!r} of this encoder have one name among the scores, "
+                f"top1_{_snake(one)}; its `maps` must differ in letters or digits, from 'features', too."
+            )
 
 
 def _snake(name: str) -> str:

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from bench_core import DataSpec, Encoder, Frozen, NoConfig, Objective, Split
+from bench_core import BenchError, DataSpec, Encoder, Frozen, NoConfig, Objective, Split
 from bench_evaluators import layers
 from bench_evaluators.layers import Layers, LayersConfig, pooled
 from bench_methods.references import Flat
@@ -113,6 +113,16 @@ def test_batches_change_nothing(freeze_encoder: FreezeEncoder, monkeypatch: pyte
     whole = Layers(LayersConfig()).evaluate(frozen)
     monkeypatch.setattr(layers, "_BATCH", 7)
     assert Layers(LayersConfig()).evaluate(frozen) == whole
+
+
+@pytest.mark.parametrize("alike", ["block 1", "features"])
+def test_layers_that_would_share_a_score_are_refused(freeze_encoder: FreezeEncoder, alike: str) -> None:
+    class Alike(Forgetful):
+        def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+            return super().maps(inputs) | {alike: inputs}
+
+    with pytest.raises(BenchError, match=f"'{alike}'.* have one name among the scores, top1_"):
+        Layers(LayersConfig()).evaluate(freeze_encoder(Alike(), splits(), 4))
 
 
 def test_a_probe_that_did_not_converge_says_so(freeze_encoder: FreezeEncoder) -> None:
