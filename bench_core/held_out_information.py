@@ -110,7 +110,7 @@ def fit_critic(
         scores = critic(x[rows], y[rows])
         mine, log_average = lower_bound("dv", scores, log_average)
         optimizer.zero_grad()
-        (-info_nce(scores) - mine).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(-info_nce(scores) - mine)
         optimizer.step()
         schedule.step()
         if step % 20 == 0 or step == steps:

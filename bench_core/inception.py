@@ -66,7 +66,7 @@ class Inception:
 
     def logits(self, features: Tensor) -> Tensor:
         """(N, 2048) -> (N, 1008), without the bias, as the original does it."""
-        weight: Tensor = self._network.get_submodule("fc").weight  # type: ignore[assignment]
+        weight: Tensor = self._network.get_submodule("fc").weight  # type: ignore[assignment]  # of a linear layer
         return features @ weight.detach().cpu().T
 
 

@@ -87,15 +87,16 @@ def find_initial(text: str, own: Mapping[str, Any], rows: Sequence[str]) -> Init
 
 def _of_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Document and summary of a chain; StoreError where they are none."""
+    source: Any  # until it is known to be whole
     source, summary = read_json(folder / "recipe.json").get("doc"), read_sealed(folder / "summary.json")
     try:
-        texts = source["method"]["id"], source["encoder"]["id"], summary["weights_sha256"]  # type: ignore[index]
-        whole = all(isinstance(text, str) for text in texts) and source["recipe"]["epochs"] >= 0  # type: ignore[index]
+        texts = source["method"]["id"], source["encoder"]["id"], summary["weights_sha256"]
+        whole = all(isinstance(text, str) for text in texts) and source["recipe"]["epochs"] >= 0
     except (KeyError, TypeError):
         whole = False
     if not whole:
         raise StoreError(f"{folder} is no chain's folder: its recipe.json or summary.json lacks something.")
-    return source, summary  # type: ignore[return-value]
+    return source, summary
 
 
 def load_initial(encoder: Encoder, initial: Initial) -> None:

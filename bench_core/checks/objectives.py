@@ -160,11 +160,11 @@ def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: i
         if next(steps) == stops_after:
             stop.ask(signal.SIGTERM)
 
-    objective.after_step = counted  # type: ignore[method-assign]
+    objective.after_step = counted  # type: ignore[method-assign]  # of this object alone, and taken back below
     source = open_split(split_of(spec), torch.device("cpu"))
-    where = {"seed": 0, "device": torch.device("cpu"), "precision": "fp32", "log": folder / "log.jsonl"}
+    log, device = folder / "log.jsonl", torch.device("cpu")
     with suppress(Stopped), stop.held():
-        pretrain(objective, source, _SHORT, **where, checkpoints=kept)  # type: ignore[arg-type]
+        pretrain(objective, source, _SHORT, seed=0, device=device, precision="fp32", log=log, checkpoints=kept)
     del objective.after_step
 
 

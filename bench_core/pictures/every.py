@@ -106,7 +106,7 @@ def _pictures(entries: Sequence[Entry], board: Board, wanted: Wanted) -> Iterato
                     held[entry.names["task"], name if how.apart else ""] = None
         for task, curve in held:
             name = "_".join(dict.fromkeys((task, curve or kind)))
-            yield Picture(name=name, kind=kind, task=task, curve=curve, methods=wanted.methods)  # type: ignore[arg-type]
+            yield Picture(name=name, kind=kind, task=task, curve=curve, methods=wanted.methods)  # type: ignore[arg-type]  # a key of KINDS
 
 
 def _similarity(entries: Sequence[Entry], store: Store, title: str, wanted: Wanted, path: Path) -> list[str]:

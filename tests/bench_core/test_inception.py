@@ -36,7 +36,7 @@ class StandIn(nn.Module):
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A torch-fidelity that holds the stand-in."""
     package, inner = ModuleType("torch_fidelity"), ModuleType("torch_fidelity.feature_extractor_inceptionv3")
-    inner.FeatureExtractorInceptionV3 = StandIn  # type: ignore[attr-defined]
+    inner.FeatureExtractorInceptionV3 = StandIn  # type: ignore[attr-defined]  # a module made here
     monkeypatch.setitem(sys.modules, "torch_fidelity", package)
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", inner)
     monkeypatch.setattr(module, "find_spec", lambda name: object())

@@ -35,7 +35,7 @@ def gaussians(n: int, rho: float, dim: int = 1) -> tuple[Tensor, Tensor]:
 
 def test_info_nce_is_its_formula_row_by_row() -> None:
     T = draw(5, 5)
-    rows = [T[i, i] - sum(T[i, j].exp() for j in range(5)).log() for i in range(5)]  # type: ignore[union-attr]
+    rows = [T[i, i] - sum(T[i, j].exp() for j in range(5)).log() for i in range(5)]  # type: ignore[union-attr]  # a tensor
     assert torch.allclose(info_nce(T), math.log(5) + torch.stack(rows).mean())
     assert torch.allclose(info_nce(T), math.log(5) - F.cross_entropy(T, torch.arange(5)))
 

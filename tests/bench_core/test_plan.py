@@ -212,7 +212,7 @@ def test_a_data_set_that_a_task_reads_joins_the_key_of_its_cell_alone(plan_of: P
     }  # fmt: skip
     assert len(one.cells[1].others["far"].load("test")) == 16
     assert "others" not in one.cells[0].document
-    far.digest = lambda self: "far-2"  # type: ignore[attr-defined]
+    far.digest = lambda self: "far-2"  # type: ignore[attr-defined]  # a class made here
     two = plan_of(tasks=["spread", "elsewhere"])
     assert [a == b for a, b in zip(keys(one), keys(two), strict=True)] == [True, False]
     assert one.chains[0].embed_key == two.chains[0].embed_key

@@ -82,5 +82,5 @@ def test_it_is_the_same_one_on_any_number_of_threads(network: ReferenceNetwork) 
     finally:
         torch.set_num_threads(threads)
     images, _ = striped()
-    assert torch.equal(again.layers[0].weight, network.layers[0].weight)  # type: ignore[arg-type]
+    assert torch.equal(again.layers[0].weight, network.layers[0].weight)  # type: ignore[arg-type]  # of a layer
     assert torch.allclose(again.features(images), network.features(images), atol=1e-4)

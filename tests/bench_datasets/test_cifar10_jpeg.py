@@ -32,7 +32,7 @@ def test_images_of_the_known_digest_are_loaded(root: Path, monkeypatch: pytest.M
     train = CIFAR10JPEG(root, Subsets()).load("train")
     assert train.labels is not None
     assert train.labels.tolist() == [0, 1]
-    assert train.inputs[:, 0, 0, 0].tolist() == [0, 80]  # type: ignore[index]
+    assert train.inputs[:, 0, 0, 0].tolist() == [0, 80]  # type: ignore[index]  # in memory
 
 
 def test_missing_data_says_where_it_is_looked_for_and_offers_no_download(tmp_path: Path) -> None:

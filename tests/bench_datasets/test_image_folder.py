@@ -54,7 +54,7 @@ def test_grey_is_one_channel_without_the_colours_of_imagenet(root: Path) -> None
     assert data.spec().shape == (1, 4, 4)
     assert data.spec().mean is None
     assert data.spec().views == "glyph"
-    assert data.load("test").inputs.shape == (4, 1, 4, 4)  # type: ignore[union-attr]
+    assert data.load("test").inputs.shape == (4, 1, 4, 4)  # type: ignore[union-attr]  # in memory
 
 
 def test_subsets_are_balanced(root: Path) -> None:
@@ -76,7 +76,7 @@ def test_queries_are_drawn_from_both_folders(root: Path) -> None:
 
 def test_a_folder_may_lie_anywhere(root: Path, tmp_path: Path) -> None:
     data = dataset(tmp_path / "elsewhere", path=str(root / "pets"))
-    assert torch.equal(data.load("train").inputs, dataset(root).load("train").inputs)  # type: ignore[arg-type]
+    assert torch.equal(data.load("train").inputs, dataset(root).load("train").inputs)  # type: ignore[arg-type]  # in memory
     assert data.digest() == dataset(root, size=8).digest()
 
 

@@ -40,7 +40,7 @@ def test_it_is_convolution_batch_norm_and_relu_written_slowly() -> None:
     encoder = build(1, 8, 8, widths=(3, 5)).eval()
     here = (images(4, 1, 8, 8) - 0.4) / 0.2
     for stage in encoder.stages.values():
-        conv, norm = stage[0], stage[1]  # type: ignore[index]
+        conv, norm = stage[0], stage[1]  # type: ignore[index]  # stages are sequences of layers
         nn.init.uniform_(norm.running_mean, generator=torch.Generator().manual_seed(1))
         here = F.conv2d(here, conv.weight, stride=2, padding=1)
         here = (here - norm.running_mean.view(-1, 1, 1)) / (1 + norm.eps) ** 0.5

@@ -68,7 +68,7 @@ def test_more_labels_help_and_pixels_are_above_chance(freeze_encoder: FreezeEnco
 
 def test_images_without_classes_are_at_chance(freeze_encoder: FreezeEncoder) -> None:
     noise = {
-        name: Split(spots(len(split), seed=5 + len(split)).inputs, split.labels[torch.randperm(len(split))])  # type: ignore[index]
+        name: Split(spots(len(split), seed=5 + len(split)).inputs, split.labels[torch.randperm(len(split))])  # type: ignore[index]  # they have labels
         for name, split in splits().items()
     }
     found = values(few(freeze_encoder(encoder(), noise, CLASSES)))
@@ -79,7 +79,7 @@ def test_subsets_are_balanced_nested_and_equal_for_all_methods(
     freeze_encoder: FreezeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
-    known = {bytes(image.numpy().tobytes()): k for k, image in enumerate(splits()["train"].inputs)}  # type: ignore[arg-type]
+    known = {bytes(image.numpy().tobytes()): k for k, image in enumerate(splits()["train"].inputs)}  # type: ignore[arg-type]  # in memory
 
     def watched(encoder: Encoder, split: Split, *rest: Any, **named: Any) -> nn.Module:
         assert isinstance(split.inputs, Tensor)
@@ -109,8 +109,8 @@ def test_the_linear_probe_is_that_of_linear_with_as_many_labels(freeze_encoder: 
     train, test = (frozen.splits[name].embeddings["features"].double() for name in ("train", "test"))
     mean, std = train.mean(0), train.std(0, correction=0)
     model = LogisticRegression(C=1 / (0.01 * 240), tol=1e-8, max_iter=10_000)
-    model.fit(((train - mean) / std).numpy(), frozen.splits["train"].labels.numpy())  # type: ignore[union-attr]
-    right = model.score(((test - mean) / std).numpy(), frozen.splits["test"].labels.numpy())  # type: ignore[union-attr]
+    model.fit(((train - mean) / std).numpy(), frozen.splits["train"].labels.numpy())  # type: ignore[union-attr]  # they have labels
+    right = model.score(((test - mean) / std).numpy(), frozen.splits["test"].labels.numpy())  # type: ignore[union-attr]  # they have labels
     assert found["linear_100_percent"] == pytest.approx(right, abs=1 / 150)
 
 
@@ -165,7 +165,7 @@ def test_features_that_are_constant_are_at_chance_and_finite(freeze_encoder: Fre
 
 def test_data_without_classes_are_skipped() -> None:
     data = DataSpec(shape=(1, 8, 8), splits={"train": 5, "test": 5})
-    assert Fewshot(FewshotConfig()).skip_reason(data, Objective) == "needs labels"  # type: ignore[type-abstract]
+    assert Fewshot(FewshotConfig()).skip_reason(data, Objective) == "needs labels"  # type: ignore[type-abstract]  # not read
 
 
 @pytest.mark.parametrize(

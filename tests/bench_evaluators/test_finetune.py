@@ -94,7 +94,7 @@ def test_the_protocol_says_the_recipe(freeze_encoder: FreezeEncoder, encoder: En
 def test_it_needs_two_training_items_of_each_class() -> None:
     task = Finetune(FinetuneConfig())
     few = DataSpec(shape=(1, 8, 8), splits={"train": 5, "test": 5}, num_classes=3)
-    assert task.skip_reason(few, Objective) == "needs two training items of each class"  # type: ignore[type-abstract]
+    assert task.skip_reason(few, Objective) == "needs two training items of each class"  # type: ignore[type-abstract]  # not read
     assert task.skip_reason(DATA, Objective) is None  # type: ignore[type-abstract]  # not read
 
 

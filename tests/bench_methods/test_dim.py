@@ -196,7 +196,7 @@ def train(method: DIM, images: Tensor, steps: int, permute: bool = False) -> lis
     rng, log = torch.Generator().manual_seed(3), []
     if permute:
         maps = method.encoder.maps
-        method.encoder.maps = lambda inputs: maps(inputs[torch.randperm(len(inputs))])  # type: ignore[method-assign]
+        method.encoder.maps = lambda inputs: maps(inputs[torch.randperm(len(inputs))])  # type: ignore[method-assign]  # of this object alone
     for _ in range(steps):
         views = method.make_views(Batch(images, torch.arange(len(images))), rng)
         parts: dict[str, float] = {}

@@ -49,7 +49,7 @@ def test_64_images_are_learned(name: str, make: Callable[..., Objective], digits
     source = open_split(Split(images, torch.arange(64) % 10), torch.device("cpu"))
     recipe = Recipe(learning_rate=5e-3, batch_size=64, epochs=EPOCHS.get(name, 120), schedule="constant")
     where = {"seed": 0, "device": torch.device("cpu"), "precision": "fp32", "log": tmp_path / "log.jsonl"}
-    pretrain(method, source, recipe, **where)  # type: ignore[arg-type]
+    pretrain(method, source, recipe, **where)  # type: ignore[arg-type]  # of several types
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = torch.tensor([line.get("encoder.loss", line["loss"]) for line in log if "epoch" in line])
     start, end = losses[:3].mean(), losses[-10:].mean()

@@ -47,7 +47,7 @@ def train(method: Objective, digits: Tensor, folder: Path, stops_after: int | No
         if next(steps) == stops_after:
             stop.ask(signal.SIGTERM)
 
-    method.after_step = counted  # type: ignore[method-assign]
+    method.after_step = counted  # type: ignore[method-assign]  # of this object alone
     source = open_split(Split((digits[:64] * 255).to(torch.uint8)), torch.device("cpu"))
     kept = Checkpoints(folder / "kept", every=1e6, stop=stop)
     try:

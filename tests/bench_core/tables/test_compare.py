@@ -45,7 +45,7 @@ def test_lower_is_better_where_the_metric_says_so(runs: Runs) -> None:
     [line] = compare(entries_of(records), "a", "b").lines
     assert line.verdict == "b better"
     [turned] = compare(entries_of(records), "b", "a").lines
-    assert (turned.verdict, turned.paired.mean, turned.p) == ("b better", pytest.approx(-line.paired.mean), line.p)  # type: ignore[operator]
+    assert (turned.verdict, turned.paired.mean, turned.p) == ("b better", pytest.approx(-line.paired.mean), line.p)  # type: ignore[operator]  # p is there
 
 
 def test_what_stands_alone_at_5_percent_does_not_stand_among_many(runs: Runs) -> None:
