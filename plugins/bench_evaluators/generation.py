@@ -5,6 +5,9 @@ samples like the latents of each cluster, and reconstructions of the test items.
 in the features of a reference network and in principal components of pixels (`bench_core.reference_network`), never in
 those of the encoder under test; on request by the Inception network, too.
 
+Where a split has more items than are read, those are drawn with as many of each class, while samples have the classes'
+shares of train: on unbalanced data of such a size a faithful method is not at the floor.
+
 Source: papers of the measures are named in `bench_core.sample_quality` and `bench_core.image_errors`; samples by
         cluster are U-CTRL's (Tong et al., CPAL 2024, https://arxiv.org/abs/2210.16782); the reference network is ours.
 
