@@ -61,12 +61,21 @@ class Goal:
 
 @dataclass(frozen=True)
 class Contest:
-    """Ways to do one work, and what is expected of them; `notes` say what was checked and what binds."""
+    """Ways to do one work, and what is expected of them.
+
+    Attributes:
+        work: What is done, as a title.
+        ways: Run in turns.
+        goals: Ratios of their CPU seconds.
+        notes: What was checked, and what binds.
+        sizes: Of each way's work, where ways are the same work growing; the exponent of its cost is then given.
+    """
 
     work: str
     ways: Sequence[Way]
     goals: Sequence[Goal] = ()
     notes: Sequence[str] = ()
+    sizes: Sequence[float] = ()
 
 
 @dataclass
@@ -134,7 +143,14 @@ def main(script: str, contests: Callable[[], Sequence[Contest]], *, rounds: int 
 def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
     """What is kept of a contest."""
     goals = [asdict(goal) | {"ratios": ratios(took, goal)} for goal in contest.goals]
-    return {"work": contest.work, "ways": [asdict(one) for one in took], "goals": goals, "notes": list(contest.notes)}
+    rounds = zip(*(one.cpu_s for one in took), strict=True)
+    return {
+        "work": contest.work,
+        "ways": [asdict(one) for one in took],
+        "goals": goals,
+        "exponents": [exponent(contest.sizes, seconds) for seconds in rounds] if contest.sizes else [],
+        "notes": list(contest.notes),
+    }
 
 
 def save(script: str, results: Sequence[dict[str, Any]]) -> None:
@@ -150,7 +166,7 @@ def save(script: str, results: Sequence[dict[str, Any]]) -> None:
 
 
 def as_text(contest: dict[str, Any]) -> str:
-    """A contest as Markdown: a table of ways, a line a goal, its notes."""
+    """A contest as Markdown: a table of ways, a line a goal, the exponent of work that grows, its notes."""
     lines = [f"### {contest['work']}", "", "| way | CPU s | wall s | peak MiB |", "|:--|--:|--:|--:|"]
     for way in contest["ways"]:
         name = way["name"] if way["share"] == 1 else f"{way['name']} (from {way['share']:.3g} of the work)"
@@ -163,6 +179,11 @@ def as_text(contest: dict[str, Any]) -> str:
         lines.append(
             f"- {goal['theirs']} / {goal['ours']}: **{median(values):.3g}x** ({min(values):.3g} to {max(values):.3g} "
             f"in {len(values)} rounds); goal {goal['ratio']:g}x: {reached}"
+        )
+    if powers := contest.get("exponents"):
+        lines.append(
+            f"- CPU seconds grow as size to the power **{median(powers):.2f}** ({min(powers):.2f} to {max(powers):.2f} "
+            f"in {len(powers)} rounds)"
         )
     lines += [f"- {note}" for note in contest["notes"]]
     return "\n".join([*lines, ""])

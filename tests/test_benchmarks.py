@@ -39,6 +39,14 @@ def test_the_exponent_of_a_power_is_its_power() -> None:
     assert exponent([1, 2, 4, 8], [3 * size**1.5 for size in (1, 2, 4, 8)]) == pytest.approx(1.5)
 
 
+def test_work_that_grows_has_the_exponent_of_each_round() -> None:
+    took = [Took("100 items", 1.0, [1.0, 3.0, 2.0], [1.0] * 3), Took("400 items", 1.0, [4.0, 48.0, 16.0], [1.0] * 3)]
+    found = result(Contest("work", [], sizes=[100, 400]), took)
+    assert found["exponents"] == pytest.approx([1.0, 2.0, 1.5])
+    assert "grow as size to the power **1.50** (1.00 to 2.00 in 3 rounds)" in as_text(json.loads(json.dumps(found)))
+    assert "power" not in as_text(result(Contest("work", []), took))
+
+
 def test_every_result_is_of_a_script_that_is_there() -> None:
     for file in contests.RESULTS.glob("*.json"):
         assert (Path(contests.__file__).parent / f"{file.stem}.py").is_file(), file
