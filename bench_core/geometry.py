@@ -11,9 +11,9 @@ Shapes: N items, D features, R = min(N, D).
 
 import math
 
+import scipy  # its parts cost a second: they load where they are used
 import torch
 import torch.nn.functional as F
-from scipy.special import hyp0f1
 from torch import Tensor
 
 _EPS = 1e-7  # of RankMe, as in the paper
@@ -51,7 +51,7 @@ def uniformity(features: Tensor, t: float = 2.0) -> float:
 
 def uniformity_floor(dim: int, t: float = 2.0) -> float:
     """Uniformity of the uniform law on the sphere in D dimensions, log 0F1(; D/2; t^2) - 2t: no law has less."""
-    return math.log(float(hyp0f1(dim / 2, t * t))) - 2 * t
+    return math.log(float(scipy.special.hyp0f1(dim / 2, t * t))) - 2 * t
 
 
 def mean_cosine(features: Tensor) -> float:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts cost a second: they load where they are used
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -91,7 +91,7 @@ class LogisticProblem:
             return self._value_and_gradient(flat, scale, penalty)
 
         with threadpool_limits(1, user_api="blas"):  # SciPy's threads and torch's would wait for each other
-            found = minimize(
+            found = scipy.optimize.minimize(
                 objective,
                 first.flatten().numpy(),
                 method="L-BFGS-B",

@@ -15,9 +15,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts cost a second: they load where they are used
 import torch
-from scipy.spatial import cKDTree
-from scipy.special import digamma
 from torch import Tensor
 
 Points = npt.NDArray[np.float64]
@@ -45,8 +44,9 @@ def class_information(x: Tensor, labels: Tensor, k: int = 3) -> float:
         count = int(members.sum())
         among[members] = count
         radius[members], asked[members] = _kth_distance(points[members], min(k, count - 1), 2)
-    inside = cKDTree(points).query_ball_point(points, np.nextafter(radius, 0), return_length=True)
-    found = digamma(len(points)) + np.mean(digamma(asked) - digamma(among) - digamma(inside))
+    inside = scipy.spatial.cKDTree(points).query_ball_point(points, np.nextafter(radius, 0), return_length=True)
+    psi = scipy.special.digamma
+    found = psi(len(points)) + np.mean(psi(asked) - psi(among) - psi(inside))
     return max(float(found), 0.0)
 
 
@@ -70,10 +70,12 @@ def pair_information(x: Tensor, y: Tensor, k: int = 3) -> float:
     joint = np.concatenate(parts, 1)
     radius, asked = _kth_distance(joint, k, math.inf)
     nearer = [
-        cKDTree(part).query_ball_point(part, np.nextafter(radius, 0), p=np.inf, return_length=True) for part in parts
+        scipy.spatial.cKDTree(part).query_ball_point(part, np.nextafter(radius, 0), p=np.inf, return_length=True)
+        for part in parts
     ]
-    more = np.mean(digamma(asked) - digamma(k))  # 0 unless points coincide
-    found = digamma(k) + more + digamma(len(x)) - sum(np.mean(digamma(count)) for count in nearer)  # each counts itself
+    psi = scipy.special.digamma
+    more = np.mean(psi(asked) - psi(k))  # 0 unless points coincide
+    found = psi(k) + more + psi(len(x)) - sum(np.mean(psi(count)) for count in nearer)  # each counts itself
     return max(float(found), 0.0)
 
 
@@ -82,7 +84,7 @@ def _kth_distance(points: Points, k: int, order: float) -> tuple[Points, Points]
 
     Where that is 0, k is the number of all points there, itself among them.
     """
-    tree = cKDTree(points)
+    tree = scipy.spatial.cKDTree(points)
     distances, _ = tree.query(points, [k + 1], p=order)  # the first is itself
     found, asked = np.asarray(distances, np.float64)[:, 0], np.full(len(points), float(k))
     alike = found == 0

@@ -12,8 +12,8 @@ Shapes: N items, D coordinates, n items of a sample.
 import math
 
 import numpy as np
+import scipy  # its parts cost a second: they load where they are used
 import torch
-from scipy import stats
 from torch import Tensor
 
 ALPHA = 0.05
@@ -58,7 +58,7 @@ def henze_zirkler(x: Tensor) -> tuple[float, float]:
     )
     spread = math.log1p(variance / mean**2)
     middle = math.log(mean) - spread / 2
-    return statistic, float(stats.norm.sf((math.log(max(statistic, 1e-300)) - middle) / math.sqrt(spread)))
+    return statistic, float(scipy.stats.norm.sf((math.log(max(statistic, 1e-300)) - middle) / math.sqrt(spread)))
 
 
 def pass_rates(x: Tensor, rng: torch.Generator, samples: int = SAMPLES, size: int = 200) -> dict[str, float]:
@@ -76,8 +76,8 @@ def pass_rates(x: Tensor, rng: torch.Generator, samples: int = SAMPLES, size: in
     drawn = [x[torch.randperm(len(x), generator=rng)[:size]] for _ in range(samples)]
     columns = [column for sample in drawn for column in sample.double().numpy().T]
     varied = [column for column in columns if np.ptp(column) > 0]  # constants are not normal, and scipy warns of them
-    shapiro = [stats.shapiro(column).pvalue > ALPHA for column in varied]
-    dagostino = [stats.normaltest(column).pvalue > ALPHA for column in varied]
+    shapiro = [scipy.stats.shapiro(column).pvalue > ALPHA for column in varied]
+    dagostino = [scipy.stats.normaltest(column).pvalue > ALPHA for column in varied]
     return {
         "shapiro_wilk": sum(shapiro) / len(columns),
         "dagostino_pearson": sum(dagostino) / len(columns),

@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts cost a second: they load where they are used
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -102,7 +102,7 @@ def matched_accuracy(labels: Tensor, clusters: Tensor) -> float:
         clusters: (N,) int64.
     """
     table = contingency(labels, clusters)
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(labels))
+    return float(table[scipy.optimize.linear_sum_assignment(table, maximize=True)].sum() / len(labels))
 
 
 def contingency(labels: Tensor, clusters: Tensor) -> npt.NDArray[np.int64]:

@@ -16,8 +16,8 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, get_args
 
+import scipy  # its parts cost a second: they load where they are used
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Exponential, Laplace, Normal, Uniform
 
@@ -49,8 +49,8 @@ def scipy_law(prior: str) -> Any:
         ValueError: Not one of the names above, and not such a call.
     """
     found = re.fullmatch(r"(\w+)\(([-+.\deE, ]*)\)", prior)
-    law = getattr(stats, found[1], None) if found else None
-    if found and isinstance(law, stats.rv_continuous):
+    law = getattr(scipy.stats, found[1], None) if found else None
+    if found and isinstance(law, scipy.stats.rv_continuous):
         with suppress(TypeError, ValueError):  # too few arguments, no numbers
             frozen = law(*(float(part) for part in found[2].split(",") if part.strip()))
             if math.isfinite(frozen.ppf(0.5)):

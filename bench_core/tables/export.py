@@ -6,19 +6,21 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bench_core.errors import RequestError
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def to_csv(frame: pd.DataFrame, path: Path) -> None:
+
+def to_csv(frame: "pd.DataFrame", path: Path) -> None:
     """Write comma-separated values with a header."""
     with _beside(path) as temporary:
         frame.to_csv(temporary, index=False)
 
 
-def to_parquet(frame: pd.DataFrame, path: Path) -> None:
+def to_parquet(frame: "pd.DataFrame", path: Path) -> None:
     """Write parquet; RequestError where pyarrow is not installed."""
     with _beside(path) as temporary:
         try:
@@ -28,7 +30,7 @@ def to_parquet(frame: pd.DataFrame, path: Path) -> None:
             raise RequestError(f"parquet needs pyarrow: pip install 'bench-core[parquet]' ({reason})") from error
 
 
-def to_sqlite(frame: pd.DataFrame, path: Path) -> None:
+def to_sqlite(frame: "pd.DataFrame", path: Path) -> None:
     """Write an SQLite file with one table, `scores`."""
     with _beside(path) as temporary, closing(sqlite3.connect(temporary)) as connection:
         frame.to_sql("scores", connection, index=False)

@@ -1,11 +1,12 @@
 """Records as a tidy pandas frame: one row a score."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bench_core.tables.entries import AXES, entries_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS: dict[str, str] = {
     "dataset": "string",
@@ -52,7 +53,7 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
-def tidy(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def tidy(records: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """One row for each score of each record.
 
     Args:
@@ -63,6 +64,8 @@ def tidy(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         those of the tables: where one stands for several documents, it carries the parameters that differ.
         `primary` marks the score that ranks.
     """
+    import pandas as pd  # costs a second: only where it is used
+
     rows = []
     for entry in entries_of(records):
         record = entry.record or {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from scipy import stats
+import scipy  # its parts cost a second: they load where they are used
 
 LEVEL = 0.95
 
@@ -24,7 +24,7 @@ def t_halfwidth(values: Sequence[float], level: float = LEVEL) -> float | None:
     n = len(values)
     if n < 2:
         return None
-    quantile = float(stats.t.ppf((1 + level) / 2, n - 1))
+    quantile = float(scipy.stats.t.ppf((1 + level) / 2, n - 1))
     return quantile * stdev(values) / math.sqrt(n)
 
 
@@ -56,7 +56,7 @@ def paired(first: Mapping[int, float], second: Mapping[int, float], level: float
     largest = max(map(abs, [*first.values(), *second.values()]))
     if half is None or max(differences) - min(differences) <= 1e-12 * largest:  # rounding is no variation
         return Paired(len(differences), mean)
-    p = 2 * float(stats.t.sf(abs(mean) / stdev(differences) * math.sqrt(len(differences)), len(differences) - 1))
+    p = 2 * float(scipy.stats.t.sf(abs(mean) / stdev(differences) * math.sqrt(len(differences)), len(differences) - 1))
     return Paired(len(differences), mean, mean - half, mean + half, p)
 
 
@@ -74,7 +74,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def critical_difference(rows: int, tasks: int, level: float = LEVEL) -> float:
     """By how much mean ranks must differ at least (Nemenyi; Demsar, JMLR 2006): 1.25 for 4 rows on 14 tasks."""
-    q = float(stats.studentized_range.ppf(level, rows, math.inf)) / math.sqrt(2)
+    q = float(scipy.stats.studentized_range.ppf(level, rows, math.inf)) / math.sqrt(2)
     return q * math.sqrt(rows * (rows + 1) / (6 * tasks))
 
 
@@ -82,7 +82,7 @@ def friedman(ranks: Sequence[Sequence[float]]) -> float:
     """The p-value of no difference among three rows or more, each with a rank on every task."""
     if all(len(set(by_task)) == 1 for by_task in zip(*ranks, strict=True)):
         return 1.0  # all are tied everywhere
-    return float(stats.friedmanchisquare(*ranks).pvalue)
+    return float(scipy.stats.friedmanchisquare(*ranks).pvalue)
 
 
 def indistinguishable(best: Mapping[int, float], other: Mapping[int, float], level: float = LEVEL) -> bool:
@@ -122,4 +122,4 @@ def best_group(values: Mapping[str, Mapping[int, float]], higher_is_better: bool
 def average_ranks(values: Sequence[float], higher_is_better: bool) -> list[float]:
     """Ranks from 1 (the best); equal values share the mean of their ranks. (.9, .8, .9) gives 1.5, 3, 1.5."""
     sign = -1 if higher_is_better else 1
-    return [float(rank) for rank in stats.rankdata([sign * value for value in values], method="average")]
+    return [float(rank) for rank in scipy.stats.rankdata([sign * value for value in values], method="average")]

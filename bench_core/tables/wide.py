@@ -1,14 +1,15 @@
 """Tables as one wide pandas frame, for notebooks."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bench_core.tables.parts import Table
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def wide(tables: Sequence[Table]) -> pd.DataFrame:
+
+def wide(tables: Sequence[Table]) -> "pd.DataFrame":
     """One line a method: `<column>` is the mean, `<task>_halfwidth` its 95 % t half-width, `<task>_n` the seeds.
 
     Args:
@@ -17,6 +18,8 @@ def wide(tables: Sequence[Table]) -> pd.DataFrame:
     Returns:
         Fractions stay fractions; NaN where there is no number. The chance level is a line with `row` = "chance".
     """
+    import pandas as pd  # costs a second: only where it is used
+
     lines = []
     for table in tables:
         for row in table.rows:

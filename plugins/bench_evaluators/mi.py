@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, Split, hookimpl, param
@@ -195,6 +194,8 @@ def _score(metric: str, value: float, embedding: str, n: int) -> Score:
 
 def _principal(dims: int, train: Tensor, *others: Tensor) -> list[Tensor]:
     """Principal coordinates (M, P) of others (M, D), each of deviation 1 on train (N, D); 0 where train has none."""
+    from sklearn.utils.extmath import randomized_svd  # costs a second: only where it is used
+
     mean = train.double().mean(0)
     centred = (train.double() - mean).numpy()
     dims = min(dims, *centred.shape)

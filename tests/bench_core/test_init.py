@@ -14,6 +14,20 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(bench_core, "nothing")
 
 
+def test_listing_all_plugins_imports_torch_and_nothing_else_that_is_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from bench_core.cli import main\n"
+        "done = CliRunner().invoke(main, ['list'])\n"
+        "assert done.exit_code == 0 and 'simclr' in done.output, done.output\n"
+        "heavy = {'torchvision', 'pandas', 'sklearn', 'faiss', 'scipy.stats', 'scipy.optimize', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_and_version_and_completion_import_no_torch() -> None:
     code = (
         "import sys\n"
