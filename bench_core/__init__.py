@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Objective as Objective
     from bench_core.contracts import OtherData as OtherData
     from bench_core.contracts import ParameterGroup as ParameterGroup
+    from bench_core.contracts import PerItem as PerItem
     from bench_core.contracts import Player as Player
     from bench_core.contracts import Reader as Reader
     from bench_core.contracts import Recipe as Recipe
@@ -51,7 +52,8 @@ _HOME = {
     "config": ("NoConfig", "param"),
     "contracts": (
         "Batch", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator", "Frozen",
-        "Loss", "Objective", "OtherData", "ParameterGroup", "Player", "Reader", "Recipe", "Score", "Split", "Variant",
+        "Loss", "Objective", "OtherData", "ParameterGroup", "PerItem", "Player", "Reader", "Recipe", "Score", "Split",
+        "Variant",
     ),
     "errors": ("BenchError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -81,6 +83,7 @@ __all__ = [
     "Objective",
     "OtherData",
     "ParameterGroup",
+    "PerItem",
     "Player",
     "Reader",
     "Recipe",

@@ -433,6 +433,21 @@ class Score:
     n: int
 
 
+@dataclass(frozen=True)
+class PerItem:
+    """A score item by item, so that `bench compare` can say what another test set would give.
+
+    Attributes:
+        values: (n,) whose mean is the score, in its unit; bool for hits, which are kept as bits, others as float32.
+        split: Whose items they are of.
+        index: (n,) int64 positions in that split, each once, in any order; None: every item in order.
+    """
+
+    values: Tensor
+    split: str = "test"
+    index: Tensor | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What an evaluator returns.
@@ -444,6 +459,7 @@ class Evaluation:
         curves: Named series for pictures, all of one curve of the same length, x first
             (`{"pr_32_bits": {"recall": [...], "precision": [...]}}`).
         images: Named grids for pictures, uint8 (N, C, H, W) with N <= 64, eight in a row (`{"samples": ...}`).
+        items: Metric of a score -> its per-item results; a record keeps up to 50,000 of each (`bench_core.items`).
     """
 
     scores: Sequence[Score]
@@ -451,6 +467,7 @@ class Evaluation:
     notes: Sequence[str] = ()
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     images: Mapping[str, Tensor] = field(default_factory=dict)
+    items: Mapping[str, PerItem] = field(default_factory=dict, compare=False)  # as tensors compare item by item
 
 
 class Evaluator(abc.ABC):

@@ -39,6 +39,7 @@ def _record_faults(record: Mapping[str, Any]) -> Iterator[str]:
     yield from _fields(record, "", {"protocol": _is_text, "notes": _is_texts}, optional=True)
     yield from _each(record, "curves", Mapping, _curve)
     yield from _each(record, "images", Mapping, _image)
+    yield from _each(record, "items", Mapping, _items)
 
 
 def _attempt_faults(attempt: Mapping[str, Any]) -> Iterator[str]:
@@ -90,6 +91,19 @@ def _curve(where: str, curve: Any) -> Iterator[str]:
 def _image(where: str, image: Any) -> Iterator[str]:
     if not _is_text(image):
         yield f"{where} must be text"
+
+
+def _items(where: str, items: Any) -> Iterator[str]:
+    """Per-item results that can be read."""
+    faults = list(_fields(items, where, _KEPT))
+    yield from faults
+    if not faults:
+        from bench_core.items import unpack_items  # loads torch
+
+        try:
+            unpack_items(items)
+        except ValueError as error:
+            yield f"{where}: {error}"
 
 
 def _each(held: Mapping[str, Any], name: str, kind: type, faults: Callable[[str, Any], Iterator[str]]) -> Iterator[str]:
@@ -164,6 +178,9 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
+_KEPT: dict[str, Test] = {
+    "split": _is_name, "which": _is_name, "n": _is_count, "type": ("hits", "float32").__contains__, "values": _is_text,
+}  # fmt: skip
 _MADE: dict[str, Test] = {
     "precision": _is_text, "device": _is_text, "threads": _is_count, "bench": _is_text, "commit": _is_text,
     "dirty": _is_bool, "torch": _is_text, "started": _is_text, "ended": _is_text, "command": _is_text,

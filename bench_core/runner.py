@@ -24,6 +24,7 @@ from bench_core.embed import embed_all, is_damaged, is_embedded, load_embedded, 
 from bench_core.errors import StoreError
 from bench_core.grids import image_grid
 from bench_core.initial import Initial, load_initial
+from bench_core.items import pack_items
 from bench_core.plan import Cell, Chain, Plan
 from bench_core.pretrain import pretrain
 from bench_core.progress import Progress, Silent, begins
@@ -239,6 +240,7 @@ def _run_cell(
     here, there = provenance(setting.device, setting.command), summary["provenance"]
     if not evaluation.scores:
         raise StoreError(f"{cell.task.name} returned no score")
+    items, left_out = pack_items(evaluation, chain.data.splits)
     store.publish(
         {
             "format": FORMAT,
@@ -247,9 +249,10 @@ def _run_cell(
             "names": dict(cell.names),
             "scores": [asdict(score) for score in evaluation.scores],
             "protocol": evaluation.protocol,
-            "notes": list(evaluation.notes),
+            "notes": [*evaluation.notes, *left_out],
             "curves": {name: {k: list(v) for k, v in curve.items()} for name, curve in evaluation.curves.items()},
             "images": {name: image_grid(images) for name, images in evaluation.images.items()},
+            "items": items,
             "facts": {
                 "uses_labels": chain.uses_labels,
                 "starts_from": chain.starts_from,

@@ -12,6 +12,7 @@ from bench_core.checks.made import FACTORS, NUM_CLASSES, NUM_ITEMS, TinyEncoder,
 from bench_core.config import NoConfig
 from bench_core.contracts import DataSpec, Embedded, Evaluation, Frozen, Objective, OtherData, Score
 from bench_core.errors import DataMissingError
+from bench_core.items import items_fault
 
 
 def _frozen(spec: DataSpec, others: Sequence[str]) -> Frozen:
@@ -37,7 +38,7 @@ def _frozen(spec: DataSpec, others: Sequence[str]) -> Frozen:
 
 
 def _measures(cls: Any) -> None:
-    """Scores are finite numbers with snake_case names, the same twice, and the embeddings stay as they were."""
+    """Scores are finite, snake_case, the same twice and the means of their items; embeddings stay as they were."""
     splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
     spec = DataSpec(shape=(3, 32, 32), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
     evaluator = cls(cls.Config())
@@ -58,6 +59,8 @@ def _measures(cls: Any) -> None:
         _refuse_bad_score(score)
     names = [score.metric for score in results[0].scores]
     need(len(names) == len(set(names)), f"a metric stands twice in {names}")
+    fault = items_fault(results[0], splits)
+    need(fault is None, f"per-item results: {fault}")
     values = [[score.value for score in result.scores] for result in results]
     need(values[0] == values[1], f"the same embeddings gave {values[0]} and {values[1]}")
 

@@ -32,6 +32,8 @@ TORN: list[bytes] = [
     TEXT.replace('"knn"', '"\\ud800"').encode(), TEXT.replace('"notes": []', '"notes": ["\\uDC00"]').encode(),
 ]  # fmt: skip
 
+HITS: dict[str, Any] = {"split": "test", "which": "all", "n": 8, "type": "hits", "values": "eNr7DwABAAEA"}
+
 # where something else stands, and what; the key is made to fit
 CHANGED: list[tuple[str, Any]] = [
     ("names", None), ("names", []), ("names", {}), ("names.method", None), ("names.method", 3), ("names.method", ""),
@@ -54,6 +56,13 @@ CHANGED: list[tuple[str, Any]] = [
     ("curves", []), ("curves", {"pr_a": []}), ("curves", {"pr_a": {"recall": 1}}), ("curves", {"l": {"x": ["a"]}}),
     ("curves", {"l": {"x": [1.0], "y": [1.0, 2.0]}}), ("curves", {"a\nb": {"x": [1.0]}}), ("images", []),
     ("images", {"samples": 5}), ("images", {"a\nb": "aGk="}),
+    ("items", []), ("items", {"top1": 5}), ("items", {"top1": {}}), ("items", {"a\nb": HITS}),
+    ("items", {"top1": {**HITS, "split": 1}}), ("items", {"top1": {**HITS, "which": ["all"]}}),
+    ("items", {"top1": {**HITS, "n": 0}}), ("items", {"top1": {**HITS, "n": 10**9}}),
+    ("items", {"top1": {**HITS, "n": 80}}), ("items", {"top1": {**HITS, "n": True}}),
+    ("items", {"top1": {**HITS, "type": "int8"}}), ("items", {"top1": {**HITS, "type": {}}}),
+    ("items", {"top1": {**HITS, "type": "float32"}}), ("items", {"top1": {**HITS, "values": None}}),
+    ("items", {"top1": {**HITS, "values": "%"}}), ("items", {"top1": {**HITS, "values": HITS["values"][:-4]}}),
 ]  # fmt: skip
 
 ATTEMPTS: list[Any] = [
@@ -146,7 +155,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(deep for name, held in items for deep in places(held, (*path, name)))]
 
 
-PLACES = [place for place in places(json.loads(TEXT)) if place]
+WHOLE = {**json.loads(TEXT), "items": {"top1": HITS}}
+PLACES = [place for place in places(WHOLE) if place]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -174,7 +184,7 @@ def is_shown_or_refused(folder: Path) -> bool:
 def test_any_value_at_any_place_gives_a_table_or_one_line(
     world: Path, place: tuple[Any, ...], value: Any, gone: bool
 ) -> None:
-    record = copy.deepcopy(json.loads(TEXT))
+    record: Any = copy.deepcopy(WHOLE)
     held = record
     for name in place[:-1]:
         held = held[name]

@@ -178,6 +178,27 @@ def test_an_evaluator_with_an_impossible_score_is_told_so() -> None:
     assert "much is a fraction, got 1.5" in failures("evaluator", TooMuch)
 
 
+class OtherItems(Evaluator):
+    """Per-item results of something else (ours)."""
+
+    Config = NoConfig
+
+    def __init__(self, config: NoConfig) -> None:
+        pass
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """All wrong, half of them right."""
+        from bench_core import PerItem, Score
+
+        n = len(frozen.splits["test"].embeddings["features"])
+        items = {"top1": PerItem(torch.arange(n) % 2 == 0)}
+        return Evaluation(scores=[Score(metric="top1", value=0.0, n=n)], protocol="none", items=items)
+
+
+def test_an_evaluator_whose_items_are_not_those_of_its_score_is_told_so() -> None:
+    assert "per-item results: top1 is 0, and the mean of its values 0.5" in failures("evaluator", OtherItems)
+
+
 def test_checks_are_selected_by_name_id_or_package() -> None:
     assert [c.id for c in select("nac", REGISTRY)] == ["bench-core/nac"]
     assert len(select("bench-core", REGISTRY)) == len(

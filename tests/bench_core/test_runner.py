@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, Score
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, PerItem, Score
 from bench_core.checkpoint import Checkpoints
 from bench_core.embed import load_tensors
 from bench_core.errors import StoreError
+from bench_core.items import unpack_items
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.runner import Setting, _channels_last, build_objective, run_plan
@@ -210,6 +211,33 @@ def test_an_evaluator_gets_the_data_sets_it_asked_for_and_may_show_images(
     (record,) = store.records()
     assert record["scores"][0]["value"] == 16
     assert base64.b64decode(record["images"]["first"]).startswith(b"\x89PNG")
+
+
+class ByItem(Evaluator):
+    """Gives each item's result (a toy)."""
+
+    value = 0.25
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        items = {"top1": PerItem(torch.arange(16) < 4)}
+        return Evaluation(scores=[Score(metric="top1", value=self.value, n=16)], protocol="none", items=items)
+
+
+def test_per_item_results_are_kept_where_their_mean_is_the_score(
+    plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("evaluator", "by_item", ByItem)
+    plan = plan_of(tasks=["by_item"])
+    monkeypatch.setattr(ByItem, "value", 0.5)
+    [failed] = run_plan(plan, store, CPU)
+    assert "per-item results do not belong to their score: top1 is 0.5, and the mean of its values 0.25" in failed.error
+    monkeypatch.setattr(ByItem, "value", 0.25)
+    assert run_plan(plan, store, CPU) == []
+    (record,) = store.records()
+    assert unpack_items(record["items"]["top1"]).tolist() == [1.0] * 4 + [0.0] * 12
 
 
 def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> None:
