@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+import torch
 from torch import Tensor
 
-from bench_core.contracts import DataSpec, Frozen, Score
+from bench_core.contracts import DataSpec, Frozen, PerItem, Score
 from bench_core.embeddings import embedding_of
 from bench_core.errors import BenchError
-from bench_core.metrics import constant_accuracy, top_accuracy
+from bench_core.metrics import constant_accuracy, top_accuracy, top_hits
 
 
 def why_no_classes(data: DataSpec) -> str | None:
@@ -65,3 +66,14 @@ def class_scores(
         )
         for top in ((1, 5) if num_classes > 10 else (1,))
     ]
+
+
+def class_items(answers: Sequence[Tensor], labels: Tensor) -> dict[str, PerItem]:
+    """Of the `top1` of `class_scores` on the whole test split: hits, or each item's share of them over repetitions.
+
+    Args:
+        answers: As for `class_scores`.
+        labels: (N,) int64.
+    """
+    hits = [top_hits(scores, labels) for scores in answers]
+    return {"top1": PerItem(hits[0] if len(hits) == 1 else torch.stack(hits).double().mean(0))}

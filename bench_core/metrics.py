@@ -17,16 +17,24 @@ from torch import Tensor
 CHUNK_PAIRS = 2**22  # query-item pairs held at once: about 64 MiB with all that is made of them
 
 
-def top_accuracy(scores: Tensor, labels: Tensor, top: int = 1) -> float:
-    """Part of the items whose class is among the `top` highest scores; of equal scores the lower class comes first.
+def top_hits(scores: Tensor, labels: Tensor, top: int = 1) -> Tensor:
+    """Whether each item's class is among its `top` highest scores; of equal scores the lower class comes first.
 
     Args:
         scores: (N, K).
         labels: (N,) int64.
         top: Answers that an item has.
+
+    Returns:
+        (N,) bool.
     """
     answers = scores.sort(dim=1, descending=True, stable=True).indices[:, :top]
-    return float((answers == labels[:, None]).any(1).double().mean())
+    return (answers == labels[:, None]).any(1)
+
+
+def top_accuracy(scores: Tensor, labels: Tensor, top: int = 1) -> float:
+    """Part of the items that are hit; arguments as in `top_hits`."""
+    return float(top_hits(scores, labels, top).double().mean())
 
 
 def constant_accuracy(train_labels: Tensor, labels: Tensor, num_classes: int, top: int = 1) -> float:

@@ -27,11 +27,19 @@ from bench_core.subsets import draw_index
 
 @dataclass(frozen=True)
 class Side:
-    """Queries or database, shuffled: (N, D) features, (N,) or (N, L) labels, (N, B) bool bits where there is a code."""
+    """Queries or database, shuffled.
+
+    Attributes:
+        features: (N, D).
+        labels: (N,) or (N, L).
+        code: (N, B) bool bits where there is a code.
+        index: (N,) int64 positions in their split.
+    """
 
     features: Tensor
     labels: Tensor
     code: Tensor | None
+    index: Tensor
 
     def __len__(self) -> int:
         """Number of items."""
@@ -40,7 +48,7 @@ class Side:
     def first(self, count: int) -> "Side":
         """A random part, as the items are shuffled."""
         code = None if self.code is None else self.code[:count]
-        return Side(self.features[:count], self.labels[:count], code)
+        return Side(self.features[:count], self.labels[:count], code, self.index[:count])
 
 
 def split_names(splits: Collection[str]) -> tuple[str, str]:
@@ -79,7 +87,7 @@ def read_side(frozen: Frozen, split: str, embedding: str, count: int | None = No
     seed = stream_seed(frozen.seed, "retrieval", "draw", split) % 2**32
     index = draw_index(labels, len(labels), count or len(labels), seed)
     index = index[torch.randperm(len(index), generator=stream(frozen.seed, "retrieval", "shuffle", split))]
-    return Side(features[index], labels[index], None if code is None else code[index] > 0)
+    return Side(features[index], labels[index], None if code is None else code[index] > 0, index)
 
 
 def listed_relevance(queries: Side, database: Side, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import nn
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Split, hookimpl, param
 from bench_core.finetuning import answers, describe, fine_tune
-from bench_core.labelled import class_scores, labelled, why_no_classes
+from bench_core.labelled import class_items, class_scores, labelled, why_no_classes
 from bench_core.linear_probe import held_out_part
 from bench_core.seeds import stream, stream_seed
 from bench_core.subsets import take
@@ -105,6 +105,7 @@ class Finetune(Evaluator):
                 f"{passes:.1f} passes over {len(train):,} training items",
             ],
             curves={"rates": {"rate": list(losses), "held_out_loss": list(losses.values())}},
+            items=class_items([logits], labels),
         )
 
 

@@ -8,7 +8,7 @@ Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchma
 from dataclasses import dataclass
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
-from bench_core.labelled import class_scores, labelled, why_no_classes
+from bench_core.labelled import class_items, class_scores, labelled, why_no_classes
 from bench_core.votes import knn_answers
 
 
@@ -59,6 +59,7 @@ class KNN(Evaluator):
                 "most frequent training class"
             ),
             notes=[f"k capped at {k:,}, the size of the bank (asked: {config.k:,})"] if k < config.k else [],
+            items=class_items([votes], labels),
         )
 
 

@@ -16,7 +16,7 @@ from statistics import stdev
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
-from bench_core.labelled import class_scores, labelled, why_no_classes
+from bench_core.labelled import class_items, class_scores, labelled, why_no_classes
 from bench_core.linear_probe import (
     GRID,
     MAX_ITERATIONS,
@@ -93,6 +93,7 @@ class Linear(Evaluator):
                 "the most frequent training class"
             ),
             notes=notes,
+            items=class_items(answers, labels),
         )
 
     def _fit_all(self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen) -> "_Probe":

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param
 from bench_core.embeddings import embedding_of
 from bench_core.hash_codes import lsh
 from bench_core.metrics import (
@@ -91,7 +91,7 @@ class Retrieval(Evaluator):
         own_codes = None if queries.code is None or database.code is None else (queries.code, database.code)
         own = None if own_codes is None else own_codes[1].shape[1]
         scores: list[Score] = []
-        curves, sources = {}, []
+        curves, sources, precisions = {}, [], list[Tensor]()
         for bits in config.code_lengths or (own or DEFAULT_BITS,):
             codes, source = own_codes, "code"
             if codes is None or bits != own:
@@ -99,9 +99,10 @@ class Retrieval(Evaluator):
                 hashed = lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits)))
                 codes = hashed.codes(queries.features), hashed.codes(database.features)
                 source = f"lsh({config.embedding})"
-            found, curves[f"pr_{bits}_bits"] = hamming_scores(
+            found, curves[f"pr_{bits}_bits"], of_queries = hamming_scores(
                 codes, queries, database, k, listed, source, frozen.device
             )
+            precisions.append(of_queries)
             suffix = f"_{bits}_bits" if len(config.code_lengths) > 1 else ""
             scores += [replace(score, metric=score.metric + suffix) for score in found]
             sources.append(f"{bits} bits from {source}")
@@ -121,6 +122,7 @@ class Retrieval(Evaluator):
                 *note_of_none(queries, database),
             ],
             curves=curves,
+            items={scores[0].metric: PerItem(precisions[0], splits[0], queries.index)},
         )
 
     def _counts(self) -> tuple[int | None, int | None]:
@@ -129,7 +131,7 @@ class Retrieval(Evaluator):
 
 def hamming_scores(
     codes: tuple[Tensor, Tensor], queries: Side, database: Side, k: int, listed: int, source: str, device: torch.device
-) -> tuple[list[Score], Mapping[str, list[float]]]:
+) -> tuple[list[Score], Mapping[str, list[float]], Tensor]:
     """All that is measured on one code.
 
     Args:
@@ -142,7 +144,8 @@ def hamming_scores(
         device: Where distances are counted.
 
     Returns:
-        Scores, mAP@all first, and the precision-recall curve over radii 0 to B, averaged over queries.
+        Scores, mAP@all first; the precision-recall curve over radii 0 to B, averaged over queries; and the average
+        precision (Q,) of each query, whose mean is that mAP.
     """
     sides = [side.to(device) for side in (*codes, queries.labels, database.labels)]
     items, relevant = hamming_histograms(sides[0], sides[1], sides[2], sides[3])
@@ -159,10 +162,14 @@ def hamming_scores(
         f"empty_radius_{RADIUS}": ((items[:, : radius + 1].sum(1) == 0).double(), 0.0),
     }
     counts = {"distinct_codes": count_distinct(codes[1]), "code_bits": codes[1].shape[1]}
-    return [
-        *_means(measured, source),
-        *(Score(metric=c, value=v, unit="count", embedding=source, n=len(database)) for c, v in counts.items()),
-    ], {"recall": recall.mean(0).tolist(), "precision": precision.mean(0).tolist()}
+    return (
+        [
+            *_means(measured, source),
+            *(Score(metric=c, value=v, unit="count", embedding=source, n=len(database)) for c, v in counts.items()),
+        ],
+        {"recall": recall.mean(0).tolist(), "precision": precision.mean(0).tolist()},
+        measured["map_hamming"][0],
+    )
 
 
 def cosine_scores(queries: Side, database: Side, k: int, embedding: str, device: torch.device) -> list[Score]:

@@ -17,6 +17,7 @@ from bench_core.metrics import (
     list_average_precision,
     relevance,
     top_accuracy,
+    top_hits,
 )
 
 
@@ -159,6 +160,7 @@ def test_precision_and_recall_within_radius_2_by_hand() -> None:
 
 def test_top_accuracy_gives_equal_scores_to_the_lower_class() -> None:
     scores = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    assert top_hits(scores, torch.tensor([0, 2])).tolist() == [True, False]
     assert top_accuracy(scores, torch.tensor([0, 2])) == 0.5
     assert top_accuracy(scores, torch.tensor([0, 2]), top=2) == 1
 

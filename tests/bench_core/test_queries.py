@@ -22,7 +22,12 @@ def hot(*rows: tuple[int, ...]) -> torch.Tensor:
 
 
 def side(labels: torch.Tensor, seed: int = 0) -> Side:
-    return Side(torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(seed)), labels, None)
+    return Side(
+        torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(seed)),
+        labels,
+        None,
+        torch.arange(len(labels)),
+    )
 
 
 def test_a_constant_code_gets_the_expected_precision_of_a_random_order() -> None:

@@ -7,6 +7,7 @@ import torch
 from bench_core import DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
 from bench_core.checks.made import TinyEncoder
 from bench_core.errors import ConfigError
+from bench_core.items import items_fault
 from bench_evaluators.finetune import Finetune, FinetuneConfig
 from bench_methods.references import Flat
 
@@ -45,7 +46,10 @@ def tuned(frozen: Frozen, config: FinetuneConfig = SHORT) -> Evaluation:
 def test_classes_that_can_be_told_are_learned_and_others_are_not(
     freeze_encoder: FreezeEncoder, encoder: Encoder
 ) -> None:
-    (score,) = tuned(freeze_encoder(encoder, splits(), 3)).scores
+    evaluation = tuned(freeze_encoder(encoder, splits(), 3))
+    (score,) = evaluation.scores
+    assert items_fault(evaluation, DATA.splits) is None
+    assert evaluation.items["top1"].values.dtype == torch.bool
     assert (score.metric, score.n) == ("top1", 60)
     assert score.chance == pytest.approx(1 / 3)
     assert score.value > 0.9

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Frozen, Objective
+from bench_core.items import items_fault
 from bench_core.votes import knn_answers
 from bench_evaluators.knn import KNN, KNNConfig
 
@@ -29,6 +30,16 @@ def test_accuracy_is_that_of_the_votes(freeze: Freeze) -> None:
     assert 0.34 < score.value < 1
     assert score.chance == pytest.approx(1 / 3)
     assert score.n == 30
+
+
+def test_items_are_the_hits_in_the_order_of_the_test_split(freeze: Freeze) -> None:
+    bank, labels = blobs(60)
+    queries, truth = blobs(30, seed=1)
+    frozen = freeze({"train": ({"features": bank}, labels), "test": ({"features": queries}, truth)})
+    evaluation = KNN(KNNConfig(k=9)).evaluate(frozen)
+    hits = knn_answers(queries, bank, labels, 3, k=9, temperature=0.1).argmax(1) == truth
+    assert evaluation.items["top1"].values.tolist() == hits.tolist()
+    assert items_fault(evaluation, frozen.data.splits) is None
 
 
 def test_the_nearest_neighbour_of_a_training_item_is_itself(freeze: Freeze) -> None:

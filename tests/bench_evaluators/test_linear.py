@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from bench_core import DataSpec, Frozen, Objective
+from bench_core.items import items_fault
 from bench_core.linear_probe import standardise
 from bench_core.logistic import LogisticProblem
 from bench_evaluators import linear
@@ -32,6 +33,16 @@ def test_accuracy_is_that_of_scikit_learn_at_the_chosen_penalty(freeze: Freeze) 
     assert evaluation.scores[0].value == pytest.approx(expected, abs=1 / 120)  # one item may lie on the border
     assert evaluation.scores[0].metric == "top1"
     assert evaluation.scores[0].chance == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("labels_per_class", "values"), [(None, {0.0, 1.0}), (3, {0.0, 0.5, 1.0})])
+def test_items_are_hits_or_their_share_over_draws(
+    freeze: Freeze, labels_per_class: int | None, values: set[float]
+) -> None:
+    frozen = freeze({"train": blobs(80), "test": blobs(120, seed=1)})
+    evaluation = Linear(LinearConfig(labels_per_class=labels_per_class, num_draws=2)).evaluate(frozen)
+    assert set(evaluation.items["top1"].values.double().tolist()) == values
+    assert items_fault(evaluation, frozen.data.splits) is None
 
 
 def test_the_test_split_has_no_say_in_the_penalty(freeze: Freeze) -> None:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Frozen, Objective
-from bench_core.metrics import expected_precision, hamming_histograms
+from bench_core.items import ALL, pack_items, unpack_items
+from bench_core.metrics import expected_average_precision, expected_precision, hamming_histograms
 from bench_core.search import top_k_hamming
 from bench_evaluators.retrieval import Retrieval, RetrievalConfig
 
@@ -44,6 +45,26 @@ def test_map_by_cosine_is_the_usual_loop(freeze: Freeze) -> None:
     assert found["precision_cosine_at_10"] == pytest.approx(float(hits.double().mean()))
     precision = hits.double().cumsum(1) / torch.arange(1, 11)
     assert found["map_cosine_at_10"] == pytest.approx(float((precision * hits).sum(1).mean() / 10), abs=1e-6)
+
+
+def test_items_are_average_precisions_whatever_order_the_seed_gives_the_queries(freeze: Freeze) -> None:
+    splits = {"train": blobs(120, bits=6), "test": blobs(30, bits=6, seed=1)}
+    evaluations = [Retrieval(RetrievalConfig(k=10)).evaluate(freeze(splits, seed)) for seed in (0, 1)]
+    first, second = (pack_items(e, {"train": 120, "test": 30})[0]["map_hamming"] for e in evaluations)
+    assert not torch.equal(*(e.items["map_hamming"].index for e in evaluations))  # type: ignore[arg-type]
+    assert (first["which"], second["which"]) == (ALL, ALL)
+    assert unpack_items(first).tolist() == pytest.approx(unpack_items(second).tolist(), abs=1e-6)
+    [(code, labels), (own, own_labels)] = ((part["code"], part_labels) for part, part_labels in splits.values())
+    expected = expected_average_precision(*hamming_histograms(own, code, own_labels, labels))
+    assert unpack_items(first).tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_items_of_some_queries_and_of_several_codes_are_those_of_the_first_score(freeze: Freeze) -> None:
+    frozen = freeze({"train": blobs(120), "test": blobs(30, seed=1)})
+    evaluation = Retrieval(RetrievalConfig(k=10, num_queries=12, code_lengths=(8, 4))).evaluate(frozen)
+    [kept] = pack_items(evaluation, frozen.data.splits)[0].values()
+    assert list(evaluation.items) == ["map_hamming_8_bits"]
+    assert (kept["n"], kept["which"] == ALL) == (12, False)
 
 
 def test_perfect_codes_score_1_at_every_measure(freeze: Freeze) -> None:
