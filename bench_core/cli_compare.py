@@ -1,4 +1,4 @@
-"""`bench compare`: what the seeds allow to say of two rows, or of all."""
+"""`bench compare`: what seeds and test items allow to say of two rows, or of all."""
 
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from bench_core.cli_tables import STORE
 @click.option("--format", "form", type=click.Choice(["text", "md", "json"]), default="text", show_default=True)
 def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric: bool, form: str) -> None:
     """Two rows A and B, paired by seed on every task that both have; without names, mean ranks of all rows.
+
+    Where both rows keep the result of each test item, they are paired by item, too: over seeds asks whether other
+    trainings would give this, over items whether another test set would.
 
     STORE may be a published board's records, too. What seeds cannot tell apart is said to be so: p-values are after
     Holm for all comparisons that are shown.

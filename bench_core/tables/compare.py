@@ -1,4 +1,4 @@
-"""Entries -> honest comparisons: two rows paired by seed, or all rows by their mean ranks."""
+"""Entries -> honest comparisons: two rows paired by seed and by test item, or all rows by their mean ranks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ from statistics import fmean
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.tables.cells import Found, find
 from bench_core.tables.entries import Entry, distinct
+from bench_core.tables.over_items import Kept, OverItems, kept_items, over_items, why_not
 from bench_core.tables.parts import Column
 from bench_core.tables.stats import LEVEL, Paired, critical_difference, friedman, holm, paired
 from bench_core.tables.summary import ranks_of
@@ -23,8 +24,10 @@ class Line:
         column: Task, metric, unit, direction.
         means: Of both rows over the seeds that both have.
         paired: First minus second.
+        items: The same by test item, where both rows keep results of each.
         p: Of `paired`, after Holm for all lines of the comparison.
-        verdict: In words.
+        p_items: Of `items`, likewise.
+        verdict: In words; what seeds do not tell of the methods, items cannot tell either.
     """
 
     dataset: str
@@ -32,7 +35,9 @@ class Line:
     column: Column
     means: tuple[float, float] | None
     paired: Paired
+    items: OverItems | None = None
     p: float | None = None
+    p_items: float | None = None
     verdict: str = ""
 
 
@@ -74,7 +79,7 @@ class Ranking:
 
 
 def compare(entries: Iterable[Entry], first: str, second: str, *, every: bool = False) -> Comparison:
-    """Two rows, paired by seed, on each task's first metric.
+    """Two rows, paired by seed and by item, on each task's first metric.
 
     Args:
         entries: As for `build`.
@@ -93,19 +98,23 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, every: bool = 
     for name in (first, second):
         if name not in known:
             raise UnknownNameError("row", name, known)
-    lines, alone, labelled = list[Line](), dict[str, None](), dict[str, None]()
+    lines, left_out, labelled = list[Line](), dict[str, None](), dict[str, None]()
     for (dataset, encoder), group in groups.items():
         own = {name: [entry for entry in group if entry.names["method"] == name] for name in (first, second)}
         labelled |= {name: None for name, rows in own.items() if any(map(uses_labels, rows))}
         for column in task_columns([*own[first], *own[second]], None, every=every):
             values = [find(own[name], column).values for name in (first, second)]
+            where = f"{column.name} on {dataset}, {encoder}"
             if all(values):
-                lines.append(_line(dataset, encoder, column, values))
+                kept = [kept_items(own[name], column) for name in (first, second)]
+                lines.append(_line(dataset, encoder, column, values, kept))
+                if reason := why_not(kept[0], kept[1], values[0].keys() & values[1].keys()):
+                    left_out[f"{where} is not compared by item: {reason}"] = None
             elif any(values):
-                alone[f"{first if values[0] else second} alone has {column.name} on {dataset}, {encoder}"] = None
+                left_out[f"{first if values[0] else second} alone has {where}"] = None
     if not lines:
         raise RequestError(f"{first} and {second} have no task in common; `bench table` shows what each has.")
-    notes = [*alone, *(f"{name} is trained with labels" for name in labelled)]
+    notes = [*left_out, *(f"{name} is trained with labels" for name in labelled)]
     return Comparison(first, second, tuple(_judged(lines, first, second)), tuple(notes))
 
 
@@ -135,33 +144,47 @@ def _groups(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
     return groups
 
 
-def _line(dataset: str, encoder: str, column: Column, values: Sequence[Mapping[int, float]]) -> Line:
+def _line(
+    dataset: str,
+    encoder: str,
+    column: Column,
+    values: Sequence[Mapping[int, float]],
+    kept: Sequence[Mapping[int, Kept]],
+) -> Line:
     first, second = values
     common = sorted(first.keys() & second.keys())
     means = (fmean(first[s] for s in common), fmean(second[s] for s in common)) if common else None
-    return Line(dataset, encoder, column, means, paired(first, second))
+    return Line(dataset, encoder, column, means, paired(first, second), over_items(kept[0], kept[1], common))
 
 
 def _judged(lines: Sequence[Line], first: str, second: str) -> list[Line]:
-    """With p after Holm for all that can be tested, and what follows from it."""
-    tested = [line.paired.p for line in lines if line.paired.p is not None]
-    adjusted = iter(holm(tested))
+    """With p after Holm for all that can be tested, over seeds and over items, and what follows from it."""
+    over_seeds = _adjusted([line.paired.p for line in lines])
+    by_item = _adjusted([line.items.p if line.items else None for line in lines])
     judged = []
-    for line in lines:
-        p = next(adjusted) if line.paired.p is not None else None
-        judged.append(replace(line, p=p, verdict=_verdict(line, p, first, second)))
+    for line, p, p_items in zip(lines, over_seeds, by_item, strict=True):
+        judged.append(replace(line, p=p, p_items=p_items, verdict=_verdict(line, p, p_items, first, second)))
     return judged
 
 
-def _verdict(line: Line, p: float | None, first: str, second: str) -> str:
-    found = line.paired
-    if found.seeds < 2:
-        return "one seed: nothing can be said" if found.seeds else "no seed in common: nothing can be said"
+def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+    """After Holm, each in its place."""
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
+
+
+def _verdict(line: Line, p: float | None, p_items: float | None, first: str, second: str) -> str:
+    found, items_differ = line.paired, p_items is not None and p_items < 1 - LEVEL
+    if not found.seeds:
+        return "no seed in common: nothing can be said"
+    if found.seeds == 1:
+        return f"one seed: {'these two networks differ, of the methods ' if items_differ else ''}nothing can be said"
     if p is None or found.p is None:
         return "the same at every seed" if not found.mean else "the same difference at every seed: nothing can be said"
     if p < 1 - LEVEL:
         higher, lower = (first, second) if (found.mean or 0.0) > 0 else (second, first)
-        return f"{higher if line.column.higher_is_better else lower} better"
+        better = f"{higher if line.column.higher_is_better else lower} better"
+        return better if items_differ or line.items is None else f"{better} on these test items, others may differ"
     if found.p < 1 - LEVEL:
         return "cannot be told apart among so many comparisons"
     return "cannot be told apart"

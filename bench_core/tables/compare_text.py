@@ -10,13 +10,25 @@ from tabulate import tabulate
 from bench_core.tables import escape
 from bench_core.tables.cells import decimals, show
 from bench_core.tables.compare import Comparison, Line, Ranking
+from bench_core.tables.over_items import DRAWS, OverItems
+from bench_core.tables.stats import Paired
 
 FORMATS = ("text", "md", "json")
 _SEEDS = (
     "Means and differences are over the seeds that both rows have, paired by seed. Intervals are 95 % intervals of "
     "Student's t, each for itself; p is of the same test, after Holm for all tests of this list."
 )
-_ITEMS = "Only seeds vary here: the sampling error of the test items is not in the intervals."
+_SEEDS_ALONE = "Only seeds vary here: the sampling error of the test items is not in the intervals."
+_TITLES = (
+    "Over seeds: would other trainings give this?",
+    "Over test items: would another test set give this, for these trained networks?",
+)
+_ITEMS = (
+    f"Over test items: {DRAWS:,} bootstrap draws of the items, the same for both rows and all seeds. Intervals are "
+    "95 % percentiles, each for itself; p is of a test that turns the sign of each item's difference at random, after "
+    "Holm for all such tests of this list."
+)
+_EACH = "Neither interval holds what the other asks. What is said of the rows is said by seeds."
 _RANKS = (
     "Rows whose mean ranks differ by less than the critical difference cannot be told apart (Nemenyi, 95 %; Demsar "
     "2006). His data sets are tasks here, which share one training of each row: take it as a rough guide."
@@ -28,11 +40,16 @@ def show_comparison(comparison: Comparison, form: str) -> str:
     if form == "json":
         return _json(asdict(comparison))
     first, second = comparison.first, comparison.second
-    head = ["data", "task", first, second, "seeds", f"{first} - {second} [95 %]", "p (Holm)", "verdict"]
-    body = [_cells(line) for line in comparison.lines]
+    difference = f"{first} - {second} [95 %]"
     safe, block = _safe(form)
-    notes = [_SEEDS, _ITEMS, *(f"{note}." for note in comparison.notes)]
-    return block(_grid(head, body, form)) + "\n".join(f"- {safe(note)}" for note in notes) + "\n"
+    head = ["data", "task", first, second, "seeds", difference, "p (Holm)", "verdict"]
+    shown = block(_grid(head, [_cells(line) for line in comparison.lines], form))
+    notes = [_SEEDS, _SEEDS_ALONE]
+    if by_item := [_item_cells(line) for line in comparison.lines if line.items]:
+        head = ["data", "task", "seeds", "test items", difference, "p (Holm)"]
+        shown = block(_TITLES[0]) + shown + block(_TITLES[1]) + block(_grid(head, by_item, form))
+        notes = [_SEEDS, _ITEMS, _EACH]
+    return shown + "\n".join(f"- {safe(note)}" for note in [*notes, *(f"{n}." for n in comparison.notes)]) + "\n"
 
 
 def show_rankings(rankings: Sequence[Ranking], form: str) -> str:
@@ -61,19 +78,39 @@ def show_rankings(rankings: Sequence[Ranking], form: str) -> str:
 
 
 def _cells(line: Line) -> list[str]:
-    """One line of the table; a difference has one digit more than the scores."""
+    """One line over seeds."""
     column, found = line.column, line.paired
     digits = decimals(column.unit, line.means or ())
-    finer = None if digits is None else digits + 1
     means = [show(mean, column.unit, digits) for mean in line.means] if line.means else ["", ""]
-    difference = "" if found.mean is None else show(found.mean, column.unit, finer)
-    if found.low is not None and found.high is not None:
-        difference += f" [{show(found.low, column.unit, finer)}, {show(found.high, column.unit, finer)}]"
-    p = "" if line.p is None else _p(line.p)
-    return [f"{line.dataset}, {line.encoder}", column.title, *means, str(found.seeds), difference, p, line.verdict]
+    return [*_of(line), *means, str(found.seeds), _difference(line, found), _p(line.p), line.verdict]
 
 
-def _p(value: float) -> str:
+def _item_cells(line: Line) -> list[str]:
+    """One line over test items."""
+    found = line.items
+    assert found is not None, "asked before"
+    items = f"{found.items:,} of {found.split}"
+    return [*_of(line), str(found.seeds), items, _difference(line, found), _p(line.p_items)]
+
+
+def _of(line: Line) -> list[str]:
+    return [f"{line.dataset}, {line.encoder}", line.column.title]
+
+
+def _difference(line: Line, found: Paired | OverItems) -> str:
+    """A difference has one digit more than the scores."""
+    unit, digits = line.column.unit, decimals(line.column.unit, line.means or ())
+    finer = None if digits is None else digits + 1
+    if found.mean is None:
+        return ""
+    if found.low is None or found.high is None:
+        return show(found.mean, unit, finer)
+    return f"{show(found.mean, unit, finer)} [{show(found.low, unit, finer)}, {show(found.high, unit, finer)}]"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
     return f"{value:.2g}" if value >= 1e-4 else "< 1e-4"
 
 
