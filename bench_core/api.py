@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_core.attempts import Failure, describe
+from bench_core.command import command_of
 from bench_core.data import default_data_root
-from bench_core.errors import BenchError, RequestError
+from bench_core.engines.process import Apart, run_apart
+from bench_core.engines.watch import itself
+from bench_core.errors import BenchError, RequestError, shown
 from bench_core.plan import Plan, make_plan
 from bench_core.plugins import Registry, load_plugins
-from bench_core.progress import Progress, Silent, choose_progress
+from bench_core.progress import Plain, Progress, Silent, choose_progress
 from bench_core.provenance import check_device, find_device
 from bench_core.request import Request
 from bench_core.runner import Setting, run_plan
@@ -43,6 +46,9 @@ def run(
     store: str | Path = DEFAULT_STORE,
     data_root: str | Path | None = None,
     download: bool = False,
+    isolate: bool = False,
+    jobs: int = 1,
+    time_limit: float | None = None,
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
@@ -64,6 +70,11 @@ def run(
         store: Folder of the records.
         data_root: Where data sets lie; None is `BENCH_DATA` or a cache folder.
         download: Fetch data sets that are missing.
+        isolate: Each chain in a process of its own, which runs `bench run`: a crash ends one chain. Ctrl-C ends them at
+            once; the same call goes on from their last checkpoints.
+        jobs: Chains at once, each in a process of its own; cores and GPUs are shared out.
+        time_limit: Seconds that a chain may take; it then saves a checkpoint and counts as failed. Needs a process of
+            its own.
         progress: Show where it stands, on stderr.
         registry: Plugins to use, for tests; None loads what is installed.
 
@@ -71,10 +82,13 @@ def run(
         One line a score of this request's finished cells, see `results`.
 
     Raises:
-        RequestError: What is asked for cannot be done as asked; nothing was run.
+        RequestError: What is asked for cannot be done as asked, or (`isolate`, `jobs`) cannot be said in the words of a
+            command; nothing was run.
         BenchError: Some cells failed; the others are in the store.
     """
-    check_device(device)
+    apart = check_engine(isolate=isolate, jobs=jobs, time_limit=time_limit)
+    if not apart:  # who only watches leaves the device alone
+        check_device(device)
     request = Request(
         datasets=_names(datasets),
         encoders=_names(encoders),
@@ -92,11 +106,27 @@ def run(
     )
     opened = Store(store)
     plan = make_plan(request, registry or load_plugins(), download=download)
-    shown = choose_progress(quiet=not progress)
-    failures = execute(plan, opened, device, shown, command=_call(request))
+    if apart:
+        if registry is not None:
+            raise RequestError("registry= cannot be passed to a process of its own; leave out isolate and jobs.")
+        how = Apart([*itself(), *command_of(request, opened.path)], device, time_limit, Stop(), jobs)
+        failures = run_apart(plan, opened, how, Plain() if progress else Silent())
+    else:
+        failures = execute(plan, opened, device, choose_progress(quiet=not progress), command=_call(request))
     if failures:
         raise BenchError(f"{len(failures)} cells failed; the others are in {store}. " + "; ".join(describe(failures)))
     return tidy([entry.record for entry in plan_entries(plan, opened.records()) if entry.record is not None])
+
+
+def check_engine(*, isolate: bool, jobs: int, time_limit: float | None) -> bool:
+    """Whether chains run in processes of their own; RequestError where what is asked of them does not fit."""
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise RequestError(f"jobs must be a whole number from 1, got {shown(jobs)}.")
+    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit > 0):
+        raise RequestError(f"time_limit must be seconds above 0, got {shown(time_limit)}.")
+    if time_limit is not None and not isolate and jobs == 1:
+        raise RequestError("time_limit needs isolate or jobs above 1: only a process of its own can be ended.")
+    return isolate or jobs > 1
 
 
 def execute(

@@ -3,9 +3,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from bench_core import BenchError, leaderboard, results, run
+from bench_core.attempts import Failure
+from bench_core.cli import main
+from bench_core.engines.process import Apart
+from bench_core.engines.watch import itself
+from bench_core.errors import RequestError
+from bench_core.plan import Plan
 from bench_core.plugins import Registry
+from bench_core.progress import Progress, Silent
+from bench_core.store import Store
 
 
 def toys(registry: Registry, path: Path, **asked: Any) -> pd.DataFrame:
@@ -44,8 +53,49 @@ def test_failed_cells_are_an_error_that_names_them(registry: Registry, tmp_path:
 
 def test_a_record_made_from_python_carries_the_call(registry: Registry, tmp_path: Path) -> None:
     toys(registry, tmp_path, epochs=1)
-    from bench_core.store import Store
-
     command = Store(tmp_path / "runs").records()[0]["provenance"]["command"]
     assert command.startswith("bench_core.run(datasets=['blobs']")
     assert "epochs=1" in command
+
+
+def test_chains_apart_are_asked_for_in_words_and_give_the_same_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hows: list[Apart] = []
+
+    def run_here(plan: Plan, store: Store, how: Apart, progress: Progress) -> list[Failure]:
+        hows.append(how)
+        assert isinstance(progress, Silent)
+        for chain in plan.chains:
+            words = [*how.command[len(itself()) :], "--only-chain", chain.key]
+            assert CliRunner().invoke(main, words).exit_code == 0
+        return []
+
+    monkeypatch.setattr("bench_core.api.run_apart", run_here)
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, Any] = {"settings": {"digits.train_size": 64}, "seeds": range(2), "progress": False}
+    apart = run("random", "knn", **asked, store="apart", jobs=2, time_limit=60)
+    here = run("random", "knn", **asked, store="here")
+    assert apart["value"].tolist() == here["value"].tolist()
+    assert len(apart) > 1
+    assert [(how.limit, how.jobs, how.device) for how in hows] == [(60, 2, "auto")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"jobs": 0}, "jobs must be a whole number from 1, got 0"),
+        ({"jobs": "2"}, "jobs must be a whole number from 1, got '2'"),
+        ({"jobs": True}, "jobs must be a whole number from 1, got True"),
+        ({"time_limit": 5}, "time_limit needs isolate or jobs above 1"),
+        ({"time_limit": 0, "isolate": True}, "time_limit must be seconds above 0, got 0"),
+        ({"time_limit": "5", "isolate": True}, "time_limit must be seconds above 0, got '5'"),
+        ({"isolate": True}, "registry= cannot be passed to a process of its own"),
+    ],
+)
+def test_what_cannot_be_done_apart_is_refused(
+    registry: Registry, tmp_path: Path, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        toys(registry, tmp_path, **asked)
+    assert not (tmp_path / "runs").exists()
