@@ -116,8 +116,8 @@ def run(
     """Train, embed, run every task; what is done already is not done again.
 
     Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C, 75 stopped by SIGTERM or
-    SIGUSR1 (this process, or with --isolate a chain's). A training that was stopped goes on from its last checkpoint
-    when the same command is given again; what failed is tried again, after all others.
+    SIGUSR1 (this process, or with --isolate or --jobs a chain's). A training that was stopped goes on from its last
+    checkpoint when the same command is given again; what failed is tried again, after all others.
     """
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
         from bench_core.plan import make_plan
