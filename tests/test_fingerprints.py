@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from bench_core.plugins import Component, load_plugins
-
 
 def _load() -> ModuleType:
     """The script beside this file, which is no package."""
@@ -25,28 +23,35 @@ def _load() -> ModuleType:
 
 fingerprints = _load()
 KEPT: dict[str, Any] = json.loads(fingerprints.FILE.read_text())
-COMPONENTS: list[Component] = fingerprints.components()
+CASES: list[Any] = list(fingerprints.cases())
 
 
-@pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: f"{c.kind}-{c.name}")
-def test_numbers_do_not_change_under_an_unchanged_key(component: Component) -> None:
-    kept = KEPT.get(f"{component.kind} {component.id}")
-    said = fingerprints.complaint(component, kept, fingerprints.numbers(component))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.component.kind}-{case.name}")
+def test_numbers_do_not_change_under_an_unchanged_key(case: Any) -> None:
+    said = fingerprints.complaint(case, KEPT.get(case.label), case.numbers())
     assert said is None, said
 
 
-def test_what_is_gone_is_not_kept() -> None:
-    assert sorted(KEPT) == sorted(f"{c.kind} {c.id}" for c in COMPONENTS)
+def test_everything_has_numbers_and_what_is_gone_is_not_kept() -> None:
+    assert sorted(KEPT) == sorted(case.label for case in CASES)
+    assert all(kept["numbers"] for kept in KEPT.values())
+
+
+def test_a_variant_has_the_numbers_of_its_own_parameters() -> None:
+    variants = {case.name: KEPT[case.label]["numbers"] for case in CASES if case.variant}
+    plain = {case.name: KEPT[case.label]["numbers"] for case in CASES if not case.variant}
+    assert {"dim:local_nce", "nac:hashing", "moco:v2plus"} <= variants.keys()
+    assert all(numbers != plain[name.partition(":")[0]] for name, numbers in variants.items())
 
 
 def test_other_numbers_ask_for_a_revision_and_a_revision_for_new_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    component = load_plugins().get("evaluator", "knn")
-    kept = {"document": fingerprints.document(component), "numbers": {"top1": 0.5}}
-    assert fingerprints.complaint(component, kept, {"top1": 0.5 * (1 + 1e-7)}) is None
+    case = next(case for case in CASES if case.name == "knn")
+    kept = {"document": case.document, "numbers": {"top1": 0.5}}
+    assert fingerprints.complaint(case, kept, {"top1": 0.5 * (1 + 1e-7)}) is None
     for changed in ({"top1": 0.5001}, {}, {"top1": 0.5, "top5": 0.9}):
-        said = fingerprints.complaint(component, kept, changed)
+        said = fingerprints.complaint(case, kept, changed)
         assert "under the same key: raise `revision` in KNN" in said
-    monkeypatch.setattr(component.cls, "revision", component.cls.revision + 1)
+    monkeypatch.setattr(case.component.cls, "revision", case.component.cls.revision + 1)
     assert "new here or has another document: python tests/fingerprints.py --write" in fingerprints.complaint(
-        component, kept, {"top1": 0.9}
+        case, kept, {"top1": 0.9}
     )
