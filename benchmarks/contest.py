@@ -13,13 +13,15 @@ import ctypes
 import gc
 import json
 import math
+import resource
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -43,11 +45,13 @@ class Way:
         name: As the table names it.
         run: Does it once; what it returns is dropped.
         share: Part of the work that `run` does, where all of it would take too long; what it took is divided by that.
+        facts: What is known of it without a clock, each in a column of its own; all ways of a contest have the same.
     """
 
     name: str
     run: Callable[[], Any]
     share: float = 1.0
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Contest:
         goals: Ratios of their CPU seconds.
         notes: What was checked, and what binds.
         sizes: Of each way's work, where ways are the same work growing; the exponent of its cost is then given.
+        base: The way by whose CPU seconds those of all are divided, in a column; "" for no such column.
+        measure: Measures so many rounds where ways are parts of one run and cannot take turns.
     """
 
     work: str
@@ -76,6 +82,8 @@ class Contest:
     goals: Sequence[Goal] = ()
     notes: Sequence[str] = ()
     sizes: Sequence[float] = ()
+    base: str = ""
+    measure: Callable[[int], "list[Took]"] | None = None
 
 
 @dataclass
@@ -87,11 +95,12 @@ class Took:
     cpu_s: list[float] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
     peak_mib: float | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure(ways: Sequence[Way], rounds: int) -> list[Took]:
     """One warm-up of each way, whose peak memory is read, then the rounds; each round begins with another way."""
-    took = [Took(way.name, way.share) for way in ways]
+    took = [Took(way.name, way.share, facts=way.facts) for way in ways]
     for way, one in zip(ways, took, strict=True):
         one.peak_mib = _peak_mib(way.run)
     for turn in range(rounds):
@@ -133,11 +142,17 @@ def main(script: str, contests: Callable[[], Sequence[Contest]], *, rounds: int 
     torch.set_num_threads(asked.threads)
     results = []
     for contest in contests():
-        took = measure(contest.ways, asked.rounds)
+        took = (contest.measure or partial(measure, contest.ways))(asked.rounds)
         results.append(result(contest, took))
         print(as_text(results[-1]), flush=True)
     if asked.save:
         save(script, results)
+
+
+def cpu_seconds() -> float:
+    """Of this process, all its threads, and of those processes that it waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
@@ -147,6 +162,7 @@ def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
     return {
         "work": contest.work,
         "ways": [asdict(one) for one in took],
+        "base": contest.base,
         "goals": goals,
         "exponents": [exponent(contest.sizes, seconds) for seconds in rounds] if contest.sizes else [],
         "notes": list(contest.notes),
@@ -167,11 +183,24 @@ def save(script: str, results: Sequence[dict[str, Any]]) -> None:
 
 def as_text(contest: dict[str, Any]) -> str:
     """A contest as Markdown: a table of ways, a line a goal, the exponent of work that grows, its notes."""
-    lines = [f"### {contest['work']}", "", "| way | CPU s | wall s | peak MiB |", "|:--|--:|--:|--:|"]
-    for way in contest["ways"]:
+    ways, base = contest["ways"], contest.get("base", "")
+    columns = [
+        "way",
+        "CPU s",
+        "wall s",
+        "peak MiB",
+        *([f"CPU s / {base}'s"] if base else []),
+        *ways[0].get("facts", ()),
+    ]
+    lines = [f"### {contest['work']}", "", f"| {' | '.join(columns)} |", f"|:--{'|--:' * (len(columns) - 1)}|"]
+    for way in ways:
         name = way["name"] if way["share"] == 1 else f"{way['name']} (from {way['share']:.3g} of the work)"
-        memory = "" if way["peak_mib"] is None else f"{way['peak_mib']:.0f}"
-        lines.append(f"| {name} | {median(way['cpu_s']):.4g} | {median(way['wall_s']):.4g} | {memory} |")
+        cells = [name, f"{median(way['cpu_s']):.4g}", f"{median(way['wall_s']):.4g}"]
+        cells.append("" if way["peak_mib"] is None else f"{way['peak_mib']:.0f}")
+        if base:
+            usual = next(other["cpu_s"] for other in ways if other["name"] == base)
+            cells.append(f"{median(a / b for a, b in zip(way['cpu_s'], usual, strict=True)):.3g}")
+        lines.append(f"| {' | '.join([*cells, *way.get('facts', {}).values()])} |")
     lines.append("")
     for goal in contest["goals"]:
         values = goal["ratios"]
@@ -192,9 +221,9 @@ def as_text(contest: dict[str, Any]) -> str:
 def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
     """CPU seconds of all threads and wall seconds; garbage of what ran before is not among them."""
     gc.collect()
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, wall = cpu_seconds(), time.perf_counter()
     run()
-    return time.process_time() - cpu, time.perf_counter() - wall
+    return cpu_seconds() - cpu, time.perf_counter() - wall
 
 
 def _peak_mib(run: Callable[[], Any]) -> float | None:

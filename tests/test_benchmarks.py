@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import contest as contests
-from benchmarks.contest import Contest, Goal, Took, Way, as_text, exponent, measure, ratios, result
+from benchmarks.contest import Contest, Goal, Took, Way, as_text, cpu_seconds, exponent, measure, ratios, result
 from benchmarks.page import PAGE, page
 
 
@@ -45,6 +47,23 @@ def test_work_that_grows_has_the_exponent_of_each_round() -> None:
     assert found["exponents"] == pytest.approx([1.0, 2.0, 1.5])
     assert "grow as size to the power **1.50** (1.00 to 2.00 in 3 rounds)" in as_text(json.loads(json.dumps(found)))
     assert "power" not in as_text(result(Contest("work", []), took))
+
+
+def test_facts_and_seconds_over_those_of_the_base_are_columns() -> None:
+    took = [
+        Took("a", 1.0, [1.0, 2.0, 4.0], [1.0] * 3, facts={"passes": "2"}),
+        Took("b", 1.0, [3.0, 4.0, 8.0], [1.0] * 3, 7.4, facts={"passes": "4"}),
+    ]
+    text = as_text(json.loads(json.dumps(result(Contest("work", [], base="a"), took))))
+    assert "| way | CPU s | wall s | peak MiB | CPU s / a's | passes |\n|:--|--:|--:|--:|--:|--:|\n" in text
+    assert "| a | 2 | 1 |  | 1 | 2 |\n| b | 4 | 1 | 7 | 2 | 4 |\n" in text
+
+
+def test_processes_that_were_waited_for_count() -> None:
+    busy = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"]
+    before = cpu_seconds()
+    subprocess.run(busy, check=True)
+    assert cpu_seconds() - before >= 0.2
 
 
 def test_every_result_is_of_a_script_that_is_there() -> None:
