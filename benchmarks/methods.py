@@ -1,0 +1,163 @@
+"""Every method's training step over SimCLR's, beside its arithmetic, counted: `python -m benchmarks.methods [--save]`.
+
+The same encoder, batch and preset of the views for all; what else a method's parameters say is its default, so a wide
+projector or a decoder shows. A step is that of `pretrain`: views, the turns of all players, their optimisers, the
+method's hooks. What a method does apart from steps (SeLa's new labels, statistics after training) is left out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective, Recipe
+from bench_core.config import build
+from bench_core.plugins import Component, load_plugins
+from bench_core.pretrain import _step, _turn
+from bench_encoders.convnet import ConvNet, ConvNetConfig
+from benchmarks.contest import Contest, Way, main
+
+RECIPE = Recipe(optimizer="sgd", learning_rate=1e-3)  # one for all: LARS costs as much for each parameter
+SAME_VIEWS = ("augmentation", "second_augmentation")
+APART = {"sela": {"relabel": False}}  # a pass over all data is no part of a step
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one step takes.
+
+    Attributes:
+        flops: Of matrix products and convolutions, forward and backward.
+        with_gradient: Images that pass an encoder to be differentiated, for each image of the batch.
+        without: Images that pass one, or a copy of it, without.
+    """
+
+    flops: int
+    with_gradient: float
+    without: float
+
+
+def contests() -> list[Contest]:
+    """One: all methods."""
+    batch = made_batch(128, 32)
+    steps = {part.name: a_step(part, (64, 128, 256, 512), batch) for part in trained()}
+    counts = {name: count(step, batch) for name, step in steps.items()}
+    usual = counts["simclr"].flops
+    ways = [
+        Way(
+            name,
+            step.run,
+            facts={
+                "FLOPs / SimCLR's": f"{counts[name].flops / usual:.2f}",
+                "images through an encoder": f"{counts[name].with_gradient:g} + {counts[name].without:g}",
+            },
+        )
+        for name, step in steps.items()
+    ]
+    notes = [
+        "FLOPs are those of matrix products and convolutions of one step, forward and backward, by torch's formulas; "
+        "the rest (batch norm, activations, views) is memory traffic",
+        "images through an encoder, for each image of the batch: with gradient + without (momentum copies, the other "
+        "player's turn)",
+        "dim reads features and maps by two calls of the contract: each image passes the convolutions twice with "
+        "gradient. In one pass batch norm's running statistics would move once a step, which gives other numbers",
+        "ctrl, ctrl_multi and uctrl are games: each player's turn passes the loop image, latent, image, latent",
+    ]
+    return [
+        Contest("A step, convnet 64-128-256-512, batch 128, images of 3 x 32 x 32", ways, notes=notes, base="simclr")
+    ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A method, and how it makes one step."""
+
+    method: Objective
+    run: Callable[[], Any]
+
+
+def trained() -> list[Component]:
+    """Every method here that is trained, SimCLR first."""
+    found = [part for part in load_plugins(only=["bench-core"]).of_kind("objective") if part.cls.recipe.epochs]
+    return sorted(found, key=lambda part: part.name != "simclr")
+
+
+def made_batch(count: int, side: int) -> Batch:
+    """Random images and labels, seeded."""
+    rng = torch.Generator().manual_seed(0)
+    return Batch(torch.rand(count, 3, side, side, generator=rng), torch.arange(count), torch.arange(count) % 10)
+
+
+def a_step(part: Component, widths: tuple[int, ...], batch: Batch) -> Step:
+    """A step of a method on one batch.
+
+    Args:
+        part: The method.
+        widths: Of its encoder, a `convnet`.
+        batch: Of made images.
+    """
+    data = DataSpec(shape=tuple(batch.inputs.shape[1:]), splits={"train": len(batch.index)}, num_classes=10)
+    known = part.cls.Config.__dataclass_fields__
+    values = {name: "simclr" for name in SAME_VIEWS if name in known} | APART.get(part.name, {})
+    torch.manual_seed(0)
+    encoder = ConvNet(data, ConvNetConfig(widths=widths))
+    method: Objective = part.cls(encoder, data, build(part.cls.Config, values, part.name)).train()
+    method.to(memory_format=torch.channels_last)
+    turns = [_turn(player, RECIPE) for player in method.players()]
+    rng, autocast = torch.Generator().manual_seed(0), torch.autocast("cpu", torch.bfloat16, enabled=False)
+    context = EpochContext(0, 1, 0, 1, lambda: iter([batch]), rng)
+
+    def run() -> None:
+        method.before_step(context)
+        _step(method, turns, batch, rng, autocast)
+
+    return Step(method, run)
+
+
+def count(step: Step, batch: Batch) -> Counted:
+    """Count what one step takes.
+
+    Args:
+        step: It is made once.
+        batch: What it reads.
+    """
+    passed = {True: 0, False: 0}
+
+    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        passed[torch.is_grad_enabled()] += len(inputs[0])
+
+    hooks = [first_layer(m).register_forward_pre_hook(note) for m in step.method.modules() if isinstance(m, Encoder)]
+    try:
+        with _Flops() as flops:
+            step.run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Counted(flops.total, *(passed[on] / len(batch.index) for on in (True, False)))
+
+
+class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives no types
+    """Adds up operations; torch's own FlopCounterMode trips over modules that run without gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
+def first_layer(encoder: nn.Module) -> nn.Module:
+    """What every pass through an encoder calls, be it for features or for maps."""
+    return next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+
+
+if __name__ == "__main__":
+    main("methods", contests, rounds=5)

@@ -1,0 +1,65 @@
+"""No hidden second pass: how often each method sends an image through an encoder in a step is written down here."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.methods import Step, a_step, count, made_batch, trained
+
+# Images through an encoder for each image of the batch: (with gradient, without).
+PASSES = {
+    "autoencoder": (1, 0),
+    "barlow_twins": (2, 0),
+    "beta_vae": (1, 0),
+    "byol": (2, 2),  # two views: online, target
+    "ctrl": (3, 1),  # the encoder's turn: images and copies; the decoder's: images without gradient, and copies
+    "ctrl_multi": (3, 1),
+    "dim": (2, 1),  # features and maps are two calls; the discriminator's turn reads new features
+    "moco": (2, 2),
+    "nac": (2, 0),
+    "nac_moco": (2, 2),
+    "noisy_dim": (2, 0),
+    "sela": (1, 0),
+    "simclr": (2, 0),
+    "simsiam": (2, 0),
+    "supervised": (1, 0),
+    "swav": (2, 0),
+    "uctrl": (4, 1),  # as ctrl, and the encoder's turn has augmented images, too
+    "vae": (1, 0),
+    "vicreg": (2, 0),
+}
+METHODS = {part.name: part for part in trained()}
+
+
+def test_every_trained_method_is_written_down() -> None:
+    assert set(METHODS) == set(PASSES)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_step_sends_images_through_the_encoder_as_often_as_is_written(name: str) -> None:
+    batch = made_batch(8, 8)
+    with torch.random.fork_rng([]):
+        step = a_step(METHODS[name], (4, 8), batch)
+        counted = count(step, batch)
+    assert (counted.with_gradient, counted.without) == PASSES[name]
+    assert counted.flops > 0
+
+
+def test_a_hidden_pass_is_seen_and_operations_are_counted() -> None:
+    batch = made_batch(8, 8)
+    with torch.random.fork_rng([]):
+        step = a_step(METHODS["supervised"], (4, 8), batch)
+    plain = count(step, batch)
+
+    def twice() -> None:
+        step.run()
+        with torch.no_grad():
+            step.method.encoder.maps(batch.inputs)
+
+    hidden = count(Step(step.method, twice), batch)
+    assert hidden.without == 1
+    forward = 2 * 8 * (3 * 4 * 9 * 4 * 4 + 4 * 8 * 9 * 2 * 2)  # twice images x weights x positions, of both layers
+    assert hidden.flops - plain.flops == forward
+    linear = nn.Linear(5, 3)
+    layer = Step(step.method, lambda: linear(torch.zeros(7, 5)).sum().backward())
+    assert count(layer, batch).flops == 2 * (2 * 7 * 5 * 3)  # forward, and the gradient of the weights
