@@ -1,0 +1,163 @@
+"""A whole SimCLR step, our loop against lightly's: `python -m benchmarks.step [--save]`.
+
+Ours is `pretrain` itself: batches out of a resident split, views, both passes, the optimiser, the log. lightly's is
+that of its examples: its transform, torch's DataLoader without workers, its loss; encoder, projector, optimiser and
+batch are the same. "Fixed inputs" are views made once, with nothing around encoder, projector, loss and optimiser:
+what a step cannot be faster than.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightly.loss import NTXentLoss
+from lightly.transforms.simclr_transform import SimCLRTransform
+from PIL import Image
+from torch import Tensor, nn
+
+from bench_core import Batch, DataSpec, Encoder, Recipe, Split
+from bench_core.data import open_split
+from bench_core.optim import make_optimizer
+from bench_core.pretrain import pretrain
+from bench_core.runner import _channels_last
+from bench_encoders.convnet import ConvNet, ConvNetConfig
+from bench_encoders.resnet import ResNet18
+from bench_methods.simclr import SimCLR, SimCLRConfig
+from benchmarks.contest import Contest, Goal, Way, main
+
+CPU = torch.device("cpu")
+SGD = Recipe(optimizer="sgd", learning_rate=0.06, weight_decay=5e-4, epochs=1)
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # CIFAR-10's
+Build = Callable[[DataSpec], Encoder]
+
+
+def convnet(data: DataSpec) -> Encoder:
+    """Four stages of stride 2."""
+    return ConvNet(data, ConvNetConfig(widths=(64, 128, 256, 512)))
+
+
+def resnet18(data: DataSpec) -> Encoder:
+    """With the stem of small images."""
+    return ResNet18(data, ResNet18.Config())
+
+
+def contests() -> list[Contest]:
+    """Both encoders."""
+    return [
+        step_contest("convnet 64-128-256-512, batch 256", convnet, batch=256, steps=4),
+        step_contest("resnet18, batch 32", resnet18, batch=32, steps=3),
+    ]
+
+
+def step_contest(what: str, build: Build, *, batch: int, steps: int, side: int = 32) -> Contest:
+    """The ways to make some SimCLR steps.
+
+    Args:
+        what: Encoder and batch, for people.
+        build: Makes the encoder.
+        batch: Images a step.
+        steps: Of one turn, an epoch.
+        side: Of the images, pixels.
+    """
+    images = made_images(batch * steps, side)
+    recipe = replace(SGD, batch_size=batch)
+    ways = [Way("lightly, fp32", lightly_way(build, images, recipe))]
+    for precision in ("fp32", "bf16"):
+        ways.append(Way(f"ours, {precision}", our_way(build, images, recipe, precision)))
+        ways.append(Way(f"fixed inputs, {precision}", fixed_way(build, images, recipe, precision)))
+    goals = [Goal("ours, bf16", "lightly, fp32", 1.9), Goal("ours, fp32", "lightly, fp32", 1.0)]
+    goals += [Goal(f"ours, {precision}", f"fixed inputs, {precision}", 1 / 1.03) for precision in ("bf16", "fp32")]
+    notes = [
+        "one crop .08-1, mirror, jitter .4/.4/.4/.1 with probability .8 and grey .2 of each of two views in both: what "
+        "lightly recommends for CIFAR, without blur; SGD, projector of two layers",
+        "ours lays convolutions out as channels last in both precisions; bf16 is autocast",
+    ]
+    return Contest(f"{steps} SimCLR steps, {what}, images of 3 x {side} x {side}", ways, goals, notes)
+
+
+def made_images(count: int, side: int = 32) -> Tensor:
+    """Random uint8 images (count, 3, side, side): no operation of a step takes longer or shorter by what they show."""
+    return torch.randint(256, (count, 3, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def made_spec(images: Tensor, **more: Any) -> DataSpec:
+    """What a data set of these images would say of itself."""
+    return DataSpec(shape=tuple(images.shape[1:]), splits={"train": len(images)}, num_classes=10, **more)
+
+
+def our_simclr(build: Build, images: Tensor) -> SimCLR:
+    """As the runner builds it."""
+    torch.manual_seed(0)
+    data = made_spec(images, mean=MEAN, std=STD)
+    return _channels_last(SimCLR(build(data), data, SimCLRConfig()))
+
+
+def our_way(build: Build, images: Tensor, recipe: Recipe, precision: str) -> Callable[[], Any]:
+    """An epoch of `pretrain`."""
+    method, source = our_simclr(build, images), open_split(Split(images), CPU)
+    log = Path(tempfile.mkdtemp()) / "log.jsonl"
+    return lambda: pretrain(method, source, recipe, seed=0, device=CPU, precision=precision, log=log)
+
+
+def fixed_way(build: Build, images: Tensor, recipe: Recipe, precision: str) -> Callable[[], None]:
+    """As many steps on the same views."""
+    method = our_simclr(build, images).train()
+    optimizer = make_optimizer(list(method.parameters()), recipe)
+    first = images[: recipe.batch_size].float() / 255
+    views = method.make_views(Batch(first, torch.arange(len(first))), torch.Generator().manual_seed(0))
+
+    def run() -> None:
+        for _ in range(len(images) // recipe.batch_size):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+                loss = method(views).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return run
+
+
+class _Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
+    """As torchvision's CIFAR10, whose images lie in memory too."""
+
+    def __init__(self, images: Tensor, transform: SimCLRTransform) -> None:
+        self.rows, self.transform = images.permute(0, 2, 3, 1).contiguous().numpy(), transform
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(Image.fromarray(self.rows[index])), 0
+
+
+def lightly_way(build: Build, images: Tensor, recipe: Recipe) -> Callable[[], None]:
+    """As examples/pytorch/simclr.py of lightly 1.6."""
+    torch.manual_seed(0)
+    encoder: Any = build(made_spec(images))
+    encoder.standardize = nn.Identity()  # the transform does it
+    projector = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, 128))
+    network = nn.Sequential(encoder, projector).train()
+    transform = SimCLRTransform(input_size=images.shape[-1], cj_strength=0.5, gaussian_blur=0.0)
+    loader = torch.utils.data.DataLoader(
+        _Pictures(images, transform), batch_size=recipe.batch_size, shuffle=True, drop_last=True
+    )
+    criterion = NTXentLoss(temperature=0.5)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+    def run() -> None:
+        for (first, second), _ in loader:
+            loss = criterion(network(first), network(second))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return run
+
+
+if __name__ == "__main__":
+    main("step", contests, rounds=5)
