@@ -64,6 +64,15 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What `way` may take at most, in CPU seconds, beyond what `beyond` takes."""
+
+    way: str
+    beyond: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Contest:
     """Ways to do one work, and what is expected of them.
 
@@ -74,6 +83,7 @@ class Contest:
         notes: What was checked, and what binds.
         sizes: Of each way's work, where ways are the same work growing; the exponent of its cost is then given.
         base: The way by whose CPU seconds those of all are divided, in a column; "" for no such column.
+        budgets: Differences of CPU seconds.
         measure: Measures so many rounds where ways are parts of one run and cannot take turns.
     """
 
@@ -83,6 +93,7 @@ class Contest:
     notes: Sequence[str] = ()
     sizes: Sequence[float] = ()
     base: str = ""
+    budgets: Sequence[Budget] = ()
     measure: Callable[[int], "list[Took]"] | None = None
 
 
@@ -116,6 +127,12 @@ def ratios(took: Sequence[Took], goal: Goal) -> list[float]:
     """Theirs over ours, a value a round."""
     by_name = {one.name: one.cpu_s for one in took}
     return [theirs / ours for theirs, ours in zip(by_name[goal.theirs], by_name[goal.ours], strict=True)]
+
+
+def excess(took: Sequence[Took], budget: Budget) -> list[float]:
+    """CPU seconds of the way less those of what it is compared with, a value a round."""
+    by_name = {one.name: one.cpu_s for one in took}
+    return [whole - part for whole, part in zip(by_name[budget.way], by_name[budget.beyond], strict=True)]
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -158,12 +175,14 @@ def cpu_seconds() -> float:
 def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
     """What is kept of a contest."""
     goals = [asdict(goal) | {"ratios": ratios(took, goal)} for goal in contest.goals]
+    budgets = [asdict(budget) | {"excess": excess(took, budget)} for budget in contest.budgets]
     rounds = zip(*(one.cpu_s for one in took), strict=True)
     return {
         "work": contest.work,
         "ways": [asdict(one) for one in took],
         "base": contest.base,
         "goals": goals,
+        "budgets": budgets,
         "exponents": [exponent(contest.sizes, seconds) for seconds in rounds] if contest.sizes else [],
         "notes": list(contest.notes),
     }
@@ -208,6 +227,13 @@ def as_text(contest: dict[str, Any]) -> str:
         lines.append(
             f"- {goal['theirs']} / {goal['ours']}: **{median(values):.3g}x** ({min(values):.3g} to {max(values):.3g} "
             f"in {len(values)} rounds); goal {goal['ratio']:g}x: {reached}"
+        )
+    for budget in contest.get("budgets", []):
+        values = budget["excess"]
+        kept = "kept" if median(values) <= budget["seconds"] else "NOT kept"
+        lines.append(
+            f"- {budget['way']} beyond {budget['beyond']}: **{median(values):.3g} s** ({min(values):.3g} to "
+            f"{max(values):.3g} in {len(values)} rounds); budget {budget['seconds']:g} s: {kept}"
         )
     if powers := contest.get("exponents"):
         lines.append(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contest as contests
-from benchmarks.contest import Contest, Goal, Took, Way, as_text, cpu_seconds, exponent, measure, ratios, result
+from benchmarks.contest import Budget, Contest, Goal, Took, Way, as_text, cpu_seconds, exponent, measure, ratios, result
 from benchmarks.page import PAGE, page
 
 
@@ -35,6 +35,14 @@ def test_ratios_are_taken_within_a_round_and_judged_by_their_median() -> None:
     assert "**3x** (2 to 4 in 3 rounds); goal 3x: reached" in text
     assert "goal 3.1x: NOT reached" in text
     assert text.endswith("- a note\n")
+
+
+def test_a_budget_is_of_the_difference_within_a_round() -> None:
+    took = [Took("list", 1.0, [3.0, 5.0, 4.0], [1.0] * 3), Took("import", 1.0, [2.5, 4.0, 2.0], [1.0] * 3)]
+    budgets = [Budget("list", "import", 1.0), Budget("list", "import", 0.9)]
+    text = as_text(json.loads(json.dumps(result(Contest("work", [], budgets=budgets), took))))
+    assert "- list beyond import: **1 s** (0.5 to 2 in 3 rounds); budget 1 s: kept" in text
+    assert "budget 0.9 s: NOT kept" in text
 
 
 def test_the_exponent_of_a_power_is_its_power() -> None:

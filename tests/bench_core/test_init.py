@@ -30,13 +30,19 @@ def test_listing_all_plugins_imports_torch_and_nothing_else_that_is_heavy() -> N
 
 def test_help_and_version_and_completion_import_no_torch() -> None:
     code = (
-        "import sys\n"
+        "import os, sys\n"
         "from click.testing import CliRunner\n"
         "from bench_core.cli import main\n"
         "for words in (['--help'], ['run', '--help'], ['table', '--help'], ['--version'], ['completion', 'bash']):\n"
         "    assert CliRunner().invoke(main, words).exit_code == 0, words\n"
+        "os.environ.update(_BENCH_COMPLETE='bash_complete', COMP_WORDS='bench ru', COMP_CWORD='1')\n"
+        "try:\n"
+        "    main(prog_name='bench')\n"
+        "except SystemExit as left:\n"
+        "    assert left.code == 0\n"
         "heavy = {'torch', 'torchvision', 'pandas', 'sklearn', 'faiss', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "plain,run\n"  # what `ru` completes to
