@@ -50,9 +50,11 @@ class Resident:
         skip: int = 0,
     ) -> Iterator[Batch]:
         """One pass; see `open_split`."""
-        chunks = _chunks(len(self), batch_size, rng, drop_last)[skip:]
+        order = _order(len(self), rng).to(
+            self._device
+        )  # once a pass: a copy a batch would wait for the device each time
         wanted = _wanted(self._labels, labels)
-        return (self._batch(chunk.to(self._device), wanted) for chunk in chunks)
+        return (self._batch(chunk, wanted) for chunk in _chunks(order, batch_size, drop_last)[skip:])
 
     def _batch(self, index: Tensor, labels: Tensor | None) -> Batch:
         # index_select also in order: a slice would be a view that a method could change
@@ -71,7 +73,8 @@ class Streamed:
             device: Where batches are wanted.
             workers: Processes that read ahead; 0 reads in this one.
         """
-        self._reads, self._labels = _Reads(split.inputs), split.labels
+        self._reads = _Reads(split.inputs)
+        self._labels = None if split.labels is None else split.labels.to(device)
         self._device, self._workers = device, workers
 
     def __len__(self) -> int:
@@ -88,7 +91,7 @@ class Streamed:
         skip: int = 0,
     ) -> Iterator[Batch]:
         """One pass; see `open_split`."""
-        chunks = _chunks(len(self), batch_size, rng, drop_last)[skip:]
+        chunks = _chunks(_order(len(self), rng), batch_size, drop_last)[skip:]
         wanted = _wanted(self._labels, labels)
         loader: DataLoader[Any] = DataLoader(
             self._reads,
@@ -103,11 +106,8 @@ class Streamed:
 
     def _batch(self, inputs: Any, index: Tensor, labels: Tensor | None) -> Batch:
         moved = inputs.to(self._device, non_blocking=True) if isinstance(inputs, Tensor) else inputs.to(self._device)
-        return Batch(
-            _as_float(moved),
-            index.to(self._device, non_blocking=True),
-            None if labels is None else labels.index_select(0, index).to(self._device),
-        )
+        index = index.to(self._device, non_blocking=True)
+        return Batch(_as_float(moved), index, None if labels is None else labels.index_select(0, index))
 
 
 Source = Resident | Streamed
@@ -206,11 +206,14 @@ def _same(batch: Any) -> Any:
     return batch
 
 
-def _chunks(count: int, batch_size: int, rng: torch.Generator | None, drop_last: bool) -> list[Tensor]:
+def _order(count: int, rng: torch.Generator | None) -> Tensor:
+    return torch.arange(count) if rng is None else torch.randperm(count, generator=rng)
+
+
+def _chunks(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-    order = torch.arange(count) if rng is None else torch.randperm(count, generator=rng)
-    chunks = list(torch.split(order, batch_size)) if count else []
+    chunks = list(torch.split(order, batch_size)) if len(order) else []
     if drop_last and len(chunks) > 1 and len(chunks[-1]) < batch_size:
         chunks.pop()
     return chunks

@@ -113,7 +113,9 @@ class DIM(Objective):
         if player == "prior" and self.discriminator is not None:
             told, penalty = discriminator_loss(self.discriminator, views.prior, torch.sigmoid(y))
             return Loss(told + penalty, {"cross_entropy": told, "gradient_penalty": penalty})
-        total, parts, ceilings = torch.zeros((), device=y.device), dict[str, Tensor](), dict[str, float]()
+        total = torch.zeros((), device=y.device)
+        parts: dict[str, Tensor] = {}  # `dict[str, Tensor]()` would break a compiled graph
+        ceilings: dict[str, float] = {}
         for name, read in self._read(views).items():
             scores, part = self.critics[name](y, read), f"{name}_{self.config.estimator}"
             parts[part], ceilings[part] = estimate(self.config.estimator, scores)

@@ -119,6 +119,7 @@ class SeLa(Objective):
         self.register_buffer("labels", torch.stack(balanced))
         self.register_buffer("log_prices", torch.zeros(config.heads, config.clusters))
         self.register_buffer("updates_done", torch.zeros((), dtype=torch.int64))
+        self.done = 0  # the same where the host sees it without waiting for the device, at every step
         self.turn_head = nn.Linear(encoder.dim, 4) if config.rotation else None
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> SeLaViews:
@@ -162,14 +163,17 @@ class SeLa(Objective):
             return "needs images"
         return "rotation needs square images" if config.rotation and data.shape[1] != data.shape[2] else None
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.done = int(self.updates_done)
+
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.heads(features)
         return logits.float().view(-1, self.config.heads, self.config.clusters)
 
     def _update(self, context: EpochContext) -> dict[str, float]:
         """One update of the labels, of every head or of the one whose turn it is; {} where none is due."""
-        done = int(self.updates_done)
-        if not self.config.relabel or not is_due(self.config.schedule, self.config.updates, done, context):
+        if not self.config.relabel or not is_due(self.config.schedule, self.config.updates, self.done, context):
             return {}
         features = training_features(
             self.encoder,
@@ -179,9 +183,10 @@ class SeLa(Objective):
             half=self.config.half,
         )
         # The turn is counted, not read off the epoch: else some heads are never served.
-        turns = [done % self.config.heads] if self.config.round_robin else range(self.config.heads)
+        turns = [self.done % self.config.heads] if self.config.round_robin else range(self.config.heads)
         numbers = [self._relabel(head, features) for head in turns]
         self.updates_done += 1
+        self.done += 1
         return over_heads(numbers)
 
     @torch.no_grad()
@@ -191,7 +196,7 @@ class SeLa(Objective):
         mine, memory = slice(head * config.clusters, (head + 1) * config.clusters), (config.block_rows, config.half)
         blocks = head_logits(features, self.heads.weight[mine], self.heads.bias[mine], f"head {head}", *memory)
         if config.equipartition:
-            start = self.log_prices[head] if int(self.updates_done) else None
+            start = self.log_prices[head] if self.done else None
             found = sinkhorn(blocks, config.strength, start=start)
             labels = found.labels
             self.log_prices[head] = found.log_prices.float().to(self.log_prices.device)

@@ -1,0 +1,225 @@
+"""What a GPU needs of a training step, proven without one: fake tensors say what would wait for the device."""
+
+import copy
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import bench_core.pretrain as loop
+from bench_core import Batch, DataSpec, EpochContext, Objective, Recipe
+from bench_core.checks.made import NUM_CLASSES, TinyEncoder, images_of, spec_for, split_of
+from bench_core.config import build
+from bench_core.data import Resident
+from bench_core.optim import make_optimizer
+from bench_core.plugins import load_plugins
+
+CUDA = torch.device("cuda", 0)
+BATCH = 8
+CHECKS_ON_THE_HOST = {"_linalg_check_errors", "_linalg_eigh", "_linalg_svd", "linalg_eig", "linalg_lstsq"}
+METHODS: dict[str, Any] = {
+    component.name: component.cls
+    for component in load_plugins().of_kind("objective")
+    if component.distribution == "bench-core" and component.cls.recipe.epochs
+}
+VARIANTS = [  # other numbers alone lead through the same code
+    (method, name)
+    for method, cls in METHODS.items()
+    for name, variant in cls.variants.items()
+    if any(isinstance(value, bool | str) for value in variant.config.values())
+]
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
+    """Notes what would make the host wait for the device; what depends on values, fake tensors refuse by themselves.
+
+    That is a copy from one to the other (also of numbers: `torch.tensor(..., device=)`), error checks of
+    factorisations, and writing through a mask.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found = list[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        devices = {t.device.type for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor)}
+        name = func.overloadpacket.__name__
+        masks = name.startswith("index_put") and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if len(devices) > 1 or masks or name in CHECKS_ON_THE_HOST:
+            self.found.append(name)
+        return result
+
+
+class FakeGenerator(torch.Generator):
+    """A generator that says it is on the device."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]  # torch's stubs say it could be set
+        return CUDA
+
+
+def to_fake_device(objective: Objective) -> Objective:
+    """As `to(device)`, which cannot do it: parameters and buffers as fake tensors there, all else where it was."""
+    moved: dict[int, Tensor] = {}
+
+    def fake(tensor: Tensor) -> Tensor:
+        if id(tensor) not in moved:
+            here = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CUDA)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            moved[id(tensor)] = nn.Parameter(here, requires_grad=tensor.requires_grad) if is_parameter else here
+        return moved[id(tensor)]
+
+    for module in objective.modules():
+        for tensors in (module._parameters, module._buffers):
+            tensors.update({name: fake(tensor) for name, tensor in tensors.items() if tensor is not None})  # type: ignore[misc]  # a Parameter of a Parameter
+    return objective
+
+
+def gradients(loss: Tensor, inputs: list[Tensor]) -> None:
+    """Stands for `torch.autograd.backward`, which asks the driver for streams."""
+    assert loss.requires_grad
+    for parameter in inputs:
+        parameter.grad = torch.empty_like(parameter)
+
+
+@pytest.fixture
+def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training loop as it is, but for what needs a driver, and the end of an epoch, where it may wait."""
+    monkeypatch.setattr(
+        loop, "stream", lambda *names, device="cpu": torch.Generator() if device == "cpu" else FakeGenerator()
+    )
+    monkeypatch.setattr(loop, "_cuda_indices", lambda device: [])
+    monkeypatch.setattr(loop, "reset_peak_memory", lambda device: None)
+    monkeypatch.setattr(loop, "peak_memory_gib", lambda device: None)
+    monkeypatch.setattr(loop, "epoch_line", lambda losses, step: {})
+    monkeypatch.setattr("bench_methods.sela.is_due", lambda *_: False)  # a relabelling passes over the whole split
+    monkeypatch.setattr(torch.autograd, "backward", gradients)
+    monkeypatch.setattr(torch.autograd, "grad", lambda outputs, inputs, **_: [tensor.clone() for tensor in inputs])
+
+
+def objective_of(cls: Any, variant: str = "") -> tuple[Objective, Any]:
+    """On the CPU, of a tiny encoder, and the data that it is made for."""
+    settings = cls.variants[variant].config if variant else {}
+    spec = replace(spec_for(cls), splits={"train": 2 * BATCH, "test": BATCH})
+    return cls(TinyEncoder(spec), spec, build(cls.Config, settings, variant)), spec
+
+
+def waits_of_training(objective: Objective, source: Any, recipe: Recipe) -> list[str]:
+    """What waits in two steps of the loop, without full passes over the data."""
+    none = mock.patch.multiple(type(objective), before_epoch=lambda *_: {}, after_training=lambda *_: {})
+    with tempfile.TemporaryDirectory() as folder, none, Waits() as waits:
+        log = Path(folder) / "log.jsonl"
+        done = loop.pretrain(objective, source, recipe, seed=0, device=CUDA, precision="fp32", log=log)
+    assert done["steps"] == 2
+    found: list[str] = waits.found
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")  # autocast is off without a driver
+@pytest.mark.parametrize(("method", "variant"), [*((method, "") for method in METHODS), *VARIANTS])
+def test_a_training_step_never_waits_for_the_device(method: str, variant: str, on_fake_cuda: None) -> None:
+    cls = METHODS[method]
+    objective, spec = objective_of(cls, variant)
+    recipe = build(Recipe, cls.variants[variant].recipe if variant else {}, method, base=cls.recipe)
+    recipe = replace(recipe, epochs=1, batch_size=BATCH)
+    with FakeTensorMode():
+        found = waits_of_training(to_fake_device(objective), Resident(split_of(spec), CUDA), recipe)
+    assert found == ["_to_copy"]  # the order of the epoch, once for all its steps
+
+
+WAITING = {
+    "a number read back": lambda x: x.sum().item(),
+    "a tensor as a condition": lambda x: bool((x > 0).any()),
+    "a mask that selects": lambda x: x[x > 0],
+    "a mask that is written through": lambda x: x.index_put_([x > 0], x[0]),
+    "a size that depends on values": lambda x: x.nonzero(),
+    "numbers put on the device": lambda x: torch.tensor([1.0, 2.0], device=x.device),
+    "an index on the host": lambda x: x[torch.arange(2)],
+    "a check of a factorisation": lambda x: torch.linalg.cholesky(x),
+    "a copy to the host": lambda x: x.cpu(),
+}
+
+
+@pytest.mark.parametrize("what", WAITING)
+def test_what_waits_is_found(what: str) -> None:
+    with FakeTensorMode(), Waits() as waits:
+        x = torch.ones(4, 4, device=CUDA)
+        assert waits.found == []
+        try:
+            WAITING[what](x)  # type: ignore[no-untyped-call]
+        except (DataDependentOutputException, DynamicOutputShapeException):
+            return
+    assert len(waits.found) == 1
+
+
+def a_batch(objective: Objective, spec: DataSpec) -> Batch:
+    labels = torch.arange(BATCH) % NUM_CLASSES if objective.uses_labels else None
+    return Batch(images_of(spec, BATCH), torch.arange(BATCH), labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_gradient_depends_on_values_for_its_shape(method: str) -> None:
+    objective, spec = objective_of(METHODS[method])
+    with FakeTensorMode(allow_non_fake_inputs=True), Waits() as waits:
+        views = objective.make_views(a_batch(objective, spec), torch.Generator())
+        for player in objective.players():
+            torch.autograd.backward(objective(views, player.name).total, inputs=list(player.parameters))
+    assert waits.found == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_of_a_method_is_one_graph(method: str) -> None:
+    objective, spec = objective_of(METHODS[method])
+    views, player = objective.make_views(a_batch(objective, spec), torch.Generator()), objective.players()[0].name
+    expected = copy.deepcopy(objective)(views, player).total
+    torch.compiler.reset()
+    compiled = torch.compile(objective, fullgraph=True, backend="eager")(views, player)
+    assert torch.allclose(compiled.total, expected, rtol=1e-4)
+
+
+def test_the_gradient_penalty_is_no_part_of_a_graph() -> None:
+    """What cannot be compiled in one piece, so that it is noticed when it can: a gradient within a loss."""
+    objective, spec = objective_of(METHODS["dim"])
+    views = objective.make_views(a_batch(objective, spec), torch.Generator())
+    torch.compiler.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=r"autograd\.grad"):
+        torch.compile(objective, fullgraph=True, backend="eager")(views, "prior")
+
+
+# Set by `before_step`: a captured step would go on with the value that it was captured with. BYOL's momentum rises, as
+# MoCo's does in `v2plus`; SwAV's prototypes thaw and its queue comes in, one new graph each.
+IN_PYTHON = {"byol": {".momentum"}, "swav": {"._step"}}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_moves_tensors_and_nothing_in_python(method: str) -> None:
+    objective, spec = objective_of(METHODS[method])
+    optimizers = [make_optimizer(player.parameters, Recipe()) for player in objective.players()]
+
+    def step(number: int) -> dict[str, Any]:
+        objective.before_step(EpochContext(0, 1, number, 10, lambda: iter([]), torch.Generator()))
+        views = objective.make_views(a_batch(objective, spec), torch.Generator().manual_seed(number))
+        for player, optimizer in zip(objective.players(), optimizers, strict=True):
+            optimizer.zero_grad()
+            torch.autograd.backward(objective(views, player.name).total, inputs=list(player.parameters))
+            optimizer.step()
+        objective.after_step()
+        return {
+            f"{path}.{name}": copy.copy(value)
+            for path, module in objective.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, int | float | str | list | tuple)
+        }
+
+    first, second = step(1), step(2)
+    assert {name for name in first if first[name] != second[name]} == IN_PYTHON.get(method, set())
