@@ -44,27 +44,39 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient; a rate that is a tensor on the device can change in a graph."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                update = weight.grad.add(weight, alpha=group["weight_decay"])
-                if group["adapt"]:
-                    ratio = _trust_ratio(weight, update, group["trust"])
-                    update = update * ((ratio / max(group["lr"], 1e-12)).clamp_max(1.0) if group["cap"] else ratio)
-                state = self.state[weight]
-                if "velocity" not in state:
-                    state["velocity"] = torch.zeros_like(weight)
-                velocity = state["velocity"].mul_(group["momentum"]).add_(update, alpha=group["lr"])
-                weight.sub_(velocity)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            rate, grads = group["lr"], [weight.grad for weight in weights]
+            updates = torch._foreach_add(grads, weights, alpha=group["weight_decay"])
+            if group["adapt"]:
+                ratios = _trust_ratios(weights, updates, group["trust"])
+                if group["cap"]:
+                    least = rate.clamp_min(1e-12) if isinstance(rate, Tensor) else max(rate, 1e-12)
+                    ratios = (ratios / least).clamp_max(1.0)
+                torch._foreach_mul_(updates, ratios.unbind())
+            if isinstance(rate, Tensor):
+                torch._foreach_mul_(updates, rate)
+            velocities = [self._velocity(weight) for weight in weights]
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_add_(velocities, updates, alpha=1.0 if isinstance(rate, Tensor) else rate)
+            torch._foreach_sub_(weights, velocities)
+
+    def _velocity(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "velocity" not in state:
+            state["velocity"] = torch.zeros_like(weight)
+        velocity: Tensor = state["velocity"]
+        return velocity
 
 
-def _trust_ratio(weight: Tensor, update: Tensor, trust: float) -> Tensor:
-    """() trust * |w| / |g|, 1 where either is 0; no host synchronisation."""
-    weight_norm, update_norm = weight.norm(), update.norm()
-    ratio = trust * weight_norm / update_norm.clamp_min(torch.finfo(update.dtype).tiny)
-    return torch.where((weight_norm > 0) & (update_norm > 0), ratio, torch.ones_like(ratio))
+def _trust_ratios(weights: list[Tensor], updates: tuple[Tensor, ...] | list[Tensor], trust: float) -> Tensor:
+    """(len(weights),) trust * |w| / |g|, 1 where either is 0; no host synchronisation."""
+    weight_norms, update_norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, updates))
+    ratios = trust * weight_norms / update_norms.clamp_min(torch.finfo(update_norms.dtype).tiny)
+    return torch.where((weight_norms > 0) & (update_norms > 0), ratios, torch.ones_like(ratios))
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimizer:

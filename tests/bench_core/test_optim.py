@@ -53,6 +53,32 @@ def test_capped_lars_moves_a_weight_by_trust_times_its_norm_whatever_the_rate_an
     assert torch.allclose(parameter.detach() - weight, -0.5 * 1e-6 * grad, atol=1e-14)
 
 
+@pytest.mark.parametrize("cap", [False, True])
+def test_lars_takes_its_rate_from_a_tensor_too_so_that_a_graph_sees_it_change(cap: bool) -> None:
+    start, grads, ends = random(), [random(), random()], []
+    for as_tensor in (False, True):
+        weight = nn.Parameter(start.clone())
+        optimizer = LARS([{"params": [weight]}], lr=0.0, trust=0.02, cap=cap, weight_decay=0.1)
+        for rate, grad in zip((0.01, 0.3), grads, strict=True):
+            optimizer.param_groups[0]["lr"] = torch.tensor(rate, dtype=torch.float64) if as_tensor else rate
+            weight.grad = grad
+            optimizer.step()
+        ends.append(weight.detach())
+    assert torch.allclose(ends[0], ends[1], atol=1e-12)
+    assert not torch.allclose(ends[0], start, atol=1e-4)
+
+
+def test_lars_moves_several_weights_as_each_alone_and_leaves_those_without_gradient() -> None:
+    weights, grads = [random() for _ in range(3)], [random() for _ in range(3)]
+    parameters = [nn.Parameter(weight.clone()) for weight in (*weights, weights[0])]
+    for parameter, grad in zip(parameters, grads, strict=False):
+        parameter.grad = grad.clone()
+    LARS([{"params": parameters}, {"params": [nn.Parameter(weights[0])]}], lr=1.0, momentum=0.0).step()
+    for parameter, weight, grad in zip(parameters, weights, grads, strict=False):
+        assert torch.equal(parameter.detach() - weight, step(weight, grad))
+    assert torch.equal(parameters[3].detach(), weights[0])
+
+
 def test_lars_moves_a_weight_of_zeros_and_makes_no_nan_of_a_gradient_of_zeros() -> None:
     zeros, ones = torch.zeros(3, 3), torch.ones(3, 3)
     assert torch.equal(step(zeros, ones), -ones)
