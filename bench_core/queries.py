@@ -21,6 +21,7 @@ from bench_core.metrics import (
     expected_precision,
     relevance,
 )
+from bench_core.rankings import average_precisions
 from bench_core.seeds import stream, stream_seed
 from bench_core.subsets import draw_index
 
@@ -113,11 +114,17 @@ def listed_relevance(queries: Side, database: Side, index: Tensor) -> tuple[Tens
 
 def cosine_average_precision(queries: Side, database: Side, device: torch.device) -> Tensor:
     """Average precision of each query, the whole database sorted by cosine: (Q,) float64; rows of length 0 stay 0."""
-    directions, targets = F.normalize(queries.features, dim=1), F.normalize(database.features, dim=1).to(device)
-    rows, precisions = max(1, CHUNK_PAIRS // len(database)), list[float]()
-    for part, labels in zip(torch.split(directions, rows), torch.split(queries.labels, rows), strict=True):
-        similar = (part.to(device) @ targets.T).cpu()
-        precisions += map(average_precision, similar, relevance(labels, database.labels))
+    directions, targets = (F.normalize(side.features, dim=1).to(device) for side in (queries, database))
+    parts = (torch.split(rows, max(1, CHUNK_PAIRS // len(database))) for rows in (directions, queries.labels))
+    if device.type == "cuda":
+        known = database.labels.to(device)
+        found = [
+            average_precisions(d @ targets.T, relevance(y.to(device), known)).cpu() for d, y in zip(*parts, strict=True)
+        ]
+        return torch.cat(found)
+    precisions = list[float]()
+    for part, labels in zip(*parts, strict=True):
+        precisions += map(average_precision, (part @ targets.T).cpu(), relevance(labels, database.labels))
     return torch.tensor(precisions, dtype=torch.float64)
 
 
