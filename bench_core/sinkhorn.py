@@ -5,7 +5,8 @@ of logits. The solution Q = diag(b) P^strength diag(a) needs only the two scalin
 for each cluster decides the labels, of these items and of new ones.
 
 Logits may come in blocks of items, kept in float32 or float16: then no N x K matrix of doubles is ever made
-(`planned_bytes`), and each pass over the blocks computes their exponentials anew.
+(`planned_bytes`), and each pass over the blocks computes their exponentials anew. On a CPU each block is worked on in
+parts of a MiB, clusters by items: an iteration reads memory once, and both its products run along it.
 
 All is worked in float64, and in the log domain where exp() leaves its range. Float32 would be safe only while each
 item's scores lie within some 40 of each other: the prices then do, too, and their products with exp(scores) stay within
@@ -27,8 +28,8 @@ from torch import Tensor
 
 _LOOK = 10  # iterations between two looks at the error, as the reference does; each waits for the device
 _TIE = 1e-9  # in log Q: closer scores than this differ by rounding only
-_ROWS = 1024  # items whose ties are looked at together
-_WORK = 32  # bytes for an entry of the block that is worked on: three doubles in the log domain, and room
+_CACHED = 2**17  # entries of a part of a block, on a CPU: a MiB of doubles
+_WORK = 40  # bytes for an entry of the part that is worked on: three doubles, those of the part before it, and room
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def sinkhorn(
         raise ValueError(f"logits must be (N, K) with N, K >= 1, got {shapes or 'no block'}")
     if not strength > 0:
         raise ValueError(f"strength must be > 0, got {strength}")
-    bad = sum(int((~torch.isfinite(block)).sum()) for block in blocks)
-    if bad:
+    if not all(bool(torch.stack(block.aminmax()).isfinite().all()) for block in blocks):
+        bad = sum(int((~torch.isfinite(block)).sum()) for block in blocks)
         raise ValueError(f"logits must be finite, {bad} of {sum(b.numel() for b in blocks)} are not")
     scores = _Scores(blocks, strength)
     domain: Literal["linear", "log"] = "linear"
@@ -121,9 +122,10 @@ def halved(logits: Tensor) -> Tensor:
 
 
 def planned_bytes(items: int, clusters: int, block_rows: int | None = None, half: bool = False) -> int:
-    """What one call of `sinkhorn` holds at most: its blocks, the work on one of them, vectors over items and clusters.
+    """What one call of `sinkhorn` holds at most on a CPU.
 
-    Bytes of tensors; an allocator may keep gaps besides, of small blocks more than of large ones.
+    Its blocks, the exponentials of a single one, the work on a part of it, and vectors over items and clusters. Bytes
+    of tensors; an allocator may keep gaps besides, of small blocks more than of large ones.
 
     Args:
         items: N.
@@ -132,46 +134,50 @@ def planned_bytes(items: int, clusters: int, block_rows: int | None = None, half
         half: Whether blocks are float16 (`halved`); else float32.
     """
     rows = min(block_rows or items, items)
-    blocks = -(-items // rows)
-    vectors = 8 * (4 * items + (blocks + 8) * clusters)
-    return items * clusters * (2 if half else 4) + rows * clusters * _WORK + vectors
+    part = min(rows, _cached_rows(clusters))
+    kept = items * clusters * 8 if rows == items else 0
+    vectors = 8 * (4 * items + (-(-rows // part) * -(-items // rows) + 8) * clusters)
+    return items * clusters * (2 if half else 4) + kept + part * clusters * _WORK + vectors
+
+
+def _cached_rows(clusters: int) -> int:
+    return max(1, _CACHED // clusters)
 
 
 class _Scores:
-    """Strength times log p, block by block: (n, K) float64, the same at every pass.
+    """Strength times log p, part by part: (K, n) float64, the same at every pass.
 
-    The normaliser of the softmax goes with the row maximum, then the column maximum goes: the two shifts change no
-    label and keep exp() in range where a cluster is far from all items.
+    The normaliser of the softmax goes with the item's maximum, then the cluster's maximum goes: the two shifts change
+    no label and keep exp() in range where a cluster is far from all items.
     """
 
     def __init__(self, blocks: Sequence[Tensor], strength: float) -> None:
-        self._blocks, self._strength = [block.detach() for block in blocks], strength
-        device = blocks[0].device
-        self._device = torch.device("cpu") if device.type == "mps" else device
-        self.shift = torch.zeros(blocks[0].shape[1], dtype=torch.float64, device=self._device)
-        self.shift = torch.stack([scores.amax(0) for scores in self]).amax(0)  # (K,)
-
-    def __len__(self) -> int:
-        return len(self._blocks)
+        device, clusters = blocks[0].device, blocks[0].shape[1]
+        rows = _cached_rows(clusters) if device.type == "cpu" else max(len(block) for block in blocks)
+        self.one_block = len(blocks) == 1
+        self._parts = [part.detach() for block in blocks for part in torch.split(block, rows)]
+        self._strength, self._device = strength, torch.device("cpu") if device.type == "mps" else device
+        self.shift = torch.zeros(clusters, dtype=torch.float64, device=self._device)
+        self.shift = torch.stack([scores.amax(1) for scores in self]).amax(0)  # (K,)
 
     @property
     def num_items(self) -> int:
-        return sum(len(block) for block in self._blocks)
+        return sum(len(part) for part in self._parts)
 
     def __iter__(self) -> Iterator[Tensor]:
-        for block in self._blocks:
-            scores = block.to(self._device, torch.float64, copy=True).mul_(self._strength)
-            scores -= scores.amax(1, keepdim=True)
-            yield scores.sub_(self.shift)
+        for part in self._parts:
+            scores = part.T.contiguous().to(self._device, torch.float64) * self._strength
+            scores -= scores.amax(0)
+            yield scores.sub_(self.shift[:, None])
 
 
 def _linear(scores: _Scores, log_a: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, int, float]:
     """Two matrix-vector products an iteration; log a (K,), iterations, error (not finite on over- or underflow)."""
     a, n, k = log_a.exp(), scores.num_items, len(log_a)
-    kept = [block.exp() for block in scores] if len(scores) == 1 else None
+    kept = [part.exp_() for part in scores] if scores.one_block else None
     for iteration in range(max_iterations + 1):
-        kernels = kept or (block.exp_() for block in scores)
-        reach = torch.stack([kernel.T @ (1 / (n * (kernel @ a))) for kernel in kernels]).sum(0)  # b is in the brackets
+        kernels = kept or (part.exp_() for part in scores)
+        reach = torch.stack([kernel @ (1 / (n * (a @ kernel))) for kernel in kernels]).sum(0)  # b is in the brackets
         if iteration % _LOOK == 0 or iteration == max_iterations:
             error = float((k * a * reach - 1).abs().max())
             if not tolerance <= error < math.inf or iteration == max_iterations:  # NaN leaves too
@@ -185,9 +191,9 @@ def _log(scores: _Scores, log_a: Tensor, tolerance: float, max_iterations: int) 
     log_n, log_k = math.log(scores.num_items), math.log(len(log_a))
     for iteration in range(max_iterations + 1):
         reaches = []
-        for block in scores:
-            log_b = -log_n - torch.logsumexp(block + log_a, dim=1, keepdim=True)
-            reaches.append(torch.logsumexp(block.add_(log_b), dim=0))
+        for part in scores:
+            log_b = -log_n - torch.logsumexp(part + log_a[:, None], dim=0)
+            reaches.append(torch.logsumexp(part.add_(log_b), dim=1))
         log_reach = torch.logsumexp(torch.stack(reaches), dim=0)
         if iteration % _LOOK == 0 or iteration == max_iterations:
             error = float((log_k + log_a + log_reach).expm1().abs().max())
@@ -200,10 +206,15 @@ def _log(scores: _Scores, log_a: Tensor, tolerance: float, max_iterations: int) 
 def _labels(scores: _Scores, log_a: Tensor) -> Tensor:
     """Argmax over clusters (N,); items that tie take turns, so that a constant head does not fill one cluster."""
     labels, before = [], 0
-    for block in scores:
-        for part in torch.split(block.add_(log_a), _ROWS):
-            tied = part >= part.amax(1, keepdim=True) - _TIE
-            turn = torch.arange(before, before + len(part), device=part.device) % tied.sum(1)
-            labels.append((tied & (tied.cumsum(1) == turn[:, None] + 1)).int().argmax(1))
-            before += len(part)
+    numbers = torch.arange(len(log_a), dtype=torch.float32, device=log_a.device)
+    ask = torch.stack([numbers, torch.ones_like(numbers)])
+    for part in scores:
+        tied = part.add_(log_a[:, None]) >= part.amax(0) - _TIE
+        total, count = ask @ tied.float()  # of the numbers of the clusters that tie: its own, where there is but one
+        label, several = total.long(), (count > 1).nonzero()[:, 0]
+        mine = tied[:, several]
+        turn = (before + several) % mine.sum(0)
+        label[several] = (mine & (mine.cumsum(0) == turn + 1)).int().argmax(0)
+        labels.append(label)
+        before += len(label)
     return torch.cat(labels)
