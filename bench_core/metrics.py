@@ -68,37 +68,6 @@ def relevance(query_labels: Tensor, database_labels: Tensor) -> Tensor:
     return query_labels.float() @ database_labels.float().T > 0
 
 
-def hamming_histograms(
-    queries: Tensor, database: Tensor, query_labels: Tensor, database_labels: Tensor, chunk_pairs: int = CHUNK_PAIRS
-) -> tuple[Tensor, Tensor]:
-    """Count the items, and the relevant items, at each Hamming distance from each query.
-
-    Args:
-        queries: (Q, B) bool bits, on the device that shall do the work.
-        database: (N, B) bool bits.
-        query_labels: As in `relevance`.
-        database_labels: As in `relevance`.
-        chunk_pairs: Pairs held at once; the counts do not depend on it.
-
-    Returns:
-        Items (Q, B + 1) and relevant items (Q, B + 1), float64, on the CPU; all that ranks by Hamming distance need.
-    """
-    bits = queries.shape[1]
-    bins = 2 * (bits + 1)  # irrelevant at each distance, then relevant at each distance
-    rows = max(1, min(chunk_pairs // len(database), 2**24 // bins))  # float32 holds keys exactly up to 2**24
-    # Signs, not {0, 1}: the product of zeros and ones counts common ones, which is no distance.
-    signs = 1 - 2 * database.float()
-    first = (torch.arange(rows, device=queries.device) * bins + bits / 2)[:, None]
-    counts = torch.empty(len(queries), bins, dtype=torch.int64)  # in one piece: small ones would break up the heap
-    parts = (torch.split(part, rows) for part in (queries, query_labels, counts))
-    for code, labels, count in zip(*parts, strict=True):
-        key = torch.addmm(first[: len(code)], code.float() - 0.5, signs.T)  # row * bins + distance
-        key.add_(relevance(labels, database_labels).to(key), alpha=bits + 1)
-        count.copy_(torch.bincount(key.long().flatten(), minlength=count.numel()).view_as(count))
-    irrelevant, relevant = counts.double().view(-1, 2, bits + 1).unbind(1)
-    return irrelevant + relevant, relevant
-
-
 def expected_average_precision(items: Tensor, relevant: Tensor, k: int | None = None) -> Tensor:
     """Average precision of each query, expected over all orders of tied items.
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
 from bench_core.embeddings import embedding_of
+from bench_core.hamming import hamming_histograms
 from bench_core.hash_codes import ITERATIONS, bit_correlation, bit_entropy, bit_imbalance, itq, lsh, pcah
-from bench_core.metrics import ball_precision_recall, expected_average_precision, hamming_histograms
+from bench_core.metrics import ball_precision_recall, expected_average_precision
 from bench_core.queries import (
     Side,
     chance,

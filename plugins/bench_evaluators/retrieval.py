@@ -19,12 +19,12 @@ from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param
 from bench_core.embeddings import embedding_of
+from bench_core.hamming import hamming_histograms
 from bench_core.hash_codes import lsh
 from bench_core.metrics import (
     ball_precision_recall,
     expected_average_precision,
     expected_precision,
-    hamming_histograms,
     list_average_precision,
 )
 from bench_core.queries import (

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench_core.hamming import hamming_histograms
 from bench_core.metrics import (
     average_precision,
     ball_precision_recall,
     constant_accuracy,
     expected_average_precision,
     expected_precision,
-    hamming_histograms,
     list_average_precision,
     relevance,
     top_accuracy,
@@ -96,35 +96,6 @@ def test_a_query_without_a_relevant_item_counts_as_0() -> None:
     assert expected_average_precision(*groups([0, 1, 1], [0, 0, 0])).item() == 0
     assert average_precision(torch.tensor([0.3, 0.1]), torch.tensor([False, False])) == 0
     assert list_average_precision(torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1)).item() == 0
-
-
-def test_histograms_count_every_pair_by_distance_and_relevance() -> None:
-    code, labels = draw(50, 11) > 0.5, (draw(50, seed=1) * 3).long()
-    items, relevant = hamming_histograms(code[:7], code[7:], labels[:7], labels[7:], chunk_pairs=100)
-    for query in range(7):
-        distance = [sum(a != b for a, b in zip(code[query].tolist(), c.tolist(), strict=True)) for c in code[7:]]
-        for d in range(12):
-            at = [i for i, found in enumerate(distance, 7) if found == d]
-            assert items[query, d] == len(at)
-            assert relevant[query, d] == sum(int(labels[i] == labels[query]) for i in at)
-
-
-def test_histograms_do_not_depend_on_chunks_order_of_the_database_or_complement() -> None:
-    code, labels = draw(120, 16) > 0.5, (draw(120, seed=1) * 3).long()
-    q, d, lq, ld = code[:20], code[20:], labels[:20], labels[20:]
-    reference = torch.stack(hamming_histograms(q, d, lq, ld))
-    order = torch.randperm(100, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(reference, torch.stack(hamming_histograms(q, d, lq, ld, chunk_pairs=1)))
-    assert torch.equal(reference, torch.stack(hamming_histograms(q, d[order], lq, ld[order])))
-    assert torch.equal(reference, torch.stack(hamming_histograms(~q, ~d, lq, ld)))
-
-
-def test_heavy_codes_are_no_nearer_than_light_ones() -> None:
-    # By the product of {0, 1} codes the second item would be nearest to this query: it has the most ones in common.
-    query, database = torch.tensor([[1, 1, 0, 0]]).bool(), torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]]).bool()
-    items, relevant = hamming_histograms(query, database, torch.tensor([0]), torch.tensor([0, 1]))
-    assert items.tolist() == [[0, 1, 1, 0, 0]]
-    assert relevant.tolist() == [[0, 1, 0, 0, 0]]
 
 
 def test_several_labels_are_relevant_when_one_is_shared() -> None:

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Frozen, Objective
+from bench_core.hamming import hamming_histograms
 from bench_core.items import ALL, pack_items, unpack_items
-from bench_core.metrics import expected_average_precision, expected_precision, hamming_histograms
+from bench_core.metrics import expected_average_precision, expected_precision
 from bench_core.search import top_k_hamming
 from bench_evaluators.retrieval import Retrieval, RetrievalConfig
 
