@@ -6,8 +6,10 @@ import sys
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does, before torch is imported
 sys.path.append(os.path.dirname(os.path.dirname(__file__)))  # benchmarks; at the end: bench_core is what is installed
 
+import dataclasses
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,22 @@ def plan_of(registry: Registry, tmp_path: Path) -> Callable[..., Plan]:
 def add(registry: Registry) -> Callable[[str, str, type], None]:
     """`add("objective", "game", Game)` to the tiny plugins."""
     return lambda kind, name, cls: registry.components.append(toy(kind, name, cls))
+
+
+@pytest.fixture
+def smaller(monkeypatch: pytest.MonkeyPatch) -> Callable[[Component], None]:
+    """`smaller(component)`: its defaults are those of smaller.toml for this test."""
+    known = tomllib.loads(Path(__file__).with_name("smaller.toml").read_text())
+
+    def shrink(component: Component) -> None:
+        cls: Any = component.cls
+        given, fields = known.get(component.name, {}), {f.name: f for f in dataclasses.fields(cls.Config)}
+        changed = [(n, fields[n].type, field(default=v, metadata=fields[n].metadata)) for n, v in given.items()]
+        made = dataclasses.make_dataclass(cls.Config.__name__, changed, bases=(cls.Config,), frozen=True, kw_only=True)
+        made.__doc__ = cls.Config.__doc__
+        monkeypatch.setattr(cls, "Config", made)
+
+    return shrink
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ would be averaged with published ones, so `--write` leaves them out: raise the c
 bench_core/keys.py where the harness changed. What numpy, scikit-learn or torch round otherwise is no reason for either:
 delete that entry and write it again, and say so in the commit.
 
-Runs are small (`SMALLER`): widths, steps and items are not the defaults, everything else is. Not held here: data sets,
-whose digests are in every key; variants that are another recipe alone, and recipes (tests of `bench_core.optim`); the
-network that judges in `generation`, for 300 steps of Adam make numbers out of rounding (tests of
-`bench_core.reference_network`).
+Runs are small: widths, steps and items are those of tests/smaller.toml, all else is as the document says. Not held here:
+data sets, whose digests are in every key; variants that are another recipe alone, and recipes (tests of
+`bench_core.optim`); the network that judges in `generation`, for 300 steps of Adam make numbers out of rounding (tests
+of `bench_core.reference_network`).
 """
 
 import os
@@ -22,7 +22,8 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,23 +58,7 @@ STEPS, BATCH = 3, 8
 # Adam would make steps of a full rate out of gradients that are rounding alone.
 RECIPE = Recipe(optimizer="sgd", learning_rate=1e-4, schedule="constant", batch_size=BATCH, epochs=1)
 CPU = torch.device("cpu")
-_NARROW = {"width": 8}
-_CODING = {"width": 8, "latent_dim": 16, "clusters": 3}
-_LAYERS = {"hidden_dim": 64, "output_dim": 64}
-SMALLER: Mapping[str, Mapping[str, Any]] = {  # names of components, or of variants
-    **dict.fromkeys(("autoencoder", "beta_vae", "ctrl_multi", "vae"), _NARROW),
-    **dict.fromkeys(("ctrl", "uctrl"), _CODING),
-    **dict.fromkeys(("barlow_twins", "byol", "simsiam", "vicreg"), _LAYERS),
-    "dim": {"units": 64},
-    "swav": {"hidden_dim": 64, "prototypes": 100},
-    "sela:alexnet": {"clusters": 30, "heads": 2},
-    "sela:rotation": {"clusters": 30, "heads": 2},
-    "disentanglement": {"train_trials": 1000, "test_trials": 500},
-    "fewshot": {"draws": 2, "steps": 12, "test_items": 80, "episodes": 30},
-    "finetune": {"steps": 30, "search_steps": 4, "batch_size": 16},
-    "linear_regions": {"segments": 8},
-    "mi": {"steps": 40},
-}
+SMALLER: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("smaller.toml").read_text())
 
 
 @dataclass(frozen=True)
