@@ -5,7 +5,8 @@ import re
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 import pluggy
@@ -111,9 +112,8 @@ def load_plugins(
     manager.add_hookspecs(hookspecs)
     registry = Registry()
     found = entry_points(group=GROUP) if entries is None else entries
-    for (distribution, version), entry in sorted(
-        ((_distribution(e), e) for e in found), key=lambda p: (p[0], p[1].name)
-    ):
+    owner = cache(_owner)  # metadata is read once a package, not once a plugin
+    for (distribution, version), entry in sorted(((owner(e.dist), e) for e in found), key=lambda p: (p[0], p[1].name)):
         if {entry.name, distribution} & block or (only is not None and not {entry.name, distribution} & only):
             continue
         plugin_id = f"{distribution}:{entry.name}"
@@ -195,12 +195,12 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    """Normalised name and version of the package that announces this entry point."""
-    name = entry.dist.name if entry.dist else None  # None, too, where its METADATA is missing
-    if entry.dist is None or name is None:
+def _owner(package: Distribution | None) -> tuple[str, str]:
+    """Normalised name and version of the package that announces an entry point."""
+    name = package.name if package else None  # None, too, where its METADATA is missing
+    if package is None or name is None:
         return "unknown", "0"
-    return re.sub(r"[-_.]+", "-", name).lower(), entry.dist.version
+    return re.sub(r"[-_.]+", "-", name).lower(), package.version
 
 
 def _names(variable: str) -> list[str]:
