@@ -28,6 +28,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from bench_core.memory import peak_memory_gib, reset_peak_memory
 from bench_core.provenance import provenance
@@ -153,15 +154,16 @@ def main(script: str, contests: Callable[[], Sequence[Contest]], *, rounds: int 
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{script}")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"of each contest (default {rounds})")
-    parser.add_argument("--threads", type=int, default=threads, help=f"of torch (default {threads})")
+    parser.add_argument("--threads", type=int, default=threads, help=f"of every library (default {threads})")
     parser.add_argument("--save", action="store_true", help=f"write results/{script}.json, of which README.md is made")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     results = []
-    for contest in contests():
-        took = (contest.measure or partial(measure, contest.ways))(asked.rounds)
-        results.append(result(contest, took))
-        print(as_text(results[-1]), flush=True)
+    with threadpool_limits(asked.threads):  # of NumPy, faiss and scikit-learn, where the script has imported them
+        for contest in contests():
+            took = (contest.measure or partial(measure, contest.ways))(asked.rounds)
+            results.append(result(contest, took))
+            print(as_text(results[-1]), flush=True)
     if asked.save:
         save(script, results)
 
