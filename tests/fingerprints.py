@@ -8,8 +8,8 @@ would be averaged with published ones, so `--write` leaves them out: raise the c
 bench_core/keys.py where the harness changed. What numpy, scikit-learn or torch round otherwise is no reason for either:
 delete that entry and write it again, and say so in the commit.
 
-Runs are small: widths, steps and items are those of tests/smaller.toml, all else is as the document says. Not held here:
-data sets, whose digests are in every key; variants that are another recipe alone, and recipes (tests of
+Runs are small: widths, steps and items are those of tests/smaller.toml, all else is as the document says. Not held
+here: data sets, whose digests are in every key; variants that are another recipe alone, and recipes (tests of
 `bench_core.optim`); the network that judges in `generation`, for 300 steps of Adam make numbers out of rounding (tests
 of `bench_core.reference_network`).
 """
