@@ -7,7 +7,7 @@ what a step cannot be faster than.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,22 @@ def convnet(data: DataSpec) -> Encoder:
     return ConvNet(data, ConvNetConfig(widths=(64, 128, 256, 512)))
 
 
+def small_convnet(data: DataSpec) -> Encoder:
+    """The default: three stages."""
+    return ConvNet(data, ConvNetConfig())
+
+
 def resnet18(data: DataSpec) -> Encoder:
     """With the stem of small images."""
     return ResNet18(data, ResNet18.Config())
 
 
 def contests() -> list[Contest]:
-    """Both encoders."""
+    """Both encoders, and growth."""
     return [
         step_contest("convnet 64-128-256-512, batch 256", convnet, batch=256, steps=4),
         step_contest("resnet18, batch 32", resnet18, batch=32, steps=3),
+        growth((2048, 4096, 8192)),
     ]
 
 
@@ -76,6 +82,14 @@ def step_contest(what: str, build: Build, *, batch: int, steps: int, side: int =
         "ours lays convolutions out as channels last in both precisions; bf16 is autocast",
     ]
     return Contest(f"{steps} SimCLR steps, {what}, images of 3 x {side} x {side}", ways, goals, notes)
+
+
+def growth(sizes: Sequence[int], batch: int = 256) -> Contest:
+    """Our loop over more and more images."""
+    recipe = replace(SGD, batch_size=batch)
+    images = made_images(max(sizes))
+    ways = [Way(f"{size:,} images", our_way(small_convnet, images[:size], recipe, "fp32")) for size in sizes]
+    return Contest("Growth with images: an epoch of SimCLR, convnet 32-64-128, fp32", ways, sizes=sizes)
 
 
 def made_images(count: int, side: int = 32) -> Tensor:
