@@ -4,9 +4,11 @@ The command line itself runs, on the board `mnist`, in this process and into a n
 training steps, the method's `embed` and the tasks' `evaluate` tell what is arithmetic. All else is the harness: the
 plan and its digests, reading and moving data, the log, what is written and read again, the table and the page. What is
 remembered within a process (commit, versions) is forgotten before each run. The import of libraries is no part of it;
-`python -m benchmarks.startup` measures that.
+the last row has it, and `python -m benchmarks.startup` what it is made of.
 """
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,7 @@ from click.testing import CliRunner
 from bench_core import pretrain, provenance
 from bench_core.cli import main as bench
 from bench_core.plugins import load_plugins
-from benchmarks.contest import Contest, Goal, Took, Way, cpu_seconds, main
+from benchmarks.contest import Contest, Goal, Took, Way, cpu_seconds, main, measure
 
 F = TypeVar("F", bound=Callable[..., Any])
 TASKS = ("linear", "knn", "retrieval")
@@ -63,6 +65,7 @@ def contests() -> list[Contest]:
 def share(board: str, epochs: int) -> Contest:
     """What of a run is arithmetic."""
     words = ["--board", board, "--epochs", str(epochs), "--seeds", "0"]
+    apart = Way("the same in a process of its own, imports included", partial(run_apart, words))
     return Contest(
         f"Harness overhead: SimCLR on the board {board}, {epochs} epochs, one seed",
         [],
@@ -71,7 +74,7 @@ def share(board: str, epochs: int) -> Contest:
             f"`bench run {' '.join(words)} --methods simclr --tasks {','.join(TASKS)}`; libraries are imported before",
             "arithmetic: training steps (views, both passes, optimiser), the method's `embed`, the tasks' `evaluate`",
         ],
-        measure=lambda rounds: parts(words, rounds),
+        measure=lambda rounds: [*parts(words, rounds), *measure([apart], rounds)],
     )
 
 
@@ -107,10 +110,20 @@ def run(words: Sequence[str]) -> None:
     provenance._version.cache_clear()
     provenance._processor.cache_clear()
     with tempfile.TemporaryDirectory() as store:
-        asked = ["run", "--methods", "simclr", "--tasks", ",".join(TASKS), "--device", "cpu", "--store", store, *words]
-        done = CliRunner().invoke(bench, asked, catch_exceptions=False)
+        done = CliRunner().invoke(bench, _command(words, store), catch_exceptions=False)
     if done.exit_code:
         raise RuntimeError(done.output)
+
+
+def run_apart(words: Sequence[str]) -> None:
+    """The same as a person types it."""
+    with tempfile.TemporaryDirectory() as store:
+        command = [sys.executable, "-m", "bench_core", *_command(words, store), "--quiet"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+
+def _command(words: Sequence[str], store: str) -> list[str]:
+    return ["run", "--methods", "simclr", "--tasks", ",".join(TASKS), "--device", "cpu", "--store", store, *words]
 
 
 @contextmanager
@@ -135,4 +148,4 @@ def _first(count: int) -> str:
 
 
 if __name__ == "__main__":
-    main("overhead", contests, rounds=5)
+    main("overhead", contests, rounds=3)

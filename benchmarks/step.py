@@ -147,13 +147,18 @@ class _Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
         return self.transform(Image.fromarray(self.rows[index])), 0
 
 
-def lightly_way(build: Build, images: Tensor, recipe: Recipe) -> Callable[[], None]:
-    """As examples/pytorch/simclr.py of lightly 1.6."""
+def lightly_network(build: Build, images: Tensor) -> nn.Module:
+    """The same encoder and projector, in torch's default layout; images come standardised."""
     torch.manual_seed(0)
     encoder: Any = build(made_spec(images))
-    encoder.standardize = nn.Identity()  # the transform does it
+    encoder.standardize = nn.Identity()
     projector = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, 128))
-    network = nn.Sequential(encoder, projector).train()
+    return nn.Sequential(encoder, projector)
+
+
+def lightly_way(build: Build, images: Tensor, recipe: Recipe) -> Callable[[], None]:
+    """As examples/pytorch/simclr.py of lightly 1.6."""
+    network = lightly_network(build, images).train()
     transform = SimCLRTransform(input_size=images.shape[-1], cj_strength=0.5, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(
         _Pictures(images, transform), batch_size=recipe.batch_size, shuffle=True, drop_last=True
