@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import gpu
 from benchmarks.contest import RESULTS, as_text
 
 PAGE = Path(__file__).with_name("README.md")
@@ -24,6 +25,14 @@ python -m benchmarks.page
 All ways to do a work run in turns in one process, the threads of torch are set, and a ratio is taken within each round;
 the median over rounds stands here with the range. Seconds are CPU seconds over all threads: on a shared machine wall
 time is noise. Memory is what a call takes at most beyond what the process held before.
+
+A GPU is measured by another script, in one call that writes as it goes and goes on where it was stopped; times there
+are the device's own. Nothing of the extra `benchmarks` is needed, and no network:
+
+```bash
+python -m benchmarks.gpu --out gpu-results --minutes 9   # until it says that nothing is left
+python -m benchmarks.gpu --out gpu-results --save && python -m benchmarks.page
+```
 """
 
 
@@ -35,16 +44,18 @@ def page() -> str:
         content = json.loads(file.read_text(encoding="utf-8"))
         parts.append(f"## {file.stem}\n\n{_origin(content)}\n")
         parts += [as_text(contest) for contest in content["contests"]]
+        if "measurements" in content:
+            parts.append(gpu.as_text(content["measurements"]))
     return "\n".join(parts)
 
 
 def _origin(content: dict[str, Any]) -> str:
     here = content["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(content["packages"].items()))
-    dirty = ", with changes" if here["dirty"] else ""
+    dirty, commit = ", with changes" if here["dirty"] else "", here["commit"] or "unknown"
     return (
         f"`{here['command']}`, {here['threads']} thread(s), {here['device']}, {here['cores']} cores, "
-        f"Python {here['python']}, torch {here['torch']}, {packages}; commit {here['commit'][:8]}{dirty}, "
+        f"Python {here['python']}, torch {here['torch']}, {packages}; commit {commit[:8]}{dirty}, "
         f"{content['measured'][:10]}."
     )
 
