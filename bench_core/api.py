@@ -137,12 +137,13 @@ def execute(
     command: str | None = None,
     workers: int = 0,
     checkpoint_every: float = 120.0,
+    compiled: bool = False,
     stop: Stop | None = None,
 ) -> list[Failure]:
     """Run what is missing of a plan and take the progress display away, whatever happens."""
     progress = progress or Silent()
     try:
-        setting = Setting(find_device(device), workers, command, checkpoint_every, stop or Stop())
+        setting = Setting(find_device(device), workers, command, checkpoint_every, compiled, stop or Stop())
         return run_plan(plan, store, setting, progress)
     finally:
         progress.close()

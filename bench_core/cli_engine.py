@@ -20,6 +20,10 @@ WORDS = "bench.words"  # of a click context's meta: what was typed
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `Engine.take` takes."""
     options = [
+        click.option(
+            "--compile", "compiled", is_flag=True,
+            help="Train through torch.compile: minutes before the first step, faster ones on a GPU, other last digits.",
+        ),
         click.option("--isolate", is_flag=True, help="Each chain in a process of its own: a crash ends one chain."),
         click.option(
             "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -42,6 +46,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 class Engine:
     """Where chains run, and which."""
 
+    compiled: bool
     isolate: bool
     jobs: int
     time_limit: float | None
@@ -57,7 +62,7 @@ class Engine:
         """The options of `engine_options` out of all; RequestError where they do not fit together."""
         from bench_core.provenance import check_device
 
-        names = ("isolate", "jobs", "time_limit", "retry_failed", "only_chain", "without_cell")
+        names = ("compiled", "isolate", "jobs", "time_limit", "retry_failed", "only_chain", "without_cell")
         engine = cls(**{name: asked.pop(name) for name in names}, device=device, workers=workers,
                      checkpoint_every=checkpoint_every)  # fmt: skip
         if engine.time_limit is not None and not (engine.isolate or engine.jobs > 1):
@@ -113,7 +118,7 @@ class Engine:
             progress = Watched()  # with --quiet, too: who watches hears how far it came, and says nothing
         return execute(
             plan, store, self.device, progress, workers=self.workers, checkpoint_every=self.checkpoint_every,
-            stop=stop,
+            compiled=self.compiled, stop=stop,
         )  # fmt: skip
 
 

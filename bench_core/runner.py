@@ -7,14 +7,12 @@ import copy
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
 
 from bench_core.attempts import FAILURES, Failure, attempt, attempt_of, failure
 from bench_core.checkpoint import Checkpoints
@@ -25,6 +23,7 @@ from bench_core.errors import StoreError
 from bench_core.grids import image_grid
 from bench_core.initial import Initial, load_initial
 from bench_core.items import pack_items
+from bench_core.placement import exact, placed
 from bench_core.plan import Cell, Chain, Plan
 from bench_core.pretrain import pretrain
 from bench_core.progress import Progress, Silent, begins
@@ -34,8 +33,8 @@ from bench_core.stopping import Stop
 from bench_core.store import FORMAT, Store, file_digest, publishing, read_sealed, sealed, write_over
 from bench_core.todo import Broken, is_trained, to_run
 
-M = TypeVar("M", bound=nn.Module)
-_OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command")  # may be another machine's
+# Of the training, which may have been another machine's; `compiled` stands where it was.
+_OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command", "compiled")
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Setting:
         workers: Processes that read what is streamed.
         command: For the records.
         checkpoint_every: Seconds of training that may be lost.
+        compiled: Train through `torch.compile`; records say so.
         stop: Whether the process was told to stop.
     """
 
@@ -54,6 +54,7 @@ class Setting:
     workers: int = 0
     command: str | None = None
     checkpoint_every: float = 120.0
+    compiled: bool = False
     stop: Stop = field(default_factory=Stop)
 
 
@@ -87,7 +88,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
         try:
             if chain.dataset.name not in splits:
                 splits = {chain.dataset.name: _load(chain)}  # one dataset in memory at a time
-            with _exact(setting.device):
+            with exact(setting.device):
                 frozen, facts = _freeze(chain, store, setting, splits[chain.dataset.name], progress)
         except FAILURES as error:
             failures += [_fail(chain, cell, store, setting, error, began, broken) for cell in cells]
@@ -98,7 +99,7 @@ def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | No
             began = time.perf_counter()
             try:
                 progress.say(begins(cell.task.name))
-                with _exact(setting.device):
+                with exact(setting.device):
                     _run_cell(chain, cell, frozen, facts, store, setting)
             except FAILURES as error:
                 failures.append(_fail(chain, cell, store, setting, error, began, broken))
@@ -121,13 +122,6 @@ def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
         torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.component.id))
         objective: Objective = chain.method.component.cls(encoder, chain.data, chain.method.config)
     return objective
-
-
-def _exact(device: torch.device) -> AbstractContextManager[None]:
-    """On CUDA float32 means float32: convolutions do not round their inputs to TF32 (matrix products do not anyway)."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False)
 
 
 def _load(chain: Chain) -> dict[str, Split]:
@@ -187,7 +181,7 @@ def _pretrain(
     chain: Chain, init: Initial | None, folder: Path, setting: Setting, train: Split, progress: Progress
 ) -> None:
     """Train a chain's method; its folder appears when all is there."""
-    objective = _channels_last(build_objective(chain, init).to(setting.device))
+    objective = placed(build_objective(chain, init), setting.device, setting.compiled)
     checkpoints = Checkpoints(_under_way(folder), setting.checkpoint_every, setting.stop, progress.say)
     with setting.stop.held(), publishing(folder, "summary.json") as making:  # what is trained is written, then it stops
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
@@ -207,24 +201,16 @@ def _pretrain(
         for warning in warnings:
             progress.say(f"  warning: {warning}")
         save_tensors(making / "weights.safetensors", objective.state_dict())
+        compiled = {"compiled": True} if setting.compiled else {}
         summary = {
             "weights_sha256": file_digest(making / "weights.safetensors"),
             "parameters": sum(p.numel() for p in objective.encoder.parameters()),
             "cost": cost,
             "warnings": warnings,
             "uses_labels": chain.uses_labels,
-            "provenance": provenance(setting.device, setting.command),
+            "provenance": provenance(setting.device, setting.command) | compiled,
         }
         write_over(making / "summary.json", sealed(summary))
-
-
-def _channels_last(objective: M) -> M:
-    """Weights of 2-D convolutions in the layout that is fastest on most devices; others as they are."""
-    for tensor in (*objective.parameters(), *objective.buffers()):
-        if tensor.ndim == 4:
-            # `to`, as nn.Module does it: of one input channel `contiguous` leaves other strides, and other last bits.
-            tensor.data = tensor.data.to(memory_format=torch.channels_last)
-    return objective
 
 
 def _run_cell(
@@ -265,7 +251,7 @@ def _run_cell(
                 **here,
                 "precision": chain.precision,
                 "dirty": _either(here["dirty"], there["dirty"]),
-                "pretrain": {name: there[name] for name in _OF_TRAINING},
+                "pretrain": {name: there[name] for name in _OF_TRAINING if name in there},
                 "started": started.isoformat(timespec="seconds"),
                 "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             },

@@ -203,6 +203,8 @@ def main() -> None:
 def save(out: Path) -> None:
     """What a folder holds, as the page reads it."""
     here = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    if here["device"].startswith("cpu"):
+        raise SystemExit(f"{out} was measured on {here['device']}, in tiny: nothing for the page")
     lines = list(read(out / "gpu.jsonl").values())
     content = {
         "measured": max(line["at"] for line in lines),

@@ -24,11 +24,12 @@ from bench_core.contracts import Embedded, Frozen
 from bench_core.data import default_data_root, open_split
 from bench_core.embed import embed_split
 from bench_core.optim import make_optimizer
+from bench_core.placement import exact, placed
 from bench_core.plan import Chain, make_plan
 from bench_core.plugins import Component, Registry, load_plugins
 from bench_core.pretrain import pretrain
 from bench_core.request import Request
-from bench_core.runner import Setting, _channels_last, _exact, build_objective, run_plan
+from bench_core.runner import Setting, build_objective, run_plan
 from bench_core.seeds import stream
 from bench_core.stopping import Stop
 from bench_core.store import Store
@@ -161,7 +162,7 @@ class Bed:
     def objective(self, method: str) -> tuple[Objective, Recipe]:
         """Ready to be trained, as `bench run` has it."""
         chain = self.chain(method)
-        return _channels_last(build_objective(chain).to(self.device)).train(), chain.recipe
+        return placed(build_objective(chain), self.device).train(), chain.recipe
 
     def methods(self) -> list[str]:
         """Those that are trained."""
@@ -254,7 +255,7 @@ def training(bed: Bed, method: str, *, fixed: bool = False, compiled: bool = Fal
         objective.compile(backend=size.backend)
     objective.before_epoch = lambda context: {}  # type: ignore[method-assign]  # full passes are no part of a step
     objective.after_training = lambda context: {}  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder, _tuned() if tuned else _exact(bed.device):
+    with tempfile.TemporaryDirectory() as folder, _tuned() if tuned else exact(bed.device):
         log = Path(folder) / "log.jsonl"
         recipe = replace(recipe, epochs=4 if size is FULL else 2)
         pretrain(objective, source, recipe, seed=0, device=bed.device, precision=bed.precision, log=log)
@@ -461,7 +462,7 @@ def embedding(bed: Bed) -> Numbers:
     """Every split embedded, in float32: the first time, and again."""
     objective, _ = bed.objective("simclr")
     seconds = []
-    with _exact(bed.device):
+    with exact(bed.device):
         for _ in range(2):
             began = time.perf_counter()
             found = {name: embed_split(objective, split, bed.device) for name, split in bed.splits.items()}

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from bench_core import Batch, DataSpec, Encoder, Recipe, Split
 from bench_core.data import open_split
 from bench_core.optim import make_optimizer
+from bench_core.placement import channels_last
 from bench_core.pretrain import pretrain
-from bench_core.runner import _channels_last
 from bench_encoders.convnet import ConvNet, ConvNetConfig
 from bench_encoders.resnet import ResNet18
 from bench_methods.simclr import SimCLR, SimCLRConfig
@@ -106,7 +106,7 @@ def our_simclr(build: Build, images: Tensor) -> SimCLR:
     """As the runner builds it."""
     torch.manual_seed(0)
     data = made_spec(images, mean=MEAN, std=STD)
-    return _channels_last(SimCLR(build(data), data, SimCLRConfig()))
+    return channels_last(SimCLR(build(data), data, SimCLRConfig()))
 
 
 def our_way(build: Build, images: Tensor, recipe: Recipe, precision: str) -> Callable[[], Any]:

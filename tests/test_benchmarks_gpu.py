@@ -1,5 +1,6 @@
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def test_what_is_saved_is_what_the_page_reads(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(gpu, "RESULTS", tmp_path)
     line = {"key": "views: one of a batch", "numbers": {"view_ms": 0.5}, "seconds": 1.0, "at": "2026-11-22T12:00:00"}
     (tmp_path / "gpu.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
-    (tmp_path / "provenance.json").write_text("{}", encoding="utf-8")
-    gpu.save(tmp_path)
+    for device in ("cpu: made", "cuda: made"):
+        (tmp_path / "provenance.json").write_text(json.dumps({"device": device}), encoding="utf-8")
+        with pytest.raises(SystemExit, match="nothing for the page") if device[:3] == "cpu" else nullcontext():
+            gpu.save(tmp_path)
     content = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     assert (content["measurements"], content["contests"], content["measured"]) == ([line], [], "2026-11-22T12:00:00")

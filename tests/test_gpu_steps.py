@@ -137,6 +137,22 @@ def test_a_training_step_never_waits_for_the_device(method: str, variant: str, o
     assert found == ["_to_copy"]  # the order of the epoch, once for all its steps
 
 
+@pytest.mark.parametrize("rule", ["lars", "adam", "adamw"])
+def test_an_optimiser_whose_rate_lies_on_the_device_never_waits(rule: Any) -> None:
+    """As a captured step has it; torch's own SGD reads such a rate on the host."""
+    with FakeTensorMode(), Waits() as waits:
+        parameters = [nn.Parameter(torch.ones(4, 3, device=CUDA)), nn.Parameter(torch.ones(4, device=CUDA))]
+        optimizer = make_optimizer(parameters, Recipe(optimizer=rule, weight_decay=0.1, trust_cap=True))
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), 0.1, device=CUDA)
+            group |= {"capturable": True} if "capturable" in group else {}
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        for _ in range(2):
+            optimizer.step()
+    assert waits.found == []
+
+
 WAITING = {
     "a number read back": lambda x: x.sum().item(),
     "a tensor as a condition": lambda x: bool((x > 0).any()),

@@ -27,8 +27,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resu
 
 
 RUN = [
-    "--checkpoint-every", "--device", "--download", "--dry-run", "--isolate", "--jobs", "--json", "--only-chain",
-    "--quiet", "--retry-failed", "--time-limit", "--without-cell", "--workers",
+    "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs", "--json",
+    "--only-chain", "--quiet", "--retry-failed", "--time-limit", "--without-cell", "--workers",
 ]  # fmt: skip
 
 

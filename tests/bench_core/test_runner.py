@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, PerItem, Score
 from bench_core.checkpoint import Checkpoints
 from bench_core.embed import load_tensors
 from bench_core.errors import StoreError
 from bench_core.items import unpack_items
+from bench_core.placement import channels_last
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.runner import Setting, _channels_last, build_objective, run_plan
+from bench_core.runner import Setting, build_objective, run_plan
 from bench_core.state import plan_entries
 from bench_core.stopping import Stop, Stopped
 from bench_core.store import Store
@@ -336,6 +338,27 @@ def test_bf16_trains_on_the_cpu_too(plan_of: PlanOf, store: Store) -> None:
     assert math.isfinite(record["scores"][0]["value"])
 
 
+def test_what_is_trained_compiled_says_so_under_the_same_key(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, compiled = Store(tmp_path / "plain"), Store(tmp_path / "compiled")
+    own, calls = nn.Module.compile, list[nn.Module]()
+
+    def compile_quickly(module: nn.Module) -> None:
+        calls.append(module)
+        own(module, backend="eager")
+
+    monkeypatch.setattr(nn.Module, "compile", compile_quickly)
+    plan = plan_of(methods=["shrink"])
+    assert run_plan(plan, plain, CPU) == run_plan(plan, compiled, replace(CPU, compiled=True)) == []
+    (one,), (other,) = plain.records(), compiled.records()
+    assert one["key"] == other["key"]
+    assert "compiled" not in one["provenance"]["pretrain"]
+    assert other["provenance"]["pretrain"]["compiled"] is True
+    assert one["scores"][0]["value"] == pytest.approx(other["scores"][0]["value"], rel=1e-5)
+    assert [type(module).__name__ for module in calls] == ["Shrink"]
+
+
 def test_a_record_is_as_dirty_as_the_code_that_trained_it(
     plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,7 +399,7 @@ def test_weights_may_have_any_number_of_dimensions(plan_of: PlanOf, add: Add, st
 def test_convolutions_get_the_strides_that_torch_gives_them(channels: int) -> None:
     ours = torch.nn.Conv2d(channels, 8, 3)
     torchs = torch.nn.Conv2d(channels, 8, 3).to(memory_format=torch.channels_last)
-    _channels_last(ours)
+    channels_last(ours)
     assert ours.weight.stride() == torchs.weight.stride()
 
 
