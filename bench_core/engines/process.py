@@ -20,7 +20,7 @@ from bench_core.todo import Broken, missing, to_run, to_train
 
 _TOLD = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # as `bench run` leaves when it is told to stop
 _SAYS_WHY = (1, 2)  # as it leaves after an error of its own
-_KILLED = "killed"
+_KILLED, _ERROR = "killed", "error"
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,13 @@ class _Engine:
     def settle(self, turn: Turn, ended: Ended) -> bool:
         """Put on record what its process could not; whether another one shall go on with cells that were not tried."""
         kind, error = reason(ended, self.how.limit)
-        if ended.code == 2 and not ended.late and not self.settled:
+        if ended.code == 2 and kind == _ERROR and turn.task is None and not self.settled:
             raise RequestError(error)
         self.settled = True
         left = [cell for cell in turn.cells if self.store.record(cell.key) is None]
         silent = [cell for cell in left if self.store.last_attempt(cell.key) == turn.before[cell.key]]
-        crashed = [cell for cell in silent if turn.task in (None, cell.task.name)] if kind == _KILLED else silent
+        alone = turn.task is not None and kind in (_KILLED, _ERROR)  # the task that ended it is to blame
+        crashed = [cell for cell in silent if cell.task.name == turn.task] if alone else silent
         if silent:
             self._record(turn, crashed, kind, error, ended.said, ended.seconds)
         untried = [cell for cell in silent if cell not in crashed]
@@ -210,8 +211,8 @@ def reason(ended: Ended, limit: float | None) -> tuple[str, str]:
     if ended.code in _TOLD:
         return PREEMPTED, "its process was told to stop; run again to go on from its last checkpoint"
     last = next((line for line in reversed(ended.said) if line.strip()), "it said nothing")
-    if ended.code in _SAYS_WHY:
-        return "error", last.removeprefix("Error: ")
+    if ended.code in _SAYS_WHY and not last.startswith(" "):  # a line of its progress is no reason
+        return _ERROR, last.removeprefix("Error: ")
     if ended.code == -signal.SIGKILL:
         return _KILLED, "its process was killed by SIGKILL; if nobody did that, the machine's memory ran out"
     if ended.code < 0:

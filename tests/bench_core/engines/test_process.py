@@ -208,7 +208,6 @@ trained.mkdir(parents=True, exist_ok=True)
 (trained / "summary.json").touch()
 tasks = {"second", "third"} if "--without-cell" in sys.argv else {"spread", "second", "third"}
 print("  spread" if "spread" in tasks else "  third", flush=True)
-os.abort()
 """
 
 
@@ -277,16 +276,24 @@ def test_a_source_that_crashes_does_so_once(
     assert sum(line.startswith("[") for line in heard.lines) == 3
 
 
+@pytest.mark.parametrize(
+    ("end", "kind", "error"),
+    [
+        ("os.abort()", "killed", "its process was killed by SIGABRT"),
+        ("os._exit(2)", "killed", "its process left with exit code 2 and did not say why"),  # no wrong request
+        ("sys.exit('Error: the disk is full')", "error", "the disk is full"),
+    ],
+)
 def test_tasks_after_the_one_that_crashed_are_tried_in_another_process(
-    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
+    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry, end: str, kind: str, error: str
 ) -> None:
     for name in ("second", "third"):
         add("evaluator", name, registry.get("evaluator", "spread").cls)
     heard = Heard()
     plan = plan_of(tasks=["spread", "second", "third"])
-    failures = run_apart(plan, store, side_by_side(CRASHES, store, jobs=1), heard)
+    failures = run_apart(plan, store, side_by_side(CRASHES + end, store, jobs=1), heard)
     assert [one.names["task"] for one in failures] == ["spread", "third", "second"]
-    assert [one.kind for one in failures] == ["killed"] * 3
+    assert {(one.kind, one.error) for one in failures} == {(kind, error)}
     assert [line for line in heard.lines if line.startswith("  goes on")] == [
         "  goes on with second, third", "  goes on with second"
     ]  # fmt: skip
