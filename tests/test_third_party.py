@@ -7,13 +7,21 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+# Command lines in one process, as each one would import torch: exit code and output of each.
+BENCH = """
+import json, sys
+from click.testing import CliRunner
+from bench_core.cli import main
+done = [CliRunner().invoke(main, line) for line in json.loads(sys.argv[1])]
+print(json.dumps([(each.exit_code, each.output) for each in done]))
+"""
 PACKAGE = Path(__file__).parent / "third_party" / "bench-echo"
-Call = Callable[..., subprocess.CompletedProcess[str]]
+Call = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +40,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
     (site / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in parents))
     shutil.copytree(PACKAGE, home / "bench-echo")
 
-    def call(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def call(*words: str) -> str:
         done = subprocess.run([interpreter, *words], capture_output=True, text=True, cwd=home, timeout=300)
-        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-        return done
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
 
     return call
+
+
+def bench(python: Call, *lines: str) -> Iterator[tuple[int, str]]:
+    """Exit code and output of each command line."""
+    yield from json.loads(python("-c", BENCH, json.dumps([line.split() for line in lines])))
 
 
 def test_a_foreign_package_is_installed_listed_checked_run_and_gone_after_uninstall(python: Call) -> None:
@@ -45,28 +58,25 @@ def test_a_foreign_package_is_installed_listed_checked_run_and_gone_after_uninst
     pip = ["-m", "pip", "--disable-pip-version-check", "-q"]
     python(*pip, "install", "--no-deps", "--no-build-isolation", "--no-index", "./bench-echo")
 
-    lines = json.loads(python("-m", "bench_core", "list", "--json").stdout)
-    ours = [line for line in lines if line["package"] == "bench-echo"]
+    run = "run --methods echo,random --tasks knn,feature_norm --epochs 2 --json --quiet"
+    answers = list(bench(python, "list --json", "check bench-echo", run, "table"))
+    assert [code for code, _ in answers] == [0, 0, 0, 0], answers
+    listed, checked, scores, table = (output for _, output in answers)
+    ours = [line for line in json.loads(listed) if line["package"] == "bench-echo"]
     assert [(line["kind"], line["name"], line["version"]) for line in ours] == [
         ("method", "echo", "0.3.0"),
         ("task", "feature_norm", "0.3.0"),
     ]
-
-    checked = python("-m", "bench_core", "check", "bench-echo").stdout
     assert "ok    objective bench-echo/echo" in checked
     assert "FAIL" not in checked
-
-    words = ["--methods", "echo,random", "--tasks", "knn,feature_norm", "--epochs", "2", "--json", "--quiet"]
-    scores = json.loads(python("-m", "bench_core", "run", *words).stdout)
-    assert {(s["method"], s["task"]) for s in scores} == {
+    assert {(s["method"], s["task"]) for s in json.loads(scores)} == {
         ("echo", "knn"), ("echo", "feature_norm"), ("random", "knn"), ("random", "feature_norm"),
     }  # fmt: skip
-    table = python("-m", "bench_core", "table").stdout
     assert "feature_norm norm length" in table
 
     python(*pip, "uninstall", "-y", "bench-echo")
-    lines = json.loads(python("-m", "bench_core", "list", "--json").stdout)
-    assert "echo" not in {line["name"] for line in lines}
-    gone = python("-m", "bench_core", "run", "--methods", "echo", code=2)
-    assert "no method named 'echo'" in gone.stderr
-    assert "feature_norm" in python("-m", "bench_core", "table").stdout  # its records are still there
+    (_, listed), (code, gone), (_, table) = bench(python, "list --json", "run --methods echo", "table")
+    assert "echo" not in {line["name"] for line in json.loads(listed)}
+    assert code == 2
+    assert "no method named 'echo'" in gone
+    assert "feature_norm" in table  # its records are still there

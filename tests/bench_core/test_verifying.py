@@ -13,8 +13,9 @@ from bench_core.boards import load_board
 from bench_core.cli_records import verify as command
 from bench_core.errors import BenchError, RequestError, UnknownNameError
 from bench_core.keys import key_of
-from bench_core.plan import Plan
-from bench_core.plugins import Registry
+from bench_core.plan import Plan, make_plan
+from bench_core.plugins import Registry, load_plugins
+from bench_core.request import Request
 from bench_core.runner import Setting, run_plan
 from bench_core.store import Store
 from bench_core.verifying import Again, choose_record, plan_again, verify
@@ -48,6 +49,18 @@ def test_a_number_comes_back_exactly_and_the_store_stays_as_it_was(
     value = record["scores"][0]["value"]
     assert (found.scores, found.largest) == ((Again("spread", value, value),), 0.0)
     assert sorted((tmp_path / "runs").rglob("*")) == before
+
+
+@pytest.mark.parametrize("method", ["nac", "sela"])
+def test_a_trained_row_of_a_built_in_method_comes_back_exactly(method: str, tmp_path: Path) -> None:
+    settings = {"digits.train_size": 64, "knn.k": 5, f"{method}.recipe.batch_size": 32}
+    request = Request(methods=[method], tasks=["knn"], epochs=2, seeds=[1], settings=settings, data_root=tmp_path)
+    real = load_plugins()
+    [record] = ran(make_plan(request, real), tmp_path / "runs")
+    assert record["cost"]["steps"] == 4
+    found = verify(plan_again(record, real, tmp_path), record, "cpu")
+    assert found.largest == 0.0
+    assert found.new["key"] == record["key"]
 
 
 def test_a_row_that_starts_from_others_is_run_again_with_them(
@@ -143,10 +156,6 @@ def test_the_command_says_old_new_and_difference_and_exits_with_1_where_a_number
 
 def test_every_cell_of_the_digits_board_could_be_planned_again_from_its_record(tmp_path: Path) -> None:
     """What a record holds is enough: no parameter of any built-in lies outside the document."""
-    from bench_core.plan import make_plan
-    from bench_core.plugins import load_plugins
-    from bench_core.request import Request
-
     registry, board = load_plugins(), load_board("digits")
     plan = make_plan(Request(board="digits", seeds=[0], data_root=tmp_path), registry)
     assert len(plan.chains) == len(board.methods)
