@@ -103,6 +103,15 @@ def test_signs_of_hits_at_one_seed_are_mcnemars_exact_test(first: int, second: i
     assert sign_test(differences) == pytest.approx(stats.binomtest(first, first + second).pvalue, abs=0.015)
 
 
+def test_shares_of_hits_tie_as_whole_numbers_do_though_float32_rounds_them() -> None:
+    rng = np.random.default_rng(6)
+    first = rng.integers(1, 10, 60)
+    second = first - rng.choice((-1, 1, 1), 60)  # hits in 10 draws
+    found = over_items({0: kept(first / 10)}, {0: kept(second / 10)}, [0])
+    assert found is not None
+    assert found.p == sign_test((first - second).astype(float))
+
+
 def test_rows_that_change_places_change_the_sign_and_nothing_else() -> None:
     rng = np.random.default_rng(3)
     first, second = ({0: kept(rng.random(N)), 1: kept(rng.random(N))} for _ in "ab")
