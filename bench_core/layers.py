@@ -31,7 +31,7 @@ class Standardize(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, H, W)."""
-        return (inputs - self.mean) / self.std
+        return (inputs - self.mean).div_(self.std)
 
 
 def image_skip_reason(data: DataSpec, smallest: int = 1) -> str | None:

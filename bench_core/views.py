@@ -2,81 +2,33 @@
 
     view = augment(images, rng, preset("simclr", data))
 
-The operations are in `bench_core.image_ops`; here are their parameters, how these are drawn, and the papers'
-presets.
+What happens to each image is drawn first (`bench_core.draws`), then done to all (`apply`, which draws nothing) by the
+operations of `bench_core.image_ops`. Here are the papers' presets, too.
 """
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from bench_core.contracts import DataSpec
+from bench_core.draws import Augmentation as Augmentation
+from bench_core.draws import Draws, draw
+from bench_core.draws import draw_boxes as draw_boxes
 from bench_core.errors import ConfigError
-from bench_core.image_ops import affine, color_jitter, gaussian_blur, resized_crop, solarize, to_grayscale
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """What may happen to an image on its way to a view; the default changes nothing.
-
-    Attributes:
-        affine_prob: Chance of the affine change, whose four parameters are drawn uniformly.
-        rotation: Largest angle either way, degrees.
-        translation: Largest shift either way along each axis, as a part of the side; not rounded to pixels.
-        scaling: Smallest and largest magnification.
-        shear: Largest shear either way along each axis, degrees.
-        crop_scale: Smallest and largest part of the area that a random resized crop keeps; None for no crop.
-        crop_ratio: Smallest and largest width / height of the crop's box, drawn uniformly in the logarithm.
-        flip_prob: Chance of being mirrored left to right.
-        jitter_prob: Chance of the colour jitter, its four operations in random order.
-        jitter: Strengths of brightness, contrast and saturation (factors in [max(0, 1 - s), 1 + s]) and of
-            hue (turns in [-s, s]). One channel has no saturation and no hue.
-        gray_prob: Chance of losing the colours; of no effect unless there are three channels.
-        blur_prob: Chance of Gaussian blur, with a kernel of a tenth of the side (`blur_kernel_size`).
-        blur_sigma: Smallest and largest sigma, pixels.
-        solarize_prob: Chance of inverting all values >= 1/2.
-        noise: Standard deviation of the normal noise that is added to every value of every image.
-        size: Side of the square views, pixels; None for the size of the images.
-
-    Raises:
-        ValueError: A value that cannot be, by name.
-    """
-
-    affine_prob: float = 0.0
-    rotation: float = 0.0
-    translation: float = 0.0
-    scaling: tuple[float, float] = (1.0, 1.0)
-    shear: float = 0.0
-    crop_scale: tuple[float, float] | None = None
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip_prob: float = 0.0
-    jitter_prob: float = 0.0
-    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    gray_prob: float = 0.0
-    blur_prob: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    solarize_prob: float = 0.0
-    noise: float = 0.0
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        for name in ("affine_prob", "flip_prob", "jitter_prob", "gray_prob", "blur_prob", "solarize_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        for name in ("scaling", "crop_scale", "crop_ratio", "blur_sigma"):
-            low, high = getattr(self, name) or (1.0, 1.0)
-            if not 0 < low <= high:
-                raise ValueError(f"{name} must be (low, high) with 0 < low <= high, got {getattr(self, name)}")
-        if self.crop_scale is not None and self.crop_scale[1] > 1:
-            raise ValueError(f"crop_scale must not exceed 1, got {self.crop_scale}")
-        if min(self.jitter) < 0 or self.jitter[3] > 0.5:
-            raise ValueError(f"jitter must be >= 0, and at most 0.5 for hue, got {self.jitter}")
-        if self.noise < 0:
-            raise ValueError(f"noise must be >= 0, got {self.noise}")
-
+from bench_core.image_ops import (
+    affine,
+    color_jitter,
+    gaussian_blur,
+    may_wait,
+    resized_crop,
+    solarize,
+    to_grayscale,
+)
 
 _SIMCLR = Augmentation(
     crop_scale=(0.08, 1.0), flip_prob=0.5, jitter_prob=0.8, jitter=(0.4, 0.4, 0.4, 0.1), gray_prob=0.2
@@ -159,89 +111,70 @@ def augment(images: Tensor, rng: torch.Generator, augmentation: Augmentation, si
         raise ValueError(
             f"augment needs float32 images (N, C, H, W) in [0, 1], got {images.dtype} of shape {tuple(images.shape)}"
         )
+    side = size or augmentation.size
+    target = (side, side) if side else (images.shape[2], images.shape[3])
     with torch.autocast(images.device.type, enabled=False):
-        images = _place(images, rng, augmentation, size or augmentation.size)
-        images = _color(images, rng, augmentation)
-        if augmentation.noise > 0:
-            images = add_noise(images, augmentation.noise, rng)
-    return images
+        return _APPLY.get()(images, draw(images.shape, rng, augmentation, target), target)
 
 
-def _place(images: Tensor, rng: torch.Generator, a: Augmentation, size: int | None) -> Tensor:
-    """Affine, crop and flip: where each pixel comes from."""
-    if a.affine_prob > 0:
-        images = _sometimes(images, _affine(images, rng, a), a.affine_prob, rng)
-    N, _, H, W = images.shape
-    flip = _chance(N, a.flip_prob, rng) if a.flip_prob > 0 else None
-    target = (size, size) if size else (H, W)
-    if a.crop_scale is not None:
-        box = draw_boxes(N, H, W, a.crop_scale, a.crop_ratio, rng)
-        return resized_crop(images, *box, target, flip=flip)
-    if target != (H, W):
-        zero = torch.zeros(N, dtype=torch.long, device=rng.device)
-        return resized_crop(images, zero, zero, zero + H, zero + W, target, flip=flip)
-    return images if flip is None else torch.where(flip[:, None, None, None], images.flip(-1), images)
+def apply(images: Tensor, draws: Draws, size: tuple[int, int]) -> Tensor:
+    """Do what was drawn: a pure function of its arguments, of shapes that do not depend on values.
 
-
-def _color(images: Tensor, rng: torch.Generator, a: Augmentation) -> Tensor:
-    """Jitter, grey, blur and solarize: what each pixel becomes."""
-    N, C, H, W = images.shape
-    if a.jitter_prob > 0 and C in (1, 3):
-        images = _sometimes(images, _jitter(images, rng, a), a.jitter_prob, rng)
-    if a.gray_prob > 0 and C == 3:
-        images = _sometimes(images, to_grayscale(images), a.gray_prob, rng)
-    if a.blur_prob > 0:
-        sigma = _uniform((N,), *a.blur_sigma, rng)
-        blurred = gaussian_blur(images, sigma, blur_kernel_size(min(H, W)))
-        images = _sometimes(images, blurred, a.blur_prob, rng)
-    if a.solarize_prob > 0:
-        images = _sometimes(images, solarize(images, 0.5), a.solarize_prob, rng)
-    return images
-
-
-def _affine(images: Tensor, rng: torch.Generator, a: Augmentation) -> Tensor:
-    N, _, H, W = images.shape
-    angle = _uniform((N,), -a.rotation, a.rotation, rng)
-    x, y = (_uniform((N,), -a.translation * side, a.translation * side, rng) for side in (W, H))
-    scale = _uniform((N,), *a.scaling, rng)
-    return affine(images, angle, torch.stack((x, y), 1), scale, _uniform((N, 2), -a.shear, a.shear, rng))
-
-
-def _jitter(images: Tensor, rng: torch.Generator, a: Augmentation) -> Tensor:
-    N, *_, hue = len(images), *a.jitter
-    factors = [_uniform((N,), max(0.0, 1.0 - s), 1.0 + s, rng) for s in a.jitter[:3]]
-    factors.append(_uniform((N,), -hue, hue, rng))
-    return color_jitter(images, torch.stack(factors, 1), _uniform((N, 4), 0.0, 1.0, rng).argsort(1))
-
-
-def draw_boxes(
-    n: int,
-    height: int,
-    width: int,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-    rng: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes of random resized crops, distributed as torchvision's `RandomResizedCrop` draws them.
-
-    The part of the area is uniform in `scale`, width / height log-uniform in `ratio`, sides are rounded. The first
-    of ten tries that fits gets a uniform place; if none does, the largest allowed box in the middle is taken.
+    Args:
+        images: (N, C, H, W) float32 in [0, 1].
+        draws: For these images and this size.
+        size: (h, w) of the views.
 
     Returns:
-        top, left, height, width, each (n,) int64.
+        (N, C, h, w) in [0, 1].
     """
-    area = height * width * _uniform((n, 10), *scale, rng)
-    aspect = _uniform((n, 10), math.log(ratio[0]), math.log(ratio[1]), rng).exp()
-    h, w = (area / aspect).sqrt().round(), (area * aspect).sqrt().round()
-    fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
-    first = fits.int().argmax(1, keepdim=True)
-    some = fits.any(1)
-    h = torch.where(some, h.gather(1, first)[:, 0], min(height, round(width / ratio[0])))
-    w = torch.where(some, w.gather(1, first)[:, 0], min(width, round(height * ratio[1])))
-    top, left = ((side + 1) * _uniform((n,), 0.0, 1.0, rng) for side in (height - h, width - w))
-    middle = (height - h) // 2, (width - w) // 2
-    top, left = (torch.where(some, t.floor(), m) for t, m in zip((top, left), middle, strict=True))
-    return top.long(), left.long(), h.long(), w.long()
+    if draws.affine is not None:
+        *how, chosen = draws.affine
+        images = _sometimes(images, chosen, affine, *how)
+    images = _cut(images, draws, size)
+    if draws.jitter is not None:
+        images = color_jitter(images, *draws.jitter)
+    if draws.gray is not None:
+        images = _sometimes(images, draws.gray, to_grayscale)
+    if draws.blur is not None:
+        sigma, chosen = draws.blur
+        images = _sometimes(images, chosen, partial(gaussian_blur, kernel_size=blur_kernel_size(min(size))), sigma)
+    if draws.solarize is not None:
+        images = _sometimes(images, draws.solarize, partial(solarize, threshold=0.5))
+    return images if draws.noise is None else (images + draws.noise).clamp_(0.0, 1.0)
+
+
+_APPLY = ContextVar[Callable[[Tensor, Draws, tuple[int, int]], Tensor]]("apply", default=apply)
+
+
+@contextmanager
+def compiled() -> Iterator[None]:
+    """Inside, `augment` draws as ever and applies its draws in one compiled graph for each shape and kind of view.
+
+    Values agree to 1e-5 with those outside; the last bits do not. Compiling takes seconds to a minute of a CPU once,
+    kept by torch in its cache, and on a CPU it takes a C++ compiler.
+    """
+    token = _APPLY.set(_compiled())
+    try:
+        yield
+    finally:
+        _APPLY.reset(token)
+
+
+@cache
+def _compiled() -> Callable[[Tensor, Draws, tuple[int, int]], Tensor]:
+    return torch.compile(apply, dynamic=False)
+
+
+def _cut(images: Tensor, draws: Draws, size: tuple[int, int]) -> Tensor:
+    """Crop, resize and flip."""
+    N, _, H, W = images.shape
+    if draws.box is not None:
+        return resized_crop(images, *draws.box, size, flip=draws.flip)
+    if size != (H, W):
+        zero = torch.zeros(N, dtype=torch.long, device=images.device)
+        return resized_crop(images, zero, zero, zero + H, zero + W, size, flip=draws.flip)
+    return images if draws.flip is None else torch.where(draws.flip[:, None, None, None], images.flip(-1), images)
 
 
 def blur_kernel_size(side: int) -> int:
@@ -249,20 +182,11 @@ def blur_kernel_size(side: int) -> int:
     return 2 * max(1, side // 20) + 1
 
 
-def add_noise(images: Tensor, std: float, rng: torch.Generator) -> Tensor:
-    """Normal noise on every value, the result cut to [0, 1]."""
-    noise = torch.randn(images.shape, generator=rng, device=images.device)
-    return noise.mul_(std).add_(images).clamp_(0.0, 1.0)
-
-
-def _sometimes(images: Tensor, changed: Tensor, probability: float, rng: torch.Generator) -> Tensor:
-    """The changed image with this probability, else the image; drawn for each."""
-    return torch.where(_chance(len(images), probability, rng)[:, None, None, None], changed, images)
-
-
-def _chance(n: int, probability: float, rng: torch.Generator) -> Tensor:
-    return _uniform((n,), 0.0, 1.0, rng) < probability
-
-
-def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=rng, device=rng.device)
+def _sometimes(images: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """The changed image where it is chosen, else the image; only the chosen are changed where that does not wait."""
+    if not may_wait(images):
+        return torch.where(chosen[:, None, None, None], change(images, *parameters), images)
+    rows = chosen.nonzero()[:, 0]
+    some = images.index_select(0, rows)
+    changed = change(some, *(values.index_select(0, rows) for values in parameters))
+    return images.index_copy(0, rows, changed.expand_as(some))

@@ -67,6 +67,19 @@ def test_resized_crop_equals_torchvision_image_by_image(size: tuple[int, int], a
     torch.testing.assert_close(result, torch.stack(expected), atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(24, 40), (32, 32), (25, 61)])
+def test_resized_crop_in_a_graph_equals_torchvision_too(size: tuple[int, int]) -> None:
+    torch.compiler.reset()
+    images = torch.rand(len(BOXES), 3, 24, 40, generator=rng())
+    expected = [
+        tv.resized_crop(image, *box, list(size), InterpolationMode.BILINEAR, True)
+        for image, box in zip(images, BOXES.tolist(), strict=True)
+    ]
+    graph = torch.compile(resized_crop, backend="eager", fullgraph=True, dynamic=False)
+    result = graph(images, TOP, LEFT, HEIGHT, WIDTH, size)
+    torch.testing.assert_close(result, torch.stack(expected), atol=2e-6, rtol=0)
+
+
 def test_resized_crop_of_the_whole_image_is_the_image() -> None:
     images = torch.rand(2, 1, 8, 8, generator=rng())
     box = (torch.tensor([0, 0]), torch.tensor([0, 0]), torch.tensor([8, 8]), torch.tensor([8, 8]))
@@ -111,6 +124,10 @@ def test_color_jitter_equals_torchvision_one_by_one_in_every_order(channels: int
         expected.append(image)
     result = color_jitter(images, factors, ORDERS)
     torch.testing.assert_close(result, torch.stack(expected), atol=5e-6, rtol=0)
+    chosen = torch.arange(24) % 3 > 0
+    some = color_jitter(images, factors, ORDERS, chosen)
+    assert torch.equal(some[chosen], result[chosen])
+    assert torch.equal(some[~chosen], images[~chosen])
 
 
 def test_hue_turned_by_a_third_permutes_the_channels() -> None:

@@ -7,12 +7,24 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.utils._pytree import tree_map_only
 from torchvision.transforms import RandomResizedCrop
 
-from bench_core import views
+from bench_core import image_ops, views
 from bench_core.contracts import DataSpec
+from bench_core.draws import draw
 from bench_core.errors import ConfigError
-from bench_core.views import PRESETS, Augmentation, augment, blur_kernel_size, draw_boxes, preset
+from bench_core.views import (
+    PRESETS,
+    Augmentation,
+    apply,
+    augment,
+    blur_kernel_size,
+    compiled,
+    draw_boxes,
+    preset,
+)
 
 NATURAL = DataSpec(shape=(3, 32, 32), splits={"train": 1})
 GLYPHS = DataSpec(shape=(1, 8, 8), splits={"train": 1}, views="glyph")
@@ -178,7 +190,7 @@ def test_boxes_that_never_fit_fall_back_to_torchvision_s_middle(height: int, wid
 def test_jitter_draws_every_order_and_fills_the_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
 
-    def spy(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    def spy(images: Tensor, factors: Tensor, order: Tensor, chosen: Tensor) -> Tensor:
         drawn.extend((factors, order))
         return images
 
@@ -208,6 +220,60 @@ def test_affine_draws_fill_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None
         near = 0.01 * (high - low)
         assert low <= values.min() < low + near
         assert high - near < values.max() <= high
+
+
+@pytest.mark.parametrize(
+    "augmentation", [PRESETS["simclr"], PRESETS["sela"], EVERYTHING], ids=["simclr", "sela", "all"]
+)
+@pytest.mark.parametrize("shape", [(33, 3, 32, 32), (9, 1, 8, 8), (1, 3, 16, 12)])
+def test_leaving_out_what_changes_nothing_changes_no_bit(
+    augmentation: Augmentation, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = torch.seed()  # other images and draws each time
+    images = torch.rand(shape, generator=rng(seed))
+    sorted_by_draw = augment(images, rng(seed + 1), augmentation)
+    for module in (views, image_ops):
+        monkeypatch.setattr(module, "may_wait", lambda images: False)
+    assert torch.equal(sorted_by_draw, augment(images, rng(seed + 1), augmentation)), seed
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 24), (32, 32)])
+@pytest.mark.parametrize("augmentation", [PRESETS["simclr"], EVERYTHING], ids=["simclr", "all"])
+def test_applying_draws_is_one_graph_of_the_same_values(augmentation: Augmentation, size: tuple[int, int]) -> None:
+    torch.compiler.reset()
+    graph = torch.compile(apply, backend="eager", fullgraph=True, dynamic=False)
+    seed = torch.seed()
+    images = torch.rand(33, 3, 20, 24, generator=rng(seed))
+    draws = draw(images.shape, rng(seed + 1), augmentation, size)
+    torch.testing.assert_close(
+        graph(images, draws, size), apply(images, draws, size), atol=1e-5, rtol=0, msg=lambda m: f"{m} of seed {seed}"
+    )
+
+
+def test_applying_draws_on_an_accelerator_never_asks_for_a_value() -> None:
+    """Tensors without values stand for the device's: whatever needs one to go on raises."""
+    draws = draw((8, 3, 16, 16), rng(), EVERYTHING, (16, 16))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        on_device = tree_map_only(Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device="cuda"), draws)
+        view = apply(torch.empty(8, 3, 16, 16, device="cuda"), on_device, (16, 16))
+    assert (view.shape, view.device.type) == ((8, 3, 16, 16), "cuda")
+
+
+def test_compiled_draws_what_is_drawn_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[Any]()
+
+    def spy(*args: Any) -> Tensor:
+        calls.append(args)
+        return apply(*args)
+
+    monkeypatch.setattr(views, "_compiled", lambda: spy)
+    images = some_images(8, 3, 16, 16)
+    plain = augment(images, rng(), EVERYTHING)
+    with compiled():
+        assert torch.equal(augment(images, rng(), EVERYTHING), plain)
+    assert len(calls) == 1
+    augment(images, rng(), EVERYTHING)
+    assert len(calls) == 1
 
 
 def test_blur_kernels_are_those_of_simclr() -> None:
