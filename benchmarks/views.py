@@ -1,0 +1,123 @@
+"""Views of SimCLR, beside lightly's and kornia's: `python -m benchmarks.views [--save]`.
+
+One view of each image: random resized crop, flip, colour jitter (.8, its operations in random order), grey (.2),
+standardised; draws of its own for every image. Of CIFAR-10 as JPEG where BENCH_DATA has it, else of smooth noise.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from kornia import augmentation as kornia
+from lightly.transforms.simclr_transform import SimCLRViewTransform
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from bench_core import DataSpec
+from bench_core.layers import Standardize
+from bench_core.plugins import load_plugins
+from bench_core.views import augment, compiled, preset
+from benchmarks.contest import Contest, Goal, Way, exponent, main
+
+N, GROWING = 256, (128, 256, 512, 1024)
+SHARE = 0.25  # of the images, for what takes them one by one
+MEAN, STD = (0.4913, 0.4821, 0.4465), (0.2452, 0.2428, 0.2606)
+DATA = DataSpec(shape=(3, 32, 32), splits={"train": N}, mean=MEAN, std=STD)
+
+
+def some_images(n: int) -> tuple[Tensor, str]:
+    """uint8 (n, 3, 32, 32), and what they are."""
+    rng = torch.Generator().manual_seed(0)
+    root = Path(os.environ.get("BENCH_DATA", ""))
+    if (root / "cifar10-jpeg").is_dir():
+        dataset = load_plugins().get("dataset", "cifar10_jpeg").cls
+        inputs = dataset(root, dataset.Config()).load("test").inputs
+        return inputs[torch.randint(len(inputs), (n,), generator=rng)], "CIFAR-10 as JPEG"
+    noise = torch.rand(n, 3, 8, 8, generator=rng) * torch.rand(n, 3, 1, 1, generator=rng)
+    return F.interpolate(noise, 32, mode="bilinear").mul(255).byte(), "smooth noise, as BENCH_DATA has no CIFAR-10"
+
+
+def ours(images: Tensor) -> Callable[[], Tensor]:
+    """From uint8 in memory to what the encoder's first layer gives on, as a training does."""
+    rng, augmentation, standardize = torch.Generator().manual_seed(0), preset("simclr", DATA), Standardize(DATA)
+    return lambda: standardize(augment(images.float().div_(255), rng, augmentation))
+
+
+def ours_compiled(images: Tensor) -> Callable[[], Tensor]:
+    """The same, with `compiled`."""
+    plain = ours(images)
+
+    def run() -> Tensor:
+        with compiled():
+            return plain()
+
+    return run
+
+
+def lightly(images: Tensor) -> Callable[[], Tensor]:
+    """Image by image, already decoded to PIL, as a worker of its DataLoader does; stacked as the collate does."""
+    pictures = [to_pil_image(image) for image in images]
+    view = SimCLRViewTransform(
+        input_size=32, cj_strength=0.5, gaussian_blur=0.0, normalize={"mean": list(MEAN), "std": list(STD)}
+    )
+    return lambda: torch.stack([view(picture) for picture in pictures])
+
+
+def by_kornia(images: Tensor, cropping_mode: str) -> Callable[[], Tensor]:
+    """Batched, drawn for each image; the order of the jitter's operations is one for all."""
+    view = kornia.AugmentationSequential(
+        kornia.RandomResizedCrop((32, 32), scale=(0.08, 1.0), cropping_mode=cropping_mode),
+        kornia.RandomHorizontalFlip(p=0.5),
+        kornia.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        kornia.RandomGrayscale(p=0.2),
+        kornia.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
+        same_on_batch=False,
+    )
+    return lambda: view(images.float().div_(255))
+
+
+def growth(way: Callable[[Tensor], Callable[[], Tensor]], images: Tensor) -> float:
+    """Exponent of CPU seconds over the number of images; the sizes take turns."""
+    runs = [way(images[:n]) for n in GROWING]
+    took = [[_cpu_seconds(one) for one in runs] for _ in range(8)][1:]
+    return exponent(GROWING, [median(column) for column in zip(*took, strict=True)])
+
+
+def _cpu_seconds(run: Callable[[], Tensor]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def contests() -> Sequence[Contest]:
+    many, what = some_images(max(GROWING))
+    images = many[:N]
+    ways = [
+        Way("ours", ours(images)),
+        Way("ours, compiled", ours_compiled(images)),
+        Way("lightly SimCLRTransform, PIL", lightly(images[: int(SHARE * N)]), SHARE),
+        Way("kornia, batched", by_kornia(images, "slice")),
+        Way("kornia, batched, crop by resampling", by_kornia(images, "resample")),
+    ]
+    peers = [way.name for way in ways[2:]]
+    goals = [
+        Goal(mine, theirs, ratio)
+        for mine, ratios in (("ours", (15.0, 2.5, 2.5)), ("ours, compiled", (25.0, 5.0, 5.0)))
+        for theirs, ratio in zip(peers, ratios, strict=True)
+    ]
+    off = (ours(images)() - ours_compiled(images)()).abs().max().item()
+    notes = [
+        f"Images: {what}. Each operation equals torchvision's image by image to 5e-6 "
+        f"(`tests/bench_core/test_image_ops.py`). Compiled, these views differ by {off:.1e} at most.",
+        "kornia draws one order of the jitter's operations for all images, ours and lightly's one for each.",
+        f"{GROWING[0]} to {GROWING[-1]} images: CPU s grow with the power {growth(ours, many):.2f} of their number.",
+    ]
+    return [Contest(f"One SimCLR view of {N} images of 32x32 pixels", ways, goals, notes)]
+
+
+if __name__ == "__main__":
+    main("views", contests)
