@@ -122,7 +122,8 @@ def check_engine(*, isolate: bool, jobs: int, time_limit: float | None) -> bool:
     """Whether chains run in processes of their own; RequestError where what is asked of them does not fit."""
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise RequestError(f"jobs must be a whole number from 1, got {shown(jobs)}.")
-    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit > 0):
+    is_number = isinstance(time_limit, int | float) and not isinstance(time_limit, bool)
+    if time_limit is not None and not (is_number and time_limit > 0):
         raise RequestError(f"time_limit must be seconds above 0, got {shown(time_limit)}.")
     if time_limit is not None and not isolate and jobs == 1:
         raise RequestError("time_limit needs isolate or jobs above 1: only a process of its own can be ended.")

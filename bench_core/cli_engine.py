@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench_core.cli_request import a_number
 from bench_core.errors import RequestError
 from bench_core.stopping import CALL_AGAIN, Stop
 
@@ -30,7 +31,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Chains at once, each in a process of its own; cores and GPUs are shared out.",
         ),
         click.option(
-            "--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+            "--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", callback=a_number,
             help="A chain that takes longer saves a checkpoint and counts as failed; needs --isolate or --jobs 2.",
         ),
         click.option("--retry-failed", is_flag=True, help="Only cells that were tried before and did not finish."),

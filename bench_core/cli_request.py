@@ -31,9 +31,9 @@ def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> list
     return [int(seed) for seed in value.split(",")]
 
 
-def a_number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+def a_number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """Not NaN, which is in every range and reached by no time that passes."""
-    if math.isnan(value):
+    if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number of seconds")
     return value
 

@@ -35,6 +35,8 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     ((*NAC, "--checkpoint-every", "-1"), 2, "is not in the range"),
     ((*NAC, "--checkpoint-every", "nan"), 2, "nan is no number of seconds"),
     ((*NAC, "--checkpoint-every", "often"), 2, "not a valid float"),
+    ((*NAC, "--isolate", "--time-limit", "0"), 2, "0.0 is not in the range"),
+    ((*NAC, "--isolate", "--time-limit", "nan"), 2, "nan is no number of seconds"),
     ((*NAC, "--device", "gpu"), 2, "device 'gpu' cannot be used here"),
     ((*NAC, "--device", "cuda:99"), 2, "device 'cuda:99' cannot be used here"),
     ((*NAC, "--device", "cuda:-1"), 2, "device 'cuda:-1' cannot be used here"),

@@ -90,6 +90,8 @@ def test_chains_apart_are_asked_for_in_words_and_give_the_same_frame(
         ({"time_limit": 5}, "time_limit needs isolate or jobs above 1"),
         ({"time_limit": 0, "isolate": True}, "time_limit must be seconds above 0, got 0"),
         ({"time_limit": "5", "isolate": True}, "time_limit must be seconds above 0, got '5'"),
+        ({"time_limit": True, "isolate": True}, "time_limit must be seconds above 0, got True"),
+        ({"time_limit": float("nan"), "isolate": True}, "time_limit must be seconds above 0, got nan"),
         ({"isolate": True}, "registry= cannot be passed to a process of its own"),
     ],
 )
