@@ -126,7 +126,8 @@ def _read(lines: IO[str], tail: deque[str], say: Callable[[str], None]) -> None:
     with lines:
         for line in lines:
             tail.append(line.rstrip("\n"))
-            say(tail[-1])
+            with suppress(OSError):  # a log on a full disk, a terminal that is gone: the command must not wait or fail
+                say(tail[-1])
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -1,5 +1,6 @@
 """How a command is watched and ended, on commands that cost nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -47,6 +48,14 @@ def test_what_a_command_says_is_passed_on_and_its_exit_code_known() -> None:
     ended = watched(Child([*PYTHON, script], heard.append))
     assert (ended.code, ended.late, ended.said) == (3, False, ["out", "err"])
     assert heard == ["out", "err"]
+
+
+def test_who_cannot_pass_on_what_was_said_reads_on() -> None:
+    def full(line: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ended = watched(Child([*PYTHON, "for i in range(10_000): print(i, flush=True)"], full))
+    assert (ended.code, ended.said[-1]) == (0, "9999")
 
 
 def test_of_much_that_was_said_the_end_is_kept() -> None:
