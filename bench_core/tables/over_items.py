@@ -2,8 +2,8 @@
 
 A paired bootstrap (Efron and Tibshirani, 1993, ch. 13: percentiles): items are drawn again with replacement, the same
 for both rows and all seeds. As every seed counts alike, an item enters by the mean of its differences over seeds alone.
-The test turns the signs of these at random (Smucker, Allan, Carterette, CIKM 2007), for hits at one seed McNemar's
-exact test: four items that all differ one way have p = 1/8, where the percentiles leave out 0 already.
+The test turns the signs of these at random (Smucker, Allan, Carterette, CIKM 2007); for hits at one seed it estimates
+McNemar's exact test: four items that all differ one way have p = 1/8, where the percentiles leave out 0 already.
 
 Shapes: n items, S seeds.
 """
