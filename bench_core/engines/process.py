@@ -210,8 +210,8 @@ def reason(ended: Ended, limit: float | None) -> tuple[str, str]:
         return "timeout", f"not done within {limit:g} s; run again to go on from its last checkpoint"
     if ended.code in _TOLD:
         return PREEMPTED, "its process was told to stop; run again to go on from its last checkpoint"
-    last = next((line for line in reversed(ended.said) if line.strip()), "it said nothing")
-    if ended.code in _SAYS_WHY and not last.startswith(" "):  # a line of its progress is no reason
+    last = next((line for line in reversed(ended.said) if line.strip()), " ")
+    if ended.code in _SAYS_WHY and not last.startswith(" "):  # a line of its progress, or none, is no reason
         return _ERROR, last.removeprefix("Error: ")
     if ended.code == -signal.SIGKILL:
         return _KILLED, "its process was killed by SIGKILL; if nobody did that, the machine's memory ran out"

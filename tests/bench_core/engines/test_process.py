@@ -323,6 +323,13 @@ def test_a_process_that_was_late_but_said_nothing_is_late_whatever_its_code() ->
     assert reason(Ended(-signal.SIGKILL, True, 7.0, []), 5)[0] == "timeout"
 
 
+@pytest.mark.parametrize("said", [[], [""], ["Error: of a library", "  epoch 1/3  loss 6.1  3400 images/s"]])
+def test_a_process_that_went_on_or_said_nothing_did_not_say_why_it_left(said: list[str]) -> None:
+    assert reason(Ended(2, False, 1.0, said), None) == (
+        "killed", "its process left with exit code 2 and did not say why"
+    )  # fmt: skip
+
+
 Bench = Callable[..., Result]
 
 
