@@ -42,6 +42,7 @@ class SeLaConfig:
     )
     rotation: bool = param(False, "RotNet: also tell the quarter turns of an image", "ours: off", added=True)
     block_rows: int | None = param(None, "images at once in Sinkhorn; none: all", "ours: all is fastest", added=True)
+    mixing: int = param(0, "steps that Sinkhorn extrapolates from; 0: plain", "ours: plain", added=True)
     half: bool = param(False, "features and logits of the split in float16", "ours: exact", added=True)
 
     def __post_init__(self) -> None:
@@ -51,6 +52,8 @@ class SeLaConfig:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if not self.strength > 0:
             raise ValueError(f"strength must be > 0, got {self.strength}")
+        if self.mixing < 0:
+            raise ValueError(f"mixing must be >= 0, got {self.mixing}")
         check_preset(self.augmentation)
 
 
@@ -197,7 +200,7 @@ class SeLa(Objective):
         blocks = head_logits(features, self.heads.weight[mine], self.heads.bias[mine], f"head {head}", *memory)
         if config.equipartition:
             start = self.log_prices[head] if self.done else None
-            found = sinkhorn(blocks, config.strength, start=start)
+            found = sinkhorn(blocks, config.strength, start=start, mixing=config.mixing)
             labels = found.labels
             self.log_prices[head] = found.log_prices.float().to(self.log_prices.device)
             numbers["sinkhorn_iterations"], numbers["sinkhorn_mass_error"] = found.iterations, found.mass_error

@@ -111,7 +111,8 @@ def test_pot_finds_the_same_plan(strength: float) -> None:
 
 def in_log_domain(logits: Tensor, max_iterations: int = 2000) -> tuple[Tensor, int, float]:
     scores = module._Scores([logits], 25.0)
-    log_a, iterations, error = module._log(scores, torch.zeros_like(scores.shift), 1e-3, max_iterations)
+    start, plain = torch.zeros_like(scores.shift), module._Mixing(0)
+    log_a, iterations, error = module._log(scores, start, 1e-3, max_iterations, plain)
     return log_a - scores.shift, iterations, error
 
 
@@ -271,6 +272,44 @@ def test_a_start_at_the_prices_of_a_similar_problem_changes_the_way_and_not_the_
     assert warm.iterations < again.iterations
     assert torch.equal(warm.labels, again.labels)
     assert torch.allclose(warm.log_prices, again.log_prices, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("memory", [1, 5, 50])
+def test_mixing_finds_the_same_prices_in_fewer_iterations(scale: float, memory: int) -> None:
+    logits = gaussian(400, 16, scale=scale)
+    plain = sinkhorn(logits, 25.0, tolerance=1e-9, max_iterations=20_000)
+    mixed = sinkhorn(logits, 25.0, tolerance=1e-9, max_iterations=20_000, mixing=memory)
+    assert mixed.converged
+    assert mixed.iterations < plain.iterations / 1.5
+    assert torch.allclose(mixed.log_prices, plain.log_prices, atol=1e-5)
+    assert torch.equal(mixed.labels, plain.labels)
+
+
+@pytest.mark.parametrize("name", ["far_10", "far_40", "confident", "crowded"])
+def test_mixing_takes_no_longer_on_hard_problems(name: str) -> None:
+    logits = hard_rows()[name]
+    plain, mixed = (sinkhorn(logits, 25.0, max_iterations=5000, mixing=memory) for memory in (0, 5))
+    assert (mixed.converged, mixed.domain) == (True, "linear")
+    assert mixed.iterations <= plain.iterations + 20
+
+
+def test_mixing_goes_on_in_the_log_domain() -> None:
+    logits = torch.full((8, 4), -1000.0)
+    logits[torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])] = 1000.0
+    logits[:, 3] = -torch.arange(8.0) * 100 - 2000
+    found = sinkhorn(logits, 25.0, mixing=5)
+    assert found.domain == "log"
+    assert found.labels.bincount(minlength=4).min() >= 1
+
+
+def test_mixing_of_two_points_is_the_secant_step() -> None:
+    mixing = module._Mixing(3)
+    mixing.next(torch.zeros(1), torch.zeros(1))  # the first step is plain
+    first = mixing.next(torch.tensor([0.0, 0.0]), torch.tensor([1.0, -1.0]))
+    assert first.tolist() == [1.0, -1.0]
+    second = mixing.next(first, first + torch.tensor([0.5, -0.5]))
+    assert torch.allclose(second, torch.tensor([2.0, -2.0]))  # steps halve: 1 + 1/2 + 1/4 + ... = 2
 
 
 def test_one_block_is_the_plain_iteration_but_for_rounding() -> None:

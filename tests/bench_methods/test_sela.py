@@ -317,6 +317,16 @@ def test_published_rows_keep_their_keys_and_their_weights_load(make: Any, data: 
     assert state == {"labels", "log_prices", "updates_done", "heads.weight", "heads.bias"}
 
 
+def test_mixing_gives_nearly_the_labels_of_the_plain_iteration(make: Any, digits: Tensor, make_context: Any) -> None:
+    methods = [make(SeLa, DIGITS, heads=1, clusters=16, strength=50.0, **v) for v in ({}, {"mixing": 8})]
+    numbers = [method.before_epoch(make_context(digits)) for method in methods]
+    assert numbers[1]["sinkhorn_iterations"] < numbers[0]["sinkhorn_iterations"]
+    assert numbers[1]["sinkhorn_mass_error"] < 1e-3
+    assert (methods[0].labels == methods[1].labels).float().mean() > 0.99
+    with pytest.raises(ValueError, match="mixing must be >= 0, got -1"):
+        SeLaConfig(mixing=-1)
+
+
 def test_blocks_and_half_precision_give_the_labels_of_the_whole(
     make: Any, digits: Tensor, make_context: Any, calls: list[int]
 ) -> None:
