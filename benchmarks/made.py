@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SPREAD = 4.0  # deviation within a class over that between classes
 
-
-def features(items: int, dims: int, classes: int, seed: int, decay: float = 1.0) -> tuple[Tensor, Tensor]:
+def features(
+    items: int, dims: int, classes: int, seed: int, decay: float = 1.0, spread: float = 4.0
+) -> tuple[Tensor, Tensor]:
     """ReLU of a random map of Gaussian clusters, whose j-th direction has the deviation j^-decay.
 
     Args:
@@ -16,6 +16,7 @@ def features(items: int, dims: int, classes: int, seed: int, decay: float = 1.0)
         classes: K.
         seed: Draws all of it; the first items of more are not those of fewer.
         decay: 0 gives all directions the same weight; the covariance of encoders' features decays about as that of 1.
+        spread: Deviation within a class over that between classes.
 
     Returns:
         Features (N, D) float32 and labels (N,) int64.
@@ -23,5 +24,5 @@ def features(items: int, dims: int, classes: int, seed: int, decay: float = 1.0)
     rng = torch.Generator().manual_seed(seed)
     centres, labels = torch.randn(classes, dims, generator=rng), torch.randint(classes, (items,), generator=rng)
     deviations = torch.arange(1, dims + 1) ** -decay
-    latents = (centres[labels] + _SPREAD * torch.randn(items, dims, generator=rng)) * deviations
+    latents = (centres[labels] + spread * torch.randn(items, dims, generator=rng)) * deviations
     return F.relu(latents @ torch.randn(dims, dims, generator=rng)), labels
