@@ -7,9 +7,16 @@ from bench_core.store import Store, latest_attempts
 
 
 def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
-    """What is missing, chain by chain; what failed before comes last: it keeps no other from its turn."""
+    """What is missing, chain by chain.
+
+    Chains, and cells of a chain, that failed before come last: they keep no other from its turn.
+    """
     failed = latest_attempts(store.attempts())
-    todo = [(chain, cells) for chain in plan.chains if (cells := missing(chain, store))]
+    todo = [
+        (chain, sorted(cells, key=lambda cell: cell.key in failed))
+        for chain in plan.chains
+        if (cells := missing(chain, store))
+    ]
     return sorted(todo, key=lambda item: any(cell.key in failed for cell in item[1]))
 
 

@@ -20,7 +20,7 @@ from bench_core.todo import Broken, missing, to_run, to_train
 
 _TOLD = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # as `bench run` leaves when it is told to stop
 _SAYS_WHY = (1, 2)  # as it leaves after an error of its own
-_KILLED, _ERROR = "killed", "error"
+_KILLED, _ERROR, _LATE = "killed", "error", "timeout"
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,13 @@ class _Engine:
         self.settled = True
         left = [cell for cell in turn.cells if self.store.record(cell.key) is None]
         silent = [cell for cell in left if self.store.last_attempt(cell.key) == turn.before[cell.key]]
-        alone = turn.task is not None and kind in (_KILLED, _ERROR)  # the task that ended it is to blame
-        crashed = [cell for cell in silent if cell.task.name == turn.task] if alone else silent
+        alone = turn.task is not None and kind in (_KILLED, _ERROR, _LATE)  # the task that ended it is to blame
+        blamed = [cell for cell in silent if cell.task.name == turn.task] if alone else silent
+        if ended.late:
+            blamed = blamed or silent  # between two tasks
         if silent:
-            self._record(turn, crashed, kind, error, ended.said, ended.seconds)
-        untried = [cell for cell in silent if cell not in crashed]
+            self._record(turn, blamed, kind, error, ended.said, ended.seconds)
+        untried = [cell for cell in silent if cell not in blamed]
         turn.failures += self._failures([cell for cell in left if cell not in untried])
         turn.cells, turn.seconds = untried, turn.seconds + ended.seconds
         for one in turn.failures:
@@ -182,7 +184,7 @@ class _Engine:
                 self.broken.note(turn.chain, one.kind, one.error)
         if self.how.jobs > 1 and not left:
             self._say(turn, "done")
-        return bool(untried)
+        return bool(untried) and not ended.late
 
     def _record(
         self, turn: Turn, cells: Sequence[Cell], kind: str, error: str, said: Sequence[str], seconds: float
@@ -207,7 +209,7 @@ class _Engine:
 def reason(ended: Ended, limit: float | None) -> tuple[str, str]:
     """Kind and words of what a process left unsaid."""
     if ended.late:
-        return "timeout", f"not done within {limit:g} s; run again to go on from its last checkpoint"
+        return _LATE, f"not done within {limit:g} s; run again to go on from its last checkpoint"
     if ended.code in _TOLD:
         return PREEMPTED, "its process was told to stop; run again to go on from its last checkpoint"
     last = next((line for line in reversed(ended.said) if line.strip()), " ")

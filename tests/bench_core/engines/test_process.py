@@ -23,6 +23,7 @@ from bench_core.plugins import Registry
 from bench_core.progress import Silent
 from bench_core.stopping import CALL_AGAIN, Stop, Stopped
 from bench_core.store import Store
+from bench_core.todo import to_run
 
 PlanOf = Callable[..., Plan]
 TOYS = '''
@@ -152,6 +153,18 @@ def test_who_is_late_is_on_record_as_a_timeout(plan_of: PlanOf, store: Store) ->
     assert (failure.kind, failure.error) == (
         "timeout", "not done within 0.5 s; run again to go on from its last checkpoint"
     )  # fmt: skip
+
+
+def test_a_task_that_hangs_is_late_alone_and_comes_last_the_next_time(
+    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
+) -> None:
+    add("evaluator", "second", registry.get("evaluator", "spread").cls)
+    plan = plan_of(tasks=["spread", "second"])
+    first, second = plan.chains[0].cells
+    (failure,) = run_apart(plan, store, apart("import time; print('  spread', flush=True); time.sleep(60)", limit=0.5))
+    assert (failure.names["task"], failure.kind) == ("spread", "timeout")
+    assert store.last_attempt(second.key) is None
+    assert [cell.key for _, cells in to_run(plan, store) for cell in cells] == [second.key, first.key]
 
 
 def test_the_command_is_told_which_chain(plan_of: PlanOf, store: Store) -> None:
