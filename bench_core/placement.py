@@ -17,7 +17,7 @@ def placed(objective: Objective, device: torch.device, compiled: bool = False) -
     Args:
         objective: On the CPU.
         device: Where.
-        compiled: Its loss goes through `torch.compile`; views, optimiser and evaluation do not.
+        compiled: Its loss goes through `torch.compile`; optimiser and evaluation do not, views are `bench_core.views`'.
     """
     objective = channels_last(objective.to(device))
     if compiled:

@@ -7,6 +7,7 @@ import copy
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from bench_core.seeds import stream_seed
 from bench_core.stopping import Stop
 from bench_core.store import FORMAT, Store, file_digest, publishing, read_sealed, sealed, write_over
 from bench_core.todo import Broken, is_trained, to_run
+from bench_core.views import compiled as compiled_views
 
 # Of the training, which may have been another machine's; `compiled` stands where it was.
 _OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command", "compiled")
@@ -183,7 +185,8 @@ def _pretrain(
     """Train a chain's method; its folder appears when all is there."""
     objective = placed(build_objective(chain, init), setting.device, setting.compiled)
     checkpoints = Checkpoints(_under_way(folder), setting.checkpoint_every, setting.stop, progress.say)
-    with setting.stop.held(), publishing(folder, "summary.json") as making:  # what is trained is written, then it stops
+    views = compiled_views() if setting.compiled else nullcontext()
+    with setting.stop.held(), publishing(folder, "summary.json") as making, views:  # what is trained is kept, then stop
         recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
         write_over(making / "recipe.json", recipe)
         cost = pretrain(

@@ -70,6 +70,7 @@ def measurements(bed: Bed, out: Path, full: bool) -> list[Measurement]:
         Measurement("simclr: compiled, fixed inputs", lambda bed: train(bed, "simclr", fixed=True, compiled=True), 60),
         Measurement("simclr: compiled, graph", lambda bed: of.graph(bed, "simclr", compiled=True), 60),
         Measurement("views: one of a batch", of.views, 5),
+        Measurement("views: one of a batch, compiled", lambda bed: of.views(bed, compiled=True), 60),
         Measurement("optimisers", of.optimisers, 10),
         Measurement("embedding", of.embedding),
         *(Measurement(f"task: {name}", lambda bed, name=name: of.task(bed, name), 20) for name in TASKS),  # type: ignore[misc]

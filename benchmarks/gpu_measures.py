@@ -8,7 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ from bench_core.seeds import stream
 from bench_core.stopping import Stop
 from bench_core.store import Store
 from bench_core.views import augment, preset
+from bench_core.views import compiled as compiled_views
 
 Numbers = dict[str, Any]
 RESNET18_FLOP = (
@@ -255,7 +256,8 @@ def training(bed: Bed, method: str, *, fixed: bool = False, compiled: bool = Fal
         objective.compile(backend=size.backend)
     objective.before_epoch = lambda context: {}  # type: ignore[method-assign]  # full passes are no part of a step
     objective.after_training = lambda context: {}  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder, _tuned() if tuned else exact(bed.device):
+    how = _tuned() if tuned else exact(bed.device)
+    with tempfile.TemporaryDirectory() as folder, how, _views(bed, compiled):
         log = Path(folder) / "log.jsonl"
         recipe = replace(recipe, epochs=4 if size is FULL else 2)
         pretrain(objective, source, recipe, seed=0, device=bed.device, precision=bed.precision, log=log)
@@ -268,6 +270,11 @@ def training(bed: Bed, method: str, *, fixed: bool = False, compiled: bool = Fal
         "peak_memory_gib": lines[-1]["peak_memory_gib"],
         "loss": lines[-1]["loss"],
     }
+
+
+def _views(bed: Bed, compiled: bool) -> AbstractContextManager[None]:
+    """Whether views go through `torch.compile`; at the small size its own compiler is left out, as of the loss."""
+    return compiled_views() if compiled and bed.size is FULL else nullcontext()
 
 
 def _tuned() -> AbstractContextManager[None]:
@@ -395,6 +402,11 @@ def _kernels(bed: Bed, run: Callable[[], Any], step_ms: float) -> Numbers:
 
 def graph(bed: Bed, method: str, *, compiled: bool = False) -> Numbers:
     """A whole step, views and optimiser with it, as one CUDA graph; elsewhere the same step without one."""
+    with _views(bed, compiled):
+        return _graph(bed, method, compiled)
+
+
+def _graph(bed: Bed, method: str, compiled: bool) -> Numbers:
     stepper = Stepper(bed, method)
     if compiled:
         stepper.objective.compile(backend=bed.size.backend)
@@ -433,11 +445,12 @@ def graph(bed: Bed, method: str, *, compiled: bool = False) -> Numbers:
     }
 
 
-def views(bed: Bed) -> Numbers:
+def views(bed: Bed, *, compiled: bool = False) -> Numbers:
     """One SimCLR view of a batch."""
     images = torch.rand(bed.size.batch, 3, 32, 32, device=bed.device)
     rng, how = stream(0, "views", device=bed.device), preset("simclr", Made(Path(), NoConfig()).spec())
-    return {"view_ms": bed.time(lambda: augment(images, rng, how))}
+    with _views(bed, compiled):
+        return {"view_ms": bed.time(lambda: augment(images, rng, how))}
 
 
 def optimisers(bed: Bed) -> Numbers:
