@@ -164,13 +164,16 @@ def _freeze(
 def _trained(chain: Chain, store: Store, setting: Setting, train: Split, progress: Progress) -> Path:
     """The folder of a chain that has been pretrained, now if not before, and what it starts from before it."""
     folder = store.chain(chain.key)
-    if not is_trained(chain, store):
-        init = chain.init
-        if isinstance(init, Chain):
-            source = _trained(init, store, setting, train, progress)
-            init = Initial(source / "weights.safetensors", read_sealed(source / "summary.json")["weights_sha256"])
-        _pretrain(chain, init, folder, setting, train, progress)
-    shutil.rmtree(_under_way(folder), ignore_errors=True)  # of this process, or of one that was stopped just here
+    try:
+        if not is_trained(chain, store):
+            init = chain.init
+            if isinstance(init, Chain):
+                source = _trained(init, store, setting, train, progress)
+                init = Initial(source / "weights.safetensors", read_sealed(source / "summary.json")["weights_sha256"])
+            _pretrain(chain, init, folder, setting, train, progress)
+    finally:  # told to stop, too: another process may have been first, and nobody needs the checkpoints any more
+        if is_trained(chain, store):
+            shutil.rmtree(_under_way(folder), ignore_errors=True)
     return folder
 
 

@@ -20,6 +20,7 @@ from bench_core.items import unpack_items
 from bench_core.placement import channels_last
 from bench_core.plan import Plan
 from bench_core.plugins import Registry
+from bench_core.progress import Silent
 from bench_core.runner import Setting, build_objective, run_plan
 from bench_core.state import plan_entries
 from bench_core.stopping import Stop, Stopped
@@ -273,6 +274,22 @@ def test_what_a_stop_left_beside_a_finished_chain_is_taken_away(plan_of: PlanOf,
     store.cell(store.records()[0]["key"]).unlink()
     run_plan(plan_of(), store, CPU)
     assert not left.exists()
+
+
+def test_who_is_told_to_stop_after_another_has_trained_the_chain_leaves_no_checkpoints(
+    plan_of: PlanOf, store: Store
+) -> None:
+    setting = replace(CPU, stop=Stop())
+
+    class Overtaken(Silent):
+        def epoch(self, done: int, total: int, line: object) -> None:
+            assert run_plan(plan_of(), store, CPU) == []
+            setting.stop.ask(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        run_plan(plan_of(), store, setting, Overtaken())
+    assert list(store.path.glob("chains/*.under-way")) == []
+    assert len(store.records()) == 1
 
 
 def test_a_signal_that_was_swallowed_stops_before_the_next_cell(plan_of: PlanOf, add: Add, store: Store) -> None:
