@@ -12,6 +12,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with threads cannot be forked
 
 import argparse
+import base64
 import hashlib
 import importlib
 import json
@@ -27,9 +28,10 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from PIL import Image
 
 from bench_core import checkpoint, cli, plan, runner
 from bench_core.errors import StoreError
+from bench_core.items import unpack_items
 from bench_core.plugins import load_plugins
 from bench_core.provenance import provenance
 from bench_core.store import MARKER, Store, read_record
@@ -56,6 +59,10 @@ METHODS = {  # one player; two; a queue and a moving average; labels made anew
     "sela": [],
 }
 ONE = ["--methods", "moco", "--tasks", "knn", *METHODS["moco"], *COMMON, "0.1"]
+THREE = [  # chains; with `--jobs 2` two run at once, and the third waits for the weights that it starts from
+    "--methods", "simclr,moco", "--sweep", "moco.init=none,simclr", "--tasks", "knn,retrieval", *METHODS["moco"],
+    *COMMON, "0.1",
+]  # fmt: skip
 SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM] * 2 + [signal.SIGUSR1, signal.SIGINT]
 PHASES = {  # name -> where it happens, and for how long a signal may wait in it, in seconds
     "planning": (plan, "make_plan", 0.1),
@@ -67,6 +74,13 @@ PHASES = {  # name -> where it happens, and for how long a signal may wait in it
     "writing a record": (Store, "publish", 0.01),
     "table and page": (cli, "_print_outcome", 0.05),
 }
+MOMENTS = {  # of a run whose chains are processes of their own -> what then lies in its store
+    "chains start": "bench-store.json",
+    "training": "chains/*.under-way/*.safetensors",
+    "embedding and tasks": "chains/*/summary.json",
+    "a record is there": "cells/*/*.json",
+}
+WATCHES, CHAIN = "`--jobs 2`, who watches", "`--jobs 2`, a chain's process"
 OUTSIDE = "between these"
 FRESH = "a fresh process, from its start on"
 PATIENCE = 3600.0  # seconds after which a run counts as hung
@@ -158,6 +172,16 @@ def _busy(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _chains_of(store: Path) -> list[int]:
+    """Processes that run a chain of this store, whether somebody watches them or not."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            words = path.read_bytes().split(b"\0")
+            found += [int(path.parent.name)] if b"--only-chain" in words and str(store).encode() in words else []
+    return found
+
+
 def _left_badly(hit: str, code: int, text: str) -> str:
     """What is wrong with how a stopped run left, or ""; before a process listens a signal simply ends it."""
     name, _, phase = hit.partition(": ")
@@ -167,6 +191,25 @@ def _left_badly(hit: str, code: int, text: str) -> str:
         allowed |= {0, -number, 1} if name == "SIGINT" else {0, -number}
     bad = code not in allowed or ("Traceback" in text and phase != FRESH)
     return f"exit code {code}: {text[-2000:]}" if bad else ""
+
+
+def _left_badly_apart(hit: str, code: int, text: str, alone: int) -> str:
+    """What is wrong with how a run left whose chains are processes of their own, or ""; `alone` of them live on."""
+    name, _, whom = hit.partition(": ")
+    if whom.startswith(CHAIN):  # it may have had nothing left to do
+        bad = code != 0 and not (code == 1 and "killed by SIGKILL" in text)
+    else:
+        bad = bool(_left_badly(f"{name}: {OUTSIDE}", code, text))
+    if alone and not (name == "SIGKILL" and whom.startswith(WATCHES)):
+        return f"{alone} processes were left alone: {text[-2000:]}"
+    return f"exit code {code}: {text[-2000:]}" if bad or "Traceback" in text else ""
+
+
+def _left_behind(store: Path, hit: str) -> list[str]:
+    """What should be gone, or on record, of a run whose chains are processes of their own."""
+    attempts = [] if CHAIN in hit else list(store.glob("attempts/*/*"))
+    attempts += [path for path in store.glob("attempts/*/*") if json.loads(path.read_text())["kind"] != "killed"]
+    return [str(path.relative_to(store)) for path in (*attempts, *store.glob("chains/*.under-way"))]
 
 
 def contents(store: Path) -> dict[str, Any]:
@@ -215,6 +258,8 @@ class Campaign:
         self.only = only
         self.folder, self.rng, self.phase = folder, Rng(seed), Phase()
         self.number = 0
+        self.began = time.monotonic()
+        self.whole: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
         self.struck: dict[str, Counter[str]] = {}
         self.defects: list[str] = []
 
@@ -227,11 +272,13 @@ class Campaign:
         return path
 
     def undisturbed(self, words: Sequence[str]) -> tuple[Path, dict[str, Any]]:
-        """A store of a run that nothing happened to, and its contents."""
-        store = self.store()
-        code, text = Run(words, store).wait()
-        assert code == 0, text
-        return store, contents(store)
+        """A store of a run that nothing happened to, and its contents; not to be written."""
+        if tuple(words) not in self.whole:
+            store = self.store()
+            code, text = Run(words, store).wait()
+            assert code == 0, text
+            self.whole[tuple(words)] = store, contents(store)
+        return self.whole[tuple(words)]
 
     def halfway(self) -> Path:
         """A store of a training that was killed once it had two checkpoints."""
@@ -246,12 +293,16 @@ class Campaign:
             if len(list(store.glob("chains/*.under-way/*.safetensors"))) == 2:
                 return store
 
+    def say(self, text: str) -> None:
+        """A line of progress, with the minutes that have passed."""
+        print(f"{(time.monotonic() - self.began) / 60:5.1f} min  {text}", flush=True)
+
     def note(self, fault: str, outcome: str, defect: str = "") -> None:
         """Count what became of one try."""
         self.struck.setdefault(fault, Counter())[outcome] += 1
         if outcome == "not survived":
             self.defects.append(f"{fault}: {defect}")
-            print(f"NOT SURVIVED {self.defects[-1]}", flush=True)
+            self.say(f"NOT SURVIVED {self.defects[-1]}")
 
     # Runs that are stopped
 
@@ -274,7 +325,7 @@ class Campaign:
                 outcome = "not survived" if bad or left or badly else "went on by itself"
                 self.note(fault, outcome, f"{bad} {left} {badly}")
             done += len(struck)
-            print(f"{done} of {wanted} stopped, {len(struck)} of them in one store", flush=True)
+            self.say(f"{done} of {wanted} stopped, {len(struck)} of them in one store")
             shutil.rmtree(store)
 
     def _stopped(
@@ -303,6 +354,50 @@ class Campaign:
         phase = self.phase()
         os.kill(run.pid, number)
         return f"{signal.Signals(number).name}: {FRESH if fresh else phase}"
+
+    def apart(self, words: Sequence[str], wanted: int) -> None:
+        """Stop runs whose chains are processes of their own; the same command is given at once, in any form.
+
+        In turn the process that watches is killed (its chains live on until they notice, and the command goes on beside
+        them), it is told to stop, or a chain's process is killed.
+        """
+        _, expected = self.undisturbed(words)
+        told = [number for number in SIGNALS if number != signal.SIGKILL]
+        done = beside = 0
+        while done < wanted:
+            store, number = self.store(), self.rng.choice(told) if done % 3 == 1 else signal.SIGKILL
+            run = Run([*words, "--jobs", "2"], store)
+            hit = self._strike_apart(run, store, number, chain=done % 3 == 2)
+            code, text = run.wait()
+            if hit is None:
+                continue
+            alone = len(_chains_of(store))
+            badly = _left_badly_apart(hit, code, text, alone)
+            code, text = Run([*words, *self.rng.choice(([], ["--isolate"], ["--jobs", "2"]))], store).wait()
+            badly += f"then exit code {code}: {text[-2000:]}" if code or "Traceback" in text else ""
+            while _chains_of(store):  # a hung one hangs the campaign
+                time.sleep(0.05)
+            bad = [*differing(store, expected), *_left_behind(store, hit)]
+            self.note(hit, "not survived" if bad or badly else "went on by itself", f"{bad} {badly}")
+            done, beside = done + 1, beside + bool(alone)
+            self.say(f"{done} of {wanted} stopped with --jobs 2; {beside} times it went on beside chains left alone")
+            shutil.rmtree(store)
+
+    def _strike_apart(self, run: Run, store: Path, number: signal.Signals, chain: bool) -> str | None:
+        """Send a signal to the process that watches, or to one that runs a chain; what was struck."""
+        aim = self.rng.choice(list(MOMENTS))
+        wait = self.rng.uniform(0, 3.0 if aim == "chains start" else 0.5)
+        while run.ended() is None and not (any(store.glob(MOMENTS[aim])) and _chains_of(store)):
+            time.sleep(0.02)
+        time.sleep(wait)
+        moment = [name for name, pattern in MOMENTS.items() if any(store.glob(pattern))][-1:]
+        struck = _chains_of(store) if chain else [run.pid]
+        if run.ended() is not None or not struck:
+            return None
+        with suppress(ProcessLookupError):  # a chain that has just ended
+            os.kill(self.rng.choice(struck), number)
+            return f"{number.name}: {CHAIN if chain else WATCHES}, {moment[0]}"
+        return None
 
     # Files that are damaged, disks that are full, folders that are forbidden
 
@@ -351,7 +446,7 @@ class Campaign:
         for title, (base, pattern, without) in FILES.items():
             if not re.fullmatch(self.only or ".*", title):
                 continue
-            for kind, harm in HARMS.items():
+            for kind, harm in (ITEM_HARMS if title == ITEMS else HARMS).items():
                 for _ in range(tries):
                     store = self.store(whole if base == "whole" else halfway)
                     for gone in (path for pattern_gone in without for path in list(store.glob(pattern_gone))):
@@ -361,7 +456,7 @@ class Campaign:
                         harm(path, self.rng)
                     self.survives(f"{title}: {kind}", store, ONE, expected)
                     shutil.rmtree(store)
-            print(f"damaged: {title}", flush=True)
+            self.say(f"damaged: {title}")
         for _ in range(0 if self.only else tries):
             store = self.store(halfway)
             (under_way,) = store.glob("chains/*.under-way")
@@ -465,6 +560,32 @@ def gone(path: Path, rng: Rng) -> None:
     path.unlink()
 
 
+def flip_item(path: Path, rng: Rng) -> None:
+    """One bit of the text of a record's per-item results."""
+    content, record = bytearray(path.read_bytes()), json.loads(path.read_text())
+    text = record["items"]["top1"]["values"].encode()
+    content[content.index(text) + rng.randrange(len(text))] ^= 1 << rng.randrange(8)
+    _overwrite(path, bytes(content))
+
+
+def turn_hit(path: Path, rng: Rng) -> None:
+    """A hit is a miss, or a miss a hit, in items that can be read."""
+    record = json.loads(path.read_text())
+    kept = record["items"]["top1"]
+    values = unpack_items(kept) > 0
+    values[rng.randrange(len(values))] ^= True
+    kept["values"] = base64.b64encode(zlib.compress(np.packbits(values).tobytes(), 9)).decode()
+    unpack_items(kept)
+    _overwrite(path, json.dumps(record, indent=1).encode())
+
+
+def drop_items(path: Path, rng: Rng) -> None:
+    """A record without its per-item results, as those are that were written before there were any."""
+    record = json.loads(path.read_text())
+    del record["items"]
+    _overwrite(path, json.dumps(record, indent=1).encode())
+
+
 def _overwrite(path: Path, content: bytes) -> None:
     """As a failing disk does it: the time of the file stays."""
     before = path.stat()
@@ -473,6 +594,8 @@ def _overwrite(path: Path, content: bytes) -> None:
 
 
 HARMS = {"one bit flipped": flip, "cut short": cut, "gone": gone}
+ITEMS = "per-item results in a record"
+ITEM_HARMS = {"one bit flipped": flip_item, "one hit turned": turn_hit, "gone": drop_items}
 FILES = {  # base, files, what is taken away so that the file is needed
     "newest checkpoint": ("halfway", "chains/*.under-way/*.safetensors", ()),
     "all checkpoints": ("halfway", "chains/*.under-way/*.safetensors", ()),
@@ -481,6 +604,7 @@ FILES = {  # base, files, what is taken away so that the file is needed
     "embeddings": ("whole", "chains/*/embeddings/*/*.safetensors", ("cells",)),
     "digests of embeddings": ("whole", "chains/*/embeddings/*/done.json", ("cells",)),
     "record": ("whole", "cells/*/*.json", ()),
+    ITEMS: ("whole", "cells/*/*.json", ()),
     "marker of the store": ("whole", "bench-store.json", ()),
 }
 
@@ -594,6 +718,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS), help="in the runs that are stopped")
     parser.add_argument("--kills", type=int, default=100, help="runs that are stopped")
     parser.add_argument("--fresh-every", type=int, default=12, help="each such one of them is a process of its own")
+    parser.add_argument("--apart", type=int, default=16, help="runs with --jobs 2 that are stopped")
     parser.add_argument("--tries", type=int, default=6, help="of every other fault")
     parser.add_argument("--only", default="", help="of the other faults those that match")
     parser.add_argument("--seed", type=int, default=0)
@@ -605,11 +730,14 @@ def main() -> None:
         campaign = Campaign(folder, asked.seed, asked.only)
         if asked.kills:
             campaign.kills(asked.methods.split(","), asked.kills, asked.fresh_every)
+        if asked.apart:
+            campaign.apart(ONE if asked.methods == "moco" else THREE, asked.apart)
         if asked.tries:
             campaign.damage(asked.tries)
             for part in (campaign.images, campaign.disks, campaign.together) if not asked.only else ():
                 part(asked.tries)
-    command = f"python tests/faults/campaign.py --kills {asked.kills} --tries {asked.tries} --seed {asked.seed}"
+    numbers = f"--kills {asked.kills} --apart {asked.apart} --tries {asked.tries} --seed {asked.seed}"
+    command = f"python tests/faults/campaign.py {numbers}"
     stopped = {fault: count for fault, count in campaign.struck.items() if fault.startswith("SIG")}
     others = {fault: count for fault, count in campaign.struck.items() if fault not in stopped}
     parts = {"stopped": stopped_runs(stopped) if stopped else (), "others": other_faults(others) if others else ()}

@@ -37,12 +37,15 @@ def test_a_small_campaign_is_survived(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     markers = [f"<!-- bench:{end} {part} -->" for part in ("stopped", "others") for end in ("begin", "end")]
     page.write_text("\n".join(markers))
-    words = ["--methods", "moco", "--kills", "4", "--tries", "1", "--only", "newest checkpoint|record"]
+    files = "newest checkpoint|record|per-item results in a record"
+    words = ["--methods", "moco", "--kills", "4", "--apart", "1", "--tries", "1", "--only", files]
     command = [sys.executable, str(CAMPAIGN), *words, "--out", str(page)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Runs that were stopped: 4." in page.read_text()
-    assert re.search(r"\| record: one bit flipped \| 1 \| 0 \| 1 \| 1 of 1 \|", page.read_text())
+    assert "Runs that were stopped: 5." in page.read_text()
+    assert re.search(r"\| `--jobs 2`, who watches, .* \| 1 of 1 \|", page.read_text())
+    for fault in ("record: one bit flipped", "per-item results in a record: one hit turned"):
+        assert f"| {fault} | 1 | 0 | 1 | 1 of 1 |" in page.read_text()
 
 
 def test_a_run_that_is_told_to_stop_says_so_and_the_same_command_goes_on_to_the_same_rows(tmp_path: Path) -> None:
