@@ -160,15 +160,20 @@ class _Scores:
     def __init__(self, blocks: Sequence[Tensor], strength: float) -> None:
         device, clusters = blocks[0].device, blocks[0].shape[1]
         rows = _cached_rows(clusters) if device.type == "cpu" else max(len(block) for block in blocks)
-        self.one_block = len(blocks) == 1
         self._parts = [part.detach() for block in blocks for part in torch.split(block, rows)]
         self._strength, self._device = strength, torch.device("cpu") if device.type == "mps" else device
         self.shift = torch.zeros(clusters, dtype=torch.float64, device=self._device)
-        self.shift = torch.stack([scores.amax(1) for scores in self]).amax(0)  # (K,)
+        self._made = list(self) if len(blocks) == 1 else None
+        self.shift = torch.stack([scores.amax(1) for scores in self._made or self]).amax(0)  # (K,)
 
     @property
     def num_items(self) -> int:
         return sum(len(part) for part in self._parts)
+
+    def kept_exponentials(self) -> list[Tensor] | None:
+        """Of a single block, all parts; may be asked for once. None where there are several."""
+        made, self._made = self._made, None
+        return None if made is None else [scores.sub_(self.shift[:, None]).exp_() for scores in made]
 
     def __iter__(self) -> Iterator[Tensor]:
         for part in self._parts:
@@ -220,10 +225,12 @@ def _linear(
 ) -> tuple[Tensor, int, float]:
     """Two matrix-vector products an iteration; log a (K,), iterations, error (not finite on over- or underflow)."""
     a, n, k = log_a.exp(), scores.num_items, len(log_a)
-    kept = [part.exp_() for part in scores] if scores.one_block else None
+    kept = scores.kept_exponentials()
     for iteration in range(max_iterations + 1):
         kernels = kept or (part.exp_() for part in scores)
-        reach = torch.stack([kernel @ (1 / (n * (a @ kernel))) for kernel in kernels]).sum(0)  # b is in the brackets
+        reach = torch.stack([kernel @ (a @ kernel).mul_(n).reciprocal_() for kernel in kernels]).sum(
+            0
+        )  # b is in the brackets
         if mixing.memory or iteration % _LOOK == 0 or iteration == max_iterations:
             error = float((k * a * reach - 1).abs().max())
             lost = not error < math.inf and not mixing.can_return  # NaN is lost, too
