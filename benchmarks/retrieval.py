@@ -44,11 +44,13 @@ def contests(
         """DeepHash-pytorch's; of one distance relevant items come first or last where the argument is 0.1 or -0.1."""
         precisions = []
         for sign, target in zip(signs[:timed], targets[:timed], strict=True):
-            relevant = target @ known_targets.T > 0
+            relevant = (target @ known_targets.T > 0).astype(np.float32)
             distance = 0.5 * (bits - sign @ known_signs.T)
             if relevant_first:
                 distance -= relevant_first * relevant
-            precisions.append(_average_precision(relevant[np.argsort(distance)]))
+            relevant = relevant[np.argsort(distance)]
+            positions = np.asarray(np.where(relevant == 1)) + 1.0
+            precisions.append(np.mean(np.linspace(1, positions.size, positions.size) / positions))
         return float(np.mean(precisions))
 
     index = faiss.IndexBinaryFlat(bits)
