@@ -9,7 +9,7 @@ Shapes: n items, S seeds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class OverItems:
         mean: Of first minus second, over items and seeds.
         low: End of the 95 % bootstrap interval of that mean; None where all items differ alike, or none does.
         high: Likewise.
-        p: Of the two-sided test that the two are alike on every item; None likewise.
+        p: Of the two-sided test that the two are alike on every item; None where no item differs.
     """
 
     split: str
@@ -79,10 +79,10 @@ def over_items(first: Mapping[int, Kept], second: Mapping[int, Kept], seeds: Ite
     differences = np.asarray(sums / len(seeds))
     of = first[seeds[0]]
     found = OverItems(of["split"], len(differences), len(seeds), float(differences.mean()))
-    if np.ptp(differences) == 0:
+    if not differences.any():
         return found
-    low, high = bootstrap(differences)
-    return OverItems(found.split, found.items, found.seeds, found.mean, low, high, sign_test(differences))
+    low, high = bootstrap(differences) if np.ptp(differences) else (None, None)
+    return replace(found, low=low, high=high, p=sign_test(differences))
 
 
 def why_not(first: Mapping[int, Kept], second: Mapping[int, Kept], seeds: Iterable[int]) -> str:

@@ -229,3 +229,11 @@ def test_the_command_says_what_each_interval_holds(runs: Any, tmp_path: Path) ->
     assert found["items"].keys() == {"split", "items", "seeds", "mean", "low", "high", "p"}
     assert found["items"]["mean"] == pytest.approx(found["paired"]["mean"])
     assert found["p_items"] == found["items"]["p"]
+
+
+def test_where_every_item_differs_alike_there_is_a_test_and_no_interval() -> None:
+    found = over_items({0: kept(np.ones(20, bool))}, {0: kept(np.zeros(20, bool))}, [0])
+    assert found is not None
+    assert (found.mean, found.low, found.high) == (1.0, None, None)
+    assert found.p is not None
+    assert found.p < 1e-3  # 2 of 2 ** 20 ways
