@@ -65,6 +65,8 @@ def contests() -> list[Contest]:
         "player's turn)",
         "dim reads features and maps by two calls of the contract: each image passes the convolutions twice with "
         "gradient. In one pass batch norm's running statistics would move once a step, which gives other numbers",
+        "more seconds than FLOPs: moco passes each batch in 8 parts with statistics of their own; barlow_twins and "
+        "vicreg hold matrices of 2048 x 2048, nac_moco scores 256 x 50,000: memory traffic of their formulas",
         "ctrl, ctrl_multi and uctrl are games: each player's turn passes the loop image, latent, image, latent",
     ]
     return [
