@@ -170,8 +170,12 @@ def main(script: str, contests: Callable[[], Sequence[Contest]], *, rounds: int 
 
 def cpu_seconds() -> float:
     """Of this process, all its threads, and of those processes that it waited for."""
+    return time.process_time() + _children_s()
+
+
+def _children_s() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    return children.ru_utime + children.ru_stime
 
 
 def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
@@ -259,7 +263,8 @@ def _peak_mib(run: Callable[[], Any]) -> float | None:
     with suppress(OSError, AttributeError):  # other C libraries give back by themselves, or not at all
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     reset_peak_memory(_CPU)
-    before = peak_memory_gib(_CPU)
+    children, before = _children_s(), peak_memory_gib(_CPU)
     run()
     after = peak_memory_gib(_CPU)
-    return None if before is None or after is None else 1024 * (after - before)
+    elsewhere = _children_s() > children  # the memory was another process's
+    return None if elsewhere or before is None or after is None else 1024 * (after - before)

@@ -3,7 +3,9 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import gpu
@@ -39,14 +41,35 @@ python -m benchmarks.gpu --out gpu-results --save && python -m benchmarks.page
 def page() -> str:
     """The page as it should be."""
     files = sorted(RESULTS.glob("*.json"))
-    parts = [INTRODUCTION.format(scripts=", ".join(f"`{file.stem}`" for file in files))]
-    for file in files:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        parts.append(f"## {file.stem}\n\n{_origin(content)}\n")
+    contents = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    parts = [INTRODUCTION.format(scripts=", ".join(f"`{name}`" for name in contents)), _summary(contents)]
+    for name, content in contents.items():
+        parts.append(f"## {name}\n\n{_origin(content)}\n")
         parts += [as_text(contest) for contest in content["contests"]]
         if "measurements" in content:
             parts.append(gpu.as_text(content["measurements"]))
     return "\n".join(parts)
+
+
+def _summary(contents: Mapping[str, Any]) -> str:
+    """All goals and budgets in one table."""
+    lines = ["## At a glance", "", "| work | ours | against | measured | goal | |", "|:--|:--|:--|--:|--:|:--|"]
+    for contest in (contest for content in contents.values() for contest in content["contests"]):
+        for goal in contest["goals"]:
+            found = median(goal["ratios"])
+            reached = "reached" if found >= goal["ratio"] else "**not reached**"
+            against = f"{contest['work']} | {goal['ours']} | {goal['theirs']}"
+            lines.append(f"| {against} | {found:.3g}x | {goal['ratio']:g}x | {reached} |")
+        for budget in contest.get("budgets", ()):
+            found = median(budget["excess"])
+            kept = "kept" if found <= budget["seconds"] else "**not kept**"
+            lines.append(
+                f"| {contest['work']} | {budget['way']} | {budget['beyond']} | {found:.2f} s more | "
+                f"{budget['seconds']:g} s | {kept} |"
+            )
+        if powers := contest.get("exponents"):
+            lines.append(f"| {contest['work']} | | size | power {median(powers):.2f} | | |")
+    return "\n".join([*lines, ""])
 
 
 def _origin(content: dict[str, Any]) -> str:
