@@ -61,7 +61,7 @@ class Store:
                 raise StoreError(
                     f"{self.path} has format {shown(found)}, this bench reads {FORMAT}; upgrade bench-core."
                 )
-        elif self.path.exists() and (not self.path.is_dir() or any(map(_foreign, self.path.iterdir()))):
+        elif _is_taken(self.path) and not marker.is_file():  # another process may have made it in between
             raise RequestError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
 
     def record(self, key: str) -> dict[str, Any] | None:
@@ -133,9 +133,9 @@ def _format_of(marker: Path) -> Any:
         ) from error
 
 
-def _foreign(path: Path) -> bool:
-    """Whether something in a folder without a marker is more than what a process left that was making the store."""
-    return not path.name.startswith(f".{MARKER}.")
+def _is_taken(path: Path) -> bool:
+    """Whether this is a file, or a folder that holds more than a process left that was making a store."""
+    return any(not p.name.startswith(f".{MARKER}.") for p in path.iterdir()) if path.is_dir() else path.exists()
 
 
 def find_records(path: Path) -> dict[Path, dict[str, Any]]:

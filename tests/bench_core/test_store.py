@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from bench_core.errors import RequestError, StoreError
 from bench_core.keys import key_of
-from bench_core.store import Store, publishing, write_once, write_over, write_text
+from bench_core.store import FORMAT, MARKER, Store, publishing, write_once, write_over, write_text
 
 
 def record(value: float = 1.0) -> dict[str, Any]:
@@ -154,3 +155,16 @@ def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
         RequestError, match=r"cannot be written \(Not a directory\); choose another folder with --store"
     ):
         Store(tmp_path / "file" / "runs").create()
+
+
+def test_a_store_that_another_process_makes_while_this_one_looks_is_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Path.iterdir
+
+    def made_meanwhile(folder: Path) -> Iterator[Path]:
+        (folder / MARKER).write_text(json.dumps({"format": FORMAT}))
+        return looks(folder)
+
+    monkeypatch.setattr(Path, "iterdir", made_meanwhile)
+    Store(tmp_path)
