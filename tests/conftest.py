@@ -4,6 +4,8 @@ import os
 import sys
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does, before torch is imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes: threads of all would fight
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(os.path.dirname(os.path.dirname(__file__)))  # benchmarks; at the end: bench_core is what is installed
 
 import dataclasses
