@@ -98,8 +98,8 @@ def step_contest(
         "lightly recommends for CIFAR, without blur; SGD, projector of two layers",
         "ours lays convolutions out as channels last in both precisions; bf16 is autocast",
         "what binds where fixed inputs are out of reach: views are computed on the same core, so a step is longer by "
-        "what they take, which the bare step with views shows; ours beyond that is the loop, and what it sets up once for "
-        "an epoch, here of few steps",
+        "what they take, which the bare step with views shows; ours beyond that is the loop, and what it sets up once "
+        "for an epoch, here of few steps",
     ]
     return Contest(f"{steps} SimCLR steps, {what}, images of 3 x {side} x {side}", ways, goals, notes)
 
