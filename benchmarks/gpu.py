@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ from bench_core.provenance import check_device, find_device, provenance
 from bench_core.stopping import Stopped
 from benchmarks import gpu_measures as of
 from benchmarks.contest import RESULTS
-from benchmarks.gpu_measures import FULL, RESNET18_FLOP, TINY, Bed, Numbers
+from benchmarks.gpu_bed import FULL, TINY, Bed, Numbers
+from benchmarks.gpu_measures import RESNET18_FLOP
+from benchmarks.gpu_step import graph, parts
 
 TASKS = ("linear", "knn", "retrieval")
 SIX = ("simclr", "byol", "moco", "swav", "nac", "sela")
@@ -63,28 +66,25 @@ def measurements(bed: Bed, out: Path, full: bool) -> list[Measurement]:
         Measurement("ceiling: copy", of.copy, 5),
         Measurement("simclr: eager", lambda bed: train(bed, "simclr")),
         Measurement("simclr: eager, fixed inputs", lambda bed: train(bed, "simclr", fixed=True)),
-        Measurement("simclr: parts of a step", lambda bed: of.parts(bed, "simclr")),
-        Measurement("simclr: graph", lambda bed: of.graph(bed, "simclr")),
+        Measurement("simclr: parts of a step", partial(parts, method="simclr")),
+        Measurement("simclr: graph", partial(graph, method="simclr")),
         Measurement("simclr: eager, cuDNN tries", lambda bed: train(bed, "simclr", tuned=True), 30),
         Measurement("simclr: compiled", lambda bed: train(bed, "simclr", compiled=True), 100),
         Measurement("simclr: compiled, fixed inputs", lambda bed: train(bed, "simclr", fixed=True, compiled=True), 60),
-        Measurement("simclr: compiled, graph", lambda bed: of.graph(bed, "simclr", compiled=True), 60),
+        Measurement("simclr: compiled, graph", partial(graph, method="simclr", compiled=True), 60),
         Measurement("views: one of a batch", of.views, 5),
         Measurement("views: one of a batch, compiled", lambda bed: of.views(bed, compiled=True), 60),
         Measurement("optimisers", of.optimisers, 10),
         Measurement("embedding", of.embedding),
-        *(Measurement(f"task: {name}", lambda bed, name=name: of.task(bed, name), 20) for name in TASKS),  # type: ignore[misc]
+        *(Measurement(f"task: {name}", partial(of.task, name=name), 20) for name in TASKS),
         Measurement(
             f"run: simclr, {epochs} epochs",
             lambda bed: of.whole_run(bed, ["simclr"], TASKS, epochs, out / "short"),
             45,
         ),
-        *(Measurement(f"{name}: eager", lambda bed, name=name: train(bed, name)) for name in others),  # type: ignore[misc]
-        *(Measurement(f"{n}: graph", lambda bed, n=n: of.graph(bed, n)) for n in GRAPHS[1:] if bed.size is FULL),  # type: ignore[misc]
-        *(
-            Measurement(f"{name}: compiled", lambda bed, name=name: train(bed, name, compiled=True), 120)  # type: ignore[misc]
-            for name in others
-        ),
+        *(Measurement(f"{name}: eager", partial(train, method=name)) for name in others),
+        *(Measurement(f"{n}: graph", partial(graph, method=n)) for n in GRAPHS[1:] if bed.size is FULL),
+        *(Measurement(f"{name}: compiled", partial(train, method=name, compiled=True), 120) for name in others),
     ]
     if full:
         long, shorter = (200, 100) if bed.size is FULL else (2, 1)

@@ -106,7 +106,8 @@ def test_items_need_a_score_of_their_name() -> None:
 def test_rounding_in_float32_is_no_other_mean() -> None:
     values = -100 - torch.rand(5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     own = PerItem(values.float())
-    pack_items(evaluation(own, value=float(values.mean())), SPLITS)
+    kept, notes = pack_items(evaluation(own, value=float(values.mean())), SPLITS)
+    assert (set(kept), notes) == ({"top1"}, [])
 
 
 def text(raw: bytes) -> str:

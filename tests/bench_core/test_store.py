@@ -167,4 +167,4 @@ def test_a_store_that_another_process_makes_while_this_one_looks_is_a_store(
         return looks(folder)
 
     monkeypatch.setattr(Path, "iterdir", made_meanwhile)
-    Store(tmp_path)
+    assert Store(tmp_path).records() == []
