@@ -23,7 +23,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option(
             "--compile", "compiled", is_flag=True,
-            help="Train through torch.compile: minutes before the first step, faster ones on a GPU, other last digits.",
+            help="Train through torch.compile, meant for GPUs: minutes before the first step, other last digits.",
         ),
         click.option("--isolate", is_flag=True, help="Each chain in a process of its own: a crash ends one chain."),
         click.option(
