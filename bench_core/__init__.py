@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from bench_core.abilities import Clustering as Clustering
-    from bench_core.abilities import Generative as Generative
-    from bench_core.abilities import LatentVariable as LatentVariable
-    from bench_core.abilities import Matching as Matching
-    from bench_core.abilities import NoisyChannel as NoisyChannel
     from bench_core.api import leaderboard as leaderboard
     from bench_core.api import results as results
     from bench_core.api import run as run
     from bench_core.config import NoConfig as NoConfig
     from bench_core.config import param as param
+    from bench_core.contracts import MOST_IMAGES as MOST_IMAGES
     from bench_core.contracts import Batch as Batch
+    from bench_core.contracts import Clustering as Clustering
     from bench_core.contracts import Dataset as Dataset
     from bench_core.contracts import DataSpec as DataSpec
     from bench_core.contracts import Embedded as Embedded
@@ -28,43 +25,54 @@ if TYPE_CHECKING:
     from bench_core.contracts import Evaluation as Evaluation
     from bench_core.contracts import Evaluator as Evaluator
     from bench_core.contracts import Frozen as Frozen
+    from bench_core.contracts import Generative as Generative
+    from bench_core.contracts import LatentVariable as LatentVariable
     from bench_core.contracts import Loss as Loss
+    from bench_core.contracts import Matching as Matching
+    from bench_core.contracts import NoisyChannel as NoisyChannel
     from bench_core.contracts import Objective as Objective
     from bench_core.contracts import OtherData as OtherData
     from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import PerItem as PerItem
     from bench_core.contracts import Player as Player
+    from bench_core.contracts import PriorName as PriorName
     from bench_core.contracts import Reader as Reader
     from bench_core.contracts import Recipe as Recipe
     from bench_core.contracts import Score as Score
     from bench_core.contracts import Split as Split
     from bench_core.contracts import Variant as Variant
     from bench_core.errors import BenchError as BenchError
+    from bench_core.errors import ConfigError as ConfigError
     from bench_core.errors import DataMissingError as DataMissingError
     from bench_core.plugins import load_plugins as load_plugins
+    from bench_core.seeds import stream as stream
+    from bench_core.seeds import stream_seed as stream_seed
 
 API = 1  # the number of the contract with plugins; it only grows
 hookimpl = pluggy.HookimplMarker("bench")
 
 _HOME = {
-    "abilities": ("Clustering", "Generative", "LatentVariable", "Matching", "NoisyChannel"),
     "api": ("leaderboard", "results", "run"),
     "config": ("NoConfig", "param"),
     "contracts": (
-        "Batch", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator", "Frozen",
-        "Loss", "Objective", "OtherData", "ParameterGroup", "PerItem", "Player", "Reader", "Recipe", "Score", "Split",
+        "Batch", "Clustering", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator",
+        "Frozen", "Generative", "LatentVariable", "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective",
+        "OtherData", "ParameterGroup", "PerItem", "Player", "PriorName", "Reader", "Recipe", "Score", "Split",
         "Variant",
     ),
-    "errors": ("BenchError", "DataMissingError"),
+    "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
+    "seeds": ("stream", "stream_seed"),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "API",
+    "MOST_IMAGES",
     "Batch",
     "BenchError",
     "Clustering",
+    "ConfigError",
     "DataMissingError",
     "DataSpec",
     "Dataset",
@@ -85,6 +93,7 @@ __all__ = [
     "ParameterGroup",
     "PerItem",
     "Player",
+    "PriorName",
     "Reader",
     "Recipe",
     "Score",
@@ -96,6 +105,8 @@ __all__ = [
     "param",
     "results",
     "run",
+    "stream",
+    "stream_seed",
 ]
 
 

@@ -1,6 +1,6 @@
 """`python -m bench_core`."""
 
-from bench_core.cli import main
+from bench_core.cli.group import main
 
 if __name__ == "__main__":
     main()

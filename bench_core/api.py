@@ -4,27 +4,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench_core.attempts import Failure, describe
-from bench_core.command import command_of
 from bench_core.data import default_data_root
-from bench_core.engines.process import Apart, run_apart
-from bench_core.engines.watch import itself
-from bench_core.errors import BenchError, RequestError, shown
-from bench_core.plan import Plan, make_plan
+from bench_core.devices import check_device
+from bench_core.engines.child_process import itself
+from bench_core.engines.command_line import command_of
+from bench_core.engines.processes import Apart, run_apart
+from bench_core.errors import BenchError, RequestError
+from bench_core.planning.plan import make_plan
+from bench_core.planning.request import Request
 from bench_core.plugins import Registry, load_plugins
-from bench_core.progress import Plain, Progress, Silent, choose_progress
-from bench_core.provenance import check_device, find_device
-from bench_core.request import Request
-from bench_core.runner import Setting, run_plan
-from bench_core.state import plan_entries
-from bench_core.stopping import Stop
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.cell_states import plan_entries
+from bench_core.reports.tables.frames import tidy
+from bench_core.running.failures import describe
+from bench_core.running.progress import Plain, Silent, choose_progress
 from bench_core.store import Store
-from bench_core.tables.entries import Entry, entries_of
-from bench_core.tables.frame import tidy
-from bench_core.tables.table import build
+from bench_core.training.stopping import Stop
 
 if TYPE_CHECKING:
     import pandas as pd
+from bench_core.engines.processes import check_engine
+from bench_core.reports.tables.cell_states import table_entries
+from bench_core.running.runner import execute
 
 DEFAULT_STORE = "runs"
 
@@ -118,38 +119,6 @@ def run(
     return tidy([entry.record for entry in plan_entries(plan, opened.records()) if entry.record is not None])
 
 
-def check_engine(*, isolate: bool, jobs: int, time_limit: float | None) -> bool:
-    """Whether chains run in processes of their own; RequestError where what is asked of them does not fit."""
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise RequestError(f"jobs must be a whole number from 1, got {shown(jobs)}.")
-    is_number = isinstance(time_limit, int | float) and not isinstance(time_limit, bool)
-    if time_limit is not None and not (is_number and time_limit > 0):
-        raise RequestError(f"time_limit must be seconds above 0, got {shown(time_limit)}.")
-    if time_limit is not None and not isolate and jobs == 1:
-        raise RequestError("time_limit needs isolate or jobs above 1: only a process of its own can be ended.")
-    return isolate or jobs > 1
-
-
-def execute(
-    plan: Plan,
-    store: Store,
-    device: str = "auto",
-    progress: Progress | None = None,
-    command: str | None = None,
-    workers: int = 0,
-    checkpoint_every: float = 120.0,
-    compiled: bool = False,
-    stop: Stop | None = None,
-) -> list[Failure]:
-    """Run what is missing of a plan and take the progress display away, whatever happens."""
-    progress = progress or Silent()
-    try:
-        setting = Setting(find_device(device), workers, command, checkpoint_every, compiled, stop or Stop())
-        return run_plan(plan, store, setting, progress)
-    finally:
-        progress.close()
-
-
 def results(store: str | Path = DEFAULT_STORE) -> "pd.DataFrame":
     """All records of a store as a tidy DataFrame: one line a score, with names, seed, unit, direction, chance and cost.
 
@@ -174,21 +143,9 @@ def leaderboard(
         Columns dataset, encoder, method, then `<task>`, `<task>_halfwidth` (95 % t over seeds) and `<task>_n` for
         each task, and the mean rank; fractions stay fractions.
     """
-    from bench_core.tables.wide import wide
+    from bench_core.reports.tables.frames import wide
 
     return wide(build(table_entries(Store(store), board), metric=metric, sort=sort))
-
-
-def table_entries(store: Store, board: str | None = None, registry: Registry | None = None) -> list[Entry]:
-    """The cells of a board as the store knows them; without a board, all that is in the store."""
-    if board is None:
-        return entries_of(store.records(), store.attempts())
-    return plan_entries(board_plan(board, registry), store.records(), store.attempts())
-
-
-def board_plan(board: str, registry: Registry | None = None) -> Plan:
-    """Everything that a board asks for."""
-    return make_plan(Request(board=board, data_root=default_data_root()), registry or load_plugins())
 
 
 def _names(value: Sequence[str] | str | None) -> Sequence[str] | None:

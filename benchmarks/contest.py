@@ -30,8 +30,8 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from bench_core.memory import peak_memory_gib, reset_peak_memory
-from bench_core.provenance import provenance
+from bench_core.devices import peak_memory_gib, reset_peak_memory
+from bench_core.running.provenance import provenance
 
 RESULTS = Path(__file__).with_name("results")
 PEERS = ("lightly", "kornia", "POT", "scikit-learn", "faiss-cpu", "numpy")

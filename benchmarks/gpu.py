@@ -29,12 +29,13 @@ from typing import Any
 
 import torch
 
-from bench_core.provenance import check_device, find_device, provenance
-from bench_core.stopping import Stopped
+from bench_core.devices import check_device, find_device
+from bench_core.running.provenance import provenance
+from bench_core.training.stopping import Stopped
 from benchmarks import gpu_measures as of
 from benchmarks.contest import RESULTS
-from benchmarks.gpu_bed import FULL, TINY, Bed, Numbers
 from benchmarks.gpu_measures import RESNET18_FLOP
+from benchmarks.gpu_setup import FULL, TINY, Bed, Numbers
 from benchmarks.gpu_step import graph, parts
 
 TASKS = ("linear", "knn", "retrieval")

@@ -1,6 +1,7 @@
 """What `benchmarks.gpu` measures: one function a measurement, which returns numbers for the page and prints nothing.
 
-Training is timed through `bench_core.pretrain`, the loop that users run: what is measured are its epochs after the
+Training is timed through `bench_core.training.pretrain`, the loop that users run: what is measured are its epochs
+after the
 first. Parts of a step, CUDA graphs and the host's share are those of the same step written out (`gpu_step`).
 """
 
@@ -20,17 +21,18 @@ import torch.nn.functional as F
 from bench_core import Batch, NoConfig, Objective, Split
 from bench_core.contracts import Embedded, Frozen
 from bench_core.data import open_split
-from bench_core.embed import embed_split
-from bench_core.optim import make_optimizer
-from bench_core.placement import exact
-from bench_core.plan import make_plan
-from bench_core.pretrain import pretrain
-from bench_core.runner import Setting, run_plan
+from bench_core.devices import exact
+from bench_core.planning.plan import make_plan
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import Setting
 from bench_core.seeds import stream
-from bench_core.stopping import Stop
 from bench_core.store import Store
+from bench_core.training.embed import embed_split
+from bench_core.training.optimizers import make_optimizer
+from bench_core.training.pretrain import pretrain
+from bench_core.training.stopping import Stop
 from bench_core.views import augment, preset
-from benchmarks.gpu_bed import FULL, Bed, Made, Numbers, views_of
+from benchmarks.gpu_setup import FULL, Bed, Made, Numbers, views_of
 
 # Of one 32 x 32 image forward, with the stem for small images, by torch's FlopCounterMode; training takes three times
 # that.

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch
-from bench_core.optim import make_optimizer
 from bench_core.seeds import stream
-from benchmarks.gpu_bed import FULL, Bed, Numbers, views_of
+from bench_core.training.optimizers import make_optimizer
+from benchmarks.gpu_setup import FULL, Bed, Numbers, views_of
 
 
 class Stepper:

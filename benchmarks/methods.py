@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective, Recipe
 from bench_core.config import build
 from bench_core.plugins import Component, load_plugins
-from bench_core.pretrain import _step, _turn
+from bench_core.training.pretrain import _step, _turn
 from bench_encoders.convnet import ConvNet, ConvNetConfig
 from benchmarks.contest import Contest, Way, main
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from lightly.utils.benchmarking.knn import knn_predict
 from torch import Tensor
 
-from bench_core.search import top_k
-from bench_core.votes import knn_answers
+from bench_core.evaluation.knn import knn_answers
+from bench_core.evaluation.nearest_neighbours import top_k
 from benchmarks.contest import Contest, Goal, Way, main
-from benchmarks.made import features
+from benchmarks.toy_features import features
 
 _TEMPERATURE = 0.1  # lightly's default, and ours
 _BATCH = 256  # queries that lightly's benchmarks ask for at once

@@ -20,9 +20,11 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
-from bench_core import pretrain, provenance
-from bench_core.cli import main as bench
+from bench_core import devices
+from bench_core.cli.group import main as bench
 from bench_core.plugins import load_plugins
+from bench_core.running import provenance
+from bench_core.training import pretrain
 from benchmarks.contest import Contest, Goal, Took, Way, cpu_seconds, main
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -118,7 +120,7 @@ def run(words: Sequence[str]) -> None:
     """`bench run` of SimCLR into a store of its own, which goes."""
     provenance._commit.cache_clear()
     provenance._version.cache_clear()
-    provenance._processor.cache_clear()
+    devices._processor.cache_clear()
     with tempfile.TemporaryDirectory() as store:
         done = CliRunner().invoke(bench, _command(words, store), catch_exceptions=False)
     if done.exit_code:

@@ -11,11 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from bench_core import logistic
-from bench_core.linear_probe import standardise
-from bench_core.logistic import LogisticFit, LogisticProblem
+from bench_core.evaluation import logistic_regression as logistic
+from bench_core.evaluation.linear_probe import standardise
+from bench_core.evaluation.logistic_regression import LogisticFit, LogisticProblem
 from benchmarks.contest import Contest, Goal, Way, main
-from benchmarks.made import features
+from benchmarks.toy_features import features
 
 _STEPS = 100  # of scikit-learn, its default
 _WITHIN = 1e-3  # of the least loss there is

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench_core.hamming import hamming_histograms
-from bench_core.metrics import expected_average_precision
+from bench_core.evaluation.hamming import hamming_histograms
+from bench_core.evaluation.ranking import expected_average_precision
 from benchmarks.contest import Contest, Goal, Way, main
 
 Array = npt.NDArray[Any]

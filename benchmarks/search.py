@@ -5,7 +5,7 @@ import argparse
 import torch
 import torch.nn.functional as F
 
-from bench_core.approximate_search import KINDS, KNOB, approximate_cost, exact_cost, num_lists
+from bench_evaluators.search_cost.indexes import KINDS, KNOB, approximate_cost, exact_cost, num_lists
 
 
 def main() -> None:

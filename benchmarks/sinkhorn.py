@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from torch import Tensor
 
-from bench_core.sinkhorn import sinkhorn
+from bench_core.nn.sinkhorn import sinkhorn
 from benchmarks.contest import Contest, Goal, Way, main
 
 Array = npt.NDArray[Any]
@@ -52,7 +52,7 @@ def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequen
         "what binds: an iteration of ours reads the matrix of doubles once, from memory; lightly passes several times "
         "over floats, which a cache of 32 MiB holds. With mixing some two fifths of the time are no iterations, but "
         "exponentials, maxima and labels in float64. float32 is faster and fails without a word on logits of a trained "
-        "network (bench_core.sinkhorn)"
+        "network (bench_core.nn.sinkhorn)"
     )
     plain, ours = "ours, plain iteration", f"ours, mixing = {_MIXING}"
     sizes = [clusters // 4, clusters, 4 * clusters]

@@ -32,7 +32,7 @@ def contests() -> list[Contest]:
             "Start-up without plugins, whole processes",
             light,
             budgets=[Budget(way.name, "python alone", 0.25) for way in light[:3]],
-            notes=["neither torch nor numpy is imported: tests/bench_core/test_init.py holds this"],
+            notes=["neither torch nor numpy is imported: tests/bench_core/test_public_names.py holds this"],
         ),
         Contest(
             "Start-up with all plugins, whole processes",

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Recipe, Split
 from bench_core.data import open_split
-from bench_core.optim import make_optimizer
-from bench_core.placement import channels_last
-from bench_core.pretrain import pretrain
+from bench_core.devices import channels_last
+from bench_core.training.optimizers import make_optimizer
+from bench_core.training.pretrain import pretrain
 from bench_core.views import compiled
 from bench_encoders.convnet import ConvNet, ConvNetConfig
 from bench_encoders.resnet import ResNet18

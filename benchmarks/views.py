@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from bench_core import DataSpec
-from bench_core.layers import Standardize
+from bench_core.nn.layers import Standardize
 from bench_core.plugins import load_plugins
 from bench_core.views import augment, compiled, preset
 from benchmarks.contest import Contest, Goal, Way, exponent, main
@@ -135,7 +135,7 @@ def contests() -> Sequence[Contest]:
     off = (ours(images)() - ours_compiled(images)()).abs().max().item()
     notes = [
         f"Images: {what}. Each operation equals torchvision's image by image to 5e-6 "
-        f"(`tests/bench_core/test_image_ops.py`). Compiled, these views differ by {off:.1e} at most.",
+        f"(`tests/bench_core/views/test_image_ops.py`). Compiled, these views differ by {off:.1e} at most.",
         "kornia draws one order of the jitter's operations for all images, ours and lightly's one for each.",
         f"what binds: {profile(ours(images))}. That is memory traffic over float32, but for the crop's products (bmm) "
         "and the draws; Pillow, one image at a time, stays in cache with a quarter of the bytes, and leaves out what "

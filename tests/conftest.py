@@ -34,10 +34,10 @@ from bench_core import (
     Split,
     param,
 )
-from bench_core.checks.made import TinyEncoder
-from bench_core.plan import Plan, make_plan
+from bench_core.conformance.toys import TinyEncoder
+from bench_core.planning.plan import Plan, make_plan
+from bench_core.planning.request import Request
 from bench_core.plugins import Component, Registry
-from bench_core.request import Request
 from bench_core.seeds import stream
 
 collect_ignore = ["third_party"]  # a package of its own, installed and run by test_third_party.py
@@ -168,8 +168,8 @@ def add(registry: Registry) -> Callable[[str, str, type], None]:
 
 @pytest.fixture
 def smaller(monkeypatch: pytest.MonkeyPatch) -> Callable[[Component], None]:
-    """`smaller(component)`: its defaults are those of smaller.toml for this test."""
-    known = tomllib.loads(Path(__file__).with_name("smaller.toml").read_text())
+    """`smaller(component)`: its defaults are those of fingerprints/small_sizes.toml for this test."""
+    known = tomllib.loads((Path(__file__).parent / "fingerprints" / "small_sizes.toml").read_text())
 
     def shrink(component: Component) -> None:
         cls: Any = component.cls

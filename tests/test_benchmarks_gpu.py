@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.gpu import Measurement, as_text, measure, measurements, read
-from benchmarks.gpu_bed import TINY, Bed
+from benchmarks.gpu_setup import TINY, Bed
 
 
 @pytest.fixture(scope="module")

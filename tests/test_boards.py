@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench_core.boards import load_board
-from bench_core.plan import make_plan
+from bench_core.planning.boards import load_board
+from bench_core.planning.plan import make_plan
+from bench_core.planning.request import Request
 from bench_core.plugins import load_plugins
-from bench_core.request import Request
-from bench_core.store import read_records
-from bench_core.tables.frame import tidy
+from bench_core.reports.tables.frames import tidy
+from bench_core.store.store import read_records
 
 ROOT = Path(__file__).parents[1]
 NOT_RUN = ("cifar10_hashing",)  # says so itself

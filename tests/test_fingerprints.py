@@ -1,4 +1,4 @@
-"""The numbers of every built-in, under the key that it has, are those of tests/fingerprints.json."""
+"""The numbers of every built-in, under the key that it has, are those of tests/fingerprints/fingerprints.json."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ import pytest
 
 def _load() -> ModuleType:
     """The script beside this file, which is no package."""
-    spec = importlib.util.spec_from_file_location("fingerprints", Path(__file__).with_name("fingerprints.py"))
+    spec = importlib.util.spec_from_file_location("fingerprints", Path(__file__).parent / "fingerprints" / "compute.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -52,6 +52,6 @@ def test_other_numbers_ask_for_a_revision_and_a_revision_for_new_numbers(monkeyp
         said = fingerprints.complaint(case, kept, changed)
         assert "under the same key: raise `revision` in KNN" in said
     monkeypatch.setattr(case.component.cls, "revision", case.component.cls.revision + 1)
-    assert "new here or has another document: python tests/fingerprints.py --write" in fingerprints.complaint(
+    assert "new here or has another document: python tests/fingerprints/compute.py --write" in fingerprints.complaint(
         case, kept, {"top1": 0.9}
     )

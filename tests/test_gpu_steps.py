@@ -15,13 +15,13 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import bench_core.pretrain as loop
+import bench_core.training.pretrain as loop
 from bench_core import Batch, DataSpec, EpochContext, Objective, Recipe
-from bench_core.checks.made import NUM_CLASSES, TinyEncoder, images_of, spec_for, split_of
 from bench_core.config import build
-from bench_core.data import Resident
-from bench_core.optim import make_optimizer
+from bench_core.conformance.toys import NUM_CLASSES, TinyEncoder, images_of, spec_for, split_of
+from bench_core.data.loading import Resident
 from bench_core.plugins import load_plugins
+from bench_core.training.optimizers import make_optimizer
 
 CUDA = torch.device("cuda", 0)
 BATCH = 8
@@ -104,7 +104,9 @@ def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "epoch_line", lambda losses, step: {})
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *_, **__: True)
-    monkeypatch.setattr("bench_methods.sela.is_due", lambda *_: False)  # a relabelling passes over the whole split
+    monkeypatch.setattr(
+        "bench_methods.sela.objective.is_due", lambda *_: False
+    )  # a relabelling passes over the whole split
     monkeypatch.setattr(torch.autograd, "backward", gradients)
     monkeypatch.setattr(torch.autograd, "grad", lambda outputs, inputs, **_: [tensor.clone() for tensor in inputs])
 

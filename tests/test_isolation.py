@@ -14,10 +14,11 @@ from click.testing import CliRunner
 from torch import nn
 
 from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, NoConfig, Objective, Recipe, Score
-from bench_core.cli import main
-from bench_core.plan import Plan
+from bench_core.cli.group import main
+from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.runner import Setting, run_plan
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import Setting
 from bench_core.store import Store
 
 PlanOf = Callable[..., Plan]

@@ -9,7 +9,7 @@ from types import ModuleType
 import click
 import pytest
 
-from bench_core.cli import main
+from bench_core.cli.group import main
 from bench_core.conformance import check_component
 from bench_core.plugins import Component, load_plugins
 

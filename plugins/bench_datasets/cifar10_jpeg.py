@@ -11,9 +11,13 @@ Shapes: 50,000 + 10,000 images, (3, 32, 32) each, 10 classes.
 from pathlib import Path
 
 from bench_core import Dataset, DataSpec, Split, hookimpl
-from bench_core.data import missing_data
-from bench_core.folder import ImageFolder
-from bench_core.subsets import Subsets, subset, subset_counts
+from bench_core.data import (
+    ImageFolder,
+    Subsets,
+    missing_data,
+    subset,
+    subset_counts,
+)
 
 DIGEST = "sha256:55ed7336ab371b28fbd3a5c0ccb61a1cb1b4c100bb6b4b259f8d4d8c5f6923e0"  # of the folder, computed
 

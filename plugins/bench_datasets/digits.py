@@ -15,8 +15,14 @@ import numpy as np
 import torch
 
 from bench_core import Dataset, DataSpec, Split, hookimpl
-from bench_core.data import digest_of
-from bench_core.subsets import Subsets, ranks, subset, subset_counts, take
+from bench_core.data import (
+    Subsets,
+    digest_of,
+    ranks,
+    subset,
+    subset_counts,
+    take,
+)
 
 NUM_TRAIN, NUM_TEST = 1257, 540
 

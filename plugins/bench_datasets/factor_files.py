@@ -21,11 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench_core import Dataset, DataSpec, Split, hookimpl
-from bench_core.combinations import Draws, drawn
-from bench_core.data import missing_data
-from bench_core.errors import BenchError
-from bench_core.store import file_digest
+from bench_core import BenchError, Dataset, DataSpec, Split, hookimpl
+from bench_core.data import FactorDraws, drawn, file_digest, missing_data
 
 DSPRITES = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 DSPRITES_FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
@@ -39,9 +36,9 @@ Array = npt.NDArray[Any]
 class DSprites(Dataset):
     """White squares, ellipses and hearts, under `dsprites` of the data root."""
 
-    Config = Draws
+    Config = FactorDraws
 
-    def __init__(self, root: Path, config: Draws) -> None:
+    def __init__(self, root: Path, config: FactorDraws) -> None:
         """Look at nothing yet."""
         self.file, self.config = root / "dsprites" / DSPRITES, config
 
@@ -69,9 +66,9 @@ class DSprites(Dataset):
 class Shapes3D(Dataset):
     """Coloured things in coloured rooms, under `3dshapes` of the data root; needs h5py."""
 
-    Config = Draws
+    Config = FactorDraws
 
-    def __init__(self, root: Path, config: Draws) -> None:
+    def __init__(self, root: Path, config: FactorDraws) -> None:
         """Look at nothing yet."""
         self.file, self.config = root / "3dshapes" / SHAPES3D, config
 
@@ -100,7 +97,7 @@ class Shapes3D(Dataset):
         return _split(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), factors[chosen], shape=4)
 
 
-def _spec(shape: tuple[int, ...], factors: dict[str, int], config: Draws) -> DataSpec:
+def _spec(shape: tuple[int, ...], factors: dict[str, int], config: FactorDraws) -> DataSpec:
     splits = {"train": config.train_size, "test": config.test_size}
     return DataSpec(shape=shape, splits=splits, num_classes=factors["shape"], factors=factors, views="glyph")
 

@@ -18,11 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench_core import Dataset, DataSpec, Split, hookimpl, param
-from bench_core.data import digest_of, missing_data
-from bench_core.errors import BenchError, RequestError
-from bench_core.image_files import ImageFiles
-from bench_core.subsets import draw_index, take
+from bench_core import BenchError, Dataset, DataSpec, Split, hookimpl, param
+from bench_core.data import ImageFiles, digest_of, draw_index, missing_data, take
+from bench_core.errors import RequestError
 
 LABELS = (
     "animals", "baby", "bird", "car", "clouds", "dog", "female", "flower", "food", "indoor", "lake", "male", "night",

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from bench_core import Dataset, DataSpec, Split, hookimpl, param
-from bench_core.folder import ImageFolder
-from bench_core.subsets import Subsets, subset, subset_counts
+from bench_core.data import (
+    ImageFolder,
+    Subsets,
+    subset,
+    subset_counts,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,14 @@ import torch
 from torch import Tensor
 
 from bench_core import Dataset, DataSpec, Split, hookimpl
-from bench_core.data import digest_of, fetching, missing_data
-from bench_core.subsets import Subsets, subset, subset_counts
+from bench_core.data import (
+    Subsets,
+    digest_of,
+    fetching,
+    missing_data,
+    subset,
+    subset_counts,
+)
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

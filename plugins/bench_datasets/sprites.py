@@ -22,8 +22,12 @@ import numpy.typing as npt
 import torch
 
 from bench_core import Dataset, DataSpec, Split, hookimpl, param
-from bench_core.combinations import Draws, drawn, values_of
-from bench_core.data import digest_of
+from bench_core.data import (
+    FactorDraws,
+    digest_of,
+    drawn,
+    values_of,
+)
 
 VERSION = 1  # of the pictures
 FACTORS = ("shape", "scale", "orientation", "x", "y")
@@ -37,7 +41,7 @@ Grid = npt.NDArray[np.float64]  # whole numbers below 2**53: exact, and faster t
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpritesConfig(Draws):
+class SpritesConfig(FactorDraws):
     """How large, and of what."""
 
     size: int = param(32, "side of an image in pixels, 8 to 256", "ours: dSprites has 64, a CPU has less")

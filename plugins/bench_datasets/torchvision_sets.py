@@ -18,8 +18,14 @@ import numpy as np
 import torch
 
 from bench_core import Dataset, DataSpec, Split, hookimpl
-from bench_core.data import digest_of, fetching, missing_data
-from bench_core.subsets import Subsets, subset, subset_counts
+from bench_core.data import (
+    Subsets,
+    digest_of,
+    fetching,
+    missing_data,
+    subset,
+    subset_counts,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import DataSpec, Encoder, hookimpl, param
-from bench_core.layers import Standardize, image_skip_reason
+from bench_core.nn.layers import Standardize, image_skip_reason
 
 SMALLEST = 63  # pixels: from here on the last max-pool finds its 3 x 3
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench_core import DataSpec, Encoder, hookimpl, param
-from bench_core.layers import Standardize, image_skip_reason
+from bench_core.nn.layers import Standardize, image_skip_reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench_core import DataSpec, Encoder, hookimpl, param
-from bench_core.layers import Standardize, image_skip_reason
+from bench_core.nn.layers import Standardize, image_skip_reason
 
 # Of each convolution: channels, kernel, stride, padding, max-pool of 3 with stride 2 after it.
 Layer = tuple[int, int, int, int, bool]

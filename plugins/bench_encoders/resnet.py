@@ -11,7 +11,7 @@ Shapes: N images, C channels, H x W pixels, D = 512 (resnet18) or 2048 (resnet50
 from torch import Tensor, nn
 
 from bench_core import DataSpec, Encoder, NoConfig, hookimpl
-from bench_core.layers import Standardize, image_skip_reason
+from bench_core.nn.layers import Standardize, image_skip_reason
 
 SMALL = 64  # pixels: below, four halvings more would leave one position
 

@@ -11,7 +11,7 @@ Shapes: N images, C channels, H x W pixels, 512 features.
 from torch import Tensor, nn
 
 from bench_core import DataSpec, Encoder, NoConfig, hookimpl
-from bench_core.layers import Standardize, image_skip_reason
+from bench_core.nn.layers import Standardize, image_skip_reason
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 

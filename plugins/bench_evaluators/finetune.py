@@ -4,7 +4,8 @@ A copy of the encoder is trained with a linear head for a fixed number of steps.
 the same for all methods, by short runs without a part of train. An untrained encoder (`random`) under the same
 recipe is the training from scratch that a method has to beat.
 
-Source: the recipe is that of `bench_core.finetuning`; steps, batch and grid are ours, for seconds on one core.
+Source: the recipe is that of `bench_core.evaluation.fine_tuning`; steps, batch and grid are ours, for seconds on one
+core.
 
 Shapes: N items, K classes.
 """
@@ -14,12 +15,12 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import nn
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Split, hookimpl, param
-from bench_core.finetuning import answers, describe, fine_tune
-from bench_core.labelled import class_items, class_scores, labelled, why_no_classes
-from bench_core.linear_probe import held_out_part
-from bench_core.seeds import stream, stream_seed
-from bench_core.subsets import take
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Split, hookimpl, param, stream, stream_seed
+from bench_core.data import take
+from bench_core.evaluation.classification import class_items, class_scores, why_no_classes
+from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
+from bench_core.evaluation.linear_probe import held_out_part
 from bench_core.views import check_preset
 
 

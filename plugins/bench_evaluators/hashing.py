@@ -5,7 +5,7 @@ codes are learned on the train split and ranked by Hamming distance, ties in exp
 what a code of these features can be asked for: the gap is what quantising loses.
 
 Paper:  Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
-        `bench_core.hash_codes`, on ties `bench_core.metrics`.
+        `bench_core.evaluation.hash_codes`, on ties `bench_core.evaluation.ranking`.
 
 Shapes: Q queries, N items of the database, B bits.
 """
@@ -16,12 +16,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
-from bench_core.embeddings import embedding_of
-from bench_core.hamming import hamming_histograms
-from bench_core.hash_codes import ITERATIONS, bit_correlation, bit_entropy, bit_imbalance, itq, lsh, pcah
-from bench_core.metrics import ball_precision_recall, expected_average_precision
-from bench_core.queries import (
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core.evaluation.embeddings import embedding_of
+from bench_core.evaluation.hamming import hamming_histograms
+from bench_core.evaluation.hash_codes import (
+    ITERATIONS,
+    bit_correlation,
+    bit_entropy,
+    bit_imbalance,
+    itq,
+    lsh,
+    pcah,
+)
+from bench_core.evaluation.ranking import ball_precision_recall, expected_average_precision
+from bench_core.evaluation.retrieval import (
     Side,
     chance,
     cosine_average_precision,
@@ -30,8 +38,7 @@ from bench_core.queries import (
     split_names,
     why_no_search,
 )
-from bench_core.regions import count_distinct
-from bench_core.seeds import stream
+from bench_core.evaluation.sign_patterns import count_distinct
 
 RADIUS = 2
 STATISTICS = {

@@ -8,8 +8,9 @@ Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchma
 from dataclasses import dataclass
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
-from bench_core.labelled import class_items, class_scores, labelled, why_no_classes
-from bench_core.votes import knn_answers
+from bench_core.evaluation.classification import class_items, class_scores, why_no_classes
+from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.knn import knn_answers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
+from bench_core import BenchError, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
 from bench_core.data import open_split
-from bench_core.errors import BenchError
-from bench_core.labelled import labelled, why_no_classes
-from bench_core.linear_probe import fit_probe, standardise
-from bench_core.metrics import constant_accuracy, top_accuracy
-from bench_core.seeds import stream
+from bench_core.evaluation.classification import constant_accuracy, top_accuracy, why_no_classes
+from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.linear_probe import fit_probe, standardise
 
 _BATCH = 512  # eval mode: the size changes no number beyond rounding
 

@@ -17,11 +17,21 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, Split, hookimpl, param
-from bench_core.abilities import LatentVariable
+from bench_core import (
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    LatentVariable,
+    Objective,
+    Score,
+    Split,
+    hookimpl,
+    param,
+    stream,
+)
 from bench_core.data import open_split
-from bench_core.seeds import stream
-from bench_core.variational import active_units
+from bench_core.nn.variational import active_units
 
 _BATCH = 250  # of images at once; the draws depend on it, so it belongs to the protocol
 

@@ -4,7 +4,8 @@ The penalty is chosen on a held-out part of the training split, then the probe i
 `labels_per_class` the probe sees a few labels only, several times over, at a fixed penalty: a handful of
 labels leaves no part for choosing one.
 
-Source: ours, for the solver and the choice of the penalty (`bench_core.logistic`); the task is that of Zhang, Isola,
+Source: ours, for the solver and the choice of the penalty (`bench_core.evaluation.logistic_regression`); the task is
+that of Zhang, Isola,
         Efros, ECCV 2016, https://arxiv.org/abs/1603.08511, on pooled features.
 
 Shapes: N items, D features, K classes.
@@ -15,9 +16,10 @@ from statistics import stdev
 
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
-from bench_core.labelled import class_items, class_scores, labelled, why_no_classes
-from bench_core.linear_probe import (
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param, stream
+from bench_core.evaluation.classification import class_items, class_scores, top_accuracy, why_no_classes
+from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.linear_probe import (
     GRID,
     MAX_ITERATIONS,
     PROBLEM,
@@ -28,9 +30,7 @@ from bench_core.linear_probe import (
     shuffled_ranks,
     standardise,
 )
-from bench_core.logistic import LogisticFit, LogisticProblem
-from bench_core.metrics import top_accuracy
-from bench_core.seeds import stream
+from bench_core.evaluation.logistic_regression import LogisticFit, LogisticProblem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param
-from bench_core.embeddings import embedding_of
-from bench_core.seeds import stream_seed
-from bench_core.subsets import draw_index
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream_seed
+from bench_core.data import draw_index
+from bench_core.evaluation.embeddings import embedding_of
 
 NEIGHBOURS = 5  # of trustworthiness, and of the vote in the plane
 LEAST = 20

@@ -5,7 +5,7 @@ A method's own code is used where it has one of the length asked for; elsewhere 
 projections (LSH), which a method that learns to hash should beat.
 
 Paper:  Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002 (LSH by random hyperplanes);
-        on ties see `bench_core.metrics`.
+        on ties see `bench_core.evaluation.ranking`.
 
 Shapes: Q queries, N items of the database, D features, B bits, L labels.
 """
@@ -17,17 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param
-from bench_core.embeddings import embedding_of
-from bench_core.hamming import hamming_histograms
-from bench_core.hash_codes import lsh
-from bench_core.metrics import (
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param, stream
+from bench_core.evaluation.embeddings import embedding_of
+from bench_core.evaluation.hamming import hamming_histograms
+from bench_core.evaluation.hash_codes import lsh
+from bench_core.evaluation.nearest_neighbours import top_k, top_k_hamming
+from bench_core.evaluation.ranking import (
     ball_precision_recall,
     expected_average_precision,
     expected_precision,
     list_average_precision,
 )
-from bench_core.queries import (
+from bench_core.evaluation.retrieval import (
     Side,
     chance,
     cosine_average_precision,
@@ -37,9 +38,7 @@ from bench_core.queries import (
     split_names,
     why_no_search,
 )
-from bench_core.regions import count_distinct
-from bench_core.search import top_k, top_k_hamming
-from bench_core.seeds import stream
+from bench_core.evaluation.sign_patterns import count_distinct
 
 DEFAULT_BITS = 32
 RADIUS = 2

@@ -2,7 +2,7 @@
 
 Papers: Kornblith, Shlens, Le, CVPR 2019, https://arxiv.org/abs/1805.08974, and Chen et al. (SimCLR), ICML 2020,
         https://arxiv.org/abs/2002.05709, for linear probes on other data sets; protocol and probe are ours
-        (`bench_core.linear_probe`).
+        (`bench_core.evaluation.linear_probe`).
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,21 @@ from bench_core import (
     Split,
     hookimpl,
     param,
+    stream,
 )
-from bench_core.labelled import class_scores, labelled, why_no_classes
-from bench_core.linear_probe import PROBLEM, SOLVER, Chosen, convergence, fit_probe, standardise
-from bench_core.other_data import embed_images, fitted
-from bench_core.seeds import stream
-from bench_core.subsets import take
-from bench_core.votes import knn_answers
+from bench_core.data import take
+from bench_core.evaluation.classification import class_scores, why_no_classes
+from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.knn import knn_answers
+from bench_core.evaluation.linear_probe import (
+    PROBLEM,
+    SOLVER,
+    Chosen,
+    convergence,
+    fit_probe,
+    standardise,
+)
+from bench_core.evaluation.other_datasets import embed_images, fitted
 
 _PIXELS = "raw pixels"  # beside the method's embeddings; no method can call one so
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, hookimpl, param
-from bench_core.decoders import conv_decoder, decoder_skip_reason
-from bench_core.latents import draw_gaussian, fit_gaussian, gaussian_like
+from bench_core.nn.decoders import conv_decoder, decoder_skip_reason
+from bench_core.nn.latent_sampling import draw_gaussian, fit_gaussian, gaussian_like
 from bench_core.views import augment, check_preset, preset
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
-from bench_core.heads import mlp
+from bench_core.nn.heads import mlp
 from bench_core.views import augment, check_preset, preset
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
-from bench_core.decoders import decoder_skip_reason
-from bench_core.variational import LatentModel, LatentViews, gaussian_kl
+from bench_core.nn.decoders import decoder_skip_reason
+from bench_core.nn.variational import LatentModel, LatentViews, gaussian_kl
 from bench_core.views import augment, check_preset, preset
 
 

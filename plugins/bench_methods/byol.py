@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, hookimpl, param
-from bench_core.ema import cosine_momentum, momentum_copy, update_copy
-from bench_core.heads import mlp, spread
+from bench_core.nn.collapse import spread
+from bench_core.nn.heads import mlp
+from bench_core.nn.momentum import cosine_momentum, momentum_copy, update_copy
 from bench_core.views import augment, check_preset, preset
 
 

@@ -5,7 +5,7 @@ Code:  https://github.com/Delay-Xili/LDR/tree/4c6098a
 Note:  `ctrl` is the code's MODE 0 (binary), without labels, `ctrl_multi` its MODE 1, with them. MODE 2, of which the
        first of two encoder steps sees Delta R(Z) alone, is not here. An absent class adds 0; in the code its log det
        is 1. As everywhere here the network is any encoder and a linear layer, and images lie in [0, 1]
-       (`bench_core.transcription`); the paper's nearest-subspace classifier is a matter of evaluation.
+       (`bench_core.nn.transcription`); the paper's nearest-subspace classifier is a matter of evaluation.
 
 Shapes: N images, C channels, H x W pixels, D features, P latents, K classes.
 """
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, hookimpl, param
-from bench_core.coding_rate import (
+from bench_core.nn.coding_rate import (
     class_set_distances,
     coding_rate,
     rate_ceiling,
@@ -26,9 +26,9 @@ from bench_core.coding_rate import (
     rate_reduction,
     set_distance,
 )
-from bench_core.decoders import decoder_skip_reason
-from bench_core.membership import Memberships
-from bench_core.transcription import Transcription
+from bench_core.nn.decoders import decoder_skip_reason
+from bench_core.nn.rate_clusters import Memberships
+from bench_core.nn.transcription import Transcription
 
 _RECIPE = Recipe(optimizer="adam", learning_rate=1.5e-4, momentum=0.5, schedule="linear", epochs=1452, batch_size=1600)
 _RECIPE_SOURCE = "experiments/cifar10.yaml: 45 000 steps, there of MODE 2"

@@ -9,7 +9,8 @@ Note:  the demo adds the losses of both orders, this file takes their mean. Batc
 Shapes: N images, two views, C channels, H x W pixels, D features, P projected, K keys in the queue.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, Variant, hookimpl, param
-from bench_core.contrast import enqueue, in_parts
-from bench_core.ema import cosine_momentum, momentum_copy, update_copy
-from bench_core.heads import mlp, spread
+from bench_core.nn.collapse import spread
+from bench_core.nn.heads import mlp
+from bench_core.nn.momentum import cosine_momentum, enqueue, momentum_copy, update_copy
 from bench_core.views import augment, check_preset, preset
 
 V2PLUS = {"hidden_dim": 2048, "output_dim": 256, "temperature": 0.2, "queue_size": 32768, "final_momentum": 0.999}
@@ -148,3 +149,37 @@ def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -
 @hookimpl
 def bench_objectives() -> dict[str, type[Objective]]:
     return {"moco": MoCo}
+
+
+def in_parts(network: nn.Module, images: Tensor, parts: int, *, dealt: bool = False) -> Tensor:
+    """A network's output on a batch that passes in parts, so that each part has batch statistics of its own.
+
+    Args:
+        network: (n, C, H, W) -> (n, P).
+        images: (N, C, H, W).
+        parts: As equal as can be; fewer where a part would have less than two images.
+        dealt: Row i goes to part i mod `parts`, as cards are dealt, instead of consecutive rows together.
+
+    Returns:
+        (N, P), row i for image i.
+    """
+    parts = max(1, min(parts, len(images) // 2))
+    if dealt:
+        order = (torch.arange(len(images), device=images.device) % parts).argsort(stable=True)
+        return in_parts(network, images[order], parts)[order.argsort()]
+    with _slower_statistics(network, parts):
+        return torch.cat([network(part) for part in images.tensor_split(parts)])
+
+
+@contextmanager
+def _slower_statistics(network: nn.Module, parts: int) -> Iterator[None]:
+    """Batch norm's running statistics move by a part's share at each part, so that they remember as many batches."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.momentum is not None]
+    usual = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = (norm.momentum or 0.0) / parts
+        yield
+    finally:
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum

@@ -2,7 +2,7 @@
 
 Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0)
-Note:  formulas (`bench_core.activation_codes`) and settings follow the code, which relaxes the code's signs to
+Note:  formulas (`bench_core.nn.activation_codes`) and settings follow the code, which relaxes the code's signs to
        tanh(z / sqrt(P)). Codes and logits of 0 are a saddle, on which every run begins: a plateau at log(2N), left the
        later the noisier the channel. The log says so while the codes' norm is under its floor. Both views pass the
        network together; in the code one by one, so that batch norm sees each apart. The README's commands decay and
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
-from bench_core.activation_codes import (
+from bench_core.nn.activation_codes import (
     PLATEAU,
     CodeViews,
     code_head,

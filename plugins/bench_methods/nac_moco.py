@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Player, Recipe, Variant, hookimpl, param
-from bench_core.activation_codes import (
+from bench_core.nn.activation_codes import (
     PLATEAU,
     CodeViews,
     code_head,
@@ -29,8 +29,7 @@ from bench_core.activation_codes import (
     log_posterior,
     nac_loss,
 )
-from bench_core.contrast import enqueue
-from bench_core.ema import momentum_copy, update_copy
+from bench_core.nn.momentum import enqueue, momentum_copy, update_copy
 from bench_core.views import check_preset, preset
 
 

@@ -28,7 +28,8 @@ from bench_core import (
     hookimpl,
     param,
 )
-from bench_core.heads import directions, mlp, spread
+from bench_core.nn.collapse import directions, spread
+from bench_core.nn.heads import mlp
 from bench_core.views import augment, check_preset, preset
 
 

@@ -20,9 +20,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Variant, hookimpl, param
-from bench_core.errors import ConfigError
-from bench_core.heads import mlp, spread
+from bench_core import (
+    Batch,
+    ConfigError,
+    DataSpec,
+    Encoder,
+    EpochContext,
+    Loss,
+    Objective,
+    Recipe,
+    Variant,
+    hookimpl,
+    param,
+)
+from bench_core.nn.collapse import spread
+from bench_core.nn.heads import mlp
 from bench_core.views import augment, check_preset, preset
 
 
@@ -178,7 +190,7 @@ def sinkhorn_codes(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Soft assignments that share the rows out among the prototypes nearly equally.
 
     exp(scores / epsilon), its columns and then its rows scaled to equal sums, again and again; on logarithms, so
-    that nothing under- or overflows. For a whole data set and to convergence: `bench_core.sinkhorn`.
+    that nothing under- or overflows. For a whole data set and to convergence: `bench_core.nn.sinkhorn`.
 
     Args:
         scores: (N, K), any finite numbers.

@@ -7,7 +7,7 @@ Code:  none was released (https://github.com/Delay-Xili/uCTRL is a README). The 
 Note:  U-CTRL's own schedule, batch and lambdas were not found. Pairwise terms are means over the batch: with the
        book's sums any lambda near 1 outweighs the rate, and all collapses. The book allows a cosine in place of the
        pairwise rate, which does not tell z from -z and hardly pulls what is far apart. Images lie in [0, 1] and f is
-       any encoder with a linear layer (`bench_core.transcription`).
+       any encoder with a linear layer (`bench_core.nn.transcription`).
 
 Shapes: N images, C channels, H x W pixels, D features, P latents.
 """
@@ -20,10 +20,16 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, Variant, hookimpl, param
-from bench_core.coding_rate import coding_rate, pair_distance, rate_ceiling, rate_floor, set_distance
-from bench_core.decoders import decoder_skip_reason
-from bench_core.membership import Memberships
-from bench_core.transcription import Transcription
+from bench_core.nn.coding_rate import (
+    coding_rate,
+    pair_distance,
+    rate_ceiling,
+    rate_floor,
+    set_distance,
+)
+from bench_core.nn.decoders import decoder_skip_reason
+from bench_core.nn.rate_clusters import Memberships
+from bench_core.nn.transcription import Transcription
 from bench_core.views import augment, check_preset, preset
 
 

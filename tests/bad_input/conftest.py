@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench_core.cli import main
+from bench_core.cli.group import main
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "leaderboards/digits/records/d351bfa2621c0cb511f262dfd7407b59025c3aa71e04866aa1ed3209daceddde.json"

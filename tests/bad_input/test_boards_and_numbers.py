@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench_core.boards import Board, load_board
 from bench_core.errors import RequestError
-from bench_core.published import load_published
+from bench_core.planning.boards import Board, load_board
+from bench_core.reports.pages.reported_numbers import load_published
 
 ROOT = Path(__file__).parents[2]
 GOOD = "[datasets.digits]\n[encoders.convnet]\n[methods.nac]\n[tasks.knn]\n"

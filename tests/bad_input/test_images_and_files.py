@@ -17,11 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from bench_core.combinations import Draws
+from bench_core.data import FactorDraws, ImageFolder, Subsets
+from bench_core.data.image_files import decode
 from bench_core.errors import BenchError, DataMissingError
-from bench_core.folder import ImageFolder
-from bench_core.image_files import decode
-from bench_core.subsets import Subsets
 from bench_datasets.factor_files import DSPRITES, DSprites
 from bench_datasets.flickr25k import LABELS, Flickr25k, Flickr25kConfig
 from bench_datasets.image_folder import ImageFolderConfig, ImageFolderDataset
@@ -211,7 +209,7 @@ def test_a_factor_file_that_is_another_is_one_line_and_executes_nothing(
     (tmp_path / "dsprites").mkdir()
     (tmp_path / "dsprites" / DSPRITES).write_bytes(content)
     with pytest.raises(DataMissingError, match="is damaged or another file") as raised:
-        DSprites(tmp_path, Draws(train_size=2, test_size=1)).load("train")
+        DSprites(tmp_path, FactorDraws(train_size=2, test_size=1)).load("train")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "trapped").exists()
 
@@ -228,7 +226,7 @@ def test_unpacked_files_of_another_size_are_refused(tmp_path: Path, size: int) -
 
 
 def test_pillow_knows_no_other_format_here_than_those_that_are_only_pixels(folder: Path) -> None:
-    from bench_core.image_files import FORMATS
+    from bench_core.data.image_files import FORMATS
 
     assert set(FORMATS) == {"BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"}
     assert torch.from_numpy(decode([str(folder / "train" / "cat" / "a.png")], 2)).sum() == 0

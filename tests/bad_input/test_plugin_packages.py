@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench_core import plugins
-from bench_core.cli import main
+from bench_core.cli.group import main
 
 BASE = """
 from dataclasses import dataclass

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from bench_core.api import results
 from bench_core.errors import BenchError, StoreError
 from bench_core.keys import key_of
-from bench_core.store import Store, read_record
-from bench_core.tables import build, entries_of, render
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.entries import entries_of
+from bench_core.reports.tables.render import render
+from bench_core.store import Store
+from bench_core.store.store import read_record
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "leaderboards/digits/records/d351bfa2621c0cb511f262dfd7407b59025c3aa71e04866aa1ed3209daceddde.json"

@@ -14,16 +14,18 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bench_core.api import execute
-from bench_core.boards import Picture, load_board
 from bench_core.errors import RequestError, StoreError
-from bench_core.pictures import draw
-from bench_core.pictures.every import Wanted, plot_all
-from bench_core.plan import Plan
-from bench_core.publishing import publish_board
+from bench_core.planning.boards import Picture, load_board
+from bench_core.planning.plan import Plan
+from bench_core.reports.pages.publish import publish_board
+from bench_core.reports.pictures.draw import draw
+from bench_core.reports.pictures.plot import Wanted, plot_all
+from bench_core.reports.tables import escape
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.entries import Entry
+from bench_core.reports.tables.render import render
+from bench_core.running.runner import execute
 from bench_core.store import Store
-from bench_core.tables import build, escape, render
-from bench_core.tables.entries import Entry
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for root in ("bench_core", "plugins") for path in (ROOT / root).rglob("*.py")]
@@ -59,7 +61,7 @@ def test_numpy_files_are_read_without_pickles() -> None:
 
 def test_programs_are_started_only_to_ask_git_and_the_machine_and_for_chains() -> None:
     starts = {path.name for path, name, _ in calls() if name.startswith(("subprocess.", "os.exec", "os.spawn"))}
-    assert starts == {"provenance.py", "watch.py"}  # git and lscpu; `--isolate` starts this very program
+    assert starts == {"provenance.py", "child_process.py"}  # git and lscpu; `--isolate` starts this very program
 
 
 def test_a_run_makes_no_connection_and_its_tensors_are_safetensors(

@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from bench_core import BenchError, leaderboard, results, run
-from bench_core.attempts import Failure
-from bench_core.cli import main
-from bench_core.engines.process import Apart
-from bench_core.engines.watch import itself
+from bench_core.cli.group import main
+from bench_core.engines.child_process import itself
+from bench_core.engines.processes import Apart
 from bench_core.errors import RequestError
-from bench_core.plan import Plan
+from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.progress import Progress, Silent
+from bench_core.running.failures import Failure
+from bench_core.running.progress import Progress, Silent
 from bench_core.store import Store
 
 

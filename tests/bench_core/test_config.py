@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_core.config import build, param, parameters, parse_settings, parse_sweeps, plain
+from bench_core.config import build, param, parameters, plain
 from bench_core.errors import ConfigError
+from bench_core.planning.settings import parse_settings, parse_sweeps
 
 
 @dataclass(frozen=True, kw_only=True)

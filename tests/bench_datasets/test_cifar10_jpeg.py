@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench_core.data import ImageFolder, Subsets
 from bench_core.errors import DataMissingError
-from bench_core.folder import ImageFolder
-from bench_core.subsets import Subsets
 from bench_datasets import cifar10_jpeg
 from bench_datasets.cifar10_jpeg import CIFAR10JPEG, bench_datasets
 from bench_datasets.torchvision_sets import CIFAR10

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from bench_core.subsets import Subsets
+from bench_core.data import Subsets
 from bench_datasets.digits import Digits, bench_datasets
 
 

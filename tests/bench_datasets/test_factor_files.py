@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from bench_core import DataMissingError, Dataset
-from bench_core.combinations import Draws, drawn
+from bench_core.data import FactorDraws, drawn
 from bench_datasets import factor_files
 from bench_datasets.factor_files import DSPRITES, SHAPES3D, DSprites, Shapes3D, bench_datasets
 
-COUNT, CONFIG = 50, Draws(train_size=30, test_size=12)
+COUNT, CONFIG = 50, FactorDraws(train_size=30, test_size=12)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path: Path, cls: Any, 
 
 
 def test_the_specs_are_those_of_the_published_data(tmp_path: Path) -> None:
-    dsprites, shapes = DSprites(tmp_path, Draws()).spec(), Shapes3D(tmp_path, Draws()).spec()
+    dsprites, shapes = DSprites(tmp_path, FactorDraws()).spec(), Shapes3D(tmp_path, FactorDraws()).spec()
     assert dsprites.factors is not None
     assert shapes.factors is not None
     assert np.prod(list(dsprites.factors.values())) == 737_280

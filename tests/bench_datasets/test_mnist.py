@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision import datasets
 
 from bench_core.contracts import Split
+from bench_core.data import Subsets
 from bench_core.errors import DataMissingError
-from bench_core.subsets import Subsets
 from bench_datasets import mnist
 from bench_datasets.mnist import MNIST, FashionMNIST, bench_datasets
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from torchvision import datasets
 
 from bench_core.contracts import Dataset
-from bench_core.data import digest_of
+from bench_core.data import Subsets, digest_of
 from bench_core.errors import DataMissingError
-from bench_core.subsets import Subsets
 from bench_datasets.torchvision_sets import CIFAR10, CIFAR100, STL10, SVHN, bench_datasets
 
 KINDS: list[type[Dataset]] = [CIFAR10, CIFAR100, STL10, SVHN]

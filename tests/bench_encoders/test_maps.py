@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bench_core import DataSpec, Encoder
-from bench_core.regions import patterns
+from bench_core.evaluation.sign_patterns import patterns
 from bench_encoders.alexnet import AlexNet, AlexNetConfig
 from bench_encoders.convnet import ConvNet
 from bench_encoders.resnet import ResNet18

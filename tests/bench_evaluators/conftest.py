@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bench_core import DataSpec, Embedded, Encoder, Frozen, NoConfig, Split
-from bench_core.checks.made import Untrained
-from bench_core.embed import embed_split
+from bench_core.conformance.toys import Untrained
+from bench_core.training.embed import embed_split
 
 Freeze = Callable[..., Frozen]
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from bench_core import DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
-from bench_core.checks.made import TinyEncoder
+from bench_core.conformance.toys import TinyEncoder
 from bench_core.errors import ConfigError
-from bench_core.items import items_fault
+from bench_core.store.per_item import items_fault
 from bench_evaluators.finetune import Finetune, FinetuneConfig
 from bench_methods.references import Flat
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Frozen, Objective
-from bench_core.items import items_fault
-from bench_core.votes import knn_answers
+from bench_core.evaluation.knn import knn_answers
+from bench_core.store.per_item import items_fault
 from bench_evaluators.knn import KNN, KNNConfig
 
 Freeze = Callable[..., Frozen]

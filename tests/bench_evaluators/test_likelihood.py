@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Embedded, Frozen, LatentVariable, Loss, NoConfig, Objective, Split
-from bench_core.checks.made import TinyEncoder, Untrained
+from bench_core.conformance.toys import TinyEncoder, Untrained
 from bench_evaluators.likelihood import Likelihood, LikelihoodConfig
 from bench_methods.beta_vae import BetaVAE
 from bench_methods.vae import VAE

@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from bench_core import DataSpec, Frozen, Objective
-from bench_core.items import items_fault
-from bench_core.linear_probe import standardise
-from bench_core.logistic import LogisticProblem
+from bench_core.evaluation.linear_probe import standardise
+from bench_core.evaluation.logistic_regression import LogisticProblem
+from bench_core.store.per_item import items_fault
 from bench_evaluators import linear
 from bench_evaluators.linear import Linear, LinearConfig
 

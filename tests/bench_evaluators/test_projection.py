@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Frozen
-from bench_core.checks.made import Untrained
+from bench_core.conformance.toys import Untrained
 from bench_evaluators.projection import (
     Projection,
     ProjectionConfig,

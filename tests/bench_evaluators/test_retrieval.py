@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Frozen, Objective
-from bench_core.hamming import hamming_histograms
-from bench_core.items import ALL, pack_items, unpack_items
-from bench_core.metrics import expected_average_precision, expected_precision
-from bench_core.search import top_k_hamming
+from bench_core.evaluation.hamming import hamming_histograms
+from bench_core.evaluation.nearest_neighbours import top_k_hamming
+from bench_core.evaluation.ranking import expected_average_precision, expected_precision
+from bench_core.store.per_item import ALL, pack_items, unpack_items
 from bench_evaluators.retrieval import Retrieval, RetrievalConfig
 
 Freeze = Callable[..., Frozen]

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Frozen, NoConfig, Objective, OtherData, Split
-from bench_core.checks.made import TinyEncoder, Untrained
-from bench_core.linear_probe import standardise
-from bench_core.other_data import fitted
+from bench_core.conformance.toys import TinyEncoder, Untrained
+from bench_core.evaluation.linear_probe import standardise
+from bench_core.evaluation.other_datasets import fitted
 from bench_evaluators.transfer import Transfer, TransferConfig
 from bench_methods.references import Pixels
 

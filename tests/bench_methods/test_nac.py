@@ -1,4 +1,4 @@
-"""The method around the closed forms, which are tests/bench_core/test_activation_codes.py."""
+"""The method around the closed forms, which are tests/bench_core/nn/test_activation_codes.py."""
 
 import json
 import math
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Recipe, Split
-from bench_core.activation_codes import information, information_ceiling, nac_loss
 from bench_core.data import open_split
-from bench_core.pretrain import pretrain
+from bench_core.nn.activation_codes import information, information_ceiling, nac_loss
+from bench_core.training.pretrain import pretrain
 from bench_methods import nac
 from bench_methods.nac import NAC, NACConfig
 

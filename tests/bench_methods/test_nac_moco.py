@@ -1,4 +1,4 @@
-"""The queue, the copies, and who learns from what; closed forms are tests/bench_core/test_activation_codes.py."""
+"""The queue, the copies, and who learns from what; closed forms are tests/bench_core/nn/test_activation_codes.py."""
 
 import math
 from dataclasses import replace
@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Recipe
-from bench_core.activation_codes import CodeViews, information, information_ceiling
-from bench_core.optim import make_optimizer
+from bench_core.nn.activation_codes import CodeViews, information, information_ceiling
+from bench_core.training.optimizers import make_optimizer
 from bench_methods.nac_moco import NACMoCo, NACMoCoConfig
 
 SMALL = {"code_dim": 4, "flip": 0.4, "queue_size": 30}

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench_core import DataSpec, Objective, Recipe, Split
 from bench_core.data import open_split
 from bench_core.plugins import load_plugins
-from bench_core.pretrain import pretrain
+from bench_core.training.pretrain import pretrain
 
 DATA = DataSpec(shape=(1, 8, 8), splits={"train": 64}, num_classes=10, views="glyph")
 HEADS = {"hidden_dim": 32, "output_dim": 16}

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from bench_core import DataSpec, Objective, Recipe, Split
-from bench_core.checkpoint import Checkpoints
 from bench_core.data import open_split
 from bench_core.plugins import load_plugins
-from bench_core.pretrain import pretrain
-from bench_core.stopping import Stop, Stopped
+from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.pretrain import pretrain
+from bench_core.training.stopping import Stop, Stopped
 
 DATA = DataSpec(
     shape=(1, 8, 8), splits={"train": 64, "test": 16}, num_classes=10, mean=(0.3,), std=(0.4,), views="glyph"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec
 from bench_core.errors import ConfigError
-from bench_core.optim import rate_factor
+from bench_core.training.optimizers import rate_factor
 from bench_methods.simsiam import SimSiam, SimSiamConfig, negative_cosine
 
 SMALL = {"hidden_dim": 64, "output_dim": 32, "bottleneck_dim": 8}

@@ -9,12 +9,12 @@ from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, EpochContext, Recipe, Split
-from bench_core.abilities import Clustering
-from bench_core.checks.made import TinyEncoder
 from bench_core.config import build
+from bench_core.conformance.toys import TinyEncoder
+from bench_core.contracts import Clustering
 from bench_core.data import open_split
 from bench_core.errors import ConfigError
-from bench_core.pretrain import pretrain
+from bench_core.training.pretrain import pretrain
 from bench_methods.swav import SwAV, SwAVConfig, sinkhorn_codes, swav_loss, used
 
 DIGITS = DataSpec(shape=(1, 8, 8), splits={"train": 256}, num_classes=10, views="glyph")

@@ -7,11 +7,17 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, Clustering, DataSpec, Generative, Recipe, Split
-from bench_core.coding_rate import coding_rate, pair_distance, rate_ceiling, rate_floor, set_distance
 from bench_core.data import open_split
 from bench_core.errors import ConfigError
-from bench_core.optim import make_optimizer
-from bench_core.pretrain import Turn, pretrain
+from bench_core.nn.coding_rate import (
+    coding_rate,
+    pair_distance,
+    rate_ceiling,
+    rate_floor,
+    set_distance,
+)
+from bench_core.training.optimizers import make_optimizer
+from bench_core.training.pretrain import Turn, pretrain
 from bench_methods.uctrl import UCTRL, UCTRLConfig, UCTRLViews, pair_loss
 
 DIGITS = DataSpec(shape=(1, 8, 8), splits={"train": 640}, num_classes=10, views="glyph")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bench_core import Batch, DataSpec, Generative, Loss
 from bench_core.errors import ConfigError
-from bench_core.latents import gaussian_like
-from bench_core.variational import discretised_gaussian, gaussian_kl
+from bench_core.nn.latent_sampling import gaussian_like
+from bench_core.nn.variational import discretised_gaussian, gaussian_kl
 from bench_methods.vae import VAE, VAEConfig
 
 

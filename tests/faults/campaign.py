@@ -40,13 +40,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench_core import checkpoint, cli, plan, runner
+from bench_core.cli import group
+from bench_core.cli import run as cli_run
 from bench_core.errors import StoreError
-from bench_core.items import unpack_items
+from bench_core.planning import plan
 from bench_core.plugins import load_plugins
-from bench_core.provenance import provenance
-from bench_core.store import MARKER, Store, read_record
-from bench_core.tables.publish import splice
+from bench_core.reports.pages.markers import splice
+from bench_core.running import chain, runner
+from bench_core.running.provenance import provenance
+from bench_core.store import Store
+from bench_core.store.per_item import unpack_items
+from bench_core.store.store import MARKER, read_record
+from bench_core.training import checkpoints
 
 Rng = random.Random
 Limit = Callable[[], object]  # called in a run's process before the command
@@ -66,13 +71,13 @@ THREE = [  # chains; with `--jobs 2` two run at once, and the third waits for th
 SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM] * 2 + [signal.SIGUSR1, signal.SIGINT]
 PHASES = {  # name -> where it happens, and for how long a signal may wait in it, in seconds
     "planning": (plan, "make_plan", 0.1),
-    "training": (runner, "pretrain", 1.0),
-    "writing a checkpoint": (checkpoint, "_write", 0.01),
-    "writing weights": (runner, "save_tensors", 0.01),
-    "embedding": (runner, "embed_all", 0.1),
-    "tasks": (runner, "_run_cell", 0.2),
+    "training": (chain, "pretrain", 1.0),
+    "writing a checkpoint": (checkpoints, "_write", 0.01),
+    "writing weights": (chain, "save_tensors", 0.01),
+    "embedding": (chain, "embed_all", 0.1),
+    "tasks": (runner, "run_cell", 0.2),
     "writing a record": (Store, "publish", 0.01),
-    "table and page": (cli, "_print_outcome", 0.05),
+    "table and page": (cli_run, "_print_outcome", 0.05),
 }
 MOMENTS = {  # of a run whose chains are processes of their own -> what then lies in its store
     "chains start": "bench-store.json",
@@ -155,7 +160,7 @@ def _become(words: Sequence[str], limit: Limit | None) -> None:
     try:
         if limit:
             limit()
-        cli.main(list(words))
+        group.main(list(words))
     except SystemExit as leaving:
         code = int(leaving.code or 0)
     except BaseException:
@@ -460,7 +465,7 @@ class Campaign:
         for _ in range(0 if self.only else tries):
             store = self.store(halfway)
             (under_way,) = store.glob("chains/*.under-way")
-            checkpoint.Checkpoints(under_way).save(10**6, {"objective": {"alien": torch.zeros(3)}})
+            checkpoints.Checkpoints(under_way).save(10**6, {"objective": {"alien": torch.zeros(3)}})
             self.survives("newest checkpoint: whole, but of another method", store, ONE, expected)
             store = self.store(halfway)
             (under_way,) = store.glob("chains/*.under-way")
@@ -693,7 +698,7 @@ def warm() -> None:
     """Import and read here all that each fork would else by itself."""
     for name in (
         "bench_core.api",
-        "bench_core.pictures",
+        "bench_core.reports.pictures",
         "faiss",
         "rich.progress",
         "sklearn.neighbors",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from click.testing import CliRunner
 
-from bench_core.cli import main
+from bench_core.cli.group import main
 from bench_core.store import Store
 
 CAMPAIGN = Path(__file__).with_name("campaign.py")
@@ -19,12 +19,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 # The command in a process that is told to stop right after its first checkpoint.
 STOPPED = """
 import os, signal
-from bench_core import checkpoint, cli
-write = checkpoint._write
+from bench_core import cli
+from bench_core.training import checkpoints
+write = checkpoints._write
 def stopped(path, content):
     write(path, content)
     os.kill(os.getpid(), signal.SIGTERM)
-checkpoint._write = stopped
+checkpoints._write = stopped
 cli.main()
 """
 

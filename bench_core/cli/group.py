@@ -1,0 +1,119 @@
+"""The command line: parses, calls the core, prints. Nothing heavy is imported before a command needs it."""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench_core.cli.compare import compare
+from bench_core.cli.engine_options import WORDS
+from bench_core.cli.records import merge, verify
+from bench_core.cli.tables import export, plot, publish, table
+from bench_core.errors import BenchError, RequestError, one_line
+from bench_core.training.stopping import Stopped
+
+if TYPE_CHECKING:
+    pass
+from bench_core.cli.look import list_, show, why
+from bench_core.cli.options import load
+from bench_core.cli.run import run
+
+# Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
+# On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+_STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
+_DISK = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    pass
+
+
+class Bench(click.Group):
+    """Shows a BenchError or a disk's as one plain line, exit code 2 for a wrong request, 1 else.
+
+    Any other exception is a defect and keeps its traceback.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed: a process of its own for a chain gets the same."""
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            shown = WrongRequest if isinstance(error, RequestError) else click.ClickException
+            raise shown(one_line(str(error))) from error
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            where = error.filename or "the disk"
+            raise click.ClickException(one_line(f"{where}: {error.strerror}. What was finished is kept.")) from error
+        except KeyboardInterrupt:
+            click.echo(_STOPPED, err=True)
+            ctx.exit(130)
+        except Stopped as stopped:
+            click.echo(f"{stopped}: {_STOPPED}", err=True)
+            ctx.exit(stopped.code)
+
+
+class WrongRequest(click.ClickException):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+@click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bench-core", prog_name="bench")
+@click.option("-p", "plugins", multiple=True, metavar="no:NAME", help="Leave out a plugin or a package of plugins.")
+@click.pass_context
+def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
+    """Train self-supervised methods once, embed once, run every task, write leaderboards."""
+    for plugin in plugins:
+        if not plugin.startswith("no:"):
+            raise click.BadParameter(f"{plugin!r}: only no:NAME is known", param_hint="-p")
+    ctx.obj = [plugin.removeprefix("no:") for plugin in plugins]
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME_OR_PACKAGE...")
+@click.pass_context
+def check(ctx: click.Context, names: Sequence[str]) -> None:
+    """Try all that a plugin promises, on tiny data on the CPU; exit code 1 if a check fails."""
+    from bench_core.conformance import check_component, select
+
+    registry = load(ctx)
+    failed = 0
+    for component in [c for name in names for c in select(name, registry)]:
+        for outcome in check_component(component, registry):
+            failed += outcome.error is not None
+            mark = "FAIL" if outcome.error else "ok  " if outcome.tried else "skip"
+            click.echo(
+                f"{mark}  {component.kind} {component.id}: {outcome.check}"
+                + (f": {outcome.error}" if outcome.error else "")
+            )
+    if failed:
+        ctx.exit(1)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script; for example: bench completion bash >> ~/.bashrc."""
+    from click.shell_completion import get_completion_class
+
+    cls = get_completion_class(shell)
+    assert cls is not None  # click ships all three
+    click.echo(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
+
+
+for command in (run, why, list_, show, table, plot, publish, export, merge, compare, verify):
+    main.add_command(command)

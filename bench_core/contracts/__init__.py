@@ -1,0 +1,66 @@
+"""The contracts with plugin authors: the four interfaces, and the values that pass through them.
+
+dataset.py       Dataset, DataSpec, Split, Reader
+encoder.py       Encoder
+objective.py     Objective, Batch, EpochContext, Loss, ParameterGroup, Player, Recipe, Variant
+evaluator.py     Evaluator, Embedded, Evaluation, Frozen, OtherData, PerItem, Score
+capabilities.py  what only some methods can do, as protocols: Generative, LatentVariable, ...
+"""
+
+from bench_core.contracts.capabilities import Clustering as Clustering
+from bench_core.contracts.capabilities import Generative as Generative
+from bench_core.contracts.capabilities import LatentVariable as LatentVariable
+from bench_core.contracts.capabilities import Matching as Matching
+from bench_core.contracts.capabilities import NoisyChannel as NoisyChannel
+from bench_core.contracts.capabilities import PriorName as PriorName
+from bench_core.contracts.dataset import Dataset as Dataset
+from bench_core.contracts.dataset import DataSpec as DataSpec
+from bench_core.contracts.dataset import Reader as Reader
+from bench_core.contracts.dataset import Split as Split
+from bench_core.contracts.encoder import Encoder as Encoder
+from bench_core.contracts.evaluator import MOST_IMAGES as MOST_IMAGES
+from bench_core.contracts.evaluator import Embedded as Embedded
+from bench_core.contracts.evaluator import Evaluation as Evaluation
+from bench_core.contracts.evaluator import Evaluator as Evaluator
+from bench_core.contracts.evaluator import Frozen as Frozen
+from bench_core.contracts.evaluator import OtherData as OtherData
+from bench_core.contracts.evaluator import PerItem as PerItem
+from bench_core.contracts.evaluator import Score as Score
+from bench_core.contracts.objective import Batch as Batch
+from bench_core.contracts.objective import EpochContext as EpochContext
+from bench_core.contracts.objective import Loss as Loss
+from bench_core.contracts.objective import Objective as Objective
+from bench_core.contracts.objective import ParameterGroup as ParameterGroup
+from bench_core.contracts.objective import Player as Player
+from bench_core.contracts.objective import Recipe as Recipe
+from bench_core.contracts.objective import Variant as Variant
+
+__all__ = [
+    "MOST_IMAGES",
+    "Batch",
+    "Clustering",
+    "DataSpec",
+    "Dataset",
+    "Embedded",
+    "Encoder",
+    "EpochContext",
+    "Evaluation",
+    "Evaluator",
+    "Frozen",
+    "Generative",
+    "LatentVariable",
+    "Loss",
+    "Matching",
+    "NoisyChannel",
+    "Objective",
+    "OtherData",
+    "ParameterGroup",
+    "PerItem",
+    "Player",
+    "PriorName",
+    "Reader",
+    "Recipe",
+    "Score",
+    "Split",
+    "Variant",
+]

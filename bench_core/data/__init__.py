@@ -1,0 +1,51 @@
+"""Data for plugin authors: where files lie, images decoded once, subsets of splits, and passes over a split in batches.
+
+files.py         where datasets lie and how a missing one is reported; digests
+image_files.py   image files decoded once at one size and cached
+image_folder.py  a folder of images with one sub-folder for each class
+factor_grid.py   combinations of known factors drawn for each split
+subsets.py       smaller splits, drawn class by class
+loading.py       a split in batches: on the device if it fits, else streamed
+"""
+
+from bench_core.data.factor_grid import FactorDraws as FactorDraws
+from bench_core.data.factor_grid import drawn as drawn
+from bench_core.data.factor_grid import values_of as values_of
+from bench_core.data.files import cache_root as cache_root
+from bench_core.data.files import default_data_root as default_data_root
+from bench_core.data.files import digest_of as digest_of
+from bench_core.data.files import fetching as fetching
+from bench_core.data.files import missing_data as missing_data
+from bench_core.data.image_files import ImageFiles as ImageFiles
+from bench_core.data.image_folder import ImageFolder as ImageFolder
+from bench_core.data.loading import Source as Source
+from bench_core.data.loading import open_split as open_split
+from bench_core.data.subsets import Subsets as Subsets
+from bench_core.data.subsets import draw_index as draw_index
+from bench_core.data.subsets import ranks as ranks
+from bench_core.data.subsets import subset as subset
+from bench_core.data.subsets import subset_counts as subset_counts
+from bench_core.data.subsets import take as take
+from bench_core.files import file_digest as file_digest
+
+__all__ = [
+    "FactorDraws",
+    "ImageFiles",
+    "ImageFolder",
+    "Source",
+    "Subsets",
+    "cache_root",
+    "default_data_root",
+    "digest_of",
+    "draw_index",
+    "drawn",
+    "fetching",
+    "file_digest",
+    "missing_data",
+    "open_split",
+    "ranks",
+    "subset",
+    "subset_counts",
+    "take",
+    "values_of",
+]

@@ -1,0 +1,160 @@
+"""A table as Markdown, plain text, LaTeX, CSV or JSON; all say the same, because all read one object."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tabulate import tabulate
+
+from bench_core.errors import UnknownNameError
+from bench_core.reports.tables import escape
+from bench_core.reports.tables.model import Cell, Table
+
+_CSV = (
+    "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
+    "halfwidth", "n", "bold", "state", "reason",
+)  # fmt: skip
+
+
+def render(tables: Sequence[Table], format: str) -> str:
+    """Draw tables.
+
+    Args:
+        tables: Of `build`.
+        format: One of `FORMATS`. "csv" has a line for each cell: what is shown, and its mean and half-width in
+            full (a fraction as a fraction). "json" has everything. "latex" needs the package booktabs.
+
+    Returns:
+        Text that ends with a newline; the same tables give the same bytes.
+
+    Raises:
+        UnknownNameError: There is no such format.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    return FORMATS[format](tables)
+
+
+def _markdown(tables: Sequence[Table]) -> str:
+    def cell(cell: Cell) -> str:
+        text = escape.markdown(cell.text)
+        return _noted(f"**{text}**" if cell.bold else text, cell)
+
+    blocks = []
+    for table in tables:
+        blocks.append(f"**{escape.markdown(f'{table.dataset}, {table.encoder}')}**")
+        blocks.append(_grid(table, "pipe", escape.markdown, cell))
+        lines = [f"[{number}] {escape.markdown(note)}" for number, note in enumerate(table.notes, 1)]
+        blocks.append("\n".join(f"- {line}" for line in (*lines, *map(escape.markdown, table.footer))))
+    return "\n\n".join(blocks or ["No records."]) + "\n"
+
+
+def _text(tables: Sequence[Table]) -> str:
+    def cell(cell: Cell) -> str:
+        return _noted(f"*{escape.one_line(cell.text)}" if cell.bold else escape.one_line(cell.text), cell)
+
+    blocks = []
+    for table in tables:
+        blocks.append(escape.one_line(f"{table.dataset}, {table.encoder}"))
+        blocks.append(_grid(table, "simple", escape.one_line, cell))
+        lines = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
+        blocks.append("\n".join(map(escape.one_line, (*lines, *table.footer))))
+    return "\n\n".join(blocks or ["No records."]) + "\n"
+
+
+def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[Cell], str]) -> str:
+    """By tabulate, which must not read numbers into names such as 1e5."""
+    return tabulate(
+        [[safe(row.label), *map(cell, row.cells)] for row in table.rows],
+        headers=["method", *(safe(column.title) for column in table.columns)],
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=["left", *("right" for _ in table.columns)],
+    )
+
+
+def _noted(text: str, cell: Cell) -> str:
+    return text if cell.note is None else f"{text} [{cell.note}]".lstrip()
+
+
+def _latex(tables: Sequence[Table]) -> str:
+    def cell(cell: Cell) -> str:
+        text = escape.latex(cell.text)
+        return _noted(rf"\textbf{{{text}}}" if cell.bold else text, cell)
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    blocks = []
+    for table in tables:
+        body = []
+        for row in table.rows:
+            body += [r"\midrule"] if row.kind == "chance" else []
+            body.append(line([escape.latex(row.label), *map(cell, row.cells)]))
+        notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
+        blocks.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{escape.latex(f'{table.dataset}, {table.encoder}')}}}",
+                    rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+                    r"\toprule",
+                    line(["method", *(escape.latex(column.title) for column in table.columns)]),
+                    r"\midrule",
+                    *body,
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\par\smallskip\raggedright\footnotesize",
+                    *(rf"{escape.latex(text)}\par" for text in (*notes, *table.footer)),
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(blocks or ["% No records."]) + "\n"
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV)
+    for table in tables:
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                where = (table.dataset, table.encoder, row.name, row.kind, column.name, column.metric)
+                said = (cell.text, _round(cell.mean), _round_half(cell.halfwidth), cell.n, cell.bold, cell.state)
+                fields = (*where, column.unit, column.higher_is_better, *said, cell.reason)
+                writer.writerow([escape.one_line(f) if isinstance(f, str) else f for f in fields])
+    return out.getvalue()
+
+
+def _json(tables: Sequence[Table]) -> str:
+    plain: list[dict[str, Any]] = [asdict(table) for table in tables]
+    for table, written in zip(tables, plain, strict=True):
+        for column, fields in zip(table.columns, written["columns"], strict=True):
+            fields["title"] = column.title
+        for row in written["rows"]:
+            for cell in row["cells"]:
+                cell |= {"mean": _round(cell["mean"]), "halfwidth": _round_half(cell["halfwidth"])}
+    return json.dumps({"tables": plain}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _round(value: float | None, figures: int = 12) -> float | None:
+    return None if value is None else float(f"{value:.{figures}g}")
+
+
+def _round_half(value: float | None) -> float | None:
+    """To 9 figures: versions of scipy differ in the t quantile after that."""
+    return _round(value, 9)
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": _markdown,
+    "text": _text,
+    "latex": _latex,
+    "csv": _csv,
+    "json": _json,
+}

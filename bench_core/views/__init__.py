@@ -1,0 +1,25 @@
+"""Views for plugin authors: batched random augmentations that run on the device of the images.
+
+pipeline.py      apply an augmentation to a batch
+augmentation.py  what may happen to an image, and the random draws of it
+presets.py       the augmentations of published methods, by name
+image_ops.py     the image operations themselves: crop, blur, jitter, ...
+"""
+
+from bench_core.views.augmentation import Augmentation as Augmentation
+from bench_core.views.augmentation import draw_boxes as draw_boxes
+from bench_core.views.pipeline import augment as augment
+from bench_core.views.pipeline import compiled as compiled
+from bench_core.views.presets import PRESETS as PRESETS
+from bench_core.views.presets import check_preset as check_preset
+from bench_core.views.presets import preset as preset
+
+__all__ = [
+    "PRESETS",
+    "Augmentation",
+    "augment",
+    "check_preset",
+    "compiled",
+    "draw_boxes",
+    "preset",
+]

@@ -1,0 +1,175 @@
+"""Draws: what may happen to an image on its way to a view, and what does happen to each of a batch.
+
+Nothing here sees a pixel; `bench_core.views.pipeline` does what was drawn.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What may happen to an image on its way to a view; the default changes nothing.
+
+    Attributes:
+        affine_prob: Chance of the affine change, whose four parameters are drawn uniformly.
+        rotation: Largest angle either way, degrees.
+        translation: Largest shift either way along each axis, as a part of the side; not rounded to pixels.
+        scaling: Smallest and largest magnification.
+        shear: Largest shear either way along each axis, degrees.
+        crop_scale: Smallest and largest part of the area that a random resized crop keeps; None for no crop.
+        crop_ratio: Smallest and largest width / height of the crop's box, drawn uniformly in the logarithm.
+        flip_prob: Chance of being mirrored left to right.
+        jitter_prob: Chance of the colour jitter, its four operations in random order.
+        jitter: Strengths of brightness, contrast and saturation (factors in [max(0, 1 - s), 1 + s]) and of
+            hue (turns in [-s, s]). One channel has no saturation and no hue.
+        gray_prob: Chance of losing the colours; of no effect unless there are three channels.
+        blur_prob: Chance of Gaussian blur, with a kernel of a tenth of the side (`blur_kernel_size`).
+        blur_sigma: Smallest and largest sigma, pixels.
+        solarize_prob: Chance of inverting all values >= 1/2.
+        noise: Standard deviation of the normal noise that is added to every value of every image.
+        size: Side of the square views, pixels; None for the size of the images.
+
+    Raises:
+        ValueError: A value that cannot be, by name.
+    """
+
+    affine_prob: float = 0.0
+    rotation: float = 0.0
+    translation: float = 0.0
+    scaling: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+    crop_scale: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_prob: float = 0.0
+    jitter_prob: float = 0.0
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    gray_prob: float = 0.0
+    blur_prob: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize_prob: float = 0.0
+    noise: float = 0.0
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name in ("affine_prob", "flip_prob", "jitter_prob", "gray_prob", "blur_prob", "solarize_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("scaling", "crop_scale", "crop_ratio", "blur_sigma"):
+            low, high = getattr(self, name) or (1.0, 1.0)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be (low, high) with 0 < low <= high, got {getattr(self, name)}")
+        if self.crop_scale is not None and self.crop_scale[1] > 1:
+            raise ValueError(f"crop_scale must not exceed 1, got {self.crop_scale}")
+        if min(self.jitter) < 0 or self.jitter[3] > 0.5:
+            raise ValueError(f"jitter must be >= 0, and at most 0.5 for hue, got {self.jitter}")
+        if self.noise < 0:
+            raise ValueError(f"noise must be >= 0, got {self.noise}")
+
+
+class Draws(NamedTuple):
+    """What happens to each of N images, in this order; None for what happens to none.
+
+    A last entry `chosen`, (N,) bool, says whom it happens to.
+
+    Attributes:
+        affine: Angle (N,), shift (N, 2), magnification (N,), shear (N, 2) as `image_ops.affine` takes them; chosen.
+        flip: Chosen.
+        box: Of the crop: top, left, height, width, each (N,) int64.
+        jitter: Factors (N, 4), order (N, 4) as `image_ops.color_jitter` takes them; chosen.
+        gray: Chosen.
+        blur: Sigma (N,); chosen.
+        solarize: Chosen.
+        noise: (N, C, h, w) of the views.
+    """
+
+    affine: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None = None
+    flip: Tensor | None = None
+    box: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+    jitter: tuple[Tensor, Tensor, Tensor] | None = None
+    gray: Tensor | None = None
+    blur: tuple[Tensor, Tensor] | None = None
+    solarize: Tensor | None = None
+    noise: Tensor | None = None
+
+
+def draw(shape: tuple[int, ...], rng: torch.Generator, a: Augmentation, size: tuple[int, int]) -> Draws:
+    """What happens to each image of a batch; nothing waits for the device.
+
+    Args:
+        shape: (N, C, H, W) of the images.
+        rng: On their device.
+        a: What may happen.
+        size: (h, w) of the views.
+    """
+    N, C, H, W = shape
+    return Draws(  # in this order, or published numbers do not come back
+        affine=_draw_affine(N, H, W, a, rng) if a.affine_prob > 0 else None,
+        flip=_chance(N, a.flip_prob, rng) if a.flip_prob > 0 else None,
+        box=None if a.crop_scale is None else draw_boxes(N, H, W, a.crop_scale, a.crop_ratio, rng),
+        jitter=_draw_jitter(N, a, rng) if a.jitter_prob > 0 and C in (1, 3) else None,
+        gray=_chance(N, a.gray_prob, rng) if a.gray_prob > 0 and C == 3 else None,
+        blur=(_uniform((N,), *a.blur_sigma, rng), _chance(N, a.blur_prob, rng)) if a.blur_prob > 0 else None,
+        solarize=_chance(N, a.solarize_prob, rng) if a.solarize_prob > 0 else None,
+        noise=torch.randn((N, C, *size), generator=rng, device=rng.device).mul_(a.noise) if a.noise > 0 else None,
+    )
+
+
+def _draw_affine(
+    N: int, H: int, W: int, a: Augmentation, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    angle = _uniform((N,), -a.rotation, a.rotation, rng)
+    x, y = (_uniform((N,), -a.translation * side, a.translation * side, rng) for side in (W, H))
+    scale = _uniform((N,), *a.scaling, rng)
+    shear = _uniform((N, 2), -a.shear, a.shear, rng)
+    return angle, torch.stack((x, y), 1), scale, shear, _chance(N, a.affine_prob, rng)
+
+
+def _draw_jitter(N: int, a: Augmentation, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    factors = [_uniform((N,), max(0.0, 1.0 - s), 1.0 + s, rng) for s in a.jitter[:3]]
+    factors.append(_uniform((N,), -a.jitter[3], a.jitter[3], rng))
+    order = torch.rand((N, 4), generator=rng, device=rng.device).argsort(1)
+    return torch.stack(factors, 1), order, _chance(N, a.jitter_prob, rng)
+
+
+def draw_boxes(
+    n: int,
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    rng: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Boxes of random resized crops, distributed as torchvision's `RandomResizedCrop` draws them.
+
+    The part of the area is uniform in `scale`, width / height log-uniform in `ratio`, sides are rounded. The first
+    of ten tries that fits gets a uniform place; if none does, the largest allowed box in the middle is taken.
+
+    Returns:
+        top, left, height, width, each (n,) int64.
+    """
+    area = _uniform((n, 10), *scale, rng).mul_(height * width)
+    aspect = _uniform((n, 10), math.log(ratio[0]), math.log(ratio[1]), rng).exp_()
+    h, w = (side.sqrt_().round_() for side in (area / aspect, area * aspect))
+    fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
+    first = fits.int().argmax(1, keepdim=True)
+    some = fits.any(1)
+    h = torch.where(some, h.gather(1, first)[:, 0], min(height, round(width / ratio[0])))
+    w = torch.where(some, w.gather(1, first)[:, 0], min(width, round(height * ratio[1])))
+    top, left = ((side + 1) * torch.rand(n, generator=rng, device=rng.device) for side in (height - h, width - w))
+    middle = (height - h) // 2, (width - w) // 2
+    top, left = (torch.where(some, t.floor(), m) for t, m in zip((top, left), middle, strict=True))
+    return top.long(), left.long(), h.long(), w.long()
+
+
+def _chance(n: int, probability: float, rng: torch.Generator) -> Tensor:
+    return torch.rand(n, generator=rng, device=rng.device) < probability
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=rng, device=rng.device).mul_(high - low).add_(low)

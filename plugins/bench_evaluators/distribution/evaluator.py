@@ -1,0 +1,208 @@
+"""Distribution matching: how far an embedding is from a prior, coordinate by coordinate and in any direction.
+
+Values go through the prior's CDF to normal scores, so that one set of measures serves every prior; a Gaussian's are
+the values themselves. A method that sends its embedding through a noisy channel is asked for a certificate, too: its
+bound less the information that arrives, on test items, is the most that its noisy embedding can differ from the law
+that meets the bound (Kullback-Leibler divergence in nats, as far as the embedding's second moments are that law's).
+
+Source: ours. Tests and distances are those of `bench_evaluators.distribution.normality`; the certificate follows
+from the bounds of
+        Butakov et al., ICLR 2025, https://arxiv.org/abs/2410.06993
+Shapes: N items, D coordinates.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from bench_core import (
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Matching,
+    NoisyChannel,
+    Objective,
+    Score,
+    hookimpl,
+    param,
+    stream,
+)
+from bench_core.data import open_split
+from bench_core.evaluation.embeddings import embedding_of, own_embedding
+from bench_core.nn.priors import check_prior, cumulative, quantile, to_normal
+
+from .normality import (
+    ALPHA,
+    PROJECTIONS,
+    SAMPLES,
+    excess_kurtosis,
+    ks_distance,
+    max_correlation,
+    pass_rates,
+    sliced_ks,
+    sliced_wasserstein,
+)
+
+BINS = 40  # of the histogram
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributionConfig:
+    """What is compared with what."""
+
+    embedding: str | None = param(None, "none: embedding, else latent, else features", "ours: what was matched")
+    prior: str | None = param(
+        None, "none: the method's own, else gaussian; or a law of scipy.stats: beta(2, 5)", "usual"
+    )
+    standardize: bool = param(False, "give each coordinate mean 0 and deviation 1 on train first", "ours: off")
+    test_dims: int = param(
+        16, "coordinates that the pass rates see, drawn at random", "ours: of 50, every normal sample of 200 passes"
+    )
+    batch_size: int = param(256, "of the held-out information, which ends at its logarithm", "ours")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.prior is not None:
+            check_prior(self.prior)
+        for name, least in (("test_dims", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
+
+class Distribution(Evaluator):
+    """Distances to a prior, part of small samples that pass for normal, the certificate where there is one."""
+
+    Config = DistributionConfig
+
+    def __init__(self, config: DistributionConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """A test split to draw samples from."""
+        return None if data.splits.get("test", 0) >= 100 else "needs a test split of 100 items or more"
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Measure the test split."""
+        method = frozen.method()
+        prior = self.config.prior or (method.matched_prior() if isinstance(method, Matching) else "gaussian")
+        name, values = self._values(frozen)
+        scores = to_normal(prior, values)
+        n, dims = values.shape
+        size = min(200, n // 2)
+        drawn = min(dims, self.config.test_dims, size // 2)
+        coordinates = torch.randperm(dims, generator=stream(frozen.seed, "distribution", "dims"))[:drawn]
+        rates = pass_rates(scores[:, coordinates], stream(frozen.seed, "distribution", "samples"), size=size)
+        far = {
+            "sliced_ks": (_sliced_ks(scores, frozen.seed), "distance"),
+            "ks_mean": (float(ks_distance(cumulative(prior, values)).mean()), "distance"),
+            "max_correlation": (max_correlation(scores), "correlation"),
+            "excess_kurtosis": (float(excess_kurtosis(scores).abs().mean()), "moment"),
+        }
+        found = [
+            Score(metric=metric, value=value, unit=unit, higher_is_better=False, embedding=name, n=n)
+            for metric, (value, unit) in far.items()
+        ]
+        found += [
+            Score(metric=f"{test}_pass_rate", value=rate, embedding=name, n=size * SAMPLES)
+            for test, rate in rates.items()
+        ]
+        if isinstance(method, NoisyChannel):
+            found += _certificate(method, method, frozen, self.config.batch_size)
+        found.append(
+            Score(
+                metric="sliced_wasserstein", value=_sliced_wasserstein(scores, frozen.seed), unit="distance",
+                higher_is_better=False, embedding=name, n=n,
+            )
+        )  # fmt: skip
+        drawn_prior = torch.randn(n, dims, generator=stream(frozen.seed, "distribution", "prior"))
+        floors = _sliced_ks(drawn_prior, frozen.seed), _sliced_wasserstein(drawn_prior, frozen.seed)
+        return Evaluation(
+            scores=found,
+            protocol=(
+                f"test split; {name}{', standardised on train' if self.config.standardize else ''}, against the prior "
+                f"{prior}{'' if prior == 'gaussian' else ' by normal scores, each tail cut at 1e-6'}; KS distances on "
+                f"all items, mean over coordinates and over {PROJECTIONS} random projections; pass rates at level "
+                f"{ALPHA:g}, which 95% of normal samples pass, of {SAMPLES} samples of {size} items, {drawn} of {dims} "
+                "coordinates; kurtosis: mean absolute excess; information and gap, where the method has a channel: one "
+                f"draw of views and noise of the test split, in batches of {self.config.batch_size}; sliced "
+                "Wasserstein: of order 2, along the projections of sliced KS"
+            ),
+            notes=[
+                f"as many samples of the prior itself: sliced KS {floors[0]:.4f}",
+                f"as many samples of the prior itself: sliced Wasserstein {floors[1]:.4f}",
+            ],
+            curves={"histogram": histogram(prior, values[:, coordinates])},
+        )
+
+    def _values(self, frozen: Frozen) -> tuple[str, Tensor]:
+        """The name of the embedding, and its test split (N, D) float64."""
+        name = self.config.embedding or own_embedding(frozen.splits["test"])
+        values = embedding_of(frozen.splits["test"], name).double()
+        if not self.config.standardize:
+            return name, values
+        train = frozen.splits["train"].embeddings[name].double()
+        return name, (values - train.mean(0)) / train.std(0, correction=0).clamp(min=1e-12)
+
+
+def histogram(prior: str, values: Tensor) -> dict[str, list[float]]:
+    """Density of all values together beside the prior's, over what holds 99 % of both.
+
+    Args:
+        prior: Its name.
+        values: (N, D) float64, pooled over coordinates.
+
+    Returns:
+        `centre` of each of `BINS` equal bins, mean `density` in it, and mean density of the `prior`.
+    """
+    pooled = values.flatten().sort().values
+    ends = quantile(prior, torch.tensor([0.005, 0.995], dtype=torch.float64))
+    low = min(float(pooled[int(0.005 * (len(pooled) - 1))]), float(ends[0]))
+    high = max(float(pooled[math.ceil(0.995 * (len(pooled) - 1))]), float(ends[1]))
+    edges = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
+    width = (high - low) / BINS
+    counts = torch.histogram(pooled, edges).hist
+    return {
+        "centre": ((edges[1:] + edges[:-1]) / 2).tolist(),
+        "density": (counts / len(pooled) / width).tolist(),
+        "prior": (cumulative(prior, edges).diff() / width).tolist(),
+    }
+
+
+def _sliced_wasserstein(scores: Tensor, seed: int) -> float:
+    """In the same directions as `_sliced_ks`."""
+    return sliced_wasserstein(scores, stream(seed, "distribution", "directions"))
+
+
+def _sliced_ks(scores: Tensor, seed: int) -> float:
+    """In the same directions for all methods at a seed."""
+    return sliced_ks(scores, stream(seed, "distribution", "directions"))
+
+
+@torch.inference_mode()
+def _certificate(method: Objective, channel: NoisyChannel, frozen: Frozen, batch_size: int) -> list[Score]:
+    """Information that arrives on the test split, a mean over whole batches, and its gap to the bound.
+
+    They are about what passes the channel, the embedding `embedding`, whatever else is measured.
+    """
+    name = "embedding"
+    rng = stream(frozen.seed, "distribution", "views", device=frozen.device)
+    order = stream(frozen.seed, "distribution", "batches")
+    source = open_split(frozen.inputs("test"), frozen.device)
+    batches = source.batches(batch_size, rng=order, drop_last=True)
+    values = [float(channel.information(method.make_views(batch, rng))) for batch in batches]
+    n, arrived, bound = len(values) * min(batch_size, len(source)), fmean(values), channel.capacity()
+    scores = [Score(metric="information", value=arrived, unit="nats", embedding=name, n=n)]
+    if bound < math.inf:
+        gap = Score(metric="gap", value=bound - arrived, unit="nats", higher_is_better=False, embedding=name, n=n)
+        scores.append(gap)
+    return scores
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"distribution": Distribution}

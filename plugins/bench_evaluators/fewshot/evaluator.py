@@ -1,0 +1,168 @@
+"""Few labels: linear probe and fine-tuning on 1 % and 10 % of the labels, and episodes with one or five labels a class.
+
+Each part is balanced over classes, drawn several times by seed, the same for all methods; a smaller part lies
+within a larger one. Episodes take classes and items from test, none of which any method has seen.
+
+Source: 1 % and 10 % of the labels: SimCLR, https://arxiv.org/abs/2002.05709, whose lists of images are balanced over
+        classes. Fine-tuning: `bench_core.evaluation.fine_tuning`; episodes: `bench_evaluators.fewshot.episodes`.
+
+Shapes: N items, D features, K classes.
+"""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+import torch.nn.functional as F
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream, stream_seed
+from bench_core.data import take
+from bench_core.evaluation.classification import constant_accuracy, top_accuracy, why_no_classes
+from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
+from bench_core.evaluation.linear_probe import shuffled_ranks, standardise
+from bench_core.evaluation.logistic_regression import LogisticProblem
+from bench_core.evaluation.statistics import t_halfwidth
+from bench_core.views import check_preset
+
+from .episodes import centroid_accuracy, draw_episodes
+
+Measured = tuple[Score, list[float]]  # a mean, and what it is the mean of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewshotConfig:
+    """Nothing is chosen: a handful of labels leaves no part to choose on."""
+
+    percents: tuple[int, ...] = param((1, 10), "of the training labels; at least one of each class", "SimCLR")
+    draws: int = param(5, "subsets of each size, averaged", "ours: one draw moves by some per cent")
+    penalty: float = param(0.01, "of the linear probe, per item", "as linear with few labels")
+    steps: int = param(120, "of fine-tuning", "ours: seconds on a CPU; more raise it on MNIST")
+    batch_size: int = param(32, "items a step of fine-tuning", "SwAV, on each of its devices")
+    learning_rate: float = param(
+        0.03, "peak rate of fine-tuning", "ours: one label a class asks for less, a hundred for more"
+    )
+    augmentation: str = param("crop_flip", "preset of the images in fine-tuning", "SimCLR and SwAV, fine-tuning")
+    test_items: int = param(2000, "test items that a fine-tuned copy answers for, drawn at random", "ours: seconds")
+    ways: int = param(5, "classes an episode, or all where there are fewer", "Chen et al. 2019")
+    shots: tuple[int, ...] = param((1, 5), "labelled items a class of an episode", "Chen et al. 2019")
+    queries: int = param(15, "items a class to be classed, fewer where a class is small", "Chen et al. 2019, test.py")
+    episodes: int = param(600, "drawn from test, averaged", "Chen et al. 2019, test.py")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        least = {"batch_size": 2, "ways": 2}
+        for name in ("draws", "steps", "batch_size", "test_items", "ways", "queries", "episodes"):
+            if getattr(self, name) < least.get(name, 1):
+                raise ValueError(f"{name} must be >= {least.get(name, 1)}, got {getattr(self, name)}")
+        for name, low, high in (("percents", 1, 100), ("shots", 1, 10**6)):
+            values = getattr(self, name)
+            if not values or min(values) < low or max(values) > high or len(set(values)) < len(values):
+                raise ValueError(f"{name} must be different numbers from {low} to {high}, got {values}")
+        if self.penalty <= 0 or self.learning_rate <= 0:
+            raise ValueError(f"penalty and rate must be > 0, got {self.penalty} and {self.learning_rate}")
+        check_preset(self.augmentation)
+
+
+class Fewshot(Evaluator):
+    """Test accuracy from few labels: a probe, a fine-tuned copy, and nearest centroids."""
+
+    Config = FewshotConfig
+
+    def __init__(self, config: FewshotConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Single labels, train and test."""
+        return why_no_classes(data)
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Few labels of train, then episodes of test."""
+        config = self.config
+        few, sizes = self._few(frozen)
+        episodes, lost = self._episodes(frozen)
+        notes = [f"{percent} %: {size}" for percent, size in sizes.items()] + lost
+        for metrics, count, what in ((few, config.draws, "draws"), (episodes, config.episodes, "episodes")):
+            for metric, (_, values) in metrics.items():
+                if (half := t_halfwidth(values)) is not None:
+                    notes.append(f"{metric}: ± {100 * half:.2f} points, 95 % t interval over {count} {what}")
+        tuned = min(config.test_items, len(frozen.splits["test"].labels))  # type: ignore[arg-type]  # see skip_reason
+        return Evaluation(
+            scores=[score for score, _ in (few | episodes).values()],
+            protocol=(
+                f"test split; labels of train balanced over classes, mean of {config.draws} seeded draws; linear: "
+                f"features standardised on train, logistic regression (softmax), penalty {config.penalty:g} fixed; "
+                f"finetuned: a copy of the encoder with a linear head, {config.steps:,} steps of at most "
+                f"{config.batch_size} items, peak rate {config.learning_rate:g} fixed, "
+                f"{describe(config.augmentation, frozen.data)}, on {tuned:,} test items by seed, the same for all "
+                "methods; chance of these two: always the most frequent class; centroid: "
+                f"{config.episodes:,} episodes, classes and items from test, at most {config.queries} queries a class, "
+                "features centred on train and of length 1, nearest mean of the shots (Euclidean)"
+            ),
+            notes=notes,
+            curves={"draws": {"draw": list(range(config.draws))} | {m: values for m, (_, values) in few.items()}},
+        )
+
+    def _few(self, frozen: Frozen) -> tuple[dict[str, Measured], dict[int, str]]:
+        """Linear and fine-tuned, for each size, with each draw's accuracy; and what each size is in items."""
+        config = self.config
+        train, train_labels = labelled(frozen, "train", "features")
+        test, labels = labelled(frozen, "test", "features")
+        train, test = standardise(train, test)
+        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        asked = torch.randperm(len(labels), generator=stream(frozen.seed, "fewshot", "test"))[
+            : config.test_items
+        ].sort()[0]
+        images, queries = frozen.inputs("train"), take(frozen.inputs("test"), asked)
+        encoder = frozen.method().encoder
+        measured: dict[str, Measured] = {}
+        sizes = {}
+        for percent in config.percents:
+            count = max(1, round(len(train_labels) * percent / 100 / num_classes))
+            linear, tuned = [], []
+            for draw in map(str, range(config.draws)):
+                seen = shuffled_ranks(train_labels, stream(frozen.seed, "fewshot", "draw", draw)) < count
+                problem = LogisticProblem(train[seen], train_labels[seen], num_classes)
+                linear.append(top_accuracy(problem.solve(config.penalty).logits(test), labels))
+                model = fine_tune(
+                    encoder, take(images, seen.nonzero().squeeze(1)), frozen.data, num_classes,
+                    steps=config.steps, batch_size=config.batch_size, learning_rate=config.learning_rate,
+                    augmentation=config.augmentation, device=frozen.device,
+                    seed=stream_seed(frozen.seed, "fewshot", "finetuned", draw),
+                )  # fmt: skip
+                tuned.append(top_accuracy(answers(model, queries, frozen.device), labels[asked]))
+            sizes[percent] = f"{count:,} of each class, {int(seen.sum()):,} labels in all"
+            for name, values, answered in (("linear", linear, labels), ("finetuned", tuned, labels[asked])):
+                chance = constant_accuracy(train_labels[seen], answered, num_classes)
+                metric = f"{name}_{percent}_percent"
+                score = Score(metric=metric, value=fmean(values), chance=chance, n=len(answered))
+                measured[metric] = score, values
+        return measured, sizes
+
+    def _episodes(self, frozen: Frozen) -> tuple[dict[str, Measured], list[str]]:
+        """Nearest centroids for each number of shots, with each episode's accuracy; all share classes and queries."""
+        config = self.config
+        train, _ = labelled(frozen, "train", "features")
+        test, labels = labelled(frozen, "test", "features")
+        largest = torch.bincount(labels).sort(descending=True).values
+        ways = min(config.ways, int((largest > max(config.shots)).sum()))
+        if ways < 2:
+            return {}, [f"no episodes: they need two test classes of more than {max(config.shots)} items"]
+        queries = min(config.queries, int(largest[ways - 1]) - max(config.shots))
+        rng = stream(frozen.seed, "fewshot", "episodes")
+        index = draw_episodes(labels, ways, max(config.shots) + queries, config.episodes, rng)
+        features = F.normalize(test - train.mean(0), dim=1)
+        measured: dict[str, Measured] = {}
+        for shots in config.shots:
+            # The last `queries` of each class are asked, whatever the shots.
+            kept = torch.cat((index[..., :shots], index[..., -queries:]), -1)
+            values = centroid_accuracy(features, kept, shots).tolist()
+            metric = f"centroid_{ways}_way_{shots}_shot"
+            measured[metric] = Score(metric=metric, value=fmean(values), chance=1 / ways, n=len(labels)), values
+        return measured, [] if queries == config.queries else [f"{queries} queries a class: test classes are small"]
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"fewshot": Fewshot}

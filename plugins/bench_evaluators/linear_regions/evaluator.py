@@ -1,0 +1,160 @@
+"""Linear regions: how finely an encoder's ReLUs cut up the space of its inputs.
+
+NAC's authors claim that noise-robust activation codes make an encoder's linear regions more; this counts them. It is
+no measure of quality by itself: an untrained network may have more regions than a trained one.
+
+Distinct patterns of all units saturate at the number of items, so what ranks is the number of breakpoints between
+two items, which does not: each is a step into another region. Only a part of each segment is examined, drawn at
+random; what is found there, times the number of parts, is the whole segment's in the mean.
+
+Papers: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014 (the claim); Hanin and Rolnick, ICML 2019,
+        https://arxiv.org/abs/1901.09021 (counting along lines)
+Shapes: N items, U ReLU units of all layers, S segments.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core.data import draw_index, open_split, take
+from bench_core.evaluation.sign_patterns import count_distinct, mean_hamming, on_rates, pattern_entropy
+
+from .breakpoints import Breakpoints, breakpoints, relus, switches
+
+FEW = 16  # units of the last layer of ReLUs whose patterns are counted, too: their number is in the metric's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearRegionsConfig:
+    """How much is examined."""
+
+    items: int = param(1000, "test items whose patterns are compared; all where there are fewer", "ours: seconds")
+    segments: int = param(64, "pairs of test items, between which regions are counted", "ours: seconds")
+    parts: int | None = param(
+        None, "a segment is cut into so many equal parts, one is examined; none: units / 128", "ours: seconds"
+    )
+    draws: int = param(32, f"random choices of {FEW} units that are averaged", "ours")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name, least in (("items", 2), ("segments", 2), ("parts", 1), ("draws", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+class LinearRegions(Evaluator):
+    """Breakpoints between items, and distinct activation patterns of items."""
+
+    Config = LinearRegionsConfig
+
+    def __init__(self, config: LinearRegionsConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Images between which there are others."""
+        if not data.is_image:
+            return "needs images"
+        return None if data.splits.get("test", 0) >= 2 else "needs a test split of 2 items or more"
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Pass the encoder over items, then along segments."""
+        config = self.config
+        encoder = frozen.method().encoder.double()
+        split = frozen.inputs("test")
+        n = min(config.items, len(split))
+        items = take(split, draw_index(None, len(split), n))
+        images = torch.cat([batch.inputs for batch in open_split(items, frozen.device).batches(256)]).double()
+        bits = torch.cat([_bits(encoder, batch) for batch in torch.split(images, 256)])
+        last = relus(switches(encoder, images[:1]))[-1:]
+        units = bits.shape[1]
+        parts = config.parts or max(1, math.ceil(units / 128))
+        found = self._segments(encoder, images, parts, frozen.seed)
+        counts = [parts * float(len(one.times)) for one in found]
+        scores = [Score(metric="breakpoints", value=fmean(counts), unit="count", chance=0.0, n=len(counts))]
+        scores += self._patterns(bits, int(last[0].shape[1]) if last else 0, frozen.seed)
+        code = frozen.splits["test"].embeddings.get("code")
+        if code is not None:
+            scores.append(
+                Score(metric="distinct_codes", value=float(count_distinct(code.bool())), unit="count", chance=1.0,
+                      embedding="code", n=len(code))
+            )  # fmt: skip
+        return Evaluation(
+            scores=scores,
+            protocol=(
+                "ReLU units of the encoder, without head, in float64; breakpoints: places where one of them or more "
+                "switches on the straight line between two test items, exact (max-pools are followed, not counted), "
+                f"mean of {config.segments} random pairs, of each a random part (1 of {config.parts or 'units / 128'}) "
+                f"times the number of parts; patterns: which units are on, on {n:,} test items, seeded; few units: "
+                f"{FEW} of the last layer of ReLUs, mean of {config.draws} draws; more regions is NAC's claim, no "
+                "quality by itself"
+            ),
+            notes=[_size(units, parts, counts)],
+            curves=_by_layer(found, parts),
+        )
+
+    def _segments(
+        self, encoder: Callable[[Tensor], Tensor], images: Tensor, parts: int, seed: int
+    ) -> list[Breakpoints]:
+        """One part of each segment; the same pairs and parts for all methods at a seed."""
+        rng = stream(seed, "linear_regions", "segments")
+        found = []
+        for _ in range(self.config.segments):
+            first, second = images[torch.randperm(len(images), generator=rng)[:2]]
+            part = int(torch.randint(parts, (), generator=rng))
+            start, end = (torch.lerp(first, second, (part + side) / parts) for side in (0, 1))
+            found.append(breakpoints(encoder, start, end))
+        return found
+
+    def _patterns(self, bits: Tensor, last: int, seed: int) -> list[Score]:
+        """Of patterns (N, U), the last layer's units last: counts, and what does not saturate."""
+        n, units = bits.shape
+        distinct = count_distinct(bits)
+        found: dict[str, tuple[float, str, float | None]] = {
+            "distinct_patterns": (float(distinct), "count", 1.0),
+            "distinct_ratio": (distinct / n, "fraction", 1 / n),
+            "pattern_entropy": (pattern_entropy(bits), "nats", 0.0),
+        }
+        if units:
+            rng = stream(seed, "linear_regions", "units")
+            few = [units - last + torch.randperm(last, generator=rng)[:FEW] for _ in range(self.config.draws)]
+            rates = on_rates(bits)
+            found[f"distinct_patterns_{FEW}_units"] = (fmean(count_distinct(bits[:, c]) for c in few), "count", 1.0)
+            found["hamming"] = (mean_hamming(bits), "fraction", 0.0)
+            found["switching_units"] = (float(((rates > 0) & (rates < 1)).double().mean()), "fraction", 0.0)
+            found["on_rate"] = (float(rates.mean()), "fraction", None)
+        return [
+            Score(metric=metric, value=value, unit=unit, chance=chance, n=n)
+            for metric, (value, unit, chance) in found.items()
+        ]
+
+
+def _bits(encoder: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """(N, U) bool on the CPU, shallow to deep."""
+    on = [values > 0 for values in relus(switches(encoder, images))]
+    return torch.cat([torch.zeros(len(images), 0, dtype=torch.bool, device=images.device), *on], 1).cpu()
+
+
+def _size(units: int, parts: int, counts: list[float]) -> str:
+    if units == 0:
+        return "has no ReLU units: one region, no breakpoints"
+    error = stdev(counts) / math.sqrt(len(counts))
+    return f"{units:,} ReLU units; segments in {parts} parts; breakpoints: standard error {error:.1f} over segments"
+
+
+def _by_layer(found: list[Breakpoints], parts: int) -> dict[str, dict[str, list[float]]]:
+    """Mean switches on a segment, by layer of ReLUs, shallow to deep."""
+    means = [parts * fmean(layer) for layer in zip(*(one.by_layer for one in found), strict=True)]
+    layers = [float(k) for k in range(1, len(means) + 1)]
+    return {"switches_by_layer": {"layer": layers, "switches": means}} if means else {}
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"linear_regions": LinearRegions}

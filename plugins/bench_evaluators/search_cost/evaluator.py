@@ -1,0 +1,142 @@
+"""Search cost: what approximate indexes find of the true neighbours, and what a query costs.
+
+Which items are near is decided by exact search, so no label is read. Scores are the same on every machine: recall,
+distances computed, bytes. Times of this machine stand in the curves and in the notes, and in no score.
+
+Source: indexes and measures are those of `bench_evaluators.search_cost.indexes`; the comparison is ours.
+
+Shapes: Q queries, N items of the database, D features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core.evaluation.embeddings import embedding_of
+from bench_core.evaluation.retrieval import split_names
+
+from .indexes import (
+    KINDS,
+    KNOB,
+    LINKS,
+    Cost,
+    Kind,
+    Search,
+    approximate_cost,
+    exact_cost,
+    num_lists,
+    pq_shape,
+)
+
+SWEEP = {"efSearch": (16, 32, 64, 128, 256), "nprobe": (1, 2, 4, 8, 16, 32)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchCostConfig:
+    """What is searched, and the settings that are scored."""
+
+    embedding: str = param("features", "searched by cosine", "usual")
+    k: int = param(10, "neighbours, capped at the database", "ANN-Benchmarks: recall@10")
+    num_queries: int = param(1000, "queries at most, drawn at random", "ours")
+    num_database: int = param(10_000, "items at most, drawn at random", "ours: an HNSW graph of 10^6 takes minutes")
+    ef_search: int = param(64, "candidates that HNSW keeps", "ours: faiss has 16, papers sweep it")
+    num_probes: int = param(8, "lists that IVF searches", "ours: faiss has 1, papers sweep it")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("k", "num_queries", "num_database", "ef_search", "num_probes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+
+
+class SearchCost(Evaluator):
+    """Recall of IVF-PQ (it ranks, the others find nearly all), IVF-Flat, HNSW; distances a query, bytes an item."""
+
+    Config = SearchCostConfig
+
+    def __init__(self, config: SearchCostConfig) -> None:
+        """Keep the config."""
+        self.config = config
+
+    def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
+        """Two splits; no labels."""
+        missing = [split for split in split_names(data.splits) if split not in data.splits]
+        return f"needs a {missing[0]} split" if missing else None
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        """Build each index of the database, and search it at several settings."""
+        config, names = self.config, split_names(frozen.splits)
+        queries = self._directions(frozen, names[0], config.num_queries)
+        database = self._directions(frozen, names[1], config.num_database)
+        (size, dims), lists = database.shape, num_lists(len(database))
+        k = min(config.k, size)
+        asked = {"efSearch": config.ef_search, "nprobe": min(config.num_probes, lists)}
+        settings = {
+            knob: sorted({asked[knob], *(v for v in values if knob == "efSearch" or v <= lists)})
+            for knob, values in SWEEP.items()
+        }
+        costs = {kind: approximate_cost(kind, queries, database, k, settings[KNOB[kind]]) for kind in KINDS}
+        scored = {kind: next(s for s in c.searches if s.setting == asked[KNOB[kind]]) for kind, c in costs.items()}
+        exact = exact_cost(queries, database, k)
+        parts, bits = pq_shape(size, dims)
+        return Evaluation(
+            scores=self._scores(scored, costs, k, len(queries), size),
+            protocol=(
+                f"{len(queries):,} queries of {names[0]} against {size:,} items of {names[1]}, drawn at random; cosine "
+                f"of {config.embedding}, {dims} dimensions; recall@{k}: part of the items found that are as near as "
+                f"the {k}-th neighbour by exact search, to 1e-6; HNSW: {LINKS} links, efSearch {asked['efSearch']}; "
+                f"IVF: {lists} lists, nprobe {asked['nprobe']}; PQ: {parts} parts of {bits} bits; built on the "
+                "database itself, one thread; distances: of HNSW those computed, of IVF items and centroids compared; "
+                f"exact search: {size:,} distances, {exact.bytes_per_item:.0f} bytes an item; chance: items at random; "
+                "times, in curves and notes, are this machine's: the median of single queries"
+            ),
+            notes=[
+                *([f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else []),
+                _times("exact", exact.searches[0], exact),
+                *(_times(kind, scored[kind], costs[kind]) for kind in KINDS),
+            ],
+            curves={
+                kind: {
+                    "recall": [s.recall for s in cost.searches],
+                    KNOB[kind]: [float(s.setting) for s in cost.searches],
+                    "distances": [s.distances for s in cost.searches],
+                    "ms": [s.ms for s in cost.searches],
+                }
+                for kind, cost in costs.items()
+            },
+        )
+
+    def _directions(self, frozen: Frozen, split: str, count: int) -> Tensor:
+        """A random part of one split, (count, D) float32, rows of length 1 (0 stays 0)."""
+        values = embedding_of(frozen.splits[split], self.config.embedding)
+        order = torch.randperm(len(values), generator=stream(frozen.seed, "search_cost", split))
+        return F.normalize(values[order[:count]].float(), dim=1)
+
+    def _scores(
+        self, scored: Mapping[Kind, Search], costs: Mapping[Kind, Cost], k: int, num_queries: int, size: int
+    ) -> list[Score]:
+        """Recall of each index at the setting asked for, then what it cost; fewer distances and bytes are better."""
+        name = self.config.embedding
+        recalls = [
+            Score(metric=f"recall_at_{k}_{kind}", value=s.recall, chance=k / size, embedding=name, n=num_queries)
+            for kind, s in scored.items()
+        ]
+        spent = {f"distances_{kind}": (s.distances, "count", num_queries) for kind, s in scored.items()}
+        spent |= {f"bytes_{kind}": (c.bytes_per_item, "bytes", size) for kind, c in costs.items()}
+        return recalls + [
+            Score(metric=metric, value=value, unit=unit, higher_is_better=False, embedding=name, n=n)
+            for metric, (value, unit, n) in spent.items()
+        ]
+
+
+def _times(name: str, search: Search, cost: Cost) -> str:
+    return f"{name}: {search.ms:.3f} ms a query, built in {cost.build_s:.2f} s, one thread of this machine"
+
+
+@hookimpl
+def bench_evaluators() -> dict[str, type[Evaluator]]:
+    return {"search_cost": SearchCost}

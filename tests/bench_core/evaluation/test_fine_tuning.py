@@ -1,0 +1,133 @@
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench_core import DataSpec, Encoder, NoConfig, Split
+from bench_core.conformance.toys import TinyEncoder
+from bench_core.evaluation.classification import top_accuracy
+from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
+
+DATA = DataSpec(shape=(1, 8, 8), splits={"train": 64, "test": 64}, num_classes=2, views="glyph")
+CPU = torch.device("cpu")
+RECIPE: dict[str, Any] = {
+    "steps": 25, "batch_size": 16, "learning_rate": 0.05, "augmentation": "crop_flip", "device": CPU, "seed": 0
+}  # fmt: skip
+
+
+class Normed(TinyEncoder):
+    """With batch norm and dropout (ours)."""
+
+    def __init__(self) -> None:
+        super().__init__(DATA)
+        self.norm, self.drop = nn.BatchNorm1d(self.dim), nn.Dropout(0.2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.drop(self.norm(super().forward(inputs)))  # type: ignore[no-any-return]  # a module's
+
+
+class Flat(Encoder):
+    """The pixels (ours)."""
+
+    def __init__(self) -> None:
+        super().__init__(DATA, NoConfig())
+        self.dim = 64
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.flatten(1)
+
+    def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {}
+
+
+def stripes(count: int = 64, seed: int = 0) -> Split:
+    """Horizontal or vertical stripes at a random phase: no pixel tells the class."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    wave = (torch.arange(8)[None] + torch.randint(0, 4, (count, 1), generator=rng)) % 4 < 2
+    lines = wave[:, None, :].expand(count, 8, 8)
+    images = torch.where(labels.view(-1, 1, 1) == 0, lines, lines.mT)
+    return Split((images[:, None] * 200).to(torch.uint8), labels)
+
+
+@pytest.fixture
+def encoder() -> Iterator[Encoder]:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        yield Normed().eval().requires_grad_(False)
+
+
+def accuracy(model: nn.Module, split: Split) -> float:
+    assert split.labels is not None
+    return top_accuracy(answers(model, split, CPU), split.labels)
+
+
+def test_the_encoder_stays_as_it_was_bit_for_bit(encoder: Encoder) -> None:
+    before = copy.deepcopy(encoder.state_dict())
+    state = torch.get_rng_state()
+    model = fine_tune(encoder, stripes(), DATA, 2, **RECIPE)
+    assert all(torch.equal(value, encoder.state_dict()[name]) for name, value in before.items())
+    assert not any(weight.requires_grad or weight.grad is not None for weight in encoder.parameters())
+    assert not encoder.training
+    assert torch.equal(torch.get_rng_state(), state)
+    moved = model[0].state_dict()
+    assert {name for name in before if not torch.equal(before[name], moved[name])} == set(before)
+
+
+def test_training_is_the_same_twice_and_another_by_seed(encoder: Encoder) -> None:
+    logits = [
+        answers(fine_tune(encoder, stripes(), DATA, 2, **RECIPE | {"seed": seed}), stripes(), CPU) for seed in (0, 0, 1)
+    ]
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.equal(logits[0], logits[2])
+
+
+def test_what_a_linear_classifier_of_pixels_cannot_tell_is_learned(encoder: Encoder) -> None:
+    longer = RECIPE | {"steps": 60, "augmentation": "none"}
+    tuned = accuracy(fine_tune(encoder, stripes(), DATA, 2, **longer), stripes(seed=1))
+    pixels = accuracy(fine_tune(Flat(), stripes(), DATA, 2, **longer), stripes(seed=1))
+    assert tuned > 0.9
+    assert pixels < 0.7
+
+
+def test_an_encoder_without_parameters_leaves_a_linear_classifier() -> None:
+    labels = torch.arange(64) % 2
+    bright = Split((labels.view(-1, 1, 1, 1) * 100 + torch.zeros(64, 1, 8, 8)).to(torch.uint8), labels)
+    assert accuracy(fine_tune(Flat(), bright, DATA, 2, **RECIPE), bright) == 1.0
+
+
+def test_the_first_step_starts_from_equal_logits_and_is_sgd_with_nesterov() -> None:
+    split = stripes(8)
+    one = RECIPE | {"steps": 1, "batch_size": 8, "augmentation": "none", "learning_rate": 0.5}
+    head = fine_tune(Flat(), split, DATA, 2, **one)[2]
+    assert isinstance(head, nn.Linear)
+    assert isinstance(split.inputs, Tensor)
+    assert split.labels is not None
+    rows = split.inputs.flatten(1).double() / 255
+    rows = (rows - rows.mean(0)) / (rows.var(0, correction=0) + 1e-5).sqrt()
+    residual = 0.5 - torch.nn.functional.one_hot(split.labels, 2).double()  # of equal logits
+    gradient = residual.T @ rows / 8
+    assert head.weight.double().detach().numpy() == pytest.approx((-0.5 * 1.9 * gradient).numpy(), abs=1e-5)
+
+
+def test_fewer_items_than_a_batch_make_one_short_batch(encoder: Encoder) -> None:
+    few = stripes(2)
+    assert answers(fine_tune(encoder, few, DATA, 2, **RECIPE), few, CPU).isfinite().all()
+
+
+def test_a_run_that_diverged_has_equal_logits() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    for weight in model.parameters():
+        nn.init.constant_(weight, float("nan"))
+    assert answers(model, stripes(4), CPU).tolist() == [[0, 0]] * 4
+
+
+def test_the_protocol_names_the_views_that_were_used() -> None:
+    natural = DataSpec(shape=(3, 8, 8), splits={"train": 4})
+    assert describe("crop_flip", DATA).endswith("views: glyph")
+    assert describe("crop_flip", natural).endswith("views: crop_flip")
+    assert describe("none", DATA).endswith("views: none")
+    assert describe("crop_flip", DataSpec(shape=(7,), splits={"train": 4})).endswith("views: none")

@@ -1,0 +1,116 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench_core.errors import RequestError, UnknownNameError
+from bench_core.planning.boards import Named, board_names, load_board, read_board
+
+TEXT = """
+title = "Tiny"
+seeds = [0, 1]
+[recipe]
+epochs = 3
+[datasets.blobs]
+[methods.shrink]
+[methods.shrink_less]
+use = "shrink"
+factor = 0.5
+recipe.learning_rate = 0.1
+[tasks.spread]
+"""
+
+
+def test_a_board_file_names_rows_and_what_they_use(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "board.toml").write_text(TEXT)
+    board = load_board(str(tmp_path / "tiny"))
+    assert (board.name, board.title, board.seeds, board.recipe) == ("tiny", "Tiny", (0, 1), {"epochs": 3})
+    assert board.methods["shrink"] == Named("shrink", "shrink")
+    assert board.methods["shrink_less"] == Named("shrink_less", "shrink", {"factor": 0.5}, {"learning_rate": 0.1})
+    assert load_board(str(tmp_path / "tiny" / "board.toml")) == board
+
+
+def test_a_board_has_from_its_base_the_sections_that_it_does_not_name(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TEXT)
+    (tmp_path / "more.toml").write_text(f"base = '{tmp_path / 'tiny.toml'}'\nseeds = [5]\n[tasks.other]\n")
+    tiny, more = load_board(str(tmp_path / "tiny.toml")), load_board(str(tmp_path / "more.toml"))
+    assert (more.name, more.title, more.seeds) == ("more", "Tiny", (5,))
+    assert more.methods == tiny.methods
+    assert list(more.tasks) == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [("3", r"base must be the name or the path of a board, got 3"), ("'nowhere'", r"no board named 'nowhere'")],
+)
+def test_a_base_that_is_no_board_is_refused(base: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(f"base = {base}")
+    with pytest.raises(RequestError, match=message):
+        load_board(str(tmp_path))
+
+
+def test_a_base_may_have_a_base_and_no_circle(tmp_path: Path) -> None:
+    for name, text in (("a", TEXT), ("b", f"base = '{tmp_path / 'a.toml'}'"), ("c", f"base = '{tmp_path / 'b.toml'}'")):
+        (tmp_path / f"{name}.toml").write_text(text)
+    assert load_board(str(tmp_path / "c.toml")).methods == load_board(str(tmp_path / "a.toml")).methods
+    (tmp_path / "a.toml").write_text(f"base = '{tmp_path / 'c.toml'}'")
+    with pytest.raises(RequestError, match="bases go in a circle"):
+        load_board(str(tmp_path / "c.toml"))
+
+
+def test_only_takes_rows_in_its_own_order(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(TEXT)
+    (tmp_path / "b.toml").write_text(f"base = '{tmp_path / 'a.toml'}'\nonly = ['shrink_less', 'shrink']")
+    assert list(load_board(str(tmp_path / "b.toml")).methods) == ["shrink_less", "shrink"]
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        ("['shrnk']", r"no row named 'shrnk'; did you mean 'shrink'\?"),
+        ("3", r"only must be a list of rows, like .*got 3"),
+    ],
+)
+def test_only_of_what_is_no_row_is_refused(only: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(f"only = {only}\n{TEXT}")
+    with pytest.raises(RequestError, match=message):
+        load_board(str(tmp_path / "a.toml"))
+
+
+def test_the_digits_board_is_shipped() -> None:
+    assert "digits" in board_names()
+    assert len(load_board("digits").seeds) == 5
+
+
+def test_an_unknown_board_says_which_are_shipped() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"no board named 'digit'; did you mean 'digits'\?.*path of a board\.toml"
+    ):
+        load_board("digit")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks = 3", r"tasks must be a table, got 3"),
+        ("[task.knn]", r"task unknown; a board has"),
+        ("seeds = [0, -1]", r"seeds must be a list of whole numbers >= 0, got \[0, -1\]"),
+        ("seeds = 3", r"seeds must be a list of whole numbers >= 0, got 3"),
+        ("title = 3", r"title must be text, got 3"),
+        ("[methods.'../x']", r"must be letters, digits, '_' and '-'"),
+        ("[methods]\nnac = 3", r"methods\.nac must be a table, got 3"),
+        ("[methods.nac]\nuse = 3", r"methods\.nac\.use must be the name of a component, got 3"),
+        ("[methods.nac]\nrecipe = 3", r"methods\.nac\.recipe must be a table, got 3"),
+    ],
+)
+def test_a_bad_board_is_refused_with_what_would_be_right(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        read_board(tomllib.loads(text), "x", "x.toml")
+
+
+def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("a = = 1")
+    with pytest.raises(RequestError, match=r"x\.toml is not TOML"):
+        load_board(str(path))

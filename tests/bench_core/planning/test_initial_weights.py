@@ -1,0 +1,224 @@
+"""Encoders that start from another chain's."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench_core import Batch, Loss, Objective, Recipe
+from bench_core.errors import RequestError
+from bench_core.planning.initial_weights import Initial
+from bench_core.planning.plan import Plan
+from bench_core.plugins import Registry
+from bench_core.running.chain import build_objective
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import Setting
+from bench_core.store import Store
+
+PlanOf = Callable[..., Plan]
+Add = Callable[[str, str, type], None]
+CPU = Setting(torch.device("cpu"))
+
+
+class Fine(Objective):
+    """Trains (a toy)."""
+
+    recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=1, batch_size=16)
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        return Loss(self.encoder(views).square().mean())
+
+
+class Fails(Fine):
+    """Does not, and counts how often it was tried (a toy)."""
+
+    trained = 0
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        Fails.trained += 1
+        raise ValueError("no luck")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def encoder_of(store: Store, key: str) -> dict[str, torch.Tensor]:
+    weights = load_file(store.chain(key) / "weights.safetensors")
+    return {name: value for name, value in weights.items() if name.startswith("encoder.")}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_row_starts_from_another_rows_encoder_at_the_same_seed(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry
+) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    still = {"second.init": "shrink", "second.recipe.learning_rate": 0}
+    plan = plan_of(methods=["second", "shrink"], seeds=[0, 1], settings=still)
+    assert run_plan(plan, store, CPU) == []
+    keys = {(chain.method.name, chain.seed): chain.key for chain in plan.chains}
+    for seed in (0, 1):
+        assert same(encoder_of(store, keys["second", seed]), encoder_of(store, keys["shrink", seed]))
+    assert not same(encoder_of(store, keys["shrink", 0]), encoder_of(store, keys["shrink", 1]))
+
+
+def test_a_method_that_copies_its_encoder_copies_the_start(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry
+) -> None:
+    from bench_methods.byol import BYOL
+
+    add("objective", "byol", BYOL)
+    run_plan(plan_of(), store, CPU)
+    (chain,) = plan_of(methods=["byol"], settings={"byol.init": str(store.chain(plan_of().chains[0].key))}).chains
+    assert isinstance(chain.init, Initial)
+    byol = build_objective(chain, chain.init)
+    assert isinstance(byol, BYOL)
+    target = dict(byol.target.named_parameters())
+    for name, value in byol.encoder.named_parameters():
+        assert torch.equal(target[f"0.{name}"], value)
+
+
+def test_what_it_starts_from_is_trained_even_where_its_own_cells_are_done(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry
+) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    run_plan(plan_of(), store, CPU)
+    shutil.rmtree(store.path / "chains")
+    assert run_plan(plan_of(methods=["shrink", "second"], settings={"second.init": "shrink"}), store, CPU) == []
+    assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
+
+
+def test_a_sweep_sets_a_fresh_start_beside_another(plan_of: PlanOf, add: Add, registry: Registry) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    plan = plan_of(methods=["shrink", "second"], sweeps={"second.init": ["none", "shrink"]}, seeds=[0, 1])
+    rows = {chain.method.name: chain.document.get("init", {}) for chain in plan.chains}
+    assert list(rows) == ["shrink", "second (init=none)", "second (init=shrink)"]
+    assert rows["second (init=none)"] == {}
+    assert rows["second (init=shrink)"].keys() == {"chain"}
+    assert rows["second (init=shrink)"]["chain"].keys() == {"method", "recipe"}  # no seed: seeds make one row
+    assert len({chain.key for chain in plan.chains}) == 6
+
+
+def test_a_chains_folder_and_a_file_of_weights_serve_too(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
+    run_plan(plan_of(), store, CPU)
+    key = plan_of().chains[0].key
+    folder = store.chain(key)
+    bare = tmp_path / "encoder.safetensors"
+    save_file({name.removeprefix("encoder."): value for name, value in encoder_of(store, key).items()}, bare)
+    for source in (folder, folder / "weights.safetensors", bare):
+        plan = plan_of(settings={"shrink.init": str(source), "shrink.recipe.learning_rate": 0})
+        assert run_plan(plan, store, CPU) == []
+        assert same(encoder_of(store, plan.chains[0].key), encoder_of(store, key))
+
+
+def test_a_start_that_is_not_there_is_refused_with_what_to_type(plan_of: PlanOf) -> None:
+    with pytest.raises(
+        RequestError, match=r"is no row of this request \(it has no other\), no chain's folder .* and no file"
+    ):
+        plan_of(settings={"shrink.init": "nac"})
+
+
+def test_a_start_from_itself_is_refused(plan_of: PlanOf) -> None:
+    with pytest.raises(RequestError, match="init goes in a circle: shrink <- shrink"):
+        plan_of(settings={"shrink.init": "shrink"})
+
+
+def test_weights_of_another_encoder_fail_that_chain_alone(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.safetensors"
+    save_file({"first.weight": torch.zeros(1)}, wrong)
+    (failure,) = run_plan(plan_of(settings={"shrink.init": str(wrong)}), store, CPU)
+    assert "does not hold the weights of this encoder" in failure.error
+
+
+def failing_sources(plan_of: PlanOf, add: Add, methods: list[str], start: str) -> tuple[Plan, type[Fails]]:
+    """A plan in which `second` and `third` start from a method that fails, and how often that was trained."""
+    Fails.trained = 0
+    for name, cls in {"fails": Fails, "second": Fine, "third": Fine}.items():
+        add("objective", name, cls)
+    inits = {"second.init": "fails", "third.init": start}
+    return plan_of(methods=methods, settings={k: v for k, v in inits.items() if k.split(".")[0] in methods}), Fails
+
+
+def test_a_source_that_fails_does_so_once_and_who_starts_from_it_says_so(
+    plan_of: PlanOf, add: Add, store: Store
+) -> None:
+    plan, fails = failing_sources(plan_of, add, ["fails", "second", "third"], "second")
+    failures = run_plan(plan, store, CPU)
+    assert fails.trained == 1
+    source = "its source chain (fails on blobs with tiny, seed 0) failed: "
+    assert [one.error for one in failures] == ["ValueError: no luck", *[f"{source}ValueError: no luck"] * 2]
+    assert [one.kind for one in failures] == ["error"] * 3
+    assert len(run_plan(plan, store, CPU)) == 3
+    assert fails.trained == 2  # the next run tries it again
+
+
+def test_who_comes_before_its_source_has_tried_for_all(plan_of: PlanOf, add: Add, store: Store) -> None:
+    plan, fails = failing_sources(plan_of, add, ["third", "fails", "second"], "fails")
+    third, own, second = run_plan(plan, store, CPU)
+    assert fails.trained == 1
+    assert third.error == second.error == f"its source chain (fails on blobs with tiny, seed 0) failed: {own.error}"
+    assert own.error == "ValueError: no luck"
+    said = json.loads(third.log.read_text())["log_tail"]
+    assert said[-1] == own.error  # with the traceback, where it was tried
+
+
+def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: PlanOf, store: Store) -> None:
+    run_plan(plan_of(), store, CPU)
+    folder = store.chain(plan_of().chains[0].key)
+    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe["doc"]["encoder"]["id"] = "toys/other"
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(RequestError, match="was trained with encoder"):
+        plan_of(settings={"shrink.init": str(folder)})
+
+
+BOARD = """
+[datasets.blobs]
+[encoders.tiny]
+[methods.shrink]
+[methods.second]
+use = "shrink"
+factor = 2.0
+init = "shrink"
+[tasks.spread]
+"""
+
+
+def test_a_row_of_the_board_that_is_not_asked_for_is_trained_for_those_that_start_from_it(
+    plan_of: PlanOf, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "board.toml").write_text(BOARD)
+    asked = {"board": str(tmp_path / "board.toml"), "seeds": [0]}
+    alone, whole = plan_of(**asked, methods=["second"]), plan_of(**asked, methods=["shrink", "second"])
+    assert [chain.method.name for chain in alone.chains] == ["second"]
+    assert alone.chains[0].key == whole.chains[1].key
+    assert run_plan(alone, store, CPU) == []
+    assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
+    (record,) = store.records()
+    assert record["facts"]["starts_from"] == "shrink, 2 epochs"
+
+
+def test_labels_of_the_start_are_shown(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink = registry.get("objective", "shrink").cls
+    labelled = type("Labelled", (shrink,), {"uses_labels": True})
+    add("objective", "labelled", labelled)
+    plan = plan_of(methods=["labelled", "shrink"], settings={"shrink.init": "labelled"})
+    assert run_plan(plan, store, CPU) == []
+    assert {record["facts"]["uses_labels"] for record in store.records()} == {True}
+    folder = store.chain(plan.chains[0].key)
+    assert plan_of(settings={"shrink.init": str(folder)}).chains[0].uses_labels
+    assert not plan_of().chains[0].uses_labels

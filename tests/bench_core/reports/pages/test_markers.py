@@ -1,0 +1,89 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench_core.errors import RequestError
+from bench_core.reports.pages.markers import page, placeholder, splice, stale_pages
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.entries import entries_of
+
+Make = Callable[..., dict[str, Any]]
+
+TEXT = "# Mine\n\n<!-- bench:begin digits -->\nold\n<!-- bench:end digits -->\n\nmy words\n"
+
+
+def test_splice_replaces_what_stands_between_the_markers_alone() -> None:
+    expected = "# Mine\n\n<!-- bench:begin digits -->\nnew\n<!-- bench:end digits -->\n\nmy words\n"
+    assert splice(TEXT, "digits", "\nnew\n\n") == expected
+
+
+def test_splicing_twice_is_splicing_once_and_the_old_text_comes_back() -> None:
+    once = splice(TEXT, "digits", "| a \\| b |\n\n\\1 \\g<0>")
+    assert splice(once, "digits", "| a \\| b |\n\n\\1 \\g<0>") == once
+    assert splice(once, "digits", "old") == TEXT
+
+
+def test_an_empty_content_leaves_the_placeholder() -> None:
+    assert splice(placeholder("digits"), "digits", " \n") == placeholder("digits")
+    assert placeholder("digits") == "<!-- bench:begin digits -->\n<!-- bench:end digits -->\n"
+
+
+def test_names_that_start_alike_are_told_apart() -> None:
+    text = placeholder("digits") + placeholder("digits-full")
+    assert splice(text, "digits-full", "x") == placeholder("digits") + splice(
+        placeholder("digits-full"), "digits-full", "x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nothing", r"bench:begin digits -->' is missing"),
+        ("<!-- bench:begin digits -->", r"bench:end digits -->' is missing"),
+        (TEXT + TEXT, r"bench:begin digits -->' stands there 2 times"),
+        ("<!-- bench:end digits -->\n<!-- bench:begin digits -->", "stands before"),
+    ],
+)
+def test_markers_that_are_missing_doubled_or_swapped_are_refused(text: str, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        splice(text, "digits", "new")
+
+
+def test_content_with_its_own_markers_is_refused() -> None:
+    with pytest.raises(RequestError, match="contains such a marker"):
+        splice(TEXT, "digits", placeholder("digits"))
+
+
+def test_a_page_holds_heading_command_and_tables(make_record: Make) -> None:
+    tables = build(entries_of([make_record("nac", "linear", 0, 0.5)]))
+    made = page("digits | full", "Held fixed: *everything*.", "bench run --board digits", tables)
+    blocks = made.split("\n\n")
+    assert blocks[:3] == [r"# digits \| full", "Held fixed: *everything*.", "    bench run --board digits"]
+    assert blocks[4].startswith("| method")
+    assert made.count("\n\n\n") == 0
+    assert made.endswith("\n")
+
+
+def test_a_page_without_description_or_records_has_no_gaps() -> None:
+    assert page("digits", "", "bench run", []) == "# digits\n\n    bench run\n\nNo records.\n"
+
+
+def test_only_pages_that_differ_are_stale_and_show_how(tmp_path: Path) -> None:
+    right, wrong, gone = tmp_path / "right.md", tmp_path / "wrong.md", tmp_path / "gone.md"
+    right.write_text(TEXT, encoding="utf-8")
+    wrong.write_text(TEXT + placeholder("mnist"), encoding="utf-8")
+    stale = stale_pages({right: {"digits": "old\n"}, wrong: {"digits": "old", "mnist": "new"}, gone: {"digits": "old"}})
+    assert list(stale) == [wrong, gone]
+    assert "\n+new\n" in stale[wrong]
+    assert "old" not in stale[wrong]
+    assert stale[gone] == f"{gone} does not exist\n"
+    assert right.read_text(encoding="utf-8") == TEXT
+
+
+def test_a_page_without_markers_is_refused_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("nothing", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"README\.md: the marker"):
+        stale_pages({path: {"digits": "x"}})

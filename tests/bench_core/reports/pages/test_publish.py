@@ -1,0 +1,229 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench_core import Evaluation, Evaluator, Frozen, NoConfig, Score
+from bench_core.errors import RequestError, StoreError
+from bench_core.files import write_over
+from bench_core.planning.plan import board_plan
+from bench_core.plugins import Registry
+from bench_core.reports.pages.publish import check_pages, publish_board
+from bench_core.reports.tables.cell_states import seed_of
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import Setting
+from bench_core.store import Store
+from bench_core.store.store import read_records
+
+BOARD = """
+title = "Tiny"
+description = "For tests."
+seeds = [0, 1]
+[datasets.blobs]
+[encoders.tiny]
+[methods.shrink]
+[methods.broken]
+use = "shrink"
+broken = true
+[tasks.spread]
+"""
+Publish = Callable[[], tuple[int, list[Path]]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def publish(registry: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Runs the board and publishes it, as from clean, committed code."""
+    folder = tmp_path / "leaderboards" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "board.toml").write_text(BOARD)
+    (tmp_path / "README.md").write_text("# Hello\n\n<!-- bench:begin tiny -->\n<!-- bench:end tiny -->\n\nBye.\n")
+    monkeypatch.setattr("bench_core.running.provenance._commit", lambda: ("abc1234", False))
+    run_plan(board_plan(str(folder), registry), store, Setting(torch.device("cpu"), command="bench run --board tiny"))
+
+    def call() -> tuple[int, list[Path]]:
+        return publish_board(str(folder), store, tmp_path / "leaderboards", tmp_path / "README.md", registry)
+
+    return call
+
+
+def check(tmp_path: Path, registry: Registry) -> list[Path]:
+    return check_pages(tmp_path / "leaderboards", tmp_path / "README.md", registry)
+
+
+def test_records_are_copied_and_both_pages_written_from_them(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    copied, pages = publish()
+    folder = tmp_path / "leaderboards" / "tiny"
+    assert copied == 2
+    assert pages == [folder / "README.md", tmp_path / "README.md"]
+    assert {p.stem for p in (folder / "records").glob("*.json")} == {r["key"] for r in store.records()}
+    page = (folder / "README.md").read_text()
+    assert "# Tiny" in page
+    assert "tiny/board.toml" in page  # the command of a board that is not shipped names its file
+    assert "nan: the loss of main is inf at step 0" in page  # what failed is shown with its reason
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("# Hello\n")
+    assert readme.endswith("\n\nBye.\n")
+    assert "shrink" in readme
+    assert check(tmp_path, registry) == sorted(pages)
+
+
+def test_paths_of_the_machine_stay_at_home(publish: Publish, store: Store, tmp_path: Path) -> None:
+    typed = "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
+    for path in (tmp_path / "runs" / "cells").rglob("*.json"):
+        record = json.loads(path.read_text())
+        del record["sha256"]
+        record["provenance"]["command"] = record["provenance"]["pretrain"]["command"] = typed
+        write_over(path, record)
+    publish()
+    for path in (tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"):
+        made = json.loads(path.read_text())["provenance"]
+        assert made["command"] == made["pretrain"]["command"] == "bench run --board tiny --seeds 0,1"
+
+
+def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
+    publish()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    publish()
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_an_edited_page_or_record_is_found(publish: Publish, tmp_path: Path, registry: Registry) -> None:
+    publish()
+    readme = tmp_path / "README.md"
+    readme.write_text(readme.read_text().replace("| shrink", "| shrunk"))
+    with pytest.raises(StoreError, match=r"README\.md differ from their records"):
+        check(tmp_path, registry)
+    publish()
+    record = next((tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"))
+    changed = json.loads(record.read_text())
+    changed["scores"][0]["value"] += 0.1
+    write_over(record, changed)
+    with pytest.raises(StoreError, match="differ from their records"):
+        check(tmp_path, registry)
+
+
+def test_records_of_changed_code_are_not_published(publish: Publish, store: Store, tmp_path: Path) -> None:
+    for path in (tmp_path / "runs" / "cells").rglob("*.json"):
+        record = json.loads(path.read_text())
+        del record["sha256"]
+        record["provenance"]["dirty"] = True
+        write_over(path, record)
+    with pytest.raises(RequestError, match="2 records were made by changed, uncommitted code"):
+        publish()
+    assert not (tmp_path / "leaderboards" / "tiny" / "records").exists()
+
+
+def test_what_was_published_before_stays_where_this_store_lacks_it(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    publish()
+    next((tmp_path / "runs" / "cells").rglob("*.json")).unlink()
+    assert publish()[0] == 1
+    assert len(list((tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"))) == 2
+    assert check(tmp_path, registry)
+
+
+def test_a_board_published_elsewhere_takes_its_file_along(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    board = str(tmp_path / "leaderboards" / "tiny" / "board.toml")
+    publish_board(board, store, tmp_path / "elsewhere", tmp_path / "none.md", registry)
+    pages = check_pages(tmp_path / "elsewhere", tmp_path / "none.md", registry)
+    assert pages == [tmp_path / "elsewhere" / "tiny" / "README.md"]
+    assert "elsewhere/tiny/board.toml" in pages[0].read_text()
+
+
+def test_a_board_that_was_not_run_is_refused(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(BOARD)
+    with pytest.raises(RequestError, match=r"has no cell of board 'tiny'; run `bench run --board .*` first"):
+        publish_board(str(tmp_path / "tiny.toml"), Store(tmp_path / "runs"), tmp_path, tmp_path / "README.md", registry)
+
+
+def test_without_a_published_board_there_is_nothing_to_check(tmp_path: Path, registry: Registry) -> None:
+    with pytest.raises(RequestError, match="holds no published board; `bench publish BOARD` makes one"):
+        check(tmp_path, registry)
+
+
+def test_pictures_and_methods_pages_are_written_and_checked(
+    publish: Publish, tmp_path: Path, registry: Registry
+) -> None:
+    folder, page = tmp_path / "leaderboards" / "tiny", tmp_path / "docs" / "methods" / "shrink.md"
+    toml = (folder / "board.toml").read_text()
+    (folder / "board.toml").write_text(f'{toml}[pictures.itself]\nx = "spread:spread"\ny = "spread:spread"\n')
+    page.parent.mkdir(parents=True)
+    marks = "".join(
+        f"<!-- bench:begin {m} -->\n<!-- bench:end {m} -->\n" for m in ("parameters", "numbers", "published")
+    )
+    page.write_text(f"# Shrink\n\n{marks}")
+    _, pages = publish()
+    assert page in pages
+    assert folder / "itself.svg" in pages
+    assert "![itself](itself.svg)" in (folder / "README.md").read_text()
+    text = page.read_text()
+    assert "| `shrink.factor`" in text
+    assert "[tiny](../../leaderboards/tiny/README.md)" in text
+    assert "None that we could verify." in text
+    assert check(tmp_path, registry) == sorted(pages)
+    (folder / "itself.svg").write_text("<svg/>")
+    with pytest.raises(StoreError, match=r"itself\.svg does not show what its records say"):
+        check(tmp_path, registry)
+
+
+class Look(Evaluator):
+    """Keeps a grid of images and a curve of each sort."""
+
+    Config = NoConfig
+
+    def __init__(self, config: NoConfig) -> None:
+        self.config = config
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        return Evaluation(
+            scores=[Score(metric="top1", value=0.5, n=16)],
+            protocol="none",
+            curves={"projection_pca": {"x": [0, 1], "y": [1, frozen.seed]}, "layers": {"layer": [0, 1], "a": [0, 1]}},
+            images={"samples": torch.zeros(2, 1, 4, 4, dtype=torch.uint8)},
+        )
+
+
+def test_a_board_shows_pictures_of_curves_and_images_and_only_one_seeds_images_travel(
+    add: Callable[[str, str, type], None], store: Store, tmp_path: Path, registry: Registry, publish: Publish
+) -> None:
+    folder = tmp_path / "leaderboards" / "tiny"
+    add("evaluator", "look", Look)
+    asked = {name: f'[pictures.{name}]\nkind = "{name}"\n' for name in ("projection", "layers", "samples")}
+    (folder / "board.toml").write_text(f"{BOARD}[tasks.look]\n{''.join(asked.values())}")
+    run_plan(board_plan(str(folder), registry), store, Setting(torch.device("cpu"), command="bench run --board tiny"))
+    publish()
+    pictures = [folder / f"{name}.svg" for name in asked]
+    assert set(pictures) < set(check(tmp_path, registry))
+    assert "![samples](samples.svg)" in (folder / "README.md").read_text()
+    records = {seed_of(r): r for r in read_records(folder / "records") if r["names"]["task"] == "look"}
+    assert {seed: (*r["curves"], *r["images"]) for seed, r in records.items()} == {
+        0: ("projection_pca", "layers", "samples"), 1: ("layers",),
+    }  # fmt: skip
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    publish()
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    record = records[0]
+    record["curves"]["projection_pca"]["x"][0] = 0.5
+    write_over(folder / "records" / f"{record['key']}.json", record)
+    with pytest.raises(StoreError, match=r"projection\.svg does not show what its records say"):
+        check(tmp_path, registry)
+
+
+def test_a_page_about_no_method_is_refused(publish: Publish, tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "methods" / "shrunk.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("# Shrunk\n")
+    with pytest.raises(RequestError, match="no component or board named 'shrunk'; did you mean 'shrink'"):
+        publish()

@@ -1,0 +1,475 @@
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench_core.errors import UnknownNameError
+from bench_core.evaluation.statistics import t_halfwidth
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.entries import Entry, State, entries_of
+from bench_core.reports.tables.model import Cell, Row, Table
+
+Make = Callable[..., dict[str, Any]]
+
+
+def row(table: Table, name: str) -> Row:
+    [found] = [row for row in table.rows if row.name == name]
+    return found
+
+
+def cell(table: Table, name: str, column: str) -> Cell:
+    [position] = [i for i, c in enumerate(table.columns) if c.name == column]
+    return row(table, name).cells[position]
+
+
+def order(table: Table) -> list[str]:
+    return [row.name for row in table.rows if row.kind != "chance"]
+
+
+def bold(table: Table, column: str) -> set[str]:
+    return {row.name for row in table.rows if cell(table, row.name, column).bold}
+
+
+def not_done(state: State, method: str, task: str, seed: int, reason: str = "") -> Entry:
+    names = {"dataset": "digits", "encoder": "convnet", "method": method, "task": task}
+    return Entry(names, seed, state, reason)
+
+
+@pytest.fixture
+def one_table(make_record: Make) -> Callable[..., Table]:
+    """Of {method: {task: values, a seed each}}, and what is not done."""
+
+    def make(values: Mapping[str, Mapping[str, list[float]]], *others: Entry, **asked: Any) -> Table:
+        records = [
+            make_record(method, task, seed, value)
+            for method, tasks in values.items()
+            for task, by_seed in tasks.items()
+            for seed, value in enumerate(by_seed)
+        ]
+        [table] = build([*entries_of(records), *others], **asked)
+        return table
+
+    return make
+
+
+def test_a_cell_is_mean_and_t_half_width_over_seeds_in_per_cent(one_table: Callable[..., Table]) -> None:
+    values = [0.81, 0.815, 0.808]
+    table = one_table({"nac": {"linear": values}})
+    found = cell(table, "nac", "linear")
+    assert (found.mean, found.halfwidth, found.n) == (fmean(values), t_halfwidth(values), 3)
+    assert found.text == "81.1 ± 0.9"
+    assert table.columns[0].title == "linear top1 % ↑ (n = 3)"
+
+
+def test_cells_with_another_number_of_seeds_say_so(one_table: Callable[..., Table]) -> None:
+    table = one_table(
+        {"a": {"t": [0.5, 0.6, 0.7]}, "b": {"t": [0.1, 0.2, 0.3]}, "c": {"t": [0.4, 0.5]}, "d": {"t": [0.9]}}
+    )
+    assert table.columns[0].seeds == 3
+    assert "(n" not in cell(table, "a", "t").text
+    assert cell(table, "c", "t").text.endswith(" (n = 2)")
+    assert cell(table, "d", "t").text == "90.0 (n = 1)"
+    assert "A cell of one seed has no interval and is never bold." in table.footer
+
+
+def test_one_seed_has_no_interval_and_nothing_is_bold(one_table: Callable[..., Table]) -> None:
+    table = one_table({"a": {"t": [0.9]}, "b": {"t": [0.1]}})
+    assert cell(table, "a", "t").text == "90.0"
+    assert cell(table, "a", "t").halfwidth is None
+    assert not any(cell.bold for row in table.rows for cell in row.cells)
+    assert table.columns[0].title == "t top1 % ↑ (n = 1)"
+    assert "One seed: no interval, and nothing is bold." in table.footer
+
+
+def test_the_best_and_what_is_not_told_from_it_are_bold(one_table: Callable[..., Table]) -> None:
+    table = one_table(
+        {
+            "a": {"t": [0.80, 0.82, 0.81]},
+            "b": {"t": [0.81, 0.80, 0.80]},  # a is ahead by -1, 2, 1 points
+            "c": {"t": [0.70, 0.72, 0.71]},  # a is ahead by 10 at every seed
+        }
+    )
+    assert bold(table, "t") == {"a", "b"}
+    assert bold(table, "mean") == {"a", "b"}
+    assert bold(table, "mean rank") == set()
+
+
+def test_a_row_with_labels_is_shown_marked_and_neither_bold_nor_ranked(make_record: Make) -> None:
+    records = [
+        make_record(m, "t", s, v + s / 100, uses_labels=m == "supervised")
+        for m, v in (("supervised", 0.9), ("nac", 0.5), ("random", 0.2))
+        for s in (0, 1)
+    ]
+    [table] = build(entries_of(records))
+    assert row(table, "supervised").label == "supervised (labels)"
+    assert cell(table, "supervised", "t").text.startswith("90.5")
+    assert cell(table, "supervised", "mean").text.startswith("90.5")
+    assert bold(table, "t") == {"nac"}
+    assert cell(table, "supervised", "mean rank").text == ""
+    assert [cell(table, m, "mean rank").text for m in ("nac", "random")] == ["1.00", "2.00"]
+    assert order(table) == ["nac", "random", "supervised"]
+    assert "Trained with labels, for reference, neither bold nor ranked: supervised." in table.footer
+
+
+def test_the_mean_is_blank_where_a_task_is_missing(one_table: Callable[..., Table]) -> None:
+    table = one_table(
+        {
+            "complete": {"t1": [0.6, 0.62], "t2": [0.5, 0.54], "t3": [0.1, 0.12]},
+            "partial": {"t1": [0.7, 0.7], "t2": [0.7, 0.7]},
+        }
+    )
+    found = cell(table, "complete", "mean")
+    by_seed = [fmean([0.6, 0.5, 0.1]), fmean([0.62, 0.54, 0.12])]
+    assert found.mean == pytest.approx(fmean(by_seed))
+    assert found.halfwidth == pytest.approx(t_halfwidth(by_seed))
+    assert cell(table, "partial", "mean").text == ""
+    assert cell(table, "partial", "mean rank").text == ""
+    assert [cell(table, m, "tasks").text for m in ("complete", "partial")] == ["3/3", "2/3"]
+    assert order(table) == ["complete", "partial"]
+
+
+def test_the_mean_takes_only_seeds_that_have_every_task(one_table: Callable[..., Table]) -> None:
+    table = one_table({"a": {"t1": [0.6, 0.7, 0.8], "t2": [0.4, 0.5]}, "b": {"t1": [0.1] * 3, "t2": [0.1] * 3}})
+    assert cell(table, "a", "mean").mean == pytest.approx(fmean([0.5, 0.6]))
+    assert cell(table, "a", "mean").n == 2
+    assert cell(table, "a", "mean").text.startswith("55.0 ± ")
+
+
+def test_there_is_no_mean_of_what_has_no_common_scale(make_record: Make, make_score: Make) -> None:
+    nats = [make_score("bound", 3.0, unit="nats", chance=None)]
+    [table] = build(entries_of([make_record("a", "t", 0, 0.5), make_record("a", "bound", 0, nats)]))
+    assert "mean" not in [column.name for column in table.columns]
+    lower = [make_score("error", 0.3, higher_is_better=False)]
+    [table] = build(entries_of([make_record("a", "t", 0, 0.5), make_record("a", "u", 0, lower)]))
+    assert "mean" not in [column.name for column in table.columns]
+
+
+def test_mean_rank_is_that_of_scipy(one_table: Callable[..., Table]) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 4, size=(6, 3)) / 4  # methods x tasks, with ties
+    table = one_table({f"m{i}": {f"t{j}": [float(scores[i, j])] for j in range(3)} for i in range(len(scores))})
+    expected = stats.rankdata(-scores, axis=0).mean(axis=1)
+    assert [cell(table, f"m{i}", "mean rank").mean for i in range(6)] == pytest.approx(expected.tolist())
+
+
+def test_mean_rank_compares_complete_rows_only(one_table: Callable[..., Table]) -> None:
+    table = one_table(
+        {
+            "a": {"t1": [0.5], "t2": [0.9]},
+            "b": {"t1": [0.4], "t2": [0.8]},
+            "partial": {"t1": [0.9]},
+        }
+    )
+    assert [cell(table, m, "mean rank").text for m in ("a", "b", "partial")] == ["1.00", "2.00", ""]
+    assert "Mean rank: among the rows that have every task (2). Cost: medians over seeds." in table.footer
+
+
+def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -> None:
+    records = [make_record(m, t, 0, v) for t in ("knn", "fid") for m, v in (("vae", 0.5), ("ae", 0.4))]
+    records.append(make_record("nac", "knn", 0, 0.9))
+    (table,) = build([*entries_of(records), not_done("skipped", "nac", "fid", 0, "cannot decode")])
+    assert [cell(table, m, "mean rank").text for m in ("nac", "vae", "ae")] == ["1.00", "2.00", "3.00"]
+    assert any("over the tasks that no row skips (not fid), among the rows that have all of these (3)" in line
+               for line in table.footer)  # fmt: skip
+
+
+def test_a_task_alone_shows_all_its_metrics_and_nothing_beside(make_record: Make, make_score: Make) -> None:
+    scores = [make_score("top1", 0.5), make_score("fid", 3.0, unit="", higher_is_better=False)]
+    records = [make_record("nac", "knn", 0, scores), make_record("nac", "linear", 0, 0.9)]
+    (table,) = build(entries_of(records), task="knn")
+    assert [column.title for column in table.columns] == ["top1 % ↑ (n = 1)", "fid ↓ (n = 1)"]
+    assert [cell(table, "nac", column).mean for column in ("top1", "fid")] == [0.5, 3.0]
+    assert not any("Mean rank" in line or "linear" in line for line in table.footer)
+    with pytest.raises(UnknownNameError, match=r"no task named 'kn'; did you mean 'knn'\?"):
+        build(entries_of(records), task="kn")
+
+
+def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: Make, make_score: Make) -> None:
+    records = [
+        make_record(m, "fid", s, [make_score("fid", v + s, unit="", higher_is_better=False, chance=None)])
+        for m, v in (("bad", 130.0), ("good", 10.0))
+        for s in (0, 1, 2)
+    ]
+    [table] = build(entries_of(records))
+    assert table.columns[0].title == "fid fid ↓ (n = 3)"
+    assert bold(table, "fid") == {"good"}
+    assert order(table) == ["good", "bad"]
+    assert cell(table, "good", "fid").text == "11.0 ± 2.5"
+    assert cell(table, "bad", "mean rank").text == "2.00"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.6, "1235"), (12.3456, "12.35"), (0.0123456, "0.01235"), (0.0, "0.0"), (1.5e-7, "1.5e-07"), (-2.5, "-2.500")],
+)
+def test_other_units_show_four_figures(make_record: Make, make_score: Make, value: float, text: str) -> None:
+    [table] = build(entries_of([make_record("m", "t", 0, [make_score("x", value, unit="nats", chance=None)])]))
+    assert cell(table, "m", "t").text == text
+    assert table.columns[0].title == "t x nats ↑ (n = 1)"
+
+
+def test_a_small_negative_is_not_shown_as_minus_zero(one_table: Callable[..., Table]) -> None:
+    assert cell(one_table({"a": {"t": [-0.0001]}}), "a", "t").text == "0.0"
+
+
+def test_cells_without_numbers_say_why(one_table: Callable[..., Table]) -> None:
+    table = one_table(
+        {"a": {"t": [0.5, 0.6]}},
+        *[not_done("skipped", "b", "t", s, "needs classes") for s in (0, 1)],
+        *[not_done("failed", "c", "t", s, "error: boom") for s in (0, 1)],
+        *[not_done("stale", "d", "t", s, "revision 1, now 2") for s in (0, 1)],
+        *[not_done("missing", "e", "t", s) for s in (0, 1)],
+        not_done("skipped", "f", "t", 0, "needs classes"),
+        not_done("failed", "g", "t", 0),
+    )
+    shown = {r.name: (r.cells[0].text, r.cells[0].note) for r in table.rows if r.kind == "method"}
+    assert shown == {
+        "a": ("55.0 ± 63.5", None),
+        "b": ("–", 1),  # noqa: RUF001  # an en dash is meant
+        "c": ("failed", 2),
+        "d": ("stale", 3),
+        "e": ("", None),
+        "f": ("–", 1),  # noqa: RUF001  # an en dash is meant
+        "g": ("failed", 4),
+    }
+    assert table.notes == ("needs classes", "error: boom", "revision 1, now 2", "no reason on record")
+    assert [cell(table, m, "tasks").text for m in "ab"] == ["1/1", "0/1"]
+
+
+def test_seeds_that_are_not_done_are_told_beside_those_that_are(one_table: Callable[..., Table]) -> None:
+    table = one_table(
+        {"a": {"t": [0.5, 0.6]}},
+        not_done("failed", "a", "t", 4, "oom"),
+        not_done("failed", "a", "t", 3, "oom"),
+        not_done("stale", "a", "t", 2, "revision 1"),
+    )
+    assert cell(table, "a", "t").n == 2
+    assert table.notes == ("seeds 3, 4 failed: oom; seed 2 stale: revision 1",)
+
+
+def test_a_number_that_is_not_finite_is_a_failure(one_table: Callable[..., Table]) -> None:
+    table = one_table({"a": {"t": [float("nan")]}, "b": {"t": [0.5]}})
+    assert cell(table, "a", "t").text == "failed"
+    assert table.notes == ("top1 is not finite",)
+    assert cell(table, "b", "mean rank").text == "1.00"
+
+
+def test_the_chance_row_is_last_and_says_ranges_and_blanks(make_record: Make, make_score: Make) -> None:
+    records = [make_record(m, "t", 0, 0.5) for m in ("z", "a")]
+    records += [
+        make_record(m, "retrieval", 0, [make_score("map", 0.3, chance=c)]) for m, c in (("z", 0.10), ("a", 0.14))
+    ]
+    records += [make_record("a", "blank", 0, [make_score("x", 0.3, chance=None)])]
+    [table] = build(entries_of(records))
+    last = table.rows[-1]
+    assert (last.label, last.kind) == ("chance", "chance")
+    assert cell(table, "chance", "t") == Cell(text="10.0", mean=0.1)
+    assert cell(table, "chance", "retrieval").text == "10.0–14.0"  # noqa: RUF001  # an en dash is meant
+    assert cell(table, "chance", "blank").text == ""
+    assert cell(table, "chance", "mean").text == ""
+    assert cell(table, "chance", "mean rank").text == ""
+
+
+def test_without_any_chance_level_there_is_no_chance_row(make_record: Make, make_score: Make) -> None:
+    [table] = build(entries_of([make_record("a", "t", 0, [make_score("x", 0.3, chance=None)])]))
+    assert [row.kind for row in table.rows] == ["method"]
+
+
+def test_the_mean_chance_is_that_of_the_tasks(make_record: Make, make_score: Make) -> None:
+    records = [make_record("a", "t", 0, 0.5), make_record("a", "u", 0, [make_score("x", 0.3, chance=0.5)])]
+    [table] = build(entries_of(records))
+    assert cell(table, "chance", "mean").text == "30.0"
+
+
+def test_costs_are_medians_over_seeds(make_record: Make) -> None:
+    records = [
+        make_record("a", task, s, 0.5, cost={"pretrain_s": [1.0, 2.0, 9.0][s], "images_per_s": None})
+        for task in ("t", "u")
+        for s in range(3)
+    ]
+    [table] = build(entries_of(records))
+    assert cell(table, "a", "pretrain").text == "2.0"
+    assert cell(table, "a", "images/s").text == ""
+    assert cell(table, "a", "parameters").text == "123456"
+    titles = [column.title for column in table.columns if column.kind == "cost"]
+    assert titles == ["pretrain s", "images/s", "peak memory GiB", "parameters"]
+
+
+def test_datasets_and_encoders_have_tables_of_their_own(make_record: Make) -> None:
+    records = [
+        make_record("a", "t", 0, 0.5, names={"dataset": d, "encoder": e}, config={"at": d + e})
+        for d in ("digits", "mnist")
+        for e in ("convnet", "resnet18")
+    ]
+    assert [(t.dataset, t.encoder) for t in build(entries_of(records))] == [
+        ("digits", "convnet"),
+        ("digits", "resnet18"),
+        ("mnist", "convnet"),
+        ("mnist", "resnet18"),
+    ]
+
+
+def test_different_parameters_never_share_a_row(make_record: Make) -> None:
+    entries = [
+        Entry(record["names"], s, "done", record=record, doc=record["doc"])
+        for s in (0, 1)
+        for flip in (0.1, 0.3)
+        for record in [make_record("nac", "t", s, flip, config={"flip": flip})]
+    ]
+    [table] = build(entries)
+    assert {r.name: r.cells[0].mean for r in table.rows if r.kind == "method"} == {
+        "nac (flip=0.3)": 0.3,
+        "nac (flip=0.1)": 0.1,
+    }
+
+
+def test_another_revision_of_a_task_is_another_column(make_record: Make) -> None:
+    records = [make_record(m, "t", 0, 0.5, task_revision=r) for m, r in (("a", 1), ("b", 2))]
+    [table] = build(entries_of(records))
+    assert [c.name for c in table.columns if c.kind == "task"] == ["t (revision=1)", "t (revision=2)"]
+    assert cell(table, "a", "mean").text == ""
+
+
+def test_tasks_stand_in_the_order_of_the_plan(make_record: Make) -> None:
+    records = [make_record("a", task, 0, 0.5) for task in ("retrieval", "linear", "knn")]
+    [table] = build([Entry(r["names"], 0, "done", record=r, doc=r["doc"]) for r in records])
+    assert [c.name for c in table.columns if c.kind == "task"] == ["retrieval", "linear", "knn"]
+
+
+def test_methods_with_different_first_metrics_are_not_mixed(make_record: Make, make_score: Make) -> None:
+    cosine, bits = make_score("map_cosine", 0.3), make_score("map_bits", 0.8)
+    records = [make_record("nac", "r", 0, [bits, cosine]), make_record("sela", "r", 0, [cosine])]
+    [table] = build(entries_of(records))
+    assert [c.name for c in table.columns if c.kind == "task"] == ["r:map_bits", "r:map_cosine"]
+    assert [c.text for c in row(table, "nac").cells[:2]] == ["80.0", "30.0"]
+    assert [c.text for c in row(table, "sela").cells[:2]] == ["–", "30.0"]  # noqa: RUF001  # an en dash is meant
+    assert table.notes == ("does not report map_bits",)
+
+
+@pytest.fixture
+def two_metrics(make_record: Make, make_score: Make) -> list[Entry]:
+    scores = [make_score("map_bits", 0.8), make_score("map_cosine", 0.3)]
+    return entries_of(
+        [
+            make_record("nac", "linear", 0, 0.5),
+            make_record("nac", "retrieval", 0, scores),
+            make_record("nac", "ood", 0, [make_score("auroc", 0.7), make_score("map_cosine", 0.2)]),
+        ]
+    )
+
+
+def test_a_metric_is_shown_for_all_tasks_that_have_it(two_metrics: list[Entry]) -> None:
+    [table] = build(two_metrics, metric="map_cosine")
+    assert [(c.name, c.metric) for c in table.columns if c.kind == "task"] == [
+        ("ood", "map_cosine"),
+        ("retrieval", "map_cosine"),
+    ]
+    assert [c.text for c in row(table, "nac").cells[:2]] == ["20.0", "30.0"]
+    assert table.footer[-1].startswith("Records: 2,")
+
+
+def test_a_metric_of_one_task_is_shown_alone(two_metrics: list[Entry]) -> None:
+    [table] = build(two_metrics, metric="retrieval:map_cosine")
+    assert [c.title for c in table.columns if c.kind == "task"] == ["retrieval map_cosine % ↑ (n = 1)"]
+
+
+@pytest.mark.parametrize("metric", ["map_cosin", "linear:map_cosine", "", "retrieval:"])
+def test_an_unknown_metric_is_refused_with_those_that_exist(two_metrics: list[Entry], metric: str) -> None:
+    with pytest.raises(UnknownNameError, match="retrieval:map_cosine") as error:
+        build(two_metrics, metric=metric)
+    assert error.value.kind == "metric"
+
+
+@pytest.fixture
+def to_sort() -> dict[str, dict[str, list[float]]]:
+    return {
+        "a": {"t1": [0.5], "t2": [0.5]},
+        "b": {"t1": [0.9], "t2": [0.1]},
+        "c": {"t1": [0.7], "t2": [0.9]},
+        "d": {"t1": [0.6]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (None, "cbad"),  # mean ranks 1.5, 2, 2.5; b before a
+        ("t1", "bcda"),
+        ("t2", "cabd"),
+        ("t2:top1", "cabd"),
+        ("method", "abcd"),
+        ("mean", "cabd"),  # a and b tie at 50.0
+        ("mean_rank", "cbad"),
+        ("rank", "cbad"),
+        ("tasks", "abcd"),
+        ("pretrain_s", "abcd"),
+    ],
+)
+def test_rows_are_sorted_as_asked(
+    one_table: Callable[..., Table], to_sort: Any, sort: str | None, expected: str
+) -> None:
+    assert "".join(order(one_table(to_sort, sort=sort))) == expected
+
+
+def test_an_unknown_sort_is_refused_with_the_columns_that_exist(one_table: Callable[..., Table], to_sort: Any) -> None:
+    with pytest.raises(UnknownNameError, match=r"'t1'.*mean rank.*method.*t2"):
+        one_table(to_sort, sort="t11")
+
+
+def test_equal_rows_stand_by_name(one_table: Callable[..., Table]) -> None:
+    assert order(one_table({m: {"t": [0.5]} for m in ("b", "c", "a")})) == ["a", "b", "c"]
+
+
+def test_no_entries_make_no_tables() -> None:
+    assert build([]) == []
+
+
+def test_a_table_without_any_record_still_says_what_happened() -> None:
+    [table] = build([not_done("failed", "a", "t", 0, "error: boom"), not_done("missing", "b", "t", 0)])
+    assert table.columns[0].title == "t"
+    assert [row.cells[0].text for row in table.rows] == ["failed", ""]
+    assert table.footer[-1] == "No records."
+    with pytest.raises(UnknownNameError, match="Known: none"):
+        build([not_done("missing", "a", "t", 0)], metric="top1")
+
+
+def test_the_footer_says_how_the_numbers_were_made(make_record: Make) -> None:
+    made = make_record("a", "t", 0, 0.5)["provenance"]
+    records = [make_record("a", "t", s, 0.5, notes=["k capped at 1,257", f"{s} iterations"]) for s in (0, 1)]
+    records += [make_record("b", "t", 0, 0.5, protocol="t: other", notes=["k capped at 1,257"])]
+    records += [make_record("b", "t", 1, 0.5, provenance={**made, "dirty": True, "device": "cuda: X"})]
+    records[-1]["doc"]["embed"]["pretrain"]["recipe"] = {"epochs": 1, "batch_size": 2}
+    records[-1]["names"]["method"] = "short"
+    [table] = build(entries_of(records))
+    lines = table.footer
+    assert lines[:2] == ("t: t: on test (a, short)", "t: t: other (b)")
+    assert "Seeds: 0, 1." in lines
+    assert "Budget: 20 epochs, batch size 128 (a, b)." in lines
+    assert "Budget: 1 epochs, batch size 2 (short)." in lines
+    assert "Data: bench-core/digits revision 1, sha256 0123456789ab." in lines
+    assert "Devices (mixed: costs do not compare): cpu: Test; cuda: X." in lines
+    clean, dirty = "bench 0.1.0 at abcdef01, torch 2.6.0", "bench 0.1.0 at abcdef01 (dirty), torch 2.6.0"
+    assert f"Versions (mixed): {dirty}; {clean}." in lines
+    assert lines[-1].startswith("Records: 4, newest of 2026-01-02; store hash ")
+    [table] = build(entries_of(records[:3]))
+    assert "t: k capped at 1,257" in table.footer
+    assert not any("iterations" in line for line in table.footer)
+
+
+def test_the_store_hash_is_of_the_sorted_keys_alone(make_record: Make) -> None:
+    records = [make_record("a", "t", s, 0.5) for s in (0, 1, 2)]
+    [table] = build(entries_of(records))
+    [again] = build(entries_of(records[::-1]))
+    assert table == again
+    [fewer] = build(entries_of(records[:2]))
+    assert fewer.footer[-1].split("hash ")[1] != table.footer[-1].split("hash ")[1]
+
+
+def test_tables_need_no_torch() -> None:
+    code = "import sys, bench_core.tables; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

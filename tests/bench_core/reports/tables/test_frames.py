@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from typing import Any
+
+from bench_core.reports.tables.frames import COLUMNS, tidy
+
+Make = Callable[..., dict[str, Any]]
+
+
+def test_one_row_a_score_and_the_first_is_primary(make_record: Make, make_score: Make) -> None:
+    scores = [make_score("map", 0.8), make_score("bound", 3.0, unit="nats", chance=None, embedding="code")]
+    frame = tidy([make_record("nac", "retrieval", 0, scores)])
+    assert frame["metric"].tolist() == ["map", "bound"]
+    assert frame["value"].tolist() == [0.8, 3.0]
+    assert frame["primary"].tolist() == [True, False]
+    assert frame["embedding"].tolist() == ["features", "code"]
+    assert frame["chance"].isna().tolist() == [False, True]
+
+
+def test_every_column_holds_what_the_record_says(make_record: Make) -> None:
+    record = make_record("nac", "linear", 3, 0.97, uses_labels=True)
+    row = tidy([record]).iloc[0].to_dict()
+    assert row == {
+        "dataset": "digits",
+        "encoder": "convnet",
+        "method": "nac",
+        "task": "linear",
+        "seed": 3,
+        "metric": "top1",
+        "value": 0.97,
+        "unit": "fraction",
+        "higher_is_better": True,
+        "chance": 0.1,
+        "embedding": "features",
+        "n": 540,
+        "primary": True,
+        "epochs": 20,
+        "batch_size": 128,
+        "uses_labels": True,
+        "parameters": 123456,
+        "pretrain_s": 23.0,
+        "embed_s": 0.4,
+        "task_s": 0.2,
+        "images_per_s": 12345.4,
+        "peak_memory_gib": 0.8,
+        "precision": row["precision"],
+        "device": "cpu: Test",
+        "threads": 2,
+        "bench": "0.1.0",
+        "commit": "abcdef0123456789",
+        "dirty": False,
+        "torch": "2.6.0",
+        "started": "2026-01-04T00:00:00+00:00",
+        "ended": "2026-01-04T00:01:00+00:00",
+        "key": record["key"],
+    }
+
+
+def test_columns_and_dtypes_are_the_same_with_and_without_records(make_record: Make) -> None:
+    bare = make_record("nac", "linear", 0, None, provenance={}, cost=None, facts={})
+    for frame in (tidy([]), tidy([make_record("nac", "linear", 0, 0.5)]), tidy([bare])):
+        assert list(frame.columns) == list(COLUMNS)
+        assert [str(dtype) for dtype in frame.dtypes] == list(COLUMNS.values())
+    assert tidy([]).empty
+    assert tidy([bare])["value"].isna().all()
+
+
+def test_rows_are_sorted_whatever_the_order_of_the_records(make_record: Make) -> None:
+    records = [make_record(m, "linear", s, 0.5) for m in ("b", "a") for s in (1, 0)]
+    frame = tidy(records)
+    assert list(zip(frame["method"], frame["seed"], strict=True)) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert frame.equals(tidy(records[::-1]))
+
+
+def test_one_name_for_two_things_cannot_be_averaged_by_accident(make_record: Make) -> None:
+    frame = tidy(make_record("nac", "linear", 0, flip, config={"flip": flip}) for flip in (0.1, 0.3))
+    assert frame.groupby("method")["value"].mean().to_dict() == {"nac (flip=0.1)": 0.1, "nac (flip=0.3)": 0.3}

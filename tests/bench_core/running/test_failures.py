@@ -1,0 +1,137 @@
+"""What is on record of what failed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, Objective, Recipe
+from bench_core.planning.plan import Plan
+from bench_core.reports.tables.cell_states import plan_entries
+from bench_core.running.failures import Failure, describe
+from bench_core.running.pending import to_run
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import Setting
+from bench_core.store import Store
+from bench_core.store.store import PREEMPTED
+
+PlanOf = Callable[..., Plan]
+Add = Callable[[str, str, type], None]
+CPU = Setting(torch.device("cpu"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+class Fails(Objective):
+    """Trains for two epochs, then raises what it is told (a toy)."""
+
+    recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=3, batch_size=16)
+    raised: BaseException = RuntimeError("no luck")
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        return Loss(self.encoder(views).square().mean())
+
+    def before_epoch(self, context: Any) -> dict[str, float]:
+        if context.epoch == 2:
+            raise self.raised
+        return {}
+
+
+def attempt_at(store: Store) -> dict[str, Any]:
+    (attempt,) = store.attempts()
+    return attempt
+
+
+def test_an_attempt_has_the_traceback_the_last_lines_of_the_log_and_the_seconds(
+    plan_of: PlanOf, add: Add, store: Store
+) -> None:
+    add("objective", "fails", Fails)
+    (failure,) = run_plan(plan_of(methods=["fails"]), store, CPU)
+    attempt = attempt_at(store)
+    assert json.loads(failure.log.read_text()) == attempt
+    assert attempt["error"] == "RuntimeError: no luck"
+    assert attempt["seconds"] > 0
+    assert attempt["log_tail"][0] == "Traceback (most recent call last):"
+    assert "RuntimeError: no luck" in attempt["log_tail"]
+    told = [json.loads(line.removeprefix("log: ")) for line in attempt["log_tail"] if line.startswith("log: ")]
+    assert [line["epoch"] for line in told] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError("Unable to allocate 9 TiB"),
+    ],
+)
+def test_memory_that_ran_out_says_what_to_lower(
+    plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    add("objective", "fails", Fails)
+    monkeypatch.setattr(Fails, "raised", error)
+    (failure,) = run_plan(plan_of(methods=["fails"]), store, CPU)
+    assert failure.kind == attempt_at(store)["kind"] == "oom"
+    assert failure.error.startswith("memory ran out; try --batch-size below 16, --precision bf16, or --set NAME.PARAM=")
+    assert "`bench show fails`, `bench show spread`" in failure.error
+    assert failure.error.endswith(" ".join(str(error).split()))
+
+
+def test_in_bf16_nothing_advises_bf16(plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    add("objective", "fails", Fails)
+    monkeypatch.setattr(Fails, "raised", MemoryError())
+    (failure,) = run_plan(plan_of(methods=["fails"], precision="bf16"), store, CPU)
+    assert "bf16" not in failure.error
+
+
+class Exits(Evaluator):
+    """Calls exit() (a toy)."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        raise SystemExit(0)
+
+
+def test_a_plugin_that_calls_exit_ends_its_own_cell_only(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("evaluator", "exits", Exits)
+    (failure,) = run_plan(plan_of(tasks=["exits", "spread"]), store, CPU)
+    assert (failure.kind, failure.error) == ("error", "SystemExit: 0")
+    assert len(store.records()) == 1
+
+
+def test_what_failed_before_comes_last(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("objective", "fails", Fails)
+    run_plan(plan_of(methods=["fails"]), store, CPU)
+    plan = plan_of(methods=["fails", "shrink"])
+    assert [chain.method.name for chain, _ in to_run(plan, store)] == ["shrink", "fails"]
+
+
+def test_who_was_preempted_has_not_failed(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("objective", "fails", Fails)
+    plan = plan_of(methods=["fails"])
+    run_plan(plan, store, CPU)
+    store.add_attempt({**attempt_at(store), "kind": PREEMPTED})
+    (entry,) = plan_entries(plan, store.records(), store.attempts())
+    assert entry.state == "missing"
+
+
+def test_a_chain_whose_cells_failed_by_one_reason_is_one_line() -> None:
+    def one(task: str, error: str) -> Failure:
+        names = {"dataset": "d", "encoder": "e", "method": "m", "task": task}
+        return Failure(names, 0, "nan", error, Path(f"{task}.json"))
+
+    assert describe([one("a", "no"), one("b", "no"), one("c", "other")]) == [
+        "d/e/m/a,b seed 0: nan: no (log: b.json)",
+        "d/e/m/c seed 0: nan: other (log: c.json)",
+    ]

@@ -1,0 +1,166 @@
+"""A record is run again from its own document; other code or data is refused, other numbers are said."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from bench_core.cli.records import verify as command
+from bench_core.errors import BenchError, RequestError, UnknownNameError
+from bench_core.keys import key_of
+from bench_core.planning.boards import load_board
+from bench_core.planning.plan import Plan, make_plan
+from bench_core.planning.request import Request
+from bench_core.plugins import Registry, load_plugins
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import Setting
+from bench_core.running.verify import Again, choose_record, plan_again, verify
+from bench_core.store import Store
+
+CPU = Setting(torch.device("cpu"), command="test")
+PlanOf = Callable[..., Plan]
+Add = Callable[[str, str, type], None]
+
+
+def ran(plan: Plan, path: Path) -> list[dict[str, Any]]:
+    run_plan(plan, Store(path), CPU)
+    return Store(path).records()
+
+
+def with_doc(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The record with other values in its chain's document, and the key that belongs to it."""
+    chain = {**record["doc"]["embed"]["pretrain"], **changes}
+    doc = {**record["doc"], "embed": {**record["doc"]["embed"], "pretrain": chain}}
+    return {**record, "doc": doc, "key": key_of(doc)}
+
+
+def test_a_number_comes_back_exactly_and_the_store_stays_as_it_was(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path
+) -> None:
+    settings = {"shrink.factor": 0.5, "shrink.recipe.learning_rate": 0.02, "blobs.train_size": 40}
+    [record] = ran(plan_of(settings=settings, seeds=[3], epochs=1, precision="fp32"), tmp_path / "runs")
+    before = sorted((tmp_path / "runs").rglob("*"))
+    plan = plan_again(record, registry, tmp_path)
+    assert [cell.key for cell in plan.cells] == [record["key"]]
+    found = verify(plan, record, "cpu")
+    value = record["scores"][0]["value"]
+    assert (found.scores, found.largest) == ((Again("spread", value, value),), 0.0)
+    assert sorted((tmp_path / "runs").rglob("*")) == before
+
+
+@pytest.mark.parametrize("method", ["nac", "sela"])
+def test_a_trained_row_of_a_built_in_method_comes_back_exactly(method: str, tmp_path: Path) -> None:
+    settings = {"digits.train_size": 64, "knn.k": 5, f"{method}.recipe.batch_size": 32}
+    request = Request(methods=[method], tasks=["knn"], epochs=2, seeds=[1], settings=settings, data_root=tmp_path)
+    real = load_plugins()
+    [record] = ran(make_plan(request, real), tmp_path / "runs")
+    assert record["cost"]["steps"] == 4
+    found = verify(plan_again(record, real, tmp_path), record, "cpu")
+    assert found.largest == 0.0
+    assert found.new["key"] == record["key"]
+
+
+def test_a_row_that_starts_from_others_is_run_again_with_them(
+    plan_of: PlanOf, add: Add, registry: Registry, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        add("objective", name, type(name, (registry.get("objective", "shrink").cls,), {}))
+    plan = plan_of(
+        methods=["first", "second", "shrink"],
+        settings={"shrink.init": "second", "second.init": "first", "first.recipe.epochs": 1},
+    )
+    records = {record["names"]["method"]: record for record in ran(plan, tmp_path / "runs")}
+    for record in records.values():
+        assert verify(plan_again(record, registry, tmp_path), record, "cpu").largest == 0.0
+    assert len(plan_again(records["shrink"], registry, tmp_path).chains) == 1
+
+
+def test_a_start_from_a_file_is_refused(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
+    [record] = ran(plan_of(), tmp_path / "runs")
+    changed = with_doc(record, init={"sha256": "0" * 64})
+    with pytest.raises(RequestError, match="starts from a file that it does not hold"):
+        plan_again(changed, registry, tmp_path)
+
+
+def test_other_revisions_are_named_and_nothing_runs(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [record] = ran(plan_of(), tmp_path / "runs")
+    monkeypatch.setattr(registry.get("objective", "shrink").cls, "revision", 4)
+    monkeypatch.setattr(registry.get("evaluator", "spread").cls, "revision", 2)
+    with pytest.raises(RequestError, match="revision of toys/shrink was 1, is 4; revision of toys/spread was 1, is 2"):
+        plan_again(record, registry, tmp_path)
+
+
+def test_other_data_another_protocol_and_a_missing_plugin_are_named(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [record] = ran(plan_of(), tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.get("dataset", "blobs").cls, "digest", lambda self: "blobs-2")
+        with pytest.raises(RequestError, match=r"dataset.digest was 'blobs-1', is 'blobs-2'"):
+            plan_again(record, registry, tmp_path)
+    older = {**record, "doc": {**record["doc"], "protocol": 0}}
+    with pytest.raises(RequestError, match="protocol was 0, is 1"):
+        plan_again(older, registry, tmp_path)
+    registry.components = [c for c in registry.components if c.name != "shrink"]
+    with pytest.raises(UnknownNameError, match="toys/shrink"):
+        plan_again(record, registry, tmp_path)
+
+
+def test_a_cell_that_fails_now_says_why(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
+    [record] = ran(plan_of(), tmp_path / "runs")
+    plan = plan_of(settings={"shrink.broken": True})
+    with pytest.raises(BenchError, match=r"it does not run any more: .*shrink"):
+        verify(plan, record, "cpu")
+
+
+def test_differences_are_relative_and_a_score_that_is_gone_is_infinitely_far() -> None:
+    assert Again("m", 2.0, 1.0).difference == 0.5
+    assert Again("m", 0.0, 0.0).difference == 0.0
+    assert Again("m", None, 1.0).difference == float("inf")
+
+
+def test_a_cell_is_chosen_by_the_beginning_of_its_key(plan_of: PlanOf, tmp_path: Path) -> None:
+    records = ran(plan_of(seeds=[0, 1]), tmp_path / "runs")
+    key = records[0]["key"]
+    assert choose_record(key[:20], tmp_path / "runs")["key"] == key
+    with pytest.raises(RequestError, match=r"2 records of .* begin with ''"):
+        choose_record("", tmp_path / "runs")
+    with pytest.raises(RequestError, match=r"no record of .* begins with 'xyz'"):
+        choose_record("xyz", tmp_path / "runs")
+
+
+def test_the_command_says_old_new_and_difference_and_exits_with_1_where_a_number_changed(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [record] = ran(plan_of(), tmp_path / "runs")
+    monkeypatch.setattr("bench_core.plugins.load_plugins", lambda block: registry)
+    words = [record["key"][:9], "--store", str(tmp_path / "runs"), "--device", "cpu", "--quiet"]
+    value = record["scores"][0]["value"]
+    same = CliRunner().invoke(command, words)
+    assert same.exit_code == 0, same.output
+    assert f"spread  {value!r} -> {value!r}  (0 relative)" in same.output
+    assert "came back exactly" in same.output
+    record["scores"][0]["value"] = value * 1.001
+    Store(tmp_path / "runs").cell(record["key"]).unlink()
+    Store(tmp_path / "runs").publish(record)
+    changed = CliRunner().invoke(command, words)
+    assert changed.exit_code == 1
+    assert "did not come back: off by up to 0.001 of a score" in changed.output
+    assert CliRunner().invoke(command, [*words, "--tolerance", "0.01"]).exit_code == 0
+
+
+def test_every_cell_of_the_digits_board_could_be_planned_again_from_its_record(tmp_path: Path) -> None:
+    """What a record holds is enough: no parameter of any built-in lies outside the document."""
+    registry, board = load_plugins(), load_board("digits")
+    plan = make_plan(Request(board="digits", seeds=[0], data_root=tmp_path), registry)
+    assert len(plan.chains) == len(board.methods)
+    for cell in plan.cells:
+        record = {"key": cell.key, "doc": cell.document, "names": cell.names}
+        [again] = plan_again(record, registry, tmp_path).cells
+        assert replace(again, names=cell.names).key == cell.key

@@ -1,0 +1,172 @@
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench_core.errors import RequestError, StoreError
+from bench_core.files import publishing, write_once, write_over, write_text
+from bench_core.keys import key_of
+from bench_core.store import Store
+from bench_core.store.store import FORMAT, MARKER
+
+
+def record(value: float = 1.0) -> dict[str, Any]:
+    parts = {part: {"id": f"toys/{part}", "revision": 1} for part in ("dataset", "encoder", "method")}
+    doc = {"task": {"id": "toys/x", "revision": 1}, "embed": {"pretrain": {**parts, "seed": 0}}}
+    names = dict.fromkeys(("dataset", "encoder", "method", "task"), "x")
+    score = {"metric": "top1", "unit": "fraction", "value": value, "higher_is_better": True}
+    return {"format": 1, "key": key_of(doc), "doc": doc, "names": names, "scores": [score]}
+
+
+def test_a_record_comes_back_and_lies_under_its_key(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    assert store.publish(record())
+    key = record()["key"]
+    assert store.record(key) == record()
+    assert store.records() == [record()]
+    assert (tmp_path / "runs" / "cells" / key[:2] / f"{key}.json").is_file()
+
+
+def test_the_first_record_of_a_key_wins(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.publish(record(1.0))
+    assert not store.publish(record(2.0))
+    assert store.records()[0]["scores"][0]["value"] == 1.0
+
+
+def test_nothing_is_left_beside_what_was_written(tmp_path: Path) -> None:
+    Store(tmp_path).publish(record())
+    write_text(tmp_path / "page.md", "x")
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_without_hard_links_a_record_is_still_published_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write_once(tmp_path / "a.json", {"a": 1})
+    assert not write_once(tmp_path / "a.json", {"a": 2})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+
+
+def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.publish(record())
+    (path,) = tmp_path.glob("cells/*/*.json")
+    write_over(path, {**record(), "doc": {"task": "y"}})
+    with pytest.raises(StoreError, match=r"is not what its key says"):
+        store.records()
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(StoreError, match=rf"{path.name} cannot be read"):
+        store.records()
+
+
+@pytest.mark.parametrize(
+    ("written", "edited"), [('"value": 1.0', '"value": 7.0'), ('"seed": 0', '"seed": 1'), ("sha256", "sha257")]
+)
+def test_a_record_of_which_a_byte_changed_is_refused_wherever_it_stands(
+    written: str, edited: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.publish(record())
+    (path,) = tmp_path.glob("cells/*/*.json")
+    assert written in path.read_text()
+    path.write_text(path.read_text().replace(written, edited))
+    with pytest.raises(StoreError, match=rf"{path.name} is not as it was written.*move it away and run again"):
+        store.record(record()["key"])
+
+
+def test_a_record_from_before_there_were_seals_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = tmp_path / "cells" / "ab" / f"{record()['key']}.json"
+    write_once(path, record())
+    assert store.records() == [record()]
+
+
+def test_a_folder_in_which_a_process_died_while_it_made_the_store_is_one_to_be(tmp_path: Path) -> None:
+    (tmp_path / ".bench-store.json.0123abcd.tmp").write_text("{")
+    Store(tmp_path).publish(record())
+    assert Store(tmp_path).records() == [record()]
+
+
+def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(RequestError, match=r"exists and is no store.*choose another with --store"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"fprmat": 1}', "\x00"])
+def test_a_store_without_a_good_marker_says_what_to_write_into_it(content: str | None, tmp_path: Path) -> None:
+    Store(tmp_path).publish(record())
+    marker = tmp_path / "bench-store.json"
+    marker.unlink() if content is None else marker.write_text(content)
+    with pytest.raises(StoreError, match=r'json is missing or damaged.*write \{"format": 1\} into .*bench-store\.json'):
+        Store(tmp_path)
+
+
+def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bench-store.json").write_text('{"format": 2}')
+    with pytest.raises(StoreError, match="has format 2, this bench reads 1; upgrade"):
+        Store(tmp_path)
+
+
+def test_opening_a_store_writes_nothing(tmp_path: Path) -> None:
+    assert Store(tmp_path / "runs").records() == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for error in ("first", "second"):
+        store.add_attempt({"key": "ab", "error": error})
+    assert [attempt["error"] for attempt in store.attempts()] == ["first", "second"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fill(text: str, fail: bool = False) -> None:
+        with publishing(tmp_path / "chains" / "ab", "a.txt") as making:
+            (making / "a.txt").write_text(text)
+            assert not (tmp_path / "chains" / "ab").exists() or text == "second"
+            if fail:
+                raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fill("none", fail=True)
+    assert list((tmp_path / "chains").iterdir()) == []
+    fill("first")
+    fill("second")  # the first one published wins
+    assert [p.name for p in (tmp_path / "chains").iterdir()] == ["ab"]
+    assert (tmp_path / "chains" / "ab" / "a.txt").read_text() == "first"
+
+
+def test_a_folder_that_lost_its_last_file_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "half").write_text("x")
+    with publishing(tmp_path / "ab", "a.txt") as making:
+        (making / "a.txt").write_text("whole")
+    assert [p.name for p in (tmp_path / "ab").iterdir()] == ["a.txt"]
+
+
+def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        RequestError, match=r"cannot be written \(Not a directory\); choose another folder with --store"
+    ):
+        Store(tmp_path / "file" / "runs").create()
+
+
+def test_a_store_that_another_process_makes_while_this_one_looks_is_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Path.iterdir
+
+    def made_meanwhile(folder: Path) -> Iterator[Path]:
+        (folder / MARKER).write_text(json.dumps({"format": FORMAT}))
+        return looks(folder)
+
+    monkeypatch.setattr(Path, "iterdir", made_meanwhile)
+    assert Store(tmp_path).records() == []

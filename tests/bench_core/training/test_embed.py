@@ -1,0 +1,83 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench_core import Embedded, Encoder, NoConfig, Objective, Split
+from bench_core.conformance.toys import Untrained
+from bench_core.errors import StoreError
+from bench_core.planning.plan import Plan
+from bench_core.store.tensors import save_tensors
+from bench_core.training.embed import (
+    embed_all,
+    embed_split,
+    is_damaged,
+    is_embedded,
+    load_embedded,
+)
+
+CPU = torch.device("cpu")
+
+
+class Coded(Untrained):
+    """Features and bits."""
+
+    scale: float = 1.0
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Both, the features in double precision."""
+        features = self.encoder(inputs) * self.scale
+        return {"features": features.double(), "code": features > 0}
+
+
+@pytest.fixture
+def method(tiny_encoder: Encoder, plan_of: Callable[..., Plan]) -> Coded:
+    return Coded(tiny_encoder, plan_of().chains[0].data, NoConfig())
+
+
+@pytest.fixture
+def split() -> Split:
+    images = torch.randint(0, 256, (1100, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    return Split(images, torch.arange(1100) % 2)
+
+
+def test_every_row_is_embedded_in_index_order_as_float32_or_bits(method: Objective, split: Split) -> None:
+    embeddings = embed_split(method, split, CPU)
+    assert (embeddings["features"].dtype, embeddings["code"].dtype) == (torch.float32, torch.bool)
+    assert isinstance(split.inputs, Tensor)
+    alone = method.embed(split.inputs[777:778].float() / 255)["features"]
+    assert torch.allclose(embeddings["features"][777].double(), alone[0], atol=1e-6)
+    assert len(embeddings["features"]) == 1100
+
+
+def test_what_is_written_comes_back_with_the_labels(
+    method: Objective, split: Split, plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    data = plan_of().chains[0].data
+    splits = {"train": split, "test": split}
+    assert not is_embedded(tmp_path)
+    embed_all(method, data, splits, tmp_path, CPU)
+    assert is_embedded(tmp_path)
+    assert not is_damaged(tmp_path)
+    back = load_embedded(tmp_path, splits)
+    assert isinstance(back["test"], Embedded)
+    assert torch.equal(back["test"].embeddings["code"], embed_split(method, split, CPU)["code"])
+    assert back["train"].labels is split.labels
+
+
+def test_a_damaged_embedding_is_refused(
+    method: Objective, split: Split, plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    embed_all(method, plan_of().chains[0].data, {"train": split, "test": split}, tmp_path, CPU)
+    save_tensors(tmp_path / "test.safetensors", {"features": torch.zeros(1100, 12)})
+    assert is_damaged(tmp_path)
+    with pytest.raises(StoreError, match=r"test\.safetensors is missing or damaged; delete"):
+        load_embedded(tmp_path, {"train": split, "test": split})
+
+
+def test_an_embedding_that_is_not_finite_is_refused(method: Coded, split: Split) -> None:
+    method.scale = float("nan")
+    with pytest.raises(StoreError, match="embedding 'features' holds values that are not finite"):
+        embed_split(method, split, CPU)

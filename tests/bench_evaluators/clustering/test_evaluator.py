@@ -1,0 +1,151 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench_core import DataSpec, Embedded, Evaluation, Frozen, NoConfig, Objective, Split
+from bench_core.conformance.toys import TinyEncoder, Untrained
+from bench_core.errors import BenchError
+from bench_evaluators.clustering.evaluator import Clustering, ClusteringConfig
+
+METRICS = ["accuracy", "nmi", "ari", "ami", "purity", "clusters", "perplexity"]
+
+
+class Heads(Untrained):
+    """Each head puts an image into the cluster that one of its pixels says."""
+
+    heads = 2
+
+    def assign(self, inputs: Tensor) -> Tensor:
+        return (255 * inputs.flatten(1)[:, : self.heads]).round().long().T
+
+
+def frozen(
+    features: Sequence[Tensor], labels: Sequence[Tensor], own: Tensor | None = None, seed: int = 0, **other: Any
+) -> Frozen:
+    """From train and test features and labels, and own clusters (T, N) of the test split."""
+    count = {"train": len(features[0]), "test": len(features[1])}
+    spec = DataSpec(shape=(1, 8, 8), splits=count, num_classes=1 + int(max(part.max() for part in labels)))
+    images = torch.zeros(count["test"], 1, 8, 8, dtype=torch.uint8)
+    if own is not None:
+        images.view(len(images), -1)[:, : len(own)] = own.T.to(torch.uint8)
+    cls = Untrained if own is None else type("Own", (Heads,), {"heads": len(own)})
+    splits = {n: Embedded({"features": f, **other}, y) for n, f, y in zip(count, features, labels, strict=True)}
+    method = cls(TinyEncoder(spec), spec, NoConfig()).eval()
+    return Frozen(splits, spec, seed, torch.device("cpu"), lambda: method, lambda name: Split(images))
+
+
+def blobs(noise: float, n: int = 300, k: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
+    labels = torch.arange(n) % k
+    return F.one_hot(labels, 8) + noise * torch.randn(n, 8, generator=torch.Generator().manual_seed(seed)), labels
+
+
+def two_sides(noise: float, own: Tensor | None = None) -> Frozen:
+    (train, train_labels), (test, labels) = blobs(noise), blobs(noise, 200, seed=1)
+    return frozen([train, test], [train_labels, labels], own)
+
+
+def evaluate(given: Frozen, **config: Any) -> Evaluation:
+    return Clustering(ClusteringConfig(**config)).evaluate(given)
+
+
+def values(evaluation: Evaluation) -> dict[str, float]:
+    return {score.metric: score.value for score in evaluation.scores}
+
+
+def test_classes_that_lie_apart_are_found_and_noise_is_not() -> None:
+    apart, noise = evaluate(two_sides(0.1)), evaluate(two_sides(30))
+    assert list(values(apart)) == METRICS
+    assert values(apart) == pytest.approx({m: 5.0 if m in ("clusters", "perplexity") else 1.0 for m in METRICS})
+    assert values(noise)["accuracy"] < 0.35
+    assert abs(values(noise)["ami"]) < 0.05
+    found = values(evaluate(two_sides(0.7)))
+    assert values(noise)["accuracy"] < found["accuracy"] < 1
+
+
+def test_the_classes_of_the_train_split_are_not_read() -> None:
+    (train, labels), (test, truth) = blobs(0.1), blobs(0.1, 200, seed=1)
+    same = frozen([train, test], [labels, truth])
+    mixed = frozen([train, test], [labels.flip(0).roll(7), truth])
+    assert evaluate(same).scores == evaluate(mixed).scores
+
+
+def test_chance_is_that_of_one_cluster_and_of_shuffled_ones() -> None:
+    test, _ = blobs(0.1, 200, seed=1)
+    labels = (torch.arange(200) % 10 > 6).long()  # 70 and 30 per cent
+    found = evaluate(frozen([blobs(0.1)[0], test], [torch.arange(300) % 2, labels]))
+    chance = {score.metric: score.chance for score in found.scores}
+    assert chance["accuracy"] == pytest.approx(0.7)
+    assert (chance["ari"], chance["ami"]) == (0, 0)
+    assert chance["purity"] == pytest.approx(0.7, abs=0.02)
+    assert chance["nmi"] == pytest.approx(1 / 400 / 0.65, abs=0.004)  # (K - 1) (C - 1) / 2N nats of I, mean entropy
+    assert chance["clusters"] is None
+
+
+def test_own_clusters_are_scored_as_a_mean_over_heads() -> None:
+    labels = torch.arange(200) % 5
+    own = torch.stack([(labels + 3) % 5, torch.full((200,), 9)])
+    evaluation = evaluate(two_sides(30, own))
+    found = values(evaluation)
+    assert list(found) == METRICS + [f"own_{metric}" for metric in METRICS]
+    assert found["own_accuracy"] == pytest.approx((1 + 0.2) / 2)
+    assert found["own_nmi"] == found["own_ari"] == pytest.approx(0.5)
+    assert (found["own_clusters"], found["own_perplexity"]) == pytest.approx(((5 + 1) / 2, (5 + 1) / 2))
+    assert {s.embedding for s in evaluation.scores if s.metric.startswith("own_")} == {"own_labels"}
+    assert evaluation.scores[0].metric == "accuracy"
+    assert found["accuracy"] < 0.4
+
+
+def test_other_numbers_of_clusters_have_other_names() -> None:
+    found = values(evaluate(two_sides(0.1), clusters=20))
+    assert list(found) == [f"{metric}_20_clusters" for metric in METRICS]
+    assert found["clusters_20_clusters"] > 15
+    assert found["purity_20_clusters"] == 1
+    assert found["accuracy_20_clusters"] < 0.8
+    assert list(values(evaluate(two_sides(0.1), clusters=5))) == METRICS
+
+
+@pytest.mark.parametrize("features", [torch.zeros(300, 8), torch.full((300, 8), 0.1), torch.ones(300, 1)])
+def test_features_that_are_all_equal_score_what_chance_does(features: Tensor) -> None:
+    labels = torch.arange(300) % 5
+    evaluation = evaluate(frozen([features, features[:200]], [labels, labels[:200]]))
+    assert values(evaluation) == {"clusters": 1, "perplexity": 1, "accuracy": 0.2, "purity": 0.2} | dict.fromkeys(
+        ("nmi", "ari", "ami"), 0
+    )
+    assert evaluation.notes == ["only 1 distinct training items: as many clusters (wanted: 5)"]
+    assert "5 clusters" in evaluation.protocol
+
+
+def test_a_seed_has_one_answer_and_some_of_the_items_will_do() -> None:
+    first, second = (evaluate(two_sides(0.7), fit_items=60) for _ in range(2))
+    assert first == second
+    assert "fitted to 60 items of train" in first.protocol
+    assert values(evaluate(two_sides(0.1), fit_items=60))["accuracy"] == 1
+
+
+def test_the_named_embedding_is_read() -> None:
+    labels = torch.arange(200) % 5
+    given = frozen([torch.zeros(200, 2)] * 2, [labels] * 2, code=F.one_hot(labels).bool())
+    evaluation = evaluate(given, embedding="code")
+    assert (evaluation.scores[0].value, evaluation.scores[0].embedding) == (1, "code")
+    with pytest.raises(BenchError, match=r"no embedding named 'cod'\. This method has: code, features"):
+        evaluate(given, embedding="cod")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({}, None), ({"num_classes": None}, "needs labels"), ({"splits": {"train": 9}}, "needs a test split")],
+)
+def test_data_without_classes_is_skipped(changes: dict[str, Any], reason: str | None) -> None:
+    spec: dict[str, Any] = {"shape": (1, 8, 8), "splits": {"train": 5, "test": 5}, "num_classes": 2} | changes
+    assert Clustering(ClusteringConfig()).skip_reason(DataSpec(**spec), Objective) == reason  # type: ignore[type-abstract]  # not read
+
+
+@pytest.mark.parametrize(("name", "least"), [("clusters", 2), ("restarts", 1), ("fit_items", 1)])
+def test_parameters_out_of_range_are_refused(name: str, least: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be >= {least}, got {least - 1}"):
+        replace(ClusteringConfig(), **{name: least - 1})  # type: ignore[arg-type]  # any of them

@@ -1,0 +1,177 @@
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn import metrics
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from bench_evaluators.clustering.partitions import (
+    agreement,
+    balance,
+    contingency,
+    kmeans,
+    matched_accuracy,
+    nearest_centres,
+)
+
+
+def draw(n: int, k: int, seed: int) -> Tensor:
+    return torch.randint(0, k, (n,), generator=torch.Generator().manual_seed(seed))
+
+
+def blobs(n: int = 300, k: int = 5, noise: float = 0.15, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Around k directions at right angles, of any length."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % k
+    rows = F.one_hot(labels, 8) + noise * torch.randn(n, 8, generator=rng)
+    return rows * (0.5 + torch.rand(n, 1, generator=rng)), labels
+
+
+def of_table(table: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Labels and clusters of so many items."""
+    cells = [(c, k) for c, row in enumerate(table) for k, count in enumerate(row) for _ in range(count)]
+    labels, clusters = torch.tensor(cells).T
+    return labels, clusters
+
+
+def matches(classes: int, clusters: int) -> Iterator[dict[int, int]]:
+    """Every one-to-one match of clusters to classes."""
+    if clusters <= classes:
+        yield from (dict(enumerate(p)) for p in itertools.permutations(range(classes), clusters))
+    else:
+        yield from ({k: c for c, k in enumerate(p)} for p in itertools.permutations(range(clusters), classes))
+
+
+def test_the_best_match_is_found_where_a_greedy_one_is_not() -> None:
+    labels, clusters = of_table([[10, 9], [9, 0]])
+    assert matched_accuracy(labels, clusters) == 18 / 28
+    assert contingency(labels, clusters).tolist() == [[10, 9], [9, 0]]
+
+
+@pytest.mark.parametrize(("classes", "clusters"), [(4, 4), (5, 3), (3, 5)])
+def test_accuracy_is_that_of_the_best_of_all_matches(classes: int, clusters: int) -> None:
+    for seed in range(5):
+        labels, found = draw(40, classes, seed), draw(40, clusters, 100 + seed)
+        best = max(
+            sum(match.get(k, -1) == c for c, k in zip(labels.tolist(), found.tolist(), strict=True)) / 40
+            for match in matches(classes, clusters)
+        )
+        assert matched_accuracy(labels, found) == pytest.approx(best, abs=1e-12)
+
+
+def test_clusters_beyond_the_classes_count_as_errors_and_not_for_purity() -> None:
+    labels, own = torch.tensor([0, 0, 1, 1]), torch.arange(4)
+    found = agreement(labels, own)
+    assert (found["accuracy"], found["purity"]) == (0.5, 1.0)
+
+
+def test_agreement_by_hand() -> None:
+    """Two classes of 2, the second one split: H(C) = log 2, H(K) = 1.5 log 2, I = log 2."""
+    found = agreement(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 3, 4]))
+    assert found["nmi"] == pytest.approx(2 * 1 / 2.5)
+    assert found["accuracy"] == 0.75
+    # pairs together: in both 1, in classes 2, in clusters 1, of 6; expected 1/3, mean 3/2
+    assert found["ari"] == pytest.approx((1 - 1 / 3) / (3 / 2 - 1 / 3))
+
+
+def test_agreement_is_that_of_the_formulas() -> None:
+    labels, clusters = draw(200, 4, 0), draw(200, 6, 1)
+    joint = contingency(labels, clusters) / 200
+    rows, columns = joint.sum(1), joint.sum(0)
+    information = float((joint * np.log(joint / np.outer(rows, columns))).sum())
+    mean = -float((rows * np.log(rows)).sum() + (columns * np.log(columns)).sum()) / 2
+    found = agreement(labels, clusters)
+    assert found["nmi"] == pytest.approx(information / mean, abs=1e-12)
+    expected = metrics.cluster.expected_mutual_information(contingency(labels, clusters), 200)
+    assert found["ami"] == pytest.approx((information - expected) / (mean - expected), abs=1e-10)
+    assert found["purity"] == pytest.approx(float(joint.max(0).sum()))
+    assert found["purity"] == pytest.approx(metrics.cluster.contingency_matrix(labels, clusters).max(0).sum() / 200)
+
+
+def test_no_relabelling_changes_a_number() -> None:
+    labels, clusters = draw(100, 4, 0), draw(100, 5, 1)
+    names = torch.randperm(50, generator=torch.Generator().manual_seed(2))
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(3))
+    assert agreement(names[labels][order], names[clusters][order]) == pytest.approx(agreement(labels, clusters))
+    perfect = agreement(labels, names[labels])
+    assert perfect == pytest.approx(dict.fromkeys(perfect, 1.0))
+
+
+def test_random_partitions_have_no_adjusted_agreement_in_the_mean() -> None:
+    found = [agreement(draw(200, 5, s), draw(200, 5, 100 + s)) for s in range(30)]
+    assert abs(sum(f["ari"] for f in found) / 30) < 0.005
+    assert abs(sum(f["ami"] for f in found) / 30) < 0.005
+    assert sum(f["nmi"] for f in found) / 30 > 0.01  # which is not adjusted
+
+
+def test_one_cluster_for_all_knows_nothing() -> None:
+    found = agreement(torch.tensor([0, 0, 0, 1]), torch.zeros(4, dtype=torch.int64))
+    assert found == {"accuracy": 0.75, "nmi": 0.0, "ari": 0.0, "ami": 0.0, "purity": 0.75}
+
+
+def test_labels_and_clusters_must_be_of_the_same_items() -> None:
+    with pytest.raises(ValueError, match=r"must be \(N,\), got \(3,\) and \(4,\)"):
+        contingency(torch.zeros(3), torch.zeros(4))
+    with pytest.raises(ValueError, match="must be"):
+        matched_accuracy(torch.zeros(0), torch.zeros(0))
+
+
+def test_balance_counts_clusters_in_use_and_how_even_they_are() -> None:
+    assert balance(torch.tensor([7, 2, 7, 2])) == pytest.approx({"clusters": 2, "perplexity": 2})
+    assert balance(torch.tensor([3, 3, 3])) == {"clusters": 1, "perplexity": 1}
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert balance(torch.tensor([0, 0, 0, 9]))["perplexity"] == pytest.approx(math.exp(entropy))
+
+
+def test_kmeans_finds_directions_whatever_the_lengths() -> None:
+    train, _ = blobs()
+    test, labels = blobs(seed=1)
+    centres = kmeans(train, 5, seed=0)
+    torch.testing.assert_close(centres.norm(dim=1), torch.ones(5))
+    assert matched_accuracy(labels, nearest_centres(test, centres)) == 1
+    scaled = nearest_centres(test * torch.arange(1, 301)[:, None], centres)
+    assert torch.equal(scaled, nearest_centres(test, centres))
+
+
+def test_euclidean_kmeans_finds_what_differs_in_length_alone() -> None:
+    labels = torch.arange(200) % 2
+    rows = (1 + 9 * labels[:, None]) * torch.tensor([1.0, 2.0]) + 0.1 * blobs(200)[0][:, :2]
+    centres = kmeans(rows, 2, seed=0, spherical=False)
+    assert matched_accuracy(labels, nearest_centres(rows, centres, spherical=False)) == 1
+    assert matched_accuracy(labels, nearest_centres(rows, kmeans(rows, 2, seed=0))) < 0.9
+
+
+def test_kmeans_is_as_good_as_scikit_learns() -> None:
+    rows = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
+    centres = kmeans(rows, 8, seed=0, spherical=False, restarts=20)
+    inertia = float((rows - centres[nearest_centres(rows, centres, spherical=False)]).square().sum())
+    assert inertia < 1.01 * KMeans(8, n_init=20, random_state=0).fit(rows.numpy()).inertia_
+
+
+def test_a_seed_has_one_answer_and_restarts_keep_the_best() -> None:
+    rows = F.normalize(torch.randn(300, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    first, second = (kmeans(rows, 8, seed=2**62 + 3) for _ in range(2))
+    assert torch.equal(first, second)
+    many, one = (float((rows @ kmeans(rows, 8, seed=5, restarts=r).T).amax(1).mean()) for r in (20, 1))
+    assert many > one
+
+
+def test_fewer_distinct_rows_than_clusters_are_the_centres() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 0.0], [1.0, 0.0]])
+    centres = kmeans(rows, 3, seed=0)
+    assert centres.tolist() == [[1, 0], [0, 1]]
+    assert nearest_centres(rows, centres).tolist() == [0, 1, 0, 0]
+    assert kmeans(torch.zeros(20, 4), 3, seed=0).tolist() == [[0, 0, 0, 0]]
+    assert nearest_centres(torch.ones(2, 4), torch.zeros(1, 4)).tolist() == [0, 0]
+
+
+def test_nothing_to_cluster_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs items and clusters, got 0 and 3"):
+        kmeans(torch.zeros(0, 4), 3, seed=0)
+    with pytest.raises(ValueError, match="needs items and clusters, got 5 and 0"):
+        kmeans(torch.zeros(5, 4), 0, seed=0)

@@ -1,0 +1,210 @@
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench_core import Batch, DataSpec, Embedded, Frozen, Loss, NoConfig, Objective, Split
+from bench_core.conformance.toys import TinyEncoder, Untrained
+from bench_core.contracts import PriorName
+from bench_core.errors import BenchError
+from bench_core.nn.priors import from_normal, to_normal
+from bench_evaluators.distribution.evaluator import Distribution, DistributionConfig, histogram
+from bench_evaluators.distribution.normality import pass_rates
+
+
+def data(items: int) -> DataSpec:
+    return DataSpec(shape=(1, 8, 8), splits={"train": items, "test": items})
+
+
+class Sending(Objective):
+    """The mean of an image's pixels as embedding; its information is the number of images of a batch."""
+
+    def __init__(self, prior: PriorName, bound: float) -> None:
+        nn.Module.__init__(self)
+        self.prior, self.bound = prior, bound
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        images: Tensor = batch.inputs
+        return images + torch.rand((), generator=rng)
+
+    def forward(self, views: Tensor, player: str = "main") -> Loss:
+        return Loss(torch.zeros(()))
+
+    def matched_prior(self) -> PriorName:
+        return self.prior
+
+    def capacity(self) -> float:
+        return self.bound
+
+    def information(self, views: Tensor) -> Tensor:
+        return torch.tensor(len(views) / 100)
+
+
+def frozen(embeddings: Mapping[str, Tensor], *, train: Tensor | None = None, method: Any = None) -> Frozen:
+    n = len(next(iter(embeddings.values())))
+    spec, images = data(n), torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    first = {} if train is None else {name: train for name in embeddings}
+    splits = {"train": Embedded(first), "test": Embedded(embeddings)}
+    untrained = Untrained(TinyEncoder(spec), spec, NoConfig())
+    return Frozen(splits, spec, 0, torch.device("cpu"), lambda: method or untrained, lambda name: Split(images))
+
+
+def normal(items: int = 2000, dims: int = 3) -> Tensor:
+    return torch.randn(items, dims, generator=torch.Generator().manual_seed(0))
+
+
+def measure(given: Frozen, **config: Any) -> dict[str, float]:
+    evaluation = Distribution(DistributionConfig(**config)).evaluate(given)
+    return {score.metric: score.value for score in evaluation.scores}
+
+
+def test_samples_of_the_prior_are_near_it_by_every_measure() -> None:
+    evaluation = Distribution(DistributionConfig()).evaluate(frozen({"features": normal()}))
+    found = {score.metric: score.value for score in evaluation.scores}
+    assert evaluation.scores[0].metric == "sliced_ks"
+    assert not evaluation.scores[0].higher_is_better
+    assert found["sliced_ks"] < 0.03
+    assert found["ks_mean"] < 0.03
+    assert found["max_correlation"] < 0.06
+    assert found["excess_kurtosis"] < 0.3
+    assert min(v for k, v in found.items() if k.endswith("pass_rate")) > 0.8
+    assert "gap" not in found
+    for note, metric in zip(evaluation.notes, ("sliced_ks", "sliced_wasserstein"), strict=True):
+        assert found[metric] == pytest.approx(float(note.rsplit(" ", 1)[1]), abs=0.02)
+
+
+@pytest.mark.parametrize("prior", ["uniform", "laplace", "exponential", "cauchy", "beta(2, 5)", "gamma(3)"])
+def test_samples_of_any_prior_are_near_it_and_far_from_another(prior: Any) -> None:
+    values = frozen({"features": from_normal(prior, normal())})
+    own, other = measure(values, prior=prior), measure(values, prior="gaussian")
+    assert own["sliced_ks"] == pytest.approx(measure(frozen({"features": normal()}))["sliced_ks"], abs=1e-3)
+    assert own["ks_mean"] < 0.03
+    assert own["henze_zirkler_pass_rate"] > 0.8
+    assert other["sliced_ks"] > 3 * own["sliced_ks"]
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "beta(2, 5)"])
+def test_true_samples_of_a_prior_pass_the_tests_as_often_as_their_level_says(prior: str) -> None:
+    drawn = to_normal(prior, from_normal(prior, normal(500 * 200, 1).double())).view(500, 200, 1)
+    rates = [pass_rates(sample, torch.Generator().manual_seed(0), samples=1) for sample in drawn]  # apart, as all 200
+    for test in rates[0]:
+        assert 0.93 <= sum(rate[test] for rate in rates) / 500 <= 0.97
+
+
+def test_old_scores_come_first_and_are_what_they_were() -> None:
+    found = measure(frozen({"features": normal(400, 5) ** 3}))
+    assert list(found) == [
+        "sliced_ks", "ks_mean", "max_correlation", "excess_kurtosis", "shapiro_wilk_pass_rate",
+        "dagostino_pearson_pass_rate", "henze_zirkler_pass_rate", "sliced_wasserstein",
+    ]  # fmt: skip
+    published = [
+        0.17260320572493332,
+        0.17445766664402004,
+        0.08593052519949178,
+        37.3729544366706,
+    ]  # by the version whose records are published
+    assert [found[name] for name in list(found)[:4]] == pytest.approx(published, rel=1e-9)
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "uniform", "cauchy", "beta(2, 5)"])
+def test_the_histogram_is_a_density_beside_the_priors(prior: str) -> None:
+    evaluation = Distribution(DistributionConfig(prior=prior)).evaluate(
+        frozen({"features": from_normal(prior, normal(20000, 2))})
+    )
+    curve = evaluation.curves["histogram"]
+    assert list(curve) == ["centre", "density", "prior"]
+    centre, density, expected = (torch.tensor(curve[name], dtype=torch.float64) for name in curve)
+    width = float(centre[1] - centre[0])
+    assert 0.97 < float(density.sum()) * width <= 1 + 1e-9
+    assert 0.97 < float(expected.sum()) * width <= 1 + 1e-9
+    assert float((density - expected).abs().sum()) * width < 0.05
+
+
+def test_the_histogram_shows_what_lies_apart_from_the_prior_and_constants() -> None:
+    curve = histogram("gaussian", torch.full((300, 2), 7.0, dtype=torch.float64))
+    width = curve["centre"][1] - curve["centre"][0]
+    full = [centre for centre, density in zip(curve["centre"], curve["density"], strict=True) if density > 0]
+    assert full == pytest.approx([7.0], abs=width)
+    assert sum(curve["density"]) * width == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sliced_wasserstein", lambda x: x + 1),
+        ("ks_mean", lambda x: x + 1),
+        ("excess_kurtosis", lambda x: x**3),
+        ("max_correlation", lambda x: torch.stack([x[:, 0], x[:, 0] + 0.5 * x[:, 1]], 1)),
+    ],
+)
+def test_what_differs_from_the_prior_shows(name: str, change: Callable[[Tensor], Tensor]) -> None:
+    assert measure(frozen({"features": change(normal())}))[name] > 0.3
+
+
+def test_the_matched_embedding_is_read_first_then_latents_then_features() -> None:
+    every = {"features": normal() + 9, "latent": normal() + 5, "embedding": normal()}
+    for left, expected in ((every, "embedding"), ({k: every[k] for k in ("features", "latent")}, "latent")):
+        evaluation = Distribution(DistributionConfig()).evaluate(frozen(left))
+        assert {score.embedding for score in evaluation.scores} == {expected}
+    assert measure(frozen(every), embedding="features")["ks_mean"] > 0.9
+    with pytest.raises(BenchError, match=r"no embedding named 'code'\. This method has: embedding, features, latent"):
+        measure(frozen(every), embedding="code")
+
+
+def test_standardising_uses_the_train_split() -> None:
+    given = frozen({"features": 5 + 3 * normal()}, train=5 + 3 * normal())
+    assert measure(given, standardize=True)["sliced_ks"] == pytest.approx(
+        measure(frozen({"features": normal()}))["sliced_ks"], abs=0.02
+    )
+    assert measure(given)["sliced_ks"] > 0.4
+
+
+def test_the_methods_own_prior_is_taken_and_its_gap_to_the_bound() -> None:
+    method = Sending("uniform", bound=3.0)
+    given = frozen({"embedding": from_normal("uniform", normal(450))}, method=method)
+    found = measure(given, batch_size=200)
+    assert found["ks_mean"] < 0.06
+    assert found["information"] == pytest.approx(2.0)  # batches of 200; the last 50 items are left out
+    assert found["gap"] == pytest.approx(1.0)
+    assert measure(given, prior="gaussian")["ks_mean"] > 0.3
+
+
+def test_a_channel_without_noise_has_no_gap() -> None:
+    found = measure(frozen({"embedding": normal(300)}, method=Sending("gaussian", bound=math.inf)))
+    assert "information" in found
+    assert "gap" not in found
+
+
+def test_wide_features_are_tested_on_some_coordinates_the_same_at_a_seed() -> None:
+    evaluation = Distribution(DistributionConfig(test_dims=4)).evaluate(frozen({"features": normal(400, 300)}))
+    assert "4 of 300 coordinates" in evaluation.protocol
+    assert evaluation == Distribution(DistributionConfig(test_dims=4)).evaluate(frozen({"features": normal(400, 300)}))
+    assert "samples of 200 items" in evaluation.protocol
+    small = Distribution(DistributionConfig(test_dims=100)).evaluate(frozen({"features": normal(100, 300)}))
+    assert "samples of 50 items, 25 of 300 coordinates" in small.protocol
+
+
+def test_constant_features_are_measured() -> None:
+    found = measure(frozen({"features": torch.zeros(300, 2)}))
+    assert found["sliced_ks"] == 0.5
+    assert found["henze_zirkler_pass_rate"] == found["shapiro_wilk_pass_rate"] == 0
+
+
+def test_a_small_test_split_is_skipped() -> None:
+    reason = "needs a test split of 100 items or more"
+    assert Distribution(DistributionConfig()).skip_reason(data(99), Untrained) == reason
+    assert Distribution(DistributionConfig()).skip_reason(data(100), Untrained) is None
+
+
+def test_an_unknown_prior_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"prior must be gaussian, .* got 'normal'"):
+        DistributionConfig(prior="normal")
+
+
+@pytest.mark.parametrize("changes", [{"test_dims": 0}, {"batch_size": 1}])
+def test_parameters_out_of_range_are_refused(changes: Any) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(changes))} must be >= "):
+        DistributionConfig(**changes)

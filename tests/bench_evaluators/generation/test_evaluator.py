@@ -1,0 +1,275 @@
+"""Generation: what it asks for, what good, blurred and collapsed methods get, and what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bench_evaluators.generation.evaluator as module
+from bench_core import Batch, DataSpec, Embedded, Evaluation, Frozen, Generative, Loss, Objective, Split
+from bench_core.config import plain
+from bench_core.conformance.toys import TinyEncoder, Untrained
+from bench_core.store.image_grid import image_grid
+from bench_core.training.embed import embed_split
+from bench_evaluators.generation.evaluator import Generation, GenerationConfig
+from bench_methods.autoencoder import Autoencoder
+from bench_methods.ctrl import CTRL, CTRLMulti
+from bench_methods.uctrl import UCTRL
+from bench_methods.vae import VAE
+
+CPU = torch.device("cpu")
+SIZES = {"train": 240, "test": 150}
+DATA = DataSpec(shape=(1, 8, 8), splits=SIZES, num_classes=3)
+
+
+def split(count: int, seed: int, labelled: bool = True) -> Split:
+    """Noise with a bright row, a bright column or a bright diagonal."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 100, (count, 1, 8, 8), dtype=torch.uint8, generator=rng)
+    labels = torch.arange(count) % 3
+    marks = torch.zeros(3, 1, 8, 8, dtype=torch.bool)
+    marks[0, :, 3], marks[1, :, :, 3], marks[2, 0] = True, True, torch.eye(8) > 0
+    images[marks[labels]] = 230
+    return Split(images, labels if labelled else None)
+
+
+class Pixels(Objective):
+    """Its latents are the pixels, which it decodes with an error; it draws from the images it kept."""
+
+    def __init__(self, kept: Tensor, error: float = 0.0, collapsed: bool = False) -> None:
+        nn.Module.__init__(self)
+        self.kept, self.error, self.collapsed = kept.flatten(1) / 255, error, collapsed
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        return Loss(torch.zeros(()))
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"features": inputs.flatten(1), "latent": inputs.flatten(1)}
+
+    def decode(self, latents: Tensor) -> Tensor:
+        latents = latents * 0 + 0.3 if self.collapsed else latents
+        noise = torch.rand(latents.shape, generator=torch.Generator().manual_seed(len(latents)))
+        return ((1 - self.error) * latents + self.error * noise).view(-1, 1, 8, 8)
+
+    def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
+        source = self.kept if like is None else like
+        return self.decode(source[torch.randint(len(source), (n,), generator=rng)])
+
+
+class Sorting(Pixels):
+    """Finds the classes itself: one cluster for rows, one for the rest."""
+
+    def assign(self, inputs: Tensor) -> Tensor:
+        return (inputs[:, 0, 3].mean(1) > 0.85).long()[None]
+
+
+def frozen(method: Objective, data: DataSpec = DATA, labelled: bool = True) -> Frozen:
+    splits = {"train": split(240, 0, labelled), "test": split(150, 1, labelled)}
+    embedded = {name: Embedded(embed_split(method, part, CPU), part.labels) for name, part in splits.items()}
+    return Frozen(embedded, data, 0, CPU, lambda: method, lambda name: splits[name])
+
+
+def evaluate(method: Objective, **config: Any) -> Evaluation:
+    return Generation(GenerationConfig(**config)).evaluate(frozen(method))
+
+
+def values(evaluation: Evaluation) -> dict[str, float]:
+    return {score.metric: score.value for score in evaluation.scores}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few steps of the reference network tell these classes apart."""
+    monkeypatch.setattr("bench_evaluators.generation.reference_network.STEPS", 60)
+
+
+@pytest.fixture(scope="module")
+def kept() -> Tensor:
+    images = split(400, 2).inputs
+    assert isinstance(images, Tensor)
+    return images
+
+
+@pytest.fixture
+def perfect(kept: Tensor) -> Evaluation:
+    return evaluate(Pixels(kept))
+
+
+def test_real_images_as_samples_get_the_floor_and_noisy_ones_more(kept: Tensor, perfect: Evaluation) -> None:
+    good, noisy = values(perfect), values(evaluate(Pixels(kept, error=0.6)))
+    for metric in ("frechet_reference", "kernel_reference", "frechet_pixels_pca64", "frechet_reference_clusters"):
+        assert good[metric] < noisy[metric], metric
+    for metric in ("precision_reference", "coverage_reference", "ssim_reconstructions", "psnr_reconstructions"):
+        assert good[metric] > noisy[metric], metric
+    assert abs(good["kernel_reference"]) < 0.1 * noisy["kernel_reference"]
+    assert good["inception_score_reference"] > 2.5
+
+
+def test_a_perfect_copy_has_no_error(perfect: Evaluation) -> None:
+    found = values(perfect)
+    assert found["mse_reconstructions"] == 0
+    assert found["ssim_reconstructions"] == pytest.approx(1)
+    assert found["psnr_reconstructions"] == pytest.approx(58.92, abs=0.01)
+    assert found["frechet_reference_reconstructions"] == pytest.approx(0, abs=1e-4)
+    assert found["frechet_pixels_pca64_reconstructions"] == pytest.approx(0, abs=1e-4)
+
+
+def test_one_image_for_all_is_about_what_chance_says(kept: Tensor) -> None:
+    evaluation = evaluate(Pixels(kept, collapsed=True))
+    found = values(evaluation)
+    chance = {score.metric: score.chance or 0.0 for score in evaluation.scores}
+    assert found["inception_score_reference"] == chance["inception_score_reference"] == pytest.approx(1)
+    for metric in ("frechet_pixels_pca64", "mse_reconstructions"):  # the mean image is the best of all constant ones
+        assert chance[metric] < found[metric] < 2 * chance[metric]
+    assert found["class_purity_clusters"] == chance["class_purity_clusters"] == 1
+    assert found["recall_reference"] == 0
+
+
+def test_chance_of_the_error_is_the_distance_to_the_mean_image(perfect: Evaluation) -> None:
+    train, test = split(240, 0).inputs, split(150, 1).inputs
+    assert isinstance(train, Tensor)
+    assert isinstance(test, Tensor)
+    slow = ((test.float() - train.float().mean(0)) / 255).square().mean()
+    chance = {score.metric: score.chance for score in perfect.scores}["mse_reconstructions"]
+    assert chance == pytest.approx(float(slow), rel=1e-3)
+
+
+def test_the_first_score_ranks_and_all_are_over_equal_numbers(perfect: Evaluation) -> None:
+    assert perfect.scores[0].metric == "frechet_reference"
+    assert not perfect.scores[0].higher_is_better
+    assert {score.n for score in perfect.scores} == {150}
+    assert len({score.metric for score in perfect.scores}) == len(perfect.scores)
+    fewer = evaluate(Pixels(torch.rand(9, 64) * 255), items=100)
+    assert {score.n for score in fewer.scores} == {100}
+    assert "100 test items against 100 samples" in fewer.protocol
+
+
+def test_clusters_are_k_means_on_latents_or_the_methods_own(kept: Tensor, perfect: Evaluation) -> None:
+    assert "3 clusters of k-means on latents" in perfect.protocol
+    assert values(perfect)["class_purity_clusters"] > 0.95
+    assert "5 clusters of k-means" in evaluate(Pixels(kept), clusters=5).protocol
+    own = evaluate(Sorting(kept))
+    assert "the method's own clusters" in own.protocol
+    assert own.notes[0] == "2 clusters hold train items"
+    assert values(own)["class_purity_clusters"] == pytest.approx(2 / 3, abs=0.05)
+    assert own.images["clusters"].shape == (16, 1, 8, 8)
+
+
+def test_the_numbers_are_the_same_twice_and_the_floor_at_every_seed(kept: Tensor, perfect: Evaluation) -> None:
+    assert values(evaluate(Pixels(kept))) == values(perfect)
+    first = frozen(Pixels(kept))
+    other = Frozen(first.splits, DATA, 1, CPU, first.method, first.inputs)
+    second = Generation(GenerationConfig()).evaluate(other)
+    assert values(second) != values(perfect)
+    assert list(second.notes) == list(perfect.notes)
+    assert second.protocol == perfect.protocol
+
+
+def test_the_notes_tell_the_floor_and_how_good_the_judge_is(perfect: Evaluation) -> None:
+    _, first, second, third = perfect.notes
+    assert first.startswith("train images as samples: frechet_reference ")
+    assert "; uniform noise: frechet_reference " in first
+    assert "frechet_pixels_pca64" in second
+    assert third.startswith("the reference network is right on ")
+    assert "sha256 " in perfect.protocol
+
+
+def test_without_labels_pixels_judge_alone(kept: Tensor) -> None:
+    data = DataSpec(shape=(1, 8, 8), splits=SIZES)
+    evaluation = Generation(GenerationConfig(clusters=4)).evaluate(frozen(Pixels(kept), data, labelled=False))
+    found = values(evaluation)
+    assert evaluation.scores[0].metric == "frechet_pixels_pca64"
+    assert {"kernel_pixels_pca64", "recall_pixels_pca64", "mse_reconstructions"} <= set(found)
+    assert not any("reference" in metric or "class" in metric for metric in found)
+
+
+def test_pictures_are_rows_of_eight_that_fit_a_record(kept: Tensor, perfect: Evaluation) -> None:
+    shapes = {name: tuple(images.shape) for name, images in perfect.images.items()}
+    assert shapes == {"samples": (32, 1, 8, 8), "reconstructions": (32, 1, 8, 8), "clusters": (24, 1, 8, 8)}
+    pairs = perfect.images["reconstructions"]
+    assert torch.equal(pairs[:8], pairs[8:16]), "a perfect copy stands below its image"
+    assert not torch.equal(pairs[:8], pairs[16:24])
+    many = evaluate(Pixels(kept), clusters=10).images["clusters"]
+    assert len(many) == 64
+    assert all(image_grid(images) for images in perfect.images.values())
+
+
+def test_images_smaller_than_a_window_have_no_similarity() -> None:
+    images = torch.zeros(3, 1, 6, 9, dtype=torch.uint8)
+    found = [score.metric for score in module._errors(images, images, images + 9)]
+    assert found == ["mse_reconstructions", "psnr_reconstructions"]
+
+
+def test_images_of_two_channels_are_no_picture() -> None:
+    assert module._grids(*[torch.zeros(32, 2, 8, 8, dtype=torch.uint8)] * 4) == {}
+
+
+@pytest.mark.parametrize("cls", [Autoencoder, VAE, UCTRL, CTRL, CTRLMulti])
+def test_every_method_with_a_decoder_is_measured_untrained(cls: Any) -> None:
+    torch.manual_seed(0)
+    method = cls(TinyEncoder(DATA), DATA, cls.Config(latent_dim=4, width=4)).eval()
+    assert issubclass(cls, Generative)
+    assert Generation(GenerationConfig()).skip_reason(DATA, cls) is None
+    found = evaluate(method)
+    assert all(torch.tensor(score.value).isfinite() for score in found.scores)
+    assert all(0 <= score.value <= 1 for score in found.scores if score.unit == "fraction")
+
+
+def test_latents_that_are_all_the_same_are_measured(kept: Tensor) -> None:
+    method = Pixels(kept)
+    given = frozen(method)
+    same = {
+        name: Embedded({"latent": torch.ones(count, 64)}, given.splits[name].labels) for name, count in SIZES.items()
+    }
+    evaluation = Generation(GenerationConfig()).evaluate(Frozen(same, DATA, 0, CPU, lambda: method, given.inputs))
+    assert all(torch.tensor(score.value).isfinite() for score in evaluation.scores)
+
+
+def test_inception_is_asked_for_by_the_names_that_all_know(kept: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Means:
+        def __init__(self, path: str | None, device: torch.device) -> None:
+            assert path == "there.pth"
+
+        def features(self, images: Tensor) -> Tensor:
+            return images.float().mean((1, 2)) / 255
+
+        def logits(self, features: Tensor) -> Tensor:
+            return features[:, :3]
+
+    monkeypatch.setattr(module, "Inception", Means)
+    evaluation = evaluate(Pixels(kept), inception=True, inception_weights="there.pth")
+    found = values(evaluation)
+    wanted = {"fid", "kid", "inception_score", "precision_inception", "fid_clusters", "kid_reconstructions"}
+    assert wanted <= set(found)
+    assert evaluation.scores[0].metric == "frechet_reference", "it adds columns and ranks nothing anew"
+    assert "sha256 6726825d" in evaluation.protocol
+
+
+def test_why_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Generation(GenerationConfig())
+    assert task.skip_reason(DATA, Untrained) == "does not decode or sample"
+    assert task.skip_reason(DataSpec(shape=(64,), splits=SIZES), VAE) == "needs images"
+    few = DataSpec(shape=(1, 8, 8), splits={"train": 240, "test": 99})
+    assert task.skip_reason(few, VAE) == "needs 100 or more items in train and in test"
+    assert task.skip_reason(DataSpec(shape=(1, 8, 8), splits={"train": 240}), VAE) is not None
+    asked = Generation(GenerationConfig(inception=True, inception_weights=str(Path("no", "file.pth"))))
+    assert str(asked.skip_reason(DATA, VAE)).startswith("Inception needs ")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"items": 99}, r"items must be in \[100, 10000\], got 99"), ({"clusters": 0}, "clusters must be >= 1, got 0")],
+)
+def test_counts_have_ranges(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GenerationConfig(**config)
+
+
+def test_the_place_of_the_weights_is_not_in_the_key_and_asking_for_them_is() -> None:
+    assert plain(GenerationConfig(inception_weights="here")) == plain(GenerationConfig(inception_weights="there"))
+    assert plain(GenerationConfig(inception=True)) != plain(GenerationConfig())

@@ -1,0 +1,181 @@
+"""Distances of two sets of features: closed forms, golden values, scipy and torchmetrics."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from torch import Tensor, nn
+
+from bench_evaluators.generation.sample_quality import (
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    neighbourhoods,
+)
+
+
+def normal(n: int, d: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def whitened(n: int, d: int, seed: int = 0) -> Tensor:
+    """Rows whose mean is 0 and whose covariance (by n - 1) is the identity, both exactly."""
+    rows = normal(n, d, seed)
+    q: Tensor = torch.linalg.qr(rows - rows.mean(0)).Q
+    return q * math.sqrt(n - 1)
+
+
+def rotation(d: int) -> Tensor:
+    q: Tensor = torch.linalg.qr(normal(d, d, 9)).Q
+    return q
+
+
+def test_frechet_of_diagonal_gaussians_is_the_formula() -> None:
+    a, b, shift = torch.tensor([1.0, 4.0, 0.25]), torch.tensor([9.0, 1.0, 0.0]), torch.tensor([1.0, -2.0, 0.5])
+    x, y = whitened(50, 3, 1) * a.sqrt(), whitened(70, 3, 2) * b.sqrt() + shift
+    by_hand = (1 + 4 + 0.25) + (1 - 3) ** 2 + (2 - 1) ** 2 + 0.5**2
+    assert frechet_distance(x, y) == pytest.approx(by_hand, abs=1e-10)
+
+
+def test_frechet_of_a_set_with_itself_is_0_and_of_a_moved_copy_the_squared_way() -> None:
+    x, shift = normal(200, 6), torch.tensor([0.5, 0, 0, -2.0, 0, 1.0])
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-10)
+    assert frechet_distance(x, x + shift) == pytest.approx(float(shift.square().sum()), abs=1e-10)
+
+
+def test_frechet_does_not_see_rotations_of_both_sets() -> None:
+    x, y, turn = normal(100, 5), normal(80, 5, 1) * 2 + 1, rotation(5)
+    assert frechet_distance(x @ turn, y @ turn) == pytest.approx(frechet_distance(x, y), abs=1e-9)
+    assert frechet_distance(x @ turn, y) != pytest.approx(frechet_distance(x, y), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [6, 300])  # fewer items than features: singular covariances
+def test_frechet_is_the_definition_with_scipys_root(n: int) -> None:
+    x, y = normal(n, 8), normal(n + 1, 8, 1) @ normal(8, 8, 2) + 0.3
+    s, t = np.cov(x.numpy(), rowvar=False), np.cov(y.numpy(), rowvar=False)
+    root = np.trace(sqrtm(s @ t).real)
+    slow = float((x.mean(0) - y.mean(0)).square().sum()) + np.trace(s) + np.trace(t) - 2 * root
+    assert frechet_distance(x, y) == pytest.approx(slow, rel=1e-5)
+
+
+@pytest.mark.parametrize(("n", "value"), [(100, 22.1), (500, 4.3), (2000, 1.15)])
+def test_frechet_of_two_samples_of_one_law_has_the_known_bias(n: int, value: float) -> None:
+    """64 coordinates; measured once, and about d^2 / 2n."""
+    found = frechet_distance(normal(n, 64, 3), normal(n, 64, 4))
+    assert found == pytest.approx(value, rel=0.12)
+
+
+@pytest.mark.filterwarnings("ignore:Metric .* will save all extracted features")
+def test_frechet_and_kernel_distance_are_those_of_torchmetrics() -> None:
+    fid, kid = (pytest.importorskip(f"torchmetrics.image.{name}") for name in ("fid", "kid"))
+
+    class Flat(nn.Module):
+        num_features = 12
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1).double() / 255
+
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randint(0, 256, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
+    made = torch.randint(40, 200, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
+    flat = Flat()
+    theirs = fid.FrechetInceptionDistance(feature=flat).set_dtype(torch.float64)
+    kernel = kid.KernelInceptionDistance(feature=flat, subsets=1, subset_size=60)
+    for metric in (theirs, kernel):
+        metric.update(real, real=True)
+        metric.update(made, real=False)
+    assert frechet_distance(flat(real), flat(made)) == pytest.approx(float(theirs.compute()), rel=1e-6)
+    assert kernel_distance(flat(real), flat(made)) == pytest.approx(float(kernel.compute()[0]), rel=1e-5)
+
+
+def test_the_kernel_distance_is_its_double_sum() -> None:
+    x, y = normal(5, 3), normal(5, 3, 1)
+
+    def k(a: Tensor, b: Tensor) -> float:
+        return (float(a @ b) / 3 + 1) ** 3
+
+    own = sum(k(s[i], s[j]) for s in (x, y) for i in range(5) for j in range(5) if i != j) / 20
+    across = sum(k(a, b) for a in x for b in y) / 25
+    assert kernel_distance(x, y) == pytest.approx(own - 2 * across)
+
+
+def test_the_kernel_distance_of_one_law_is_0_in_the_mean_and_of_two_laws_is_not() -> None:
+    same = torch.tensor([kernel_distance(normal(50, 8, 2 * s), normal(50, 8, 2 * s + 1)) for s in range(100)])
+    assert abs(float(same.mean())) < 3 * float(same.std()) / 10
+    assert float(same.min()) < 0
+    assert kernel_distance(normal(50, 8), normal(50, 8, 1) + 1) > float(same.max())
+
+
+def test_the_kernel_distance_is_a_mean_over_whole_blocks() -> None:
+    x, y = normal(2500, 4), normal(2500, 4, 1) + 0.2
+    parts = [kernel_distance(x[a : a + 1000], y[a : a + 1000]) for a in (0, 1000)]
+    assert kernel_distance(x, y) == pytest.approx(sum(parts) / 2)
+
+
+def test_the_kernel_distance_refuses_unequal_numbers() -> None:
+    with pytest.raises(ValueError, match="equal numbers of items, 2 or more, got 4 and 5"):
+        kernel_distance(normal(4, 2), normal(5, 2))
+
+
+def test_neighbourhoods_by_hand() -> None:
+    """Real 0, 1, 3 have radii 1, 1, 2; made .5, 2.5, 9 have radii 2, 2, 6.5 (k = 1)."""
+    real, made = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.5], [2.5], [9.0]])
+    found = neighbourhoods(real, made, k=1)
+    assert found["precision"] == pytest.approx(2 / 3)  # 9 lies in no ball
+    assert found["recall"] == pytest.approx(1.0)
+    assert found["density"] == pytest.approx((2 + 1) / 3)  # .5 lies in the balls of 0 and 1, 2.5 in that of 3
+    assert found["coverage"] == pytest.approx(1.0)
+
+
+def test_neighbourhoods_of_one_law_have_their_known_means() -> None:
+    found = neighbourhoods(normal(1500, 8), normal(1500, 8, 1))
+    assert found["density"] == pytest.approx(1, abs=0.06)
+    assert found["coverage"] == pytest.approx(1 - 2**-3, abs=0.03)
+    assert found["precision"] == pytest.approx(found["recall"], abs=0.04)
+
+
+def test_a_lost_mode_costs_recall_and_junk_costs_precision() -> None:
+    real = torch.cat([normal(300, 4), normal(300, 4, 1) + 20])
+    lost = neighbourhoods(real, normal(600, 4, 2))
+    junk = neighbourhoods(real, torch.cat([real + 0.01 * normal(600, 4, 3), normal(600, 4, 4) - 20]))
+    assert lost["recall"] < 0.55 < 0.9 < lost["precision"]
+    assert junk["precision"] < 0.55 < 0.9 < junk["recall"]
+    assert lost["coverage"] < 0.55
+
+
+def test_blocks_of_rows_change_nothing() -> None:
+    """1,001 items are more than are held at once; here all distances at once."""
+    real, made = normal(1001, 3).float(), normal(1001, 3, 1).float() * 1.2
+    found = neighbourhoods(real, made)
+    within, across = torch.cdist(real, real), torch.cdist(real, made)
+    radius = within.fill_diagonal_(torch.inf).sort(1).values[:, 2]
+    assert found["precision"] == pytest.approx(float((across <= radius[:, None]).any(0).double().mean()), abs=2e-3)
+    assert found["coverage"] == pytest.approx(float((across <= radius[:, None]).any(1).double().mean()), abs=2e-3)
+
+
+def test_one_image_for_all_recalls_nothing() -> None:
+    found = neighbourhoods(normal(50, 4), torch.zeros(50, 4))
+    assert found["recall"] == 0
+    assert found["coverage"] < 1
+
+
+def test_neighbourhoods_refuse_too_many_neighbours() -> None:
+    with pytest.raises(ValueError, match=r"k must be in \[1, 3\), got 3"):
+        neighbourhoods(normal(3, 2), normal(9, 2))
+
+
+def test_the_inception_score_of_sure_and_balanced_classes_is_their_number_and_of_unsure_ones_1() -> None:
+    sure = torch.where(torch.eye(10).repeat(7, 1) > 0, 0.0, -torch.inf)
+    assert inception_score(sure) == pytest.approx(10)
+    assert inception_score(torch.zeros(30, 10)) == pytest.approx(1)
+    assert inception_score(torch.randn(1, 10).expand(20, -1)) == pytest.approx(1)
+
+
+def test_the_inception_score_is_the_mean_divergence() -> None:
+    chances = normal(40, 5).softmax(1)
+    mean = chances.mean(0)
+    slow = math.exp(sum(float((p * (p / mean).log()).sum()) for p in chances) / 40)
+    assert inception_score(chances.log()) == pytest.approx(slow)
+    assert inception_score(chances.log() + 3) == pytest.approx(slow)

@@ -1,0 +1,67 @@
+"""Images of a generative method whose images say from which latents they are."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench_core.errors import BenchError
+from bench_evaluators.generation.samples import BATCH, decoded, sampled, sampled_by_cluster
+
+CPU = torch.device("cpu")
+
+
+class Flat:
+    """An image is as bright as its latent says; samples are near the mean of `like`, or near 1/2."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        assert len(latents) <= BATCH
+        return latents[:, :1, None, None].expand(-1, 1, 8, 8)
+
+    def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
+        mean = 0.5 if like is None else float(like.mean())
+        return self.decode(mean + 0.01 * torch.rand(n, 1, generator=rng))
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_images_are_rounded_to_256_levels_and_kept_in_range() -> None:
+    images = decoded(Flat(), torch.tensor([[-0.2], [0.0], [0.4999], [1.0], [1.5]]), CPU)
+    assert images.dtype == torch.uint8
+    assert images[:, 0, 0, 0].tolist() == [0, 0, 127, 255, 255]
+
+
+def test_many_images_are_made_in_batches() -> None:
+    assert sampled(Flat(), 2 * BATCH + 3, rng()).shape == (2 * BATCH + 3, 1, 8, 8)
+    latents = torch.linspace(0, 1, BATCH + 2)[:, None]
+    assert torch.equal(decoded(Flat(), latents, CPU)[-2:], decoded(Flat(), latents[-2:], CPU))
+
+
+def test_clusters_keep_their_shares_and_their_latents() -> None:
+    labels = torch.tensor([0] * 60 + [1] * 30 + [3] * 10)  # none in cluster 2
+    latents = torch.tensor([0.1, 0.4, 0.0, 0.8])[labels][:, None]
+    found = sampled_by_cluster(Flat(), latents, labels, 50, rng(), across=8)
+    assert found.clusters.bincount().tolist() == [30, 15, 0, 5]
+    levels = found.images[:, 0, 0, 0].float() / 255
+    assert torch.allclose(levels, torch.tensor([0.1, 0.4, 0.0, 0.8])[found.clusters], atol=0.015)
+    assert not torch.equal(found.clusters, found.clusters.sort().values), "they are in random order"
+    assert torch.allclose(found.rows[::8, 0, 0, 0].float() / 255, torch.tensor([0.1, 0.4, 0.8]), atol=0.015)
+    assert len(found.rows) == 24
+
+
+def test_shares_that_do_not_divide_give_as_many_as_are_wanted() -> None:
+    labels = torch.arange(7) % 3
+    found = sampled_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), across=1)
+    assert len(found.images) == len(found.clusters) == 101
+    shares = found.clusters.bincount() - 101 * labels.bincount() / 7
+    assert float(shares.abs().max()) < 1
+
+
+def test_the_same_generator_makes_the_same_images() -> None:
+    assert torch.equal(sampled(Flat(), 20, rng()), sampled(Flat(), 20, rng()))
+
+
+def test_images_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(BenchError, match="not finite; it has diverged"):
+        decoded(Flat(), torch.tensor([[0.5], [torch.nan]]), CPU)

@@ -1,0 +1,191 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench_core import DataSpec, Embedded, Evaluation, Frozen, NoConfig, Split
+from bench_core.conformance.toys import TinyEncoder, Untrained
+from bench_core.errors import BenchError, ConfigError
+from bench_evaluators.geometry.evaluator import Geometry, GeometryConfig
+
+Look = Callable[[Tensor], Tensor]
+
+
+def images(n: int) -> Tensor:
+    """One bright square of 3 x 3 somewhere in 8 x 8."""
+    places = torch.randint(0, 6, (n, 2), generator=torch.Generator().manual_seed(0))
+    found = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    for image, (top, left) in zip(found, places.tolist(), strict=True):
+        image[0, top : top + 3, left : left + 3] = 200
+    return found
+
+
+def frozen(look: Look, n: int = 100, labels: Tensor | None = None, **spec: Any) -> Frozen:
+    """A method whose features are `look` of the images in [0, 1]."""
+    given: dict[str, Any] = {"shape": (1, 8, 8), "splits": {"train": n, "test": n}, "views": "glyph"} | spec
+    data = DataSpec(**given)
+
+    class Looking(Untrained):
+        def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+            return {"features": look(inputs)}
+
+    method = Looking(TinyEncoder(data), data, NoConfig()).eval()
+    whole = Split(images(n), labels)
+    part = Embedded({"features": look(images(n) / 255)}, labels)
+    return Frozen({"train": part, "test": part}, data, 0, torch.device("cpu"), lambda: method, lambda name: whole)
+
+
+def pixels(inputs: Tensor) -> Tensor:
+    return inputs.flatten(1)
+
+
+def constant(inputs: Tensor) -> Tensor:
+    return torch.full((len(inputs), 16), 0.1)
+
+
+def noise(inputs: Tensor) -> Tensor:
+    return torch.randn(len(inputs), 16, generator=torch.Generator().manual_seed(int(1e6 * inputs.double().sum())))
+
+
+def evaluate(given: Frozen, **config: Any) -> Evaluation:
+    return Geometry(GeometryConfig(**config)).evaluate(given)
+
+
+def values(evaluation: Evaluation) -> dict[str, float]:
+    return {score.metric: score.value for score in evaluation.scores}
+
+
+def test_all_is_measured_and_the_sum_comes_first() -> None:
+    evaluation = evaluate(frozen(pixels, labels=torch.arange(100) % 4))
+    found = values(evaluation)
+    assert list(found) == [
+        "alignment_plus_uniformity", "alignment", "cka_pixels", "uniformity", "mean_cosine", "rankme",
+        "effective_rank", "participation_ratio", "class_separation", "cka_labels",
+    ]  # fmt: skip
+    assert found["alignment_plus_uniformity"] == pytest.approx(found["alignment"] + found["uniformity"])
+    assert found["cka_pixels"] == pytest.approx(1)
+    assert {s.metric for s in evaluation.scores if s.higher_is_better} == {
+        "rankme", "effective_rank", "participation_ratio", "class_separation", "cka_labels",
+    }  # fmt: skip
+    assert "preset glyph for all methods" in evaluation.protocol
+
+
+def test_neither_a_constant_nor_noise_has_the_best_sum() -> None:
+    plain, equal, random = (values(evaluate(frozen(look))) for look in (pixels, constant, noise))
+    assert equal["alignment"] == equal["alignment_plus_uniformity"] == pytest.approx(0, abs=1e-9)
+    assert random["rankme"] > 12
+    assert random["uniformity"] < plain["uniformity"] < -0.5
+    assert 0.1 < plain["alignment"] < random["alignment"] == pytest.approx(2, abs=0.2)
+    still = frozen(pixels)
+    calm = values(evaluate(still, augmentation="none"))
+    assert calm["alignment"] == pytest.approx(0, abs=1e-6)
+    assert calm["alignment_plus_uniformity"] < random["alignment_plus_uniformity"]
+
+
+def test_chance_of_alignment_is_that_of_other_images() -> None:
+    score = next(s for s in evaluate(frozen(noise)).scores if s.metric == "alignment")
+    assert score.chance == pytest.approx(score.value, abs=0.3)
+    score = next(s for s in evaluate(frozen(pixels), augmentation="none").scores if s.metric == "alignment")
+    assert score.chance is not None
+    assert score.chance > 0.5 > score.value
+
+
+def test_labels_that_features_are_made_of_show_and_others_do_not() -> None:
+    labels = (images(400).flatten(1).float().argmax(1) // 8).clamp(max=5)  # the row of the square
+
+    def row(inputs: Tensor) -> Tensor:
+        return F.one_hot(((inputs.flatten(1) > 0).float().argmax(1) // 8).clamp(max=5), 6).float()
+
+    told = values(evaluate(frozen(row, 400, labels)))
+    assert (told["class_separation"], told["cka_labels"]) == pytest.approx((1, 1))
+    shuffled = evaluate(frozen(row, 400, labels[torch.randperm(400, generator=torch.Generator().manual_seed(1))]))
+    assert values(shuffled)["class_separation"] < 0.04
+    assert abs(values(shuffled)["cka_labels"]) < 0.05
+    chance = next(s.chance for s in shuffled.scores if s.metric == "class_separation")
+    assert chance == pytest.approx(5 / 400, abs=0.015)
+
+
+def test_collapse_is_called_so() -> None:
+    evaluation = evaluate(frozen(constant, labels=torch.arange(100) % 2))
+    assert evaluation.notes[0].startswith("collapsed: all features are equal")
+    assert evaluation.curves == {}
+    found = values(evaluation)
+    assert found["effective_rank"] == found["cka_labels"] == found["class_separation"] == 0
+    assert (found["rankme"], found["mean_cosine"]) == pytest.approx((1, 1), abs=1e-4)
+    dead = evaluate(frozen(lambda x: 0 * constant(x)))
+    assert dead.notes[0].startswith("collapsed")
+    assert values(dead)["rankme"] == 0
+
+
+def test_collapse_of_dimensions_is_called_so() -> None:
+    narrow = evaluate(frozen(lambda x: pixels(x)[:, :2] @ torch.ones(2, 40)))
+    assert narrow.notes[0] == "dimensional collapse: effective rank 1.0 of 40"
+    wide = evaluate(frozen(noise))
+    assert not any("collapse" in note for note in wide.notes)
+    assert wide.notes == [
+        "the uniform law on the sphere of 16 features has uniformity -3.5130",
+        "100 items for 16 features: ranks read low (10 a feature are advised)",
+    ]
+
+
+def test_the_curve_is_the_spectrum() -> None:
+    spectrum = evaluate(frozen(lambda x: noise(x) * torch.arange(16, 0, -1))).curves["spectrum"]
+    assert list(spectrum) == ["direction", "variance"]
+    assert sum(spectrum["variance"]) == pytest.approx(1)
+    assert list(spectrum["variance"]) == sorted(spectrum["variance"], reverse=True)
+    assert spectrum["direction"][:2] == [1, 2]
+
+
+def test_some_items_will_do_the_same_at_a_seed() -> None:
+    first, second = (evaluate(frozen(pixels, 200), items=150, pairs=50) for _ in range(2))
+    assert first == second
+    assert "150 items of test" in first.protocol
+    assert {s.metric: s.n for s in first.scores}["uniformity"] == 50
+    other = evaluate(replace(frozen(pixels, 200), seed=1), items=150, pairs=50)
+    assert values(other)["uniformity"] != values(first)["uniformity"]
+
+
+def test_large_images_are_compared_at_32_pixels() -> None:
+    def small(inputs: Tensor) -> Tensor:
+        return F.avg_pool2d(inputs, 2).flatten(1)
+
+    given = frozen(small, 20, shape=(1, 64, 64))
+    large = images(20).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    part = Embedded({"features": small(large / 255)})
+    given = replace(given, splits={"test": part}, inputs=lambda name: Split(large))
+    assert values(evaluate(given))["cka_pixels"] == pytest.approx(1)
+
+
+def test_inputs_that_are_no_images_have_no_views() -> None:
+    features = Embedded({"features": torch.randn(50, 4, generator=torch.Generator().manual_seed(0))})
+    given = replace(
+        frozen(pixels), data=DataSpec(shape=(5,), splits={"train": 9, "test": 50}), splits={"test": features}
+    )
+    assert next(iter(values(evaluate(given)))) == "uniformity"
+
+
+def test_several_labels_an_item_are_left_aside() -> None:
+    found = values(evaluate(frozen(pixels, labels=torch.ones(100, 3, dtype=torch.bool))))
+    assert not {"class_separation", "cka_labels"} & set(found)
+
+
+def test_few_items_and_unknown_embeddings_are_refused() -> None:
+    evaluator = Geometry(GeometryConfig())
+    spec = DataSpec(shape=(1, 8, 8), splits={"train": 9, "test": 3})
+    assert evaluator.skip_reason(spec, Untrained) == "needs a test split of 4 items or more"
+    assert evaluator.skip_reason(replace(spec, splits={"train": 9, "test": 4}), Untrained) is None
+    assert len(evaluate(frozen(pixels, 4, labels=torch.arange(4) % 2)).scores) == 10
+    with pytest.raises(BenchError, match=r"no embedding named 'latent'\. This method has: features"):
+        evaluate(frozen(pixels), embedding="latent")
+
+
+def test_parameters_out_of_range_are_refused() -> None:
+    for name in ("items", "pairs"):
+        with pytest.raises(ValueError, match=f"{name} must be >= 4, got 3"):
+            replace(GeometryConfig(), **{name: 3})  # type: ignore[arg-type]  # either
+    with pytest.raises(ConfigError, match="no augmentation preset named 'simcl'"):
+        GeometryConfig(augmentation="simcl")

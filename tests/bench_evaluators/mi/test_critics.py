@@ -1,0 +1,130 @@
+import math
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from torch import Tensor
+
+from bench_evaluators.mi.critics import (
+    PairCritic,
+    Pairs,
+    classifier_information,
+    entropy_of,
+    fit_critic,
+    held_out_donsker_varadhan,
+    held_out_info_nce,
+)
+
+
+def gaussians(rho: float, items: int, dims: int = 1, seed: int = 0) -> Pairs:
+    rng = torch.Generator().manual_seed(seed)
+    x, noise = (torch.randn(items, dims, generator=rng) for _ in range(2))
+    return x, rho * x + math.sqrt(1 - rho**2) * noise
+
+
+def critic(dim: int, other_dim: int | None = None) -> PairCritic:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return PairCritic(dim, 32, other_dim)
+
+
+def measured(train: Pairs, test: Pairs, other_dim: int | None = None, steps: int = 150) -> tuple[float, float]:
+    found = critic(train[0].shape[1], other_dim)
+    fit_critic(found, train, torch.Generator().manual_seed(1), batch_size=128, steps=steps)
+    return held_out_info_nce(found, test, 128), held_out_donsker_varadhan(found, test)
+
+
+@pytest.mark.parametrize("other_dim", [None, 1])
+@pytest.mark.parametrize("rho", [0.5, 0.9])
+def test_correlated_gaussians_have_the_information_of_the_formula(rho: float, other_dim: int | None) -> None:
+    truth = -0.5 * math.log(1 - rho**2)
+    for value in measured(gaussians(rho, 3000), gaussians(rho, 2000, seed=1), other_dim):
+        assert value == pytest.approx(truth, abs=0.07)
+
+
+def test_independence_is_about_zero_although_the_critic_could_learn_its_pairs_by_heart() -> None:
+    train, test = gaussians(0.0, 60, dims=8), gaussians(0.0, 400, dims=8, seed=1)
+    for value in measured(train, test):
+        assert -0.3 < value < 0.05
+
+
+def test_no_estimate_exceeds_its_ceiling() -> None:
+    train, test = gaussians(0.999, 1000, dims=6), gaussians(0.999, 500, dims=6, seed=1)
+    infonce, dv = measured(train, test)
+    assert 3 < infonce <= math.log(128)
+    assert dv < -3 * math.log(1 - 0.999**2)
+
+
+def test_independence_is_kept_where_training_only_harms() -> None:
+    first = critic(3)
+    step = fit_critic(
+        first,
+        gaussians(0.0, 40, dims=3),
+        torch.Generator().manual_seed(0),
+        batch_size=32,
+        steps=20,
+        learning_rate=100.0,
+    )
+    assert step == 0
+    assert not first(*gaussians(0.0, 40, dims=3)).any()
+
+
+def test_an_exchangeable_critic_is_symmetric_and_has_half_the_weights() -> None:
+    x, y = gaussians(0.5, 20, dims=3)
+    shared, apart = critic(3), critic(3, 3)
+    assert torch.allclose(shared(x, y), shared(y, x).T, atol=1e-5)
+    assert not torch.allclose(apart(x, y), apart(y, x).T, atol=1e-2)
+    sizes = [sum(p.numel() for p in one.parameters()) for one in (shared, apart)]
+    assert sizes[1] == 2 * sizes[0]
+
+
+@torch.no_grad()
+def test_a_score_is_a_squared_distance_and_a_term_for_each_side() -> None:
+    x, y = gaussians(0.5, 5, dims=3)
+    made = critic(3, 3)
+    f, b = made.left(x)
+    g, c = made.right(y)
+    slow = [
+        [float(b[i] + c[j] - (f[i] - g[j]).square().sum() / (2 * math.sqrt(32))) for j in range(5)] for i in range(5)
+    ]
+    assert torch.allclose(made(x, y), torch.tensor(slow), atol=1e-5)
+
+
+def test_fits_draw_from_their_own_generator_only() -> None:
+    before = torch.random.get_rng_state()
+    pairs, test = gaussians(0.8, 200), gaussians(0.8, 200, seed=1)
+    assert measured(pairs, test, steps=20) == measured(pairs, test, steps=20)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_batches_of_info_nce_are_whole_and_a_short_split_is_one() -> None:
+    made, (x, y) = critic(1), gaussians(0.5, 30)
+    halves = [held_out_info_nce(made, (x[i : i + 10], y[i : i + 10]), 10) for i in (0, 10)]
+    assert held_out_info_nce(made, (x[:25], y[:25]), 10) == pytest.approx(sum(halves) / 2)
+    assert held_out_info_nce(made, (x, y), 99) <= math.log(30)
+
+
+def labelled(items: int, seed: int) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (items,), generator=rng)
+    return torch.randn(items, 2, generator=rng) + 2.0 * torch.eye(3)[labels][:, :2], labels
+
+
+def test_a_classifiers_information_is_the_entropy_less_scikit_learns_loss() -> None:
+    (x, seen), (z, labels) = labelled(500, 0), labelled(400, 1)
+    fit = LogisticRegression().fit(x.numpy(), seen.numpy())
+    logits = torch.from_numpy(fit.decision_function(z.numpy()))
+    expected = entropy_of(labels) - log_loss(labels.numpy(), fit.predict_proba(z.numpy()))
+    found = classifier_information(logits, labels)
+    assert found == pytest.approx(expected)
+    assert 0.2 < found < entropy_of(labels) <= math.log(3)
+
+
+def test_sure_and_right_is_the_entropy_and_ignorant_is_zero() -> None:
+    labels = torch.tensor([0, 0, 1, 2])
+    assert entropy_of(labels) == pytest.approx(1.5 * math.log(2))
+    assert classifier_information(1000.0 * torch.eye(3)[labels], labels) == pytest.approx(1.5 * math.log(2))
+    frequencies = torch.tensor([0.5, 0.25, 0.25]).log().expand(4, 3)
+    assert classifier_information(frequencies, labels) == pytest.approx(0, abs=1e-7)
+    assert classifier_information(1000.0 * torch.eye(3)[[1, 1, 0, 0]], labels) < -100

@@ -1,0 +1,243 @@
+"""Images whose classes are bright quarters, seen as pixels, against images of other kinds."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench_core import BenchError, DataSpec, Frozen, NoConfig, Objective, OtherData, Split
+from bench_core.conformance.toys import TinyEncoder, Untrained
+from bench_core.contracts import Embedded, PriorName
+from bench_core.training.embed import embed_split
+from bench_evaluators.outliers.detectors import gaussian, nearest
+from bench_evaluators.outliers.evaluator import Outliers, OutliersConfig
+from bench_evaluators.outliers.rates import auroc
+from bench_methods.references import Pixels
+
+SHAPE = (1, 8, 8)
+CPU = torch.device("cpu")
+DETECTORS = ("knn", "gaussian", "clusters", "mixture", "mahalanobis", "relative_mahalanobis")
+
+
+def images(count: int, seed: int, level: int = 200) -> Split:
+    """Class c of 4: the c-th two columns are bright, the rest is dim noise."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    pixels = torch.randint(0, 50, (count, *SHAPE), generator=rng)
+    for c in range(4):
+        pixels[labels == c, :, :, 2 * c : 2 * c + 2] += level
+    return Split(pixels.to(torch.uint8), labels)
+
+
+def freeze(
+    cls: type[Objective] = Pixels,
+    others: Mapping[str, Split] | None = None,
+    labels: bool = True,
+    seed: int = 0,
+    train: int = 120,
+    **spec: Any,
+) -> Frozen:
+    data = DataSpec(shape=SHAPE, splits={"train": train, "test": 80}, num_classes=4 if labels else None, **spec)
+    method = cls(TinyEncoder(data), data, NoConfig()).eval()
+    inputs = {"train": images(train, 1), "test": images(80, 2)}
+    splits = {
+        name: Embedded(embed_split(method, split, CPU), split.labels if labels else None)
+        for name, split in inputs.items()
+    }
+    other = {
+        name: OtherData(DataSpec(shape=SHAPE, splits={"test": len(split)}), {"test": split}.__getitem__)
+        for name, split in (others or {}).items()
+    }
+    return Frozen(splits, data, seed, CPU, lambda: method, lambda name: inputs[name], other)
+
+
+def measured(frozen: Frozen, **config: Any) -> dict[str, float]:
+    return {s.metric: s.value for s in Outliers(OutliersConfig(**config)).evaluate(frozen).scores}
+
+
+def test_noise_and_classes_that_were_held_out_are_told_by_every_detector() -> None:
+    found = measured(freeze(), k=5, components=4)
+    for detector in DETECTORS:
+        assert found[f"auroc_{detector}_noise"] > 0.95, detector
+        assert found[f"auroc_{detector}_mean"] == pytest.approx(
+            (found[f"auroc_{detector}_noise"] + found[f"auroc_{detector}_held_out"]) / 2
+        )
+    assert found["auroc_knn_held_out"] > 0.95
+    assert found["fpr95_id_pos_knn_noise"] < 0.05
+    assert next(iter(found)) == "auroc_knn_mean"
+
+
+def test_more_of_the_same_is_not_told() -> None:
+    found = measured(freeze(others={"more": images(300, 7)}), sets=("more",), k=5)
+    for detector in DETECTORS:
+        assert found[f"auroc_{detector}_more"] == pytest.approx(0.5, abs=0.1), detector
+    assert "auroc_knn_noise" not in found
+
+
+def test_the_numbers_are_those_of_detectors_fitted_on_train_alone() -> None:
+    other = images(50, 3, level=150)
+    frozen = freeze(others={"dim": other})
+    found = measured(frozen, sets=("dim",), k=7)
+    train, test = (frozen.splits[name].embeddings["features"] for name in ("train", "test"))
+    assert isinstance(other.inputs, Tensor)
+    outside = other.inputs.flatten(1) / 255
+    for name, detector in {"knn": nearest(train, 7), "gaussian": gaussian(train)}.items():
+        assert found[f"auroc_{name}_dim"] == pytest.approx(auroc(detector(test), detector(outside)), abs=1e-3)
+
+
+def test_held_out_classes_are_in_no_statistic() -> None:
+    frozen = freeze()
+    train = frozen.splits["train"]
+    assert train.labels is not None
+    moved = train.embeddings["features"].clone()
+    task = Outliers(OutliersConfig(sets=("held_out",), draws=1, held_out=0.25, k=3))
+    before = {s.metric: s.value for s in task.evaluate(frozen).scores}
+    changed = []
+    for c in range(4):  # one of the four is the one that was drawn: what it is like does not matter
+        moved = train.embeddings["features"].clone()
+        moved[train.labels == c] += 5 * torch.randn(30, 64, generator=torch.Generator().manual_seed(c))
+        splits = {**frozen.splits, "train": replace(train, embeddings={"features": moved})}
+        after = {s.metric: s.value for s in task.evaluate(replace(frozen, splits=splits)).scores}
+        changed.append(before != after)
+    assert sum(not c for c in changed) == 1
+
+
+def test_a_class_that_is_in_test_alone_is_on_neither_side() -> None:
+    frozen = freeze()
+    test = frozen.splits["test"]
+    assert test.labels is not None
+    far = {name: torch.cat([rows, torch.full((40, rows.shape[1]), 5.0)]) for name, rows in test.embeddings.items()}
+    more = Embedded(far, torch.cat([test.labels, torch.full((40,), 9)]))
+    wider = replace(frozen, splits={**frozen.splits, "test": more}, inputs=lambda name: images(120, 2))
+    assert measured(wider, sets=("held_out",)) == pytest.approx(measured(frozen, sets=("held_out",)), abs=1e-12)
+
+
+def test_without_labels_there_are_no_held_out_classes_and_no_detectors_that_read_them() -> None:
+    evaluation = Outliers(OutliersConfig()).evaluate(freeze(labels=False))
+    names = {s.metric for s in evaluation.scores}
+    assert {f"auroc_{d}_noise" for d in DETECTORS[:4]} <= names
+    assert not [name for name in names if "mahalanobis" in name or "held_out" in name]
+    assert evaluation.notes == ["not measured: held_out: needs at least two classes"]
+    assert "mahalanobis:" not in evaluation.protocol
+
+
+class Matched(Pixels):
+    """Says that its embedding, centred pixels, follows a Gaussian."""
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        rows = inputs.flatten(1)
+        return {"features": rows, "embedding": 3 * (rows[:, :4] - 0.5)}
+
+    def matched_prior(self) -> PriorName:
+        return "gaussian"
+
+
+def test_a_method_with_a_prior_has_its_density_too() -> None:
+    frozen = freeze(Matched, {"black": Split(torch.zeros(30, *SHAPE, dtype=torch.uint8))})
+    scores = {s.metric: s for s in Outliers(OutliersConfig(sets=("black",))).evaluate(frozen).scores}
+    inside = frozen.splits["test"].embeddings["embedding"].double().square().sum(1)
+    expected = auroc(inside, torch.full((30,), 4 * 1.5**2))
+    assert scores["auroc_prior_black"].value == pytest.approx(expected)
+    assert scores["auroc_prior_black"].embedding == "embedding"
+    assert scores["auroc_knn_black"].embedding == "features"
+
+
+def test_near_and_far_are_those_of_openood_where_their_sets_are_given() -> None:
+    others = {
+        "cifar100": images(40, 5, 150),
+        "svhn": images(40, 6, 100),
+        "mnist": images(40, 7, 50),
+        "odd-one": images(9, 8),
+    }
+    found = measured(freeze(others=others, name="cifar10"), sets=tuple(others), k=5)
+    assert found["auroc_knn_near"] == found["auroc_knn_cifar100"]
+    assert found["auroc_gaussian_far"] == pytest.approx(
+        (found["auroc_gaussian_svhn"] + found["auroc_gaussian_mnist"]) / 2
+    )
+    assert "auroc_knn_odd_one" in found
+    unknown = measured(freeze(others=others, name="flowers"), sets=tuple(others), k=5)
+    assert not [name for name in unknown if name.endswith(("_near", "_far"))]
+
+
+def test_items_are_drawn_by_seed_and_their_numbers_said() -> None:
+    config: dict[str, Any] = {"train_items": 60, "test_items": 30, "k": 5}
+    task = Outliers(OutliersConfig(**config))
+    evaluation = task.evaluate(freeze())
+    assert evaluation.protocol.startswith(
+        "30 test items are inside, detectors fitted on 60 of train, both drawn by seed"
+    )
+    assert {s.metric: s.n for s in evaluation.scores}["auroc_knn_noise"] == 60
+    assert evaluation.scores == task.evaluate(freeze()).scores
+    assert evaluation.scores != task.evaluate(freeze(seed=1)).scores
+
+
+def test_the_furthest_test_items_are_shown() -> None:
+    frozen = freeze()
+    features = {"features": frozen.splits["test"].embeddings["features"].clone()}
+    features["features"][17] = -features["features"][17]
+    splits = {**frozen.splits, "test": replace(frozen.splits["test"], embeddings=features)}
+    shown = Outliers(OutliersConfig(k=5)).evaluate(replace(frozen, splits=splits)).images["furthest_test_items"]
+    own = frozen.inputs("test").inputs
+    assert isinstance(own, Tensor)
+    assert shown.shape == (32, *SHAPE)
+    assert torch.equal(shown[0], own[17])
+
+
+def test_supervised_methods_are_said_to_know_the_held_out_classes() -> None:
+    class Told(Pixels):
+        uses_labels = True
+
+    assert "trained with labels" in Outliers(OutliersConfig()).evaluate(freeze(Told)).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("sets", "changes", "reason"),
+    [
+        (("noise", "held_out"), {}, None),
+        (("noise", "held_out"), {"num_classes": None}, None),
+        (("held_out",), {"num_classes": None}, "held_out: needs at least two classes"),
+        (("noise", "far"), {"shape": (7,)}, "noise: needs images; far: needs images"),
+        (("far",), {"name": "far"}, "far: it is what the method was trained on"),
+        (("noise",), {"splits": {"train": 4}}, "needs a test split"),
+    ],
+)
+def test_what_cannot_be_measured_is_skipped_with_a_reason(
+    sets: tuple[str, ...], changes: dict[str, Any], reason: str | None
+) -> None:
+    data = replace(DataSpec(shape=SHAPE, splits={"train": 4, "test": 4}, num_classes=4), **changes)
+    assert Outliers(OutliersConfig(sets=sets)).skip_reason(data, Untrained) == reason
+
+
+def test_the_data_sets_among_the_sets_are_asked_for_but_not_the_methods_own() -> None:
+    data = DataSpec(shape=SHAPE, splits={"train": 4, "test": 4}, num_classes=4, name="cifar10")
+    task = Outliers(OutliersConfig(sets=("noise", "svhn", "cifar10", "held_out", "mnist")))
+    assert task.datasets(data) == ["svhn", "mnist"]
+
+
+def test_an_unknown_embedding_and_data_without_a_test_split_are_refused() -> None:
+    with pytest.raises(BenchError, match=r"no embedding named 'code'. This method has: features."):
+        Outliers(OutliersConfig(embedding="code")).evaluate(freeze())
+    frozen = freeze(others={"far": images(4, 0)})
+    frozen = replace(
+        frozen, others={"far": replace(frozen.others["far"], data=replace(frozen.data, splits={"train": 4}))}
+    )
+    with pytest.raises(BenchError, match="needs a test split of far"):
+        Outliers(OutliersConfig(sets=("far",))).evaluate(frozen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sets": ()}, r"sets must be one or more, each once, got \(\)"),
+        ({"sets": ("noise", "noise")}, "each once"),
+        ({"held_out": 1.0}, r"held_out must be in \(0, 1\), got 1.0"),
+        ({"k": 0}, "k must be >= 1, got 0"),
+        ({"draws": 0}, "draws must be >= 1, got 0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OutliersConfig(**changes)
