@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bench_core.api import leaderboard as leaderboard
     from bench_core.api import results as results
     from bench_core.api import run as run
+    from bench_core.config import Config as Config
     from bench_core.config import NoConfig as NoConfig
     from bench_core.config import param as param
     from bench_core.contracts import MOST_IMAGES as MOST_IMAGES
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from bench_core.errors import ConfigError as ConfigError
     from bench_core.errors import DataMissingError as DataMissingError
     from bench_core.plugins import load_plugins as load_plugins
+    from bench_core.ranges import choice as choice
+    from bench_core.ranges import log as log
+    from bench_core.ranges import uniform as uniform
     from bench_core.seeds import stream as stream
     from bench_core.seeds import stream_seed as stream_seed
 
@@ -53,7 +57,7 @@ hookimpl = pluggy.HookimplMarker("bench")
 
 _HOME = {
     "api": ("leaderboard", "results", "run"),
-    "config": ("NoConfig", "param"),
+    "config": ("Config", "NoConfig", "param"),
     "contracts": (
         "Batch", "Clustering", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator",
         "Frozen", "Generative", "LatentVariable", "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective",
@@ -62,6 +66,7 @@ _HOME = {
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
+    "ranges": ("choice", "log", "uniform"),
     "seeds": ("stream", "stream_seed"),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
@@ -72,6 +77,7 @@ __all__ = [
     "Batch",
     "BenchError",
     "Clustering",
+    "Config",
     "ConfigError",
     "DataMissingError",
     "DataSpec",
@@ -99,14 +105,17 @@ __all__ = [
     "Score",
     "Split",
     "Variant",
+    "choice",
     "hookimpl",
     "leaderboard",
     "load_plugins",
+    "log",
     "param",
     "results",
     "run",
     "stream",
     "stream_seed",
+    "uniform",
 ]
 
 

@@ -5,60 +5,117 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench_core.errors import ConfigError, RequestError, shown
+from bench_core.ranges import Range, SearchSpace
 
 T = TypeVar("T")
 
 
+class Config:
+    """Base of the frozen dataclasses that hold a component's parameters; checks each value against its `param` range.
+
+    A class that checks several parameters together does so in its own `__post_init__`, after `super().__post_init__()`.
+    """
+
+    def __post_init__(self) -> None:
+        """Check every parameter's range; ValueError names the parameter, its range and the value."""
+        check_ranges(self)
+
+
 @dataclass(frozen=True, kw_only=True)
-class NoConfig:
-    """For a component without parameters."""
+class NoConfig(Config):
+    """The Config of a component that has no parameters."""
 
 
-def param(default: Any, help: str, source: str, *, in_key: bool = True, added: bool = False) -> Any:
-    """A field of a Config: its default, what it means (unit, range), and where the default comes from.
+def param(
+    default: Any,
+    help: str,
+    source: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    choices: Collection[Any] | None = None,
+    tune: SearchSpace | None = None,
+    in_key: bool = True,
+    added: bool = False,
+) -> Any:
+    """Declare one parameter of a Config: default, meaning, source and range.
+
+        temperature: float = param(0.5, "divides the cosine similarities", "README, CIFAR-10 command", gt=0)
 
     Args:
-        default: Immutable.
-        help: One line.
-        source: Paper section, README command, or "ours: why".
-        in_key: Whether it takes part in what defines a number; the path of data that has a digest does not.
-        added: It came after numbers were published, and its default is what they were made with: keys leave it out
-            while it has its default, so that a new option makes no row stale. Another default needs a new `revision`.
+        default: The default value; immutable, and in range.
+        help: One line that says what the parameter means and its unit; the range is shown beside it.
+        source: Where the default comes from: paper section, README command, or "ours: why".
+        gt: The value must be greater than this. All ranges hold for each element of a tuple; None is always allowed
+            where the type allows it.
+        ge: The value must be this or greater.
+        lt: The value must be less than this.
+        le: The value must be this or less.
+        choices: The value must be one of these.
+        tune: Search space of this parameter (`log`, `uniform`, `choice`); declared for later use, nothing reads it yet.
+        in_key: False for a parameter that does not define a number, such as the path of data that has a digest.
+        added: True for a parameter that came after numbers were published and whose default is what they were made
+            with. Keys leave it out while it has its default, so that a new option makes no row stale. Another default
+            needs a new `revision`.
+
+    Raises:
+        ValueError: The default is out of range, or the range contradicts itself.
     """
-    metadata = {"help": help, "source": source, "in_key": in_key, "added": added}
+    span = Range(gt=gt, ge=ge, lt=lt, le=le, choices=choices)
+    if not span.holds(default):
+        raise ValueError(f"the default {default!r} must be {span}")
+    metadata = {"help": help, "source": source, "range": span, "tune": tune, "in_key": in_key, "added": added}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_ranges(config: Any) -> None:
+    """Check every field of a dataclass that `param` declared against its range.
+
+    Raises:
+        ValueError: A value is out of range; the message names the parameter, its range and the value.
+    """
+    for field in dataclasses.fields(config):
+        span: Range | None = field.metadata.get("range")
+        value = getattr(config, field.name)
+        if span is not None and not span.holds(value):
+            each = "each be" if isinstance(value, tuple) else "be"
+            raise ValueError(f"{field.name} must {each} {span}, got {shown(value)}")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of `bench show`."""
+    """One parameter of a Config, as `bench show` prints it."""
 
     name: str
     type: str
     default: Any
     help: str
     source: str
+    range: str
 
 
 def parameters(config_type: type) -> list[Parameter]:
-    """Every parameter of a Config, in order."""
+    """List every parameter of a Config, in the order of its fields."""
     hints = typing.get_type_hints(config_type)
     return [
         Parameter(
-            f.name,
-            _spell(hints[f.name]),
-            f.default,
-            f.metadata.get("help", ""),
-            f.metadata.get("source", ""),
+            name=field.name,
+            type=_spell(hints[field.name]),
+            default=field.default,
+            help=field.metadata.get("help", ""),
+            source=field.metadata.get("source", ""),
+            range=str(field.metadata.get("range", "")),
         )
-        for f in dataclasses.fields(config_type)
+        for field in dataclasses.fields(config_type)
     ]
 
 
@@ -83,9 +140,9 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
             raise ConfigError(f"{where}.{name} does not exist{meant} Parameters: {', '.join(known) or 'none'}.")
     fitted = {name: _fit(value, hints[name], f"{where}.{name}") for name, value in values.items()}
     try:
-        if base is not None:
-            return dataclasses.replace(base, **fitted)  # type: ignore[type-var]  # every Config is a dataclass
-        return config_type(**fitted)
+        made: T = config_type(**fitted) if base is None else dataclasses.replace(base, **fitted)  # type: ignore[type-var]
+        check_ranges(made)  # of a dataclass that does not derive from Config, too
+        return made
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
     except Exception as error:

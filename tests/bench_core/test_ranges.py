@@ -1,0 +1,90 @@
+"""Ranges are checked wherever a Config is made, are shown as they are checked, and fit their default."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bench_core import Config, choice, log, param, uniform
+from bench_core.config import build, parameters
+from bench_core.errors import ConfigError
+from bench_core.ranges import Range, SearchSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy(Config):
+    rate: float = param(0.5, "a rate", "ours: toy", gt=0, lt=1, tune=log(1e-4, 0.9))
+    sizes: tuple[int, ...] = param((1, 2), "sizes", "ours: toy", ge=1)
+    limit: int | None = param(None, "a limit", "ours: toy", ge=2, le=9)
+    kind: str = param("a", "a kind", "ours: toy", choices=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside", "text"),
+    [
+        ({"gt": 0}, [1e-9, 7], [0, -1, float("nan")], "> 0"),
+        ({"ge": 1}, [1, 2], [0, float("nan")], ">= 1"),
+        ({"lt": 1}, [0.9, -5], [1, float("nan")], "< 1"),
+        ({"le": 0.5}, [0.5, 0], [0.51], "<= 0.5"),
+        ({"ge": 0, "lt": 1}, [0, 0.99], [1, -0.1], "in [0, 1)"),
+        ({"gt": 0, "le": 1}, [1, 0.1], [0, 1.1], "in (0, 1]"),
+        ({"choices": ("a", "b")}, ["a"], ["c", ""], "one of 'a', 'b'"),
+        ({}, [0, "x"], [], ""),
+    ],
+)
+def test_a_range_holds_what_its_text_says(
+    bounds: dict[str, Any], inside: list[Any], outside: list[Any], text: str
+) -> None:
+    span = Range(**bounds)
+    assert str(span) == text
+    assert all(map(span.holds, [*inside, None, tuple(inside)]))
+    assert not any(map(span.holds, outside))
+    assert not any(span.holds((*inside, value)) for value in outside)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rate": 1.0}, r"rate must be in \(0, 1\), got 1\.0"),
+        ({"sizes": (3, 0)}, r"sizes must each be >= 1, got \(3, 0\)"),
+        ({"limit": 1}, r"limit must be in \[2, 9\], got 1"),
+        ({"kind": "c"}, r"kind must be one of 'a', 'b', got 'c'"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_the_class_and_at_the_border(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Toy(**values)
+    with pytest.raises(ConfigError, match=message):
+        build(Toy, {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}, "toy")
+
+
+def test_a_dataclass_without_the_base_is_checked_at_the_border() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Bare:
+        rate: float = param(0.5, "a rate", "ours: toy", gt=0)
+
+    with pytest.raises(ConfigError, match="rate must be > 0"):
+        build(Bare, {"rate": 0.0}, "bare")
+
+
+def test_the_range_is_listed_with_the_parameter() -> None:
+    assert [p.range for p in parameters(Toy)] == ["in (0, 1)", ">= 1", "in [2, 9]", "one of 'a', 'b'"]
+
+
+def test_a_default_out_of_range_and_a_contradiction_are_refused_where_they_are_written() -> None:
+    with pytest.raises(ValueError, match="the default 0 must be > 0"):
+        param(0, "a rate", "ours: toy", gt=0)
+    for wrong in ({"gt": 0, "ge": 1}, {"lt": 0, "le": 1}, {"ge": 0, "choices": (1,)}):
+        with pytest.raises(ValueError, match="not both"):
+            Range(**wrong)
+
+
+def test_a_search_space_is_kept_and_changes_nothing() -> None:
+    assert Toy.__dataclass_fields__["rate"].metadata["tune"] == SearchSpace("log", (1e-4, 0.9))
+    assert (uniform(0, 1).values, choice(1, 2).values) == ((0, 1), (1, 2))
+    with pytest.raises(ValueError, match="0 < low < high"):
+        log(0, 1)
+    with pytest.raises(ValueError, match="low < high"):
+        uniform(1, 1)
+    with pytest.raises(ValueError, match="two values or more"):
+        choice(1)

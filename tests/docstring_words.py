@@ -1,0 +1,41 @@
+"""Count docstrings whose first word shows a fragment that hangs on a name, and print where they are.
+
+python tests/docstring_words.py                      # all of the project
+python tests/docstring_words.py bench_core/store     # one folder or file
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("bench_core", "plugins", "benchmarks", "tests")
+FRAGMENTS = frozenset("What Who Whether Where How Of By As Those That Nothing".split())
+Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def docstrings(paths: Iterable[Path]) -> Iterator[tuple[Path, int, str]]:
+    """Yield file, line and text of every docstring below the given files and folders."""
+    for path in paths:
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, Documented) and (text := ast.get_docstring(node)):
+                    yield file, getattr(node, "lineno", 1), text
+
+
+def fragments(paths: Iterable[Path]) -> tuple[list[str], int]:
+    """Return `file:line: first line` of each docstring that begins with one of the words, and the number of all."""
+    found, count = [], 0
+    for file, line, text in docstrings(paths):
+        count += 1
+        first = text.splitlines()[0]
+        if first.partition(" ")[0].strip(",.:;") in FRAGMENTS:
+            found.append(f"{file}:{line}: {first}")
+    return found, count
+
+
+if __name__ == "__main__":
+    asked = [Path(name) for name in sys.argv[1:]] or [ROOT / folder for folder in FOLDERS]
+    found, count = fragments(asked)
+    print(*found, f"{len(found)} of {count} docstrings", sep="\n")
