@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bench_core", "plugins", "benchmarks", "tests")
-FRAGMENTS = frozenset("What Who Whether Where How Of By As Those That Nothing".split())
+FRAGMENTS = frozenset(["What", "Who", "Whether", "Where", "How", "Of", "By", "As", "Those", "That", "Nothing"])
 Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
