@@ -15,42 +15,62 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import nn
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Split, hookimpl, param, stream, stream_seed
+from bench_core import (
+    Config,
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    Split,
+    hookimpl,
+    param,
+    stream,
+    stream_seed,
+)
 from bench_core.data import take
 from bench_core.evaluation.classification import class_items, class_scores, why_no_classes
 from bench_core.evaluation.embeddings import labelled
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.linear_probe import held_out_part
-from bench_core.views import check_preset
+from bench_core.views import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """Small enough for one core; papers train for 20 to 100 epochs."""
+class FinetuneConfig(Config):
+    """Parameters of fine-tuning, small enough for one core; papers train for 20 to 100 epochs."""
 
-    steps: int = param(300, "optimiser steps of the run that is scored", "ours: seconds on a CPU")
-    search_steps: int = param(60, "optimiser steps of the run that tries a rate", "ours: a fifth")
-    batch_size: int = param(64, "items a step", "ours: seconds on a CPU")
+    steps: int = param(300, "optimiser steps of the run that is scored", "ours: seconds on a CPU", ge=1)
+    search_steps: int = param(60, "optimiser steps of each run that tries a learning rate", "ours: a fifth", ge=1)
+    batch_size: int = param(64, "images in a step", "ours: seconds on a CPU", ge=2)
     grid: tuple[float, ...] = param(
-        (0.01, 0.03, 0.1), "peak rates to choose from", "ours: from SwAV's .01 for the encoder up"
+        (0.01, 0.03, 0.1), "peak learning rates to choose from", "ours: from SwAV's .01 for the encoder up", gt=0
     )
-    validation_fraction: float = param(0.1, "part of each training class on which the rate is chosen", "ours")
-    augmentation: str = param("crop_flip", "preset of the training images", "SimCLR and SwAV, fine-tuning")
+    validation_fraction: float = param(
+        0.1, "part of each training class that is held out to choose the learning rate", "ours", gt=0, lt=1
+    )
+    augmentation: str = param(
+        "crop_flip",
+        "augmentation preset of the training images",
+        "SimCLR and SwAV, fine-tuning",
+        choices=tuple(PRESETS),
+    )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, least in (("steps", 1), ("search_steps", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        if not self.grid or min(self.grid) <= 0:
-            raise ValueError(f"rates must be > 0, got {self.grid}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
-        check_preset(self.augmentation)
+        """Check ranges, and that there is a learning rate to choose."""
+        super().__post_init__()
+        if not self.grid:
+            raise ValueError("grid must have one learning rate or more, got ()")
 
 
 class Finetune(Evaluator):
-    """Test accuracy after fine-tuning encoder and head on all labels."""
+    """Accuracy after fine-tuning on all labels.
+
+    A copy of the encoder and a linear head are trained on all training labels; the score is top-1 accuracy on the
+    test split. It tells how good a start the method gives to supervised training: compare with the method `random`,
+    which is training from scratch by the same recipe. Needs one class for each item, and two training items of each
+    class.
+    """
 
     Config = FinetuneConfig
 

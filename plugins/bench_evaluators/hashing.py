@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
 from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.hamming import hamming_histograms
 from bench_core.evaluation.hash_codes import (
@@ -52,21 +52,27 @@ STATISTICS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class HashingConfig:
-    """What is hashed, to how many bits, and how many ask."""
+class HashingConfig(Config):
+    """Parameters of hashing: embedding, code lengths and number of queries."""
 
-    embedding: str = param("features", "what ITQ, PCAH and LSH hash, and cosine ranks", "usual")
-    code_lengths: tuple[int, ...] = param(
-        (32, 16, 64), "bits; the first ranks the methods; a code's own length joins them", "usual in hashing papers"
+    embedding: str = param(
+        "features", "name of the embedding that ITQ, PCAH and LSH hash, and that cosine ranks", "usual"
     )
-    num_queries: int = param(2000, "queries at most, drawn evenly from the classes", "ours: ten codes are ranked")
+    code_lengths: tuple[int, ...] = param(
+        (32, 16, 64),
+        "code lengths in bits; the first ranks the methods, the length of the method's own code is added",
+        "usual in hashing papers",
+        ge=1,
+    )
+    num_queries: int = param(
+        2000, "maximal number of queries, drawn evenly from the classes", "ours: ten codes are ranked", ge=1
+    )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.num_queries < 1:
-            raise ValueError(f"num_queries must be >= 1, got {self.num_queries}")
-        if min(self.code_lengths, default=0) < 1 or len(set(self.code_lengths)) < len(self.code_lengths):
-            raise ValueError(f"code_lengths must be one or more, >= 1, and differ, got {self.code_lengths}")
+        """Check ranges, and that there are code lengths and none is given twice."""
+        super().__post_init__()
+        if not self.code_lengths or len(set(self.code_lengths)) < len(self.code_lengths):
+            raise ValueError(f"code_lengths must be one or more different numbers, got {self.code_lengths}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,13 @@ class Found:
 
 
 class Hashing(Evaluator):
-    """mAP of ITQ, PCAH, LSH and the method's own code at several lengths, and how well codes use their bits."""
+    """A method's own code against ITQ, PCAH and LSH.
+
+    Each code ranks the database by Hamming distance for each query; the first score is mAP of ITQ codes of the
+    features. `code_minus_itq` is what the method's own code gains over ITQ at the same length. Further scores tell
+    how well a code uses its bits. Needs labels (one or several an item), and the splits `query` and `database`, or
+    else `test` and `train`.
+    """
 
     Config = HashingConfig
 

@@ -7,30 +7,30 @@ Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchma
 
 from dataclasses import dataclass
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
 from bench_core.evaluation.classification import class_items, class_scores, why_no_classes
 from bench_core.evaluation.embeddings import labelled
 from bench_core.evaluation.knn import knn_answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class KNNConfig:
-    """Defaults are the paper's."""
+class KNNConfig(Config):
+    """Parameters of the vote."""
 
-    k: int = param(200, "neighbours that vote, capped at the size of the bank", "section 3.4")
-    temperature: float = param(0.1, "cosines are divided by it", "lightly at e8d317fc; the paper has 0.07")
-    embedding: str = param("features", "what is read", "usual")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.k < 1:
-            raise ValueError(f"k must be >= 1, got {self.k}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+    k: int = param(200, "number of nearest training items that vote; at most all of them", "section 3.4", ge=1)
+    temperature: float = param(
+        0.1, "a neighbour's vote weighs exp(cosine / temperature)", "lightly at e8d317fc; the paper has 0.07", gt=0
+    )
+    embedding: str = param("features", "name of the embedding that is evaluated", "usual")
 
 
 class KNN(Evaluator):
-    """Accuracy of a vote of the nearest neighbours by cosine, weighted by exp(cosine / temperature)."""
+    """Weighted vote of nearest neighbours (Wu 2018).
+
+    Each test item gets the class with most votes among its k nearest training items by cosine; a vote weighs
+    exp(cosine / temperature). The score is top-1 accuracy on the test split (and top-5 with more than 10 classes).
+    Nothing is trained. Needs one class for each item, and a train and a test split.
+    """
 
     Config = KNNConfig
 

@@ -21,7 +21,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import BenchError, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core import (
+    BenchError,
+    Config,
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    Score,
+    hookimpl,
+    param,
+    stream,
+)
 from bench_core.data import open_split
 from bench_core.evaluation.classification import constant_accuracy, top_accuracy, why_no_classes
 from bench_core.evaluation.embeddings import labelled
@@ -31,31 +43,40 @@ _BATCH = 512  # eval mode: the size changes no number beyond rounding
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayersConfig:
-    """The probe is that of `linear` with a shorter grid."""
+class LayersConfig(Config):
+    """Parameters of the probes, which are those of `linear` with a shorter grid."""
 
     max_features: int = param(
-        256, "of a map after averaging, C * s * s; more where C is larger", "ours: seconds on a CPU; SeLa about 9600"
+        256,
+        "maximal number of features of a map after averaging; a map of more channels keeps one feature a channel",
+        "ours: seconds on a CPU; SeLa about 9600",
+        ge=1,
     )
     grid: tuple[float, ...] = param(
-        (1e-1, 1e-2, 1e-3), "penalties to choose from", "ours: as linear, less the weakest, which cost most"
+        (1e-1, 1e-2, 1e-3),
+        "penalties to choose from, per item",
+        "ours: as linear, less the weakest, which cost most",
+        gt=0,
     )
-    validation_fraction: float = param(0.1, "part of each training class on which the penalty is chosen", "as linear")
-    max_iterations: int = param(1000, "L-BFGS steps of one fit at most", "as linear")
+    validation_fraction: float = param(
+        0.1, "part of each training class that is held out to choose the penalty", "as linear", gt=0, lt=1
+    )
+    max_iterations: int = param(1000, "maximal number of L-BFGS steps of one fit", "as linear", ge=1)
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("max_features", "max_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if not self.grid or min(self.grid) <= 0:
-            raise ValueError(f"penalties must be > 0, got {self.grid}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
+        """Check ranges, and that there is a penalty to choose."""
+        super().__post_init__()
+        if not self.grid:
+            raise ValueError("grid must have one penalty or more, got ()")
 
 
 class Layers(Evaluator):
-    """Test accuracy of a linear probe on each layer, and on the layer that training items choose."""
+    """Linear probe on every layer of the encoder.
+
+    Each feature map is averaged over a grid of cells and probed like the features in `linear`. The first score is the
+    test accuracy of the layer that held-out training items choose; then comes the accuracy of each layer. Needs one
+    class for each item, and a train and a test split.
+    """
 
     Config = LayersConfig
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench_core import (
+    Config,
     DataSpec,
     Evaluation,
     Evaluator,
@@ -37,21 +38,25 @@ _BATCH = 250  # of images at once; the draws depend on it, so it belongs to the 
 
 
 @dataclass(frozen=True, kw_only=True)
-class LikelihoodConfig:
-    """How much is spent."""
+class LikelihoodConfig(Config):
+    """Parameters of the estimate: number of items and of draws."""
 
-    items: int = param(2000, "test items, drawn at random; all where there are fewer", "ours: seconds on a CPU")
-    samples: int = param(50, "draws of the posterior for each item", "ours: seconds on a CPU; more draws, tighter")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("items", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+    items: int = param(2000, "maximal number of test items, drawn at random", "ours: seconds on a CPU", ge=1)
+    samples: int = param(
+        50,
+        "draws from the posterior for each item; more draws give a tighter bound",
+        "ours: seconds on a CPU; more draws, tighter",
+        ge=1,
+    )
 
 
 class Likelihood(Evaluator):
-    """Bounds on the log-likelihood of test images, and what the posterior makes of them."""
+    """Bounds on the log-likelihood of test images.
+
+    The first score is the importance-weighted bound in nats an image (higher is better). The ELBO, the divergence of
+    the posterior from the prior (KL), the number of active units and bits per dimension follow. Needs images with a
+    test split, and a model with a likelihood (VAE).
+    """
 
     Config = LikelihoodConfig
 

@@ -16,7 +16,7 @@ from statistics import stdev
 
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param, stream
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param, stream
 from bench_core.evaluation.classification import class_items, class_scores, top_accuracy, why_no_classes
 from bench_core.evaluation.embeddings import labelled
 from bench_core.evaluation.linear_probe import (
@@ -34,34 +34,50 @@ from bench_core.evaluation.logistic_regression import LogisticFit, LogisticProbl
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig:
-    """Penalties are per item: 1 / (C * N) in scikit-learn's terms."""
+class LinearConfig(Config):
+    """Parameters of the probe. Penalties are per item: 1 / (C * N) in scikit-learn's terms."""
 
-    embedding: str = param("features", "what is read", "usual")
-    labels_per_class: int | None = param(None, "labels drawn of each class; none for all", "usual")
+    embedding: str = param("features", "name of the embedding that is evaluated", "usual")
+    labels_per_class: int | None = param(
+        None, "number of labelled training items drawn from each class; none uses all", "usual", ge=1
+    )
     num_draws: int = param(
-        10, "with labels_per_class: draws that are averaged", "ours: one draw moves by some per cent"
+        10,
+        "with labels_per_class: number of random draws whose accuracies are averaged",
+        "ours: one draw moves by some per cent",
+        ge=1,
     )
-    grid: tuple[float, ...] = param(GRID, "penalties to choose from", "ours: from too strong to too weak for most")
-    validation_fraction: float = param(VALIDATION, "part of each training class on which the penalty is chosen", "ours")
+    grid: tuple[float, ...] = param(
+        GRID, "penalties to choose from, per item", "ours: from too strong to too weak for most", gt=0
+    )
+    validation_fraction: float = param(
+        VALIDATION, "part of each training class that is held out to choose the penalty", "ours", gt=0, lt=1
+    )
     few_label_penalty: float = param(
-        0.01, "penalty with labels_per_class", "ours: within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels"
+        0.01,
+        "with labels_per_class: the penalty per item, which is fixed",
+        "ours: within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels",
+        gt=0,
     )
-    max_iterations: int = param(MAX_ITERATIONS, "L-BFGS steps of one fit at most", "ours: some 30 to 300 are needed")
+    max_iterations: int = param(
+        MAX_ITERATIONS, "maximal number of L-BFGS steps of one fit", "ours: some 30 to 300 are needed", ge=1
+    )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        if not self.grid or min(self.grid) <= 0 or self.few_label_penalty <= 0:
-            raise ValueError(f"penalties must be > 0, got {self.grid} and {self.few_label_penalty}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
-        for name in ("labels_per_class", "num_draws", "max_iterations"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        """Check ranges, and that there is a penalty to choose."""
+        super().__post_init__()
+        if not self.grid:
+            raise ValueError("grid must have one penalty or more, got ()")
 
 
 class Linear(Evaluator):
-    """Test accuracy of logistic regression on frozen features, with all labels or with a few."""
+    """Linear probe: logistic regression on the features.
+
+    The probe is trained on frozen, standardised features until it converges; its penalty is chosen on held-out
+    training items. The score is top-1 accuracy on the test split (and top-5 with more than 10 classes). With
+    `labels_per_class` it learns from a few labels, averaged over random draws. Needs one class for each item, and a
+    train and a test split.
+    """
 
     Config = LinearConfig
 

@@ -16,36 +16,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream_seed
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream_seed
 from bench_core.data import draw_index
 from bench_core.evaluation.embeddings import embedding_of
 
 NEIGHBOURS = 5  # of trustworthiness, and of the vote in the plane
-LEAST = 20
+LEAST_ITEMS = 20
 Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectionConfig:
-    """How items come into the plane."""
+class ProjectionConfig(Config):
+    """Parameters of the projection to two dimensions."""
 
-    method: Literal["pca", "umap"] = param("pca", "umap needs bench-core[umap]", "ours: exact, and always there")
-    items: int = param(500, "test items, drawn evenly from the classes; all where there are fewer", "ours: legible")
-    embedding: str = param("features", "what is read", "usual")
-    neighbors: int = param(15, "of umap: small shows detail, large shows the whole", "umap-learn's default")
-    min_dist: float = param(0.1, "of umap: how close points may lie in the plane", "umap-learn's default")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, least in (("items", LEAST), ("neighbors", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        if not 0 <= self.min_dist <= 1:
-            raise ValueError(f"min_dist must be in [0, 1], got {self.min_dist}")
+    method: Literal["pca", "umap"] = param(
+        "pca", "projection method; umap needs the extra bench-core[umap]", "ours: exact, and always there"
+    )
+    items: int = param(
+        500, "maximal number of test items, drawn evenly from the classes", "ours: legible", ge=LEAST_ITEMS
+    )
+    embedding: str = param("features", "name of the embedding that is evaluated", "usual")
+    neighbors: int = param(
+        15, "umap: number of neighbours; few show detail, many show the whole", "umap-learn's default", ge=2
+    )
+    min_dist: float = param(
+        0.1, "umap: smallest distance between points in the plane", "umap-learn's default", ge=0, le=1
+    )
 
 
 class Projection(Evaluator):
-    """Two coordinates of each item, drawn by `bench plot`, and whether neighbours in the plane are neighbours."""
+    """Picture of the embedding in two dimensions.
+
+    PCA or UMAP puts some test items into a plane, which `bench plot` draws. The scores tell how far the picture can be
+    trusted: accuracy of nearest neighbours in the plane, and whether neighbours in the plane are neighbours in the
+    embedding (trustworthiness). Needs a test split of 20 items or more.
+    """
 
     Config = ProjectionConfig
 
@@ -55,8 +60,8 @@ class Projection(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Some test items, and the library that is asked for."""
-        if data.splits.get("test", 0) < LEAST:
-            return f"needs a test split of {LEAST} items or more"
+        if data.splits.get("test", 0) < LEAST_ITEMS:
+            return f"needs a test split of {LEAST_ITEMS} items or more"
         if self.config.method == "umap" and find_spec("umap") is None:
             return "umap-learn is not installed: pip install 'bench-core[umap]'"
         return None

@@ -17,7 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param, stream
+from bench_core import (
+    Config,
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    PerItem,
+    Score,
+    hookimpl,
+    param,
+    stream,
+)
 from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.hamming import hamming_histograms
 from bench_core.evaluation.hash_codes import lsh
@@ -45,29 +57,44 @@ RADIUS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalConfig:
-    """Splits are counts, written out: splits of one name differ between papers."""
+class RetrievalConfig(Config):
+    """Parameters of the search. Split sizes are written as counts: splits of one name differ between papers."""
 
-    embedding: str = param("features", "ranked by cosine, and hashed where there is no code", "usual")
-    code_lengths: tuple[int, ...] = param((), "bits; none: the method's own length, or 32", "ours: 32 is usual")
-    k: int = param(1000, "ranks of mAP@k and P@k, capped at the database", "DeepBit, BiHalf: mAP@1000")
-    num_queries: int | None = param(None, "queries, drawn evenly from the classes; none for all", "ours")
-    num_database: int | None = param(None, "items searched, drawn evenly from the classes; none for all", "ours")
+    embedding: str = param(
+        "features", "name of the embedding that is ranked by cosine, and hashed where there is no code", "usual"
+    )
+    code_lengths: tuple[int, ...] = param(
+        (), "code lengths in bits; empty uses the length of the method's own code, or 32", "ours: 32 is usual", ge=1
+    )
+    k: int = param(1000, "ranks that mAP@k and P@k count; at most all items", "DeepBit, BiHalf: mAP@1000", ge=1)
+    num_queries: int | None = param(
+        None, "number of queries, drawn evenly from the classes; none uses all", "ours", ge=1
+    )
+    num_database: int | None = param(
+        None, "number of items that are searched, drawn evenly from the classes; none uses all", "ours", ge=1
+    )
     ranked_queries: int = param(
-        2000, "queries at most for what needs sorted lists (cosine, over_hits)", "ours: 60,000 items take ms to sort"
+        2000,
+        "maximal number of queries for scores that need sorted lists (cosine, over_hits)",
+        "ours: 60,000 items take ms to sort",
+        ge=1,
     )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("k", "num_queries", "num_database", "ranked_queries"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if min(self.code_lengths, default=1) < 1 or len(set(self.code_lengths)) < len(self.code_lengths):
-            raise ValueError(f"code_lengths must be >= 1 and differ, got {self.code_lengths}")
+        """Check ranges, and that no code length is given twice."""
+        super().__post_init__()
+        if len(set(self.code_lengths)) < len(self.code_lengths):
+            raise ValueError(f"code_lengths must differ from each other, got {self.code_lengths}")
 
 
 class Retrieval(Evaluator):
-    """mAP by Hamming distance and by cosine, precision in the ball of radius 2, precision-recall over radii."""
+    """Search for items of the same class (mAP).
+
+    The database is ranked for each query by the Hamming distance of binary codes and by the cosine of features. The
+    first score is mAP of the method's own code, or of an LSH code of its features where it has none; precision and
+    precision-recall curves follow. Needs labels (one or several an item), and the splits `query` and `database`, or
+    else `test` and `train`.
+    """
 
     Config = RetrievalConfig
 

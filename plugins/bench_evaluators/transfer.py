@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench_core import (
     BenchError,
+    Config,
     DataSpec,
     Embedded,
     Evaluation,
@@ -43,27 +44,30 @@ _PIXELS = "raw pixels"  # beside the method's embeddings; no method can call one
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferConfig:
-    """Defaults are those of `linear` and `knn`; the data is what needs no download."""
+class TransferConfig(Config):
+    """Parameters of both probes. Defaults are those of `linear` and `knn`, on a dataset that needs no download."""
 
-    dataset: str = param("digits", "the other data set, by name; its defaults", "ours: bundled with scikit-learn")
-    embedding: str = param("features", "what is read", "usual")
-    k: int = param(200, "neighbours that vote, capped at the training items", "as knn")
-    temperature: float = param(0.1, "cosines are divided by it", "as knn")
-    train_items: int = param(5_000, "of the other train split, at most, drawn by seed", "ours: seconds on a CPU")
-    test_items: int = param(5_000, "of the other test split, at most, drawn by seed", "ours: seconds on a CPU")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("k", "train_items", "test_items"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+    dataset: str = param(
+        "digits", "name of the other dataset, which is read with its defaults", "ours: bundled with scikit-learn"
+    )
+    embedding: str = param("features", "name of the embedding that is evaluated", "usual")
+    k: int = param(200, "number of nearest training items that vote; at most all of them", "as knn", ge=1)
+    temperature: float = param(0.1, "a neighbour's vote weighs exp(cosine / temperature)", "as knn", gt=0)
+    train_items: int = param(
+        5_000, "maximal number of the other dataset's training items, drawn at random", "ours: seconds on a CPU", ge=1
+    )
+    test_items: int = param(
+        5_000, "maximal number of the other dataset's test items, drawn at random", "ours: seconds on a CPU", ge=1
+    )
 
 
 class Transfer(Evaluator):
-    """Accuracy of a linear probe and of nearest neighbours on another data set, and what raw pixels get there."""
+    """Linear and kNN accuracy on another dataset.
+
+    Images of a dataset on which the method was not trained are embedded; a linear probe and a vote of nearest
+    neighbours learn from its train split. Scores are accuracies on its test split, and what they gain over the same
+    probes on raw pixels, in points. Needs images.
+    """
 
     Config = TransferConfig
 

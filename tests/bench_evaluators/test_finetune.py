@@ -6,7 +6,6 @@ import torch
 
 from bench_core import DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
 from bench_core.conformance.toys import TinyEncoder
-from bench_core.errors import ConfigError
 from bench_core.store.per_item import items_fault
 from bench_evaluators.finetune import Finetune, FinetuneConfig
 from bench_methods.references import Flat
@@ -107,8 +106,8 @@ def test_it_needs_two_training_items_of_each_class() -> None:
     [
         ({"steps": 0}, "steps must be >= 1, got 0"),
         ({"batch_size": 1}, "batch_size must be >= 2, got 1"),
-        ({"grid": ()}, r"rates must be > 0, got \(\)"),
-        ({"grid": (0.1, 0.0)}, "rates must be > 0"),
+        ({"grid": ()}, r"grid must have one learning rate or more, got \(\)"),
+        ({"grid": (0.1, 0.0)}, r"grid must each be > 0, got \(0.1, 0.0\)"),
         ({"validation_fraction": 1.0}, r"validation_fraction must be in \(0, 1\), got 1.0"),
     ],
 )
@@ -118,5 +117,5 @@ def test_parameters_out_of_range_are_refused(changes: dict[str, object], message
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no augmentation preset named 'zz'"):
+    with pytest.raises(ValueError, match=r"augmentation must be one of .*, got 'zz'"):
         FinetuneConfig(augmentation="zz")

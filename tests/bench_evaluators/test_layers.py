@@ -139,7 +139,7 @@ def test_data_without_classes_are_skipped() -> None:
     ("changes", "message"),
     [
         ({"max_features": 0}, "max_features must be >= 1, got 0"),
-        ({"grid": (0.0,)}, r"penalties must be > 0, got \(0.0,\)"),
+        ({"grid": (0.0,)}, r"grid must each be > 0, got \(0.0,\)"),
         ({"validation_fraction": 0.0}, r"validation_fraction must be in \(0, 1\), got 0.0"),
     ],
 )

@@ -133,8 +133,8 @@ def test_data_with_several_labels_an_item_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"grid": ()}, r"penalties must be > 0, got \(\) and 0.01"),
-        ({"few_label_penalty": 0.0}, "penalties must be > 0"),
+        ({"grid": ()}, r"grid must have one penalty or more, got \(\)"),
+        ({"few_label_penalty": 0.0}, "few_label_penalty must be > 0, got 0.0"),
         ({"validation_fraction": 1.0}, r"validation_fraction must be in \(0, 1\), got 1.0"),
         ({"labels_per_class": 0}, "labels_per_class must be >= 1, got 0"),
     ],

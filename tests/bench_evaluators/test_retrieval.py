@@ -229,7 +229,7 @@ def test_data_that_cannot_be_searched_is_refused_with_a_reason(
 def test_parameters_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         RetrievalConfig(k=0)
-    with pytest.raises(ValueError, match=r"code_lengths must be >= 1 and differ, got \(32, 32\)"):
+    with pytest.raises(ValueError, match=r"code_lengths must differ from each other, got \(32, 32\)"):
         RetrievalConfig(code_lengths=(32, 32))
 
 

@@ -17,7 +17,19 @@ import torch
 from torch import Tensor
 
 from bench_core import Clustering as ClusteringMethod
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream, stream_seed
+from bench_core import (
+    Config,
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    Score,
+    hookimpl,
+    param,
+    stream,
+    stream_seed,
+)
 from bench_core.data import open_split
 from bench_core.evaluation.classification import why_no_classes
 from bench_core.evaluation.embeddings import embedding_of, labelled
@@ -38,26 +50,32 @@ _UNITS = {"ari": "index", "ami": "index", "clusters": "count", "perplexity": "co
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusteringConfig:
-    """Of k-means; a method's own clusters have nothing to set."""
+class ClusteringConfig(Config):
+    """Parameters of k-means; a method's own clusters need none."""
 
-    clusters: int | None = param(None, "of k-means; none: as many as classes", "usual")
-    embedding: str = param("features", "what k-means reads", "usual")
-    spherical: bool = param(True, "lengths are taken off, cosine decides", "ours: as kNN and retrieval compare")
-    restarts: int = param(20, "random starts, of which the best objective is kept", "ours: 10 still moved accuracy")
-    fit_items: int = param(
-        50_000, "training items, drawn at random; all where there are fewer", "ours: bounds the cost"
+    clusters: int | None = param(None, "number of k-means clusters; none uses the number of classes", "usual", ge=2)
+    embedding: str = param("features", "name of the embedding that k-means clusters", "usual")
+    spherical: bool = param(
+        True,
+        "compare by cosine: rows and centres get length 1; false compares by Euclidean distance",
+        "ours: as kNN and retrieval compare",
     )
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, least in (("clusters", 2), ("restarts", 1), ("fit_items", 1)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+    restarts: int = param(
+        20, "random starts of k-means; the one with the best objective is kept", "ours: 10 still moved accuracy", ge=1
+    )
+    fit_items: int = param(
+        50_000, "maximal number of training items for k-means, drawn at random", "ours: bounds the cost", ge=1
+    )
 
 
 class Clustering(Evaluator):
-    """Accuracy of the best match of clusters to classes, NMI, ARI, AMI and purity; of k-means and of own labels."""
+    """Agreement of k-means clusters with the classes.
+
+    k-means groups the train features without labels, and test items join the nearest centre. The first score is
+    the accuracy under the best one-to-one match of clusters to classes; NMI, ARI, AMI and purity follow. Methods
+    with clusters of their own (SeLa, SwAV, U-CTRL) get the same scores for these, with the prefix `own_`. Needs one
+    class for each item, and a train and a test split.
+    """
 
     Config = ClusteringConfig
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bench_core import (
     BenchError,
+    Config,
     DataSpec,
     Evaluation,
     Evaluator,
@@ -49,36 +50,45 @@ from .scores import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DisentanglementConfig:
-    """Defaults are the code's, but for the learners."""
+class DisentanglementConfig(Config):
+    """Parameters of the scores. Defaults are those of disentanglement_lib ("code"), except for the learners."""
 
-    embedding: str | None = param(None, "none: embedding, else latent, else features", "ours: the narrowest")
-    items: int = param(10_000, "of train and of test at most, drawn at random", "code: 10000")
-    bins: int = param(20, "of equal width, for mutual information", "code")
-    top: int = param(1, "codes of each factor that top-k MED keeps", "Cao et al.'s configuration")
+    embedding: str | None = param(
+        None,
+        "name of the embedding that is evaluated; none uses the first that exists of embedding, latent, features",
+        "ours: the narrowest",
+    )
+    items: int = param(10_000, "maximal number of train items and of test items, drawn at random", "code: 10000", ge=10)
+    bins: int = param(20, "number of bins of equal width of each code, for mutual information", "code", ge=2)
+    top: int = param(1, "number of codes that top-k MED keeps for each factor", "Cao et al.'s configuration", ge=1)
     learners: Literal["fast", "published"] = param(
         "fast",
-        "of SAP and DCI: nearest mean and randomised trees, or the code's support vectors and boosting",
+        "learners of SAP and DCI: fast is nearest mean and randomised trees, published is support vectors and boosting",
         "ours: seconds instead of hours for 128 codes",
     )
     tree_items: int = param(
-        2000, "items of train that the trees of DCI learn from", "ours: seconds; the code has 10000"
+        2000, "maximal number of train items from which DCI's trees learn", "ours: seconds; the code has 10000", ge=10
     )
-    train_trials: int = param(10_000, "trials from which the FactorVAE and beta-VAE score learn", "code")
-    test_trials: int = param(5_000, "trials on which they are scored", "code")
-    batch_size: int = param(64, "items (pairs) that share a factor in each trial", "code")
-    max_codes: int = param(256, "codes that are read of a wider embedding, drawn at random", "ours: seconds")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        least = {"bins": 2, "batch_size": 2, "max_codes": 2, "items": 10, "tree_items": 10}
-        for name in ("items", "bins", "top", "tree_items", "train_trials", "test_trials", "batch_size", "max_codes"):
-            if getattr(self, name) < least.get(name, 1):
-                raise ValueError(f"{name} must be >= {least.get(name, 1)}, got {getattr(self, name)}")
+    train_trials: int = param(
+        10_000, "number of trials from which the FactorVAE and beta-VAE scores learn", "code", ge=1
+    )
+    test_trials: int = param(
+        5_000, "number of trials on which the FactorVAE and beta-VAE scores are measured", "code", ge=1
+    )
+    batch_size: int = param(64, "items, or pairs, that share a factor's value in one trial", "code", ge=2)
+    max_codes: int = param(
+        256, "maximal number of codes (coordinates) that are read, drawn at random", "ours: seconds", ge=2
+    )
 
 
 class Disentanglement(Evaluator):
-    """MIG, MED, SAP, DCI, FactorVAE and beta-VAE score."""
+    """Alignment of single latents with known factors.
+
+    Each code is one coordinate of the embedding. MIG, the first score, asks for each factor how much more the best
+    code tells of it than the second best. MED, SAP, DCI, FactorVAE and beta-VAE scores follow. All are 1 for codes
+    that each follow one factor, and about their chance for codes that know nothing. Needs data with known factors
+    (sprites, dsprites, shapes3d), of which at least two vary.
+    """
 
     Config = DisentanglementConfig
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench_core import (
+    Config,
     DataSpec,
     Evaluation,
     Evaluator,
@@ -51,30 +52,45 @@ BINS = 40  # of the histogram
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistributionConfig:
-    """What is compared with what."""
+class DistributionConfig(Config):
+    """Parameters of the comparison between an embedding and a prior."""
 
-    embedding: str | None = param(None, "none: embedding, else latent, else features", "ours: what was matched")
+    embedding: str | None = param(
+        None,
+        "name of the embedding that is evaluated; none uses the first that exists of embedding, latent, features",
+        "ours: what was matched",
+    )
     prior: str | None = param(
-        None, "none: the method's own, else gaussian; or a law of scipy.stats: beta(2, 5)", "usual"
+        None,
+        "name of the prior, or a law of scipy.stats such as beta(2, 5); none uses the method's own, else gaussian",
+        "usual",
     )
     standardize: bool = param(False, "give each coordinate mean 0 and deviation 1 on train first", "ours: off")
     test_dims: int = param(
-        16, "coordinates that the pass rates see, drawn at random", "ours: of 50, every normal sample of 200 passes"
+        16,
+        "maximal number of coordinates for the pass rates, drawn at random",
+        "ours: of 50, every normal sample of 200 passes",
+        ge=1,
     )
-    batch_size: int = param(256, "of the held-out information, which ends at its logarithm", "ours")
+    batch_size: int = param(
+        256, "items in a batch of the held-out information, which cannot exceed log(batch_size) nats", "ours", ge=2
+    )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check ranges, and that the prior exists."""
+        super().__post_init__()
         if self.prior is not None:
             check_prior(self.prior)
-        for name, least in (("test_dims", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
 
 
 class Distribution(Evaluator):
-    """Distances to a prior, part of small samples that pass for normal, the certificate where there is one."""
+    """Distance of an embedding to its prior.
+
+    The first score is the Kolmogorov-Smirnov distance of random projections to the prior (lower is better). Other
+    distances, and the part of small samples that pass tests of normality, follow. Methods with a noisy channel
+    (noisy DIM) also get the information that arrives in nats, and its gap to the upper bound. Needs a test split of
+    100 items or more; no labels.
+    """
 
     Config = DistributionConfig
 

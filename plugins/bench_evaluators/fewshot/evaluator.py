@@ -15,7 +15,19 @@ from statistics import fmean
 import torch
 import torch.nn.functional as F
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream, stream_seed
+from bench_core import (
+    Config,
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    Score,
+    hookimpl,
+    param,
+    stream,
+    stream_seed,
+)
 from bench_core.data import take
 from bench_core.evaluation.classification import constant_accuracy, top_accuracy, why_no_classes
 from bench_core.evaluation.embeddings import labelled
@@ -23,7 +35,7 @@ from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.linear_probe import shuffled_ranks, standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
 from bench_core.evaluation.statistics import t_halfwidth
-from bench_core.views import check_preset
+from bench_core.views import PRESETS
 
 from .episodes import centroid_accuracy, draw_episodes
 
@@ -31,41 +43,61 @@ Measured = tuple[Score, list[float]]  # a mean, and what it is the mean of
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewshotConfig:
-    """Nothing is chosen: a handful of labels leaves no part to choose on."""
+class FewshotConfig(Config):
+    """Parameters of the few-label tests. All are fixed: a handful of labels leaves no part to choose them on."""
 
-    percents: tuple[int, ...] = param((1, 10), "of the training labels; at least one of each class", "SimCLR")
-    draws: int = param(5, "subsets of each size, averaged", "ours: one draw moves by some per cent")
-    penalty: float = param(0.01, "of the linear probe, per item", "as linear with few labels")
-    steps: int = param(120, "of fine-tuning", "ours: seconds on a CPU; more raise it on MNIST")
-    batch_size: int = param(32, "items a step of fine-tuning", "SwAV, on each of its devices")
-    learning_rate: float = param(
-        0.03, "peak rate of fine-tuning", "ours: one label a class asks for less, a hundred for more"
+    percents: tuple[int, ...] = param(
+        (1, 10), "percentages of the training labels that are used; at least one label a class", "SimCLR", ge=1, le=100
     )
-    augmentation: str = param("crop_flip", "preset of the images in fine-tuning", "SimCLR and SwAV, fine-tuning")
-    test_items: int = param(2000, "test items that a fine-tuned copy answers for, drawn at random", "ours: seconds")
-    ways: int = param(5, "classes an episode, or all where there are fewer", "Chen et al. 2019")
-    shots: tuple[int, ...] = param((1, 5), "labelled items a class of an episode", "Chen et al. 2019")
-    queries: int = param(15, "items a class to be classed, fewer where a class is small", "Chen et al. 2019, test.py")
-    episodes: int = param(600, "drawn from test, averaged", "Chen et al. 2019, test.py")
+    draws: int = param(
+        5, "number of random subsets of each size, averaged", "ours: one draw moves by some per cent", ge=1
+    )
+    penalty: float = param(0.01, "penalty of the linear probe, per item", "as linear with few labels", gt=0)
+    steps: int = param(120, "optimiser steps of fine-tuning", "ours: seconds on a CPU; more raise it on MNIST", ge=1)
+    batch_size: int = param(32, "images in a step of fine-tuning", "SwAV, on each of its devices", ge=2)
+    learning_rate: float = param(
+        0.03,
+        "peak learning rate of fine-tuning",
+        "ours: one label a class asks for less, a hundred for more",
+        gt=0,
+    )
+    augmentation: str = param(
+        "crop_flip",
+        "augmentation preset of the images in fine-tuning",
+        "SimCLR and SwAV, fine-tuning",
+        choices=tuple(PRESETS),
+    )
+    test_items: int = param(
+        2000, "maximal number of test items that a fine-tuned copy classifies, drawn at random", "ours: seconds", ge=1
+    )
+    ways: int = param(5, "classes in an episode; at most all classes", "Chen et al. 2019", ge=2)
+    shots: tuple[int, ...] = param(
+        (1, 5), "labelled items of each class in an episode", "Chen et al. 2019", ge=1, le=10**6
+    )
+    queries: int = param(
+        15,
+        "items of each class to classify in an episode; fewer where a class is small",
+        "Chen et al. 2019, test.py",
+        ge=1,
+    )
+    episodes: int = param(600, "number of episodes, drawn from test and averaged", "Chen et al. 2019, test.py", ge=1)
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        least = {"batch_size": 2, "ways": 2}
-        for name in ("draws", "steps", "batch_size", "test_items", "ways", "queries", "episodes"):
-            if getattr(self, name) < least.get(name, 1):
-                raise ValueError(f"{name} must be >= {least.get(name, 1)}, got {getattr(self, name)}")
-        for name, low, high in (("percents", 1, 100), ("shots", 1, 10**6)):
+        """Check ranges, and that `percents` and `shots` are one or more different numbers."""
+        super().__post_init__()
+        for name in ("percents", "shots"):
             values = getattr(self, name)
-            if not values or min(values) < low or max(values) > high or len(set(values)) < len(values):
-                raise ValueError(f"{name} must be different numbers from {low} to {high}, got {values}")
-        if self.penalty <= 0 or self.learning_rate <= 0:
-            raise ValueError(f"penalty and rate must be > 0, got {self.penalty} and {self.learning_rate}")
-        check_preset(self.augmentation)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name} must be one or more different numbers, got {values}")
 
 
 class Fewshot(Evaluator):
-    """Test accuracy from few labels: a probe, a fine-tuned copy, and nearest centroids."""
+    """Accuracy with few labels: 1 %, 10 %, episodes.
+
+    A linear probe and a fine-tuned copy of the encoder learn from 1 % and 10 % of the training labels, averaged over
+    random draws. In an episode, test items are classified by the nearest mean of one or five labelled items of each
+    class. Scores are accuracies on the test split. Needs one class for each item, and a train and a test split.
+    """
 
     Config = FewshotConfig
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from bench_core import (
     MOST_IMAGES,
     Clustering,
+    Config,
     DataSpec,
     Evaluation,
     Evaluator,
@@ -56,34 +57,37 @@ from .reference_network import STEPS, PixelComponents, ReferenceNetwork, train_r
 from .sample_quality import BLOCK, NEIGHBOURS, frechet_distance
 from .samples import BATCH, ByCluster, decoded, sampled, sampled_by_cluster
 
-_LEAST = 100  # items: fewer say nothing about 64 features
-_MOST = 10_000  # items; also of those that the reference network, the components and k-means are fitted to
+_LEAST_ITEMS = 100  # items: fewer say nothing about 64 features
+_MOST_ITEMS = 10_000  # items; also of those that the reference network, the components and k-means are fitted to
 _SHOWN, _ROW = 32, 8  # images of a grid, and of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationConfig:
-    """How much is made, and what it is compared in."""
+class GenerationConfig(Config):
+    """Parameters of the comparison: how many images, which clusters, which networks."""
 
     items: int = param(
-        5_000, "in [100, 10000], of each kind; fewer where test or train has fewer", "ours: enough for 64 features"
+        5_000,
+        "number of images of each kind; fewer where test or train has fewer",
+        "ours: enough for 64 features",
+        ge=_LEAST_ITEMS,
+        le=_MOST_ITEMS,
     )
     clusters: int | None = param(
-        None, "of k-means, for methods that have none of their own; none: as many as classes, else 10", "ours"
+        None,
+        "number of k-means clusters for methods without clusters; none uses the number of classes, else 10",
+        "ours",
+        ge=1,
     )
     inception: bool = param(
-        False, "also FID, KID and the like of the Inception network", "ours: off, needs its weights"
+        False, "measure FID, KID and the other scores with the Inception network, too", "ours: off, needs its weights"
     )
     inception_weights: str | None = param(
-        None, f"path of {FILE}; none: torch's hub cache", "ours: not in the key, its SHA-256 is fixed", in_key=False
+        None,
+        f"path of {FILE}; none looks in torch's hub cache",
+        "ours: not in the key, its SHA-256 is fixed",
+        in_key=False,
     )
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if not _LEAST <= self.items <= _MOST:
-            raise ValueError(f"items must be in [{_LEAST}, {_MOST}], got {self.items}")
-        if self.clusters is not None and self.clusters < 1:
-            raise ValueError(f"clusters must be >= 1, got {self.clusters}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,12 @@ class Real:
 
 
 class Generation(Evaluator):
-    """Samples, samples by cluster and reconstructions against test items, in features that are not the method's own."""
+    """Quality of samples and reconstructions.
+
+    Samples, samples drawn for each cluster, and reconstructions are compared with test images in the features of
+    networks that are not the method's own. The first score is the Frechet distance (lower is better); precision,
+    recall, density, coverage, PSNR and SSIM follow. Needs images, and a method with a decoder (VAE, U-CTRL).
+    """
 
     Config = GenerationConfig
 
@@ -110,13 +119,13 @@ class Generation(Evaluator):
             return "does not decode or sample"
         if not data.is_image:
             return "needs images"
-        if min(data.splits.get("test", 0), data.num_train) < _LEAST:
-            return f"needs {_LEAST} or more items in train and in test"
+        if min(data.splits.get("test", 0), data.num_train) < _LEAST_ITEMS:
+            return f"needs {_LEAST_ITEMS} or more items in train and in test"
         return why_no_inception(self.config.inception_weights) if self.config.inception else None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Make images of each kind and compare them with test items."""
-        train = _real(frozen, "train", _MOST)
+        train = _real(frozen, "train", _MOST_ITEMS)
         test = _real(frozen, "test", min(self.config.items, len(train.index)))
         n = len(test.index)
         method, rng = frozen.method(), stream(frozen.seed, "generation", device=frozen.device)

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, Split, hookimpl, param, stream
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, Split, hookimpl, param, stream
 from bench_core.data import open_split, take
 from bench_core.evaluation.cka import linear_cka
 from bench_core.evaluation.embeddings import embedding_of
-from bench_core.views import PRESETS, augment, check_preset, preset
+from bench_core.views import PRESETS, augment, preset
 
 from . import measures as shape
 
@@ -37,24 +37,38 @@ Measured = dict[str, tuple[float, float, int]]  # name -> value, chance, items
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeometryConfig:
-    """What is read, and how much is spent."""
+class GeometryConfig(Config):
+    """Parameters of the measures: embedding, number of items, views."""
 
-    embedding: str = param("features", "what is read", "usual")
-    items: int = param(10_000, "test items, drawn at random, for spectra, cosines and classes", "ours: bounds the cost")
-    pairs: int = param(2048, "of these, for alignment, uniformity and CKA, which cost N^2", "ours: seconds on a CPU")
-    augmentation: str = param("simclr", "preset of the two views of alignment, as the data allows", "ours: one for all")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_preset(self.augmentation)
-        for name in ("items", "pairs"):
-            if getattr(self, name) < 4:
-                raise ValueError(f"{name} must be >= 4, got {getattr(self, name)}")
+    embedding: str = param("features", "name of the embedding that is evaluated", "usual")
+    items: int = param(
+        10_000,
+        "maximal number of test items for spectra, cosines and classes, drawn at random",
+        "ours: bounds the cost",
+        ge=4,
+    )
+    pairs: int = param(
+        2048,
+        "maximal number of these items for alignment, uniformity and CKA, whose cost grows with its square",
+        "ours: seconds on a CPU",
+        ge=4,
+    )
+    augmentation: str = param(
+        "simclr",
+        "augmentation preset of the two views of alignment, where the data allows it",
+        "ours: one for all",
+        choices=tuple(PRESETS),
+    )
 
 
 class Geometry(Evaluator):
-    """Alignment and uniformity, RankMe and other ranks, class separation, and CKA to pixels and labels."""
+    """Spread of features: alignment, uniformity, ranks.
+
+    The first score is alignment plus uniformity (lower is better): how near two views of an image are, and how evenly
+    images lie on the sphere. Ranks (RankMe, effective rank, participation ratio), class separation, and similarity to
+    pixels and labels (CKA) follow. None is a quality by itself. Needs four test items or more; scores of views need
+    images, scores of classes need labels.
+    """
 
     Config = GeometryConfig
 

@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
 from bench_core.data import draw_index, open_split, take
 from bench_core.evaluation.sign_patterns import count_distinct, mean_hamming, on_rates, pattern_entropy
 
@@ -30,26 +30,31 @@ FEW = 16  # units of the last layer of ReLUs whose patterns are counted, too: th
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearRegionsConfig:
-    """How much is examined."""
+class LinearRegionsConfig(Config):
+    """Parameters of the count: items, segments and their parts."""
 
-    items: int = param(1000, "test items whose patterns are compared; all where there are fewer", "ours: seconds")
-    segments: int = param(64, "pairs of test items, between which regions are counted", "ours: seconds")
-    parts: int | None = param(
-        None, "a segment is cut into so many equal parts, one is examined; none: units / 128", "ours: seconds"
+    items: int = param(
+        1000, "maximal number of test items whose activation patterns are compared", "ours: seconds", ge=2
     )
-    draws: int = param(32, f"random choices of {FEW} units that are averaged", "ours")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, least in (("items", 2), ("segments", 2), ("parts", 1), ("draws", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be >= {least}, got {value}")
+    segments: int = param(
+        64, "number of random pairs of test items between which breakpoints are counted", "ours: seconds", ge=2
+    )
+    parts: int | None = param(
+        None,
+        "number of equal parts of a segment, of which one is examined; none uses the number of ReLU units / 128",
+        "ours: seconds",
+        ge=1,
+    )
+    draws: int = param(32, f"number of random choices of {FEW} units, averaged", "ours", ge=1)
 
 
 class LinearRegions(Evaluator):
-    """Breakpoints between items, and distinct activation patterns of items."""
+    """Number of linear regions of the encoder.
+
+    An encoder with ReLUs is linear within a region of its input space. The first score is the number of region
+    borders (breakpoints) on a straight line between two test images; counts of distinct activation patterns follow.
+    More regions are what NAC claims, and no quality by itself. Needs a test split of images.
+    """
 
     Config = LinearRegionsConfig
 

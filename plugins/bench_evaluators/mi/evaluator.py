@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import (
+    Config,
     DataSpec,
     Evaluation,
     Evaluator,
@@ -34,7 +35,7 @@ from bench_core.data import open_split, take
 from bench_core.evaluation.classification import why_no_classes
 from bench_core.evaluation.embeddings import labelled
 from bench_core.evaluation.linear_probe import PROBLEM, fit_probe, standardise
-from bench_core.views import augment, check_preset, preset
+from bench_core.views import PRESETS, augment, preset
 
 from .critics import (
     PairCritic,
@@ -51,30 +52,48 @@ SIDE = 32  # pixels of a view that a critic reads, at most
 
 
 @dataclass(frozen=True, kw_only=True)
-class MIConfig:
-    """What is estimated from how much."""
+class MIConfig(Config):
+    """Parameters of the estimators and the number of items that they read."""
 
-    embedding: str = param("features", "what is read", "usual")
-    augmentation: str = param("simclr", "preset of both views", "ours: the same for all methods")
-    train_items: int = param(4000, "of train, at most: classifier and critics are fitted on them", "ours: seconds")
-    test_items: int = param(1024, "of test, at most: what all numbers are measured on", "ours: seconds")
-    candidates: int = param(256, "K of InfoNCE, which ends at log K; also a critic's batch", "ours: seconds")
-    steps: int = param(150, "of Adam, for each of two critics", "ours: seconds; longer overfits small data")
-    units: int = param(64, "width of a critic's maps", "ours: seconds")
-    neighbours: int = param(3, "of the estimates by neighbours", "Kraskov et al.: 2 to 4; Ross: 3")
-    dims: int = param(4, "principal coordinates that neighbours are looked for in", "ours: more need many more items")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_preset(self.augmentation)
-        for name in ("train_items", "test_items", "candidates", "steps", "units", "neighbours", "dims"):
-            least = {"train_items": 10, "test_items": 10, "candidates": 2}.get(name, 1)
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+    embedding: str = param("features", "name of the embedding that is evaluated", "usual")
+    augmentation: str = param(
+        "simclr", "augmentation preset of both views", "ours: the same for all methods", choices=tuple(PRESETS)
+    )
+    train_items: int = param(
+        4000,
+        "maximal number of train items on which classifier and critics are fitted",
+        "ours: seconds",
+        ge=10,
+    )
+    test_items: int = param(
+        1024, "maximal number of test items on which all numbers are measured", "ours: seconds", ge=10
+    )
+    candidates: int = param(
+        256,
+        "candidates K of InfoNCE, which cannot exceed log K nats; also a critic's batch size",
+        "ours: seconds",
+        ge=2,
+    )
+    steps: int = param(150, "Adam steps for each of the two critics", "ours: seconds; longer overfits small data", ge=1)
+    units: int = param(64, "number of units in each layer of a critic's maps", "ours: seconds", ge=1)
+    neighbours: int = param(
+        3, "number of neighbours k of the nearest-neighbour estimates", "Kraskov et al.: 2 to 4; Ross: 3", ge=1
+    )
+    dims: int = param(
+        4,
+        "number of principal coordinates in which neighbours are searched",
+        "ours: more need many more items",
+        ge=1,
+    )
 
 
 class MI(Evaluator):
-    """Information on labels where there are classes, and on another view where the data are images."""
+    """Mutual information with labels and other views.
+
+    Estimates, in nats, of the information between an embedding and the label (`labels`), the embedding of another
+    view of the same image (`views`), and that view's pixels (`input`). Each estimate has a ceiling, which the notes
+    name. Needs 20 train and test items or more, and labels or images.
+    """
 
     Config = MIConfig
 

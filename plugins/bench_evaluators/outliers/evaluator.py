@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench_core import (
     BenchError,
+    Config,
     DataSpec,
     Evaluation,
     Evaluator,
@@ -52,34 +53,60 @@ Found = Mapping[str, Mapping[str, Rate]]  # detector -> measure -> what was foun
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutliersConfig:
-    """Nothing is tuned on outliers: these numbers hold for all data and methods."""
+class OutliersConfig(Config):
+    """Parameters of the detectors. None is tuned on outliers: the defaults hold for all data and methods."""
 
     sets: tuple[str, ...] = param(
-        ("noise", "held_out"), "outliers: noise, held_out, or names of data sets", "ours: what is always there"
+        ("noise", "held_out"),
+        "sets of outliers: noise (random images), held_out (classes left out), or names of datasets",
+        "ours: what is always there",
     )
-    embedding: str = param("features", "what is read, but by the prior, which reads `embedding`", "usual")
-    k: int = param(50, "knn: the neighbour whose distance counts, capped at the bank", "Sun et al., for CIFAR-10")
-    components: int = param(10, "clusters, and Gaussians of the mixture", "ours")
-    mixture_dims: int = param(32, "principal components that the mixture is fitted on", "ours: seconds on a CPU")
-    held_out: float = param(0.4, "part of the classes that is held out", "open-set recognition: 6 of 10 are known")
-    draws: int = param(5, "of classes to hold out, averaged", "open-set recognition: five; which ones is ours")
-    train_items: int = param(20_000, "training items that detectors are fitted on, at most", "ours: seconds on a CPU")
-    test_items: int = param(5_000, "test items, and outliers of each set, at most", "ours: seconds on a CPU")
+    embedding: str = param(
+        "features",
+        "name of the embedding that is evaluated; the detector `prior` always reads `embedding`",
+        "usual",
+    )
+    k: int = param(
+        50,
+        "knn: the distance to the k-th nearest training item counts; at most all items",
+        "Sun et al., for CIFAR-10",
+        ge=1,
+    )
+    components: int = param(10, "number of clusters, and of Gaussians of the mixture", "ours", ge=1)
+    mixture_dims: int = param(
+        32, "number of principal components on which the mixture is fitted", "ours: seconds on a CPU", ge=1
+    )
+    held_out: float = param(
+        0.4, "part of the classes that is held out", "open-set recognition: 6 of 10 are known", gt=0, lt=1
+    )
+    draws: int = param(
+        5,
+        "number of random choices of classes to hold out, averaged",
+        "open-set recognition: five; which ones is ours",
+        ge=1,
+    )
+    train_items: int = param(
+        20_000, "maximal number of training items on which detectors are fitted", "ours: seconds on a CPU", ge=1
+    )
+    test_items: int = param(
+        5_000, "maximal number of test items, and of outliers of each set", "ours: seconds on a CPU", ge=1
+    )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check ranges, and that there are sets and none is given twice."""
+        super().__post_init__()
         if not self.sets or len(set(self.sets)) < len(self.sets):
-            raise ValueError(f"sets must be one or more, each once, got {self.sets}")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out must be in (0, 1), got {self.held_out}")
-        for name in ("k", "components", "mixture_dims", "draws", "train_items", "test_items"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+            raise ValueError(f"sets must be one or more different names, got {self.sets}")
 
 
 class Outliers(Evaluator):
-    """AUROC of distances and densities of frozen features against noise, held-out classes and other data sets."""
+    """Detection of images of unknown kinds (AUROC).
+
+    Detectors are fitted on train features: distances to neighbours, means and clusters, and densities. Test items
+    should get lower values than outliers, which are noise, held-out classes or other datasets. The first score is the
+    AUROC of the nearest-neighbour detector, averaged over the sets: .5 is chance, 1 is perfect. Needs a train and a
+    test split.
+    """
 
     Config = OutliersConfig
 

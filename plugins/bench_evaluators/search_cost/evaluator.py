@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
 from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.retrieval import split_names
 
@@ -36,25 +36,33 @@ SWEEP = {"efSearch": (16, 32, 64, 128, 256), "nprobe": (1, 2, 4, 8, 16, 32)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchCostConfig:
-    """What is searched, and the settings that are scored."""
+class SearchCostConfig(Config):
+    """Parameters of the search, and the settings of the indexes that are scored."""
 
-    embedding: str = param("features", "searched by cosine", "usual")
-    k: int = param(10, "neighbours, capped at the database", "ANN-Benchmarks: recall@10")
-    num_queries: int = param(1000, "queries at most, drawn at random", "ours")
-    num_database: int = param(10_000, "items at most, drawn at random", "ours: an HNSW graph of 10^6 takes minutes")
-    ef_search: int = param(64, "candidates that HNSW keeps", "ours: faiss has 16, papers sweep it")
-    num_probes: int = param(8, "lists that IVF searches", "ours: faiss has 1, papers sweep it")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("k", "num_queries", "num_database", "ef_search", "num_probes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+    embedding: str = param("features", "name of the embedding that is searched by cosine", "usual")
+    k: int = param(10, "number of neighbours to find; at most all items", "ANN-Benchmarks: recall@10", ge=1)
+    num_queries: int = param(1000, "maximal number of queries, drawn at random", "ours", ge=1)
+    num_database: int = param(
+        10_000,
+        "maximal number of items that are searched, drawn at random",
+        "ours: an HNSW graph of 10^6 takes minutes",
+        ge=1,
+    )
+    ef_search: int = param(
+        64, "number of candidates that HNSW keeps during a search", "ours: faiss has 16, papers sweep it", ge=1
+    )
+    num_probes: int = param(
+        8, "number of inverted lists that IVF searches; at most all", "ours: faiss has 1, papers sweep it", ge=1
+    )
 
 
 class SearchCost(Evaluator):
-    """Recall of IVF-PQ (it ranks, the others find nearly all), IVF-Flat, HNSW; distances a query, bytes an item."""
+    """Recall and cost of approximate neighbour search.
+
+    Indexes of faiss (IVF-PQ, IVF-Flat, HNSW) search the embedding. The first score is the recall of IVF-PQ, as the
+    other two find nearly all neighbours; then come distances computed for a query and bytes an item (lower is
+    better). No labels are read. Needs the splits `query` and `database`, or else `test` and `train`.
+    """
 
     Config = SearchCostConfig
 

@@ -171,12 +171,12 @@ def test_data_without_classes_are_skipped() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"percents": (0, 1)}, r"percents must be different numbers from 1 to 100, got \(0, 1\)"),
-        ({"percents": ()}, "percents must be different numbers"),
-        ({"shots": (1, 1)}, "shots must be different numbers"),
+        ({"percents": (0, 1)}, r"percents must each be in \[1, 100\], got \(0, 1\)"),
+        ({"percents": ()}, "percents must be one or more different numbers"),
+        ({"shots": (1, 1)}, "shots must be one or more different numbers"),
         ({"ways": 1}, "ways must be >= 2, got 1"),
         ({"draws": 0}, "draws must be >= 1, got 0"),
-        ({"penalty": 0.0}, "penalty and rate must be > 0"),
+        ({"penalty": 0.0}, "penalty must be > 0, got 0.0"),
     ],
 )
 def test_parameters_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:

@@ -231,8 +231,8 @@ def test_an_unknown_embedding_and_data_without_a_test_split_are_refused() -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sets": ()}, r"sets must be one or more, each once, got \(\)"),
-        ({"sets": ("noise", "noise")}, "each once"),
+        ({"sets": ()}, r"sets must be one or more different names, got \(\)"),
+        ({"sets": ("noise", "noise")}, "sets must be one or more different names"),
         ({"held_out": 1.0}, r"held_out must be in \(0, 1\), got 1.0"),
         ({"k": 0}, "k must be >= 1, got 0"),
         ({"draws": 0}, "draws must be >= 1, got 0"),
