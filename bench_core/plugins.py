@@ -1,4 +1,4 @@
-"""Which encoders, objectives, datasets and evaluators there are, and which plugins are broken."""
+"""The registry: loads plugins, finds components by name, and keeps the table of their four kinds."""
 
 import os
 import re
@@ -17,25 +17,56 @@ from bench_core.contracts import Dataset, Encoder, Evaluator, Objective, Recipe,
 from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError, shown
 
 GROUP = "bench"
-KINDS: dict[str, type] = {
-    "encoder": Encoder,
-    "objective": Objective,
-    "dataset": Dataset,
-    "evaluator": Evaluator,
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the four kinds of component, with the words that name it in different places.
+
+    Attributes:
+        name: Name in the registry and in Python: "objective".
+        word: Word that users read and that records use as an axis: "method".
+        section: Section of a board and option of the command line: "methods".
+        interface: The class that a component of this kind derives from.
+    """
+
+    name: str
+    word: str
+    section: str
+    interface: type
+
+    @property
+    def hook(self) -> str:
+        """Name of the hook that hands such components over: "bench_objectives"."""
+        return f"bench_{self.name}s"
+
+
+KINDS: dict[str, Kind] = {  # by name, in the order in which a row is named: dataset/encoder/method/task
+    kind.name: kind
+    for kind in (
+        Kind("dataset", "dataset", "datasets", Dataset),
+        Kind("encoder", "encoder", "encoders", Encoder),
+        Kind("objective", "method", "methods", Objective),
+        Kind("evaluator", "task", "tasks", Evaluator),
+    )
 }
+OF_SECTION: dict[str, Kind] = {kind.section: kind for kind in KINDS.values()}
+OF_WORD: dict[str, Kind] = {kind.word: kind for kind in KINDS.values()}
+_OF_HOOK: dict[str, Kind] = {kind.hook: kind for kind in KINDS.values()}
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Component:
-    """One thing that can be named.
+    """One dataset, encoder, method or task that a plugin registered.
 
     Attributes:
-        kind: "encoder", "objective", "dataset" or "evaluator".
-        name: The short name.
-        distribution: The package that owns it, as PyPI spells it.
-        version: Of that package.
-        cls: The class, of the type that belongs to the kind.
+        kind: Name of its kind in the registry: "dataset", "encoder", "objective" or "evaluator".
+        name: The short name under which users ask for it.
+        distribution: The package that owns it, as PyPI spells its name.
+        version: Version of that package.
+        cls: The class, derived from the interface of its kind.
     """
 
     kind: str
@@ -45,14 +76,25 @@ class Component:
     cls: Any
 
     @property
+    def word(self) -> str:
+        """The word that users read for its kind: "method" for an objective, "task" for an evaluator."""
+        return KINDS[self.kind].word
+
+    @property
     def id(self) -> str:
-        """`distribution/name`, unique everywhere."""
+        """Full name `distribution/name`, unique among all packages."""
         return f"{self.distribution}/{self.name}"
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A plugin that could not be taken in: its entry point, who ships it, and why."""
+class BrokenPlugin:
+    """A plugin that did not load.
+
+    Attributes:
+        entry: Name of its entry point.
+        distribution: The package that announces it.
+        reason: The error that stopped it, in one line.
+    """
 
     entry: str
     distribution: str
@@ -61,60 +103,73 @@ class Broken:
 
 @dataclass
 class Registry:
-    """What one call of `load_plugins` found."""
+    """Components and broken plugins that one call of `load_plugins` found."""
 
     components: list[Component] = field(default_factory=list)
-    broken: list[Broken] = field(default_factory=list)
+    broken: list[BrokenPlugin] = field(default_factory=list)
 
     def of_kind(self, kind: str) -> list[Component]:
-        """All components of a kind, by name."""
+        """Return all components of a kind ("objective"), sorted by name."""
         return sorted((c for c in self.components if c.kind == kind), key=lambda c: (c.name, c.distribution))
 
     def get(self, kind: str, name: str) -> Component:
-        """The component of this kind with this short name or id.
+        """Return the component of this kind ("objective") with this short name or id.
 
         Raises:
-            UnknownNameError: Nobody has it.
-            AmbiguousNameError: Two distributions have it; the message lists the ids.
+            UnknownNameError: No plugin registered it.
+            AmbiguousNameError: Two distributions own the name; the message lists the ids.
             PluginLoadError: The only plugin of this name is broken.
         """
         hits = [c for c in self.components if c.kind == kind and name in (c.name, c.id)]
         if len(hits) == 1:
             return hits[0]
+        word = KINDS[kind].word
         if hits:
             ids = ", ".join(sorted(c.id for c in hits))
-            raise AmbiguousNameError(f"{kind} {name!r} has more than one owner; name it in full: {ids}.")
+            raise AmbiguousNameError(f"{word} {name!r} has more than one owner; name it in full: {ids}.")
         for broken in self.broken:
             if broken.entry == name or broken.distribution == name.partition("/")[0]:
                 raise PluginLoadError(
-                    f"{kind} {name!r}: plugin {broken.entry!r} of {broken.distribution} did not load: "
+                    f"{word} {name!r}: plugin {broken.entry!r} of {broken.distribution} did not load: "
                     f"{broken.reason}. See `bench list --broken`."
                 )
-        raise UnknownNameError(kind, name, {c.name for c in self.components if c.kind == kind})
+        raise UnknownNameError(word, name, {c.name for c in self.components if c.kind == kind})
 
 
 def load_plugins(
     block: Collection[str] = (), only: Collection[str] | None = None, entries: Iterable[EntryPoint] | None = None
 ) -> Registry:
-    """Load every plugin by itself, in sorted order; a broken one leaves nothing behind and stops nobody else.
+    """Load every plugin, each by itself and in sorted order; a broken one leaves nothing behind and stops no other.
 
     Args:
-        block: Entry points or distributions to leave out; `BENCH_DISABLE_PLUGINS` (comma separated) adds to it.
-        only: If given, nothing else is loaded; `BENCH_PLUGINS` (comma separated) stands in for it.
-        entries: Instead of what is installed, for tests.
+        block: Entry points or distributions to leave out, as `-p no:NAME` names them; those in the environment variable
+            `BENCH_DISABLE_PLUGINS` (comma separated) are left out as well.
+        only: Entry points or distributions to load, and no others; None takes those in `BENCH_PLUGINS`, or all.
+        entries: Entry points to load instead of the installed ones, for tests.
 
     Returns:
         A new registry; nothing is kept globally.
+
+    Raises:
+        UnknownNameError: `block` or `only` names no installed plugin and no package of plugins.
     """
-    block = {*block, *_names("BENCH_DISABLE_PLUGINS")}
-    only = set(only) if only is not None else set(_names("BENCH_PLUGINS")) or None
+    disabled, enabled = _names("BENCH_DISABLE_PLUGINS"), _names("BENCH_PLUGINS")
+    block = {*block, *disabled}
+    only = set(only) if only is not None else set(enabled) or None
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     registry = Registry()
-    found = entry_points(group=GROUP) if entries is None else entries
-    owner = cache(_owner)  # metadata is read once a package, not once a plugin
-    for (distribution, version), entry in sorted(((owner(e.dist), e) for e in found), key=lambda p: (p[0], p[1].name)):
-        if {entry.name, distribution} & block or (only is not None and not {entry.name, distribution} & only):
+    installed = entry_points(group=GROUP) if entries is None else entries
+    owner = cache(_owner)  # metadata is read once for each package, not once for each plugin
+    plugins = sorted(((owner(entry.dist), entry) for entry in installed), key=lambda pair: (pair[0], pair[1].name))
+    known = {name for (distribution, _), entry in plugins for name in (distribution, entry.name)}
+    for name in sorted((block | (only or set())) - known):
+        variables = {"BENCH_DISABLE_PLUGINS": disabled, "BENCH_PLUGINS": enabled}
+        named_in = [f"It stands in {variable}." for variable, names in variables.items() if name in names]
+        raise UnknownNameError("plugin or package of plugins", name, known, *named_in[:1])
+    for (distribution, version), entry in plugins:
+        names = {entry.name, distribution}
+        if names & block or (only is not None and not names & only):
             continue
         plugin_id = f"{distribution}:{entry.name}"
         try:
@@ -123,7 +178,7 @@ def load_plugins(
             if manager.has_plugin(plugin_id):
                 manager.unregister(name=plugin_id)
             reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-            registry.broken.append(Broken(entry.name, distribution, reason))
+            registry.broken.append(BrokenPlugin(entry.name, distribution, reason))
     return registry
 
 
@@ -135,7 +190,7 @@ def _components(
     version: str,
     registry: Registry,
 ) -> list[Component]:
-    """Register one plugin and read all its hooks; raises before anything is kept."""
+    """Register one plugin and return the components that its hooks hand over; raises before anything is kept."""
     if not EntryPoint.pattern.match(entry.value):
         raise PluginLoadError(f"its entry point {entry.value!r} names no module")
     plugin = entry.load()
@@ -145,43 +200,47 @@ def _components(
     for caller in manager.get_hookcallers(plugin) or []:
         for implementation in (i for i in caller.get_hookimpls() if i.plugin is plugin):
             if not caller.has_spec():  # pluggy takes a misspelt hook without a word
-                raise UnknownNameError("hook", caller.name, [f"bench_{kind}s" for kind in KINDS])
+                raise UnknownNameError("hook", caller.name, _OF_HOOK)
             if implementation.argnames or implementation.kwargnames:
                 raise PluginLoadError(f"{caller.name} takes no arguments, got {implementation.argnames}")
-            kind = caller.name.removeprefix("bench_").removesuffix("s")
+            kind = _OF_HOOK[caller.name]
             given: Any = implementation.function()
             if not isinstance(given, Mapping):
                 raise PluginLoadError(f"{caller.name} must return a dict of name -> class, got {shown(given)}")
             for name, cls in given.items():
                 _refuse_bad(kind, name, cls)
-                found.append(Component(kind, name, distribution, version, cls))
+                found.append(Component(kind.name, name, distribution, version, cls))
     if not found:
         raise PluginLoadError("gives nothing: no function is marked @hookimpl, or all return {}")
     taken = {(c.kind, c.id) for c in registry.components}
     for component in found:
         if (component.kind, component.id) in taken:
-            raise PluginLoadError(f"{component.kind} {component.id} is taken by another module of this distribution")
+            raise PluginLoadError(f"{component.word} {component.id} is taken by another module of this distribution")
         taken.add((component.kind, component.id))
     return found
 
 
-def _refuse_bad(kind: str, name: str, cls: object) -> None:
+def _refuse_bad(kind: Kind, name: str, cls: object) -> None:
+    """Raise PluginLoadError where a name or class handed over by a hook does not keep to the contract."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginLoadError(f"{kind} name {name!r} must be lower-case letters, digits and _")
-    if not isinstance(cls, type) or not issubclass(cls, KINDS[kind]):
-        raise PluginLoadError(f"{kind} {name!r} must be a subclass of bench_core.{KINDS[kind].__name__}, got {cls!r}")
+        raise PluginLoadError(f"{kind.word} name {name!r} must be lower-case letters, digits and _")
+    if not isinstance(cls, type) or not issubclass(cls, kind.interface):
+        interface = f"bench_core.{kind.interface.__name__}"
+        raise PluginLoadError(f"{kind.word} {name!r} must be a subclass of {interface}, got {cls!r}")
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
-        raise PluginLoadError(f"{kind} {name!r} ({cls.__name__}) lacks {', '.join(missing)}")
+        raise PluginLoadError(f"{kind.word} {name!r} ({cls.__name__}) lacks {', '.join(missing)}")
     for attribute, (fits, right) in _ATTRIBUTES.items():
         value = getattr(cls, attribute, None)
-        if hasattr(KINDS[kind], attribute) and not fits(value):
-            raise PluginLoadError(f"{kind} {name!r}: {attribute} must be {right}, got {shown(value)}")
+        if hasattr(kind.interface, attribute) and not fits(value):
+            raise PluginLoadError(f"{kind.word} {name!r}: {attribute} must be {right}, got {shown(value)}")
     try:
         plain(cls.Config())  # type: ignore[attr-defined]  # each of the four has one
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise PluginLoadError(f"{kind} {name!r}: its Config cannot be built from its defaults: {reason}") from error
+        raise PluginLoadError(
+            f"{kind.word} {name!r}: its Config cannot be built from its defaults: {reason}"
+        ) from error
 
 
 _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -195,8 +254,18 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def recipe_source(method: type[Objective]) -> str | None:
+    """Return where a method's default recipe comes from, or None where its class sets `recipe` and names no source."""
+    for base in method.__mro__:
+        if "recipe_source" in vars(base):
+            return method.recipe_source
+        if "recipe" in vars(base):
+            return None
+    return None
+
+
 def _owner(package: Distribution | None) -> tuple[str, str]:
-    """Normalised name and version of the package that announces an entry point."""
+    """Return the normalised name and the version of the package that announces an entry point."""
     name = package.name if package else None  # None, too, where its METADATA is missing
     if package is None or name is None:
         return "unknown", "0"

@@ -1,4 +1,7 @@
-"""The command line: parses, calls the core, prints. Nothing heavy is imported before a command needs it."""
+"""The command group `bench`: its help, its exit codes, and the commands `check` and `completion`.
+
+Nothing heavy is imported before a command needs it.
+"""
 
 import errno
 import os
@@ -24,36 +27,48 @@ from bench_core.cli.run import run
 # On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-_STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
-_DISK = (
+_STOPPED = "stopped; what was finished is kept, and the same command resumes from there"
+_DISK_ERRORS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR,
     errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    pass
+_HEADINGS = {  # of `bench --help`, with the commands below each
+    "Run": ("run", "why"),
+    "Look": ("list", "show", "table", "plot"),
+    "Compare": ("compare", "verify"),
+    "Publish": ("publish", "export", "merge"),
+    "Author": ("check", "completion"),
+}
 
 
 class Bench(click.Group):
-    """Shows a BenchError or a disk's as one plain line, exit code 2 for a wrong request, 1 else.
+    """The group of all commands; shows errors that are meant for users as one plain line.
 
-    Any other exception is a defect and keeps its traceback.
+    Exit code 2 for a wrong request, 1 for any other BenchError or an error of the disk. Any other exception is a defect
+    of the code and keeps its traceback.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep what was typed: a process of its own for a chain gets the same."""
+        """Keep the words that were typed: a chain that runs in its own process gets the same ones."""
         ctx.meta[WORDS] = tuple(args)
         return super().parse_args(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under headings, each with its short help."""
+        for heading, names in _HEADINGS.items():
+            rows = [(name, self.commands[name].get_short_help_str(limit=80)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command and turn errors that are meant for users into messages and exit codes."""
         try:
             return super().invoke(ctx)
         except BenchError as error:
             shown = WrongRequest if isinstance(error, RequestError) else click.ClickException
             raise shown(one_line(str(error))) from error
         except OSError as error:
-            if error.errno not in _DISK:
+            if error.errno not in _DISK_ERRORS:
                 raise
             where = error.filename or "the disk"
             raise click.ClickException(one_line(f"{where}: {error.strerror}. What was finished is kept.")) from error
@@ -66,20 +81,25 @@ class Bench(click.Group):
 
 
 class WrongRequest(click.ClickException):
-    """What was asked for cannot be done as asked."""
+    """Message for a request that cannot be done as it was given."""
 
     exit_code = 2
 
 
 @click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bench-core", prog_name="bench")
-@click.option("-p", "plugins", multiple=True, metavar="no:NAME", help="Leave out a plugin or a package of plugins.")
+@click.option(
+    "-p", "plugins", multiple=True, metavar="no:NAME", help="Do not load this plugin, or the plugins of this package."
+)
 @click.pass_context
 def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
-    """Train self-supervised methods once, embed once, run every task, write leaderboards."""
+    """Train self-supervised methods once, embed once, run every task, write leaderboards.
+
+    A first run: bench run --methods nac,sela --tasks linear,retrieval
+    """
     for plugin in plugins:
         if not plugin.startswith("no:"):
-            raise click.BadParameter(f"{plugin!r}: only no:NAME is known", param_hint="-p")
+            raise click.BadParameter(f"{plugin!r} must be no:NAME, for example -p no:nac", param_hint="-p")
     ctx.obj = [plugin.removeprefix("no:") for plugin in plugins]
 
 
@@ -87,7 +107,11 @@ def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME_OR_PACKAGE...")
 @click.pass_context
 def check(ctx: click.Context, names: Sequence[str]) -> None:
-    """Try all that a plugin promises, on tiny data on the CPU; exit code 1 if a check fails."""
+    """Check that plugins keep to the contract.
+
+    Tries all that the contract asks of a plugin, on tiny data on the CPU. NAME_OR_PACKAGE is a component, an id or a
+    package. Exit code: 0 all checks passed, 1 a check failed.
+    """
     from bench_core.conformance import check_component, select
 
     registry = load(ctx)
@@ -97,7 +121,7 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
             failed += outcome.error is not None
             mark = "FAIL" if outcome.error else "ok  " if outcome.tried else "skip"
             click.echo(
-                f"{mark}  {component.kind} {component.id}: {outcome.check}"
+                f"{mark}  {component.word} {component.id}: {outcome.check}"
                 + (f": {outcome.error}" if outcome.error else "")
             )
     if failed:
@@ -107,7 +131,10 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script; for example: bench completion bash >> ~/.bashrc."""
+    """Print a script for shell completion.
+
+    For example: bench completion bash >> ~/.bashrc
+    """
     from click.shell_completion import get_completion_class
 
     cls = get_completion_class(shell)

@@ -1,11 +1,14 @@
 """`bench why`, `bench list`, `bench show`: what there is, and why a cell has its key."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from bench_core.cli.options import load, make_request, request_options
+
+LISTED = ("methods", "tasks", "encoders", "datasets", "boards")
 
 
 @click.command()
@@ -13,10 +16,11 @@ from bench_core.cli.options import load, make_request, request_options
 @request_options
 @click.pass_context
 def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
-    """What the key of a CELL is made of, and what differs from the nearest cell that is done.
+    """Explain why a result is missing or has its key.
 
-    CELL is the beginning of a key as `bench run --dry-run` prints it, or METHOD/TASK or METHOD/TASK/SEED of the same
-    request as `bench run`'s.
+    Prints what the key of CELL is made of, and what differs from the nearest record in the store. CELL is the beginning
+    of a key as `bench run --dry-run` prints it, or METHOD/TASK, or METHOD/TASK/SEED. The options name a request, as
+    those of `bench run` do.
     """
     from bench_core.planning.plan import make_plan
     from bench_core.planning.why import explain
@@ -30,34 +34,45 @@ def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
 
 
 @click.command(name="list")
-@click.option("--broken", is_flag=True, help="Plugins that did not load, and why.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.argument("kind", required=False, type=click.Choice(LISTED), metavar="[KIND]")
+@click.option("--broken", is_flag=True, help="List the plugins that did not load, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with packages and versions.")
 @click.pass_context
-def list_(ctx: click.Context, broken: bool, as_json: bool) -> None:
-    """Everything that can be named: encoders, methods, data sets, tasks, boards."""
-    from bench_core.planning.describe import listing
+def list_(ctx: click.Context, kind: str | None, broken: bool, as_json: bool) -> None:
+    """List methods, tasks, encoders, datasets, boards.
+
+    KIND is one of methods, tasks, encoders, datasets, boards; without it all are listed.
+    """
+    from bench_core.planning.describe import listing, print_listing
 
     registry = load(ctx)
     if broken:
-        lines = [{"plugin": b.entry, "distribution": b.distribution, "reason": b.reason} for b in registry.broken]
-    else:
-        lines = listing(registry)
-    if as_json:
-        click.echo(json.dumps(lines, indent=1))
+        plugins = [{"plugin": b.entry, "distribution": b.distribution, "reason": b.reason} for b in registry.broken]
+        click.echo(json.dumps(plugins, indent=1) if as_json else _columns(plugins), nl=bool(plugins) or as_json)
         return
-    widths = [max((len(str(line[k])) for line in lines), default=0) for k in (lines[0] if lines else ())]
-    for line in lines:
-        click.echo("  ".join(str(v).ljust(w) for v, w in zip(line.values(), widths, strict=True)).rstrip())
-    if registry.broken and not broken:
+    lines = listing(registry, kind)
+    click.echo(json.dumps(lines, indent=1) if as_json else print_listing(lines))
+    if registry.broken:
         click.echo(f"{len(registry.broken)} plugins did not load; see `bench list --broken`.", err=True)
+
+
+def _columns(rows: Sequence[Mapping[str, str]]) -> str:
+    """Format rows with the same keys as columns of equal width."""
+    widths = {key: max(len(row[key]) for row in rows) for key in (rows[0] if rows else {})}
+    lines = ["  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip() for row in rows]
+    return "\n".join(lines)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """What NAME is, its paper, and every parameter with type, default and where the default comes from."""
+    """Describe a component and its parameters.
+
+    Prints what NAME is, its paper, and each parameter with type, range, default and its source. NAME is a method,
+    task, encoder, dataset or board of `bench list`, or METHOD:VARIANT.
+    """
     from bench_core.planning.describe import describe_component, print_component
 
     described = describe_component(name, load(ctx))

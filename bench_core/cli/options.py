@@ -1,4 +1,4 @@
-"""The options that say which cells are meant, and the Request they make."""
+"""Options that several commands share: the request, --store, --leaderboards, --data-root, and the plugins."""
 
 import math
 import re
@@ -13,18 +13,35 @@ if TYPE_CHECKING:
     from bench_core.plugins import Registry
 
 
+STORE = click.option(
+    "--store",
+    default="runs",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder with the result records.",
+)
+BOARDS = click.option(
+    "--leaderboards", default="leaderboards", show_default=True, type=click.Path(path_type=Path),
+    help="Folder with the published boards.",
+)  # fmt: skip
+DATA_ROOT = click.option(
+    "--data-root", type=click.Path(path_type=Path),
+    help="Folder with the datasets. Default: the variable BENCH_DATA, else a cache folder.",
+)  # fmt: skip
+
+
 def names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    """`nac,sela` -> ["nac", "sela"]."""
+    """Parse names between commas: `nac,sela` -> ["nac", "sela"]."""
     if value is None:
         return None
-    found = [name.strip() for name in value.split(",")]
-    if not all(found):
+    parts = [name.strip() for name in value.split(",")]
+    if not all(parts):
         raise click.BadParameter(f"{value!r} has an empty name; write them like nac,sela")
-    return found
+    return parts
 
 
 def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-    """`0,1,2` -> [0, 1, 2]."""
+    """Parse seeds between commas: `0,1,2` -> [0, 1, 2]."""
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value):
@@ -33,34 +50,57 @@ def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> list
 
 
 def a_number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Not NaN, which is in every range and reached by no time that passes."""
+    """Refuse NaN: it passes every range check, and no time that passes ever reaches it."""
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number of seconds")
     return value
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which cells are meant; the same for `run` and `why`."""
+    """Add the options that select cells; they are the same for `run` and `why`."""
     options = [
-        click.option("--methods", callback=names, metavar="A,B", help="Methods, or 'all'. Default: the board's."),
-        click.option("--tasks", callback=names, metavar="A,B", help="Tasks, or 'all'. Default: the board's."),
-        click.option("--datasets", callback=names, metavar="A,B", help="Data sets. Default: the board's (digits)."),
-        click.option("--encoders", callback=names, metavar="A,B", help="Encoders. Default: the board's (convnet)."),
-        click.option("--seeds", callback=seeds, metavar="0,1", help="Default: the board's if --board, else 0."),
-        click.option("--board", metavar="FILE_OR_NAME", help="A shipped board or a board.toml: what is held fixed."),
-        click.option("--epochs", type=click.IntRange(1), help="Instead of the board's."),
-        click.option("--batch-size", type=click.IntRange(1), help="Instead of the board's."),
-        click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="auto: bf16 on CUDA, else fp32."),
+        click.option(
+            "--methods", callback=names, metavar="A,B",
+            help="Methods to train, or 'all'. Default: those of the board.",
+        ),
+        click.option(
+            "--tasks", callback=names, metavar="A,B",
+            help="Tasks to evaluate, or 'all'. Default: those of the board.",
+        ),
+        click.option(
+            "--datasets", callback=names, metavar="A,B",
+            help="Datasets to train on. Default: those of the board, else digits.",
+        ),
+        click.option(
+            "--encoders", callback=names, metavar="A,B",
+            help="Encoders to train. Default: those of the board, else convnet.",
+        ),
+        click.option(
+            "--seeds", callback=seeds, metavar="0,1",
+            help="Seeds; each is one training. Default: those of the board, else 0.",
+        ),
+        click.option(
+            "--board", metavar="FILE_OR_NAME",
+            help="Board that fixes what the options above leave out: a name of `bench list boards`, or a board.toml.",
+        ),
+        click.option("--epochs", type=click.IntRange(1), help="Epochs of training. Default: the board's or method's."),
+        click.option("--batch-size", type=click.IntRange(1), help="Batch size. Default: the board's or method's."),
+        click.option(
+            "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
+            help="Arithmetic of training. Default: the board's, else auto: bf16 on CUDA and fp32 elsewhere.",
+        ),
         click.option(
             "--set", "settings", multiple=True, metavar="NAME.PARAM=VALUE",
-            help="A parameter, as TOML: nac.flip=0.2, nac.recipe.learning_rate=1e-3. `bench show NAME` lists them.",
+            help="Set a parameter to a TOML value: nac.flip=0.2, nac.recipe.learning_rate=1e-3. `bench show NAME` "
+            "lists the parameters of NAME.",
         ),
         click.option(
             "--sweep", "sweeps", multiple=True, metavar="NAME.PARAM=A,B",
-            help="A row for each value: noisy_dim.noise=0,0.1,0.3, or vae.init=none,nac. Several: all combinations.",
+            help="Make one row for each value: noisy_dim.noise=0,0.1,0.3, or vae.init=none,nac. Several sweeps give "
+            "all combinations.",
         ),
-        click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets lie. Default: BENCH_DATA."),
-        click.option("--store", default="runs", show_default=True, type=click.Path(path_type=Path), help="Records."),
+        DATA_ROOT,
+        STORE,
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -68,7 +108,7 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_request(asked: dict[str, Any]) -> "Request":
-    """A Request from the options of `request_options`."""
+    """Build a Request from the options of `request_options`."""
     from bench_core.data import default_data_root
     from bench_core.planning.request import Request
     from bench_core.planning.settings import parse_settings, parse_sweeps
@@ -79,19 +119,7 @@ def make_request(asked: dict[str, Any]) -> "Request":
 
 
 def load(ctx: click.Context) -> "Registry":
-    """The plugins, without those left out by -p."""
+    """Load the plugins, without those that -p leaves out."""
     from bench_core.plugins import load_plugins
 
     return load_plugins(block=ctx.obj or [])
-
-
-STORE = click.option("--store", default="runs", show_default=True, type=click.Path(path_type=Path), help="Records.")
-
-
-BOARDS = click.option(
-    "--leaderboards",
-    default="leaderboards",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Published boards.",
-)

@@ -10,20 +10,21 @@ from bench_core.cli.options import BOARDS, STORE, names
 @click.command()
 @STORE
 @BOARDS
-@click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells. Default: all that is in the store.")
+@click.option("--board", metavar="FILE_OR_NAME", help="Show only the cells of this board. Default: all of the store.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "md", "csv", "latex", "json"]), default="text", show_default=True
-)
-@click.option("--metric", help="METRIC or TASK:METRIC, instead of each task's first.")
-@click.option("--task", help="Only this task, with all its metrics.")
-@click.option("--sort", help="A task, 'mean', 'rank' or 'method'. Default: rank.")
-@click.option("--published", is_flag=True, help="Beside ours: what papers report of these methods, with sources.")
-@click.option("--check", is_flag=True, help="Fail when a published page differs from its records.")
+    "--format", "output_format", type=click.Choice(["text", "md", "csv", "latex", "json"]), default="text",
+    show_default=True, help="Format of the output.",
+)  # fmt: skip
+@click.option("--metric", help="Show METRIC, or TASK:METRIC. Default: the first metric of each task.")
+@click.option("--task", help="Show only this task, with all its metrics.")
+@click.option("--sort", help="Sort rows by a task, 'mean', 'rank' or 'method'. Default: rank.")
+@click.option("--published", is_flag=True, help="Also print the numbers that papers report of these methods.")
+@click.option("--check", is_flag=True, help="Check that published pages agree with their records; exit code 1 if not.")
 def table(
     store: Path,
     leaderboards: Path,
     board: str | None,
-    form: str,
+    output_format: str,
     metric: str | None,
     task: str | None,
     sort: str | None,
@@ -46,27 +47,30 @@ def table(
     if metric and task:
         raise RequestError(f"--task shows all metrics; to see one say --metric {task}:{metric.rpartition(':')[2]}.")
     entries = table_entries(Store(store), board)
-    click.echo(render(build(entries, metric=metric, sort=sort, task=task), form))
+    click.echo(render(build(entries, metric=metric, sort=sort, task=task), output_format))
     if published:
         from bench_core.reports.pages.reported_numbers import beside, load_published, render_published, shipped_numbers
 
-        click.echo(render_published(beside(entries, load_published(shipped_numbers())), form), nl=False)
+        click.echo(render_published(beside(entries, load_published(shipped_numbers())), output_format), nl=False)
 
 
 @click.command()
 @STORE
-@click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells, and the pictures that it asks for.")
+@click.option(
+    "--board", metavar="FILE_OR_NAME", help="Draw only the cells of this board, and the pictures that it names."
+)
 @click.option("--kind", metavar="KIND", help="tradeoff, projection, pr, histogram, layers, lines, samples, similarity.")
-@click.option("--methods", callback=names, metavar="A,B", help="Only these rows, as the table names them.")
-@click.option("--x", metavar="TASK:METRIC", default="", help="Of a trade-off.")
-@click.option("--y", metavar="TASK:METRIC", default="", help="Of a trade-off.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to. Default: STORE/pictures.")
+@click.option("--methods", callback=names, metavar="A,B", help="Draw only these rows, as the table names them.")
+@click.option("--x", metavar="TASK:METRIC", default="", help="Score on the x axis of a trade-off.")
+@click.option("--y", metavar="TASK:METRIC", default="", help="Score on the y axis of a trade-off.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures. Default: STORE/pictures.")
 def plot(
     store: Path, board: str | None, kind: str | None, methods: list[str] | None, x: str, y: str, out: Path | None
 ) -> None:
-    """Draw what the records of a store hold: projections, curves, histograms, samples; no method is run.
+    """Draw pictures from the records of a store.
 
-    Needs matplotlib: pip install 'bench-core[pictures]'. The kind similarity reads the embeddings under STORE/chains.
+    Draws projections, curves, histograms and samples that records hold; no method is run. Needs matplotlib: pip install
+    'bench-core[pictures]'. The kind similarity reads the embeddings under STORE/chains.
     """
     from bench_core.planning.boards import Board, load_board
     from bench_core.reports.pictures.plot import Wanted, plot_all
@@ -88,7 +92,11 @@ def plot(
 @STORE
 @BOARDS
 def publish(board: str, store: Path, leaderboards: Path) -> None:
-    """Copy a board's records from the store to LEADERBOARDS/BOARD/records and write its page from them."""
+    """Copy a board's records and write its page.
+
+    BOARD is a name of `bench list boards` or the path of a board.toml. Its records are copied from the store to
+    LEADERBOARDS/BOARD/records; its page and pictures are written from them.
+    """
     from bench_core.reports.pages.publish import publish_board
     from bench_core.store import Store
 
@@ -98,11 +106,14 @@ def publish(board: str, store: Path, leaderboards: Path) -> None:
 
 @click.command()
 @STORE
-@click.option("--csv", type=click.Path(path_type=Path), help="File to write.")
-@click.option("--parquet", type=click.Path(path_type=Path), help="File to write; needs pyarrow.")
-@click.option("--sqlite", type=click.Path(path_type=Path), help="File to write, with a table `scores`.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a CSV file here.")
+@click.option("--parquet", type=click.Path(path_type=Path), help="Write a Parquet file here; needs pyarrow.")
+@click.option("--sqlite", type=click.Path(path_type=Path), help="Write an SQLite file here, with a table `scores`.")
 def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | None) -> None:
-    """Write all scores of a store, one line a score, for other tools."""
+    """Write all scores of a store to a file.
+
+    The file has one line for each score, for use in other tools.
+    """
     from bench_core.errors import RequestError
     from bench_core.reports.tables.export import to_csv, to_parquet, to_sqlite
     from bench_core.api import results  # isort: skip

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from bench_core.config import build
-from bench_core.conformance.toys import NUM_ITEMS, TinyEncoder, images_of, need, spec_for, split_of
+from bench_core.conformance.toys import NUM_ITEMS, TinyEncoder, images_of, require, spec_for, split_of
 from bench_core.contracts import Batch, DataSpec, EpochContext, Loss, Objective, Recipe
 from bench_core.data import open_split
+from bench_core.plugins import recipe_source
 from bench_core.seeds import stream
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.optimizers import make_optimizer
@@ -44,7 +45,9 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
             epoch, epochs, epoch, epochs, lambda: source.batches(16, labels=objective.uses_labels), rng
         )
         notes = objective.train().before_epoch(context)
-        need(all(isinstance(v, int | float) for v in notes.values()), f"before_epoch must return numbers, got {notes}")
+        require(
+            all(isinstance(v, int | float) for v in notes.values()), f"before_epoch must return numbers, got {notes}"
+        )
         objective.before_step(context)
         batch = next(source.batches(16, rng=shuffle, drop_last=True, labels=objective.uses_labels))
         views = objective.make_views(batch, rng)
@@ -62,11 +65,11 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
 
 
 def _refuse_bad_loss(loss: Any) -> None:
-    need(isinstance(loss, Loss), f"forward must return a Loss, got {type(loss).__name__}")
-    need(loss.total.ndim == 0, f"the loss must be a scalar, got shape {tuple(loss.total.shape)}")
-    need(math.isfinite(float(loss.total.detach())), f"the loss is {float(loss.total.detach())}")
+    require(isinstance(loss, Loss), f"forward must return a Loss, got {type(loss).__name__}")
+    require(loss.total.ndim == 0, f"the loss must be a scalar, got shape {tuple(loss.total.shape)}")
+    require(math.isfinite(float(loss.total.detach())), f"the loss is {float(loss.total.detach())}")
     for name, part in loss.parts.items():
-        need(part.ndim == 0, f"part {name!r} must be a scalar, got shape {tuple(part.shape)}")
+        require(part.ndim == 0, f"part {name!r} must be a scalar, got shape {tuple(part.shape)}")
 
 
 def _learns(cls: Any) -> None:
@@ -76,7 +79,7 @@ def _learns(cls: Any) -> None:
         objective, spec = _objective(cls)
         torch.manual_seed(5)
         losses.append(_train(objective, spec))
-    need(losses[0] == losses[1], f"the same seed gave {losses[0]} and {losses[1]}")
+    require(losses[0] == losses[1], f"the same seed gave {losses[0]} and {losses[1]}")
 
 
 def _reaches_encoder(cls: Any) -> None:
@@ -86,9 +89,9 @@ def _reaches_encoder(cls: Any) -> None:
     players = objective.players()
     _train(objective, spec)
     moved = any(not torch.equal(before[k], v) for k, v in objective.encoder.named_parameters())
-    need(moved or not players, "no parameter of the encoder moved in two steps")
+    require(moved or not players, "no parameter of the encoder moved in two steps")
     owned = [id(p) for player in players for p in player.parameters]
-    need(len(owned) == len(set(owned)), "two players own the same parameter")
+    require(len(owned) == len(set(owned)), "two players own the same parameter")
 
 
 def _views_are_pure(cls: Any) -> None:
@@ -97,9 +100,9 @@ def _views_are_pure(cls: Any) -> None:
     batch = next(open_split(split_of(spec), torch.device("cpu")).batches(16, labels=objective.uses_labels))
     inputs, state = batch.inputs.clone(), torch.get_rng_state()
     views = [objective.make_views(batch, stream(0, "views")) for _ in range(2)]
-    need(torch.equal(batch.inputs, inputs), "make_views changed the batch")
-    need(torch.equal(torch.get_rng_state(), state), "make_views drew from the global generator; use rng")
-    need(_same(views[0], views[1]), "the same rng gave other views")
+    require(torch.equal(batch.inputs, inputs), "make_views changed the batch")
+    require(torch.equal(torch.get_rng_state(), state), "make_views drew from the global generator; use rng")
+    require(_same(views[0], views[1]), "the same rng gave other views")
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -121,17 +124,17 @@ def _embeds(cls: Any) -> None:
     images = images_of(spec, 6)
     with torch.inference_mode():
         embeddings = objective.eval().embed(images)
-        need("features" in embeddings, f"embed must give 'features', got {sorted(embeddings)}")
+        require("features" in embeddings, f"embed must give 'features', got {sorted(embeddings)}")
         for name, values in embeddings.items():
-            need(len(values) == 6, f"embedding {name!r} has {len(values)} rows for 6 inputs")
-            need(not values.is_floating_point() or bool(values.isfinite().all()), f"{name!r} is not finite")
+            require(len(values) == 6, f"embedding {name!r} has {len(values)} rows for 6 inputs")
+            require(not values.is_floating_point() or bool(values.isfinite().all()), f"{name!r} is not finite")
         half = objective.embed(images[:3])
         same = torch.allclose(half["features"], embeddings["features"][:3], atol=1e-5)
-        need(same, "features depend on what else is in the batch")
+        require(same, "features depend on what else is in the batch")
         other, _ = _objective(cls)
         other.load_state_dict(objective.state_dict())
         again = other.eval().embed(images)
-    need(all(torch.equal(embeddings[k], again[k]) for k in embeddings), "a loaded state gives other embeddings")
+    require(all(torch.equal(embeddings[k], again[k]) for k in embeddings), "a loaded state gives other embeddings")
 
 
 def _goes_on(cls: Any) -> None:
@@ -146,7 +149,7 @@ def _goes_on(cls: Any) -> None:
             _pretrain(objective, spec, Path(folder))
             finished.append(objective.state_dict())
     other = [name for name, value in finished[0].items() if not _same(value, finished[1][name])]
-    need(not other, f"after a stop and a start the training ended otherwise: {', '.join(other[:3])} differ")
+    require(not other, f"after a stop and a start the training ended otherwise: {', '.join(other[:3])} differ")
 
 
 def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: int | None = None) -> None:
@@ -173,7 +176,13 @@ def _variants_build(cls: Any) -> None:
     for name, variant in cls.variants.items():
         build(cls.Config, variant.config, name)
         build(Recipe, variant.recipe, name, base=cls.recipe)
-        need(bool(variant.help and variant.source), f"variant {name!r} lacks its help or its source")
+        require(bool(variant.help and variant.source), f"variant {name!r} lacks its help or its source")
 
 
-CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds, _goes_on, _variants_build)
+def _recipe_has_a_source(cls: Any) -> None:
+    """A class that sets `recipe` says in `recipe_source` where it comes from."""
+    message = 'recipe_source is missing: name the paper\'s section or the command, or say "ours: why"'
+    require(bool(recipe_source(cls)), message)
+
+
+CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds, _goes_on, _variants_build, _recipe_has_a_source)

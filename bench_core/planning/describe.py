@@ -1,4 +1,4 @@
-"""Lines for people: what there is, what a component is, why a cell has its key."""
+"""Texts of `bench list` and `bench show`: what there is, and all that is known of one component or board."""
 
 import inspect
 import json
@@ -9,59 +9,90 @@ from bench_core.config import parameters
 from bench_core.contracts import Recipe
 from bench_core.errors import UnknownNameError
 from bench_core.planning.boards import Board, board_names, load_board
-from bench_core.planning.request import SECTIONS
-from bench_core.plugins import KINDS, Component, Registry
+from bench_core.plugins import KINDS, OF_SECTION, Component, Registry, recipe_source
 
-_CHOSEN = ("optimizer", "learning_rate", "weight_decay", "schedule", "epochs", "batch_size")  # of any method's recipe
-LABELS = {"encoder": "encoder", "objective": "method", "dataset": "dataset", "evaluator": "task"}
+OURS = "bench-core"  # the distribution whose name and version `bench list` leaves out
+SECTIONS = (
+    "methods",
+    "tasks",
+    "encoders",
+    "datasets",
+    "boards",
+)  # of `bench list`, in the order in which they are read
+NO_SOURCE = "no source given"
+# A method's recipe fields that its paper or code decides in any case; the source of the recipe stands beside them.
+_CHOSEN = ("optimizer", "learning_rate", "weight_decay", "schedule", "epochs", "batch_size")
+_SOURCES = ("Paper:", "Code:", "Note:")  # paragraphs of a module's docstring that `bench show` prints
 
 
-def listing(registry: Registry) -> list[dict[str, str]]:
-    """One line for everything that can be named."""
-    lines = [
-        {
-            "kind": LABELS[kind],
-            "name": name,
-            "package": component.distribution,
-            "version": component.version,
-            "summary": summary,
-        }
-        for kind in KINDS
-        for component, name, summary in _named(kind, registry)
+def listing(registry: Registry, section: str | None = None) -> list[dict[str, str]]:
+    """List what can be named, one line each: components, the variants of methods, and boards.
+
+    Args:
+        registry: The plugins.
+        section: One of `SECTIONS`, or None for all.
+
+    Returns:
+        Lines with kind (the word users read), name, package, version and summary.
+    """
+    lines = []
+    for wanted in SECTIONS if section is None else (section,):
+        if wanted == "boards":
+            titles = {name: load_board(name).title for name in board_names()}
+            lines += [_line("board", name, "", "", title) for name, title in titles.items()]
+            continue
+        kind = OF_SECTION[wanted]
+        for component in registry.of_kind(kind.name):
+            owner = (component.distribution, component.version)
+            lines.append(_line(kind.word, component.name, *owner, summary(component.cls)))
+            for variant, details in getattr(component.cls, "variants", {}).items():
+                lines.append(_line(kind.word, f"{component.name}:{variant}", *owner, details.help))
+    return lines
+
+
+def _line(kind: str, name: str, package: str, version: str, text: str) -> dict[str, str]:
+    return {"kind": kind, "name": name, "package": package, "version": version, "summary": text}
+
+
+def print_listing(lines: Sequence[Mapping[str, str]]) -> str:
+    """Format `listing` for people: a heading for each kind, and variants indented under their method."""
+    labels = [
+        f"    :{variant}" if (variant := line["name"].partition(":")[2]) else f"  {line['name']}" for line in lines
     ]
-    boards = [(name, load_board(name).title) for name in board_names()]
-    return lines + [{"kind": "board", "name": n, "package": "", "version": "", "summary": t} for n, t in boards]
-
-
-def _named(kind: str, registry: Registry) -> Iterator[tuple[Component, str, str]]:
-    """Every component of a kind with its name and summary, a method's variants after it."""
-    for component in registry.of_kind(kind):
-        yield component, component.name, _summary(component)
-        for variant, what in getattr(component.cls, "variants", {}).items():
-            yield component, f"{component.name}:{variant}", what.help
+    width = max(map(len, labels), default=0)
+    headings = {**{kind.word: kind.section for kind in KINDS.values()}, "board": "boards"}
+    text, last = [], ""
+    for line, label in zip(lines, labels, strict=True):
+        if line["kind"] != last:
+            last = line["kind"]
+            text += ["", headings[last].capitalize()]
+        owner = f"  ({line['package']} {line['version']})" if line["package"] not in ("", OURS) else ""
+        text.append(f"{label:<{width}}  {line['summary']}{owner}".rstrip())
+    return "\n".join(text[1:])
 
 
 def describe_component(name: str, registry: Registry) -> list[dict[str, Any]]:
-    """Every component of this name or id (with a variant or without), and the board of this name.
+    """Describe every component of this name or id (with or without a variant), and the board of this name.
 
     Raises:
         UnknownNameError: There is none.
+        PluginLoadError: The plugin of this name did not load.
     """
     bare, colon, variant = name.partition(":")
-    meant = [c for c in registry.components if bare in (c.name, c.id)]
-    variants = {v for c in meant for v in getattr(c.cls, "variants", {})}
-    if meant and colon and variant not in variants:
+    components = [c for c in registry.components if bare in (c.name, c.id)]
+    variants = {v for c in components for v in getattr(c.cls, "variants", {})}
+    if components and colon and variant not in variants:
         raise UnknownNameError(f"variant of {bare}", variant, variants, f"See `bench show {bare}`.")
-    found = [_describe(c) for c in meant]
+    described = [_describe(c) for c in components]
     if name in board_names():
-        found.append(_describe_board(load_board(name)))
-    if not found:
+        described.append(_describe_board(load_board(name)))
+    if not described:
         for kind in KINDS:
-            if any(b.entry == name for b in registry.broken):
-                registry.get(kind, name)  # says why it did not load
+            if any(broken.entry == name for broken in registry.broken):
+                registry.get(kind, name)  # raises, with the reason why the plugin did not load
         known = {c.name for c in registry.components} | set(board_names())
         raise UnknownNameError("component or board", name, known, "See `bench list`.")
-    return found
+    return described
 
 
 def _describe_board(board: Board) -> dict[str, Any]:
@@ -81,40 +112,44 @@ def _describe_board(board: Board) -> dict[str, Any]:
 def _describe(component: Component) -> dict[str, Any]:
     module = inspect.getmodule(component.cls)
     described: dict[str, Any] = {
-        "kind": LABELS[component.kind],
+        "kind": component.word,
         "name": component.name,
         "id": component.id,
         "version": component.version,
         "revision": component.cls.revision,
-        "class": _doc(component),
+        "class": class_doc(component.cls),
         "module": inspect.getdoc(module) or "" if module else "",
         "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
     }
     if component.kind == "objective":
-        own, usual = (_jsonable(vars(recipe)) for recipe in (component.cls.recipe, Recipe()))
-        source = component.cls.recipe_source
+        source = recipe_source(component.cls) or NO_SOURCE
         described["uses_labels"] = component.cls.uses_labels
         described["recipe_source"] = source
         described["variants"] = [{"name": name, **vars(v)} for name, v in component.cls.variants.items()]
-        described["recipe"] = [
-            {
-                **_jsonable(vars(p)),
-                "default": own[p.name],
-                "source": source if p.name in _CHOSEN or own[p.name] != usual[p.name] else p.source,
-            }
-            for p in parameters(Recipe)
-        ]
+        described["recipe"] = list(_recipe_rows(component.cls.recipe, source))
     return described
 
 
+def _recipe_rows(recipe: Recipe, source: str) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of a method's recipe with its values; each names the recipe's source where it decided."""
+    values, usual = _jsonable(vars(recipe)), _jsonable(vars(Recipe()))
+    for parameter in parameters(Recipe):
+        name = parameter.name
+        decided = name in _CHOSEN or values[name] != usual[name]
+        row = {**_jsonable(vars(parameter)), "default": values[name]}
+        yield {**row, "source": source if decided else parameter.source}
+
+
 def print_component(described: Mapping[str, Any]) -> str:
-    """What `bench show` prints of one component or board."""
+    """Format what `bench show` prints of one component or board."""
     if described["kind"] == "board":
         return _print_board(described)
     lines = [
         f"{described['kind']} {described['id']}  (version {described['version']}, revision {described['revision']})"
     ]
-    lines += ["", described["module"] or described["class"]]
+    lines += ["", described["class"]]
+    if sources := _source_paragraphs(described["module"]):
+        lines += ["", sources]
     if described.get("uses_labels"):
         lines += ["", "Uses labels in training."]
     for variant in described.get("variants", []):
@@ -130,10 +165,20 @@ def print_component(described: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _source_paragraphs(module_doc: str) -> str:
+    """Return the lines of a module's docstring that name its paper and code, with the lines that continue them."""
+    kept, inside = [], False
+    for line in module_doc.splitlines():
+        inside = line.startswith(_SOURCES) or (inside and line.startswith("  "))
+        if inside:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def _print_board(described: Mapping[str, Any]) -> str:
     lines = [f"board {described['name']}: {described['title']}", "", described["description"], ""]
     lines.append(f"seeds {described['seeds']}, precision {described['precision']}, recipe {described['recipe']}")
-    for section in SECTIONS:
+    for section in OF_SECTION:
         for row in described[section].values():
             changed = {**row["values"], **{f"recipe.{k}": v for k, v in row["recipe"].items()}}
             lines.append(f"{section}.{row['name']}: {row['use']} {changed or ''}".rstrip())
@@ -145,18 +190,19 @@ def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator
         yield f"{prefix} has no parameters."
     for row in rows:
         default = "none" if row["default"] is None else json.dumps(row["default"])  # as TOML spells it
-        yield f"--set {prefix}.{row['name']}={default}  ({row['type']})"
+        kind = ", ".join(filter(None, (row["type"], row["range"])))
+        yield f"--set {prefix}.{row['name']}={default}  ({kind})"
         yield f"      {row['help']}" + (f" [{row['source']}]" if row["source"] else "")
 
 
-def _summary(component: Component) -> str:
-    """First line of the class's docstring."""
-    return _doc(component).partition("\n")[0]
+def summary(cls: type) -> str:
+    """Return the first line of a class's own docstring, "" where it has none."""
+    return class_doc(cls).partition("\n")[0]
 
 
-def _doc(component: Component) -> str:
-    """What the class says of itself; the words of the contract that it fulfils are not its own."""
-    return inspect.cleandoc(component.cls.__doc__ or "")
+def class_doc(cls: type) -> str:
+    """Return a class's own docstring, never the one of the interface that it derives from."""
+    return inspect.cleandoc(cls.__doc__ or "")
 
 
 def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     # options
     (("--nope",), 2, "No such option"),
     (("runn",), 2, "No such command"),
-    (("-p", "nac", "list"), 2, "only no:NAME is known"),
+    (("-p", "nac", "list"), 2, "must be no:NAME"),
     (("-p", "list"), 2, "Missing command"),
     (("run", "extra"), 2, "unexpected extra argument"),
     (("run", "--epochs"), 2, "requires an argument"),
@@ -133,7 +133,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     ((*NAC, "--set", "nac.recipe.momentum=1"), 2, "momentum must be in [0, 1)"),
     ((*NAC, "--set", "nac.recipe.learning_rate=-1"), 2, "learning_rate must be >= 0"),
     ((*NAC, "--set", "nac.recipe.optimizer=sdg"), 2, "nac.recipe.optimizer must be"),
-    ((*NAC, "--set", "nac.recipe.milestones=[2]"), 2, "milestones must lie in (0, 1)"),
+    ((*NAC, "--set", "nac.recipe.milestones=[2]"), 2, "milestones must each be in (0, 1)"),
     ((*NAC, "--set", "nac.recipe.milestones=0.5"), 2, "nac.recipe.milestones must be list of float"),
     ((*NAC, "--set", "nac.recipe=1"), 2, "nac.recipe does not exist"),
     ((*NAC, "--set", "nac.init=1"), 2, "nac.init must be a row's name"),

@@ -92,7 +92,7 @@ def test_a_broken_plugin_says_why_leaves_nothing_and_stops_nobody(
 def test_a_plugin_that_takes_a_taken_name_of_its_own_distribution_is_broken(entry: Callable[..., EntryPoint]) -> None:
     registry = load_plugins(entries=[entry("a", GOOD), entry("b", GOOD)])
     assert len(registry.components) == 1
-    assert "evaluator toys/zero is taken" in registry.broken[0].reason
+    assert "task toys/zero is taken" in registry.broken[0].reason
 
 
 def test_two_owners_are_an_error_of_that_name_alone_and_order_does_not_decide(entry: Callable[..., EntryPoint]) -> None:
@@ -111,7 +111,7 @@ def test_asking_for_what_a_broken_plugin_owns_says_why_it_is_not_there(entry: Ca
 
 
 def test_an_unknown_name_lists_what_there_is(entry: Callable[..., EntryPoint]) -> None:
-    with pytest.raises(UnknownNameError, match=r"no evaluator named 'zer'; did you mean 'zero'\? Known: zero\."):
+    with pytest.raises(UnknownNameError, match=r"no task named 'zer'; did you mean 'zero'\? Known: zero\."):
         load_plugins(entries=[entry("zero", GOOD)]).get("evaluator", "zer")
 
 

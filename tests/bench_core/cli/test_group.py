@@ -41,7 +41,7 @@ def test_the_flags_are_few_and_frozen() -> None:
     assert flags == {
         "run": sorted([*cells, *RUN]),
         "why": sorted([*cells, "cell"]),
-        "list": ["--broken", "--json"],
+        "list": ["--broken", "--json", "kind"],
         "show": ["--json", "name"],
         "check": ["names"],
         "completion": ["shell"],
@@ -124,7 +124,7 @@ def test_quiet_is_silent_and_json_is_for_scripts(bench: Callable[..., Result]) -
         (["why", "zzzz"], "no cell 'zzzz' in this request"),
         (["table", "--sort", "x"], ""),
         (["export"], "say where to: --csv FILE"),
-        (["-p", "nac", "list"], "only no:NAME is known"),
+        (["-p", "nac", "list"], "must be no:NAME"),
     ],
 )
 def test_a_wrong_request_is_one_line_on_stderr_and_exit_code_2(

@@ -182,7 +182,7 @@ def test_a_plugin_that_breaks_while_planning_is_named(
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "skip_reason", broken)
-    with pytest.raises(RequestError, match=r"objective toys/shrink breaks while planning: ZeroDivisionError: oops"):
+    with pytest.raises(RequestError, match=r"method toys/shrink breaks while planning: ZeroDivisionError: oops"):
         plan_of()
 
 
