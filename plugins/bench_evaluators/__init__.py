@@ -1,1 +1,1 @@
-"""Evaluators: frozen embeddings -> scores."""
+"""Tasks: each reads the embeddings of a trained, frozen method and returns scores."""

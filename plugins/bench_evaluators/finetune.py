@@ -1,11 +1,11 @@
-"""Fine-tuning: how well the encoder starts the training of a classifier on all labels of train.
+"""Task finetune: train a classifier from the encoder on all labels of train.
 
-A copy of the encoder is trained with a linear head for a fixed number of steps. The rate is chosen from a grid that is
-the same for all methods, by short runs without a part of train. An untrained encoder (`random`) under the same
-recipe is the training from scratch that a method has to beat.
+A copy of the encoder is trained with a linear head for a fixed number of steps. The learning rate is chosen from a
+grid that is the same for all methods: short runs leave out a part of train, and are compared on this part. An untrained
+encoder (method `random`) under the same recipe is training from scratch, which a method has to beat.
 
-Source: the recipe is that of `bench_core.evaluation.fine_tuning`; steps, batch and grid are ours, for seconds on one
-core.
+Source: the recipe is that of `bench_core.evaluation.fine_tuning`; steps, batch and grid are ours, so that a run takes
+        seconds on one core.
 
 Shapes: N items, K classes.
 """
@@ -79,14 +79,15 @@ class Finetune(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Single labels, train and test, and something to hold out."""
+        """Skip data without classes, train or test split, or with fewer than two training items a class on average."""
         if reason := why_no_classes(data):
             return reason
-        few = data.num_train < 2 * (data.num_classes or 0)
-        return "needs two training items of each class" if few else None
+        if data.num_train < 2 * (data.num_classes or 0):
+            return "needs two training items of each class"
+        return None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Choose the rate on a part of train, fine-tune on all of it, score on test."""
+        """Choose the learning rate on a part of train, fine-tune on the whole split, score on test."""
         config = self.config
         train, test = frozen.inputs("train"), frozen.inputs("test")
         _, train_labels = labelled(frozen, "train", "features")
@@ -94,7 +95,7 @@ class Finetune(Evaluator):
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         encoder = frozen.method().encoder
 
-        def tuned(part: Split, steps: int, rate: float, stage: str) -> nn.Module:
+        def train_copy(part: Split, steps: int, rate: float, stage: str) -> nn.Module:
             return fine_tune(
                 encoder, part, frozen.data, num_classes,
                 steps=steps, batch_size=config.batch_size, learning_rate=rate, augmentation=config.augmentation,
@@ -103,13 +104,13 @@ class Finetune(Evaluator):
 
         rng = stream(frozen.seed, "finetune", "validation")
         held_out = held_out_part(train_labels, config.validation_fraction, num_classes, rng)
-        seen, unseen = (take(train, part.nonzero().squeeze(1)) for part in (~held_out, held_out))
+        fitted, validation = (take(train, part.nonzero().squeeze(1)) for part in (~held_out, held_out))
         losses = {}
         for rate in config.grid:
-            logits = answers(tuned(seen, config.search_steps, rate, "search"), unseen, frozen.device)
+            logits = answers(train_copy(fitted, config.search_steps, rate, "search"), validation, frozen.device)
             losses[rate] = float(F.cross_entropy(logits, train_labels[held_out]))
         chosen = min(losses, key=lambda rate: losses[rate])
-        logits = answers(tuned(train, config.steps, chosen, "run"), test, frozen.device)
+        logits = answers(train_copy(train, config.steps, chosen, "run"), test, frozen.device)
         end = " (at the end of the grid)" if chosen in (min(config.grid), max(config.grid)) else ""
         passes = config.steps * min(config.batch_size, len(train)) / len(train)
         return Evaluation(
@@ -122,7 +123,7 @@ class Finetune(Evaluator):
                 "them; last step, no augmentation; chance: always the most frequent training class"
             ),
             notes=[
-                f"rate {chosen:g}{end}, chosen on {len(unseen):,} held-out training items",
+                f"rate {chosen:g}{end}, chosen on {len(validation):,} held-out training items",
                 f"{passes:.1f} passes over {len(train):,} training items",
             ],
             curves={"rates": {"rate": list(losses), "held_out_loss": list(losses.values())}},

@@ -1,4 +1,4 @@
-"""kNN: each test item is classed by the votes of its nearest training items.
+"""Task knn: classify each test item by a vote of its nearest training items.
 
 Paper: Wu, Xiong, Yu, Lin, "Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018,
        section 3.4, https://arxiv.org/abs/1805.01978
@@ -39,21 +39,21 @@ class KNN(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Single labels, train and test."""
+        """Skip data without one class for each item, or without a train or test split."""
         return why_no_classes(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Test items against all training items."""
+        """Classify all test items by all training items."""
         config = self.config
-        bank, bank_labels = labelled(frozen, "train", config.embedding)
-        queries, labels = labelled(frozen, "test", config.embedding)
-        num_classes = frozen.data.num_classes or int(bank_labels.max()) + 1
-        k = min(config.k, len(bank))
+        train, train_labels = labelled(frozen, "train", config.embedding)
+        test, labels = labelled(frozen, "test", config.embedding)
+        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        k = min(config.k, len(train))
         votes = knn_answers(
-            queries, bank, bank_labels, num_classes, k=k, temperature=config.temperature, device=frozen.device
+            test, train, train_labels, num_classes, k=k, temperature=config.temperature, device=frozen.device
         )
         return Evaluation(
-            scores=class_scores([votes], labels, bank_labels, num_classes, config.embedding),
+            scores=class_scores([votes], labels, train_labels, num_classes, config.embedding),
             protocol=(
                 f"test against train; k={k}, cosine, votes exp(cosine / {config.temperature:g}); equal votes go to the "
                 "lower class, equal cosines at the k-th place are taken as the search finds them; chance: always the "

@@ -1,12 +1,11 @@
-"""Linear probe: multinomial logistic regression on frozen, standardised features, solved to its optimum.
+"""Task linear: multinomial logistic regression on frozen, standardised features, solved to its optimum.
 
-The penalty is chosen on a held-out part of the training split, then the probe is refitted on all of it. With
-`labels_per_class` the probe sees a few labels only, several times over, at a fixed penalty: a handful of
-labels leaves no part for choosing one.
+The penalty is chosen on a held-out part of the training split, then the probe is refitted on the whole split. With
+`labels_per_class` the probe is fitted to a few labels, once for each of several draws, with a fixed penalty: a handful
+of labels leaves no part for choosing one.
 
 Source: ours, for the solver and the choice of the penalty (`bench_core.evaluation.logistic_regression`); the task is
-that of Zhang, Isola,
-        Efros, ECCV 2016, https://arxiv.org/abs/1603.08511, on pooled features.
+        that of Zhang, Isola, Efros, ECCV 2016, https://arxiv.org/abs/1603.08511, on pooled features.
 
 Shapes: N items, D features, K classes.
 """
@@ -86,7 +85,7 @@ class Linear(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Single labels, train and test."""
+        """Skip data without one class for each item, or without a train or test split."""
         return why_no_classes(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
@@ -96,24 +95,27 @@ class Linear(Evaluator):
         test, labels = labelled(frozen, "test", name)
         train, test = standardise(train, test)
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
-        fit = self._fit_all if self.config.labels_per_class is None else self._fit_few
-        probe = fit(train, train_labels, num_classes, frozen)
-        answers = [fit.logits(test) for fit in probe.fits]
+        if self.config.labels_per_class is None:
+            probe = self._fit_all(train, train_labels, num_classes, frozen)
+        else:
+            probe = self._fit_few(train, train_labels, num_classes, frozen, self.config.labels_per_class)
+        logits = [fit.logits(test) for fit in probe.fits]
         notes = [*probe.notes, convergence(probe.fits)]
-        if len(answers) > 1:
-            notes.append(f"top1 over draws: deviation {stdev(top_accuracy(a, labels) for a in answers):.4f}")
+        if len(logits) > 1:
+            deviation = stdev(top_accuracy(draw_logits, labels) for draw_logits in logits)
+            notes.append(f"top1 over draws: deviation {deviation:.4f}")
         return Evaluation(
-            scores=class_scores(answers, labels, probe.labels, num_classes, name),
+            scores=class_scores(logits, labels, probe.labels, num_classes, name),
             protocol=(
                 f"test split; features standardised on train; {PROBLEM}; {probe.protocol}; {SOLVER}; chance: always "
                 "the most frequent training class"
             ),
             notes=notes,
-            items=class_items(answers, labels),
+            items=class_items(logits, labels),
         )
 
     def _fit_all(self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen) -> "_Probe":
-        """Choose the penalty on a part of train, refit on all of it."""
+        """Choose the penalty on a part of train, then refit on the whole split."""
         config, rng = self.config, stream(frozen.seed, "linear", "validation")
         chosen = fit_probe(
             train,
@@ -127,17 +129,17 @@ class Linear(Evaluator):
         )
         return _Probe(fits=[chosen.fit], labels=labels, protocol=chosen.protocol, notes=[chosen.note])
 
-    def _fit_few(self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen) -> "_Probe":
-        """A few labels of each class, drawn several times; the same items for all methods at a seed."""
-        config, count = self.config, self.config.labels_per_class or 0
+    def _fit_few(self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen, count: int) -> "_Probe":
+        """Fit one probe to each draw of `count` labels of each class; a seed draws the same items for all methods."""
+        config = self.config
         fits = []
         for draw in range(config.num_draws):
-            seen = shuffled_ranks(labels, stream(frozen.seed, "linear", "draw", str(draw))) < count
-            problem = LogisticProblem(train[seen], labels[seen], num_classes)
+            drawn = shuffled_ranks(labels, stream(frozen.seed, "linear", "draw", str(draw))) < count
+            problem = LogisticProblem(train[drawn], labels[drawn], num_classes)
             fits.append(problem.solve(config.few_label_penalty, config.max_iterations))
         return _Probe(
             fits=fits,
-            labels=labels[seen],
+            labels=labels[drawn],
             protocol=(
                 f"{count} labels of each class, mean of {config.num_draws} seeded draws; "
                 f"penalty fixed at {config.few_label_penalty:g}, nothing is chosen"
@@ -148,7 +150,14 @@ class Linear(Evaluator):
 
 @dataclass(frozen=True, kw_only=True)
 class _Probe:
-    """What was fitted: once for each draw, on these labels (of the last draw; all draws have as many of each class)."""
+    """Fitted probes and how they were made.
+
+    Attributes:
+        fits: One probe, or one for each draw.
+        labels: Training labels of the last draw; every draw has equally many of each class.
+        protocol: Choice of labels and penalty, for the protocol.
+        notes: Notes for the record.
+    """
 
     fits: list[LogisticFit]
     labels: Tensor

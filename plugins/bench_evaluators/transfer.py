@@ -1,7 +1,7 @@
-"""Transfer: what features that were learned on one data set are worth on another, that was never seen.
+"""Task transfer: probe the features on a dataset on which the method was not trained.
 
 Papers: Kornblith, Shlens, Le, CVPR 2019, https://arxiv.org/abs/1805.08974, and Chen et al. (SimCLR), ICML 2020,
-        https://arxiv.org/abs/2002.05709, for linear probes on other data sets; protocol and probe are ours
+        https://arxiv.org/abs/2002.05709, for linear probes on other datasets; protocol and probe are ours
         (`bench_core.evaluation.linear_probe`).
 """
 
@@ -40,7 +40,7 @@ from bench_core.evaluation.linear_probe import (
 )
 from bench_core.evaluation.other_datasets import embed_images, fitted
 
-_PIXELS = "raw pixels"  # beside the method's embeddings; no method can call one so
+_PIXELS = "raw pixels"  # name of an embedding beside those of the method, none of which has a space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,24 +76,24 @@ class Transfer(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Images, and another data set than the method's."""
+        """Skip data without images, and the dataset on which the method was trained."""
         if not data.is_image:
             return "needs images"
         return f"{data.name} is what the method was trained on" if data.name == self.config.dataset else None
 
     def datasets(self, data: DataSpec) -> Sequence[str]:
-        """The other one."""
+        """Return the name of the other dataset."""
         return [self.config.dataset]
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Probes are fitted on the other train split and scored on the other test split."""
+        """Fit probes on the other dataset's train split and score them on its test split."""
         config, other = self.config, frozen.others[self.config.dataset]
         if reason := why_no_classes(other.data):
             raise BenchError(f"transfer to {config.dataset}: {reason}.")
-        there = replace(frozen, splits={split: self._part(frozen, split) for split in ("train", "test")})
+        target = replace(frozen, splits={split: self._embed(frozen, split) for split in ("train", "test")})
         num_classes = other.data.num_classes or 0
-        learned, chosen = self._probed(there, config.embedding, num_classes)
-        floor, _ = self._probed(there, _PIXELS, num_classes)
+        learned, probe = self._probe(target, config.embedding, num_classes)
+        floor, _ = self._probe(target, _PIXELS, num_classes)
         gains = [
             Score(
                 metric=f"{score.metric}_over_pixels",
@@ -105,49 +105,59 @@ class Transfer(Evaluator):
             for score, raw in zip(learned, floor, strict=True)
             if score.metric.endswith("top1")
         ]
-        n, m = (len(part.embeddings[_PIXELS]) for part in there.splits.values())
+        n, m = (len(part.embeddings[_PIXELS]) for part in target.splits.values())
         return Evaluation(
             scores=[*learned, *gains],
             protocol=(
                 f"{config.dataset}: {n:,} of {other.data.splits['train']:,} training and {m:,} of "
                 f"{other.data.splits['test']:,} test items, drawn by seed, brought to "
                 f"{'x'.join(map(str, frozen.data.shape))} (bilinear, antialiased); linear: features standardised on "
-                f"these training items, {PROBLEM}; {chosen.protocol}; {SOLVER}; knn: k={min(config.k, n)}, cosine, "
+                f"these training items, {PROBLEM}; {probe.protocol}; {SOLVER}; knn: k={min(config.k, n)}, cosine, "
                 f"votes exp(cosine / {config.temperature:g}); chance: always the most frequent training class; "
                 "over_pixels: less what the same probe makes of the pixels"
             ),
             notes=[
                 f"pixels: {', '.join(f'{score.metric} {score.value:.4f}' for score in floor)}",
-                chosen.note,
-                convergence([chosen.fit]),
+                probe.note,
+                convergence([probe.fit]),
             ],
         )
 
-    def _part(self, frozen: Frozen, split: str) -> Embedded:
-        """Items of a split of the other data through the method's eyes, and their pixels as it sees them."""
+    def _embed(self, frozen: Frozen, split: str) -> Embedded:
+        """Embed random items of a split of the other dataset, and add their pixels in the method's image size."""
         whole = frozen.others[self.config.dataset].load(split)
         most = self.config.train_items if split == "train" else self.config.test_items
         order = torch.randperm(len(whole), generator=stream(frozen.seed, "transfer", "items", split))
         chosen = take(whole, order[:most].sort().values)
         inputs = chosen.inputs if isinstance(chosen.inputs, Tensor) else chosen.inputs.read(torch.arange(len(chosen)))
         images = fitted(inputs, frozen.data.shape)
-        found = embed_images(frozen, Split(images, chosen.labels))
-        return replace(found, embeddings={**found.embeddings, _PIXELS: images.flatten(1) / 255})
+        embedded = embed_images(frozen, Split(images, chosen.labels))
+        return replace(embedded, embeddings={**embedded.embeddings, _PIXELS: images.flatten(1) / 255})
 
-    def _probed(self, there: Frozen, embedding: str, num_classes: int) -> tuple[list[Score], Chosen]:
-        """`linear_top1`, `knn_top1`, and top5 of both where there are more than 10 classes; and the linear fit."""
-        config, device = self.config, there.device
-        (train, known), (test, labels) = (labelled(there, split, embedding) for split in ("train", "test"))
-        scaled, asked = standardise(train, test)
-        chosen = fit_probe(scaled, known, num_classes, stream(there.seed, "transfer", "validation"), device)
+    def _probe(self, target: Frozen, embedding: str, num_classes: int) -> tuple[list[Score], Chosen]:
+        """Fit the linear probe and the vote, and score both on test.
+
+        Args:
+            target: The other dataset, embedded.
+            embedding: Name of the embedding.
+            num_classes: Classes of the other dataset.
+
+        Returns:
+            `linear_top1` and `knn_top1` (top5, too, with more than 10 classes); and the linear fit.
+        """
+        config, device = self.config, target.device
+        train, train_labels = labelled(target, "train", embedding)
+        test, labels = labelled(target, "test", embedding)
+        scaled_train, scaled_test = standardise(train, test)
+        rng = stream(target.seed, "transfer", "validation")
+        linear = fit_probe(scaled_train, train_labels, num_classes, rng, device)
         k = min(config.k, len(train))
-        votes = knn_answers(test, train, known, num_classes, k=k, temperature=config.temperature, device=device)
-        scores = [
-            replace(score, metric=f"{probe}_{score.metric}")
-            for probe, answers in (("linear", chosen.fit.logits(asked)), ("knn", votes))
-            for score in class_scores([answers], labels, known, num_classes, embedding)
-        ]
-        return scores, chosen
+        votes = knn_answers(test, train, train_labels, num_classes, k=k, temperature=config.temperature, device=device)
+        scores = []
+        for probe, answers in (("linear", linear.fit.logits(scaled_test)), ("knn", votes)):
+            for score in class_scores([answers], labels, train_labels, num_classes, embedding):
+                scores.append(replace(score, metric=f"{probe}_{score.metric}"))
+        return scores, linear
 
 
 @hookimpl
