@@ -1,65 +1,66 @@
-"""Everything that `bench` raises on purpose.
+"""All errors that `bench` raises on purpose, and helpers that format values for messages.
 
-BenchError                  shown as one plain line; anything else keeps its traceback
-├── RequestError            what was asked for cannot be done as asked (exit code 2)
-│   ├── UnknownNameError    nothing of that kind has this name
-│   ├── AmbiguousNameError  two distributions own this name
+BenchError                  shown as one plain line; any other exception shows its traceback
+├── RequestError            the command cannot be carried out as it was typed (exit code 2)
+│   ├── UnknownNameError    no component of this kind has this name
+│   ├── AmbiguousNameError  two packages register this name
 │   ├── ConfigError         a parameter does not exist, or its value does not fit
-│   ├── PluginLoadError     the plugin that owns it is broken
-│   └── DataMissingError    the data is not where it is looked for
-├── StoreError              a record or artifact on disk is not what it should be
+│   ├── PluginLoadError     a plugin that is needed cannot be loaded
+│   └── DataMissingError    a dataset is missing or damaged
+├── StoreError              a record or another file of the store is damaged or does not fit
 ├── CheckError              a plugin fails a conformance check
-└── TrainingError           a chain cannot go on (a loss that is not finite)
+└── TrainingError           a training cannot continue (the loss is not finite)
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_LONGEST = 200  # characters of a value in a message
+_MAX_LENGTH = 200  # characters of a value in a message
 
 
 def one_line(text: str) -> str:
-    """White space collapsed; what cannot be printed (newlines, escape sequences) is white space, too."""
+    """Return text on one line: runs of white space and of unprintable characters become one space."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def shown(value: object) -> str:
-    """A value as a message names it: its repr, cut where it is long."""
+    """Return the repr of a value for a message, cut after 200 characters."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+    except (ValueError, RecursionError):  # a number with thousands of digits; lists nested too deeply
         return f"a huge {type(value).__name__}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
 
 
 class BenchError(Exception):
-    """Base of every error that is a message to the user; says what is wrong, what is right, what to type."""
+    """Base of all errors that are a message to the user: what is wrong, what would be right, what to type."""
 
 
 class RequestError(BenchError):
-    """What was asked for cannot be done as asked."""
+    """The command cannot be carried out as it was typed."""
 
 
 class UnknownNameError(RequestError):
-    """Nothing of this kind has this name.
+    """No component of this kind has this name.
 
     Args:
-        kind: What was looked for, a singular noun ("objective").
-        name: What was asked for.
-        known: The names that exist.
+        kind: Kind of the thing, a singular noun ("method").
+        name: The unknown name.
+        known: All names that exist.
+        hint: A sentence added to the message.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        """Word the message, with the nearest name."""
+        """Write the message, which suggests the most similar name."""
         self.kind, self.name, self.known = kind, name, sorted(known)
         close = get_close_matches(name, self.known, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else "."
-        there = ", ".join(self.known) or "none"
-        super().__init__(f"no {kind} named {shown(name)}{meant} Known: {there}.{' ' + hint if hint else ''}")
+        names = ", ".join(self.known) or "none"
+        super().__init__(f"no {kind} named {shown(name)}{meant} Known: {names}.{' ' + hint if hint else ''}")
 
 
 class AmbiguousNameError(RequestError):
-    """Two distributions own this short name; the full id decides."""
+    """Two packages register this short name; the full id `package/name` tells them apart."""
 
 
 class ConfigError(RequestError):
@@ -67,15 +68,15 @@ class ConfigError(RequestError):
 
 
 class PluginLoadError(RequestError):
-    """The plugin that owns what was asked for did not load."""
+    """A plugin that is needed cannot be loaded."""
 
 
 class DataMissingError(RequestError):
-    """The data is not where it is looked for; says where that is and what to type."""
+    """A dataset is missing or damaged; the message names the path that was tried and what to type."""
 
 
 class StoreError(BenchError):
-    """A record or artifact on disk is not what it should be."""
+    """A record or another file of the store is damaged or does not fit."""
 
 
 class CheckError(BenchError):
@@ -83,4 +84,4 @@ class CheckError(BenchError):
 
 
 class TrainingError(BenchError):
-    """A chain cannot go on: the loss is not finite."""
+    """A training cannot continue: the loss is not finite."""

@@ -1,13 +1,22 @@
-"""The four hooks: the plugin author's manual, on one screen.
+"""The four hooks that register encoders, methods, datasets and tasks: a short manual for plugin authors.
 
-A plugin is a module that imports `bench_core`, defines classes, and hands them over in one or more of these
-functions, marked `@hookimpl`. It is announced by one line of its own pyproject.toml:
+A plugin is a module that imports `bench_core`, defines classes, and returns them from one or more of these hooks:
+
+    from bench_core import Objective, hookimpl
+
+    class IJEPA(Objective): ...
+
+    @hookimpl
+    def bench_objectives():
+        return {"ijepa": IJEPA}
+
+The pyproject.toml of its package names the module, so that `bench` finds it:
 
     [project.entry-points.bench]
     ijepa = "bench_ijepa"
 
-Each hook takes no arguments and returns `{name: class}`; names are snake_case. Registering is cheap: importing
-the module loads no data, no weights and no optional package. `bench check ijepa` tries all that a class promises.
+Each hook takes no arguments and returns `{name: class}` with names in snake_case. Every `bench` command imports the
+module, so the import must load no data, no weights and no optional package. `bench check ijepa` tests the classes.
 """
 
 import pluggy
@@ -19,23 +28,23 @@ hookspec = pluggy.HookspecMarker("bench")
 
 @hookspec
 def bench_encoders() -> dict[str, type[Encoder]]:
-    """Networks under study: `{"convnet": ConvNet}`; inputs -> features, and named local maps."""
+    """Return encoders, the networks under study: `{"convnet": ConvNet}`. They turn inputs into features."""
     raise NotImplementedError  # a specification; pluggy never calls it
 
 
 @hookspec
 def bench_objectives() -> dict[str, type[Objective]]:
-    """Methods, the rows of a table: `{"simclr": SimCLR}`; each owns its encoder, makes its views, returns its loss."""
-    raise NotImplementedError  # a specification, too
+    """Return methods, the rows of a table: `{"simclr": SimCLR}`. A method makes views and returns its loss."""
+    raise NotImplementedError  # a specification; pluggy never calls it
 
 
 @hookspec
 def bench_datasets() -> dict[str, type[Dataset]]:
-    """Data: `{"mnist": MNIST}`; named splits, a digest of their content, labels that training never sees."""
-    raise NotImplementedError  # a specification, too
+    """Return datasets: `{"mnist": MNIST}`. A dataset has named splits and a digest of their content."""
+    raise NotImplementedError  # a specification; pluggy never calls it
 
 
 @hookspec
 def bench_evaluators() -> dict[str, type[Evaluator]]:
-    """Tasks, the columns of a table: `{"knn": KNN}`; frozen embeddings -> scores with direction and chance level."""
-    raise NotImplementedError  # a specification, too
+    """Return tasks, the columns of a table: `{"knn": KNN}`. A task turns embeddings into scores."""
+    raise NotImplementedError  # a specification; pluggy never calls it

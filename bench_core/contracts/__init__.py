@@ -1,10 +1,18 @@
-"""The contracts with plugin authors: the four interfaces, and the values that pass through them.
+"""The contract with plugin authors: four interfaces, and the values that pass between them and the harness.
 
-dataset.py       Dataset, DataSpec, Split, Reader
-encoder.py       Encoder
-objective.py     Objective, Batch, EpochContext, Loss, ParameterGroup, Player, Recipe, Variant
-evaluator.py     Evaluator, Embedded, Evaluation, Frozen, OtherData, PerItem, Score
-capabilities.py  what only some methods can do, as protocols: Generative, LatentVariable, ...
+dataset.py       Dataset: named splits of items, and the values that describe and hold them
+encoder.py       Encoder: the network under study
+objective.py     Objective: a method, with its recipe, its players, its loss and its variants
+evaluator.py     Evaluator: a task, what it may read of a trained method, and the scores it returns
+capabilities.py  protocols for what only some methods can do: generate images, assign clusters, ...
+
+A plugin's class derives directly from one of the four interfaces, and nothing derives from it. Each class has:
+
+- `Config`: a frozen, keyword-only dataclass with all its parameters; defaults are written nowhere else.
+- `revision`: a whole number, raised whenever the numbers that the class leads to may change. Results of an
+  older revision are shown as stale.
+
+Names in this package are never removed and keep their meaning while `bench_core.API` stays the same.
 """
 
 from bench_core.contracts.capabilities import Clustering as Clustering

@@ -1,4 +1,8 @@
-"""What only some methods can do: small protocols that evaluators ask for with `issubclass`; no flags.
+"""Protocols for what only some methods can do. A task tests for one with `issubclass`, so methods set no flags.
+
+    class Samples(Evaluator):
+        def skip_reason(self, data, objective):
+            return None if issubclass(objective, Generative) else "generates no images"
 
 Shapes: N items, C channels, H x W pixels, P latents, T heads.
 """
@@ -13,42 +17,42 @@ PriorName = Literal["gaussian", "uniform", "laplace", "exponential", "cauchy"]
 
 @runtime_checkable
 class Generative(Protocol):
-    """A method with a decoder (VAE, U-CTRL, BiGAN). Its `embed` gives `latent` (N, P), which `decode` reads."""
+    """A method with a decoder (VAE, U-CTRL, BiGAN); its `embed` returns `latent` (N, P), which `decode` reads."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P), rows of the embedding `latent` -> images (N, C, H, W) in [0, 1]; in eval mode."""
+        """Decode latents (N, P), rows of the embedding `latent`, to images (N, C, H, W) in [0, 1]; in eval mode."""
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Images (n, C, H, W) in [0, 1] of latents that the method draws.
+        """Generate images (n, C, H, W) in [0, 1] from latents that the method draws.
 
         Args:
-            n: How many.
-            rng: On the method's device.
-            like: (M, P) latents to draw more of, one cluster's for cluster-conditional samples; None draws from the
-                method's own distribution of latents: its prior, or what it kept of the train split.
+            n: Number of images.
+            rng: Generator on the method's device.
+            like: Latents (M, P) whose distribution to draw from, for example those of one cluster. None draws from
+                the method's own distribution of latents: its prior, or a fit to the train split.
         """
 
 
 @runtime_checkable
 class LatentVariable(Protocol):
-    """A model p(x | z) p(z) with a posterior q(z | x) (VAE), whose means `embed` gives as `latent` (N, P)."""
+    """A model p(x | z) p(z) with a posterior q(z | x) (VAE); its `embed` returns posterior means as `latent` (N, P)."""
 
     def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
-        """Importance-weighted bound (N,) in nats on the log-likelihood; of one sample an estimate of the ELBO."""
+        """Estimate the importance-weighted bound (N,) on the log-likelihood, in nats; one sample estimates the ELBO."""
 
     def divergence(self, inputs: Tensor) -> Tensor:
-        """KL(q(z | x) || p(z)) of each input, (N,) in nats."""
+        """Return KL(q(z | x) || p(z)) of each input, (N,) in nats."""
 
     def likelihood_of(self) -> Literal["levels", "binary"]:
-        """What it is the likelihood of: images of 256 levels, or binary images drawn from the grey ones."""
+        """Return which data the likelihood is of: images of 256 levels, or binary images drawn from the grey ones."""
 
 
 @runtime_checkable
 class Clustering(Protocol):
-    """A method that puts items into clusters of its own (SeLa, U-CTRL)."""
+    """A method that assigns items to its own clusters (SeLa, U-CTRL)."""
 
     def assign(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> labels (T, N) int64, one row a head; in eval mode."""
+        """Assign images (N, C, H, W) in [0, 1] to clusters: labels (T, N) int64, one row per head; in eval mode."""
 
 
 @runtime_checkable
@@ -56,18 +60,18 @@ class Matching(Protocol):
     """A method whose embedding is trained to follow a prior, coordinate by coordinate (noisy DIM)."""
 
     def matched_prior(self) -> PriorName:
-        """The prior that the embedding `embedding` follows."""
+        """Return the prior that each coordinate of the embedding `embedding` is trained to follow."""
 
 
 @runtime_checkable
 class NoisyChannel(Protocol):
-    """A method that sends its embedding through a noisy channel, and estimates what arrives (noisy DIM)."""
+    """A method that sends its embedding through a noisy channel and estimates the information that arrives."""
 
     def capacity(self) -> float:
-        """The most that any embedding can send, in nats; infinite where there is no noise."""
+        """Return the largest information that any embedding can send, in nats; infinite without noise."""
 
     def information(self, views: Any) -> Tensor:
-        """Estimated lower bound () of what was sent, in nats, from what `make_views` gives.
+        """Estimate a lower bound () on the information that was sent, in nats, from the result of `make_views`.
 
-        In eval mode, on items that were not trained on, it is an honest one.
+        The bound is valid for items that were not trained on, in eval mode.
         """

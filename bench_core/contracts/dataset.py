@@ -1,10 +1,6 @@
-"""Encoder, Objective, Dataset, Evaluator, and what passes between them.
+"""Dataset: named splits of items, with labels and ground-truth factors where there are any.
 
-The four classes are interfaces: a plugin's class stands directly below one of them and is final. Each has a
-`Config`, a frozen keyword-only dataclass which is the only place where a default stands, and a `revision`,
-which rises when the numbers it leads to may change. What is here only grows (`bench_core.API`).
-
-Shapes: N items, C channels, H x W pixels, D features, L labels, F factors.
+Shapes: N items, C channels, H x W pixels, L labels, F factors.
 """
 
 import abc
@@ -20,17 +16,21 @@ from bench_core.config import NoConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """What a dataset says of itself before any of it is read.
+    """Description of a dataset that is known before its items are read.
+
+    Encoders, methods and tasks get it when they are built, and decide with it whether they can use the dataset.
 
     Attributes:
-        shape: Of one input; (C, H, W) for images.
-        splits: Number of items of each split. `train` is what methods are trained on.
-        num_classes: Of single-label data, None where there are no classes.
-        num_labels: Of multi-hot labels (N, L), None elsewhere.
-        mean: Per channel, of inputs in [0, 1]; encoders standardise with it.
-        std: Per channel.
-        factors: Of generated data: each ground-truth factor, in the order of `Split.factors`, and its number of values.
-        name: Under which the dataset is registered; the plan fills it in, for tasks that read other data sets too.
+        shape: Shape of one input; (C, H, W) for images.
+        splits: Name of each split and its number of items. Methods are trained on `train`.
+        num_classes: Number of classes if each item has one label, else None.
+        num_labels: Number of labels L if labels are multi-hot (N, L), else None.
+        mean: Mean of each channel, of inputs in [0, 1]; encoders standardise with it.
+        std: Standard deviation of each channel, in the same units.
+        factors: Name of each ground-truth factor and its number of values, in the order of the columns of
+            `Split.factors`; None if the factors are not known.
+        name: Name under which the dataset is registered. The planner fills it in; tasks that read several datasets
+            need it.
         views: Which changes keep the meaning of an image: "natural" (crop, mirror, colour) or "glyph"
             (small affine changes and noise; a mirrored 5 is not a 5).
     """
@@ -47,33 +47,37 @@ class DataSpec:
 
     @property
     def is_image(self) -> bool:
-        """Whether one input is (C, H, W)."""
+        """True if one input is (C, H, W)."""
         return len(self.shape) == 3
 
     @property
     def num_train(self) -> int:
-        """Items that a method is trained on."""
+        """Number of items in the train split."""
         return self.splits["train"]
 
 
 class Reader(Protocol):
-    """Inputs that do not lie in memory as one tensor: a folder of large images, graphs, pairs."""
+    """Inputs that are read by index because they are not one tensor in memory: a folder of large images, graphs."""
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
 
     def read(self, index: Tensor) -> Any:
-        """Inputs at index (N,) int64: a tensor (N, ...) or an object with `.to(device)`; uint8 means images."""
+        """Read the inputs at index (N,) int64. Called once for each batch, possibly in a worker process.
+
+        Returns:
+            A tensor (N, ...), where uint8 means images, or any object with `.to(device)`.
+        """
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a dataset.
+    """One part of a dataset: inputs, and labels and factors where there are any.
 
     Attributes:
         inputs: Images as uint8 (N, C, H, W), any other tensor (N, ...), or a Reader.
-        labels: (N,) int64 classes, or (N, L) bool, or None.
-        factors: (N, F) int64 ground-truth factors of generated data, each from 0, or None.
+        labels: Classes (N,) int64, multi-hot labels (N, L) bool, or None.
+        factors: Ground-truth factors (N, F) int64, each counted from 0, or None.
     """
 
     inputs: Tensor | Reader
@@ -81,36 +85,52 @@ class Split:
     factors: Tensor | None = None
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return len(self.inputs)
 
 
 class Dataset(abc.ABC):
-    """Named splits of inputs, with labels and factors where there are any."""
+    """Interface of datasets: describes its splits without reading them, and reads one split at a time.
+
+    Attributes:
+        Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
+        revision: Raised when the items may change although digest and parameters do not.
+    """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
 
     @abc.abstractmethod
     def __init__(self, root: Path, config: Any) -> None:
-        """Look at nothing yet.
+        """Keep the arguments. Read no file here: datasets are also built to be listed.
 
         Args:
-            root: Folder under which data sets lie (`--data-root`).
+            root: Folder that holds all datasets (`--data-root`).
             config: An instance of `Config`.
         """
 
     @abc.abstractmethod
     def spec(self) -> DataSpec:
-        """Shapes, counts and classes, without decoding the data; DataMissingError where it must be looked at."""
+        """Describe the dataset without decoding its items. Called while a run is planned.
+
+        Raises:
+            DataMissingError: Counts or classes are known only from files, and these are missing.
+        """
 
     @abc.abstractmethod
     def digest(self) -> str:
-        """SHA-256 (or the published sums) of the content: two copies with one digest give the same numbers."""
+        """Return the SHA-256 of the content, or the published checksums. Called while a run is planned.
+
+        The digest is part of every key, so two copies of the data with one digest must give the same numbers.
+        """
 
     @abc.abstractmethod
     def load(self, split: str) -> Split:
-        """Read one split. Raises DataMissingError, which says where it was looked for and what to type."""
+        """Read one split. Called in the process that trains or evaluates.
 
-    def download(self) -> None:  # noqa: B027  # most that are not fetched have nothing to do here
-        """Fetch what is missing and check its digest; the default has nothing to fetch."""
+        Raises:
+            DataMissingError: The data is missing; the message names the path that was tried and what to type.
+        """
+
+    def download(self) -> None:  # noqa: B027  # most datasets that are not fetched have nothing to do here
+        """Fetch missing files and check their digests. Called under `--download`; the default does nothing."""

@@ -1,4 +1,7 @@
-"""bench_core/contracts/encoder.py."""
+"""Encoder: the network under study, which turns inputs into features.
+
+Shapes: N items, C channels, H x W pixels; h x w locations of a local map.
+"""
 
 import abc
 from typing import Any, ClassVar
@@ -10,30 +13,52 @@ from bench_core.contracts.dataset import DataSpec
 
 
 class Encoder(nn.Module, abc.ABC):
-    """The network under study: inputs -> features."""
+    """Interface of encoders. A method owns one, trains it and embeds with it.
+
+    Attributes:
+        Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
+        revision: Raised when the features of the same weights, or the initial weights, may change.
+        dim: Number of features; `__init__` sets it.
+    """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
     dim: int
 
     def __init__(self, data: DataSpec, config: Any) -> None:
-        """Build for inputs of `data.shape` and set `dim`.
+        """Build the network for inputs of `data.shape` and set `dim`.
+
+        Called after the seed is set, so that one seed gives one set of initial weights.
 
         Args:
-            data: What it will read.
+            data: The dataset that the encoder will read.
             config: An instance of `Config`.
         """
         super().__init__()
 
     @abc.abstractmethod
     def forward(self, inputs: Any) -> Tensor:
-        """Features (N, dim) of inputs in [0, 1], (N, C, H, W); standardising is the encoder's first layer."""
+        """Return features (N, dim). Called by methods when they train, and to embed the splits.
+
+        Args:
+            inputs: Images (N, C, H, W) in [0, 1], not standardised: that is the encoder's first layer. For data
+                other than images, whatever the dataset's Reader gives.
+        """
 
     @abc.abstractmethod
     def maps(self, inputs: Any) -> dict[str, Tensor]:
-        """Named local maps (N, channels, h, w), shallow to deep."""
+        """Return named local maps (N, channels, h, w), from shallow to deep.
+
+        Called by methods and tasks that read single layers. `bench check` expects at least one map.
+
+        Args:
+            inputs: The same as for `forward`.
+        """
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: Any) -> str | None:
-        """Why this encoder cannot read this data, or None; shown in the table."""
+        """Return the reason why this encoder cannot read this dataset, or None if it can.
+
+        Called while a run is planned. Rows with a reason are not trained; the table shows the reason instead.
+        """
         return None

@@ -1,4 +1,7 @@
-"""bench_core/contracts/evaluator.py."""
+"""Evaluator: a task, which reads a trained method's embeddings and returns scores.
+
+Shapes: N items, D features, L labels, F factors; n items that a score is a mean over.
+"""
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +15,17 @@ from bench_core.config import NoConfig
 from bench_core.contracts.dataset import DataSpec, Split
 from bench_core.contracts.objective import Objective
 
-MOST_IMAGES = 64  # images that one entry of `Evaluation.images` may have
+MOST_IMAGES = 64  # the largest number of images in one entry of `Evaluation.images`
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """One split as the frozen method sees it, on the CPU.
+    """Embeddings of one split by a trained method, on the CPU.
 
     Attributes:
-        embeddings: Name -> (N, D); always `features`.
-        labels: (N,) int64, (N, L) bool, or None.
-        factors: (N, F) or None.
+        embeddings: Name -> (N, D); `features` is always there.
+        labels: Classes (N,) int64, multi-hot labels (N, L) bool, or None.
+        factors: Ground-truth factors (N, F) int64, or None.
     """
 
     embeddings: Mapping[str, Tensor]
@@ -32,12 +35,12 @@ class Embedded:
 
 @dataclass(frozen=True)
 class OtherData:
-    """A data set that the method was not trained on, for evaluators that ask for one (`Evaluator.datasets`).
+    """A dataset that the method was not trained on, for tasks that need one (`Evaluator.datasets`).
 
     Attributes:
-        data: What it says of itself; its shape may be another one than the method's
-            (`bench_core.evaluation.other_datasets`).
-        load: Reads one split.
+        data: Description of the dataset. Its shape may differ from the one that the method was trained on;
+            `bench_core.evaluation.other_datasets` converts images.
+        load: Function that reads one split by name.
     """
 
     data: DataSpec
@@ -46,16 +49,18 @@ class OtherData:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A trained method as evaluators see it.
+    """A trained method, as a task may read it.
 
     Attributes:
-        splits: Every split, embedded once for all tasks.
-        data: What it was trained on.
-        seed: Of the chain; an evaluator that draws derives its generators from it (`bench_core.seeds`).
-        device: Where heavy work may be done.
-        method: A fresh copy of the frozen objective, in eval mode, for those who ask for more than embeddings.
-        inputs: A split's inputs and labels.
-        others: The data sets that the evaluator asked for, by the names that it gave.
+        splits: Embeddings of every split, computed once for all tasks.
+        data: Description of the dataset that the method was trained on.
+        seed: Seed of the training; a task that draws random numbers makes its generators from it
+            (`bench_core.seeds`).
+        device: Device for heavy computation.
+        method: Function that returns a new copy of the trained Objective, in eval mode, for tasks that need more than
+            embeddings.
+        inputs: Function that reads the inputs and labels of a split by name.
+        others: The datasets that `Evaluator.datasets` named, by these names.
     """
 
     splits: Mapping[str, Embedded]
@@ -69,16 +74,16 @@ class Frozen:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One number that an evaluator measured.
+    """One number that a task measured.
 
     Attributes:
-        metric: snake_case, with k or code length in the name (`map_at_1000_32_bits`).
+        metric: Name in snake_case, with k or the code length in it (`map_at_1000_32_bits`).
         value: The number.
-        unit: "fraction" (shown as per cent), "nats", "count", "s", ...
-        higher_is_better: The direction.
-        chance: What a constant or random embedding gets, None where unknown.
-        embedding: Which embedding was read (`features`, `code`).
-        n: Items that the number is a mean over (test items, queries).
+        unit: "fraction" (shown in per cent), "nats", "count", "s", ...
+        higher_is_better: True if a higher value is better.
+        chance: Value that a constant or random embedding gets; None if unknown.
+        embedding: Name of the embedding that was read (`features`, `code`).
+        n: Number of items that the value is a mean over (test items, queries).
     """
 
     metric: str
@@ -92,12 +97,16 @@ class Score:
 
 @dataclass(frozen=True)
 class PerItem:
-    """A score item by item, so that `bench compare` can say what another test set would give.
+    """The values that a score is the mean of, one for each item.
+
+    `bench compare` estimates from them how much the score would differ on another test set.
 
     Attributes:
-        values: (n,) whose mean is the score, in its unit; bool for hits, which are kept as bits, others as float32.
-        split: Whose items they are of.
-        index: (n,) int64 positions in that split, each once, in any order; None: every item in order.
+        values: Values (n,), whose mean is the score, in the score's unit. Hits are bool and are stored as bits; other
+            values are stored as float32.
+        split: Name of the split that the items belong to.
+        index: Positions (n,) int64 of the items in that split, each at most once, in any order; None means all items
+            in order.
     """
 
     values: Tensor
@@ -107,16 +116,17 @@ class PerItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluator returns.
+    """Result of a task on one trained method; the harness writes it into a record.
 
     Attributes:
-        scores: The first one ranks the methods.
+        scores: The scores; tables rank the methods by the first one.
         protocol: The full protocol in one line: split, solver, k, distance, ties.
-        notes: What a reader must know ("k capped at 1,257"; "converged in 31 iterations").
-        curves: Named series for pictures, all of one curve of the same length, x first
+        notes: Facts about this measurement that a reader must know ("k capped at 1,257"; "converged in 31
+            iterations").
+        curves: Named curves for pictures. Each is a dict of series of equal length, x first
             (`{"pr_32_bits": {"recall": [...], "precision": [...]}}`).
-        images: Named grids for pictures, uint8 (N, C, H, W) with N <= 64, eight in a row (`{"samples": ...}`).
-        items: Metric of a score -> its per-item results; a record keeps up to 50,000 of each
+        images: Named image grids, uint8 (N, C, H, W) with N <= 64, drawn eight in a row (`{"samples": ...}`).
+        items: Per-item results, by the metric of their score. A record keeps up to 50,000 values of each
             (`bench_core.store.per_item`).
     """
 
@@ -125,31 +135,52 @@ class Evaluation:
     notes: Sequence[str] = ()
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     images: Mapping[str, Tensor] = field(default_factory=dict)
-    items: Mapping[str, PerItem] = field(default_factory=dict, compare=False)  # as tensors compare item by item
+    items: Mapping[str, PerItem] = field(default_factory=dict, compare=False)  # tensors compare item by item
 
 
 class Evaluator(abc.ABC):
-    """A task: frozen embeddings -> scores."""
+    """Interface of tasks: a task reads the embeddings of a trained method and returns scores.
+
+    Attributes:
+        Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
+        revision: Raised when the scores of the same embeddings may change.
+    """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
 
     @abc.abstractmethod
     def __init__(self, config: Any) -> None:
-        """Keep the config."""
+        """Keep the config. Called while a run is planned, so do no work here.
+
+        Args:
+            config: An instance of `Config`.
+        """
 
     @abc.abstractmethod
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Measure. Nothing is chosen on the split that is reported; the method stays as it was."""
+        """Measure one trained method. Called once for each seed; the result is written into a record.
+
+        Choose no parameter on the split that is reported, and change neither the embeddings nor the method.
+        """
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Why this task says nothing about this pair, or None; known before anything is trained."""
+        """Return the reason why this task cannot measure this method on this dataset, or None if it can.
+
+        Called while a run is planned, before anything is trained; the table shows the reason.
+
+        Args:
+            data: The dataset that the method is trained on.
+            objective: Class of the method; `issubclass(objective, Generative)` tells whether it can generate.
+        """
         return None
 
     def datasets(self, data: DataSpec) -> Sequence[str]:
-        """Names of other data sets that it reads; asked where there is no `skip_reason`. Their digests join the key.
+        """Return the names of other datasets that the task reads; they arrive as `Frozen.others`.
+
+        Called while a run is planned, unless `skip_reason` gave a reason. The digests of these datasets join the key.
 
         Args:
-            data: What the method is trained on.
+            data: The dataset that the method is trained on.
         """
         return ()
