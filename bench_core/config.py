@@ -1,4 +1,8 @@
-"""Frozen dataclasses <-> plain values: what `--set` and `board.toml` change, what keys are made of."""
+"""Parameters of components: frozen dataclasses that `--set` and boards change and that keys are made of.
+
+A Config is declared field by field with `param`, built from plain values with `build`, and turned into plain values for a
+key with `plain`.
+"""
 
 import dataclasses
 import sys
@@ -120,16 +124,16 @@ def parameters(config_type: type) -> list[Parameter]:
 
 
 def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T | None = None) -> T:
-    """An instance with these values over its defaults (or over `base`).
+    """Build a Config from plain values, over its defaults or over `base`.
 
     Args:
         config_type: A frozen dataclass.
-        values: Plain values, as TOML gives them.
-        where: Named in errors: `nac` in "nac.flip".
-        base: What is kept where `values` says nothing.
+        values: Parameter name -> plain value, as TOML gives it.
+        where: Prefix in error messages: `nac` in "nac.flip".
+        base: An instance whose values stay where `values` has none.
 
     Raises:
-        ConfigError: A name that does not exist, a type that does not fit, a value that is refused.
+        ConfigError: A parameter does not exist, or a value has the wrong type or is out of range.
     """
     hints = typing.get_type_hints(config_type)
     known = [f.name for f in dataclasses.fields(config_type)]  # type: ignore[arg-type]  # every Config is one
@@ -141,7 +145,7 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
     fitted = {name: _fit(value, hints[name], f"{where}.{name}") for name, value in values.items()}
     try:
         made: T = config_type(**fitted) if base is None else dataclasses.replace(base, **fitted)  # type: ignore[type-var]
-        check_ranges(made)  # of a dataclass that does not derive from Config, too
+        check_ranges(made)  # again, because a plugin's dataclass may not derive from Config
         return made
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
@@ -150,7 +154,7 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML document from a file.
+    """Read a TOML document from a file.
 
     Raises:
         RequestError: It cannot be read, or is not TOML.
@@ -164,7 +168,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parsed; ValueError for all that can be wrong with it."""
+    """Parse a TOML document; anything wrong with it is a ValueError."""
     try:
         document = tomllib.loads(text)
         if not _is_bounded(document):
@@ -175,14 +179,14 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _is_bounded(value: Any) -> bool:
-    """Whether its whole numbers are such as TOML promises; those of thousands of digits cannot even be printed."""
+    """Tell whether all whole numbers have at most 64 bits, as TOML promises; thousands of digits cannot be printed."""
     if isinstance(value, dict | list):
         return all(map(_is_bounded, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Every parameter that defines a number, with its value, as JSON knows them (tuples become lists)."""
+    """Return every parameter that is part of a key, with its value as JSON has it (tuples become lists)."""
     hints = typing.get_type_hints(type(config))
     fields = [
         f
@@ -197,7 +201,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:
-    """The value as its type says; a whole number serves as float, a list as tuple. Nothing else is converted."""
+    """Convert a value to its declared type: a whole number to float, a list to tuple, and nothing else."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in args:
@@ -227,7 +231,7 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
 
 
 def _spell(hint: Any) -> str:
-    """A type as a person writes it."""
+    """Write a type as people do: "int", "float | none", "list of int"."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return " | ".join(repr(a) for a in args)
