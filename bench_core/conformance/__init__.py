@@ -1,9 +1,12 @@
-"""The checks that every plugin must pass, in this package or another.
+"""The checks that every plugin must pass, in this package or another; `bench check NAME` runs them.
 
-check.py       select components and try all checks of their kind
-components.py  checks of every kind of component
-datasets.py  encoders.py  evaluators.py  objectives.py   checks of one kind
-toys.py        tiny data and components that the checks are made on
+check.py       selects components, runs the checks of their kind, and reports each outcome
+components.py  checks of all kinds: docstring, Config, revision
+datasets.py    checks of datasets: splits agree with the description, missing data is reported
+encoders.py    checks of encoders: features, local maps, gradients
+objectives.py  checks of methods: losses, views, embeddings, resumed training, variants
+evaluators.py  checks of tasks: scores and per-item results on toy embeddings
+toys.py        tiny data and components that the checks run on, and `require`
 """
 
 from bench_core.conformance.check import Outcome as Outcome

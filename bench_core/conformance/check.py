@@ -1,13 +1,11 @@
-"""What every plugin keeps to, in-tree or not.
-
-Tried by `bench check NAME`, or in a plugin's own tests:
+"""Run the conformance checks of components: behind `bench check NAME`, or in the tests of a plugin.
 
     from bench_core.conformance import assert_conforms
 
     def test_ijepa_conforms() -> None:
         assert_conforms("ijepa")
 
-All on tiny made data, on the CPU, in about a second a component.
+The checks use tiny toy data on the CPU and take about a second for each component.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,17 +14,11 @@ from typing import Any
 
 import torch
 
-from bench_core.conformance import (
-    components,
-    datasets,
-    encoders,
-    evaluators,
-    objectives,
-)
+from bench_core.conformance import components, datasets, encoders, evaluators, objectives
 from bench_core.errors import CheckError, DataMissingError, UnknownNameError
 from bench_core.plugins import Component, Registry, load_plugins
 
-_OF_KIND: Mapping[str, tuple[Callable[[Any], None], ...]] = {
+_CHECKS_OF_KIND: Mapping[str, tuple[Callable[[Any], None], ...]] = {
     "encoder": encoders.CHECKS,
     "objective": objectives.CHECKS,
     "dataset": datasets.CHECKS,
@@ -36,7 +28,13 @@ _OF_KIND: Mapping[str, tuple[Callable[[Any], None], ...]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check: what it is, the error or None, and whether it could be tried at all."""
+    """Outcome of one check on one component.
+
+    Attributes:
+        check: One sentence that says what must hold.
+        error: What is wrong, or None.
+        tried: False if the check could not be run, because data is missing or the component skips the toy data.
+    """
 
     check: str
     error: str | None
@@ -44,23 +42,28 @@ class Outcome:
 
 
 def select(name: str, registry: Registry) -> list[Component]:
-    """Components of this short name, id, or distribution.
+    """Return the components that a name stands for: a short name, an id `package/name`, or a package.
 
     Raises:
-        UnknownNameError: There is none.
+        UnknownNameError: No component or package has this name.
+        CheckError: The plugin of this name could not be loaded.
     """
-    found = [c for c in registry.components if name in (c.name, c.id, c.distribution)]
-    if not found:
+    selected = [c for c in registry.components if name in (c.name, c.id, c.distribution)]
+    if not selected:
         for broken in registry.broken:
             if name in (broken.entry, broken.distribution):
                 raise CheckError(f"plugin {broken.entry!r} of {broken.distribution} did not load: {broken.reason}")
         known = {c.name for c in registry.components} | {c.distribution for c in registry.components}
         raise UnknownNameError("component or package", name, known)
-    return found
+    return selected
 
 
 def assert_conforms(name: str, registry: Registry | None = None) -> None:
-    """Raise CheckError with every failed check of the components of this name."""
+    """Run all checks on the components of this name.
+
+    Raises:
+        CheckError: Some checks failed; the message lists all of them.
+    """
     registry = registry or load_plugins()
     failed = [
         f"{component.id}: {outcome.check}: {outcome.error}"
@@ -73,8 +76,8 @@ def assert_conforms(name: str, registry: Registry | None = None) -> None:
 
 
 def check_component(component: Component, registry: Registry) -> Iterator[Outcome]:
-    """Try everything that a component of its kind promises; a check that raises fails, the next one is tried."""
-    for check in (*components.CHECKS, *_OF_KIND[component.kind]):
+    """Run all checks of a component's kind and yield their outcomes; after a failed check the next one runs."""
+    for check in (*components.CHECKS, *_CHECKS_OF_KIND[component.kind]):
         name = (check.__doc__ or "").rstrip(".")
         try:
             with torch.random.fork_rng([]):

@@ -1,4 +1,4 @@
-"""Checks of every kind of component."""
+"""Checks that components of all four kinds must pass. The docstring of each check is its line in `bench check`."""
 
 import dataclasses
 import inspect
@@ -6,29 +6,47 @@ import re
 from typing import Any
 
 from bench_core.config import parameters
-from bench_core.conformance.toys import need
+from bench_core.conformance.toys import require
 
 
-def _documented(cls: type) -> None:
-    """Docstring says what it is and where it comes from."""
+def _check_docstring(cls: type) -> None:
+    """The class has a docstring, and a source is named: a paper, a link, or "ours"."""
     module = inspect.getmodule(cls)
     text = f"{cls.__dict__.get('__doc__') or ''}\n{(module.__doc__ or '') if module else ''}"
-    need(bool(cls.__dict__.get("__doc__")), "the class has no docstring")
+    require(bool(cls.__dict__.get("__doc__")), "the class has no docstring")
     source = re.search(r"https?://|Paper:|Source:|arXiv|doi|ours", text)
-    need(source is not None, "neither class nor module names a source: a link, 'Paper:', 'Source:', or 'ours'")
+    require(
+        source is not None,
+        "the docstrings of class and module name no source; add a link, 'Paper:', 'Source:', or 'ours'",
+    )
 
 
-def _configured(cls: Any) -> None:
-    """Config is frozen, keyword-only, and each default says what it is and where it is from."""
+def _check_config(cls: Any) -> None:
+    """Config is a frozen, keyword-only dataclass; each parameter has a default, a help text and a source."""
     config = cls.Config
-    need(dataclasses.is_dataclass(config), "Config is no dataclass")
-    need(config.__dataclass_params__.frozen, "Config is not frozen")
+    require(
+        dataclasses.is_dataclass(config),
+        "Config is not a dataclass; decorate it with @dataclass(frozen=True, kw_only=True)",
+    )
+    require(
+        config.__dataclass_params__.frozen,
+        "Config is not frozen; decorate it with @dataclass(frozen=True, kw_only=True)",
+    )
     for field in dataclasses.fields(config):
-        need(field.kw_only is True, f"{field.name} is not keyword-only")
+        require(
+            field.kw_only is True,
+            f"parameter {field.name} is not keyword-only; use @dataclass(frozen=True, kw_only=True)",
+        )
     config()
     for parameter in parameters(config):
-        need(bool(parameter.help and parameter.source), f"{parameter.name} lacks help or source; use param(...)")
-    need(isinstance(cls.revision, int) and cls.revision >= 1, "revision must be a whole number >= 1")
+        require(
+            bool(parameter.help and parameter.source),
+            f"parameter {parameter.name} has no help or no source; use param(...)",
+        )
+    require(
+        isinstance(cls.revision, int) and cls.revision >= 1,
+        f"revision must be a whole number >= 1, got {cls.revision!r}",
+    )
 
 
-CHECKS = (_documented, _configured)
+CHECKS = (_check_docstring, _check_config)

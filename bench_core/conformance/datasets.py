@@ -1,4 +1,4 @@
-"""Checks of data sets."""
+"""Checks of datasets. The docstring of each check is its line in `bench check`."""
 
 import tempfile
 from pathlib import Path
@@ -7,43 +7,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench_core.conformance.toys import need
+from bench_core.conformance.toys import require
+from bench_core.contracts import DataSpec, Split
 from bench_core.data import default_data_root
 from bench_core.errors import DataMissingError
 
 
-def _loads(cls: Any) -> None:
-    """Digest is stable, and every split is what spec says."""
+def _check_splits(cls: Any) -> None:
+    """Every split has the size, shape and labels that spec() gives, and digest() is stable."""
     dataset = cls(default_data_root(), cls.Config())
     spec = dataset.spec()
-    need("train" in spec.splits, f"no split 'train' among {sorted(spec.splits)}")
+    require("train" in spec.splits, f"there is no split 'train', only {sorted(spec.splits)}")
     for name, count in spec.splits.items():
         split = dataset.load(name)
-        need(len(split) == count, f"split {name!r} has {len(split)} items, spec says {count}")
-        if isinstance(split.inputs, Tensor):
-            shape = tuple(split.inputs.shape[1:])
-            need(shape == spec.shape, f"split {name!r} has inputs {shape}, spec says {spec.shape}")
-            need(not spec.is_image or split.inputs.dtype == torch.uint8, f"images are {split.inputs.dtype}, not uint8")
-        if split.labels is not None and spec.num_classes is not None:
-            low, high = int(split.labels.min()), int(split.labels.max())
-            need(low >= 0 and high < spec.num_classes, f"labels {low}..{high}, spec says {spec.num_classes} classes")
-        if split.labels is not None and spec.num_labels is not None:
-            shape, kind = tuple(split.labels.shape), split.labels.dtype
-            expected = (count, spec.num_labels)
-            need(shape == expected and kind == torch.bool, f"labels are {kind} {shape}, not bool {expected}")
+        require(len(split) == count, f"split {name!r} has {len(split)} items, spec() says {count}")
+        _require_inputs_as_described(name, split, spec)
+        _require_labels_as_described(split, spec)
     digest = dataset.digest()
-    again = cls(default_data_root(), cls.Config()).digest()
-    need(bool(digest) and digest == again, "digest() is empty or not the same twice")
+    second = cls(default_data_root(), cls.Config()).digest()
+    require(bool(digest) and digest == second, "digest() is empty, or differs between two calls")
 
 
-def _says_what_is_missing(cls: Any) -> None:
-    """In an empty folder it loads what it carries itself, or says what is missing."""
+def _require_inputs_as_described(name: str, split: Split, spec: DataSpec) -> None:
+    if isinstance(split.inputs, Tensor):
+        shape = tuple(split.inputs.shape[1:])
+        require(shape == spec.shape, f"split {name!r} has inputs of shape {shape}, spec() says {spec.shape}")
+        require(not spec.is_image or split.inputs.dtype == torch.uint8, f"images are {split.inputs.dtype}, not uint8")
+
+
+def _require_labels_as_described(split: Split, spec: DataSpec) -> None:
+    if split.labels is None:
+        return
+    if spec.num_classes is not None:
+        low, high = int(split.labels.min()), int(split.labels.max())
+        require(low >= 0 and high < spec.num_classes, f"labels {low}..{high}, spec() says {spec.num_classes} classes")
+    if spec.num_labels is not None:
+        shape, dtype = tuple(split.labels.shape), split.labels.dtype
+        expected = (len(split), spec.num_labels)
+        require(shape == expected and dtype == torch.bool, f"labels are {dtype} {shape}, not bool {expected}")
+
+
+def _check_missing_data(cls: Any) -> None:
+    """With an empty data folder, load() works without files or names the missing ones."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = cls(Path(folder), cls.Config())
         try:
             dataset.load("train")
         except DataMissingError as error:
-            need(len(str(error)) > 20, "the error must say where it was looked for and what to type")
+            require(len(str(error)) > 20, "the error must name the path that was tried and say what to type")
 
 
-CHECKS = (_loads, _says_what_is_missing)
+CHECKS = (_check_splits, _check_missing_data)

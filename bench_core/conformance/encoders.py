@@ -1,45 +1,51 @@
-"""Checks of encoders."""
+"""Checks of encoders, on toy images. The docstring of each check is its line in `bench check`."""
 
 from typing import Any
 
 import torch
 
-from bench_core.conformance.toys import images_of, need, spec_for
+from bench_core.conformance.toys import images_of, require, spec_for
 
 
-def _encodes(cls: Any) -> None:
-    """Builds from defaults, features are (N, dim) float32, finite, inputs unchanged, same in eval mode twice."""
+def _check_features(cls: Any) -> None:
+    """Features are finite float32 (N, dim), the same twice in eval mode; inputs stay unchanged."""
     spec = spec_for(cls)
     encoder, images = cls(spec, cls.Config()).eval(), images_of(spec, 4)
     before = images.clone()
     features = encoder(images)
-    need(tuple(features.shape) == (4, encoder.dim), f"features {tuple(features.shape)}, expected (4, {encoder.dim})")
-    need(features.dtype == torch.float32, f"features are {features.dtype}")
-    need(bool(features.isfinite().all()), "features are not finite")
-    need(torch.equal(images, before), "inputs were changed")
-    need(torch.equal(features, encoder(images)), "eval mode gives other features the second time")
+    require(
+        tuple(features.shape) == (4, encoder.dim),
+        f"features have shape {tuple(features.shape)}, expected (4, {encoder.dim})",
+    )
+    require(features.dtype == torch.float32, f"features are {features.dtype}, not float32")
+    require(bool(features.isfinite().all()), "features are not finite")
+    require(torch.equal(images, before), "forward() changed its inputs")
+    require(torch.equal(features, encoder(images)), "in eval mode a second call gives different features")
 
 
-def _maps(cls: Any) -> None:
-    """Maps are named and (N, channels, h, w)."""
+def _check_maps(cls: Any) -> None:
+    """maps() returns named local maps (N, channels, h, w)."""
     spec = spec_for(cls)
     maps = cls(spec, cls.Config()).eval().maps(images_of(spec, 2))
-    need(isinstance(maps, dict) and bool(maps), "maps() must give a dict with at least one map")
+    require(isinstance(maps, dict) and bool(maps), "maps() must return a dict with at least one map")
     for name, value in maps.items():
-        need(value.ndim == 4 and len(value) == 2, f"map {name!r} has shape {tuple(value.shape)}")
+        require(
+            value.ndim == 4 and len(value) == 2,
+            f"map {name!r} has shape {tuple(value.shape)}, expected (2, channels, h, w)",
+        )
 
 
-def _encoder_learns(cls: Any) -> None:
-    """A gradient reaches its parameters, and state round-trips."""
+def _check_gradients_and_state(cls: Any) -> None:
+    """Parameters receive a gradient, and a loaded state_dict gives the same features."""
     spec = spec_for(cls)
     encoder = cls(spec, cls.Config())
     encoder(images_of(spec, 4)).pow(2).mean().backward()
-    grads = [p.grad for p in encoder.parameters() if p.requires_grad]
-    need(any(g is not None and bool(g.abs().sum() > 0) for g in grads), "no parameter got a gradient")
-    other = cls(spec, cls.Config())
-    other.load_state_dict(encoder.state_dict())
+    gradients = [p.grad for p in encoder.parameters() if p.requires_grad]
+    require(any(g is not None and bool(g.abs().sum() > 0) for g in gradients), "no parameter received a gradient")
+    loaded = cls(spec, cls.Config())
+    loaded.load_state_dict(encoder.state_dict())
     images = images_of(spec, 2)
-    need(torch.equal(encoder.eval()(images), other.eval()(images)), "a loaded state gives other features")
+    require(torch.equal(encoder.eval()(images), loaded.eval()(images)), "a loaded state gives different features")
 
 
-CHECKS = (_encodes, _maps, _encoder_learns)
+CHECKS = (_check_features, _check_maps, _check_gradients_and_state)

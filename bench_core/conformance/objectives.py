@@ -1,4 +1,4 @@
-"""Checks of objectives."""
+"""Checks of methods, on toy images. The docstring of each check is its line in `bench check`."""
 
 import copy
 import itertools
@@ -24,10 +24,11 @@ from bench_core.training.optimizers import make_optimizer
 from bench_core.training.pretrain import pretrain
 from bench_core.training.stopping import Stop, Stopped
 
-_SHORT = Recipe(epochs=2, batch_size=16)
+_SHORT_RECIPE = Recipe(epochs=2, batch_size=16)
 
 
-def _objective(cls: Any, num_train: int = NUM_ITEMS) -> tuple[Objective, DataSpec]:
+def _build(cls: Any, num_train: int = NUM_ITEMS) -> tuple[Objective, DataSpec]:
+    """Build the method with its default parameters on a toy encoder, always with the same initial weights."""
     spec = replace(spec_for(cls), splits={"train": num_train})
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
@@ -35,7 +36,7 @@ def _objective(cls: Any, num_train: int = NUM_ITEMS) -> tuple[Objective, DataSpe
 
 
 def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]:
-    """A few steps of the real loop's order; the losses."""
+    """Train one batch in each epoch, calling the hooks in the order of the training loop; return all losses."""
     source = open_split(split_of(spec), torch.device("cpu"))
     shuffle, rng = stream(0, "shuffle"), stream(0, "views")
     optimizers = {p.name: make_optimizer(p.parameters, Recipe(learning_rate=1e-3)) for p in objective.players()}
@@ -44,16 +45,15 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
         context = EpochContext(
             epoch, epochs, epoch, epochs, lambda: source.batches(16, labels=objective.uses_labels), rng
         )
-        notes = objective.train().before_epoch(context)
-        require(
-            all(isinstance(v, int | float) for v in notes.values()), f"before_epoch must return numbers, got {notes}"
-        )
+        logged = objective.train().before_epoch(context)
+        are_numbers = all(isinstance(value, int | float) for value in logged.values())
+        require(are_numbers, f"before_epoch must return numbers, got {logged}")
         objective.before_step(context)
         batch = next(source.batches(16, rng=shuffle, drop_last=True, labels=objective.uses_labels))
         views = objective.make_views(batch, rng)
         for player in objective.players():
             loss = objective(views, player.name)
-            _refuse_bad_loss(loss)
+            _require_valid_loss(loss)
             optimizers[player.name].zero_grad()
             loss.total.backward(inputs=list(player.parameters))
             optimizers[player.name].step()
@@ -64,7 +64,7 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
     return losses
 
 
-def _refuse_bad_loss(loss: Any) -> None:
+def _require_valid_loss(loss: Any) -> None:
     require(isinstance(loss, Loss), f"forward must return a Loss, got {type(loss).__name__}")
     require(loss.total.ndim == 0, f"the loss must be a scalar, got shape {tuple(loss.total.shape)}")
     require(math.isfinite(float(loss.total.detach())), f"the loss is {float(loss.total.detach())}")
@@ -72,117 +72,131 @@ def _refuse_bad_loss(loss: Any) -> None:
         require(part.ndim == 0, f"part {name!r} must be a scalar, got shape {tuple(part.shape)}")
 
 
-def _learns(cls: Any) -> None:
-    """Builds from defaults, its loss is a finite scalar, and the same seed gives the same losses."""
+def _check_losses(cls: Any) -> None:
+    """The loss is a finite scalar, and the same seed gives the same losses."""
     losses = []
     for _ in range(2):
-        objective, spec = _objective(cls)
+        objective, spec = _build(cls)
         torch.manual_seed(5)
         losses.append(_train(objective, spec))
-    require(losses[0] == losses[1], f"the same seed gave {losses[0]} and {losses[1]}")
+    require(losses[0] == losses[1], f"the same seed gave the losses {losses[0]} and then {losses[1]}")
 
 
-def _reaches_encoder(cls: Any) -> None:
-    """Training moves the encoder, if there are players."""
-    objective, spec = _objective(cls)
+def _check_encoder_moves(cls: Any) -> None:
+    """Training changes the encoder, unless there are no players; no two players own the same parameter."""
+    objective, spec = _build(cls)
     before = copy.deepcopy(objective.encoder.state_dict())
     players = objective.players()
     _train(objective, spec)
-    moved = any(not torch.equal(before[k], v) for k, v in objective.encoder.named_parameters())
-    require(moved or not players, "no parameter of the encoder moved in two steps")
-    owned = [id(p) for player in players for p in player.parameters]
+    moved = any(not torch.equal(before[name], value) for name, value in objective.encoder.named_parameters())
+    require(moved or not players, "no parameter of the encoder changed in two steps")
+    owned = [id(parameter) for player in players for parameter in player.parameters]
     require(len(owned) == len(set(owned)), "two players own the same parameter")
 
 
-def _views_are_pure(cls: Any) -> None:
-    """Views leave the batch and the global generator as they were, and depend on rng alone."""
-    objective, spec = _objective(cls)
+def _check_views(cls: Any) -> None:
+    """make_views() draws random numbers only from rng and leaves the batch unchanged."""
+    objective, spec = _build(cls)
     batch = next(open_split(split_of(spec), torch.device("cpu")).batches(16, labels=objective.uses_labels))
     inputs, state = batch.inputs.clone(), torch.get_rng_state()
     views = [objective.make_views(batch, stream(0, "views")) for _ in range(2)]
-    require(torch.equal(batch.inputs, inputs), "make_views changed the batch")
-    require(torch.equal(torch.get_rng_state(), state), "make_views drew from the global generator; use rng")
-    require(_same(views[0], views[1]), "the same rng gave other views")
+    require(torch.equal(batch.inputs, inputs), "make_views() changed the batch")
+    require(torch.equal(torch.get_rng_state(), state), "make_views() drew from the global generator; use rng")
+    require(_same(views[0], views[1]), "two generators with the same seed gave different views")
 
 
 def _same(a: Any, b: Any) -> bool:
+    """Compare tensors, batches and nested containers by value; objects of any other type count as equal."""
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     if isinstance(a, Batch):
         return _same(vars(a), vars(b))
     if isinstance(a, dict):
-        return all(_same(a[k], b[k]) for k in a)
+        return all(_same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return all(_same(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b) if isinstance(a, int | float | str | type(None)) else True
 
 
-def _embeds(cls: Any) -> None:
-    """Embed gives `features` with a row an input, finite, whatever the batch; state round-trips."""
-    objective, spec = _objective(cls)
+def _check_embeddings(cls: Any) -> None:
+    """embed() returns finite `features`, one row per input, in any batch; a loaded state_dict gives the same ones."""
+    objective, spec = _build(cls)
     _train(objective, spec)
     images = images_of(spec, 6)
     with torch.inference_mode():
         embeddings = objective.eval().embed(images)
-        require("features" in embeddings, f"embed must give 'features', got {sorted(embeddings)}")
+        require("features" in embeddings, f"embed() must return 'features', got {sorted(embeddings)}")
         for name, values in embeddings.items():
             require(len(values) == 6, f"embedding {name!r} has {len(values)} rows for 6 inputs")
-            require(not values.is_floating_point() or bool(values.isfinite().all()), f"{name!r} is not finite")
+            require(
+                not values.is_floating_point() or bool(values.isfinite().all()), f"embedding {name!r} is not finite"
+            )
         half = objective.embed(images[:3])
         same = torch.allclose(half["features"], embeddings["features"][:3], atol=1e-5)
-        require(same, "features depend on what else is in the batch")
-        other, _ = _objective(cls)
-        other.load_state_dict(objective.state_dict())
-        again = other.eval().embed(images)
-    require(all(torch.equal(embeddings[k], again[k]) for k in embeddings), "a loaded state gives other embeddings")
+        require(same, "features of an item depend on the other items of its batch")
+        loaded, _ = _build(cls)
+        loaded.load_state_dict(objective.state_dict())
+        reloaded = loaded.eval().embed(images)
+    same = all(torch.equal(values, reloaded[name]) for name, values in embeddings.items())
+    require(same, "a loaded state gives different embeddings")
 
 
-def _goes_on(cls: Any) -> None:
-    """A training that is stopped between two steps goes on to the same bits: nothing lives outside `state_dict`."""
+def _check_resumed_training(cls: Any) -> None:
+    """Training that is stopped and resumed ends with the same weights, so all state is in state_dict()."""
     finished = []
     with tempfile.TemporaryDirectory() as folder:
         for stops_after in (None, 3):
-            objective, spec = _objective(cls, num_train=32)
+            objective, spec = _build(cls, num_train=32)
             if stops_after is not None:
                 _pretrain(objective, spec, Path(folder), stops_after)
-                objective, spec = _objective(cls, num_train=32)
+                objective, spec = _build(cls, num_train=32)
             _pretrain(objective, spec, Path(folder))
             finished.append(objective.state_dict())
-    other = [name for name, value in finished[0].items() if not _same(value, finished[1][name])]
-    require(not other, f"after a stop and a start the training ended otherwise: {', '.join(other[:3])} differ")
+    different = [name for name, value in finished[0].items() if not _same(value, finished[1][name])]
+    require(not different, f"resumed training ended with different weights: {', '.join(different[:3])}")
 
 
 def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: int | None = None) -> None:
-    """Two epochs of two batches by the real loop; it may be stopped after some steps."""
+    """Train two epochs of two batches with the real training loop, and stop it after some steps if asked to."""
     stop = Stop()
-    kept = Checkpoints(folder, every=math.inf, stop=stop)
+    checkpoints = Checkpoints(folder, interval=math.inf, stop=stop)
     after_step, steps = objective.after_step, itertools.count(1)
 
-    def counted() -> None:
+    def after_step_then_stop() -> None:
         after_step()
         if next(steps) == stops_after:
-            stop.ask(signal.SIGTERM)
+            stop.request(signal.SIGTERM)
 
-    objective.after_step = counted  # type: ignore[method-assign]  # of this object alone, and taken back below
+    objective.after_step = after_step_then_stop  # type: ignore[method-assign]  # on this object only; deleted below
     source = open_split(split_of(spec), torch.device("cpu"))
     log, device = folder / "log.jsonl", torch.device("cpu")
-    with suppress(Stopped), stop.held():
-        pretrain(objective, source, _SHORT, seed=0, device=device, precision="fp32", log=log, checkpoints=kept)
+    with suppress(Stopped), stop.deferred():
+        pretrain(
+            objective, source, _SHORT_RECIPE, seed=0, device=device, precision="fp32", log=log, checkpoints=checkpoints
+        )
     del objective.after_step
 
 
-def _variants_build(cls: Any) -> None:
-    """Every variant names parameters that exist, with values that fit, and says what it is and where it is from."""
+def _check_variants(cls: Any) -> None:
+    """Each variant sets parameters that exist to valid values, and has a help text and a source."""
     for name, variant in cls.variants.items():
         build(cls.Config, variant.config, name)
         build(Recipe, variant.recipe, name, base=cls.recipe)
-        require(bool(variant.help and variant.source), f"variant {name!r} lacks its help or its source")
+        require(bool(variant.help and variant.source), f"variant {name!r} has no help or no source")
 
 
-def _recipe_has_a_source(cls: Any) -> None:
-    """A class that sets `recipe` says in `recipe_source` where it comes from."""
+def _check_recipe_source(cls: Any) -> None:
+    """A method that sets `recipe` names its source in `recipe_source`."""
     message = 'recipe_source is missing: name the paper\'s section or the command, or say "ours: why"'
     require(bool(recipe_source(cls)), message)
 
 
-CHECKS = (_learns, _reaches_encoder, _views_are_pure, _embeds, _goes_on, _variants_build, _recipe_has_a_source)
+CHECKS = (
+    _check_losses,
+    _check_encoder_moves,
+    _check_views,
+    _check_embeddings,
+    _check_resumed_training,
+    _check_variants,
+    _check_recipe_source,
+)
