@@ -1,0 +1,39 @@
+"""`bench table` and `bench export`: the store as a table, a page and files for other tools."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import Result
+
+SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
+
+
+def test_table_and_export_read_the_store(bench: Callable[..., Result], tmp_path: Path) -> None:
+    bench("run", *SHORT, "--quiet")
+    for form, mark in (
+        ("md", "| nac"),
+        ("csv", "digits,convnet,nac"),
+        ("latex", r"\begin{tabular}"),
+        ("json", '"tables"'),
+    ):
+        assert mark in bench("table", "--format", form).stdout
+    bench("export", "--csv", "a.csv", "--parquet", "a.parquet", "--sqlite", "a.sqlite")
+    frame = pd.read_csv("a.csv")
+    assert len(frame) == len(pd.read_parquet("a.parquet"))
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect("a.sqlite")) as connection:
+        assert connection.execute("select count(*) from scores").fetchone() == (len(frame),)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet", "--sqlite"])
+def test_export_onto_a_folder_is_one_line_and_leaves_nothing(
+    bench: Callable[..., Result], tmp_path: Path, option: str
+) -> None:
+    bench("run", "--methods", "random", "--tasks", "knn", "--quiet")
+    (tmp_path / "there").mkdir()
+    assert "there cannot be written" in bench("export", option, "there", code=2).stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs", "there"]
