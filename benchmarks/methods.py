@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective, Recipe
 from bench_core.config import build
 from bench_core.plugins import Component, load_plugins
-from bench_core.training.pretrain import _step, _turn
+from bench_core.training.players import make_player_optimizers, train_step
 from bench_encoders.convnet import ConvNet, ConvNetConfig
 from benchmarks.contest import Contest, Way, main
 
@@ -109,13 +109,13 @@ def a_step(part: Component, widths: tuple[int, ...], batch: Batch) -> Step:
     encoder = ConvNet(data, ConvNetConfig(widths=widths))
     method: Objective = part.cls(encoder, data, build(part.cls.Config, values, part.name)).train()
     method.to(memory_format=torch.channels_last)
-    turns = [_turn(player, RECIPE) for player in method.players()]
+    players = [make_player_optimizers(player, RECIPE) for player in method.players()]
     rng, autocast = torch.Generator().manual_seed(0), torch.autocast("cpu", torch.bfloat16, enabled=False)
     context = EpochContext(0, 1, 0, 1, lambda: iter([batch]), rng)
 
     def run() -> None:
         method.before_step(context)
-        _step(method, turns, batch, rng, autocast)
+        train_step(method, players, batch, rng, autocast)
 
     return Step(method, run)
 

@@ -147,7 +147,7 @@ def clocks(clock: Clock) -> Iterator[None]:
     """A clock around all that is arithmetic."""
     registry = load_plugins()
     method = registry.get("objective", "simclr").cls
-    marked = [(pretrain, "_step", "training steps"), (method, "embed", "embedding")]
+    marked = [(pretrain, "train_step", "training steps"), (method, "embed", "embedding")]
     marked += [(registry.get("evaluator", task).cls, "evaluate", f"task {task}") for task in TASKS]
     patches = [patch.object(owner, name, clock.around(what, getattr(owner, name))) for owner, name, what in marked]
     for one in patches:

@@ -1,10 +1,12 @@
 """Training and embedding of one method: the loop, its checkpoints, its log.
 
-checkpoints.py  Checkpoints: where a training stands, in one file that proves itself
-embed.py        Trained method -> embeddings of each split, once for all tasks
-epoch_log.py    The line that an epoch leaves in a training's log
-optimizers.py   Optimisers and rates, as the papers use them
 pretrain.py     The training loop: one for every method
-state.py        Where a training stands: all that a checkpoint holds, so that going on gives the bits of never hav
-stopping.py     Being told to stop: Ctrl-C, SIGTERM, and Slurm's SIGUSR1 shortly before its limit
+players.py      Players of a method with their optimisers, and the training step that moves all of them
+optimizers.py   Optimisers and learning rates, as the papers use them
+epoch_log.py    Losses of an epoch, and the line that they leave in the log of a training
+state.py        State of a training: all that a checkpoint holds
+autosave.py     The moments at which the training loop resumes and saves
+checkpoints.py  Checkpoint files: written whole, checked when they are read
+stopping.py     Stop signals (Ctrl-C, SIGTERM, Slurm's SIGUSR1), deferred until a training step has ended
+embed.py        Embeddings of each split by a trained method, written once for all tasks
 """

@@ -1,8 +1,9 @@
-"""Checkpoints: where a training stands, in one file that proves itself.
+"""Checkpoint files of a training: written whole, checked when they are read.
 
-A checkpoint is a safetensors file: tensors by name, all else as JSON in its header; nothing in it is ever executed. It
-is named after its step and the SHA-256 of its content, written beside, synced and renamed, and the last two are kept:
-one that is torn, cut or damaged is not taken, and the one before it serves.
+A checkpoint is a safetensors file, for example `000000000390-3f2a....safetensors`: step and SHA-256 of the content are
+its name, tensors are stored by name, all else as JSON in the header. Nothing in it is ever executed. It is written
+under a temporary name, synced and renamed, and the last two are kept, so that a damaged one costs a few minutes: the
+one before it is loaded, and the damaged file is renamed to `*.safetensors.damaged`.
 """
 
 import hashlib
@@ -15,51 +16,60 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from bench_core.training.stopping import Stop
 
 _NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.safetensors")
-_KEPT = 2
-_EPOCH_PART = 0.25  # of the interval: an epoch's end is a good moment once so much of it has passed
+_NUM_KEPT = 2
+_EPOCH_END_SHARE = 0.25  # an epoch's end is a good moment to save: a quarter of the interval is enough there
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint file does not hold what was written, or nothing that `pack` can have written."""
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of their own."""
+    """The checkpoints of one training, in a folder that holds nothing else."""
 
     def __init__(
         self,
         folder: Path,
-        every: float = 120.0,
+        interval: float = 120.0,
         stop: Stop | None = None,
-        say: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Nothing is written before `save`.
+        """Name the folder; nothing is written before `save`.
 
         Args:
-            folder: Theirs alone; any number of processes may train the same chain in it.
-            every: Seconds between two, >= 0.
-            stop: Once somebody told the process to stop, the end of the next step is due, and `save` leaves.
-            say: Told what could not be written, or is damaged.
+            folder: Where the files are; any number of processes may train the same chain in it.
+            interval: Seconds between two checkpoints, >= 0.
+            stop: Once a stop is requested a checkpoint is due after the next step, and `save` raises Stopped.
+            warn: Called with a line of text where a checkpoint cannot be written, or is damaged.
         """
-        self.folder, self.every, self.stop, self.say = folder, every, stop or Stop(), say
-        self._last = time.monotonic()
+        self.folder, self.interval, self.stop, self.warn = folder, interval, stop or Stop(), warn
+        self._last_save = time.monotonic()
 
     def due(self, epoch_ends: bool) -> bool:
-        """Whether it is time for one."""
-        passed = time.monotonic() - self._last
-        return self.stop.asked() or passed >= self.every * (_EPOCH_PART if epoch_ends else 1.0)
+        """Return True if it is time to save: the interval is over, or a stop is requested."""
+        seconds = time.monotonic() - self._last_save
+        share = _EPOCH_END_SHARE if epoch_ends else 1.0
+        return self.stop.is_requested() or seconds >= self.interval * share
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write one. A full disk costs this checkpoint, not the training.
+        """Write a checkpoint and delete all but the newest two.
+
+        Where it cannot be written (the disk is full), the training goes on and the checkpoints before it are kept.
 
         Args:
             step: Batches done.
-            state: Of dicts with text or whole numbers as keys, lists, tensors, text, numbers, bool and None.
+            state: What `latest` shall return: dicts with text or whole numbers as keys, lists, tensors, text, numbers,
+                bool and None.
 
         Raises:
-            Stopped: The process was told to stop.
+            Stopped: A stop was requested.
         """
         content = pack(state)
         target = self.folder / f"{step:012d}-{hashlib.sha256(content).hexdigest()}.safetensors"
@@ -67,78 +77,123 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(target, content)
         except OSError as error:
-            self.say(f"no checkpoint at step {step} ({error.strerror}); the one before it is kept")
+            self.warn(f"no checkpoint at step {step} ({error.strerror}); the one before it is kept")
         else:
-            for old in self._files()[_KEPT:]:
+            for old in self._newest_first()[_NUM_KEPT:]:
                 old.unlink(missing_ok=True)
-        self._last = time.monotonic()
+        self._last_save = time.monotonic()
         self.stop.check()
 
     def latest(self) -> dict[str, Any] | None:
-        """What the newest good one holds; None where there is none."""
-        for path in self._files():
+        """Return the state in the newest checkpoint that is not damaged; None where there is none.
+
+        Damaged files are set aside: they get another name, so that they do not take the place of a checkpoint that is
+        kept.
+        """
+        any_damaged = False
+        for path in self._newest_first():
             try:
-                content = path.read_bytes()
-            except OSError as error:
-                self.say(f"checkpoint {path} cannot be read ({error.strerror}); an older one serves")
+                state = _read(path)
+            except FileNotFoundError:  # another process that trains the same chain deleted it in the meantime
                 continue
-            if f"-{hashlib.sha256(content).hexdigest()}." in path.name:
-                return unpack(content)
-            self.say(f"checkpoint {path} is damaged; an older one serves")
+            except (OSError, DamagedCheckpointError) as error:
+                any_damaged = True
+                self._set_aside(path, error)
+                continue
+            if any_damaged:
+                self.warn(f"training resumes from an older checkpoint, at step {int(path.name[:12])}")
+            return state
+        if any_damaged:
+            self.warn(f"no undamaged checkpoint is left in {self.folder}; training starts again from step 0")
         return None
 
-    def _files(self) -> list[Path]:
-        """Newest first."""
-        return sorted((p for p in self.folder.glob("*.safetensors") if _NAME.fullmatch(p.name)), reverse=True)
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        """Rename a damaged checkpoint so that it is not listed any more."""
+        target = path.with_name(f"{path.name}.damaged")
+        try:
+            path.rename(target)
+        except OSError as failure:
+            self.warn(f"checkpoint {path} is damaged ({error}) and cannot be renamed ({failure.strerror})")
+        else:
+            self.warn(f"checkpoint {path} is damaged ({error}); it is kept as {target.name}")
+
+    def _newest_first(self) -> list[Path]:
+        paths = [path for path in self.folder.glob("*.safetensors") if _NAME.fullmatch(path.name)]
+        return sorted(paths, reverse=True)
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
-    """A nested state as a safetensors file.
+    """Return a nested state as the content of a safetensors file.
 
     Raises:
-        TypeError: Something in it is neither tensor nor plain; says where.
+        TypeError: A value is neither a tensor nor plain; the message says where it is.
     """
     tensors: dict[str, Tensor] = {}
-    plain = _plain(state, "", tensors)
+    plain = _to_plain(state, "", tensors)
     return save(tensors, {"state": json.dumps(plain)})
 
 
 def unpack(content: bytes) -> dict[str, Any]:
-    """What `pack` was given; tensors on the CPU, tuples as lists."""
-    size = int.from_bytes(content[:8], "little")
-    plain = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["state"])
-    state: dict[str, Any] = _nested(plain, load(content))
+    """Return the state that `pack` was given; tensors on the CPU, tuples as lists.
+
+    Raises:
+        DamagedCheckpointError: `pack` cannot have written this content.
+    """
+    try:
+        header_size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + header_size])
+        plain = json.loads(header["__metadata__"]["state"])
+        state = _from_plain(plain, load(content))
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedCheckpointError(f"it cannot be unpacked: {type(error).__name__}: {error}") from error
+    if not isinstance(state, dict):
+        raise DamagedCheckpointError(f"it holds a {type(state).__name__} instead of a dict")
     return state
 
 
-def _plain(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
-    """Containers and tensors as objects of one tag, so that keys stay what they are."""
+def _read(path: Path) -> dict[str, Any]:
+    """Return the state in a checkpoint file; DamagedCheckpointError if the file is not what was written."""
+    content = path.read_bytes()
+    if f"-{hashlib.sha256(content).hexdigest()}." not in path.name:
+        raise DamagedCheckpointError("its content does not match the SHA-256 in its name")
+    return unpack(content)
+
+
+def _to_plain(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a value as JSON can hold it, and move its tensors into `tensors`.
+
+    A container or tensor becomes an object with one tag, for example `{"dict": [[3, {"tensor": "0"}]]}`: JSON's own
+    objects would turn the key 3 into text.
+    """
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
     if isinstance(value, Mapping):
-        return {"dict": [[key, _plain(item, f"{where}.{key}", tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _to_plain(item, f"{where}.{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
-        return {"list": [_plain(item, f"{where}.{place}", tensors) for place, item in enumerate(value)]}
+        return {"list": [_to_plain(item, f"{where}.{index}", tensors) for index, item in enumerate(value)]}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{where.lstrip('.')} is a {type(value).__name__}; a checkpoint holds tensors and plain values")
 
 
-def _nested(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _from_plain(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return the value that `_to_plain` was given."""
     if not isinstance(plain, dict):
         return plain
-    ((tag, held),) = plain.items()
+    ((tag, content),) = plain.items()
     if tag == "tensor":
-        return tensors[held]
+        return tensors[content]
     if tag == "dict":
-        return {key: _nested(item, tensors) for key, item in held}
-    return [_nested(item, tensors) for item in held]
+        return {key: _from_plain(item, tensors) for key, item in content}
+    if tag == "list":
+        return [_from_plain(item, tensors) for item in content]
+    raise ValueError(f"unknown tag {tag!r}")
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, and on the disk before it has its name."""
+    """Write a file whole or not at all: it gets its name once its content is on the disk."""
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench_core.contracts import DataSpec, Embedded, Objective, Split
 from bench_core.data import open_split
 from bench_core.errors import StoreError
-from bench_core.files import file_digest, publishing, read_sealed, sealed, write_over
+from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
 from bench_core.store.tensors import load_tensors, save_tensors
 
 BATCH = 512  # eval mode: the size changes no number beyond rounding
@@ -49,7 +49,7 @@ def embed_all(
 ) -> None:
     """Embed every split; `folder` appears when all is there, with digests and seconds in `done.json`."""
     started, digests = time.perf_counter(), {}
-    with publishing(folder, "done.json") as making:
+    with new_folder(folder, "done.json") as making:
         for name in data.splits:
             path = making / f"{name}.safetensors"
             save_tensors(path, embed_split(objective, splits[name], device, workers))

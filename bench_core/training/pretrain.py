@@ -1,51 +1,23 @@
 """The training loop: one for every method."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench_core.config import build
-from bench_core.contracts import Batch, EpochContext, Loss, Objective, Player, Recipe
+from bench_core.contracts import Batch, EpochContext, Objective, Recipe
 from bench_core.data import Source
 from bench_core.devices import peak_memory_gib, reset_peak_memory
-from bench_core.errors import StoreError
 from bench_core.seeds import stream, stream_seed
+from bench_core.training.autosave import make_autosave
 from bench_core.training.checkpoints import Checkpoints
-from bench_core.training.epoch_log import epoch_line
-from bench_core.training.optimizers import make_optimizer, rate_factor
-from bench_core.training.state import Training
+from bench_core.training.epoch_log import epoch_line, stack_losses
+from bench_core.training.players import make_player_optimizers, train_step
+from bench_core.training.state import TrainingState
 
 OnEpoch = Callable[[int, int, Mapping[str, Any]], None]
-
-
-@dataclass
-class Turn:
-    """A player with its optimisers: one for each group with a recipe of its own, the first for all others."""
-
-    player: Player
-    optimizers: Sequence[tuple[Recipe, torch.optim.Optimizer]]
-
-    def play(self, objective: Objective, views: Any, autocast: torch.autocast) -> Loss:
-        """The player's steps on one batch; only its own parameters get a gradient and move."""
-        for _ in range(self.player.steps):
-            with autocast:
-                loss: Loss = objective(views, self.player.name)
-            for _, optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss.total, inputs=[p for p in self.player.parameters if p.requires_grad])
-            for _, optimizer in self.optimizers:
-                optimizer.step()
-        return loss
-
-    def set_rate(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
-        """The rate of this step."""
-        for recipe, optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * rate_factor(recipe, step, num_steps, steps_per_epoch)
 
 
 def pretrain(
@@ -63,120 +35,106 @@ def pretrain(
     """Train a method in place.
 
     Args:
-        objective: On the device, freshly initialised.
+        objective: The method, on the device, freshly initialised.
         source: The train split.
-        recipe: How it is trained.
-        seed: Of the chain; the streams `shuffle`, `passes`, `views` and `dropout` come from it. All methods see the
-            data in the same order; their views are drawn from the same stream, but each draws as much as it needs.
-        device: Of the objective.
+        recipe: Optimiser, learning rate, epochs and batch size of the training.
+        seed: Seed of the chain; the streams `shuffle`, `passes`, `views` and `dropout` come from it. All methods see
+            the data in the same order. Their views are drawn from the same stream, but each method draws as much as it
+            needs.
+        device: Device of the objective.
         precision: "fp32" or "bf16" (autocast).
-        log: JSON lines, one an epoch: mean of each part of the loss, images/s, peak memory; written at the end.
-        on_epoch: Called with epochs done, epochs in all and the line of the log.
-        checkpoints: Where it goes on from if it was stopped, and saves where it stands; None keeps nothing.
+        log: File that is written at the end: one JSON line for each epoch with the mean of each part of the loss,
+            images/s and peak memory.
+        on_epoch: Called after each epoch with the epochs done, the epochs in all, and the epoch's line of the log.
+        checkpoints: Where the training resumes from and saves to; None saves nothing.
 
     Returns:
-        Steps, seconds, images/s and peak memory of the whole run, and the `warnings` of its last epoch.
+        Steps, seconds, images/s and peak memory of the whole training, and the `warnings` of its last epoch.
 
     Raises:
-        TrainingError: A loss was not finite; says at which step, and its parts.
-        StoreError: The newest checkpoint is of another method.
-        Stopped: The process was told to stop, and where the training stands is saved.
+        TrainingError: A loss is not finite; the message holds its step and its parts.
+        StoreError: The newest checkpoint is one of another method.
+        Stopped: A stop was requested; the training is saved as a checkpoint.
     """
-    turns = [_turn(player, recipe) for player in objective.players()]
-    num_epochs = recipe.epochs if turns else 0
+    # ---------------------------------------------------------------------------------------------------- set-up
+    players = [make_player_optimizers(player, recipe) for player in objective.players()]
+    num_epochs = recipe.epochs if players else 0
     steps_per_epoch = max(1, len(source) // recipe.batch_size)
     num_steps = num_epochs * steps_per_epoch
-    shuffle, views_rng = stream(seed, "shuffle"), stream(seed, "views", device=device)
-    order = stream(seed, "passes")
-    passes = _passes(objective, source, recipe, order)
-    generators = {"shuffle": shuffle, "views": views_rng, "passes": order}
+    images_per_step = min(recipe.batch_size, len(source))
+
+    shuffle, views_rng, passes_rng = (
+        stream(seed, "shuffle"),
+        stream(seed, "views", device=device),
+        stream(seed, "passes"),
+    )
+    generators = {"shuffle": shuffle, "views": views_rng, "passes": passes_rng}
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    optimizers = [optimizer for player in players for _, optimizer in player.optimizers]
+    training = TrainingState(objective, optimizers, generators, device)
+    autosave = make_autosave(checkpoints, training, steps_per_epoch)
+
+    def pass_over_data() -> Iterator[Batch]:
+        # In random order: files often lie sorted by class, and batch norm in train mode must not see one at a time.
+        return source.batches(recipe.batch_size, rng=passes_rng, labels=objective.uses_labels)
+
+    def context() -> EpochContext:
+        epoch, step = training.counters.epoch, training.counters.step
+        return EpochContext(epoch, num_epochs, step, num_steps, pass_over_data, views_rng)
+
     reset_peak_memory(device)
-    training = Training(objective, [own for turn in turns for _, own in turn.optimizers], generators, device)
-    with torch.random.fork_rng(_cuda_indices(device)), training.telling():
+    with torch.random.fork_rng(_cuda_indices(device)), training.log_on_failure():
         torch.manual_seed(stream_seed(seed, "dropout"))
-        if checkpoints and (state := checkpoints.latest()):
-            try:
-                training.resume(state)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise StoreError(
-                    f"the checkpoints in {checkpoints.folder} do not fit this method; was its code changed? Delete "
-                    "that folder and run again."
-                ) from error
-        at = training.at
-        while at.epoch < num_epochs:
-            context = EpochContext(at.epoch, num_epochs, at.step, num_steps, passes, views_rng)
+        autosave.resume()
+        counters = training.counters
+
+        # --------------------------------------------------------------------------------------------------- loop
+        while counters.epoch < num_epochs:
             objective.train()
-            if at.batch == 0:
-                at.begin_epoch(shuffle)
-                at.notes |= objective.before_epoch(context)
+            if counters.batch == 0:  # not where training was resumed within the epoch
+                counters.begin_epoch(shuffle)
+                counters.notes |= objective.before_epoch(context())
             batches = source.batches(
-                recipe.batch_size, rng=shuffle, drop_last=True, labels=objective.uses_labels, skip=at.batch
+                recipe.batch_size, rng=shuffle, drop_last=True, labels=objective.uses_labels, skip=counters.batch
             )
             for batch in batches:
-                at.notes |= objective.before_step(replace(context, step=at.step))
-                for turn in turns:
-                    turn.set_rate(at.step, num_steps, steps_per_epoch)
-                at.end_step(_step(objective, turns, batch, views_rng, autocast))
-                if checkpoints and at.batch < steps_per_epoch and checkpoints.due(epoch_ends=False):
-                    checkpoints.save(at.step, training.state())
-            line = epoch_line(at.losses, at.step)
-            images, seconds = at.batch * min(recipe.batch_size, len(source)), at.epoch_seconds()
+                counters.notes |= objective.before_step(context())
+                for player in players:
+                    player.set_learning_rates(counters.step, num_steps, steps_per_epoch)
+                losses = train_step(objective, players, batch, views_rng, autocast)
+                counters.end_step(losses)
+                autosave.after_step()
+
+            line = epoch_line(stack_losses(counters.losses), counters.step)
+            seconds = counters.epoch_seconds()
             line |= {
-                "epoch": at.epoch + 1,
+                "epoch": counters.epoch + 1,
                 "seconds": round(seconds, 4),
-                "images_per_s": round(images / seconds, 1),
-                "learning_rate": turns[0].optimizers[0][1].param_groups[0]["lr"],
+                "images_per_s": round(counters.batch * images_per_step / seconds, 1),
+                "learning_rate": players[0].learning_rate(),
                 "peak_memory_gib": peak_memory_gib(device),
-                **at.notes,
+                **counters.notes,
             }
-            at.end_epoch(line)
-            on_epoch(at.epoch, num_epochs, line)
-            if checkpoints and checkpoints.due(epoch_ends=True):
-                checkpoints.save(at.step, training.state())
-        lines = list(at.log)
-        if turns:
-            context = EpochContext(num_epochs, num_epochs, at.step, num_steps, passes, views_rng)
-            if last := objective.after_training(context):
-                lines.append({"step": at.step, "after_training": dict(last)})
+            counters.end_epoch(line)
+            on_epoch(counters.epoch, num_epochs, line)
+            autosave.after_epoch()
+
+        # ---------------------------------------------------------------------------------------------------- end
+        lines = list(counters.log)
+        if players:
+            results = objective.after_training(context())
+            if results:
+                lines.append({"step": counters.step, "after_training": dict(results)})
+
     log.write_text("".join(json.dumps(line, allow_nan=True) + "\n" for line in lines), encoding="utf-8")
-    seconds = at.seconds()
+    seconds = counters.seconds()
     return {
-        "steps": at.step,
-        "pretrain_s": seconds if turns else 0.0,
-        "images_per_s": at.step * min(recipe.batch_size, len(source)) / seconds if at.step else None,
+        "steps": counters.step,
+        "pretrain_s": seconds if players else 0.0,
+        "images_per_s": counters.step * images_per_step / seconds if counters.step else None,
         "peak_memory_gib": peak_memory_gib(device),
-        "warnings": at.log[-1].get("warnings", []) if at.log else [],
+        "warnings": counters.log[-1].get("warnings", []) if counters.log else [],
     }
-
-
-def _turn(player: Player, recipe: Recipe) -> Turn:
-    own = build(Recipe, dict(player.recipe), f"player {player.name}", base=recipe)
-    apart = {id(p) for group in player.groups for p in group.parameters}
-    parts = [(own, [p for p in player.parameters if id(p) not in apart])]
-    parts += [
-        (build(Recipe, dict(g.recipe), f"player {player.name}", base=own), list(g.parameters)) for g in player.groups
-    ]
-    return Turn(player, [(recipe, make_optimizer(parameters, recipe)) for recipe, parameters in parts if parameters])
-
-
-def _step(
-    objective: Objective, turns: Sequence[Turn], batch: Batch, rng: torch.Generator, autocast: torch.autocast
-) -> dict[str, Loss]:
-    """All players take their turn on one batch; their losses come back detached, on the device."""
-    views = objective.make_views(batch, rng)
-    losses = {turn.player.name: _detached(turn.play(objective, views, autocast)) for turn in turns}
-    objective.after_step()
-    return losses
-
-
-def _detached(loss: Loss) -> Loss:
-    return replace(loss, total=loss.total.detach(), parts={k: v.detach() for k, v in loss.parts.items()})
-
-
-def _passes(objective: Objective, source: Source, recipe: Recipe, order: torch.Generator) -> Callable[[], Any]:
-    """In random order: files often lie sorted by class, and batch norm in train mode must not see one at a time."""
-    return lambda: source.batches(recipe.batch_size, rng=order, labels=objective.uses_labels)
 
 
 def _cuda_indices(device: torch.device) -> list[int]:

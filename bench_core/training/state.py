@@ -1,4 +1,7 @@
-"""Where a training stands: all that a checkpoint holds, so that going on gives the bits of never having stopped."""
+"""State of a training: all that a checkpoint holds, so that a resumed training ends with the bits of one not stopped.
+
+`Counters` says how far a training is; `TrainingState` adds the method, its optimisers and its random generators.
+"""
 
 import json
 import time
@@ -12,23 +15,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench_core.contracts import Loss
+from bench_core.training.epoch_log import stack_losses, unstack_losses
 
-_TOLD = 5  # lines of the log that a failure takes along
+_LOG_LINES_IN_ERROR = 5
 
 
 @dataclass
-class Standing:
-    """Counters and logs of a training under way.
+class Counters:
+    """Counters and logs of a running training.
 
     Attributes:
         epoch: Whole epochs done.
-        batch: Batches done of the epoch under way.
-        step: Batches done in all.
-        shuffle: State of the generator of the data's order before it drew that of the epoch under way.
-        notes: What the hooks reported in it.
-        losses: Of its batches, by player.
-        log: A line for each epoch done.
-        spent: Seconds until this process began; `epoch_spent` those of the epoch under way.
+        batch: Batches done in the current epoch.
+        step: Batches done since the beginning.
+        shuffle: State that the generator of the data's order had before it drew the order of the current epoch.
+        notes: Numbers that the method's hooks returned in the current epoch, for its line of the log.
+        losses: One mapping for each batch of the current epoch, from a player's name to its loss.
+        log: One line for each epoch done.
+        seconds_before: Seconds that the training took in processes before this one.
+        epoch_seconds_before: Seconds that the current epoch took in processes before this one.
+        started: Clock when this process began to train.
+        epoch_started: Clock when this process began with the current epoch.
     """
 
     epoch: int = 0
@@ -38,133 +45,144 @@ class Standing:
     notes: dict[str, float] = field(default_factory=dict)
     losses: list[Mapping[str, Loss]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
-    spent: float = 0.0
-    epoch_spent: float = 0.0
+    seconds_before: float = 0.0
+    epoch_seconds_before: float = 0.0
     started: float = field(default_factory=time.perf_counter)
     epoch_started: float = field(default_factory=time.perf_counter)
 
     def seconds(self) -> float:
-        """Of the whole training."""
-        return self.spent + time.perf_counter() - self.started
+        """Return the seconds that the whole training took until now, in all its processes."""
+        return self.seconds_before + time.perf_counter() - self.started
 
     def epoch_seconds(self) -> float:
-        """Of the epoch under way."""
-        return self.epoch_spent + time.perf_counter() - self.epoch_started
+        """Return the seconds that the current epoch took until now, in all its processes."""
+        return self.epoch_seconds_before + time.perf_counter() - self.epoch_started
 
     def begin_epoch(self, shuffle: torch.Generator) -> None:
-        """Before the order of its batches is drawn."""
-        self.shuffle, self.notes, self.losses = shuffle.get_state(), {}, []
-        self.epoch_spent, self.epoch_started = 0.0, time.perf_counter()
+        """Start a new epoch; call it before the order of the epoch's batches is drawn from `shuffle`."""
+        self.shuffle = shuffle.get_state()
+        self.notes = {}
+        self.losses = []
+        self.epoch_seconds_before = 0.0
+        self.epoch_started = time.perf_counter()
 
     def end_step(self, losses: Mapping[str, Loss]) -> None:
-        """A batch is done."""
+        """Count a batch and keep its losses, by player."""
         self.losses.append(losses)
         self.batch += 1
         self.step += 1
 
     def end_epoch(self, line: dict[str, Any]) -> None:
-        """All its batches are done."""
+        """Count an epoch and add its line to the log."""
         self.log.append(line)
         self.epoch += 1
         self.batch = 0
 
 
 @dataclass
-class Training:
-    """A method with its optimisers and generators, which a checkpoint holds beside the standing.
+class TrainingState:
+    """A method in training with its optimisers, generators and counters.
 
     Attributes:
-        generators: By name; "shuffle" orders the data.
+        objective: The method.
+        optimizers: All optimisers of all players, in the same order in every process.
+        generators: Random generators by name; "shuffle" draws the order of the data.
+        device: Device of the method.
+        counters: How far the training is.
     """
 
     objective: nn.Module
     optimizers: Sequence[Optimizer]
     generators: Mapping[str, torch.Generator]
     device: torch.device
-    at: Standing = field(default_factory=Standing)
+    counters: Counters = field(default_factory=Counters)
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """What fails in here says how training went until then: its notes are the last lines of the log."""
+    def log_on_failure(self) -> Iterator[None]:
+        """Add the last lines of the log as notes to an error that is raised in the block."""
         try:
             yield
         except Exception as error:
-            for line in self.at.log[-_TOLD:]:
+            for line in self.counters.log[-_LOG_LINES_IN_ERROR:]:
                 error.add_note(f"log: {json.dumps(line)}")
             raise
 
     def state(self) -> dict[str, Any]:
-        """For `Checkpoints.save`."""
-        at = self.at
-        states = {name: generator.get_state() for name, generator in self.generators.items()}
-        if at.batch and at.shuffle is not None:
-            states["shuffle"] = at.shuffle
+        """Return everything that `resume` needs, as `Checkpoints.save` takes it."""
+        counters = self.counters
+        generators = {name: generator.get_state() for name, generator in self.generators.items()}
+        if counters.batch and counters.shuffle is not None:
+            generators["shuffle"] = counters.shuffle  # resuming within an epoch draws its order once more
         return {
             "objective": self.objective.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "generators": states,
+            "generators": generators,
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-            "counts": [at.epoch, at.batch, at.step],
-            "notes": at.notes,
-            "losses": _stacked(at.losses) if at.batch else {},
-            "log": at.log,
-            "seconds": [at.seconds(), at.epoch_seconds()],
+            "counts": [counters.epoch, counters.batch, counters.step],
+            "notes": counters.notes,
+            "losses": _losses_to_plain(counters.losses) if counters.batch else {},
+            "log": counters.log,
+            "seconds": [counters.seconds(), counters.epoch_seconds()],
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave, here or in a process that is no more."""
+        """Continue from a state that `state()` returned, in this process or in an earlier one."""
         self.objective.load_state_dict(state["objective"])
-        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(own)
-            _as_parameters_lie(optimizer)
+        for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(optimizer_state)
+            _restore_memory_layout(optimizer)
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name])
         torch.set_rng_state(state["torch"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
         epoch, batch, step = state["counts"]
-        spent, epoch_spent = state["seconds"]
-        self.at = Standing(
-            epoch, batch, step, self.generators["shuffle"].get_state(), dict(state["notes"]),
-            _apart(state["losses"], batch, self.device), list(state["log"]), spent, epoch_spent,
-        )  # fmt: skip
+        seconds_before, epoch_seconds_before = state["seconds"]
+        self.counters = Counters(
+            epoch=epoch,
+            batch=batch,
+            step=step,
+            shuffle=self.generators["shuffle"].get_state(),
+            notes=dict(state["notes"]),
+            losses=_losses_from_plain(state["losses"], self.device),
+            log=list(state["log"]),
+            seconds_before=seconds_before,
+            epoch_seconds_before=epoch_seconds_before,
+        )
 
 
-def _as_parameters_lie(optimizer: Optimizer) -> None:
-    """Moments in the layout of their parameter: another order of the sums would be other last bits."""
+def _restore_memory_layout(optimizer: Optimizer) -> None:
+    """Give the optimiser's moments the strides of their parameters.
+
+    A loaded moment is contiguous, its parameter may be channels last. Sums in another order would end in other last
+    bits.
+    """
     for parameter, moments in optimizer.state.items():
         for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 moments[name] = torch.empty_like(parameter).copy_(value)
 
 
-def _stacked(losses: Sequence[Mapping[str, Loss]]) -> dict[str, dict[str, Any]]:
-    """Losses of several batches, each number of each player as one tensor."""
+def _losses_to_plain(losses: Sequence[Mapping[str, Loss]]) -> dict[str, dict[str, Any]]:
+    """Return losses of several steps as dicts and lists that a checkpoint can hold."""
     return {
         player: {
-            "total": torch.stack([entry[player].total for entry in losses]),
-            "parts": {part: torch.stack([entry[player].parts[part] for entry in losses]) for part in last.parts},
-            "ceilings": dict(last.ceilings),
-            "floors": dict(last.floors),
-            "warnings": list(last.warnings),
+            "total": loss.total,
+            "parts": dict(loss.parts),
+            "ceilings": dict(loss.ceilings),
+            "floors": dict(loss.floors),
+            "warnings": list(loss.warnings),
         }
-        for player, last in losses[-1].items()
+        for player, loss in stack_losses(losses).items()
     }
 
 
-def _apart(stacked: Mapping[str, Mapping[str, Any]], batches: int, device: torch.device) -> list[Mapping[str, Loss]]:
-    """The reverse of `_stacked`."""
-    return [
-        {
-            player: Loss(
-                own["total"][k].to(device),
-                {part: values[k].to(device) for part, values in own["parts"].items()},
-                own["ceilings"],
-                own["floors"],
-                own["warnings"],
-            )
-            for player, own in stacked.items()
-        }
-        for k in range(batches)
-    ]
+def _losses_from_plain(plain: Mapping[str, Mapping[str, Any]], device: torch.device) -> list[Mapping[str, Loss]]:
+    """Return the losses that `_losses_to_plain` was given, on the device."""
+    stacked = {}
+    for player, fields in plain.items():
+        parts = {name: values.to(device) for name, values in fields["parts"].items()}
+        total = fields["total"].to(device)
+        stacked[player] = Loss(total, parts, fields["ceilings"], fields["floors"], fields["warnings"])
+    return unstack_losses(stacked)

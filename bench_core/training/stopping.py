@@ -1,7 +1,7 @@
-"""Being told to stop: Ctrl-C, SIGTERM, and Slurm's SIGUSR1 shortly before its limit.
+"""Stop signals: Ctrl-C, SIGTERM, and Slurm's SIGUSR1 shortly before its time limit.
 
-While a training holds its breath (a step is under way) a signal waits for the step's end, so that what is saved is
-whole; at any other moment it is raised at once. The second signal is never held.
+A signal raises `Stopped` at once, except in a block of `Stop.deferred()`: there it waits until the code asks for it
+with `check` (after a training step, when a checkpoint is written) or the block ends. A second signal is never deferred.
 """
 
 import signal
@@ -9,63 +9,70 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-CALL_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from here
+CALL_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: give the same command again, and it resumes
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Stopped(BaseException):
-    """The process was told to stop; no `except Exception` holds it.
+    """Raised in a process that received a stop signal. `except Exception` does not catch it.
 
     Attributes:
-        code: What the process leaves with: 130 after Ctrl-C, else `CALL_AGAIN`.
+        code: Exit code of the process: 130 after Ctrl-C, else `CALL_AGAIN`.
     """
 
     def __init__(self, number: int) -> None:
-        """Name the signal."""
+        """Build the exception of one signal.
+
+        Args:
+            number: Number of the signal, for example `signal.SIGTERM`.
+        """
         super().__init__(signal.Signals(number).name)
         self.code = 130 if number == signal.SIGINT else CALL_AGAIN
 
 
 class Stop:
-    """Whether the process was told to stop."""
+    """Receives stop signals and defers them until a training step has ended."""
 
     def __init__(self) -> None:
-        """Nobody has said anything."""
+        """Start without a request."""
         self._number: int | None = None
-        self._held = False
+        self._deferred = False
 
-    def asked(self) -> bool:
-        """Whether somebody has."""
+    def is_requested(self) -> bool:
+        """Return True once a stop signal was received."""
         return self._number is not None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """A signal in here waits for `check` or the end."""
-        self._held = True
+    def deferred(self) -> Iterator[None]:
+        """Defer a signal that arrives in this block to the next `check`, or to the end of the block."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._held = False
+            self._deferred = False
         self.check()
 
     def check(self) -> None:
-        """Raise Stopped if the process was told to stop."""
+        """Raise Stopped if a stop signal was received."""
         if self._number is not None:
             raise Stopped(self._number)
 
     @contextmanager
     def listening(self) -> Iterator["Stop"]:
-        """Catch the signals, and give them back at the end; only in the main thread of a process."""
-        before = {number: signal.signal(number, self.ask) for number in SIGNALS}
+        """Handle the stop signals in this block, and restore the handlers before it at the end.
+
+        Python allows this only in the main thread of a process.
+        """
+        previous = {number: signal.signal(number, self.request) for number in SIGNALS}
         try:
             yield self
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Tell the process to stop, as this signal does."""
-        second = self._number is not None
+    def request(self, number: int, frame: FrameType | None = None) -> None:
+        """Request a stop, as this signal does; the signature is that of a signal handler."""
+        is_second = self._number is not None
         self._number = number
-        if second or not self._held:
+        if is_second or not self._deferred:
             self.check()

@@ -12,7 +12,8 @@ from bench_core import Batch, Clustering, DataSpec, Generative, Recipe, Split
 from bench_core.data import open_split
 from bench_core.nn.coding_rate import coding_rate, rate_ceiling, rate_floor, set_distance
 from bench_core.training.optimizers import make_optimizer
-from bench_core.training.pretrain import Turn, pretrain
+from bench_core.training.players import PlayerOptimizers
+from bench_core.training.pretrain import pretrain
 from bench_methods.ctrl import CTRL, CTRLConfig, CTRLMulti, multi_class_value
 
 DIGITS = DataSpec(shape=(1, 8, 8), splits={"train": 640}, num_classes=10, views="glyph")
@@ -82,8 +83,8 @@ def test_a_step_moves_its_player_only_and_in_its_direction(
     for player in method.players():
         before = {name: p.detach().clone() for name, p in method.named_parameters()}
         own = {id(p) for p in player.parameters}
-        turn = Turn(player, [(recipe, make_optimizer(player.parameters, recipe))])
-        first = turn.play(method, views, OFF).total.detach()
+        turn = PlayerOptimizers(player, [(recipe, make_optimizer(player.parameters, recipe))])
+        first = turn.step(method, views, OFF).total.detach()
         moved = {id(p) for name, p in method.named_parameters() if not torch.equal(p, before[name])}
         assert moved
         assert moved <= own

@@ -1,6 +1,6 @@
-"""A training that is stopped anywhere goes on from its checkpoint, and ends with the bits of one that was not.
+"""A training that is stopped anywhere resumes from its checkpoint and ends with the bits of one that was not stopped.
 
-One player, two players, a queue and an EMA, labels that are made anew, a transcription by hand.
+The methods stand for all kinds of state: one player, two players, queues, moving averages, labels made anew.
 """
 
 import itertools
@@ -39,22 +39,22 @@ TIMES = {"seconds", "images_per_s", "peak_memory_gib"}
 
 
 def train(method: Objective, digits: Tensor, folder: Path, stops_after: int | None) -> list[dict[str, Any]] | None:
-    """The log, None where it was stopped."""
+    """Train with checkpoints in the folder; return the log without times, or None if it was stopped."""
     stop, steps, after_step = Stop(), itertools.count(1), method.after_step
 
-    def counted() -> None:
+    def counted_step() -> None:
         after_step()
         if next(steps) == stops_after:
-            stop.ask(signal.SIGTERM)
+            stop.request(signal.SIGTERM)
 
-    method.after_step = counted  # type: ignore[method-assign]  # of this object alone
+    method.after_step = counted_step  # type: ignore[method-assign]  # of this object alone
     source = open_split(Split((digits[:64] * 255).to(torch.uint8)), torch.device("cpu"))
-    kept = Checkpoints(folder / "kept", every=1e6, stop=stop)
+    checkpoints = Checkpoints(folder / "checkpoints", interval=1e6, stop=stop)
     try:
-        with stop.held():
+        with stop.deferred():
             pretrain(
                 method, source, RECIPE, seed=0, device=torch.device("cpu"), precision="fp32",
-                log=folder / "log.jsonl", checkpoints=kept,
+                log=folder / "log.jsonl", checkpoints=checkpoints,
             )  # fmt: skip
     except Stopped:
         return None
@@ -63,16 +63,16 @@ def train(method: Objective, digits: Tensor, folder: Path, stops_after: int | No
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_it_ends_with_the_same_bits_and_the_same_log(
+def test_resumed_training_ends_with_the_same_bits_and_the_same_log(
     name: str, make: Callable[..., Objective], digits: Tensor, tmp_path: Path
 ) -> None:
     cls = load_plugins().get("objective", name).cls
     (tmp_path / "whole").mkdir()
-    undisturbed = make(cls, DATA, **METHODS[name])
-    expected = train(undisturbed, digits, tmp_path / "whole", None)
+    not_stopped = make(cls, DATA, **METHODS[name])
+    expected = train(not_stopped, digits, tmp_path / "whole", None)
     for steps in (1, 3, 2):  # stopped after the first step, at the end of an epoch, within the next
         assert train(make(cls, DATA, **METHODS[name]), digits, tmp_path, steps) is None
     resumed = make(cls, DATA, **METHODS[name])
     assert train(resumed, digits, tmp_path, None) == expected
-    ours, theirs = resumed.state_dict(), undisturbed.state_dict()
-    assert [key for key in theirs if not torch.equal(ours[key], theirs[key])] == []
+    weights, expected_weights = resumed.state_dict(), not_stopped.state_dict()
+    assert [key for key in expected_weights if not torch.equal(weights[key], expected_weights[key])] == []

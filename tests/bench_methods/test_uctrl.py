@@ -17,7 +17,8 @@ from bench_core.nn.coding_rate import (
     set_distance,
 )
 from bench_core.training.optimizers import make_optimizer
-from bench_core.training.pretrain import Turn, pretrain
+from bench_core.training.players import PlayerOptimizers
+from bench_core.training.pretrain import pretrain
 from bench_methods.uctrl import UCTRL, UCTRLConfig, UCTRLViews, pair_loss
 
 DIGITS = DataSpec(shape=(1, 8, 8), splits={"train": 640}, num_classes=10, views="glyph")
@@ -36,9 +37,9 @@ def train(method: UCTRL, images: Tensor, log: Path, epochs: int) -> tuple[dict[s
     return line, cost["warnings"]
 
 
-def turns(method: UCTRL) -> dict[str, Turn]:
+def turns(method: UCTRL) -> dict[str, PlayerOptimizers]:
     recipe = Recipe(optimizer="adam", learning_rate=1e-3, momentum=0.5)
-    return {p.name: Turn(p, [(recipe, make_optimizer(p.parameters, recipe))]) for p in method.players()}
+    return {p.name: PlayerOptimizers(p, [(recipe, make_optimizer(p.parameters, recipe))]) for p in method.players()}
 
 
 def moved(before: dict[str, Tensor], method: UCTRL) -> set[str]:
@@ -99,7 +100,7 @@ def test_a_step_of_a_player_moves_its_own_parameters_only(make: Any, data: DataS
     eta = {name for name in names if name.startswith("loop.decoder")}
     for player, own in (("encoder", names - eta), ("decoder", eta)):
         before = {name: p.detach().clone() for name, p in method.named_parameters()}
-        turns(method)[player].play(method, views, OFF)
+        turns(method)[player].step(method, views, OFF)
         assert moved(before, method) <= own
         assert len(moved(before, method)) >= len(own) - 1  # a bias before batch norm has no gradient
 
@@ -111,7 +112,7 @@ def test_steps_of_the_encoder_are_the_players_steps(make: Any, data: DataSpec) -
 def test_without_constraints_the_encoder_raises_the_rate(make: Any, digits: Tensor, rng: Any) -> None:
     method = make(UCTRL, DIGITS, latent_dim=16, width=4, lambda_aug=0.0, lambda_cons=0.0)
     views, turn = UCTRLViews(digits[:200], digits[:200]), turns(method)["encoder"]
-    rates = [float(turn.play(method, views, OFF).parts["rate"].detach()) for _ in range(21)]
+    rates = [float(turn.step(method, views, OFF).parts["rate"].detach()) for _ in range(21)]
     assert rates[1] > rates[0]
     assert rates[20] > rates[0] + 1
 

@@ -9,9 +9,9 @@ from bench_core.training.stopping import CALL_AGAIN, Stop, Stopped
 reached: list[str] = []
 
 
-def send(name: str, times: int = 1, *, held: bool = False) -> None:
-    """Send a signal to this process, which listens, and note that it went on."""
-    with Stop().listening() as stop, stop.held() if held else nullcontext():
+def send(name: str, times: int = 1, *, deferred: bool = False) -> None:
+    """Send a signal to this process, which listens, and note each time that the code after it is reached."""
+    with Stop().listening() as stop, stop.deferred() if deferred else nullcontext():
         for _ in range(times):
             os.kill(os.getpid(), getattr(signal, name))
             reached.append(name)
@@ -23,7 +23,7 @@ def nothing_reached() -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", CALL_AGAIN), ("SIGUSR1", CALL_AGAIN)])
-def test_a_signal_leaves_at_once_with_a_code_that_says_whether_to_call_again(name: str, code: int) -> None:
+def test_signal_raises_stopped_at_once_with_the_exit_code(name: str, code: int) -> None:
     before = signal.getsignal(getattr(signal, name))
     with pytest.raises(Stopped, match=name) as stopped:
         send(name)
@@ -32,27 +32,27 @@ def test_a_signal_leaves_at_once_with_a_code_that_says_whether_to_call_again(nam
     assert signal.getsignal(getattr(signal, name)) == before
 
 
-def test_a_signal_waits_while_it_is_held_and_the_second_does_not() -> None:
+def test_first_signal_is_deferred_and_the_second_is_not() -> None:
     with pytest.raises(Stopped):
-        send("SIGTERM", 3, held=True)
+        send("SIGTERM", 3, deferred=True)
     assert reached == ["SIGTERM"]
 
 
-def test_no_handler_of_errors_takes_it_for_one() -> None:
+def test_except_exception_does_not_catch_stopped() -> None:
     def careless() -> None:
         try:
             raise Stopped(signal.SIGTERM)
         except Exception:
-            reached.append("taken")
+            reached.append("caught")
 
     with pytest.raises(Stopped):
         careless()
     assert reached == []
 
 
-def test_who_was_not_told_goes_on() -> None:
+def test_without_a_signal_nothing_is_raised() -> None:
     stop = Stop()
-    with stop.held():
+    with stop.deferred():
         pass
     stop.check()
-    assert not stop.asked()
+    assert not stop.is_requested()
