@@ -1,16 +1,16 @@
-"""Data for plugin authors: where files lie, images decoded once, subsets of splits, and passes over a split in batches.
+"""Tools for authors of datasets: file locations, decoded images, subsets of splits, and passes over a split in batches.
 
-files.py         where datasets lie and how a missing one is reported; digests
-image_files.py   image files decoded once at one size and cached
+files.py         paths of datasets, the error for missing data, and digests of content
+image_files.py   decodes image files once, at one size, and caches the array
 image_folder.py  a folder of images with one sub-folder for each class
-factor_grid.py   combinations of known factors drawn for each split
-subsets.py       smaller splits, drawn class by class
-loading.py       a split in batches: on the device if it fits, else streamed
+factor_grid.py   draws combinations of known factors for each split
+subsets.py       draws smaller splits, balanced over classes
+loading.py       passes over a split in batches: on the device if it fits, else streamed
 """
 
 from bench_core.data.factor_grid import FactorDraws as FactorDraws
-from bench_core.data.factor_grid import drawn as drawn
-from bench_core.data.factor_grid import values_of as values_of
+from bench_core.data.factor_grid import draw_combinations as draw_combinations
+from bench_core.data.factor_grid import factor_values as factor_values
 from bench_core.data.files import cache_root as cache_root
 from bench_core.data.files import default_data_root as default_data_root
 from bench_core.data.files import digest_of as digest_of
@@ -22,7 +22,7 @@ from bench_core.data.loading import Source as Source
 from bench_core.data.loading import open_split as open_split
 from bench_core.data.subsets import Subsets as Subsets
 from bench_core.data.subsets import draw_index as draw_index
-from bench_core.data.subsets import ranks as ranks
+from bench_core.data.subsets import ranks_in_class as ranks_in_class
 from bench_core.data.subsets import subset as subset
 from bench_core.data.subsets import subset_counts as subset_counts
 from bench_core.data.subsets import take as take
@@ -37,15 +37,15 @@ __all__ = [
     "cache_root",
     "default_data_root",
     "digest_of",
+    "draw_combinations",
     "draw_index",
-    "drawn",
+    "factor_values",
     "fetching",
     "file_digest",
     "missing_data",
     "open_split",
-    "ranks",
+    "ranks_in_class",
     "subset",
     "subset_counts",
     "take",
-    "values_of",
 ]

@@ -1,7 +1,8 @@
-"""Data whose items are combinations of known factors: seeded draws of them, disjoint for train and test.
+"""Datasets whose items are combinations of known factors: seeded draws of combinations, disjoint for train and test.
 
-The combinations are numbered as in a table of all of them, the last factor varying fastest. FactorDraws use numpy's
-RandomState, whose stream is frozen, so that a count names the same items on every machine.
+Combinations are numbered as rows of a table of all of them, in which the last factor varies fastest: with factors of
+2 and 3 values, number 4 is (1, 1). Draws use numpy's RandomState, whose stream never changes, so the same counts select
+the same items on every machine.
 """
 
 import math
@@ -13,44 +14,39 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench_core.config import param
+from bench_core.config import Config, param
 from bench_core.errors import ConfigError, RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactorDraws:
-    """How many combinations are drawn of all that there are."""
+class FactorDraws(Config):
+    """Numbers of combinations that are drawn for each split; base of the Config of datasets with known factors."""
 
-    train_size: int = param(10_000, "combinations to train on, drawn at random", "ours: minutes on a CPU")
-    test_size: int = param(5_000, "combinations to test on, none of which is trained on", "disentanglement_lib")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("train_size", "test_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+    train_size: int = param(10_000, "combinations to train on, drawn at random", "ours: minutes on a CPU", ge=1)
+    test_size: int = param(5_000, "combinations to test on, none of which is trained on", "disentanglement_lib", ge=1)
 
 
-def drawn(config: FactorDraws, split: str, total: int) -> npt.NDArray[np.int64]:
-    """Which combinations a split holds.
+def draw_combinations(config: FactorDraws, split: str, total: int) -> npt.NDArray[np.int64]:
+    """Draw the combinations of a split.
 
-    The test split is the end of one order of all, whatever `train_size` is; smaller splits lie within larger ones.
+    The test split is the end of one random order of all combinations, whatever `train_size` is. A smaller split is
+    part of a larger one.
 
     Args:
-        config: The sizes.
+        config: Sizes of the splits.
         split: `train` or `test`.
         total: Number of all combinations.
 
     Returns:
-        (N,) ascending numbers of combinations.
+        Numbers (N,) of the combinations, ascending.
 
     Raises:
-        ConfigError: There are not enough.
-        RequestError: There is no such split.
+        ConfigError: Both splits together are larger than `total`.
+        RequestError: The split is neither `train` nor `test`.
     """
     if config.train_size + config.test_size > total:
-        asked = f"{config.train_size:,} and {config.test_size:,}"
-        raise ConfigError(f"train_size and test_size ask for {asked} combinations, there are {total:,}")
+        sizes = f"{config.train_size:,} + {config.test_size:,}"
+        raise ConfigError(f"train_size + test_size must be at most {total:,}, the number of combinations, got {sizes}")
     order = np.random.RandomState(0).permutation(total)
     if split == "train":
         return np.sort(order[: config.train_size])
@@ -59,7 +55,15 @@ def drawn(config: FactorDraws, split: str, total: int) -> npt.NDArray[np.int64]:
     raise RequestError(f"no split named {split!r}; there are: train, test.")
 
 
-def values_of(index: npt.NDArray[np.int64], sizes: Sequence[int]) -> Tensor:
-    """Values (N, F) int64 of F factors that have so many values each, of combinations with these numbers (N,)."""
-    assert math.prod(sizes) > int(index.max(initial=0))
-    return torch.from_numpy(np.stack(np.unravel_index(index, tuple(sizes)), 1).astype(np.int64))
+def factor_values(combinations: npt.NDArray[np.int64], sizes: Sequence[int]) -> Tensor:
+    """Return the factor values of combinations.
+
+    Args:
+        combinations: Numbers (N,) of combinations.
+        sizes: Number of values of each of the F factors.
+
+    Returns:
+        Values (N, F) int64, each counted from 0.
+    """
+    assert math.prod(sizes) > int(combinations.max(initial=0))
+    return torch.from_numpy(np.stack(np.unravel_index(combinations, tuple(sizes)), 1).astype(np.int64))

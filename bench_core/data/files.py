@@ -1,4 +1,4 @@
-"""Where datasets lie, what is said of one that is missing, and digests of content."""
+"""Paths of datasets, the error for missing data, and digests of content."""
 
 import hashlib
 import os
@@ -15,36 +15,40 @@ from bench_core.errors import DataMissingError
 
 
 def default_data_root() -> Path:
-    """Where data sets lie without `--data-root`: `BENCH_DATA`, else `data` in the cache folder."""
-    named = os.environ.get("BENCH_DATA")
-    return Path(named).expanduser() if named else cache_root() / "data"
+    """Return the folder of datasets without `--data-root`: `BENCH_DATA`, else `data` in the cache folder."""
+    folder = os.environ.get("BENCH_DATA")
+    return Path(folder).expanduser() if folder else cache_root() / "data"
 
 
 def cache_root() -> Path:
-    """`bench` under `XDG_CACHE_HOME`, else under ~/.cache; all in it may be deleted."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".cache") / "bench"
+    """Return the cache folder: `bench` in `XDG_CACHE_HOME`, else in ~/.cache. All its files may be deleted."""
+    parent = os.environ.get("XDG_CACHE_HOME")
+    return (Path(parent).expanduser() if parent else Path.home() / ".cache") / "bench"
 
 
 def missing_data(name: str, where: Path, why: str, *, fetch: bool) -> DataMissingError:
-    """The error of a data set that is not there.
+    """Return the error for a dataset that is missing or damaged.
 
     Args:
-        name: Registered name.
-        where: File or folder that was looked for.
-        why: What was found instead: "does not exist", "its md5 differs from the published one".
-        fetch: Whether `--download` can fetch it.
+        name: Registered name of the dataset.
+        where: File or folder that is missing or damaged.
+        why: What is wrong with it: "does not exist", "its md5 differs from the published one".
+        fetch: True if `--download` can fetch it.
     """
-    get = "add --download to `bench run` to fetch it, " if fetch else ""
+    download = "add --download to `bench run` to fetch it, or " if fetch else ""
     return DataMissingError(
-        f"{name}: {where}: {why}. To mend it, {get}{'or ' if fetch else ''}put the data there; "
+        f"{name}: {where}: {why}. To repair it, {download}put the data there; "
         "--data-root or BENCH_DATA names another folder."
     )
 
 
 @contextmanager
 def fetching(name: str, where: Path) -> Iterator[None]:
-    """Around a download: what goes wrong in it becomes a DataMissingError."""
+    """Turn errors of a download into a DataMissingError.
+
+    with fetching("mnist", folder):
+        download(...)
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -52,7 +56,7 @@ def fetching(name: str, where: Path) -> Iterator[None]:
 
 
 def digest_of(*parts: Tensor | npt.NDArray[Any] | bytes | str) -> str:
-    """Content digest, "sha256:" and 64 hex digits; of arrays and tensors with dtype and shape."""
+    """Return the SHA-256 of all parts as "sha256:" and 64 hex digits; dtype and shape of arrays and tensors count."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, str | bytes):

@@ -1,8 +1,12 @@
-"""Image files at one size: decoded once into an array, or as they are asked for.
+"""Image files at one size: decoded once into a cached array, or one by one when they are read.
 
-What is kept lies in `.bench-cache` in their folder (in the cache folder where that cannot be written) and
-may be deleted. The listing (path, size, time of each file) says whether the files have to be read again;
-digests of their content and of the array say whether they have to be decoded again.
+The cache is `.bench-cache` in the images' folder, or a folder under the cache folder of `bench` if that cannot be
+written; it may be deleted. For each group of images it holds
+
+- `PART.json`: a listing (path, size, time of each file) and the digest of all contents. While the listing is the same,
+  the files are not read again.
+- `PART-SIZE.npy` and `.json`: the decoded images, with digests of the contents and of the array. While both are the
+  same, the files are not decoded again.
 """
 
 import hashlib
@@ -12,11 +16,9 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +29,19 @@ from torch import Tensor
 
 from bench_core.data.files import cache_root, digest_of
 from bench_core.errors import BenchError
+from bench_core.files import new_file
 
 _log = logging.getLogger("bench")
-# By content, whatever a file is called: Pillow knows others, of which EPS would start a program.
+# Formats by a file's content, whatever its suffix. Pillow knows more; its EPS reader would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 178_956_970  # twice Pillow's warning: 512 MiB as RGB; more is taken for a decompression bomb
+MAX_PIXELS = 178_956_970  # twice Pillow's limit for a warning, 512 MiB as RGB; guards against decompression bombs
 
 
 class ImageFiles:
-    """Some images below one folder, at one size.
+    """A group of images below one folder, at one size.
 
-    An image (of an animation its first picture) is decoded to RGB or grey, and its centre square (the shorter side
-    whole) resized to `size` with PIL's bilinear filter, which antialiases.
+    Each image is decoded to RGB or grey (an animation to its first frame). Its largest centred square is resized to
+    `size` with PIL's bilinear filter, which antialiases.
     """
 
     def __init__(
@@ -52,50 +55,51 @@ class ImageFiles:
         grey: bool = False,
         max_cached_bytes: int = 4 << 30,
     ) -> None:
-        """Look at nothing yet.
+        """Keep the arguments; no file is read yet.
 
         Args:
-            name: Of the dataset, for messages.
-            folder: Where the images are.
-            part: What they are together ("train"), by which they are cached.
-            files: Relative to the folder, with forward slashes.
+            name: Name of the dataset, for messages.
+            folder: Folder of the images.
+            part: Name of this group of images in the cache ("train").
+            files: Paths relative to the folder, with forward slashes.
             size: Side of the decoded images, in pixels.
-            grey: One channel for three.
-            max_cached_bytes: Images whose array would be larger are decoded as they are read.
+            grey: Decode to one grey channel instead of three.
+            max_cached_bytes: If the array of all images is larger, they are decoded when they are read.
         """
         self.name, self.folder, self.part, self.files = name, folder, part, files
         self.size, self.grey, self.max_cached_bytes = size, grey, max_cached_bytes
 
     @cached_property
     def content(self) -> str:
-        """Digest of paths and bytes, from the cache while the listing is the same."""
-        stats = [path.stat() for path in map(Path, self._paths)]
-        lines = [f"{s.st_size} {s.st_mtime_ns} {f}" for s, f in zip(stats, self.files, strict=True)]
-        stamp, beside = digest_of("\n".join(lines)), self._cache / f"{self.part}.json"
-        known = _read_json(beside)
-        content = str(known.get("content"))
-        if known.get("listing") == stamp and known.get("seal") == digest_of(stamp, content):
+        """Digest of all paths and contents; read from the cache while the listing of the files is the same."""
+        stats = [os.stat(path) for path in self._paths]
+        lines = [f"{s.st_size} {s.st_mtime_ns} {file}" for s, file in zip(stats, self.files, strict=True)]
+        listing, cache_file = digest_of("\n".join(lines)), self._cache / f"{self.part}.json"
+        cached = _read_json(cache_file)
+        content = str(cached.get("content"))
+        if cached.get("listing") == listing and cached.get("seal") == digest_of(listing, content):
             return content
-        sums = _in_threads(_file_digest, self._paths)
-        content = digest_of("\n".join(f"{s} {f}" for s, f in zip(sums, self.files, strict=True)))
-        _publish(beside, _json_bytes({"listing": stamp, "content": content, "seal": digest_of(stamp, content)}))
+        digests = _in_threads(_file_digest, self._paths)
+        content = digest_of("\n".join(f"{digest} {file}" for digest, file in zip(digests, self.files, strict=True)))
+        seal = digest_of(listing, content)
+        _write_cache(cache_file, _json_writer({"listing": listing, "content": content, "seal": seal}))
         return content
 
     def undecodable(self) -> dict[str, str]:
-        """File -> why it cannot be decoded; looked at once for the same files and decoder."""
-        beside = self._cache / f"{self.part}-undecodable.json"
-        made_of = {"content": self.content, "decoder": f"pillow {PIL.__version__}"}
-        known = _read_json(beside)
-        found = known.get("files")
-        if isinstance(found, dict) and all(known.get(k) == v for k, v in made_of.items()):
-            return {file: str(why) for file, why in found.items()}
+        """Return file -> reason for all images that cannot be decoded; cached for the same contents and decoder."""
+        cache_file = self._cache / f"{self.part}-undecodable.json"
+        inputs = self._decoder_inputs()
+        cached = _read_json(cache_file)
+        files = cached.get("files")
+        if isinstance(files, dict) and all(cached.get(key) == value for key, value in inputs.items()):
+            return {file: str(reason) for file, reason in files.items()}
         reasons = _in_threads(_why_undecodable, self._paths)
-        found = {file: why for file, why in zip(self.files, reasons, strict=True) if why}
-        _publish(beside, _json_bytes({**made_of, "files": found}))
-        return found
+        undecodable = {file: reason for file, reason in zip(self.files, reasons, strict=True) if reason}
+        _write_cache(cache_file, _json_writer({**inputs, "files": undecodable}))
+        return undecodable
 
     def load(self) -> "Tensor | FileReader":
-        """All of them, uint8 (N, C, size, size) in memory, or a Reader where that is too large."""
+        """Return all images as uint8 (N, C, size, size) in memory, or a Reader if the array would be too large."""
         if len(self.files) * (1 if self.grey else 3) * self.size**2 > self.max_cached_bytes:
             return FileReader(self._paths, self.size, self.grey)
         return torch.from_numpy(self._array())
@@ -111,79 +115,84 @@ class ImageFiles:
         key = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:16]
         return cache_root() / "folders" / key
 
+    def _decoder_inputs(self) -> dict[str, str]:
+        """Return what decides about decoded pixels; kept beside cached results to see when they are out of date."""
+        return {"content": self.content, "decoder": f"pillow {PIL.__version__}"}
+
     def _array(self) -> npt.NDArray[np.uint8]:
-        """The images, from the cache while files, decoder and array are the same."""
+        """Return the decoded images, from the cache while contents, decoder and array are the same."""
         path = self._cache / f"{self.part}-{self.size}{'-grey' if self.grey else ''}.npy"
-        beside = path.with_suffix(".json")
-        made_of = {"content": self.content, "decoder": f"pillow {PIL.__version__}"}
-        known = _read_json(beside)
-        if all(known.get(k) == v for k, v in made_of.items()):
+        description_file = path.with_suffix(".json")
+        inputs = self._decoder_inputs()
+        cached = _read_json(description_file)
+        if all(cached.get(key) == value for key, value in inputs.items()):
             array = _read_array(path)
-            if array is not None and digest_of(array) == known.get("array"):
+            if array is not None and digest_of(array) == cached.get("array"):
                 return array
-            _log.info("%s: %s is damaged and is made again", self.name, path)
-        _log.info("%s: decoding %s images of %s, kept in %s", self.name, f"{len(self.files):,}", self.part, path)
+            _log.info("%s: %s is damaged; the images are decoded again", self.name, path)
+        _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
         array = decode(self._paths, self.size, self.grey)
-        _publish(path, lambda file: np.save(file, array))
-        _publish(beside, _json_bytes({**made_of, "array": digest_of(array)}))
+        _write_cache(path, lambda file: np.save(file, array))
+        _write_cache(description_file, _json_writer({**inputs, "array": digest_of(array)}))
         return array
 
 
 class FileReader:
-    """Images that are decoded as they are read."""
+    """A Reader of images that decodes them when they are read."""
 
     def __init__(self, paths: Sequence[str], size: int, grey: bool) -> None:
-        """Open nothing yet.
+        """Keep the arguments; no file is opened yet.
 
         Args:
-            paths: One image each.
+            paths: Path of each image.
             size: Side of the decoded images, in pixels.
-            grey: One channel for three.
+            grey: Decode to one grey channel instead of three.
         """
         self.paths, self.size, self.grey = paths, size, grey
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of images."""
         return len(self.paths)
 
     def read(self, index: Tensor) -> Tensor:
-        """Images at index (N,) int64: uint8 (N, C, size, size)."""
+        """Decode the images at index (N,) int64 to uint8 (N, C, size, size)."""
         return torch.from_numpy(decode([self.paths[i] for i in index.tolist()], self.size, self.grey))
 
 
 def decode(paths: Sequence[str], size: int, grey: bool = False) -> npt.NDArray[np.uint8]:
-    """Images as uint8 (N, C, size, size).
+    """Decode image files to uint8 (N, C, size, size).
 
     Raises:
-        BenchError: Some cannot be read; names the first and says how many.
+        BenchError: Some images cannot be decoded; the message has the first one, its reason, and their number.
     """
-    out = np.empty((len(paths), 1 if grey else 3, size, size), np.uint8)
+    images = np.empty((len(paths), 1 if grey else 3, size, size), np.uint8)
 
-    def one(k: int) -> str:
+    def decode_one(number: int) -> str:
         try:
-            out[k] = _square(paths[k], size, grey)
+            images[number] = _square(paths[number], size, grey)
         except Exception as error:  # a damaged file may make Pillow raise anything
             return str(error) or type(error).__name__
         return ""
 
-    with warnings.catch_warnings():  # round the threads, which share it
-        warnings.simplefilter("ignore")  # of Pillow: a file is read, or named
-        errors = _in_threads(one, range(len(paths)))
-    broken = [k for k, error in enumerate(errors) if error]
+    with warnings.catch_warnings():  # around all threads, which share the filters
+        warnings.simplefilter("ignore")  # Pillow's: an image is either decoded or reported below
+        errors = _in_threads(decode_one, range(len(paths)))
+    broken = [number for number, error in enumerate(errors) if error]
     if broken:
+        first = broken[0]
         raise BenchError(
-            f"{len(broken)} of {len(paths)} images cannot be read, the first is {paths[broken[0]]}: "
-            f"{errors[broken[0]]}. Replace them or take them out."
+            f"{len(broken)} of {len(paths)} images cannot be read, the first is {paths[first]}: "
+            f"{errors[first]}. Replace or remove them."
         )
-    return out
+    return images
 
 
 def _square(path: str, size: int, grey: bool) -> npt.NDArray[np.uint8]:
-    """The centre square of one image: (C, size, size)."""
-    with Image.open(path, formats=FORMATS) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise OSError(f"{opened.width} x {opened.height} pixels are more than {MAX_PIXELS:,}")
-        image = _eight_bits(opened).convert("L" if grey else "RGB")
+    """Decode the largest centred square of one image to (C, size, size)."""
+    with Image.open(path, formats=FORMATS) as file:
+        if file.width * file.height > MAX_PIXELS:
+            raise OSError(f"{file.width} x {file.height} pixels are more than {MAX_PIXELS:,}")
+        image = _eight_bits(file).convert("L" if grey else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
@@ -192,7 +201,7 @@ def _square(path: str, size: int, grey: bool) -> npt.NDArray[np.uint8]:
 
 
 def _why_undecodable(path: str) -> str:
-    """Empty for an image that can be decoded."""
+    """Return the reason why an image cannot be decoded, or an empty string if it can."""
     try:
         decode([path], 1)
     except BenchError as error:
@@ -201,7 +210,7 @@ def _why_undecodable(path: str) -> str:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """An image of 16 bits scaled to 8 (Pillow would clip it); of 32 bits refused, as its range is anybody's guess."""
+    """Scale an image of 16 bits to 8, which Pillow would clip; refuse 32 bits, whose range is unknown."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
@@ -210,7 +219,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Reading, decoding and hashing leave the interpreter's lock, so threads serve."""
+    """Apply a function to all items in threads; reading, decoding and hashing release the interpreter's lock."""
     if len(items) < 2:
         return [work(item) for item in items]
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
@@ -222,14 +231,16 @@ def _file_digest(path: str) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from the cache; empty if there is none or it is damaged."""
     try:
-        known = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read_array(path: Path) -> npt.NDArray[np.uint8] | None:
+    """Read an array from the cache; None if there is none or it is damaged."""
     try:
         array: npt.NDArray[np.uint8] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -237,19 +248,14 @@ def _read_array(path: Path) -> npt.NDArray[np.uint8] | None:
     return array
 
 
-def _json_bytes(known: dict[str, Any]) -> Callable[[Any], object]:
-    return lambda file: file.write(json.dumps(known, indent=1).encode())
+def _json_writer(content: dict[str, Any]) -> Callable[[Any], object]:
+    return lambda file: file.write(json.dumps(content, indent=1).encode())
 
 
-def _publish(path: Path, write: Callable[[Any], object]) -> None:
-    """Write beside and rename, so that nobody reads half a file; do without where that fails."""
-    beside = path.with_name(f"{path.name}.{uuid4().hex}.part")
+def _write_cache(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file of the cache, whole or not at all; if that fails, warn and go on without it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with new_file(path) as temporary, temporary.open("wb") as file:
             write(file)
-        beside.replace(path)
     except OSError as error:
         _log.warning("%s cannot be written (%s); the images will be decoded again next time", path, error)
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""Image folders: `root/{train,test}/<class>/<image>`."""
+"""Labelled images in folders: `root/{train,test}/<class>/<image>`."""
 
 import logging
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +21,10 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one split, sorted by path.
+    """The image files of one split, sorted by path.
 
     Attributes:
-        files: Relative to the folder, with forward slashes.
+        files: Paths relative to the dataset's folder, with forward slashes.
         classes: Name of the class of each file.
     """
 
@@ -32,10 +33,10 @@ class Listing:
 
 
 class ImageFolder:
-    """The images under one folder, at one size.
+    """A folder of labelled images, decoded to one size.
 
-    Classes are the folders under `train`, numbered in sorted order. How images are decoded and kept:
-    `bench_core.data.image_files`.
+    Classes are the folders under `train`, numbered in sorted order. `bench_core.data.image_files` decodes and caches
+    the images.
     """
 
     def __init__(
@@ -48,53 +49,58 @@ class ImageFolder:
         skip_undecodable: bool = False,
         max_cached_bytes: int = 4 << 30,
     ) -> None:
-        """Look at nothing yet.
+        """Keep the arguments; no file is read yet.
 
         Args:
-            name: Of the dataset, for messages.
-            folder: Holds `train` and `test`.
+            name: Name of the dataset, for messages.
+            folder: Folder that contains `train` and `test`.
             size: Side of the decoded images, in pixels.
-            grey: One channel for three.
-            skip_undecodable: Images that cannot be decoded are left out, counted and named in the log, so that the
-                digest is of the others; else they are refused when the split is loaded.
-            max_cached_bytes: A split whose array would be larger is decoded as it is read.
+            grey: Decode to one grey channel instead of three.
+            skip_undecodable: Leave out images that cannot be decoded and name them in the log; the digest is then that
+                of the other images. If False, loading a split with such an image raises BenchError.
+            max_cached_bytes: If the array of a split is larger, its images are decoded when they are read.
         """
         self.name, self.folder, self.size, self.grey = name, folder, size, grey
         self.skip_undecodable, self.max_cached_bytes = skip_undecodable, max_cached_bytes
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one decoded image."""
+        """Shape (C, H, W) of one decoded image."""
         return (1 if self.grey else 3, self.size, self.size)
 
     @cached_property
     def listings(self) -> dict[str, Listing]:
-        """Both splits; DataMissingError where one has no image."""
-        found = {split: scan(self.folder, split) for split in ("train", "test")}
+        """Listings of both splits, by name.
+
+        Raises:
+            DataMissingError: A split has no images.
+            BenchError: A class of `test` does not exist in `train`.
+        """
+        listings = {split: scan(self.folder, split) for split in ("train", "test")}
         if self.skip_undecodable:
-            found = {split: self._decodable(split, listing) for split, listing in found.items()}
-        for split, listing in found.items():
+            listings = {split: self._decodable(split, listing) for split, listing in listings.items()}
+        for split, listing in listings.items():
             if not listing.files:
-                why = "has no images; they are looked for in one folder a class"
+                why = "has no images; expected one folder of images for each class"
                 raise missing_data(self.name, self.folder / split, why, fetch=False)
-        unknown = sorted(set(found["test"].classes) - set(found["train"].classes))
+        unknown = sorted(set(listings["test"].classes) - set(listings["train"].classes))
         if unknown:
             raise BenchError(f"{self.folder / 'test'}: class {unknown[0]!r} does not exist under train")
-        return found
+        return listings
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes; the label is the position."""
+        """Names of the classes; the label of an image is the position of its class in this list."""
         return sorted(set(self.listings["train"].classes))
 
     def digest(self) -> str:
-        """Of the paths and bytes of all images, whatever size they are decoded to."""
+        """Return the digest of paths and contents of all images; it does not depend on the size they are decoded to."""
         return digest_of(*(self._files[split].content for split in ("train", "test")))
 
     def load(self, split: str) -> Split:
-        """`train` or `test`: uint8 (N, C, size, size) in memory, or a Reader where that is too large."""
-        number = {name: k for k, name in enumerate(self.classes)}
-        labels = torch.tensor([number[c] for c in self.listings[split].classes])
+        """Load `train` or `test`: uint8 images (N, C, size, size) in memory, or a Reader if they are too large."""
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        labels = torch.tensor([label_of[name] for name in self.listings[split].classes])
         return Split(self._files[split].load(), labels)
 
     @cached_property
@@ -113,38 +119,43 @@ class ImageFolder:
         )
 
     def _decodable(self, split: str, listing: Listing) -> Listing:
-        """Without the images that cannot be decoded, which the log names."""
+        """Leave out the images that cannot be decoded, and name them in the log."""
         broken = self._images(f"{split}-all", listing).undecodable()
-        for file, why in broken.items():
-            _log.warning("%s: %s is left out: %s", self.name, self.folder / file, why)
+        for file, reason in broken.items():
+            _log.warning("%s: %s is left out: %s", self.name, self.folder / file, reason)
         if broken:
             _log.warning("%s: %d of %d images of %s are left out", self.name, len(broken), len(listing.files), split)
-        kept = [(f, c) for f, c in zip(listing.files, listing.classes, strict=True) if f not in broken]
-        return Listing(tuple(f for f, _ in kept), tuple(c for _, c in kept))
+        pairs = zip(listing.files, listing.classes, strict=True)
+        return _listing([(file, name) for file, name in pairs if file not in broken])
 
 
 def scan(folder: Path, split: str) -> Listing:
-    """What images lie in `folder/split/<class>/`, hidden ones passed over; empty where there is nothing.
+    """List the images in `folder/split/<class>/`, except hidden ones; empty if there are none.
 
     Raises:
-        BenchError: One has a name that no digest tells from two, or is no file.
+        BenchError: A name has control characters, which could make two listings look the same; or it is not a file.
     """
-    found = []
-    for group in _entries(folder / split):
-        for file in _entries(group) if group.is_dir() else ():
+    pairs = []
+    for class_folder in _entries(folder / split):
+        for file in _entries(class_folder):
             if file.suffix.lower() in SUFFIXES:
-                _refuse_odd(group.name, file)
-                found.append((f"{split}/{group.name}/{file.name}", group.name))
-    found.sort()
-    return Listing(tuple(file for file, _ in found), tuple(name for _, name in found))
+                _require_readable(class_folder.name, file)
+                pairs.append((f"{split}/{class_folder.name}/{file.name}", class_folder.name))
+    return _listing(sorted(pairs))
 
 
-def _refuse_odd(group: str, file: Path) -> None:
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in group + file.name):  # line breaks; what is no UTF-8
-        raise BenchError(f"{str(file)!r}: names of classes and images must be printable UTF-8; give it another.")
+def _listing(pairs: Sequence[tuple[str, str]]) -> Listing:
+    """Make a Listing from pairs of file and class."""
+    return Listing(tuple(file for file, _ in pairs), tuple(name for _, name in pairs))
+
+
+def _require_readable(class_name: str, file: Path) -> None:
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in class_name + file.name):  # line breaks; bytes not UTF-8
+        raise BenchError(f"{str(file)!r}: names of classes and images must be printable UTF-8; rename it.")
     if not os.path.isfile(file):
-        raise BenchError(f"{file} is no file (a folder, a pipe, or a link that leads nowhere); take it out.")
+        raise BenchError(f"{file} is not a file (a folder, a pipe, or a broken link); remove it.")
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+    """Return what a folder contains except hidden entries; nothing if it is not a folder."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []

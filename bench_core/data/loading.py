@@ -1,7 +1,7 @@
-"""How a split is passed over: resident on the device where it fits, streamed where it does not.
+"""Passes over a split in batches: resident on the device if it fits, else streamed.
 
-A split that fits is moved to the device once and indexed there, uint8 as it came: no worker, no copy a step.
-The rest goes through torch's DataLoader, a batch of indices at a time. Both give the same batches.
+A resident split is moved to the device once, still as uint8, and indexed there: no workers, and no copy at each step.
+Any other split is read by torch's DataLoader, one batch of indices at a time. Both give the same batches.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ class Resident:
     """A split whose inputs lie on the device as one tensor."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        """Move it there; on the CPU it stays where it is.
+        """Move inputs and labels to the device; on the CPU they are not copied.
 
         Args:
-            split: Its inputs are a tensor.
-            device: Where batches are wanted.
+            split: A split whose inputs are a tensor.
+            device: Device of the batches.
         """
         assert isinstance(split.inputs, Tensor)
         self._inputs = split.inputs.to(device)
@@ -31,7 +31,7 @@ class Resident:
         self._device = device
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return len(self._inputs)
 
     def batches(
@@ -43,37 +43,36 @@ class Resident:
         labels: bool = False,
         skip: int = 0,
     ) -> Iterator[Batch]:
-        """One pass; see `open_split`."""
-        order = _order(len(self), rng).to(
-            self._device
-        )  # once a pass: a copy a batch would wait for the device each time
-        wanted = _wanted(self._labels, labels)
-        return (self._batch(chunk, wanted) for chunk in _chunks(order, batch_size, drop_last)[skip:])
+        """Pass over the split once; `open_split` describes the arguments."""
+        # The order is copied once for the whole pass: a copy for each batch would wait for the device each time.
+        order = _order(len(self), rng).to(self._device)
+        batch_labels = _labels_if_asked(self._labels, labels)
+        return (self._batch(chunk, batch_labels) for chunk in _chunks(order, batch_size, drop_last)[skip:])
 
     def _batch(self, index: Tensor, labels: Tensor | None) -> Batch:
-        # index_select also in order: a slice would be a view that a method could change
+        # index_select copies. A slice would be a view, through which a method could change the data.
         inputs = _as_float(self._inputs.index_select(0, index))
         return Batch(inputs, index, None if labels is None else labels.index_select(0, index))
 
 
 class Streamed:
-    """A split that is read as it is needed, by workers or in this process."""
+    """A split that is read batch by batch, in workers or in this process."""
 
     def __init__(self, split: Split, device: torch.device, workers: int) -> None:
-        """Read nothing yet.
+        """Keep the arguments; nothing is read yet.
 
         Args:
-            split: Its inputs are a Reader, or a tensor in memory.
-            device: Where batches are wanted.
-            workers: Processes that read ahead; 0 reads in this one.
+            split: A split whose inputs are a Reader, or a tensor in memory.
+            device: Device of the batches.
+            workers: Number of processes that read ahead; 0 reads in this process.
         """
-        self._reads = _Reads(split.inputs)
+        self._batches = _IndexedBatches(split.inputs)
         self._labels = None if split.labels is None else split.labels.to(device)
         self._device, self._workers = device, workers
 
     def __len__(self) -> int:
-        """Number of items."""
-        return len(self._reads.inputs)
+        """Return the number of items."""
+        return len(self._batches.inputs)
 
     def batches(
         self,
@@ -84,19 +83,19 @@ class Streamed:
         labels: bool = False,
         skip: int = 0,
     ) -> Iterator[Batch]:
-        """One pass; see `open_split`."""
+        """Pass over the split once; `open_split` describes the arguments."""
         chunks = _chunks(_order(len(self), rng), batch_size, drop_last)[skip:]
-        wanted = _wanted(self._labels, labels)
+        batch_labels = _labels_if_asked(self._labels, labels)
         loader: DataLoader[Any] = DataLoader(
-            self._reads,
+            self._batches,
             batch_size=None,
             sampler=chunks,
             num_workers=self._workers,
-            collate_fn=_same,
+            collate_fn=_identity,
             pin_memory=self._device.type == "cuda",
-            generator=torch.Generator(),  # without one the loader draws from the global state
+            generator=torch.Generator(),  # without one, the loader draws from the global generator
         )
-        return (self._batch(inputs, index, wanted) for inputs, index in loader)
+        return (self._batch(inputs, index, batch_labels) for inputs, index in loader)
 
     def _batch(self, inputs: Any, index: Tensor, labels: Tensor | None) -> Batch:
         moved = inputs.to(self._device, non_blocking=True) if isinstance(inputs, Tensor) else inputs.to(self._device)
@@ -108,31 +107,31 @@ Source = Resident | Streamed
 
 
 def open_split(split: Split, device: torch.device, *, memory_fraction: float = 0.5, workers: int = 0) -> Source:
-    """A split ready to be passed over, as often as wanted.
+    """Prepare a split for any number of passes in batches.
 
-    `batches(batch_size, rng=None, drop_last=False, labels=False, skip=0)` of what is returned is one pass:
+    Each call of the result's `batches(batch_size, rng=None, drop_last=False, labels=False, skip=0)` is one pass:
 
-    - `rng`: a generator on the CPU from which one permutation is drawn at the call; None is index order.
-    - `drop_last`: leave out a last short batch, but never the only one: a pass over fewer items than
+    - `rng`: generator on the CPU. One permutation is drawn from it at the call; None gives index order.
+    - `drop_last`: leave out a last, shorter batch, unless it is the only one: a pass over fewer items than
       `batch_size` gives one short batch, so that training on tiny data does not silently do nothing.
-    - `labels`: whether batches carry them; RequestError where the split has none.
-    - `skip`: batches at the beginning that are left out, of a pass that goes on where it was stopped.
+    - `labels`: True if batches carry labels; RequestError if the split has none.
+    - `skip`: number of batches to leave out at the beginning, for a pass that is resumed from a checkpoint.
 
     Args:
-        split: uint8 inputs (tensor, or as a Reader reads them) become float32 in [0, 1] on the device;
-            anything else is moved as it is.
-        device: Where batches are wanted.
-        memory_fraction: On CUDA, a tensor of at most this part of the free memory is resident. Elsewhere,
-            where the device's memory is the machine's, every tensor is.
-        workers: Processes that read what is streamed; 0 reads in this one.
+        split: The split. uint8 inputs (a tensor, or read by a Reader) become float32 in [0, 1] on the device; other
+            inputs are moved unchanged.
+        device: Device of the batches.
+        memory_fraction: On CUDA, a tensor is resident if it takes at most this fraction of the free memory. On other
+            devices every tensor is resident.
+        workers: Number of processes that read a streamed split; 0 reads in this process.
     """
     if isinstance(split.inputs, Tensor) and _fits(split.inputs, device, memory_fraction):
         return Resident(split, device)
     return Streamed(split, device, workers)
 
 
-class _Reads(Dataset[tuple[Any, Tensor]]):
-    """A batch of indices -> its inputs, as DataLoader asks."""
+class _IndexedBatches(Dataset[tuple[Any, Tensor]]):
+    """Dataset for DataLoader whose items are whole batches: indices (N,) -> inputs and the indices."""
 
     def __init__(self, inputs: Tensor | Reader) -> None:
         self.inputs = inputs
@@ -143,8 +142,8 @@ class _Reads(Dataset[tuple[Any, Tensor]]):
         return self.inputs.read(index), index
 
 
-def _same(batch: Any) -> Any:
-    """A batch is read in one piece; nothing is left to collate."""
+def _identity(batch: Any) -> Any:
+    """Return a batch as it is: it was read in one piece, so nothing is left to collate."""
     return batch
 
 
@@ -161,9 +160,9 @@ def _chunks(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
     return chunks
 
 
-def _wanted(labels: Tensor | None, asked: bool) -> Tensor | None:
+def _labels_if_asked(labels: Tensor | None, asked: bool) -> Tensor | None:
     if asked and labels is None:
-        raise RequestError("labels were asked for, and this split has none; choose a method that uses none.")
+        raise RequestError("the method needs labels, but this split has none; choose a method that uses no labels.")
     return labels if asked else None
 
 

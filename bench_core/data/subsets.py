@@ -1,7 +1,7 @@
-"""Parts of a dataset as explicit counts: fewer items to train on, queries against a database.
+"""Parts of a dataset given by their sizes: fewer items to train on, or queries against a database.
 
-Draws are balanced over classes and seeded. They use numpy's RandomState, whose stream is frozen, so that a
-count names the same items on every machine and in every version.
+Draws are balanced over classes and seeded. They use numpy's RandomState, whose stream never changes, so a size selects
+the same items on every machine and in every version.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,43 +13,41 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench_core.config import param
+from bench_core.config import Config, param
 from bench_core.contracts import Reader, Split
 from bench_core.errors import ConfigError, RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subsets:
-    """Which part of a dataset is used; with nothing set, all of `train` and `test`."""
+class Subsets(Config):
+    """Sizes of the parts of a dataset that are used; without any, all of `train` and `test`."""
 
-    train_size: int | None = param(None, "items to train on, balanced over classes; none: all", "ours: all of it")
-    test_size: int | None = param(None, "items to test on, balanced over classes; none: all", "ours: all of it")
+    train_size: int | None = param(None, "items to train on, balanced over classes; none: all", "ours: all of it", ge=1)
+    test_size: int | None = param(None, "items to test on, balanced over classes; none: all", "ours: all of it", ge=1)
     num_queries: int | None = param(
         None,
-        "pool train and test; this many become `query`, the rest `database`, of which `train` is a part",
+        "pool train and test; this many items become `query`, the others `database`; `train` is part of `database`",
         "ours: off; hashing papers use 10000 on CIFAR-10, with train_size 5000",
+        ge=1,
     )
 
     def __post_init__(self) -> None:
-        """Check the counts against each other."""
-        for name in ("train_size", "test_size", "num_queries"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+        """Check ranges, and that the sizes fit together."""
+        super().__post_init__()
         if self.num_queries is not None and self.test_size is not None:
             raise ValueError("num_queries pools train and test, which leaves no test split: leave test_size out")
 
 
 def subset_counts(config: Subsets, train: int, test: int) -> dict[str, int]:
-    """Items of each split under this config.
+    """Return the number of items of each split.
 
     Args:
-        config: What is asked for.
-        train: Items that the data has to train on.
-        test: Items that the data has to test on.
+        config: Sizes of the parts.
+        train: Number of items in the whole train split.
+        test: Number of items in the whole test split.
 
     Raises:
-        ConfigError: More is asked for than there is.
+        ConfigError: A size is larger than the number of items.
     """
     if config.num_queries is None:
         return {
@@ -65,15 +63,15 @@ def subset_counts(config: Subsets, train: int, test: int) -> dict[str, int]:
 
 
 def subset(config: Subsets, name: str, whole: Callable[[str], Split]) -> Split:
-    """One split under this config.
+    """Load one split with the sizes of a config.
 
     Args:
-        config: What is asked for.
-        name: `train` or `test`; with `num_queries` `train`, `query` or `database`.
-        whole: Reads all of `train` or `test`; asked only for what is needed.
+        config: Sizes of the parts.
+        name: `train` or `test`; with `num_queries`, `train`, `query` or `database`.
+        whole: Function that reads the whole of `train` or `test`; called only for what is needed.
 
     Raises:
-        RequestError: There is no such split.
+        RequestError: No split has this name.
     """
     names = ("train", "test") if config.num_queries is None else ("train", "query", "database")
     if name not in names:
@@ -85,39 +83,42 @@ def subset(config: Subsets, name: str, whole: Callable[[str], Split]) -> Split:
     queries = draw_index(pool.labels, len(pool), config.num_queries)
     if name == "query":
         return take(pool, queries)
-    others = torch.ones(len(pool), dtype=torch.bool).index_fill_(0, queries, False)
-    database = take(pool, others.nonzero().squeeze(1))
+    in_database = torch.ones(len(pool), dtype=torch.bool).index_fill_(0, queries, False)
+    database = take(pool, in_database.nonzero().squeeze(1))
     return database if name == "database" else _at_most(database, config.train_size)
 
 
 def draw(split: Split, count: int, seed: int = 0) -> Split:
-    """That many items, balanced over classes, in index order; a smaller draw lies within a larger one."""
+    """Draw `count` items, balanced over classes, in index order; a smaller draw is part of a larger one."""
     return take(split, draw_index(split.labels, len(split), count, seed))
 
 
 def draw_index(labels: Tensor | None, total: int, count: int, seed: int = 0) -> Tensor:
-    """Which items a draw takes: one of each class in turn, until there are enough.
+    """Draw items that are balanced over classes: one of each class in turn, until there are enough.
 
     Args:
-        labels: (N,) classes; without classes (None, multi-hot) every item is as likely as any other.
-        total: N.
-        count: Items wanted; a class that has too few gives all it has.
-        seed: Of the order in which items and classes are drawn.
+        labels: Classes (N,). Without classes (None, or multi-hot labels), all items are equally likely.
+        total: Number of items N.
+        count: Number of items to draw. A class with too few items gives all it has.
+        seed: Seed of the order in which items and classes are drawn.
 
     Returns:
-        (count,) int64, ascending.
+        Positions (count,) int64, ascending.
+
+    Raises:
+        ConfigError: `count` is larger than `total`.
     """
     if count > total:
-        raise ConfigError(f"{count} items were asked for, there are {total}.")
+        raise ConfigError(f"cannot draw {count} items out of {total}; ask for at most {total}.")
     order = np.random.RandomState(seed).permutation(total)
     if labels is not None and labels.ndim == 1:
-        rank = ranks(labels.numpy()[order])
+        rank = ranks_in_class(labels.numpy()[order])
         order = order[np.argsort(rank, kind="stable")]
     return torch.from_numpy(np.sort(order[:count])).long()
 
 
-def ranks(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """For each item how many of its class stand before it: [3, 5, 3, 3, 5] -> [0, 0, 1, 2, 1]."""
+def ranks_in_class(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Count, for each item, the earlier items of its class: [3, 5, 3, 3, 5] -> [0, 0, 1, 2, 1]."""
     by_class = np.argsort(classes, kind="stable")
     sizes = np.unique(classes, return_counts=True)[1]
     rank = np.empty(len(classes), np.int64)
@@ -126,25 +127,25 @@ def ranks(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def take(split: Split, index: Tensor) -> Split:
-    """The items at index (N,) int64, in that order; a Reader stays one."""
-    inputs = split.inputs[index] if isinstance(split.inputs, Tensor) else _Part(split.inputs, index)
+    """Return the items at index (N,) int64, in that order; a Reader gives a Reader."""
+    inputs = split.inputs[index] if isinstance(split.inputs, Tensor) else _ReaderPart(split.inputs, index)
     labels = None if split.labels is None else split.labels[index]
     return Split(inputs, labels, None if split.factors is None else split.factors[index])
 
 
 def pooled(*splits: Split) -> Split:
-    """All items of all splits, one split after the other; labels and factors where every one has them."""
-    inputs: list[Any] = [s.inputs for s in splits]
-    in_memory = all(isinstance(i, Tensor) for i in inputs)
+    """Join splits, one after the other; labels and factors are kept if every split has them."""
+    inputs: list[Any] = [split.inputs for split in splits]
+    in_memory = all(isinstance(part, Tensor) for part in inputs)
     return Split(
-        torch.cat(inputs) if in_memory else _Joined(inputs),
-        _cat([s.labels for s in splits]),
-        _cat([s.factors for s in splits]),
+        torch.cat(inputs) if in_memory else _JoinedReader(inputs),
+        _join([split.labels for split in splits]),
+        _join([split.factors for split in splits]),
     )
 
 
-class _Part:
-    """Some items of a Reader."""
+class _ReaderPart:
+    """A Reader of some items of another Reader."""
 
     def __init__(self, whole: Reader, index: Tensor) -> None:
         self.whole, self.index = whole, index
@@ -156,8 +157,8 @@ class _Part:
         return self.whole.read(self.index[index])
 
 
-class _Joined:
-    """Readers (or tensors) of images of one shape, one after the other."""
+class _JoinedReader:
+    """A Reader of several Readers or tensors, one after the other; their items are tensors of one shape."""
 
     def __init__(self, parts: Sequence[Tensor | Reader]) -> None:
         self.parts, self.ends = parts, np.cumsum([len(p) for p in parts])
@@ -166,29 +167,32 @@ class _Joined:
         return int(self.ends[-1])
 
     def read(self, index: Tensor) -> Tensor:
-        owner = np.searchsorted(self.ends, index.numpy(), side="right")
-        found: Tensor | None = None
-        for k, part in enumerate(self.parts):
-            mine = torch.from_numpy(np.flatnonzero(owner == k))
-            if len(mine):
-                local = index[mine] - int(self.ends[k]) + len(part)
-                items = part[local] if isinstance(part, Tensor) else part.read(local)
-                found = items.new_empty(len(index), *items.shape[1:]) if found is None else found
-                found[mine] = items
-        assert found is not None, "no index, no batch"
-        return found
+        part_of_item = np.searchsorted(self.ends, index.numpy(), side="right")
+        batch: Tensor | None = None
+        for number, part in enumerate(self.parts):
+            rows = torch.from_numpy(np.flatnonzero(part_of_item == number))
+            if len(rows) == 0:
+                continue
+            local = index[rows] - int(self.ends[number]) + len(part)  # positions in this part
+            items = part[local] if isinstance(part, Tensor) else part.read(local)
+            if batch is None:
+                batch = items.new_empty(len(index), *items.shape[1:])
+            batch[rows] = items
+        assert batch is not None, "the index is empty"
+        return batch
 
 
-def _size(name: str, asked: int | None, there: int) -> int:
-    if asked is not None and asked > there:
-        raise ConfigError(f"{name} must be at most {there}, got {asked}")
-    return there if asked is None else asked
+def _size(name: str, size: int | None, total: int) -> int:
+    """Return a size, or all items if it is None; refuse more than all."""
+    if size is not None and size > total:
+        raise ConfigError(f"{name} must be at most {total}, got {size}")
+    return total if size is None else size
 
 
 def _at_most(split: Split, count: int | None) -> Split:
     return split if count is None else draw(split, count)
 
 
-def _cat(parts: Sequence[Tensor | None]) -> Tensor | None:
-    there = [p for p in parts if p is not None]
-    return torch.cat(there) if len(there) == len(parts) else None
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    tensors = [part for part in parts if part is not None]
+    return torch.cat(tensors) if len(tensors) == len(parts) else None

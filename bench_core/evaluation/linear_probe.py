@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core.data import ranks
+from bench_core.data import ranks_in_class
 from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem
 
 GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # penalties per item, 1 / (C * N) in scikit-learn's terms
@@ -114,7 +114,7 @@ def shuffled_ranks(labels: Tensor, rng: torch.Generator) -> Tensor:
     """How many of its class stand before each item (N,) in a random order: `< m` takes m random items of each class."""
     order = torch.randperm(len(labels), generator=rng)
     rank = torch.empty_like(labels)
-    rank[order] = torch.from_numpy(ranks(labels[order].numpy()))
+    rank[order] = torch.from_numpy(ranks_in_class(labels[order].numpy()))
     return rank
 
 

@@ -1,4 +1,4 @@
-"""Images, label files and factor files that are not what they should be."""
+"""Damaged or wrong image files, label files and factor files."""
 
 import io
 import logging
@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from bench_core.config import plain
 from bench_core.data import FactorDraws, ImageFolder, Subsets
-from bench_core.data.image_files import decode
+from bench_core.data.image_files import FORMATS, decode
 from bench_core.errors import BenchError, DataMissingError
 from bench_datasets.factor_files import DSPRITES, DSprites
 from bench_datasets.flickr25k import LABELS, Flickr25k, Flickr25kConfig
@@ -33,7 +34,7 @@ def image(mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (6, 6), 
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A PNG that says it is so large, and holds nothing."""
+    """Make a PNG whose header declares this size and which has no pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -63,7 +64,7 @@ FINE: dict[str, bytes] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A class with two good images in each split."""
+    """Make a folder with two valid images of one class in each split."""
     for split in ("train", "test"):
         (tmp_path / "image_folder" / split / "cat").mkdir(parents=True)
         for name in ("a.png", "b.png"):
@@ -72,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("content", CASES.values(), ids=CASES)
-def test_an_image_that_cannot_be_decoded_is_named_with_the_reason(folder: Path, content: bytes) -> None:
+def test_error_names_an_undecodable_image_with_the_reason(folder: Path, content: bytes) -> None:
     (folder / "train" / "cat" / "bad.png").write_bytes(content)
     with pytest.raises(BenchError, match=r"1 of 3 images cannot be read, the first is \S*bad\.png: \S") as raised:
         ImageFolder("mine", folder, 4).load("train")
@@ -80,7 +81,7 @@ def test_an_image_that_cannot_be_decoded_is_named_with_the_reason(folder: Path, 
 
 
 @pytest.mark.parametrize("content", FINE.values(), ids=FINE)
-def test_images_of_other_modes_are_read_without_a_word(folder: Path, content: bytes) -> None:
+def test_images_of_unusual_modes_are_decoded(folder: Path, content: bytes) -> None:
     (folder / "train" / "cat" / "other.png").write_bytes(content)
     inputs = ImageFolder("mine", folder, 4).load("train").inputs
     assert isinstance(inputs, Tensor)
@@ -89,7 +90,9 @@ def test_images_of_other_modes_are_read_without_a_word(folder: Path, content: by
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]), data=st.data())
-def test_an_image_with_a_part_replaced_is_decoded_or_named(tmp_path: Path, kind: str, data: st.DataObject) -> None:
+def test_image_with_random_bytes_is_decoded_or_named_in_the_error(
+    tmp_path: Path, kind: str, data: st.DataObject
+) -> None:
     content = bytearray(image(kind=kind, size=(9, 7)))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -104,9 +107,7 @@ def skipping(folder: Path) -> ImageFolderDataset:
     return ImageFolderDataset(folder.parent, ImageFolderConfig(size=4, undecodable="skip"))
 
 
-def test_skipping_is_asked_for_and_then_names_and_counts_what_is_left_out(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_skipped_images_are_named_and_counted_in_the_log(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "train" / "cat" / "bad.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING, "bench"):
         data = skipping(folder)
@@ -116,18 +117,16 @@ def test_skipping_is_asked_for_and_then_names_and_counts_what_is_left_out(
     assert "1 of 3 images of train are left out" in caplog.text
 
 
-def test_the_digest_is_of_the_images_that_are_left(folder: Path) -> None:
+def test_digest_leaves_out_skipped_images(folder: Path) -> None:
     whole = skipping(folder).digest()
     assert whole == ImageFolderDataset(folder.parent, ImageFolderConfig(size=4)).digest()
     (folder / "train" / "cat" / "bad.png").write_bytes(b"")
     assert skipping(folder).digest() == whole
-    (folder / "train" / "cat" / "bad.png").write_bytes(image(size=(7, 7)))  # mended
+    (folder / "train" / "cat" / "bad.png").write_bytes(image(size=(7, 7)))  # now it can be decoded
     assert skipping(folder).digest() != whole
 
 
-def test_skipping_is_in_the_key_and_refusing_leaves_older_keys(world: Path, folder: Path) -> None:
-    from bench_core.config import plain
-
+def test_skipping_is_in_the_key_but_its_default_is_not() -> None:
     assert "undecodable" not in plain(ImageFolderConfig())
     assert plain(ImageFolderConfig(undecodable="skip"))["undecodable"] == "skip"
 
@@ -139,16 +138,16 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("make", ODD.values(), ids=ODD)
-def test_what_is_no_file_is_named_before_anything_waits_for_it(
+def test_links_pipes_and_folders_among_images_are_refused(
     world: Path, folder: Path, refused: Callable[..., str], make: Callable[[Path], None]
 ) -> None:
     make(folder / "train" / "cat" / "odd.png")
     words = ("run", "--dry-run", "--methods", "random", "--datasets", "image_folder", "--data-root", ".")
-    assert "odd.png is no file" in refused(*words, code=1)
+    assert "odd.png is not a file" in refused(*words, code=1)
 
 
 @pytest.mark.parametrize("name", [b"a\nb.png", b"a\rb.png", b"\x1b[2J.png", b"\xff.png", b"a\x00"[:1] + b"\t.png"])
-def test_a_name_that_could_be_two_is_refused(
+def test_file_name_with_unprintable_characters_is_refused(
     world: Path, folder: Path, refused: Callable[..., str], name: bytes
 ) -> None:
     with open(os.path.join(os.fsencode(folder / "train" / "cat"), name), "wb") as file:
@@ -157,19 +156,19 @@ def test_a_name_that_could_be_two_is_refused(
     assert "must be printable UTF-8" in refused(*words, code=1)
 
 
-def test_a_class_folder_that_links_to_itself_holds_nothing(folder: Path) -> None:
+def test_class_folder_that_links_to_itself_is_empty(folder: Path) -> None:
     (folder / "train" / "dog").symlink_to(folder / "train" / "dog")
     assert ImageFolder("mine", folder, 4).classes == ["cat"]
 
 
 @pytest.mark.parametrize("text", ["x", "0", "25001", "-1", "1.5", "1 2", "\x00", "\u0661x", "1" * 50])
-def test_a_line_of_a_label_file_that_is_no_number_is_named(tmp_path: Path, text: str) -> None:
+def test_error_names_the_line_of_a_label_file_that_is_no_number(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "mirflickr25k_annotations_v080"
     folder.mkdir()
     for name in LABELS:
         (folder / f"{name}.txt").write_text("1\n")
     (folder / "baby.txt").write_text(f"3\n{text}\n")
-    with pytest.raises(BenchError, match=r"baby\.txt, line 2: no number of an image") as raised:
+    with pytest.raises(BenchError, match=r"baby\.txt, line 2: .*is not a number of an image") as raised:
         _ = Flickr25k(tmp_path, Flickr25kConfig())._labels
     assert len(str(raised.value)) < 400
 
@@ -181,7 +180,7 @@ def npz(**arrays: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
 
 
 class Trap:
-    """Unpickling it would make a folder."""
+    """Object whose unpickling would make a folder."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("trapped",)
@@ -202,7 +201,7 @@ FACTOR_FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", FACTOR_FILES.values(), ids=FACTOR_FILES)
-def test_a_factor_file_that_is_another_is_one_line_and_executes_nothing(
+def test_wrong_factor_file_gives_a_one_line_error_and_executes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -215,18 +214,16 @@ def test_a_factor_file_that_is_another_is_one_line_and_executes_nothing(
 
 
 @pytest.mark.parametrize("size", [0, 15, 16, 784, 60_000 * 784])
-def test_unpacked_files_of_another_size_are_refused(tmp_path: Path, size: int) -> None:
+def test_unpacked_files_of_the_wrong_size_are_refused(tmp_path: Path, size: int) -> None:
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     (raw / "train-labels-idx1-ubyte").write_bytes(b"\0" * 60_008)
     with (raw / "train-images-idx3-ubyte").open("wb") as file:
         file.truncate(size)
-    with pytest.raises(DataMissingError, match="do not hold an image for each label"):
+    with pytest.raises(DataMissingError, match="do not have one image for each label"):
         FashionMNIST(tmp_path, Subsets()).load("train")
 
 
-def test_pillow_knows_no_other_format_here_than_those_that_are_only_pixels(folder: Path) -> None:
-    from bench_core.data.image_files import FORMATS
-
+def test_only_formats_that_hold_nothing_but_pixels_are_decoded(folder: Path) -> None:
     assert set(FORMATS) == {"BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"}
     assert torch.from_numpy(decode([str(folder / "train" / "cat" / "a.png")], 2)).sum() == 0

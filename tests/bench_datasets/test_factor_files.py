@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench_core import DataMissingError, Dataset
-from bench_core.data import FactorDraws, drawn
+from bench_core.data import FactorDraws, draw_combinations
 from bench_datasets import factor_files
 from bench_datasets.factor_files import DSPRITES, SHAPES3D, DSprites, Shapes3D, bench_datasets
 
@@ -38,7 +38,7 @@ def dsprites(tmp_path: Path, small_blocks: None) -> tuple[Path, Any, Any]:
 @pytest.mark.parametrize("name", ["train", "test"])
 def test_dsprites_reads_its_draw_without_the_constant_colour(dsprites: tuple[Path, Any, Any], name: str) -> None:
     root, images, classes = dsprites
-    split, chosen = DSprites(root, CONFIG).load(name), drawn(CONFIG, name, COUNT)
+    split, chosen = DSprites(root, CONFIG).load(name), draw_combinations(CONFIG, name, COUNT)
     assert isinstance(split.inputs, torch.Tensor)
     assert np.array_equal(split.inputs.numpy(), images[chosen][:, None] * 255)
     assert split.factors is not None
@@ -68,7 +68,7 @@ def test_shapes3d_reads_its_draw_and_ranks_its_factors(tmp_path: Path, small_blo
     (tmp_path / "3dshapes").mkdir()
     with h5py.File(tmp_path / "3dshapes" / SHAPES3D, "w") as file:
         file["images"], file["labels"] = images, classes * 0.1 - 0.3
-    split, chosen = Shapes3D(tmp_path, CONFIG).load("test"), drawn(CONFIG, "test", COUNT)
+    split, chosen = Shapes3D(tmp_path, CONFIG).load("test"), draw_combinations(CONFIG, "test", COUNT)
     assert isinstance(split.inputs, torch.Tensor)
     assert np.array_equal(split.inputs.numpy(), images[chosen].transpose(0, 3, 1, 2))
     assert split.factors is not None

@@ -1,3 +1,5 @@
+"""Passes over a split in batches, paths of datasets, and digests."""
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ def images(count: int = 10) -> Split:
 
 @dataclass
 class TensorReader:
-    """Reads from a tensor, as a folder would be read."""
+    """Reads from a tensor by index, as a folder of images is read."""
 
     data: Tensor
 
@@ -44,7 +46,7 @@ class TensorReader:
 
 @dataclass
 class Bag:
-    """Stands for a batch of graphs: no tensor, but it can be moved."""
+    """Batch that is not a tensor but can be moved to a device, such as a batch of graphs."""
 
     nodes: Tensor
     device: torch.device | None = None
@@ -61,13 +63,13 @@ class BagReader:
         return Bag(index * 2)
 
 
-def assert_same(left: Iterator[Batch], right: Iterator[Batch]) -> None:
-    for one, two in zip(left, right, strict=True):
-        assert torch.equal(one.inputs, two.inputs)
-        assert torch.equal(one.index, two.index)
-        assert one.labels is not None
-        assert two.labels is not None
-        assert torch.equal(one.labels, two.labels)
+def assert_same(first: Iterator[Batch], second: Iterator[Batch]) -> None:
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.index, b.index)
+        assert a.labels is not None
+        assert b.labels is not None
+        assert torch.equal(a.labels, b.labels)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -82,22 +84,22 @@ def test_streamed_and_resident_give_identical_batches(workers: int) -> None:
         assert_same(resident.batches(4, rng=rngs[0], labels=True), streamed.batches(4, rng=rngs[1], labels=True))
 
 
-def test_a_tensor_streams_as_it_lies() -> None:
+def test_streamed_tensor_gives_the_same_batches_as_a_resident_one() -> None:
     split = images()
     assert_same(Streamed(split, CPU, 0).batches(4, labels=True), Resident(split, CPU).batches(4, labels=True))
 
 
-def test_one_pass_is_one_permutation_drawn_at_the_call() -> None:
+def test_each_pass_draws_one_permutation_when_it_is_called() -> None:
     source = open_split(images(), CPU)
     first = source.batches(4, rng=(rng := torch.Generator().manual_seed(1)))
-    second = source.batches(4, rng=rng)  # before anything of the first was taken
+    second = source.batches(4, rng=rng)  # before any batch of the first pass is read
     expected = torch.Generator().manual_seed(1)
     for batches in (first, second):
         order = torch.cat([b.index for b in batches])
         assert torch.equal(order, torch.randperm(10, generator=expected))
 
 
-def test_without_a_generator_items_come_in_index_order() -> None:
+def test_pass_without_a_generator_is_in_index_order() -> None:
     batches = list(open_split(images(), CPU).batches(4))
     assert [b.index.tolist() for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert all(b.index.dtype == torch.int64 for b in batches)
@@ -110,27 +112,27 @@ def test_uint8_becomes_float_between_0_and_1() -> None:
     assert torch.allclose(batch.inputs.flatten(), torch.tensor([0.0, 0.2, 1.0]))
 
 
-def test_other_tensors_stay_as_they_are() -> None:
+def test_tensors_of_other_types_are_not_converted() -> None:
     vectors = torch.tensor([[1.5, -300.0]], dtype=torch.float64)
     (batch,) = open_split(Split(vectors), CPU).batches(1)
     assert torch.equal(batch.inputs, vectors)
     assert batch.inputs.dtype == torch.float64
 
 
-def test_changing_a_batch_leaves_the_data_alone() -> None:
+def test_changing_a_batch_does_not_change_the_data() -> None:
     vectors = torch.ones(4, 2)
     for batch in open_split(Split(vectors), CPU).batches(2):
         batch.inputs.zero_()
     assert bool((vectors == 1).all())
 
 
-def test_what_is_not_a_tensor_is_moved_by_its_own_method() -> None:
+def test_inputs_that_are_no_tensor_are_moved_by_their_to_method() -> None:
     batches = list(open_split(Split(BagReader()), CPU).batches(2))
     assert [b.inputs.nodes.tolist() for b in batches] == [[0, 2], [4, 6]]
     assert all(b.inputs.device == CPU for b in batches)
 
 
-def test_labels_come_only_where_asked() -> None:
+def test_batches_have_labels_only_on_request() -> None:
     source = open_split(images(), CPU)
     assert all(b.labels is None for b in source.batches(4))
     for batch in source.batches(4, labels=True):
@@ -147,7 +149,7 @@ def test_drop_last_leaves_out_the_short_batch_unless_it_is_the_only_one(count: i
         assert [len(b.index) for b in source.batches(4, drop_last=True)] == expected
 
 
-def test_no_pass_touches_the_global_random_state() -> None:
+def test_a_pass_does_not_change_the_global_random_state() -> None:
     state = torch.random.get_rng_state()
     split = images()
     for source in (open_split(split, CPU), Streamed(split, CPU, 0)):
@@ -155,21 +157,21 @@ def test_no_pass_touches_the_global_random_state() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_labels_that_do_not_exist_are_refused() -> None:
+def test_request_for_labels_of_a_split_without_labels_is_refused() -> None:
     split = Split(torch.zeros(2, 1))
     for source in (open_split(split, CPU), Streamed(split, CPU, 0)):
         with pytest.raises(RequestError, match="this split has none"):
             source.batches(1, labels=True)
 
 
-def test_a_batch_has_at_least_one_item() -> None:
+def test_batch_size_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
         open_split(images(), CPU).batches(0)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_tensor_too_large_for_the_gpu_is_streamed_to_it() -> None:
+def test_tensor_too_large_for_the_gpu_is_streamed() -> None:
     device, split = torch.device("cuda", 0), images()
     resident = open_split(split, device)
     streamed = open_split(split, device, memory_fraction=0.0)
@@ -179,7 +181,7 @@ def test_a_tensor_too_large_for_the_gpu_is_streamed_to_it() -> None:
     assert_same(resident.batches(4, labels=True), streamed.batches(4, labels=True))
 
 
-def test_the_data_root_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_variables_set_cache_folder_and_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_root() == tmp_path / "bench"
@@ -190,32 +192,32 @@ def test_the_data_root_is_named_by_the_environment(monkeypatch: pytest.MonkeyPat
     assert default_data_root() == Path("/big/disk")
 
 
-def test_a_digest_is_sha256_and_knows_tensors_from_their_shape_and_type() -> None:
+def test_digest_is_sha256_of_content_shape_and_type() -> None:
     data = torch.arange(6, dtype=torch.uint8)
     assert digest_of(data) == "sha256:" + hashlib.sha256(b"uint8 (6,)\n" + bytes(range(6))).hexdigest()
     assert digest_of(data) == digest_of(data.numpy())
-    others = [data.view(2, 3), data.long(), data.flip(0), data[:5]]
-    assert len({digest_of(data), *(digest_of(o) for o in others)}) == 5
+    variants = [data, data.view(2, 3), data.long(), data.flip(0), data[:5]]
+    assert len({digest_of(variant) for variant in variants}) == 5
 
 
-def test_a_digest_does_not_depend_on_memory_layout() -> None:
+def test_digest_does_not_depend_on_memory_layout() -> None:
     array = np.arange(6, dtype="<i4").reshape(2, 3)
     assert digest_of(np.asfortranarray(array)) == digest_of(array)
     assert digest_of(array.astype(">i4")) == digest_of(array)
 
 
-def test_a_digest_knows_where_one_part_ends() -> None:
+def test_digest_depends_on_where_one_part_ends() -> None:
     assert digest_of("ab", "c") != digest_of("a", "bc")
     assert digest_of("ab") == digest_of(b"ab")
 
 
-def test_missing_data_says_where_it_was_looked_for_and_what_to_type() -> None:
-    words = str(missing_data("mnist", Path("/data/MNIST/raw"), "does not exist", fetch=True))
+def test_missing_data_error_names_the_path_and_what_to_type() -> None:
+    message = str(missing_data("mnist", Path("/data/MNIST/raw"), "does not exist", fetch=True))
     for part in ("mnist", "/data/MNIST/raw", "does not exist", "--download", "--data-root", "BENCH_DATA"):
-        assert part in words
+        assert part in message
     assert "--download" not in str(missing_data("mine", Path("/data"), "does not exist", fetch=False))
 
 
-def test_a_download_that_fails_is_missing_data() -> None:
+def test_failed_download_raises_data_missing_error() -> None:
     with pytest.raises(DataMissingError, match=r"cannot be fetched \(no route to host\)"), fetching("x", Path()):
         raise OSError("no route to host")
