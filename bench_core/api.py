@@ -1,31 +1,28 @@
-"""What the command line does, for notebooks: `from bench_core import run, leaderboard, results`."""
+"""The functions of the command line for scripts and notebooks: `from bench_core import run, leaderboard, results`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_core.data import default_data_root
-from bench_core.devices import check_device
-from bench_core.engines.child_process import itself
-from bench_core.engines.command_line import command_of
-from bench_core.engines.processes import Apart, run_apart
-from bench_core.errors import BenchError, RequestError
+from bench_core.engines.child_process import restart_command
+from bench_core.engines.command_line import run_command
+from bench_core.engines.processes import run_in_processes
+from bench_core.errors import BenchError, RequestError, shown
 from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import Registry, load_plugins
 from bench_core.reports.tables.build import build
-from bench_core.reports.tables.cell_states import plan_entries
-from bench_core.reports.tables.frames import tidy
+from bench_core.reports.tables.cell_states import plan_entries, table_entries
+from bench_core.reports.tables.frames import tidy, wide
 from bench_core.running.failures import describe
-from bench_core.running.progress import Plain, Silent, choose_progress
+from bench_core.running.progress import LogLines, NoProgress, choose_progress
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
-from bench_core.training.stopping import Stop
 
 if TYPE_CHECKING:
     import pandas as pd
-from bench_core.engines.processes import check_engine
-from bench_core.reports.tables.cell_states import table_entries
-from bench_core.running.runner import execute
 
 DEFAULT_STORE = "runs"
 
@@ -47,49 +44,54 @@ def run(
     store: str | Path = DEFAULT_STORE,
     data_root: str | Path | None = None,
     download: bool = False,
+    workers: int = 0,
+    checkpoint_every: float = 120.0,
+    compile: bool = False,
     isolate: bool = False,
     jobs: int = 1,
     time_limit: float | None = None,
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
-    """Train each method once, embed once, run every task; what is done already is not done again.
+    """Train each method once, embed once, and run every task. Cells that have a record in the store are not run again.
 
     Args:
         methods: Names, or "all"; None takes the board's.
         tasks: Names, or "all"; None takes the board's.
         datasets: Names; None takes the board's (`digits`).
         encoders: Names; None takes the board's (`convnet`).
-        seeds: One chain each; None takes the board's if a board is named, else seed 0.
-        board: A shipped board's name or the path of a board.toml.
-        epochs: Instead of what the board or the method says.
-        batch_size: Likewise.
+        seeds: Seeds; each gives a chain of its own. None takes the board's if a board is named, else seed 0.
+        board: Name of a shipped board, or path of a board.toml.
+        epochs: Replaces the epochs of the board or method.
+        batch_size: Replaces the batch size of the board or method.
         precision: "fp32", "bf16", or "auto": bf16 on CUDA, fp32 elsewhere.
-        settings: {"nac.flip": 0.2, "nac.recipe.learning_rate": 1e-3}.
-        sweeps: {"noisy_dim.noise": [0, 0.1, 0.3]}, {"vae.init": ["none", "nac"]}: a row for each value.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        settings: Parameter values: {"nac.flip": 0.2, "nac.recipe.learning_rate": 1e-3}.
+        sweeps: Several values of a parameter, each of which makes a row: {"noisy_dim.noise": [0, 0.1, 0.3],
+            "vae.init": ["none", "nac"]}.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else MPS, else the CPU.
         store: Folder of the records.
-        data_root: Where data sets lie; None is `BENCH_DATA` or a cache folder.
-        download: Fetch data sets that are missing.
-        isolate: Each chain in a process of its own, which runs `bench run`: a crash ends one chain. Ctrl-C ends them at
-            once; the same call goes on from their last checkpoints.
-        jobs: Chains at once, each in a process of its own; cores and GPUs are shared out.
-        time_limit: Seconds that a chain may take; it then saves a checkpoint and counts as failed. Needs a process of
-            its own.
-        progress: Show where it stands, on stderr.
-        registry: Plugins to use, for tests; None loads what is installed.
+        data_root: Folder of the datasets; None is the environment variable `BENCH_DATA`, or a cache folder.
+        download: Download datasets that are missing.
+        workers: Number of processes that read streamed data; 0 reads it in the training process.
+        checkpoint_every: Seconds between two checkpoints of a training.
+        compile: Train through `torch.compile`, for GPUs. It takes minutes before the first step, and the last digits
+            of the results differ.
+        isolate: Run each chain in its own process, which is started as `bench run`: a crash ends one chain only. Ctrl-C
+            ends the processes at once; the same call resumes from their last checkpoints.
+        jobs: Number of chains that run at the same time. Above 1 each has its own process; cores and GPUs are divided.
+        time_limit: Seconds that a chain may take. At the limit it saves a checkpoint and counts as failed; the same
+            call resumes it. Needs `isolate` or `jobs` above 1.
+        progress: Show progress on stderr.
+        registry: Plugins to use, for tests; None loads those that are installed.
 
     Returns:
-        One line a score of this request's finished cells, see `results`.
+        One line for each score of the finished cells of this request, see `results`.
 
     Raises:
-        RequestError: What is asked for cannot be done as asked, or (`isolate`, `jobs`) cannot be said in the words of a
-            command; nothing was run.
-        BenchError: Some cells failed; the others are in the store.
+        RequestError: An argument is wrong, data is missing, or (with `isolate` or `jobs`) an argument cannot be written
+            on a command line. Nothing was run.
+        BenchError: Some cells did not finish; the others are in the store.
     """
-    apart = check_engine(isolate=isolate, jobs=jobs, time_limit=time_limit)
-    if not apart:  # who only watches leaves the device alone
-        check_device(device)
     request = Request(
         datasets=_names(datasets),
         encoders=_names(encoders),
@@ -105,60 +107,88 @@ def run(
         sweeps=sweeps or {},
         data_root=Path(data_root) if data_root is not None else default_data_root(),
     )
-    opened = Store(store)
+    setting = RunSetting(
+        device=device,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+        compiled=compile,
+        isolate=isolate,
+        jobs=jobs,
+        time_limit=time_limit,
+        command=_call(request, workers=workers, checkpoint_every=checkpoint_every, compile=compile),
+    )
+    if setting.uses_processes and registry is not None:
+        raise RequestError("registry= cannot be passed to another process; leave out isolate and jobs.")
+    record_store = Store(store)
     plan = make_plan(request, registry or load_plugins(), download=download)
-    if apart:
-        if registry is not None:
-            raise RequestError("registry= cannot be passed to a process of its own; leave out isolate and jobs.")
-        how = Apart([*itself(), *command_of(request, opened.path)], device, time_limit, Stop(), jobs)
-        failures = run_apart(plan, opened, how, Plain() if progress else Silent())
+    if setting.uses_processes:
+        command = [*restart_command(), *run_command(request, setting, record_store.path)]
+        lines = LogLines() if progress else NoProgress()
+        unfinished = run_in_processes(plan, record_store, setting, command, lines)
     else:
-        failures = execute(plan, opened, device, choose_progress(quiet=not progress), command=_call(request))
-    if failures:
-        raise BenchError(f"{len(failures)} cells failed; the others are in {store}. " + "; ".join(describe(failures)))
-    return tidy([entry.record for entry in plan_entries(plan, opened.records()) if entry.record is not None])
+        unfinished = run_plan(plan, record_store, setting, choose_progress(quiet=not progress))
+    if unfinished:
+        reasons = "; ".join(describe(unfinished))
+        raise BenchError(f"{len(unfinished)} cells did not finish; the others are in {store}. {reasons}")
+    entries = plan_entries(plan, record_store.records())
+    return tidy([entry.record for entry in entries if entry.record is not None])
 
 
 def results(store: str | Path = DEFAULT_STORE) -> "pd.DataFrame":
-    """All records of a store as a tidy DataFrame: one line a score, with names, seed, unit, direction, chance and cost.
+    """Return all records of a store as a tidy DataFrame.
+
+    Args:
+        store: Folder of the records.
+
+    Returns:
+        One line for each score, with names, seed, unit, direction, chance and cost.
 
     Raises:
-        StoreError: The folder is no store, or a record is damaged.
+        RequestError: There is no store.
+        StoreError: A record is damaged.
     """
-    return tidy(Store(store).records())
+    return tidy(Store.existing(store).records())
 
 
 def leaderboard(
     store: str | Path = DEFAULT_STORE, *, board: str | None = None, metric: str | None = None, sort: str | None = None
 ) -> "pd.DataFrame":
-    """The table that `bench table` prints, one line a method and the tasks' means as columns.
+    """Return the table that `bench table` prints: one line for each method, the means of the tasks as columns.
 
     Args:
         store: Folder of the records.
-        board: Only this board's cells; None takes all that is in the store.
-        metric: Instead of each task's first.
-        sort: Column to sort by, instead of the mean rank.
+        board: Name of a board, to show its cells only; None shows everything in the store.
+        metric: Metric that is shown of every task that has it; None shows each task's first.
+        sort: Column to sort by; None sorts by the mean rank.
 
     Returns:
-        Columns dataset, encoder, method, then `<task>`, `<task>_halfwidth` (95 % t over seeds) and `<task>_n` for
-        each task, and the mean rank; fractions stay fractions.
-    """
-    from bench_core.reports.tables.frames import wide
+        Columns dataset, encoder, method, then `<task>`, `<task>_halfwidth` (95 % t interval over seeds) and `<task>_n`
+        for each task, and the mean rank. Fractions are not turned into per cent.
 
-    return wide(build(table_entries(Store(store), board), metric=metric, sort=sort))
+    Raises:
+        RequestError: There is no store, no such board, or no record has the metric or column.
+        StoreError: A record is damaged.
+    """
+    return wide(build(table_entries(Store.existing(store), board), metric=metric, sort=sort))
 
 
 def _names(value: Sequence[str] | str | None) -> Sequence[str] | None:
-    """Both "nac,sela" and ["nac", "sela"]."""
+    """Return names as a list: both "nac,sela" and ["nac", "sela"] give ["nac", "sela"]."""
     if value is None:
         return None
-    names = [n.strip() for n in value.split(",")] if isinstance(value, str) else list(value)
-    if not all(isinstance(n, str) and n for n in names):
-        raise RequestError(f"names must be text, got {value!r}")
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+    if not all(isinstance(name, str) and name for name in names):
+        raise RequestError(f"names must be text, like ['nac', 'sela'], got {shown(value)}.")
     return names
 
 
-def _call(request: Request) -> str:
-    """The call, as a record's command."""
-    asked = {k: v for k, v in vars(request).items() if v not in (None, {}) and k != "data_root"}
-    return f"bench_core.run({', '.join(f'{k}={v!r}' for k, v in asked.items())})"
+def _call(request: Request, **run_settings: Any) -> str:
+    """Write the call of `run` as text, for the records; arguments that have their defaults are left out."""
+    arguments = {}
+    for name, value in vars(request).items():
+        if value not in (None, {}) and name != "data_root":
+            arguments[name] = value
+    for name, value in run_settings.items():
+        if value != getattr(RunSetting, "compiled" if name == "compile" else name):
+            arguments[name] = value
+    return f"bench_core.run({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"

@@ -1,147 +1,107 @@
-"""The options of `bench run` that say where chains run, and what is said of those that did not finish."""
+"""The options of `bench run` that say where and how chains run, and the call of the engine that they choose."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench_core.cli.options import a_number
-from bench_core.errors import RequestError
-from bench_core.training.stopping import CALL_AGAIN, Stop
-
 if TYPE_CHECKING:
     from bench_core.planning.plan import Plan
-    from bench_core.running.failures import Failure
+    from bench_core.running.failures import UnfinishedCell
+    from bench_core.running.setting import RunSetting
     from bench_core.store import Store
+    from bench_core.training.stopping import Stop
 
-WORDS = "bench.words"  # of a click context's meta: what was typed
+WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
+_NAMES = ("device", "workers", "checkpoint_every", "compiled", "isolate", "jobs", "time_limit")
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that `Engine.take` takes."""
+    """Add the options that `make_setting` reads. Ranges are not given here: `RunSetting` checks every value."""
     options = [
         click.option(
+            "--device", default="auto", show_default=True, metavar="DEVICE",
+            help="Train, embed and evaluate on this device: cpu, cuda, cuda:1 or mps. auto takes CUDA where there is "
+            "one, else MPS, else the CPU.",
+        ),
+        click.option(
+            "--workers", type=int, default=0, show_default=True, metavar="N",
+            help="Read streamed data in N processes. With 0 the training process reads it.",
+        ),
+        click.option(
+            "--checkpoint-every", type=float, default=120.0, show_default=True, metavar="SECONDS",
+            help="Save a checkpoint this often. So much training is lost at most when the machine dies.",
+        ),
+        click.option(
             "--compile", "compiled", is_flag=True,
-            help="Train through torch.compile, meant for GPUs: minutes before the first step, other last digits.",
-        ),
-        click.option("--isolate", is_flag=True, help="Each chain in a process of its own: a crash ends one chain."),
-        click.option(
-            "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-            help="Chains at once, each in a process of its own; cores and GPUs are shared out.",
+            help="Train through torch.compile, for GPUs. It takes minutes before the first step, and the last digits "
+            "of the results differ. Off by default.",
         ),
         click.option(
-            "--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", callback=a_number,
-            help="A chain that takes longer saves a checkpoint and counts as failed; needs --isolate or --jobs 2.",
+            "--isolate", is_flag=True,
+            help="Run each chain in its own process, so that a crash ends one chain only. Off by default.",
         ),
-        click.option("--retry-failed", is_flag=True, help="Only cells that were tried before and did not finish."),
-        click.option("--only-chain", metavar="KEY", hidden=True),  # how --isolate and --jobs start a process
-        click.option("--without-cell", metavar="KEY", multiple=True, hidden=True),  # it crashed just now
+        click.option(
+            "--jobs", type=int, default=1, show_default=True, metavar="N",
+            help="Run N chains at the same time, each in its own process. Cores and GPUs are divided among them.",
+        ),
+        click.option(
+            "--time-limit", type=float, metavar="SECONDS",
+            help="Stop a chain that takes longer. It saves a checkpoint and counts as failed; the same command resumes "
+            "it. Needs --isolate or --jobs 2. Default: no limit.",
+        ),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Where chains run, and which."""
+def make_setting(options: dict[str, Any], stop: "Stop", only_chain: str | None) -> "RunSetting":
+    """Make a RunSetting from the options of `engine_options`, which are removed from `options`.
 
-    compiled: bool
-    isolate: bool
-    jobs: int
-    time_limit: float | None
-    retry_failed: bool
-    only_chain: str | None
-    without_cell: Sequence[str]
-    device: str
-    workers: int
-    checkpoint_every: float
+    Args:
+        options: Options of the command by name.
+        stop: Receives the stop signals of this process.
+        only_chain: Key of the chain if this process was started for one chain. It got the options of the process that
+            started it, and `--isolate`, `--jobs` and `--time-limit` are for that one.
 
-    @classmethod
-    def take(cls, asked: dict[str, Any], device: str, workers: int, checkpoint_every: float) -> "Engine":
-        """The options of `engine_options` out of all; RequestError where they do not fit together."""
-        from bench_core.devices import check_device
+    Raises:
+        RequestError: A value is out of its range, or two options do not fit together.
+    """
+    from bench_core.running.setting import RunSetting
 
-        names = ("compiled", "isolate", "jobs", "time_limit", "retry_failed", "only_chain", "without_cell")
-        engine = cls(**{name: asked.pop(name) for name in names}, device=device, workers=workers,
-                     checkpoint_every=checkpoint_every)  # fmt: skip
-        if engine.time_limit is not None and not (engine.isolate or engine.jobs > 1):
-            raise RequestError(
-                "--time-limit needs --isolate (or --jobs 2 and more): only a process of its own can be ended."
-            )
-        if not engine.watches():  # who only watches leaves the device alone
-            check_device(device)
-        return engine
-
-    def watches(self) -> bool:
-        """Whether chains run in processes of their own, and this is none of them."""
-        return (self.isolate or self.jobs > 1) and self.only_chain is None
-
-    def narrow(self, plan: "Plan", store: "Store") -> "Plan":
-        """The part of the plan that is asked for.
-
-        Raises:
-            RequestError: The plan has no such chain.
-            Exit: Nothing has failed, so there is nothing to do.
-        """
-        from bench_core.planning.plan import narrowed
-
-        if self.retry_failed:
-            plan = narrowed(plan, lambda _, cell: bool(store.last_attempt(cell.key)) and not store.record(cell.key))
-            if not plan.chains:
-                click.echo(f"nothing of this request failed before in {store.path}", err=True)
-                raise click.exceptions.Exit(0)
-        if self.only_chain is not None:
-            plan = narrowed(
-                plan, lambda chain, cell: chain.key == self.only_chain and cell.key not in self.without_cell
-            )
-            if not plan.chains:
-                raise RequestError(
-                    f"chain {self.only_chain[:12]} is not in this request any more: code or data changed while it "
-                    "ran; start again."
-                )
-        return plan
-
-    def run(self, plan: "Plan", store: "Store", words: Sequence[str], quiet: bool, stop: Stop) -> "list[Failure]":
-        """Run what is missing; the cells that did not finish."""
-        from bench_core.engines.child_process import itself, leave_with_parent
-        from bench_core.engines.processes import Apart, run_apart
-        from bench_core.running.progress import Plain, Silent, Watched, choose_progress
-        from bench_core.running.runner import execute
-
-        if self.watches():
-            how = Apart([*itself(), *words], self.device, self.time_limit, stop, self.jobs)
-            return run_apart(plan, store, how, Silent() if quiet else Plain())
-        progress = choose_progress(quiet)
-        if self.only_chain is not None:
-            leave_with_parent()
-            progress = Watched()  # with --quiet, too: who watches hears how far it came, and says nothing
-        return execute(
-            plan, store, self.device, progress, workers=self.workers, checkpoint_every=self.checkpoint_every,
-            compiled=self.compiled, stop=stop,
-        )  # fmt: skip
+    values = {name: options.pop(name) for name in _NAMES}
+    if only_chain is not None:
+        values.update(isolate=False, jobs=1, time_limit=None)
+    return RunSetting(**values, stop=stop)
 
 
-def print_failures(plan: "Plan", store: "Store", failures: "Sequence[Failure]") -> None:
-    """Where some did not finish: how many cells are done and how many are not, and why, on stderr."""
-    from bench_core.reports.tables.cell_states import plan_entries
-    from bench_core.running.failures import describe, unfinished
+def run_with_engine(
+    plan: "Plan", store: "Store", setting: "RunSetting", words: Sequence[str], *, quiet: bool, only_chain: str | None
+) -> "list[UnfinishedCell]":
+    """Run what is missing of a plan with the engine that the setting chooses.
 
-    if not failures:
-        return
-    failed = unfinished(failures)
-    for line in describe(failed):
-        click.echo(f"failed: {line}", err=True)
-    for line in describe([one for one in failures if one not in failed]):
-        click.echo(f"not done: {line}", err=True)
-    states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-    click.echo(f"{len(states)} cells: {counts}", err=True)
+    Args:
+        plan: What is run.
+        store: Store of the records.
+        setting: Where and how chains run.
+        words: Arguments of `bench` as they were typed; a process for one chain is started with the same.
+        quiet: Show no progress.
+        only_chain: Key of the chain if this process was started for one chain.
 
+    Returns:
+        The cells that did not finish.
+    """
+    from bench_core.engines.child_process import leave_with_parent, restart_command
+    from bench_core.engines.processes import run_in_processes
+    from bench_core.running.progress import ChildLogLines, LogLines, NoProgress, choose_progress
+    from bench_core.running.runner import run_plan
 
-def exit_code(failures: "Sequence[Failure]") -> int:
-    """0 where all is done, 1 where a cell failed, and where some were only preempted: call again."""
-    from bench_core.running.failures import unfinished
-
-    return 1 if unfinished(failures) else CALL_AGAIN if failures else 0
+    if setting.uses_processes:
+        lines = NoProgress() if quiet else LogLines()
+        return run_in_processes(plan, store, setting, [*restart_command(), *words], lines)
+    if only_chain is not None:
+        leave_with_parent()
+        # With --quiet, too: the process that started this one reads the lines, and then shows none.
+        return run_plan(plan, store, setting, ChildLogLines())
+    return run_plan(plan, store, setting, choose_progress(quiet))

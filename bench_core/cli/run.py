@@ -1,70 +1,120 @@
-"""`bench run`: train, embed, evaluate, and print the table of the request."""
+"""`bench run`: train, embed, run every task, and print the table of the request."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench_core.cli.engine_options import WORDS, Engine, engine_options, exit_code, print_failures
-from bench_core.cli.options import a_number, load, make_request, request_options
+from bench_core.cli.engine_options import WORDS, engine_options, make_setting, run_with_engine
+from bench_core.cli.options import load, make_request, request_options
 from bench_core.errors import RequestError
-from bench_core.training.stopping import Stop
+from bench_core.training.stopping import CALL_AGAIN, Stop
+
+if TYPE_CHECKING:
+    from bench_core.planning.plan import Plan
+    from bench_core.reports.tables.entries import Entry
+    from bench_core.running.failures import UnfinishedCell
+    from bench_core.store import Store
+
+_EXAMPLES = """\b
+Examples:
+  bench run --methods nac,sela --tasks knn,linear --seeds 0,1,2
+  bench run --board digits --jobs 4
+"""
+_WOULD_RUN = {"missing": "would run", "failed": "would run again", "stale": "would run again"}
 
 
-@click.command()
+@click.command(epilog=_EXAMPLES)
 @request_options
-@click.option("--device", default="auto", show_default=True, help="auto (CUDA, else MPS, else CPU), cpu, cuda:1, ...")
-@click.option("--workers", default=0, show_default=True, type=click.IntRange(0), help="Readers of streamed data.")
-@click.option(
-    "--checkpoint-every", default=120.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
-    callback=a_number,
-    help="Training that may be lost when the machine dies.",
-)  # fmt: skip
 @engine_options
-@click.option("--download", is_flag=True, help="Fetch data sets that are missing.")
-@click.option("--dry-run", is_flag=True, help="Print the plan; run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the records' scores as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--retry-failed", is_flag=True, help="Run only cells that were tried before and did not finish.")
+@click.option("--only-chain", metavar="KEY", hidden=True)  # a process of --isolate or --jobs is started with it
+@click.option("--without-cell", metavar="KEY", multiple=True, hidden=True)  # for such a process: skip this cell
+@click.option("--download", is_flag=True, help="Download datasets that are missing. By default they are an error.")
+@click.option("--dry-run", is_flag=True, help="Print what would run. Nothing is run or written.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON. By default they are a table.")
+@click.option("--quiet", is_flag=True, help="Show no progress. By default it is shown on stderr.")
 @click.pass_context
 def run(
     ctx: click.Context,
     /,
-    device: str,
-    workers: int,
-    checkpoint_every: float,
+    retry_failed: bool,
+    only_chain: str | None,
+    without_cell: Sequence[str],
     download: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
-    **asked: Any,
+    **options: Any,
 ) -> None:
-    """Train, embed, run every task; what is done already is not done again.
+    """Train methods, embed the data, run every task, and print a table of the scores.
 
-    Exit code: 0 all done, 1 a cell failed, 2 the request is wrong, 130 stopped by Ctrl-C, 75 stopped by SIGTERM or
-    SIGUSR1 (this process, or with --isolate or --jobs a chain's). A training that was stopped goes on from its last
-    checkpoint when the same command is given again; what failed is tried again, after all others.
-    """
+    Cells that have a record in the store are not run again. A training that was stopped resumes from its last
+    checkpoint when you give the same command again. Cells that failed are tried again, after all others.
+
+    \b
+    Exit codes:
+      0    all cells are done
+      1    a cell failed
+      2    the request is wrong; nothing was run
+      75   stopped by SIGTERM or SIGUSR1; give the same command again
+      130  stopped by Ctrl-C; give the same command again
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
         from bench_core.planning.plan import make_plan
+        from bench_core.reports.pictures.kinds import check_pictures
         from bench_core.store import Store
 
-        engine = Engine.take(asked, device, workers, checkpoint_every)
-        store = Store(asked.pop("store"))
-        download = download and not dry_run and engine.only_chain is None  # for that it has been done
-        plan = make_plan(make_request({**asked, "device": device}), load(ctx), download=download)
-        plan = engine.narrow(plan, store)
+        setting = make_setting(options, stop, only_chain)
+        store = Store(options.pop("store"))
+        # A process that runs one chain finds the data that the process before it has downloaded.
+        download = download and not dry_run and only_chain is None
+        plan = make_plan(make_request({**options, "device": setting.device}), load(ctx), download=download)
+        check_pictures(plan.board)
+        if retry_failed:
+            plan = _unfinished_part(plan, store)
+            if not plan.chains:
+                click.echo(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
+                return
+        if only_chain is not None:
+            plan = _one_chain(plan, only_chain, without_cell)
         if dry_run:
-            print_plan(plan, store, as_json)
+            _print_plan(plan, store, as_json)
             return
-        failures = engine.run(plan, store, ctx.meta[WORDS], quiet, stop)
-        if engine.only_chain is None:
+        unfinished = run_with_engine(plan, store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
+        if only_chain is None:
             _print_outcome(plan, store, as_json)
-            print_failures(plan, store, failures)
-    ctx.exit(exit_code(failures))
+            _print_unfinished(plan, store, unfinished)
+    ctx.exit(_exit_code(unfinished))
 
 
-def _print_outcome(plan: Any, store: Any, as_json: bool) -> None:
-    """The table of this request's cells, the page, and where both lie."""
+def _unfinished_part(plan: "Plan", store: "Store") -> "Plan":
+    """Return the part of a plan that was tried before and has no record."""
+    from bench_core.planning.plan import narrowed
+
+    return narrowed(plan, lambda _, cell: store.last_attempt(cell.key) is not None and store.record(cell.key) is None)
+
+
+def _one_chain(plan: "Plan", key: str, without_cell: Sequence[str]) -> "Plan":
+    """Return the part of a plan that is one chain, without the cells whose keys are in `without_cell`.
+
+    Raises:
+        RequestError: The plan has no such chain.
+    """
+    from bench_core.planning.plan import narrowed
+
+    part = narrowed(plan, lambda chain, cell: chain.key == key and cell.key not in without_cell)
+    if not part.chains:
+        raise RequestError(
+            f"chain {key[:12]} is not in this request any more: code or data changed during the run; start again."
+        )
+    return part
+
+
+def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
+    """Print the table of the request's cells, write pictures and page of the store, and print where they are."""
     from bench_core.reports.tables.build import build
     from bench_core.reports.tables.cell_states import plan_entries
     from bench_core.reports.tables.entries import entries_of
@@ -76,54 +126,71 @@ def _print_outcome(plan: Any, store: Any, as_json: bool) -> None:
         frame = tidy([entry.record for entry in entries if entry.record is not None])
         click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
         return
-    tables = build(entries)
-    click.echo(render(tables, "text"))
-    for path in _draw(plan, entries, store):
+    click.echo(render(build(entries), "text"))
+    for path in _draw_pictures(plan, entries, store):
         click.echo(f"picture: {path}")
-    page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all that is there
+    page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all of the store
     click.echo(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
 
 
-def _draw(plan: Any, entries: Any, store: Any) -> list[Any]:
-    """The pictures that the board asks for, as far as their numbers are there, in the store."""
+def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> list[Path]:
+    """Draw the board's pictures into the store and return their files; say on stderr which cannot be drawn, and why."""
     from bench_core.reports.pictures.draw import draw
 
-    drawn = []
+    paths = []
     for picture in plan.board.pictures.values():
+        path = store.path / f"{picture.name}.svg"
         try:
-            draw(entries, picture, store.path / f"{picture.name}.svg")
-            drawn.append(store.path / f"{picture.name}.svg")
+            draw(entries, picture, path)
+            paths.append(path)
         except RequestError as error:
             click.echo(f"no picture {picture.name!r}: {error}", err=True)
-    return drawn
+    return paths
 
 
-def print_plan(plan: Any, store: Any, as_json: bool) -> None:
-    """One line a cell with its state, and the counts."""
+def _print_plan(plan: "Plan", store: "Store", as_json: bool) -> None:
+    """Print a line for each cell with its state, and how many cells there are of each state."""
     from bench_core.reports.tables.cell_states import plan_entries
     from bench_core.running.pending import is_trained
 
-    entries = plan_entries(plan, store.records(), store.attempts())
-    lines = [
-        {
-            "cell": cell.key,
-            **cell.names,
-            "seed": cell.seed,
-            "state": {"missing": "would run", "failed": "would run again", "stale": "would run again"}.get(
-                e.state, e.state
-            ),
-            "reason": e.reason,
-        }
-        for cell, e in zip(plan.cells, entries, strict=True)
-    ]
+    lines = []
+    for cell, entry in zip(plan.cells, plan_entries(plan, store.records(), store.attempts()), strict=True):
+        state = _WOULD_RUN.get(entry.state, entry.state)
+        lines.append({"cell": cell.key, **cell.names, "seed": cell.seed, "state": state, "reason": entry.reason})
     if as_json:
         click.echo(json.dumps(lines, indent=1))
         return
     for line in lines:
-        where = "/".join(line[k] for k in ("dataset", "encoder", "method", "task"))
+        names = "/".join(str(line[part]) for part in ("dataset", "encoder", "method", "task"))
         reason = f"  ({line['reason']})" if line["reason"] else ""
-        click.echo(f"{line['cell'][:12]}  {line['state']:<15}  {where}  seed {line['seed']}{reason}")
+        click.echo(f"{str(line['cell'])[:12]}  {line['state']:<15}  {names}  seed {line['seed']}{reason}")
     states = [line["state"] for line in lines]
-    trained = sum(is_trained(chain, store) for chain in plan.chains)
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    trained = sum(is_trained(chain, store) for chain in plan.chains)
     click.echo(f"{len(lines)} cells: {counts}; {len(plan.chains)} chains, {trained} of them pretrained")
+
+
+def _print_unfinished(plan: "Plan", store: "Store", unfinished: "Sequence[UnfinishedCell]") -> None:
+    """Print on stderr why cells did not finish, and how many cells of the plan have which state."""
+    from bench_core.reports.tables.cell_states import plan_entries
+    from bench_core.running.failures import describe, failed_cells
+
+    if not unfinished:
+        return
+    failed = failed_cells(unfinished)
+    for line in describe(failed):
+        click.echo(f"failed: {line}", err=True)
+    for line in describe([cell for cell in unfinished if cell not in failed]):
+        click.echo(f"not done: {line}", err=True)
+    states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    click.echo(f"{len(states)} cells: {counts}", err=True)
+
+
+def _exit_code(unfinished: "Sequence[UnfinishedCell]") -> int:
+    """Return 0 if all cells are done, 1 if a cell failed, and 75 if cells were only preempted."""
+    from bench_core.running.failures import failed_cells
+
+    if failed_cells(unfinished):
+        return 1
+    return CALL_AGAIN if unfinished else 0

@@ -1,5 +1,5 @@
-"""Where a chain runs. In this process that is `runner`; here is what starts a command for a chain and watches it.
+"""Engines that run chains in other processes; `running/runner.py` is the one that runs them in this process.
 
-An engine passes names, not objects, and nothing depends on what a process returns: the records on disk say what was
-done.
+An engine gives a process names, not objects, and reads nothing that the process returns: the records and attempts on
+disk tell what was done.
 """

@@ -1,4 +1,4 @@
-"""One command: started in a process group of its own, watched, and ended as a whole."""
+"""A command in its own process group: started, watched, and ended together with all processes that it started."""
 
 import os
 import signal
@@ -15,122 +15,139 @@ from typing import IO
 
 from bench_core.errors import RequestError
 
-GRACE_S = 60.0  # to finish the step under way and write a checkpoint
-_TAIL = 60
-LOOK_S = 0.05  # between two looks at a process
+GRACE_S = 60.0  # time to finish the current step and write a checkpoint
+POLL_S = 0.05  # between two looks at a process
+_LAST_LINES = 60
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended.
+    """The end of a process.
 
     Attributes:
-        code: Its exit code; of a signal, that is below 0.
-        late: It was still running at its limit.
-        seconds: It ran.
-        said: Its last lines.
+        code: Exit code; minus the number of the signal if a signal ended it.
+        timed_out: True if it was still running at its time limit.
+        seconds: Time that it ran.
+        last_lines: The last 60 lines that it printed, stdout and stderr together.
     """
 
     code: int
-    late: bool
+    timed_out: bool
     seconds: float
-    said: Sequence[str]
+    last_lines: Sequence[str]
 
 
-class Child:
-    """A command in a process group of its own, which ends as a whole: nothing that it started stays behind."""
+class ChildProcess:
+    """A running command in its own process group, so that ending it ends all processes that it started."""
 
     def __init__(
         self,
         command: Sequence[str],
-        say: Callable[[str], None],
-        limit: float | None = None,
+        on_line: Callable[[str], None],
+        time_limit: float | None = None,
         grace: float = GRACE_S,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it.
+        """Start the command.
 
         Args:
-            command: Its stdin is a pipe that closes when this process is no more, see `leave_with_parent`.
-            say: Gets what the command prints, line by line, in a thread of its own.
-            limit: Seconds; then it gets SIGTERM, so that it saves where it stands, and SIGKILL after the grace.
-            grace: Seconds.
-            environment: Over this process's.
+            command: Program and arguments. Its stdin is a pipe that closes when this process ends, see
+                `leave_with_parent`.
+            on_line: Called with each line that the command prints, in a thread of its own.
+            time_limit: Seconds that it may run; None is no limit. At the limit it gets SIGTERM, so that it can save a
+                checkpoint, and SIGKILL after the grace.
+            grace: Seconds from SIGTERM to SIGKILL.
+            environment: Variables that are added to those of this process, or replace them.
 
         Raises:
-            RequestError: The system has no process groups.
+            RequestError: The system has no process groups (Windows).
         """
         if not hasattr(os, "killpg"):
             raise RequestError("this system has no process groups; run without --isolate and --jobs.")
-        self._limit, self._grace = limit, grace
-        self._began, self._late, self._until = time.monotonic(), False, float("inf")
-        self._tail: deque[str] = deque(maxlen=_TAIL)
+        self._time_limit, self._grace = time_limit, grace
+        self._began = time.monotonic()
+        self._timed_out = False
+        self._kill_at = float("inf")
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", start_new_session=True, env={**os.environ, **(environment or {})},
-        )  # fmt: skip
-        self._reader = Thread(target=_read, args=(self._process.stdout, self._tail, say), daemon=True)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self._reader = Thread(target=_read_lines, args=(self._process.stdout, self._last_lines, on_line), daemon=True)
         self._reader.start()
 
-    def look(self, stop: bool) -> Ended | None:
-        """How it ended, or None while it runs; to be asked every `LOOK_S`.
+    def poll(self, stop: bool) -> Ended | None:
+        """Return how the process ended, or None while it runs; send signals that are due. Call it every `POLL_S`.
 
         Args:
-            stop: It shall stop: it is told so, and gets the grace.
+            stop: True if the process shall stop. It gets SIGTERM once, and SIGKILL after the grace.
         """
         if self._process.poll() is not None:
-            self.end()
-            return Ended(self._process.returncode, self._late, time.monotonic() - self._began, list(self._tail))
+            self.kill()
+            seconds = time.monotonic() - self._began
+            return Ended(self._process.returncode, self._timed_out, seconds, list(self._last_lines))
         now = time.monotonic()
-        self._late = self._late or (self._limit is not None and now - self._began > self._limit and not stop)
-        if self._until == float("inf") and (self._late or stop):
-            self._process.terminate()  # it alone: its readers of data must serve the step under way
-            self._until = now + self._grace
-        if now > self._until:
-            _kill(self._process)
+        if self._time_limit is not None and now - self._began > self._time_limit and not stop:
+            self._timed_out = True
+        if self._kill_at == float("inf") and (self._timed_out or stop):
+            self._process.terminate()  # not the group: its data workers must serve the current step until it ends
+            self._kill_at = now + self._grace
+        if now > self._kill_at:
+            _kill_group(self._process)
         return None
 
-    def end(self) -> None:
-        """At once, with all that it started."""
+    def kill(self) -> None:
+        """End the process and all that it started, without grace, and wait until its output is read."""
         assert self._process.stdin is not None  # a pipe
-        _kill(self._process)
+        _kill_group(self._process)
         self._process.wait()
         self._process.stdin.close()
         self._reader.join(timeout=5)
 
 
 def leave_with_parent() -> None:
-    """Tell this process to stop once the one that watches it is no more: nobody else would end it."""
-    if not stat.S_ISFIFO(os.fstat(0).st_mode):
-        return  # nobody does; somebody typed the command
+    """Send SIGTERM to this process when the process that started it ends, for then nothing else would end it.
 
-    def wait() -> None:
+    Does nothing if stdin is no pipe: somebody typed the command.
+    """
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
+
+    def wait_for_parent() -> None:
         while os.read(0, 1):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
-    Thread(target=wait, daemon=True).start()
+    Thread(target=wait_for_parent, daemon=True).start()
 
 
-def itself() -> list[str]:
-    """How this program is started anew, with a traceback of what crashes below Python.
+def restart_command() -> list[str]:
+    """Return the command that starts this program again, with a traceback if it crashes below Python.
 
-    `python -m` looks for modules in the current folder first, the program `bench` does not; what starts anew looks
-    where this process looks.
+    `python -m` looks for modules in the current folder first; the program `bench` does not. The new process looks where
+    this process looks.
     """
-    here = sys.path[:1] in ([""], [os.getcwd()])
-    return [sys.executable, *([] if here else ["-P"]), "-X", "faulthandler", "-m", "bench_core"]
+    current_folder_first = sys.path[:1] in ([""], [os.getcwd()])
+    safe_path = [] if current_folder_first else ["-P"]
+    return [sys.executable, *safe_path, "-X", "faulthandler", "-m", "bench_core"]
 
 
-def _read(lines: IO[str], tail: deque[str], say: Callable[[str], None]) -> None:
+def _read_lines(lines: IO[str], last_lines: deque[str], on_line: Callable[[str], None]) -> None:
+    """Read all output of a command, keep its last lines, and pass on every line."""
     with lines:
         for line in lines:
-            tail.append(line.rstrip("\n"))
-            with suppress(OSError):  # a log on a full disk, a terminal that is gone: the command must not wait or fail
-                say(tail[-1])
+            last_lines.append(line.rstrip("\n"))
+            with suppress(OSError):  # a full disk or a closed terminal must not make the command wait or fail
+                on_line(last_lines[-1])
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """The whole group, what outlived its leader, too."""
-    with suppress(ProcessLookupError, PermissionError):  # all gone; macOS says so in its own way
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Send SIGKILL to a process and all that it started, also to those that live on after it has ended."""
+    with suppress(ProcessLookupError, PermissionError):  # none is left; on macOS that is a PermissionError
         os.killpg(process.pid, signal.SIGKILL)

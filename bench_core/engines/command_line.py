@@ -1,4 +1,4 @@
-"""A request as the words of a command: what a process of its own can be asked for."""
+"""The command line of `bench run` for a request that was made in Python, so that a process can be started for it."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,54 +8,73 @@ from typing import Any
 from bench_core.errors import ConfigError, RequestError, shown
 from bench_core.planning.request import Request
 from bench_core.planning.settings import parse_settings, parse_sweeps
+from bench_core.running.setting import RunSetting
 
 
-def command_of(request: Request, store: Path) -> list[str]:
-    """The words of `bench run` that ask for the same.
+def run_command(request: Request, setting: RunSetting, store: Path) -> list[str]:
+    """Return `run` and its options for the same cells, run with the same settings.
+
+    `isolate`, `jobs` and `time_limit` are left out: they are for the process that starts others.
 
     Raises:
-        RequestError: Something in the request cannot be said in words, such as an object in `settings`.
+        RequestError: Something in the request cannot be written on a command line, such as an object in `settings`.
     """
-    return ["run", *_words(request), f"--store={store}"]
+    return ["run", *_request_options(request), *_setting_options(setting), f"--store={store}"]
 
 
-def _words(request: Request) -> Iterator[str]:
+def _request_options(request: Request) -> Iterator[str]:
     for section in ("datasets", "encoders", "methods", "tasks"):
         names: Sequence[str] | None = getattr(request, section)
         if names is not None:
             yield f"--{section}={_names(section, names)}"
     if request.seeds is not None:
         yield f"--seeds={','.join(map(str, request.seeds))}"
-    for option in ("board", "epochs", "batch_size", "precision", "device", "data_root"):
+    for option in ("board", "epochs", "batch_size", "precision", "data_root"):
         if getattr(request, option) is not None:
             yield f"--{option.replace('_', '-')}={getattr(request, option)}"
     yield from _assignments("set", request.settings)
     yield from _assignments("sweep", request.sweeps)
 
 
+def _setting_options(setting: RunSetting) -> Iterator[str]:
+    yield f"--device={setting.device}"
+    yield f"--workers={setting.workers}"
+    yield f"--checkpoint-every={setting.checkpoint_every}"
+    if setting.compiled:
+        yield "--compile"
+
+
 def _names(section: str, names: Sequence[str]) -> str:
     for name in names:
         if "," in name or name != name.strip():
-            raise _unsaid(f"{section}: {shown(name)}")
+            raise _cannot_be_written(f"{section}: {shown(name)}")
     return ",".join(names)
 
 
 def _assignments(option: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """`--set=NAME.PARAM=VALUE`, in JSON's words, which are TOML's where it has any; each is read back to be sure."""
+    """Yield `--set=NAME.PARAM=VALUE` or `--sweep=NAME.PARAM=A,B`, one for each parameter.
+
+    Values are written as JSON, which is valid TOML for all types that TOML has, and are parsed again to check that they
+    come back unchanged.
+    """
     for path, value in values.items():
         try:
             text = json.dumps(value, ensure_ascii=False)
-            word = f"{path}={text[1:-1] if option == 'sweep' else text}"
-            read: Mapping[str, Any] = parse_sweeps([word]) if option == "sweep" else parse_settings([word])
+            if option == "sweep":
+                assignment = f"{path}={text[1:-1]}"  # without the brackets of the list
+                parsed: Mapping[str, Any] = parse_sweeps([assignment])
+            else:
+                assignment = f"{path}={text}"
+                parsed = parse_settings([assignment])
         except (TypeError, ValueError, ConfigError) as error:
-            raise _unsaid(f"{path} = {shown(value)}") from error
-        if json.dumps(read, ensure_ascii=False) != json.dumps({path: value}, ensure_ascii=False):
-            raise _unsaid(f"{path} = {shown(value)}")
-        yield f"--{option}={word}"
+            raise _cannot_be_written(f"{path} = {shown(value)}") from error
+        if json.dumps(parsed, ensure_ascii=False) != json.dumps({path: value}, ensure_ascii=False):
+            raise _cannot_be_written(f"{path} = {shown(value)}")
+        yield f"--{option}={assignment}"
 
 
-def _unsaid(what: str) -> RequestError:
+def _cannot_be_written(what: str) -> RequestError:
     return RequestError(
-        f"{what} cannot be said in the words of a command, which is how a process of its own is asked; leave out "
-        "isolate, jobs and time_limit."
+        f"{what} cannot be written on a command line, by which a process for a chain is started; use plain numbers, "
+        "text and lists, or leave out isolate, jobs and time_limit."
     )

@@ -1,240 +1,268 @@
-"""A process for each chain, several at once: what crashes, leaks, hangs or leaves ends one chain only."""
+"""The engine that runs each chain in its own process, several at a time: a crash, leak or hang ends one chain only."""
 
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 
-from bench_core.engines.child_process import LOOK_S, Child, Ended
-from bench_core.engines.resources import places
-from bench_core.errors import RequestError, shown
+from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
+from bench_core.engines.resources import process_environments
+from bench_core.errors import RequestError
 from bench_core.planning.plan import Cell, Chain, Plan
-from bench_core.running.failures import Failure, attempt, failure
-from bench_core.running.pending import Broken, missing, to_run, to_train
-from bench_core.running.progress import Progress, Silent, begins
+from bench_core.running.failures import UnfinishedCell, attempt, failed_cells, unfinished_cell
+from bench_core.running.pending import FailedTrainings, missing, to_run, to_train
+from bench_core.running.progress import NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.store import PREEMPTED
-from bench_core.training.stopping import CALL_AGAIN, SIGNALS, Stop
+from bench_core.training.stopping import CALL_AGAIN, SIGNALS
 
-if TYPE_CHECKING:
-    pass
-
-
-_TOLD = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # as `bench run` leaves when it is told to stop
-_SAYS_WHY = (1, 2)  # as it leaves after an error of its own
-_KILLED, _ERROR, _LATE = "killed", "error", "timeout"
-
-
-@dataclass(frozen=True)
-class Apart:
-    """How chains run apart.
-
-    Attributes:
-        command: To run one chain it is followed by `--only-chain KEY`, and `--without-cell KEY` for cells left out.
-        device: For the records; this process leaves it alone, so that its memory is all the chains'.
-        limit: Seconds that a chain may take in one run, its process's start included; None is any.
-        stop: Whether this process was told to stop.
-        jobs: Chains at once.
-    """
-
-    command: Sequence[str]
-    device: str
-    limit: float | None
-    stop: Stop
-    jobs: int = 1
+STOP_CODES = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # exit codes of `bench run` after a stop signal
+ERROR_CODES = (1, 2)  # its exit codes after an error; the last line that it printed then gives the reason
+_KILLED, _ERROR, _TIMEOUT = "killed", "error", "timeout"  # kinds of attempts
 
 
 @dataclass
-class Turn:
-    """A chain's turn: one process, or another one for what was not tried when the first crashed.
+class ChainProcess:
+    """A chain that runs in its own process. After a crash in a task, another process runs the tasks after it.
 
     Attributes:
-        cells: That are to be done yet.
-        before: The last attempt on each of them when the process began.
-        task: That the process began last.
-        seconds: That processes before it ran.
-        failures: The cells that did not finish.
+        number: Place of the chain in the queue, from 1.
+        chain: The chain.
+        cells: Cells that its process shall run.
+        last_attempts: Key of each of these cells -> file of its last attempt when the process began, or None. A newer
+            file shows that the process has recorded a failure.
+        task: Name of the task that the process began last; None while it trains or embeds.
+        seconds: Time that earlier processes of this chain took.
+        unfinished: Cells that did not finish.
     """
 
     number: int
     chain: Chain
     cells: list[Cell]
-    before: dict[str, object] = field(default_factory=dict)
+    last_attempts: dict[str, object] = field(default_factory=dict)
     task: str | None = None
     seconds: float = 0.0
-    failures: list[Failure] = field(default_factory=list)
+    unfinished: list[UnfinishedCell] = field(default_factory=list)
 
 
-def run_apart(plan: Plan, store: Store, how: Apart, progress: Progress | None = None) -> list[Failure]:
-    """Run what is missing, each chain in a process of its own.
+def run_in_processes(
+    plan: Plan, store: Store, setting: RunSetting, command: Sequence[str], progress: Progress | None = None
+) -> list[UnfinishedCell]:
+    """Run the missing cells of a plan, each chain in its own process.
+
+    Args:
+        plan: Its cells that have no record are run.
+        store: Store of the records; the processes create it.
+        setting: `jobs`, `time_limit` and `stop` are used here. The other settings reach the processes as options of
+            `command`.
+        command: Command that runs the whole request. `--only-chain KEY` is added for one chain, and
+            `--without-cell KEY` for each cell that shall not be tried again.
+        progress: Shows the lines that the processes print, and is closed at the end; None shows nothing.
 
     Returns:
-        The cells that did not finish, as the store's attempts say; those of kind "preempted" have not failed.
+        The cells that did not finish; each has an attempt in the store that says why. Those of kind "preempted" have
+        not failed.
 
     Raises:
-        RequestError: The first process to end says that the request is wrong; nothing was run.
-        Stopped: This process was told to stop; the chains under way were told so, too.
+        RequestError: The first process to end reports that the request is wrong; nothing was run.
+        Stopped: A stop signal came. The processes got it too, and have saved checkpoints.
     """
-    turns = [Turn(number, chain, cells) for number, (chain, cells) in enumerate(to_run(plan, store), 1)]
-    if turns:
-        store.create()
-    _Engine(store, how, progress or Silent(), turns).run()
-    return [one for turn in turns for one in turn.failures]
+    progress = progress or NoProgress()
+    queue = [ChainProcess(number, chain, cells) for number, (chain, cells) in enumerate(to_run(plan, store), 1)]
+    try:
+        _Scheduler(store, setting, command, progress, queue).run()
+    finally:
+        progress.close()
+    return [cell for chain_process in queue for cell in chain_process.unfinished]
 
 
-class _Engine:
-    """Starts the chains' processes and puts on record what they left unsaid."""
+class _Scheduler:
+    """Starts the processes of the chains, and records the failures that a process could not record.
 
-    def __init__(self, store: Store, how: Apart, progress: Progress, turns: Sequence[Turn]) -> None:
-        self.store, self.how, self.progress, self.total = store, how, progress, len(turns)
-        self.waiting = list(turns)
-        self.running: dict[int, tuple[Turn, Child]] = {}  # by place
-        self.places = places(how.jobs, how.device)
-        self.threads = int(self.places[0].get("OMP_NUM_THREADS", torch.get_num_threads()))
-        self.broken = Broken(store)
-        self.settled = False  # whether a process has ended that took the request
+    Attributes:
+        waiting: Chains that have no process yet, in their order.
+        running: Slot (0 to jobs - 1) -> a chain and its process.
+        environments: Environment variables of each slot: its share of the cores, and its GPU.
+        threads: Number of threads of each process, for the records.
+        failed_trainings: Trainings that failed in this run; what starts from them is not tried.
+        request_is_accepted: True once a process has ended without rejecting the request.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        setting: RunSetting,
+        command: Sequence[str],
+        progress: Progress,
+        queue: Sequence[ChainProcess],
+    ) -> None:
+        self.store, self.setting, self.command, self.progress = store, setting, command, progress
+        self.total = len(queue)
+        self.waiting = list(queue)
+        self.running: dict[int, tuple[ChainProcess, ChildProcess]] = {}
+        self.environments = process_environments(setting.jobs, setting.device)
+        self.threads = int(self.environments[0].get("OMP_NUM_THREADS", torch.get_num_threads()))
+        self.failed_trainings = FailedTrainings(store)
+        self.request_is_accepted = False
 
     def run(self) -> None:
-        """All turns; once this process is told to stop, no more are begun, and those under way are told so."""
-        with self.how.stop.held():
+        """Run all chains. After a stop signal no more are started, and the running processes are stopped."""
+        stop = self.setting.stop
+        with stop.deferred():
             try:
-                while self.running or (self.waiting and not self.how.stop.asked()):
-                    if not self.how.stop.asked():
-                        self.fill()
-                    self.look()
-                    time.sleep(LOOK_S)
+                while self.running or (self.waiting and not stop.is_requested()):
+                    if not stop.is_requested():
+                        self.fill_slots()
+                    self.poll()
+                    time.sleep(POLL_S)
             finally:
-                for _, child in self.running.values():
-                    child.end()
+                for _, process in self.running.values():
+                    process.kill()
 
-    def fill(self) -> None:
-        """Begin a turn in each place that is free, as far as there are turns that need not wait."""
-        for place in range(self.how.jobs):
-            if place not in self.running and (turn := self.next()):
-                self.waiting.remove(turn)
-                if not self.is_broken(turn):
-                    self.running[place] = turn, self.start(turn, place)
+    def fill_slots(self) -> None:
+        """Start a chain in each free slot, as far as there are chains that can start now."""
+        for slot in range(self.setting.jobs):
+            if slot in self.running:
+                continue
+            chain_process = self.next_chain()
+            if chain_process is None:
+                return
+            self.waiting.remove(chain_process)
+            if not self.record_failed_source(chain_process):
+                self.running[slot] = chain_process, self.start(chain_process, slot)
 
-    def next(self) -> Turn | None:
-        """The first that needs nothing trained which is being trained: that is done once."""
-        chains = [turn.chain for turn, _ in self.running.values()]
-        taken = {one.key for chain in chains for one in to_train(chain, self.store)}
-        themselves = {chain.key for chain in chains}
-        for turn in self.waiting:
-            if turn.chain.key not in themselves and taken.isdisjoint(one.key for one in turn.chain.lineage):
-                return turn
+    def next_chain(self) -> ChainProcess | None:
+        """Return the first waiting chain that needs no training that is running now; each training is done once."""
+        running_chains = [chain_process.chain for chain_process, _ in self.running.values()]
+        running_keys = {chain.key for chain in running_chains}
+        trainings = {needed.key for chain in running_chains for needed in to_train(chain, self.store)}
+        for chain_process in self.waiting:
+            lineage = {ancestor.key for ancestor in chain_process.chain.lineage}
+            if chain_process.chain.key not in running_keys and trainings.isdisjoint(lineage):
+                return chain_process
         return None
 
-    def look(self) -> None:
-        """Settle the turns whose process has ended."""
-        for place, (turn, child) in list(self.running.items()):
-            if ended := child.look(self.how.stop.asked()):
-                del self.running[place]
-                if not self.how.stop.asked() and self.settle(turn, ended):
-                    self.waiting.insert(0, turn)
+    def poll(self) -> None:
+        """Settle the chains whose process has ended. A chain that has untried cells left is next in the queue."""
+        stopping = self.setting.stop.is_requested
+        for slot, (chain_process, process) in list(self.running.items()):
+            if ended := process.poll(stopping()):
+                del self.running[slot]
+                if not stopping() and self.settle(chain_process, ended):
+                    self.waiting.insert(0, chain_process)
 
-    def is_broken(self, turn: Turn) -> bool:
-        """Whether what the chain starts from failed in this run; then that is on record."""
-        why = self.broken.why(turn.chain)
-        if why is None:
+    def record_failed_source(self, chain_process: ChainProcess) -> bool:
+        """Record the chain's cells as failed if a training that it needs failed in this run; return True if so."""
+        reason = self.failed_trainings.reason_to_skip(chain_process.chain)
+        if reason is None:
             return False
-        self.progress.chain(turn.number, self.total, turn.chain.label)
-        self._record(turn, turn.cells, *why, [], 0.0)
-        turn.failures += self._failures(turn.cells)
+        self.progress.chain(chain_process.number, self.total, chain_process.chain.label)
+        self.record(chain_process, chain_process.cells, *reason, [], 0.0)
+        chain_process.unfinished += self.unfinished(chain_process.cells)
         return True
 
-    def start(self, turn: Turn, place: int) -> Child:
-        """Its process."""
-        if turn.seconds == 0:
-            self.progress.chain(turn.number, self.total, turn.chain.label)
+    def start(self, chain_process: ChainProcess, slot: int) -> ChildProcess:
+        """Start a process for the cells of a chain."""
+        chain, cells = chain_process.chain, chain_process.cells
+        if chain_process.seconds == 0:
+            self.progress.chain(chain_process.number, self.total, chain.label)
         else:
-            self._say(turn, f"  goes on with {', '.join(cell.task.name for cell in turn.cells)}")
-        turn.before = {cell.key: self.store.last_attempt(cell.key) for cell in turn.cells}
-        turn.task = None
-        tasks = {begins(cell.task.name): cell.task.name for cell in turn.cells}
+            self.log(chain_process, f"  continue with {', '.join(cell.task.name for cell in cells)}")
+        chain_process.last_attempts = {cell.key: self.store.last_attempt(cell.key) for cell in cells}
+        chain_process.task = None
+        tasks = {task_line(cell.task.name): cell.task.name for cell in cells}
 
-        def hear(line: str) -> None:
-            turn.task = tasks.get(line, turn.task)
-            self._say(turn, line)
+        def on_line(line: str) -> None:
+            chain_process.task = tasks.get(line, chain_process.task)
+            self.log(chain_process, line)
 
-        words = [*self.how.command, "--only-chain", turn.chain.key]
-        for cell in missing(turn.chain, self.store):
-            if cell.key not in turn.before:
-                words += ["--without-cell", cell.key]
-        limit = self.how.limit and self.how.limit - turn.seconds
-        return Child(words, hear, limit, environment=self.places[place])
+        command = [*self.command, "--only-chain", chain.key]
+        for cell in missing(chain, self.store):
+            if cell.key not in chain_process.last_attempts:
+                command += ["--without-cell", cell.key]
+        time_limit = self.setting.time_limit
+        if time_limit is not None:
+            time_limit -= chain_process.seconds
+        return ChildProcess(command, on_line, time_limit, environment=self.environments[slot])
 
-    def settle(self, turn: Turn, ended: Ended) -> bool:
-        """Put on record what its process could not; whether another one shall go on with cells that were not tried."""
-        kind, error = reason(ended, self.how.limit)
-        if ended.code == 2 and kind == _ERROR and turn.task is None and not self.settled:
+    def settle(self, chain_process: ChainProcess, ended: Ended) -> bool:
+        """Record failures that the ended process could not record.
+
+        If the process ended while a task ran, that task alone has failed, and the cells after it are untried.
+
+        Returns:
+            True if another process shall run the untried cells. They are then the cells of `chain_process`.
+
+        Raises:
+            RequestError: It is the first process to end, and it reports that the request is wrong.
+        """
+        kind, error = failure_reason(ended, self.setting.time_limit)
+        if ended.code == 2 and kind == _ERROR and chain_process.task is None and not self.request_is_accepted:
             raise RequestError(error)
-        self.settled = True
-        left = [cell for cell in turn.cells if self.store.record(cell.key) is None]
-        silent = [cell for cell in left if self.store.last_attempt(cell.key) == turn.before[cell.key]]
-        alone = turn.task is not None and kind in (_KILLED, _ERROR, _LATE)  # the task that ended it is to blame
-        blamed = [cell for cell in silent if cell.task.name == turn.task] if alone else silent
-        if ended.late:
-            blamed = blamed or silent  # between two tasks
-        if silent:
-            self._record(turn, blamed, kind, error, ended.said, ended.seconds)
-        untried = [cell for cell in silent if cell not in blamed]
-        turn.failures += self._failures([cell for cell in left if cell not in untried])
-        turn.cells, turn.seconds = untried, turn.seconds + ended.seconds
-        for one in turn.failures:
-            if one.kind != PREEMPTED:
-                self.broken.note(turn.chain, one.kind, one.error)
-        if self.how.jobs > 1 and not left:
-            self._say(turn, "done")
-        return bool(untried) and not ended.late
+        self.request_is_accepted = True
+        no_record = [cell for cell in chain_process.cells if self.store.record(cell.key) is None]
+        unexplained = [
+            cell for cell in no_record if self.store.last_attempt(cell.key) == chain_process.last_attempts[cell.key]
+        ]
+        failed = unexplained
+        if chain_process.task is not None and kind != PREEMPTED:
+            failed = [cell for cell in unexplained if cell.task.name == chain_process.task]
+        if ended.timed_out and not failed:  # it ended between two tasks
+            failed = unexplained
+        if unexplained:
+            self.record(chain_process, failed, kind, error, ended.last_lines, ended.seconds)
+        untried = [cell for cell in unexplained if cell not in failed]
+        chain_process.unfinished += self.unfinished([cell for cell in no_record if cell not in untried])
+        chain_process.cells = untried
+        chain_process.seconds += ended.seconds
+        for cell in failed_cells(chain_process.unfinished):
+            self.failed_trainings.note(chain_process.chain, cell.kind, cell.error)
+        if self.setting.jobs > 1 and not no_record:
+            self.log(chain_process, "done")
+        return bool(untried) and not ended.timed_out
 
-    def _record(
-        self, turn: Turn, cells: Sequence[Cell], kind: str, error: str, said: Sequence[str], seconds: float
+    def record(
+        self,
+        chain_process: ChainProcess,
+        cells: Sequence[Cell],
+        kind: str,
+        error: str,
+        last_lines: Sequence[str],
+        seconds: float,
     ) -> None:
-        """Attempts on cells by a process that could not write them itself."""
+        """Write attempts for cells whose process ended without writing them."""
         if kind != PREEMPTED:
-            error = self.broken.note(turn.chain, kind, error)
-        here = {**provenance(torch.device("cpu")), "device": self.how.device, "threads": self.threads}
+            error = self.failed_trainings.note(chain_process.chain, kind, error)
+        where = {**provenance(torch.device("cpu")), "device": self.setting.device, "threads": self.threads}
         for cell in cells:
-            self.store.add_attempt(attempt(cell, kind, error, said, seconds, here))
-        self._say(turn, f"  {kind}: {error}")
+            self.store.add_attempt(attempt(cell, kind, error, last_lines, seconds, where))
+        self.log(chain_process, f"  {kind}: {error}")
 
-    def _failures(self, cells: Sequence[Cell]) -> list[Failure]:
-        """Of cells that have an attempt, what the last one says."""
-        return [failure(cell, log) for cell in cells if (log := self.store.last_attempt(cell.key))]
+    def unfinished(self, cells: Sequence[Cell]) -> list[UnfinishedCell]:
+        """Read the last attempt of each cell that has one."""
+        paths = [(cell, self.store.last_attempt(cell.key)) for cell in cells]
+        return [unfinished_cell(cell, path) for cell, path in paths if path is not None]
 
-    def _say(self, turn: Turn, line: str) -> None:
-        """A line of a chain; where others run beside it, it says whose it is."""
-        self.progress.say(line if self.how.jobs == 1 else f"{turn.chain.label}: {line.strip()}")
+    def log(self, chain_process: ChainProcess, line: str) -> None:
+        """Show a line of a chain, with the chain's name in front if several run at the same time."""
+        self.progress.log(line if self.setting.jobs == 1 else f"{chain_process.chain.label}: {line.strip()}")
 
 
-def reason(ended: Ended, limit: float | None) -> tuple[str, str]:
-    """Kind and words of what a process left unsaid."""
-    if ended.late:
-        return _LATE, f"not done within {limit:g} s; run again to go on from its last checkpoint"
-    if ended.code in _TOLD:
-        return PREEMPTED, "its process was told to stop; run again to go on from its last checkpoint"
-    last = next((line for line in reversed(ended.said) if line.strip()), " ")
-    if ended.code in _SAYS_WHY and not last.startswith(" "):  # a line of its progress, or none, is no reason
+def failure_reason(ended: Ended, time_limit: float | None) -> tuple[str, str]:
+    """Return kind and reason of the failure of a process that has recorded none."""
+    if ended.timed_out:
+        return _TIMEOUT, f"not done within {time_limit:g} s; run again to resume from its last checkpoint"
+    if ended.code in STOP_CODES:
+        return PREEMPTED, "its process got a stop signal; run again to resume from its last checkpoint"
+    last = next((line for line in reversed(ended.last_lines) if line.strip()), " ")
+    if ended.code in ERROR_CODES and not last.startswith(" "):  # an indented line is progress and no reason
         return _ERROR, last.removeprefix("Error: ")
     if ended.code == -signal.SIGKILL:
         return _KILLED, "its process was killed by SIGKILL; if nobody did that, the machine's memory ran out"
     if ended.code < 0:
         return _KILLED, f"its process was killed by {signal.Signals(-ended.code).name}"
-    return _KILLED, f"its process left with exit code {ended.code} and did not say why"
-
-
-def check_engine(*, isolate: bool, jobs: int, time_limit: float | None) -> bool:
-    """Whether chains run in processes of their own; RequestError where what is asked of them does not fit."""
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise RequestError(f"jobs must be a whole number from 1, got {shown(jobs)}.")
-    is_number = isinstance(time_limit, int | float) and not isinstance(time_limit, bool)
-    if time_limit is not None and not (is_number and time_limit > 0):
-        raise RequestError(f"time_limit must be seconds above 0, got {shown(time_limit)}.")
-    if time_limit is not None and not isolate and jobs == 1:
-        raise RequestError("time_limit needs isolate or jobs above 1: only a process of its own can be ended.")
-    return isolate or jobs > 1
+    return _KILLED, f"its process ended with exit code {ended.code} and printed no reason"

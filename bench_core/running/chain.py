@@ -10,14 +10,14 @@ import torch
 
 from bench_core.contracts import Frozen, Objective, Split
 from bench_core.data import open_split
-from bench_core.devices import placed
-from bench_core.files import file_digest, publishing, read_sealed, sealed, write_over
+from bench_core.devices import place_on_device
+from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
 from bench_core.planning.initial_weights import Initial, load_initial
 from bench_core.planning.plan import Chain
 from bench_core.running.pending import is_trained
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.tensors import load_tensors, save_tensors
@@ -28,11 +28,13 @@ from bench_core.views import compiled as compiled_views
 
 
 def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
-    """The chain's method, initialised from its seed, on the CPU; the global generator is left as it was.
+    """Build the chain's method on the CPU, initialised from the chain's seed.
+
+    The state of torch's global generator is the same afterwards as before.
 
     Args:
-        chain: Its seed decides all that is fresh.
-        init: What its encoder starts from; None is fresh, too.
+        chain: Names encoder, method and seed.
+        init: Weights that the encoder starts from; None initialises it from the seed.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.component.id))
@@ -45,94 +47,112 @@ def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
 
 
 def load_splits(chain: Chain) -> dict[str, Split]:
-    """Read every split that the chain's dataset names."""
+    """Read every split of the chain's dataset."""
     return {name: chain.source.load(name) for name in chain.data.splits}
 
 
-def freeze(
-    chain: Chain, store: Store, setting: Setting, splits: Mapping[str, Split], progress: Progress
+def pretrain_and_embed(
+    chain: Chain, store: Store, setting: RunSetting, splits: Mapping[str, Split], progress: Progress
 ) -> tuple[Frozen, dict[str, Any]]:
-    """Pretrain and embed where that is not done yet; what evaluators see, and the summary of the pretraining."""
-    folder = _trained(chain, store, setting, splits["train"], progress)
+    """Pretrain a chain's method and embed its data, as far as the store does not hold that yet.
+
+    Args:
+        chain: The chain.
+        store: Store that gets weights and embeddings, and is read first.
+        setting: Device, checkpoints, workers.
+        splits: All splits of the chain's dataset.
+        progress: Shows the epochs and what is being done.
+
+    Returns:
+        What evaluators see of the chain, and the summary of its pretraining (`summary.json`), with the embedding's
+        seconds among its cost.
+    """
+    folder = _train_if_needed(chain, store, setting, splits["train"], progress)
     summary = read_sealed(folder / "summary.json")
 
-    def method() -> Objective:
+    def load_method() -> Objective:
         objective = build_objective(chain)
         objective.load_state_dict(load_tensors(folder / "weights.safetensors", summary["weights_sha256"]))
-        return objective.to(setting.device).eval().requires_grad_(False)
+        return objective.to(setting.torch_device).eval().requires_grad_(False)
 
     embeddings = folder / "embeddings" / chain.embed_key
     if is_embedded(embeddings) and is_damaged(embeddings):
-        progress.say(f"  {embeddings} is damaged and made again")
+        progress.log(f"  the embeddings in {embeddings} are damaged; embedding again")
         shutil.rmtree(embeddings)
     if not is_embedded(embeddings):
-        progress.say("  embed")
-        embed_all(method(), chain.data, splits, embeddings, setting.device, setting.workers)
+        progress.log("  embed")
+        embed_all(load_method(), chain.data, splits, embeddings, setting.torch_device, setting.workers)
     summary["cost"]["embed_s"] = read_sealed(embeddings / "done.json")["embed_s"]
     frozen = Frozen(
-        load_embedded(embeddings, {name: splits[name] for name in chain.data.splits}),
-        chain.data,
-        chain.seed,
-        setting.device,
-        method,
-        lambda name: splits[name],
+        splits=load_embedded(embeddings, {name: splits[name] for name in chain.data.splits}),
+        data=chain.data,
+        seed=chain.seed,
+        device=setting.torch_device,
+        method=load_method,
+        inputs=lambda name: splits[name],
     )
     return frozen, summary
 
 
-def _trained(chain: Chain, store: Store, setting: Setting, train: Split, progress: Progress) -> Path:
-    """The folder of a chain that has been pretrained, now if not before, and what it starts from before it."""
-    folder = store.chain(chain.key)
+def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Split, progress: Progress) -> Path:
+    """Train a chain that is not trained yet, its source chain before it, and return the folder of its weights."""
+    folder = store.chain_folder(chain.key)
     try:
         if not is_trained(chain, store):
             init = chain.init
             if isinstance(init, Chain):
-                source = _trained(init, store, setting, train, progress)
-                init = Initial(source / "weights.safetensors", read_sealed(source / "summary.json")["weights_sha256"])
-            _pretrain(chain, init, folder, setting, train, progress)
-    finally:  # told to stop, too: another process may have been first, and nobody needs the checkpoints any more
+                source_folder = _train_if_needed(init, store, setting, train, progress)
+                source_summary = read_sealed(source_folder / "summary.json")
+                init = Initial(source_folder / "weights.safetensors", source_summary["weights_sha256"])
+            _train(chain, init, folder, setting, train, progress)
+    finally:
+        # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
+        # these checkpoints any more.
         if is_trained(chain, store):
-            shutil.rmtree(_under_way(folder), ignore_errors=True)
+            shutil.rmtree(_checkpoint_folder(folder), ignore_errors=True)
     return folder
 
 
-def _under_way(folder: Path) -> Path:
-    """Where the checkpoints of a chain lie as long as it is trained."""
+def _checkpoint_folder(folder: Path) -> Path:
+    """Return the folder that holds the checkpoints of a chain while it is trained."""
     return folder.with_name(f"{folder.name}.under-way")
 
 
-def _pretrain(
-    chain: Chain, init: Initial | None, folder: Path, setting: Setting, train: Split, progress: Progress
+def _train(
+    chain: Chain, init: Initial | None, folder: Path, setting: RunSetting, train: Split, progress: Progress
 ) -> None:
-    """Train a chain's method; its folder appears when all is there."""
-    objective = placed(build_objective(chain, init), setting.device, setting.compiled)
-    checkpoints = Checkpoints(_under_way(folder), setting.checkpoint_every, setting.stop, progress.say)
+    """Train a chain's method, from its last checkpoint if there is one. `folder` appears when all files are written.
+
+    A stop signal after the last step waits until the trained weights are written, so that no training is lost.
+    """
+    objective = place_on_device(build_objective(chain, init), setting.torch_device, setting.compiled)
+    checkpoints = Checkpoints(_checkpoint_folder(folder), setting.checkpoint_every, setting.stop, progress.log)
     views = compiled_views() if setting.compiled else nullcontext()
-    with setting.stop.held(), publishing(folder, "summary.json") as making, views:  # what is trained is kept, then stop
-        recipe = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
-        write_over(making / "recipe.json", recipe)
+    with setting.stop.deferred(), new_folder(folder, "summary.json") as unpublished, views:
+        description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+        write_over(unpublished / "recipe.json", description)
         cost = pretrain(
             objective,
-            open_split(train, setting.device, workers=setting.workers),
+            open_split(train, setting.torch_device, workers=setting.workers),
             chain.recipe,
             seed=chain.seed,
-            device=setting.device,
+            device=setting.torch_device,
             precision=chain.precision,
-            log=making / "log.jsonl",
+            log=unpublished / "log.jsonl",
             on_epoch=progress.epoch,
             checkpoints=checkpoints,
         )
         warnings = cost.pop("warnings")
         for warning in warnings:
-            progress.say(f"  warning: {warning}")
-        save_tensors(making / "weights.safetensors", objective.state_dict())
+            progress.log(f"  warning: {warning}")
+        save_tensors(unpublished / "weights.safetensors", objective.state_dict())
         compiled = {"compiled": True} if setting.compiled else {}
         summary = {
-            "weights_sha256": file_digest(making / "weights.safetensors"),
+            "weights_sha256": file_digest(unpublished / "weights.safetensors"),
             "parameters": sum(p.numel() for p in objective.encoder.parameters()),
             "cost": cost,
             "warnings": warnings,
             "uses_labels": chain.uses_labels,
-            "provenance": provenance(setting.device, setting.command) | compiled,
+            "provenance": provenance(setting.torch_device, setting.command) | compiled,
         }
-        write_over(making / "summary.json", sealed(summary))
+        write_over(unpublished / "summary.json", sealed(summary))

@@ -1,4 +1,4 @@
-"""What of a plan is left to do, and what of that cannot be done in this run any more."""
+"""The queue of a plan: chains and cells that are left to run, and trainings that failed in this run."""
 
 from itertools import takewhile
 
@@ -8,63 +8,81 @@ from bench_core.store.store import latest_attempts
 
 
 def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
-    """What is missing, chain by chain.
+    """List the chains that have missing cells, each with these cells, in the order in which they run.
 
-    Chains, and cells of a chain, that failed before come last: they keep no other from its turn.
+    Cells that failed before come last in their chain, and chains with such a cell come last of all: a failure that
+    repeats itself delays nothing else.
     """
     failed = latest_attempts(store.attempts())
-    todo = [
-        (chain, sorted(cells, key=lambda cell: cell.key in failed))
-        for chain in plan.chains
-        if (cells := missing(chain, store))
-    ]
-    return sorted(todo, key=lambda item: any(cell.key in failed for cell in item[1]))
+    queue = []
+    for chain in plan.chains:
+        cells = missing(chain, store)
+        if cells:
+            queue.append((chain, sorted(cells, key=lambda cell: cell.key in failed)))
+    return sorted(queue, key=lambda item: any(cell.key in failed for cell in item[1]))
 
 
 def missing(chain: Chain, store: Store) -> list[Cell]:
-    """The cells of a chain that have no record and can have one."""
+    """List the cells of a chain that have no record and are not skipped."""
     return [cell for cell in chain.cells if cell.skip is None and store.record(cell.key) is None]
 
 
 def is_trained(chain: Chain, store: Store) -> bool:
-    """Whether its weights are there."""
-    return (store.chain(chain.key) / "summary.json").is_file()
+    """Return True if the chain's trained weights are in the store."""
+    return (store.chain_folder(chain.key) / "summary.json").is_file()
 
 
 def to_train(chain: Chain, store: Store) -> list[Chain]:
-    """The trainings that a chain needs yet, the first one first: of what it starts from, and its own."""
-    return list(takewhile(lambda one: not is_trained(one, store), reversed(chain.lineage)))[::-1]
+    """List the trainings that a chain still needs, in the order in which they run.
+
+    A chain whose encoder starts from another chain needs that one trained first. `chain` itself comes last.
+    """
+    untrained = takewhile(lambda ancestor: not is_trained(ancestor, store), reversed(chain.lineage))
+    return list(untrained)[::-1]
 
 
-class Broken:
-    """Trainings that failed in this run: each fails once, and what starts from it is not tried."""
+class FailedTrainings:
+    """Trainings that failed in this run. Each is tried once, and chains that start from it are not tried."""
 
     def __init__(self, store: Store) -> None:
-        """Nothing has failed yet."""
+        """Begin with no failed training.
+
+        Args:
+            store: Store of the run; tells which chains are trained.
+        """
         self._store = store
-        self._why: dict[str, tuple[str, str]] = {}  # key of a chain -> kind, reason
+        self._reasons: dict[str, tuple[str, str]] = {}  # key of a chain -> kind and reason of its failure
 
     def note(self, chain: Chain, kind: str, reason: str) -> str:
-        """Keep that a chain failed, where that was in training.
+        """Remember that a chain failed, if it failed in training.
+
+        The training that failed is the first one that the chain still needs. If it needs none, a task has failed, and
+        nothing is kept.
+
+        Args:
+            chain: The chain that was running.
+            kind: Kind of the failure, see `UnfinishedCell`.
+            reason: What the error says.
 
         Returns:
-            The reason for its own record, which names the source chain where that one is what failed.
+            The reason for the records of `chain`; if the training of a source chain failed, it names that chain.
         """
         failed = next(iter(to_train(chain, self._store)), None)
         if failed is None:
             return reason
-        self._why[failed.key] = kind, reason.removeprefix(_of_source(failed, chain))
-        return _of_source(failed, chain) + self._why[failed.key][1]
+        prefix = _source_prefix(failed, chain)
+        self._reasons[failed.key] = kind, reason.removeprefix(prefix)
+        return prefix + self._reasons[failed.key][1]
 
-    def why(self, chain: Chain) -> tuple[str, str] | None:
-        """Kind and reason, where the training of a chain or of what it starts from failed in this run."""
-        for one in to_train(chain, self._store):
-            if one.key in self._why:
-                kind, reason = self._why[one.key]
-                return kind, _of_source(one, chain) + reason
+    def reason_to_skip(self, chain: Chain) -> tuple[str, str] | None:
+        """Return kind and reason if a training that the chain needs has failed in this run, else None."""
+        for needed in to_train(chain, self._store):
+            if needed.key in self._reasons:
+                kind, reason = self._reasons[needed.key]
+                return kind, _source_prefix(needed, chain) + reason
         return None
 
 
-def _of_source(failed: Chain, chain: Chain) -> str:
-    """How a reason begins that is not the chain's own."""
+def _source_prefix(failed: Chain, chain: Chain) -> str:
+    """Return the words before a reason that name the source chain; "" if the chain itself failed."""
     return "" if failed.key == chain.key else f"its source chain ({failed.label}) failed: "

@@ -1,4 +1,4 @@
-"""What a person sees while chains run: a live bar on a terminal, a line now and then elsewhere; all on stderr."""
+"""Progress of a run, shown on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`."""
 
 import sys
 import time
@@ -6,92 +6,95 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
-QUIET_S = 5.0  # between two plain lines of one stage
+LINE_INTERVAL_S = 5.0  # least time between two log lines of one training
 
 
-def begins(task: str) -> str:
-    """The line that says so; a process that is watched says by it how far it came."""
+def task_line(task: str) -> str:
+    """Return the log line that says that a task begins.
+
+    A process that starts others reads it in their output: the last such line names the task that is running.
+    """
     return f"  {task}"
 
 
 class Progress(Protocol):
-    """Told by the runner where it stands."""
+    """Receives what a run is doing. The runner and the engines call these methods as the work proceeds."""
 
     def chain(self, number: int, total: int, label: str) -> None:
-        """A chain begins."""
+        """Show that chain `number` (from 1) of `total` begins."""
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
-        """An epoch ended."""
+        """Show that epoch `done` (from 1) of `total` has ended; `line` is its line of the training's log."""
 
-    def say(self, text: str) -> None:
-        """A stage begins, or something ended that deserves a line."""
+    def log(self, text: str) -> None:
+        """Show a line of text: a stage begins, or something ended that deserves a line."""
 
     def close(self) -> None:
-        """No more is to come."""
+        """End the display. No other method is called afterwards."""
 
 
-class Silent:
-    """For `--quiet` and for tests."""
+class NoProgress:
+    """Shows nothing; for `--quiet` and for tests."""
 
     def chain(self, number: int, total: int, label: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Show nothing."""
 
-    def say(self, text: str) -> None:
-        """Nothing."""
+    def log(self, text: str) -> None:
+        """Show nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-class Plain:
-    """Lines for logs: each stage, and during training one every few seconds."""
+class LogLines:
+    """Writes a line for each stage, and during a training one every few seconds; for log files."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         """Write to `out`, by default stderr."""
         self.out = out or sys.stderr
-        self.last = 0.0
+        self._last_epoch_line = 0.0
 
     def chain(self, number: int, total: int, label: str) -> None:
-        """`[2/10] sela on digits with convnet, seed 0`."""
-        self.say(f"[{number}/{total}] {label}")
-        self.last = time.monotonic()
+        """Write a line such as `[2/10] sela on digits with convnet, seed 0`."""
+        self.log(f"[{number}/{total}] {label}")
+        self._last_epoch_line = time.monotonic()
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
-        """One line every few seconds, and the last."""
-        if time.monotonic() - self.last >= QUIET_S or done == total:
-            self.say(f"  epoch {done}/{total}  loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s")
-            self.last = time.monotonic()
+        """Write a line if the last one is some seconds old, and always after the last epoch."""
+        if time.monotonic() - self._last_epoch_line >= LINE_INTERVAL_S or done == total:
+            self.log(f"  epoch {done}/{total}  loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s")
+            self._last_epoch_line = time.monotonic()
 
-    def say(self, text: str) -> None:
-        """The text, as long as somebody reads."""
+    def log(self, text: str) -> None:
+        """Write the text. A closed pipe is no error: the run continues without a reader."""
         with suppress(BrokenPipeError):
-            self.out.write(f"{text}\n")  # at once: of chains side by side no line is torn
+            self.out.write(f"{text}\n")  # one call, so that lines of several processes do not mix
             self.out.flush()
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-class Watched(Plain):
-    """For a process that runs one chain: the one that watches it has said which."""
+class ChildLogLines(LogLines):
+    """Writes the log lines of a process that runs one chain; the process that started it has named the chain."""
 
     def chain(self, number: int, total: int, label: str) -> None:
-        """Nothing."""
+        """Write nothing."""
 
 
-class Live:
-    """A bar for each chain's training, by rich."""
+class ProgressBar:
+    """Shows a bar for the training of the current chain, and log lines above it; for terminals."""
 
     def __init__(self) -> None:
         """Start drawing on stderr."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
+        from rich.progress import Progress as RichProgress
 
-        self.bars = Bars(
+        self.bars = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -101,29 +104,29 @@ class Live:
             transient=True,
         )
         self.bars.start()
-        self.task = self.bars.add_task("", total=None, note="")
+        self.bar = self.bars.add_task("", total=None, note="")
 
     def chain(self, number: int, total: int, label: str) -> None:
-        """A new bar."""
-        self.bars.print(f"[{number}/{total}] {label}", highlight=False, markup=False)
-        self.bars.reset(self.task, total=None, description="  pretrain", note="")
+        """Print a line that names the chain, and begin a new bar."""
+        self.log(f"[{number}/{total}] {label}")
+        self.bars.reset(self.bar, total=None, description="  pretrain", note="")
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
-        """Move it."""
+        """Move the bar, and show loss and speed beside it."""
         note = f"loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s"
-        self.bars.update(self.task, total=total, completed=done, note=note)
+        self.bars.update(self.bar, total=total, completed=done, note=note)
 
-    def say(self, text: str) -> None:
-        """A line above the bar."""
+    def log(self, text: str) -> None:
+        """Print a line above the bar, brackets in it as they are."""
         self.bars.print(text, highlight=False, markup=False)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bars.stop()
 
 
 def choose_progress(quiet: bool) -> Progress:
-    """Silent where asked, live on a terminal, plain lines elsewhere."""
+    """Return a display that shows nothing if `quiet`, a bar on a terminal, log lines elsewhere."""
     if quiet:
-        return Silent()
-    return Live() if sys.stderr.isatty() else Plain()
+        return NoProgress()
+    return ProgressBar() if sys.stderr.isatty() else LogLines()

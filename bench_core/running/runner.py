@@ -1,101 +1,129 @@
-"""Walks a plan: what is missing, one chain at a time, one failure at a time.
+"""The walk over a plan: chain after chain in this process, and what fails is on record.
 
 (The module is not called `run`: `bench_core.run` is the function.)
 """
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from bench_core.contracts import Split
-from bench_core.devices import exact, find_device
+from bench_core.contracts import Frozen, Split
+from bench_core.devices import exact_float32
 from bench_core.planning.plan import Cell, Chain, Plan
-from bench_core.running.chain import freeze, load_splits
+from bench_core.running.chain import load_splits, pretrain_and_embed
 from bench_core.running.evaluate import run_cell
-from bench_core.running.failures import FAILURES, Failure, attempt, attempt_of, failure
-from bench_core.running.pending import Broken, to_run
-from bench_core.running.progress import Progress, Silent, begins
+from bench_core.running.failures import FAILURES, UnfinishedCell, attempt, attempt_of, unfinished_cell
+from bench_core.running.pending import FailedTrainings, to_run
+from bench_core.running.progress import NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
-from bench_core.training.stopping import Stop
-
-if TYPE_CHECKING:
-    pass
 
 
-def run_plan(plan: Plan, store: Store, setting: Setting, progress: Progress | None = None) -> list[Failure]:
-    """Run what is missing; each finished cell is on disk before the next begins.
+def run_plan(plan: Plan, store: Store, setting: RunSetting, progress: Progress | None = None) -> list[UnfinishedCell]:
+    """Run the missing cells of a plan in this process. Each finished cell is on disk before the next begins.
+
+    Args:
+        plan: Its cells that have no record are run; all else is left as it is.
+        store: Store of the records. It is created once all data is known to be readable.
+        setting: Device, checkpoints, workers.
+        progress: Shows what is running, and is closed at the end, also after an error; None shows nothing.
 
     Returns:
-        The cells that failed; they and the reason are in the store's attempts, too.
+        The cells that failed; each has an attempt in the store that says why.
 
     Raises:
-        RequestError: Data is missing, or the store cannot be written; nothing was run.
+        RequestError: Data is missing, or the store cannot be written; nothing was run, and no store created.
+        Stopped: A stop signal came.
     """
-    progress = progress or Silent()
-    todo = to_run(plan, store)
-    if todo:
-        store.create()
-    splits: dict[str, Mapping[str, Split]] = {}
-    for chain in {chain.dataset.name: chain for chain, _ in reversed(todo)}.values():
-        splits = {chain.dataset.name: load_splits(chain)}  # what is missing is said before anything is trained
-    failures: list[Failure] = []
-    broken = Broken(store)
-    for number, (chain, cells) in enumerate(todo, 1):
-        setting.stop.check()  # a signal that some library's clean-up swallowed
-        progress.chain(number, len(todo), chain.label)
-        if why := broken.why(chain):
-            here = provenance(setting.device, setting.command)
-            failures += [failure(cell, store.add_attempt(attempt(cell, *why, [], 0.0, here))) for cell in cells]
-            progress.say(f"  failed: {failures[-1].error}")
-            continue
-        began = time.perf_counter()
-        try:
-            if chain.dataset.name not in splits:
-                splits = {chain.dataset.name: load_splits(chain)}  # one dataset in memory at a time
-            with exact(setting.device):
-                frozen, facts = freeze(chain, store, setting, splits[chain.dataset.name], progress)
-        except FAILURES as error:
-            failures += [_fail(chain, cell, store, setting, error, began, broken) for cell in cells]
-            progress.say(f"  failed: {failures[-1].error}")
-            continue
-        for cell in cells:
-            setting.stop.check()
-            began = time.perf_counter()
-            try:
-                progress.say(begins(cell.task.name))
-                with exact(setting.device):
-                    run_cell(chain, cell, frozen, facts, store, setting)
-            except FAILURES as error:
-                failures.append(_fail(chain, cell, store, setting, error, began, broken))
-                progress.say(f"  {cell.task.name} failed: {failures[-1].error}")
-    return failures
-
-
-def _fail(
-    chain: Chain, cell: Cell, store: Store, setting: Setting, error: BaseException, began: float, broken: Broken
-) -> Failure:
-    seconds, here = time.perf_counter() - began, provenance(setting.device, setting.command)
-    tried = attempt_of(error, chain, cell, seconds, here)
-    return failure(cell, store.add_attempt({**tried, "error": broken.note(chain, tried["kind"], tried["error"])}))
-
-
-def execute(
-    plan: Plan,
-    store: Store,
-    device: str = "auto",
-    progress: Progress | None = None,
-    command: str | None = None,
-    workers: int = 0,
-    checkpoint_every: float = 120.0,
-    compiled: bool = False,
-    stop: Stop | None = None,
-) -> list[Failure]:
-    """Run what is missing of a plan and take the progress display away, whatever happens."""
-    progress = progress or Silent()
+    progress = progress or NoProgress()
     try:
-        setting = Setting(find_device(device), workers, command, checkpoint_every, compiled, stop or Stop())
-        return run_plan(plan, store, setting, progress)
+        return _PlanRun(store, setting, progress).run(to_run(plan, store))
     finally:
         progress.close()
+
+
+class _PlanRun:
+    """One walk over a queue of chains, and what it has met so far.
+
+    Attributes:
+        failed: Cells that failed.
+        failed_trainings: Trainings that failed; what starts from them is not tried.
+        splits: Name of a dataset -> its splits; only one dataset is in memory at a time.
+    """
+
+    def __init__(self, store: Store, setting: RunSetting, progress: Progress) -> None:
+        self.store, self.setting, self.progress = store, setting, progress
+        self.failed: list[UnfinishedCell] = []
+        self.failed_trainings = FailedTrainings(store)
+        self.splits: dict[str, Mapping[str, Split]] = {}
+
+    def run(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> list[UnfinishedCell]:
+        """Run all chains of the queue, and return the cells that failed."""
+        self.check_data(queue)
+        if queue:
+            self.store.create()
+        for number, (chain, cells) in enumerate(queue, 1):
+            self.setting.stop.check()  # a signal whose Stopped was swallowed by a library's clean-up
+            self.progress.chain(number, len(queue), chain.label)
+            self.run_chain(chain, cells)
+        return self.failed
+
+    def check_data(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> None:
+        """Load each dataset once, so that missing data ends the run before anything is trained.
+
+        The dataset of the first chain is loaded last and is still in memory when that chain begins.
+        """
+        chains = {chain.dataset.name: chain for chain, _ in reversed(queue)}
+        for chain in chains.values():
+            self.load(chain)
+
+    def load(self, chain: Chain) -> Mapping[str, Split]:
+        """Return the splits of a chain's dataset, read if it is not the one in memory."""
+        name = chain.dataset.name
+        if name not in self.splits:
+            self.splits = {}  # frees the dataset before
+            self.splits = {name: load_splits(chain)}
+        return self.splits[name]
+
+    def run_chain(self, chain: Chain, cells: Sequence[Cell]) -> None:
+        """Pretrain and embed one chain, then run its tasks. An error in training fails all its cells."""
+        if reason := self.failed_trainings.reason_to_skip(chain):
+            where = provenance(self.setting.torch_device, self.setting.command)
+            for cell in cells:
+                path = self.store.add_attempt(attempt(cell, *reason, [], 0.0, where))
+                self.failed.append(unfinished_cell(cell, path))
+            self.progress.log(f"  failed: {self.failed[-1].error}")
+            return
+        began = time.perf_counter()
+        try:
+            splits = self.load(chain)
+            with exact_float32(self.setting.torch_device):
+                frozen, summary = pretrain_and_embed(chain, self.store, self.setting, splits, self.progress)
+        except FAILURES as error:
+            for cell in cells:
+                self.record_failure(chain, cell, error, began)
+            self.progress.log(f"  failed: {self.failed[-1].error}")
+            return
+        for cell in cells:
+            self.setting.stop.check()
+            self.run_task(chain, cell, frozen, summary)
+
+    def run_task(self, chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any]) -> None:
+        """Run the task of one cell. An error in it fails this cell alone."""
+        began = time.perf_counter()
+        try:
+            self.progress.log(task_line(cell.task.name))
+            with exact_float32(self.setting.torch_device):
+                run_cell(chain, cell, frozen, summary, self.store, self.setting)
+        except FAILURES as error:
+            self.record_failure(chain, cell, error, began)
+            self.progress.log(f"  {cell.task.name} failed: {self.failed[-1].error}")
+
+    def record_failure(self, chain: Chain, cell: Cell, error: BaseException, began: float) -> None:
+        """Write an attempt that says why a cell failed; `began` is when it began, by `time.perf_counter`."""
+        seconds = time.perf_counter() - began
+        where = provenance(self.setting.torch_device, self.setting.command)
+        failed = attempt_of(error, chain, cell, seconds, where)
+        failed["error"] = self.failed_trainings.note(chain, failed["kind"], failed["error"])
+        self.failed.append(unfinished_cell(cell, self.store.add_attempt(failed)))

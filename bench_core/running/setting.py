@@ -1,28 +1,90 @@
-"""Where and how a plan runs; none of it is in a key."""
+"""Settings of a run that are in no key: the device, the number of processes, time limits."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 
+from bench_core.devices import check_device, find_device
+from bench_core.errors import RequestError, shown
 from bench_core.training.stopping import Stop
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where and how a plan runs; none of it is in a key.
+@dataclass(frozen=True, kw_only=True)
+class RunSetting:
+    """Where and how the chains of a plan run. No part of it is in a key.
+
+    `bench run` makes one from its options, `bench_core.run` from its arguments. Every engine takes it: `run_plan`,
+    which runs the chains in this process, and `run_in_processes`, which starts a process for each chain.
 
     Attributes:
-        device: Of training, embedding and heavy tasks.
-        workers: Processes that read what is streamed.
-        command: For the records.
-        checkpoint_every: Seconds of training that may be lost.
-        compiled: Train through `torch.compile`; records say so.
-        stop: Whether the process was told to stop.
+        device: Device of training, embedding and heavy tasks: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        workers: Number of processes that read streamed data, >= 0. With 0 the training process reads it.
+        checkpoint_every: Seconds between two checkpoints of a training, >= 0: so much training is lost at most when
+            the machine dies.
+        compiled: Whether training goes through `torch.compile`. Records of such chains say so.
+        isolate: Whether each chain runs in its own process.
+        jobs: Number of chains that run at the same time, >= 1. Above 1 each chain runs in its own process.
+        time_limit: Seconds that the process of a chain may take, > 0; None is no limit. Needs `isolate` or `jobs` > 1.
+        command: What records name as the command; None is the command line of this process.
+        stop: Receives the stop signals of this process.
+
+    Raises:
+        RequestError: A value is out of its range, two do not fit together, or the device cannot be used.
     """
 
-    device: torch.device
+    device: str = "auto"
     workers: int = 0
-    command: str | None = None
     checkpoint_every: float = 120.0
     compiled: bool = False
+    isolate: bool = False
+    jobs: int = 1
+    time_limit: float | None = None
+    command: str | None = None
     stop: Stop = field(default_factory=Stop)
+
+    def __post_init__(self) -> None:
+        """Check every value. All rules about these settings stand here, for the command line and for Python."""
+        if not _is_whole(self.workers) or self.workers < 0:
+            raise RequestError(f"workers must be a whole number from 0, got {shown(self.workers)}; 0 is the default.")
+        if not _is_number(self.checkpoint_every) or self.checkpoint_every < 0:
+            raise RequestError(
+                f"checkpoint-every must be a number of seconds from 0, got {shown(self.checkpoint_every)}; "
+                "120 is the default."
+            )
+        if not _is_whole(self.jobs) or self.jobs < 1:
+            raise RequestError(f"jobs must be a whole number from 1, got {shown(self.jobs)}; 1 is the default.")
+        if self.time_limit is not None:
+            if not _is_number(self.time_limit) or self.time_limit <= 0:
+                raise RequestError(
+                    f"time-limit must be a number of seconds above 0, got {shown(self.time_limit)}; leave it out for "
+                    "no limit."
+                )
+            if not self.uses_processes:
+                raise RequestError(
+                    "time-limit works only where each chain has its own process, which can be ended; add --isolate "
+                    "or --jobs 2 (in Python isolate=True or jobs=2)."
+                )
+        if not self.uses_processes:
+            # A process that only starts others does not touch the device: all its memory is left to the chains.
+            check_device(self.device)
+
+    @property
+    def uses_processes(self) -> bool:
+        """True if each chain runs in its own process."""
+        return self.isolate or self.jobs > 1
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that `device` names; "auto" is CUDA where there is one, else MPS, else the CPU."""
+        return find_device(self.device)
+
+
+def _is_whole(value: object) -> bool:
+    """Return True for an int that is no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    """Return True for an int or float that is neither bool nor NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

@@ -1,4 +1,4 @@
-"""`bench run`: what is printed and where, what is done again, and the exit code."""
+"""`bench run`: its output, its exit codes, and what it leaves on disk."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from click.testing import Result
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
-def test_run_prints_a_table_and_says_where_records_and_page_are(bench: Callable[..., Result], tmp_path: Path) -> None:
+def test_run_prints_a_table_and_the_paths_of_records_and_page(bench: Callable[..., Result], tmp_path: Path) -> None:
     result = bench("run", *SHORT)
     assert "digits, convnet" in result.stdout
     assert "knn top1" in result.stdout
@@ -26,11 +26,50 @@ def test_run_prints_a_table_and_says_where_records_and_page_are(bench: Callable[
     assert again.stdout == result.stdout
 
 
-def test_a_dry_run_says_what_is_done_what_would_run_and_what_would_be_skipped(
+def test_dry_run_takes_a_missing_store_for_empty_and_does_not_create_it(
     bench: Callable[..., Result], tmp_path: Path
 ) -> None:
     assert "2 cells: 2 would run; 2 chains, 0 of them pretrained" in bench("run", *SHORT, "--dry-run").stdout
-    assert not (tmp_path / "runs").exists()
+    assert "nothing of this request failed before" in bench("run", *SHORT, "--dry-run", "--retry-failed").stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", [[], ["--isolate"], ["--jobs", "2"]])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "nac", "--jobs", "0"], "jobs must be a whole number from 1, got 0"),
+        (["--methods", "nca"], "no method named 'nca'"),
+        (["--methods", "nac", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
+        (["--methods", "nac", "--datasets", "mnist"], "--download"),
+    ],
+)
+def test_refused_request_leaves_no_store(
+    bench: Callable[..., Result], tmp_path: Path, engine: list[str], options: list[str], message: str
+) -> None:
+    result = bench("run", *engine, *options, "--tasks", "knn", code=2)
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_time_limit_without_a_process_for_each_chain_is_refused(bench: Callable[..., Result], tmp_path: Path) -> None:
+    result = bench("run", *SHORT, "--time-limit", "5", code=2)
+    assert "add --isolate or --jobs 2" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_exit_codes_and_ends_with_examples(bench: Callable[..., Result]) -> None:
+    lines = bench("run", "--help").stdout.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert "    75   stopped by SIGTERM or SIGUSR1; give the same command again" in lines
+    assert lines[-3:] == [
+        "  Examples:",
+        "    bench run --methods nac,sela --tasks knn,linear --seeds 0,1,2",
+        "    bench run --board digits --jobs 4",
+    ]
+
+
+def test_dry_run_prints_which_cells_are_done_would_run_or_are_skipped(bench: Callable[..., Result]) -> None:
     bench("run", *SHORT, "--quiet")
     lines = json.loads(bench("run", *SHORT, "--tasks", "knn,linear", "--dry-run", "--json").stdout)
     assert [(line["method"], line["task"], line["state"]) for line in lines] == [
@@ -39,24 +78,26 @@ def test_a_dry_run_says_what_is_done_what_would_run_and_what_would_be_skipped(
     ]  # fmt: skip
     skipped = bench("run", *SHORT, "--encoders", "vgg16_bn", "--dry-run").stdout
     assert "skipped" in skipped
-    assert "32" in skipped  # VGG needs images of 32 pixels, and says so
+    assert "32" in skipped  # the reason: VGG needs images of 32 pixels
 
 
-def test_quiet_is_silent_and_json_is_for_scripts(bench: Callable[..., Result]) -> None:
+def test_quiet_shows_no_progress_and_json_prints_only_the_scores(bench: Callable[..., Result]) -> None:
     result = bench("run", *SHORT, "--quiet", "--json")
     assert result.stderr == ""
     frame = pd.DataFrame(json.loads(result.stdout))
     assert set(frame["method"]) == {"random", "nac"}
 
 
-def test_a_folder_that_is_no_store_is_left_alone(bench: Callable[..., Result], tmp_path: Path) -> None:
+def test_folder_that_is_no_store_is_refused_and_unchanged(bench: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "thesis.tex").write_text("x")
     assert "is no store" in bench("run", *SHORT, code=2).stderr
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["thesis.tex"]
 
 
-def test_a_failed_cell_is_exit_code_1_and_the_others_are_done(bench: Callable[..., Result], tmp_path: Path) -> None:
+def test_failed_cell_gives_exit_code_1_and_other_cells_are_done(
+    bench: Callable[..., Result], tmp_path: Path
+) -> None:
     words = ["--methods", "random,nac", "--tasks", "knn", "--set", "nac.recipe.learning_rate=1e30", "--epochs", "30"]
     result = bench("run", *words, code=1)
     assert "failed: digits/convnet/nac/knn seed 0: " in result.stderr
@@ -64,7 +105,7 @@ def test_a_failed_cell_is_exit_code_1_and_the_others_are_done(bench: Callable[..
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 1
 
 
-def test_a_store_that_cannot_be_written_is_one_line(
+def test_store_that_cannot_be_written_gives_one_line_on_stderr(
     bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -76,16 +117,16 @@ def test_a_store_that_cannot_be_written_is_one_line(
     assert result.stderr == "Error: runs/cells: Permission denied. What was finished is kept.\n"
 
 
-def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
+def test_ctrl_c_keeps_finished_cells_and_the_same_command_runs_the_rest(
     bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patch:
-        from bench_core.training.pretrain import pretrain as real
+        from bench_core.training.pretrain import pretrain
 
-        def stop_at_nac(objective: object, *words: object, **named: object) -> object:
+        def stop_at_nac(objective: object, *arguments: object, **keywords: object) -> object:
             if type(objective).__name__ == "NAC":
                 raise KeyboardInterrupt
-            return real(objective, *words, **named)  # type: ignore[arg-type]  # passed on as they come
+            return pretrain(objective, *arguments, **keywords)  # type: ignore[arg-type]  # any arguments
 
         patch.setattr("bench_core.running.chain.pretrain", stop_at_nac)
         result = bench("run", *SHORT, "--quiet", code=130)
@@ -95,7 +136,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 2
 
 
-def test_a_first_run_in_which_all_is_skipped_leaves_a_store(bench: Callable[..., Result]) -> None:
+def test_run_that_skips_every_cell_creates_a_store(bench: Callable[..., Result]) -> None:
     words = ["run", "--methods", "random", "--tasks", "knn", "--quiet"]
     assert "32" in bench(*words, "--encoders", "vgg16_bn").stdout
     assert "top1" in bench(*words).stdout

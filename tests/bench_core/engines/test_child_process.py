@@ -1,4 +1,4 @@
-"""How a command is watched and ended, on commands that cost nothing."""
+"""Starting and ending of child processes, with small Python scripts as commands."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.engines.child_process import LOOK_S, Child, Ended, itself
+from bench_core.engines.child_process import POLL_S, ChildProcess, Ended, restart_command
 from bench_core.training.stopping import CALL_AGAIN
 
 PYTHON = [sys.executable, "-S", "-c"]
@@ -23,7 +23,7 @@ signal.signal(signal.SIGTERM, save)
 print("ready", flush=True)
 time.sleep(60)
 """
-DEAF = """
+IGNORES_SIGTERM = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 worker = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
@@ -33,57 +33,57 @@ time.sleep(60)
 
 
 def run(script: str, *words: str, limit: float | None = None, grace: float = 60) -> Ended:
-    return watched(Child([*PYTHON, script, *words], lambda line: None, limit, grace))
+    return end_of(ChildProcess([*PYTHON, script, *words], lambda line: None, limit, grace))
 
 
-def watched(child: Child) -> Ended:
-    while (ended := child.look(stop=False)) is None:
-        time.sleep(LOOK_S)
+def end_of(child: ChildProcess) -> Ended:
+    while (ended := child.poll(stop=False)) is None:
+        time.sleep(POLL_S)
     return ended
 
 
-def test_what_a_command_says_is_passed_on_and_its_exit_code_known() -> None:
-    heard: list[str] = []
+def test_lines_and_exit_code_of_a_command_are_reported() -> None:
+    lines: list[str] = []
     script = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
-    ended = watched(Child([*PYTHON, script], heard.append))
-    assert (ended.code, ended.late, ended.said) == (3, False, ["out", "err"])
-    assert heard == ["out", "err"]
+    ended = end_of(ChildProcess([*PYTHON, script], lines.append))
+    assert (ended.code, ended.timed_out, ended.last_lines) == (3, False, ["out", "err"])
+    assert lines == ["out", "err"]
 
 
-def test_who_cannot_pass_on_what_was_said_reads_on() -> None:
-    def full(line: str) -> None:
+def test_error_in_on_line_does_not_stop_reading() -> None:
+    def raise_disk_full(line: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    ended = watched(Child([*PYTHON, "for i in range(10_000): print(i, flush=True)"], full))
-    assert (ended.code, ended.said[-1]) == (0, "9999")
+    ended = end_of(ChildProcess([*PYTHON, "for i in range(10_000): print(i, flush=True)"], raise_disk_full))
+    assert (ended.code, ended.last_lines[-1]) == (0, "9999")
 
 
-def test_of_much_that_was_said_the_end_is_kept() -> None:
+def test_only_the_last_lines_of_a_long_output_are_kept() -> None:
     ended = run("for i in range(100_000): print(i)")
-    assert (len(ended.said), ended.said[-1]) == (60, "99999")
+    assert (len(ended.last_lines), ended.last_lines[-1]) == (60, "99999")
 
 
-def test_who_is_late_is_told_first_so_that_it_saves(tmp_path: Path) -> None:
+def test_process_at_its_time_limit_gets_sigterm_first_so_that_it_can_save(tmp_path: Path) -> None:
     ended = run(SAVES, str(tmp_path / "saved"), limit=2)
-    assert (ended.code, ended.late) == (CALL_AGAIN, True)
+    assert (ended.code, ended.timed_out) == (CALL_AGAIN, True)
     assert (tmp_path / "saved").exists()
 
 
-def test_who_does_not_listen_is_killed_with_all_that_it_started() -> None:
-    ended = run(DEAF, limit=2, grace=0)
-    assert (ended.code, ended.late) == (-signal.SIGKILL, True)
-    assert gone(int(ended.said[0]))
+def test_process_that_ignores_sigterm_is_killed_with_its_children() -> None:
+    ended = run(IGNORES_SIGTERM, limit=2, grace=0)
+    assert (ended.code, ended.timed_out) == (-signal.SIGKILL, True)
+    assert has_ended(int(ended.last_lines[0]))
 
 
-def test_what_a_process_that_crashed_had_started_is_gone() -> None:
-    script = DEAF.replace("time.sleep(60)\n", "import os; os.kill(os.getpid(), signal.SIGSEGV)\n")
+def test_children_of_a_crashed_process_are_killed() -> None:
+    script = IGNORES_SIGTERM.replace("time.sleep(60)\n", "import os; os.kill(os.getpid(), signal.SIGSEGV)\n")
     ended = run(script)
     assert ended.code == -signal.SIGSEGV
-    assert gone(int(ended.said[0]))
+    assert has_ended(int(ended.last_lines[0]))
 
 
-def gone(pid: int) -> bool:
-    """Whether a process is no more, or soon, or waits only for somebody to ask how it ended."""
+def has_ended(pid: int) -> bool:
+    """Return True if a process has ended within 10 seconds; a zombie counts as ended."""
     for _ in range(200):
         state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
         if state.strip() == "" or state.startswith("Z"):
@@ -92,15 +92,15 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_what_an_environment_says_is_over_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_a_child_replaces_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_ONE", "1")
     monkeypatch.setenv("BENCH_TWO", "1")
     script = "import os; print(os.environ['BENCH_ONE'], os.environ['BENCH_TWO'])"
-    child = Child([*PYTHON, script], lambda line: None, environment={"BENCH_TWO": "2"})
-    assert watched(child).said == ["1 2"]
+    child = ChildProcess([*PYTHON, script], lambda line: None, environment={"BENCH_TWO": "2"})
+    assert end_of(child).last_lines == ["1 2"]
 
 
-def test_a_command_leaves_with_the_process_that_watches_it(tmp_path: Path) -> None:
+def test_child_ends_when_its_parent_ends(tmp_path: Path) -> None:
     script = "from bench_core.engines.child_process import leave_with_parent; leave_with_parent();" + SAVES
     command = [sys.executable, "-c", script, str(tmp_path / "saved")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -112,17 +112,17 @@ def test_a_command_leaves_with_the_process_that_watches_it(tmp_path: Path) -> No
     assert (tmp_path / "saved").exists()
 
 
-def test_who_typed_the_command_is_not_waited_for() -> None:
+def test_command_without_a_pipe_as_stdin_does_not_end_with_stdin() -> None:
     script = "from bench_core.engines.child_process import leave_with_parent; leave_with_parent();"
-    ready = "import time; time.sleep(0.2); print('goes on')"
+    ready = "import time; time.sleep(0.2); print('still running')"
     done = subprocess.run(
         [sys.executable, "-c", script + ready], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "goes on\n"
+    assert done.stdout == "still running\n"
 
 
-def test_what_starts_anew_finds_modules_where_this_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restarted_program_looks_for_modules_where_this_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", ["/usr/bin"])
-    assert "-P" in itself()
+    assert "-P" in restart_command()
     monkeypatch.setattr(sys, "path", [os.getcwd()])
-    assert "-P" not in itself()
+    assert "-P" not in restart_command()

@@ -1,16 +1,19 @@
-"""What is asked for in Python, in the words of a command."""
+"""Requests made in Python, written as a command line."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench_core.cli.engine_options import make_setting
 from bench_core.cli.group import main
 from bench_core.cli.options import make_request
-from bench_core.engines.command_line import command_of
+from bench_core.engines.command_line import run_command
 from bench_core.errors import RequestError
 from bench_core.planning.request import Request
+from bench_core.running.setting import RunSetting
 
 REQUESTS: list[dict[str, Any]] = [
     {"methods": ["nac"]},
@@ -30,15 +33,33 @@ REQUESTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("asked", REQUESTS, ids=range(len(REQUESTS)))
-def test_the_command_asks_for_the_same(asked: dict[str, Any], tmp_path: Path) -> None:
-    request = Request(**asked, data_root=tmp_path / "data")
-    name, *words = command_of(request, Path("my runs"))
-    with main.commands[name].make_context(name, words) as context:
-        options = context.params
+CPU = RunSetting(device="cpu")
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """The options that `bench` reads from these words."""
+    name, *options = words
+    with main.commands[name].make_context(name, options) as context:
+        return context.params
+
+
+@pytest.mark.parametrize("request_values", REQUESTS, ids=range(len(REQUESTS)))
+def test_command_line_gives_the_same_request(request_values: dict[str, Any], tmp_path: Path) -> None:
+    request = Request(**request_values, data_root=tmp_path / "data")
+    setting = RunSetting(device=request.device, jobs=2)  # another process, so that "cuda:1" need not be here
+    options = options_of(run_command(request, setting, Path("my runs")))
     assert options["store"] == Path("my runs")
-    said = {key: options[key] for key in options if key in ("settings", "sweeps") or key in vars(request)}
-    assert make_request(said) == request
+    names = {"settings", "sweeps", *vars(request)} & options.keys()
+    assert make_request({name: options[name] for name in names}) == request
+
+
+def test_command_line_gives_the_same_run_setting_without_what_starts_processes(tmp_path: Path) -> None:
+    setting = RunSetting(
+        device="cpu", workers=3, checkpoint_every=1.5, compiled=True, isolate=True, jobs=2, time_limit=60
+    )
+    options = options_of(run_command(Request(methods=["nac"], data_root=tmp_path), setting, tmp_path))
+    read = make_setting(options, setting.stop, only_chain=None)
+    assert read == replace(setting, isolate=False, jobs=1, time_limit=None)
 
 
 @pytest.mark.parametrize(
@@ -52,19 +73,17 @@ def test_the_command_asks_for_the_same(asked: dict[str, Any], tmp_path: Path) ->
         ({"a=b.c": 1}, "a=b.c = 1"),
     ],
 )
-def test_what_no_command_can_say_is_named(settings: dict[str, Any], named: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        RequestError, match=rf"^{named}\S* cannot be said in the words of a command, .* leave out isolate"
-    ):
-        command_of(Request(settings=settings, data_root=tmp_path), tmp_path)
+def test_value_that_no_command_line_can_hold_is_named(settings: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=rf"^{named}\S* cannot be written on a command line, .* leave out isolate"):
+        run_command(Request(settings=settings, data_root=tmp_path), CPU, tmp_path)
 
 
-def test_a_name_that_would_be_two_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"^methods: 'a,b' cannot be said"):
-        command_of(Request(methods=["a,b"], data_root=tmp_path), tmp_path)
+def test_name_with_a_comma_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"^methods: 'a,b' cannot be written"):
+        run_command(Request(methods=["a,b"], data_root=tmp_path), CPU, tmp_path)
 
 
-def test_a_tuple_is_said_as_a_list_which_serves_as_well(tmp_path: Path) -> None:
-    words = command_of(Request(settings={"a.b": (1, 2)}, sweeps={"c.d": (1, 2)}, data_root=tmp_path), tmp_path)
+def test_tuple_is_written_as_a_list(tmp_path: Path) -> None:
+    words = run_command(Request(settings={"a.b": (1, 2)}, sweeps={"c.d": (1, 2)}, data_root=tmp_path), CPU, tmp_path)
     assert "--set=a.b=[1, 2]" in words
     assert "--sweep=c.d=1, 2" in words

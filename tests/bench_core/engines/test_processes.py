@@ -1,4 +1,4 @@
-"""A process for each chain: what is on record however it ends."""
+"""Each chain in its own process: the records and attempts in the store, for every way in which a process ends."""
 
 import importlib
 import json
@@ -15,19 +15,20 @@ from click.testing import CliRunner, Result
 
 from bench_core.cli.group import main
 from bench_core.engines.child_process import Ended
-from bench_core.engines.processes import Apart, reason, run_apart
-from bench_core.engines.resources import threads_of
+from bench_core.engines.processes import failure_reason, run_in_processes
+from bench_core.engines.resources import threads_per_process
 from bench_core.errors import RequestError
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.running.pending import to_run
-from bench_core.running.progress import Silent
+from bench_core.running.progress import NoProgress
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.training.stopping import CALL_AGAIN, Stop, Stopped
 
 PlanOf = Callable[..., Plan]
 TOYS = '''
-"""A data set, an encoder and methods of which one crashes below Python."""
+"""A dataset, an encoder, and methods of which one crashes below Python."""
 
 import os
 import signal
@@ -120,73 +121,80 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs")
 
 
-def apart(script: str, limit: float | None = None) -> Apart:
-    return Apart([sys.executable, "-S", "-c", script], "cpu", limit, Stop())
+ISOLATED = RunSetting(device="cpu", isolate=True)
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    """A command that stands in for `bench run`."""
+    return [sys.executable, "-S", "-c", script, *arguments]
 
 
 @pytest.mark.parametrize(
     ("script", "kind", "error"),
     [
         ("import os; os.abort()", "killed", "its process was killed by SIGABRT"),
-        ("import os; os._exit(3)", "killed", "its process left with exit code 3 and did not say why"),
-        ("import os; os._exit(0)", "killed", "its process left with exit code 0 and did not say why"),
+        ("import os; os._exit(3)", "killed", "its process ended with exit code 3 and printed no reason"),
+        ("import os; os._exit(0)", "killed", "its process ended with exit code 0 and printed no reason"),
         ("import sys; sys.exit('Error: the disk is full')", "error", "the disk is full"),
-        ("import sys; sys.exit(75)", "preempted", "its process was told to stop; "),
-        ("import os; os.kill(os.getpid(), 15)", "preempted", "its process was told to stop; "),
+        ("import sys; sys.exit(75)", "preempted", "its process got a stop signal; "),
+        ("import os; os.kill(os.getpid(), 15)", "preempted", "its process got a stop signal; "),
         ("import os; os.kill(os.getpid(), 9)", "killed", "killed by SIGKILL; if nobody did that, the machine's memory"),
     ],
 )
-def test_every_end_of_a_process_is_on_record_with_what_it_said(
+def test_attempt_of_a_process_that_ended_early_has_kind_reason_and_last_lines(
     plan_of: PlanOf, store: Store, script: str, kind: str, error: str
 ) -> None:
-    failures = run_apart(plan_of(seeds=[0, 1]), store, apart("print('hello', flush=True);" + script))
-    assert [(one.seed, one.kind) for one in failures] == [(0, kind), (1, kind)]  # the second had its turn
-    assert error in failures[0].error
-    attempt = json.loads(failures[0].log.read_text())
+    command = python("print('hello', flush=True);" + script)
+    unfinished = run_in_processes(plan_of(seeds=[0, 1]), store, ISOLATED, command)
+    assert [(cell.seed, cell.kind) for cell in unfinished] == [(0, kind), (1, kind)]  # the second was started, too
+    assert error in unfinished[0].error
+    attempt = json.loads(unfinished[0].log.read_text())
     assert (attempt["kind"], attempt["log_tail"][0]) == (kind, "hello")
     assert attempt["seconds"] > 0
     assert attempt["provenance"]["device"] == "cpu"
 
 
-def test_who_is_late_is_on_record_as_a_timeout(plan_of: PlanOf, store: Store) -> None:
-    (failure,) = run_apart(plan_of(), store, apart("import time; time.sleep(60)", limit=0.5))
-    assert (failure.kind, failure.error) == (
-        "timeout", "not done within 0.5 s; run again to go on from its last checkpoint"
-    )  # fmt: skip
+def test_chain_exceeding_time_limit_is_recorded_as_timeout(plan_of: PlanOf, store: Store) -> None:
+    setting = replace(ISOLATED, time_limit=0.5)
+    (cell,) = run_in_processes(plan_of(), store, setting, python("import time; time.sleep(60)"))
+    assert (cell.kind, cell.error) == ("timeout", "not done within 0.5 s; run again to resume from its last checkpoint")
 
 
-def test_a_task_that_hangs_is_late_alone_and_comes_last_the_next_time(
+def test_timeout_in_a_task_fails_that_task_only_and_it_runs_last_the_next_time(
     plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
 ) -> None:
     add("evaluator", "second", registry.get("evaluator", "spread").cls)
     plan = plan_of(tasks=["spread", "second"])
     first, second = plan.chains[0].cells
-    (failure,) = run_apart(plan, store, apart("import time; print('  spread', flush=True); time.sleep(60)", limit=0.5))
-    assert (failure.names["task"], failure.kind) == ("spread", "timeout")
+    command = python("import time; print('  spread', flush=True); time.sleep(60)")
+    (cell,) = run_in_processes(plan, store, replace(ISOLATED, time_limit=0.5), command)
+    assert (cell.names["task"], cell.kind) == ("spread", "timeout")
     assert store.last_attempt(second.key) is None
     assert [cell.key for _, cells in to_run(plan, store) for cell in cells] == [second.key, first.key]
 
 
-def test_the_command_is_told_which_chain(plan_of: PlanOf, store: Store) -> None:
+def test_command_of_a_process_names_its_chain(plan_of: PlanOf, store: Store) -> None:
     plan = plan_of()
-    (failure,) = run_apart(plan, store, apart("import sys; sys.exit(' '.join(sys.argv[1:]))"))
-    assert failure.error == f"--only-chain {plan.chains[0].key}"
+    (cell,) = run_in_processes(plan, store, ISOLATED, python("import sys; sys.exit(' '.join(sys.argv[1:]))"))
+    assert cell.error == f"--only-chain {plan.chains[0].key}"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_request_that_the_first_process_refuses_is_wrong(plan_of: PlanOf, store: Store, jobs: int) -> None:
-    script = "import sys; print('Error: device cuda:9 cannot be used here'); sys.exit(2)"
+def test_request_refused_by_the_first_process_is_an_error_and_leaves_no_store(
+    plan_of: PlanOf, store: Store, jobs: int
+) -> None:
+    command = python("import sys; print('Error: device cuda:9 cannot be used here'); sys.exit(2)")
     with pytest.raises(RequestError, match=r"^device cuda:9 cannot be used here$"):
-        run_apart(plan_of(seeds=[0, 1]), store, replace(apart(script), jobs=jobs))
-    assert store.attempts() == []
+        run_in_processes(plan_of(seeds=[0, 1]), store, replace(ISOLATED, jobs=jobs), command)
+    assert not store.path.exists()
 
 
-# What stands in for a chain's process: sys.argv is the store, "--only-chain", the chain's key, and so on.
-MEETS = """
+# Scripts that stand in for the process of a chain. sys.argv is: store, "--only-chain", key of the chain, ...
+WAITS_FOR_ANOTHER = """
 import os, pathlib, sys, time
-here = pathlib.Path(sys.argv[1]).parent
-(here / sys.argv[3]).touch()
-while len([path for path in here.iterdir() if len(path.name) == 64]) < 2:
+folder = pathlib.Path(sys.argv[1]).parent
+(folder / sys.argv[3]).touch()
+while len([path for path in folder.iterdir() if len(path.name) == 64]) < 2:
     time.sleep(0.01)
 print(os.environ.get("OMP_NUM_THREADS"))
 sys.exit("Error: met")
@@ -203,12 +211,12 @@ time.sleep(60)
 TRAINS = """
 import pathlib, sys, time
 store = pathlib.Path(sys.argv[1])
-mine, log = store / "chains" / sys.argv[3], store.parent / "log"
+chain, log = store / "chains" / sys.argv[3], store.parent / "log"
 with log.open("a") as file:
     print("begins", sys.argv[3], file=file, flush=True)
 time.sleep(0.3)
-mine.mkdir(parents=True)
-(mine / "summary.json").touch()
+chain.mkdir(parents=True)
+(chain / "summary.json").touch()
 while log.read_text().count("begins") < 2:
     time.sleep(0.01)
 with log.open("a") as file:
@@ -224,12 +232,11 @@ print("  spread" if "spread" in tasks else "  third", flush=True)
 """
 
 
-def side_by_side(script: str, store: Store, jobs: int = 2, stop: Stop | None = None) -> Apart:
-    return Apart([sys.executable, "-S", "-c", script, str(store.path)], "cpu", None, stop or Stop(), jobs)
+TWO_JOBS = RunSetting(device="cpu", jobs=2)
 
 
-class Heard(Silent):
-    """Keeps what is said."""
+class KeptLines(NoProgress):
+    """Keeps the lines of the log."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -237,109 +244,111 @@ class Heard(Silent):
     def chain(self, number: int, total: int, label: str) -> None:
         self.lines.append(f"[{number}/{total}] {label}")
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self.lines.append(text)
 
 
-def test_chains_side_by_side_run_at_once_share_the_cores_and_say_whose_a_line_is(
+def test_two_jobs_run_at_the_same_time_share_the_cores_and_name_the_chain_of_each_line(
     plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    heard = Heard()
-    failures = run_apart(plan_of(seeds=[0, 1]), store, side_by_side(MEETS, store), heard)
-    assert [(one.seed, one.error) for one in failures] == [(0, "met"), (1, "met")]
+    progress = KeptLines()
+    command = python(WAITS_FOR_ANOTHER, str(store.path))
+    unfinished = run_in_processes(plan_of(seeds=[0, 1]), store, TWO_JOBS, command, progress)
+    assert [(cell.seed, cell.error) for cell in unfinished] == [(0, "met"), (1, "met")]
     labels = [f"shrink on blobs with tiny, seed {seed}" for seed in (0, 1)]
-    threads = threads_of(2)
-    assert heard.lines[:2] == [f"[1/2] {labels[0]}", f"[2/2] {labels[1]}"]
+    threads = threads_per_process(2)
+    assert progress.lines[:2] == [f"[1/2] {labels[0]}", f"[2/2] {labels[1]}"]
     for label in labels:
-        own = [line.removeprefix(f"{label}: ") for line in heard.lines if line.startswith(label)]
-        assert own == [str(threads), "Error: met", "error: met"]
+        lines = [line.removeprefix(f"{label}: ") for line in progress.lines if line.startswith(label)]
+        assert lines == [str(threads), "Error: met", "error: met"]
     assert {attempt["provenance"]["threads"] for attempt in store.attempts()} == {threads}
 
 
-def test_what_two_chains_start_from_is_trained_by_one_and_the_other_goes_on_as_soon_as_it_is_there(
+def test_source_of_two_chains_is_trained_once_and_the_second_chain_starts_when_its_weights_are_there(
     plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
 ) -> None:
     add("objective", "second", registry.get("objective", "shrink").cls)
     plan = plan_of(methods=["shrink", "second"], settings={"second.init": "shrink"})
     first, second = (chain.key for chain in plan.chains)
     store.create()
-    run_apart(plan, store, side_by_side(TRAINS, store))
+    run_in_processes(plan, store, TWO_JOBS, python(TRAINS, str(store.path)))
     log = (store.path.parent / "log").read_text().split()
     assert log[:4] == ["begins", first, "begins", second]  # the first did not end before that
-    times = [(store.chain(key) / "summary.json").stat().st_mtime for key in (first, second)]
+    times = [(store.chain_folder(key) / "summary.json").stat().st_mtime for key in (first, second)]
     assert times[1] - times[0] > 0.29  # the second had not begun to train
 
 
-def test_a_source_that_crashes_does_so_once(
+def test_source_chain_that_crashes_is_tried_once_and_fails_the_chains_that_start_from_it(
     plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
 ) -> None:
     for name in ("second", "third"):
         add("objective", name, registry.get("objective", "shrink").cls)
     inits = {"second.init": "shrink", "third.init": "second"}
     plan = plan_of(methods=["third", "shrink", "second"], settings=inits)
-    heard = Heard()
-    third, own, second = run_apart(plan, store, side_by_side("import os; os.abort()", store), heard)
-    assert own.error == "its process was killed by SIGABRT"
-    assert third.error == second.error == f"its source chain (shrink on blobs with tiny, seed 0) failed: {own.error}"
-    assert {one.kind for one in (third, own, second)} == {"killed"}
-    seconds = [json.loads(one.log.read_text())["seconds"] for one in (third, own, second)]
+    progress = KeptLines()
+    third, source, second = run_in_processes(plan, store, TWO_JOBS, python("import os; os.abort()"), progress)
+    assert source.error == "its process was killed by SIGABRT"
+    reason = f"its source chain (shrink on blobs with tiny, seed 0) failed: {source.error}"
+    assert third.error == second.error == reason
+    assert {cell.kind for cell in (third, source, second)} == {"killed"}
+    seconds = [json.loads(cell.log.read_text())["seconds"] for cell in (third, source, second)]
     assert seconds[0] > 0
     assert seconds[1:] == [0, 0]  # no process was started
-    assert sum(line.startswith("[") for line in heard.lines) == 3
+    assert sum(line.startswith("[") for line in progress.lines) == 3
 
 
 @pytest.mark.parametrize(
     ("end", "kind", "error"),
     [
         ("os.abort()", "killed", "its process was killed by SIGABRT"),
-        ("os._exit(2)", "killed", "its process left with exit code 2 and did not say why"),  # no wrong request
+        ("os._exit(2)", "killed", "its process ended with exit code 2 and printed no reason"),  # no wrong request
         ("sys.exit('Error: the disk is full')", "error", "the disk is full"),
     ],
 )
-def test_tasks_after_the_one_that_crashed_are_tried_in_another_process(
+def test_tasks_after_a_crashed_one_run_in_another_process(
     plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry, end: str, kind: str, error: str
 ) -> None:
     for name in ("second", "third"):
         add("evaluator", name, registry.get("evaluator", "spread").cls)
-    heard = Heard()
+    progress = KeptLines()
     plan = plan_of(tasks=["spread", "second", "third"])
-    failures = run_apart(plan, store, side_by_side(CRASHES + end, store, jobs=1), heard)
-    assert [one.names["task"] for one in failures] == ["spread", "third", "second"]
-    assert {(one.kind, one.error) for one in failures} == {(kind, error)}
-    assert [line for line in heard.lines if line.startswith("  goes on")] == [
-        "  goes on with second, third", "  goes on with second"
+    unfinished = run_in_processes(plan, store, ISOLATED, python(CRASHES + end, str(store.path)), progress)
+    assert [cell.names["task"] for cell in unfinished] == ["spread", "third", "second"]
+    assert {(cell.kind, cell.error) for cell in unfinished} == {(kind, error)}
+    assert [line for line in progress.lines if line.startswith("  continue")] == [
+        "  continue with second, third", "  continue with second"
     ]  # fmt: skip
     assert len(store.attempts()) == 3  # the last process began none of its tasks, so that was the end
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", CALL_AGAIN), ("SIGINT", 130), ("SIGUSR1", CALL_AGAIN)])
-def test_who_is_told_to_stop_tells_all_chains_and_waits_until_they_have_saved(
+def test_stop_signal_reaches_all_processes_and_their_checkpoints_are_awaited(
     plan_of: PlanOf, store: Store, name: str, code: int
 ) -> None:
-    class Tells(Heard):
-        def say(self, text: str) -> None:
-            super().say(text)
+    class SendsSignal(KeptLines):
+        def log(self, text: str) -> None:
+            super().log(text)
             if len(self.lines) == 4:  # both have begun and are ready
                 os.kill(os.getpid(), getattr(signal, name))
 
     plan = plan_of(seeds=[0, 1, 2])
     with pytest.raises(Stopped) as stopped, Stop().listening() as stop:
-        run_apart(plan, store, side_by_side(SAVES, store, stop=stop), Tells())
+        run_in_processes(plan, store, replace(TWO_JOBS, stop=stop), python(SAVES, str(store.path)), SendsSignal())
     assert stopped.value.code == code
     saved = {path.stem for path in store.path.parent.glob("*.saved")}
     assert saved == {chain.key for chain in plan.chains[:2]}  # the third has not begun
     assert store.attempts() == []
 
 
-def test_a_process_that_was_late_but_said_nothing_is_late_whatever_its_code() -> None:
-    assert reason(Ended(-signal.SIGKILL, True, 7.0, []), 5)[0] == "timeout"
+def test_reason_after_the_time_limit_is_a_timeout_whatever_the_exit_code() -> None:
+    assert failure_reason(Ended(-signal.SIGKILL, True, 7.0, []), 5)[0] == "timeout"
 
 
-@pytest.mark.parametrize("said", [[], [""], ["Error: of a library", "  epoch 1/3  loss 6.1  3400 images/s"]])
-def test_a_process_that_went_on_or_said_nothing_did_not_say_why_it_left(said: list[str]) -> None:
-    assert reason(Ended(2, False, 1.0, said), None) == (
-        "killed", "its process left with exit code 2 and did not say why"
+@pytest.mark.parametrize("last_lines", [[], [""], ["Error: of a library", "  epoch 1/3  loss 6.1  3400 images/s"]])
+def test_progress_lines_are_not_taken_for_the_reason_of_an_exit_code(last_lines: list[str]) -> None:
+    assert failure_reason(Ended(2, False, 1.0, last_lines), None) == (
+        "killed", "its process ended with exit code 2 and printed no reason"
     )  # fmt: skip
 
 
@@ -348,7 +357,7 @@ Bench = Callable[..., Result]
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """`bench("run", ..., code=0)` with the toys alone, installed here and for processes of their own."""
+    """`bench("run", ..., code=0)` with the toys alone, installed for this process and those that it starts."""
     info = tmp_path / "site" / "crash_toys-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crash-toys\nVersion: 1.0\n")
@@ -370,7 +379,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return call
 
 
-def test_a_crash_below_python_ends_one_task_or_chain_and_all_else_is_done_with_the_scores_of_one_process(
+def test_crash_below_python_ends_one_task_or_chain_and_other_scores_are_those_of_a_run_in_one_process(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
@@ -388,17 +397,17 @@ def test_a_crash_below_python_ends_one_task_or_chain_and_all_else_is_done_with_t
     assert result.stderr.endswith("6 cells: 2 done, 4 failed\n")
     assert result.stderr.count("[1/2]") == result.stderr.count("[2/2]") == 1
     assert "[1/1]" not in result.stderr
-    assert result.stderr.count("plain on dots with tiny, seed 0: goes on with width\n") == 1
+    assert result.stderr.count("plain on dots with tiny, seed 0: continue with width\n") == 1
 
     bench("--methods", "plain", "--tasks", "mean,width", "--store", "alone")
-    together, alone = ({r["key"]: r for r in Store(tmp_path / name).records()} for name in ("runs", "alone"))
+    together, alone = ({r.key: r for r in Store(tmp_path / name).records()} for name in ("runs", "alone"))
     assert len(alone) == 2
-    assert {key: r["scores"] for key, r in together.items()} == {key: r["scores"] for key, r in alone.items()}
-    threads = {r["provenance"]["threads"] for r in (*together.values(), *alone.values())}
+    assert {key: r.scores for key, r in together.items()} == {key: r.scores for key, r in alone.items()}
+    threads = {r.provenance.threads for r in (*together.values(), *alone.values())}
     assert threads == {torch.get_num_threads()}
 
 
-def test_a_chain_alone_trains_what_it_starts_from(bench: Bench, tmp_path: Path) -> None:
+def test_process_of_one_chain_trains_its_source_chain_too(bench: Bench, tmp_path: Path) -> None:
     words = ["--methods", "plain,other", "--set", "other.init=plain"]
     lines = json.loads(bench(*words, "--dry-run", "--json").stdout)
     assert [line["state"] for line in lines] == ["would run", "would run"]
@@ -415,12 +424,14 @@ def test_a_chain_alone_trains_what_it_starts_from(bench: Bench, tmp_path: Path) 
     )  # fmt: skip
     key = make_plan(request, load_plugins()).chains[1].key
     result = bench(*words, "--only-chain", key)
-    assert result.stdout == ""  # the table is for the one that watches
-    assert [record["names"]["method"] for record in Store(tmp_path / "runs").records()] == ["other"]
+    assert result.stdout == ""  # the process that started this one prints the table
+    assert [record.names["method"] for record in Store(tmp_path / "runs").records()] == ["other"]
     assert len(list((tmp_path / "runs" / "chains").iterdir())) == 2
 
 
-def test_only_what_failed_is_retried(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_failed_runs_only_cells_that_failed_before(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "nothing of this request failed before" in bench("--methods", "plain", "--retry-failed").stderr
     import crash_toys  # type: ignore[import-not-found]  # written by the fixture
 
@@ -434,17 +445,19 @@ def test_only_what_failed_is_retried(bench: Bench, tmp_path: Path, monkeypatch: 
     words = ["--methods", "plain,crashing", "--retry-failed"]
     assert "1 cells: 1 would run again" in bench(*words, "--dry-run").stdout
     bench(*words)
-    assert [record["names"]["method"] for record in Store(tmp_path / "runs").records()] == ["crashing"]
+    assert [record.names["method"] for record in Store(tmp_path / "runs").records()] == ["crashing"]
 
 
-def test_a_time_limit_needs_a_process_that_can_be_ended(bench: Bench) -> None:
+def test_time_limit_without_isolate_or_jobs_is_refused(bench: Bench) -> None:
     result = bench("--methods", "plain", "--time-limit", "5", code=2)
-    assert "--time-limit needs --isolate" in result.stderr
+    assert "time-limit works only where each chain has its own process" in result.stderr
 
 
-def test_who_was_only_preempted_is_called_again(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_code_is_75_if_chains_were_only_preempted(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = [sys.executable, "-S", "-c", "import sys; sys.exit(75)"]
-    monkeypatch.setattr("bench_core.engines.child_process.itself", lambda: command)
+    monkeypatch.setattr("bench_core.engines.child_process.restart_command", lambda: command)
     result = bench("--methods", "plain", "--isolate", "--quiet", code=CALL_AGAIN)
     assert result.stderr.startswith("not done: dots/tiny/plain/width seed 0: preempted: ")
     assert result.stderr.endswith("1 cells: 1 missing\n")
