@@ -1,6 +1,5 @@
 """Options that several commands share: the request, --store, --leaderboards, --data-root, and the plugins."""
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -47,13 +46,6 @@ def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> list
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value):
         raise click.BadParameter(f"{value!r} must be whole numbers from 0, like 0,1,2")
     return [int(seed) for seed in value.split(",")]
-
-
-def a_number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Refuse NaN: it passes every range check, and no time that passes ever reaches it."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is no number of seconds")
-    return value
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,12 +1,12 @@
-"""Runs a plan: chain by chain, cell by cell, with progress and failures.
+"""The run of a plan: chain by chain, cell by cell, with progress and failures.
 
 chain.py       One chain: load its splits, pretrain its method, embed its data
 evaluate.py    One cell: run a task on a frozen method and write its record
-failures.py    What a failure leaves behind: why, what it said last, how long it ran; one file a cell in the store
-pending.py     What of a plan is left to do, and what of that cannot be done in this run any more
-progress.py    What a person sees while chains run: a live bar on a terminal, a line now and then elsewhere; all o
-provenance.py  Where a number came from: stored beside it, never in its key
-runner.py      Walks a plan: what is missing, one chain at a time, one failure at a time
-setting.py     Where and how a plan runs; none of it is in a key
-verify.py      A record put to the test: run again from what it says of itself alone, and compared score by score
+failures.py    Cells that did not finish: reason, last lines and seconds, one file for each in the store
+pending.py     The queue of a plan: what is left to run, and trainings that failed in this run
+progress.py    Progress on stderr: a bar on a terminal, log lines elsewhere
+provenance.py  Versions, commit, device and command, which are stored in every record
+runner.py      The walk over a plan: all missing chains, one after the other, in this process
+setting.py     Settings of a run that are in no key: device, processes, time limits
+verify.py      A record is run again from its own document, and compared score by score
 """

@@ -1,4 +1,4 @@
-"""Where a number came from: stored beside it, never in its key."""
+"""Provenance of a record: versions, commit, device and command. It is stored in the record and never in its key."""
 
 import hashlib
 import os
@@ -21,11 +21,11 @@ PACKAGES = ("torchvision", "numpy", "scikit-learn", "faiss-cpu", "scipy", "plugg
 
 
 def provenance(device: torch.device, command: str | None = None) -> dict[str, Any]:
-    """Versions, commit, device, threads and the command line.
+    """Collect versions, commit, device, number of threads and the command.
 
     Args:
-        device: Where the work is done.
-        command: What was typed; by default this process's own arguments.
+        device: Device that does the work.
+        command: What was typed; None is the command line of this process.
     """
     commit, dirty = _commit()
     cudnn: Any = torch.backends.cudnn  # its functions have no types
@@ -48,7 +48,7 @@ def provenance(device: torch.device, command: str | None = None) -> dict[str, An
 
 
 def command_line() -> str:
-    """What was typed, without the path of the program."""
+    """Return the command line of this process, without the path of the program."""
     program = Path(sys.argv[0]).name
     if program == "__main__.py":
         program = "python -m bench_core"
@@ -65,13 +65,18 @@ def _version(name: str) -> str | None:
 
 @cache
 def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that this code runs from and whether its code was changed; (None, None) from a wheel."""
+    """Return the commit of the checkout that this code runs from, and whether its code was changed.
+
+    Returns:
+        (None, None) from a wheel. (None, True) from a checkout without a commit (no git, or no repository): its code
+        cannot be found again, so `bench publish` refuses such records.
+    """
     root = checkout()
     if root is None:
         return None, None
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return None, None
+        return None, True
     return commit, bool(_git(root, "status", "--porcelain", "--", "bench_core", "plugins", "pyproject.toml"))
 
 
