@@ -1,8 +1,9 @@
-"""Hashing: a method's own code beside ITQ, PCAH and LSH codes of its features, on the same items.
+"""Task hashing: compare a method's own code with ITQ, PCAH and LSH codes of its features, on the same items.
 
-A network that learns to hash shows something where its code finds more than ITQ's code of its own features does. All
-codes are learned on the train split and ranked by Hamming distance, ties in expectation. Sorting by cosine bounds
-what a code of these features can be asked for: the gap is what quantising loses.
+A network that learns to hash is worth its training if its code finds more than ITQ's code of the same network's
+features. All codes are learned on the train split and rank the database by Hamming distance; tied items count by their
+expectation over random orders. Sorting by cosine is the reference without quantisation: the gap to it is what
+quantising loses.
 
 Paper:  Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
         `bench_core.evaluation.hash_codes`, on ties `bench_core.evaluation.ranking`.
@@ -40,7 +41,7 @@ from bench_core.evaluation.retrieval import (
 )
 from bench_core.evaluation.sign_patterns import count_distinct
 
-RADIUS = 2
+RADIUS = 2  # Hamming radius of the ball in which precision is measured
 STATISTICS = {
     "distinct_codes": ("count", True),
     "bit_entropy": ("bits", True),
@@ -48,7 +49,7 @@ STATISTICS = {
     "bit_correlation": ("correlation", False),
     f"empty_radius_{RADIUS}": ("fraction", False),
     f"precision_radius_{RADIUS}": ("fraction", True),
-}  # of a code: unit, and whether higher is better
+}  # metric of a code -> unit, and whether higher is better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,14 @@ class HashingConfig(Config):
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one code found: average precision and number of relevant items of each query, (Q,); statistics by name."""
+class CodeResult:
+    """Results of the search with one code.
+
+    Attributes:
+        precisions: (Q,) average precision of each query.
+        relevant: (Q,) number of relevant items of each query.
+        statistics: Metric in `STATISTICS` -> value.
+    """
 
     precisions: Tensor
     relevant: Tensor
@@ -100,29 +107,30 @@ class Hashing(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Labels of either kind and two splits."""
+        """Skip data without labels or without one of the two splits."""
         return why_no_search(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Hash both sides in every way, and rank."""
+        """Hash queries and database by every method and length, and rank the database by each code."""
         config, names = self.config, split_names(frozen.splits)
         count = min(config.num_queries, frozen.data.splits[names[0]])
         queries = read_side(frozen, names[0], config.embedding, count)
         database = read_side(frozen, names[1], config.embedding)
-        own = None if queries.code is None or database.code is None else database.code.shape[1]
-        lengths = list(dict.fromkeys([*config.code_lengths, *([] if own is None else [own])]))
-        found = {
-            (source, bits): search(*codes, queries, database, frozen.device)
-            for bits in lengths
-            for source, codes in self._codes(frozen, queries, database, bits).items()
-        }
-        floor = chance(found["itq", lengths[0]].relevant, len(database), len(database))["map"]
+        method_bits = None if queries.code is None or database.code is None else database.code.shape[1]
+        lengths = list(config.code_lengths)
+        if method_bits is not None and method_bits not in lengths:
+            lengths.append(method_bits)
+        results: dict[tuple[str, int], CodeResult] = {}
+        for bits in lengths:
+            for source, codes in self._codes(frozen, queries, database, bits).items():
+                results[source, bits] = search(*codes, queries, database, frozen.device)
+        floor = chance(results["itq", lengths[0]].relevant, len(database), len(database))["map"]
         cosine = cosine_average_precision(queries, database, frozen.device)
         dims = queries.features.shape[1]
         return Evaluation(
             scores=[
-                *self._precisions(found, cosine, own, floor),
-                *self._statistics(found, own, len(database)),
+                *self._precisions(results, cosine, method_bits, floor),
+                *self._statistics(results, method_bits, len(database)),
             ],
             protocol=(
                 f"{len(queries):,} queries of {names[0]} against {len(database):,} items of {names[1]}; relevant: "
@@ -135,75 +143,94 @@ class Hashing(Evaluator):
                 *note_of_none(queries, database),
                 *(f"{bits} bits of {dims} dimensions: PCAH's others are constant" for bits in lengths if bits > dims),
             ],
-            curves=_curves(found),
+            curves=_curves(results),
         )
 
     def _codes(self, frozen: Frozen, queries: Side, database: Side, bits: int) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Source -> (Q, B) and (N, B) bool; LSH's projections are those of `retrieval`."""
+        """Return source -> codes (Q, B) and (N, B), bool; LSH's projections are those of the task `retrieval`."""
         train = embedding_of(frozen.splits["train"], self.config.embedding).float()
         hashes = {
             "itq": itq(train, bits, stream(frozen.seed, "hashing", "itq", str(bits))),
             "pcah": pcah(train, bits),
             "lsh": lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits))),
         }
-        codes = {name: (h.codes(queries.features), h.codes(database.features)) for name, h in hashes.items()}
+        codes = {
+            name: (hashing.codes(queries.features), hashing.codes(database.features))
+            for name, hashing in hashes.items()
+        }
         if queries.code is not None and database.code is not None and database.code.shape[1] == bits:
             codes["code"] = queries.code, database.code
         return codes
 
     def _precisions(
-        self, found: Mapping[tuple[str, int], Found], cosine: Tensor, own: int | None, floor: float
+        self,
+        results: Mapping[tuple[str, int], CodeResult],
+        cosine: Tensor,
+        method_bits: int | None,
+        floor: float,
     ) -> list[Score]:
-        """Mean average precision of every code, ITQ's of the first length in front, then the method's own."""
+        """Average the precisions of every code: ITQ's of the first length, the method's own, cosine, then the rest.
+
+        Args:
+            results: Results by source and length.
+            cosine: (Q,) average precision of each query by cosine.
+            method_bits: Length of the method's own code, or None.
+            floor: mAP of a constant code.
+        """
 
         def score(metric: str, values: Tensor, embedding: str) -> Score:
             return Score(metric=metric, value=float(values.mean()), chance=floor, embedding=embedding, n=len(values))
 
         name = self.config.embedding
         references = [
-            score(f"map_{source}_{bits}_bits", at.precisions, f"{source}({name})")
-            for (source, bits), at in found.items()
+            score(f"map_{source}_{bits}_bits", result.precisions, f"{source}({name})")
+            for (source, bits), result in results.items()
             if source != "code"
         ]
         scores = [references[0]]
-        if own is not None:
-            code, reference = found["code", own].precisions, found["itq", own].precisions
+        if method_bits is not None:
+            code, reference = results["code", method_bits].precisions, results["itq", method_bits].precisions
             gain = float((code - reference).mean())
             scores.append(score("map_code", code, "code"))
             scores.append(Score(metric="code_minus_itq", value=gain, unit="difference", embedding="code", n=len(code)))
         return [*scores, score("map_cosine", cosine, name), *references[1:]]
 
-    def _statistics(self, found: Mapping[tuple[str, int], Found], own: int | None, size: int) -> list[Score]:
-        """How the method's own code, else ITQ's, uses its bits."""
-        bits = own or self.config.code_lengths[0]
-        source, name = ("code", "code") if own else ("itq", f"itq({self.config.embedding})")
-        at = found[source, bits]
+    def _statistics(
+        self, results: Mapping[tuple[str, int], CodeResult], method_bits: int | None, size: int
+    ) -> list[Score]:
+        """Return statistics of the bits of the method's own code, or of ITQ's first code where it has none."""
+        bits = method_bits or self.config.code_lengths[0]
+        source, name = ("code", "code") if method_bits else ("itq", f"itq({self.config.embedding})")
+        result = results[source, bits]
         scores = [
             Score(
                 metric=metric,
-                value=at.statistics[metric],
+                value=result.statistics[metric],
                 unit=unit,
                 higher_is_better=higher,
                 embedding=name,
-                n=len(at.precisions) if "radius" in metric else size,
+                n=len(result.precisions) if "radius" in metric else size,
             )
             for metric, (unit, higher) in STATISTICS.items()
         ]
         return [*scores, Score(metric="code_bits", value=bits, unit="count", embedding=name, n=size)]
 
 
-def search(query_codes: Tensor, database_codes: Tensor, queries: Side, database: Side, device: torch.device) -> Found:
+def search(
+    query_codes: Tensor, database_codes: Tensor, queries: Side, database: Side, device: torch.device
+) -> CodeResult:
     """Rank the database for each query by one code.
 
     Args:
         query_codes: (Q, B) bool.
         database_codes: (N, B) bool.
-        queries: Their labels are read.
-        database: As `queries`.
-        device: Where distances are counted.
+        queries: Only the labels are read.
+        database: Only the labels are read.
+        device: Device on which distances are counted.
     """
-    sides = [s.to(device) for s in (query_codes, database_codes, queries.labels, database.labels)]
-    items, relevant = hamming_histograms(sides[0], sides[1], sides[2], sides[3])
+    items, relevant = hamming_histograms(
+        query_codes.to(device), database_codes.to(device), queries.labels.to(device), database.labels.to(device)
+    )
     radius = min(RADIUS, database_codes.shape[1])
     statistics = {
         "distinct_codes": count_distinct(database_codes),
@@ -213,14 +240,14 @@ def search(query_codes: Tensor, database_codes: Tensor, queries: Side, database:
         f"empty_radius_{RADIUS}": float((items[:, : radius + 1].sum(1) == 0).double().mean()),
         f"precision_radius_{RADIUS}": float(ball_precision_recall(items, relevant)[0][:, radius].mean()),
     }
-    return Found(expected_average_precision(items, relevant), relevant.sum(1), statistics)
+    return CodeResult(expected_average_precision(items, relevant), relevant.sum(1), statistics)
 
 
-def _curves(found: Mapping[tuple[str, int], Found]) -> dict[str, dict[str, list[float]]]:
-    """Source -> mAP and every statistic against the number of bits."""
+def _curves(results: Mapping[tuple[str, int], CodeResult]) -> dict[str, dict[str, list[float]]]:
+    """Return source -> curves of mAP and of every statistic over the number of bits."""
     curves: dict[str, dict[str, list[float]]] = {}
-    for (source, bits), at in sorted(found.items()):
-        for name, value in {"bits": bits, "map": float(at.precisions.mean()), **at.statistics}.items():
+    for (source, bits), result in sorted(results.items()):
+        for name, value in {"bits": bits, "map": float(result.precisions.mean()), **result.statistics}.items():
             curves.setdefault(source, {}).setdefault(name, []).append(value)
     return curves
 

@@ -1,12 +1,13 @@
-"""Probes by layer: a linear probe on each of the encoder's maps, shallow to deep, and on its features.
+"""Task layers: a linear probe on each of the encoder's maps, shallow to deep, and on its features.
 
-Where in the network classes become linearly separable; a method may serve its own loss in the last layers and be better
-in the middle. Each map is averaged over a grid as fine as `max_features` allows, and probed as `linear` probes
-features.
+The scores tell in which layer classes become linearly separable. The last layers of a method may serve its own loss, so
+that a layer in the middle has better features. Each map is averaged over a grid as fine as `max_features` allows, and
+probed like the features in the task `linear`.
 
 Paper: Zhang, Isola, Efros, ECCV 2016, https://arxiv.org/abs/1603.08511 (probes by layer)
 Code:  https://github.com/yukimasano/self-label (max-pool to about 9,600 features, SGD, ten crops)
-Note:  here averages, a few hundred features and the optimum of the probe: the cost of a CPU, not the papers' numbers.
+Note:  ours are averages, a few hundred features and a probe at its optimum, which a CPU can afford; the numbers are not
+       comparable with the papers'.
 
 Shapes: N items, C channels, h x w positions, s x s cells, K classes.
 """
@@ -39,7 +40,7 @@ from bench_core.evaluation.classification import constant_accuracy, top_accuracy
 from bench_core.evaluation.embeddings import labelled
 from bench_core.evaluation.linear_probe import fit_probe, standardise
 
-_BATCH = 512  # eval mode: the size changes no number beyond rounding
+_BATCH = 512  # images at once; the size changes no number beyond rounding, as the encoder is in eval mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,23 +86,23 @@ class Layers(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Single labels, train and test."""
+        """Skip data without one class for each item, or without a train or test split."""
         return why_no_classes(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Probe each layer; the layer of least held-out loss gives the first score.
+        """Probe each layer; the first score is that of the layer with the least held-out loss.
 
         Raises:
-            BenchError: Two layers would have one name among the scores.
+            BenchError: Two layers would have the same metric name.
         """
         config = self.config
         _, train_labels = labelled(frozen, "train", "features")
         _, labels = labelled(frozen, "test", "features")
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
-        trains, tests = self._layers(frozen, "train"), self._layers(frozen, "test")
+        train_layers, test_layers = self._layers(frozen, "train"), self._layers(frozen, "test")
         accuracy, loss, notes = {}, {}, []
-        for name in trains:
-            train, test = standardise(trains[name], tests[name])
+        for name in train_layers:
+            train, test = standardise(train_layers[name], test_layers[name])
             probe = fit_probe(
                 train, train_labels, num_classes, stream(frozen.seed, "layers", "validation"), frozen.device,
                 grid=config.grid, validation_fraction=config.validation_fraction, max_iterations=config.max_iterations,
@@ -129,26 +130,26 @@ class Layers(Evaluator):
 
     @torch.inference_mode()
     def _layers(self, frozen: Frozen, split: str) -> dict[str, Tensor]:
-        """Layer -> (N, C * s * s) float32 on the CPU, shallow to deep, `features` last."""
+        """Return layer -> values (N, C * s * s) float32 on the CPU, shallow to deep, `features` last."""
         encoder = frozen.method().encoder
-        found: dict[str, list[Tensor]] = {}
+        parts: dict[str, list[Tensor]] = {}  # layer -> its values, batch by batch
         for batch in open_split(frozen.inputs(split), frozen.device).batches(_BATCH):
             for name, values in encoder.maps(batch.inputs).items():
-                found.setdefault(name, []).append(pooled(values, self.config.max_features).cpu())
-        _check_names([*found, "features"])
-        layers = {name: torch.cat(parts).clone() for name, parts in found.items()}
+                parts.setdefault(name, []).append(pooled(values, self.config.max_features).cpu())
+        _check_names([*parts, "features"])
+        layers = {name: torch.cat(batches).clone() for name, batches in parts.items()}
         return layers | {"features": labelled(frozen, split, "features")[0]}
 
 
 def pooled(values: Tensor, max_features: int) -> Tensor:
-    """Means over a grid of s x s cells, s as large as `max_features` and the map allow, at least 1.
+    """Average a map over a grid of s x s cells, s as large as `max_features` and the map allow, at least 1.
 
     Args:
         values: (N, C, h, w).
-        max_features: C * s * s is at most this, or C.
+        max_features: Upper limit of C * s * s, unless C alone is larger (then s = 1).
 
     Returns:
-        (N, C * s * s); for a map that is not square C times as many cells as it has along each side, at most s.
+        (N, C * s * s); where a side of the map has fewer than s positions, the grid has that many cells along it.
     """
     _, channels, height, width = values.shape
     cells = max(1, math.isqrt(max_features // channels))
@@ -156,16 +157,17 @@ def pooled(values: Tensor, max_features: int) -> Tensor:
 
 
 def _check_names(layers: Sequence[str]) -> None:
-    """A map that shares its score's name with another, or with the features, would hide one of them."""
-    for one, other in itertools.combinations(layers, 2):
-        if _snake(one) == _snake(other):
+    """Refuse layers whose metrics would have the same name: one score would hide the other."""
+    for first, second in itertools.combinations(layers, 2):
+        if _snake(first) == _snake(second):
             raise BenchError(
-                f"the layers {one!r} and {other!r} of this encoder have one name among the scores, "
-                f"top1_{_snake(one)}; its `maps` must differ in letters or digits, from 'features', too."
+                f"the layers {first!r} and {second!r} of this encoder get the same metric name, top1_{_snake(first)}; "
+                "rename one of its `maps`: names must differ in letters or digits, from 'features', too."
             )
 
 
 def _snake(name: str) -> str:
+    """Write a layer's name in snake_case, for a metric."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 

@@ -1,11 +1,11 @@
-"""Likelihood: how well a latent-variable model (VAE) accounts for images that it was not trained on.
+"""Task likelihood: bounds on the log-likelihood that a latent-variable model (VAE) gives to test images.
 
-The ELBO, the tighter importance-weighted bound, what the code costs (KL) and how many of its coordinates are in use:
-NAC's authors report that its encoder gives a VAE higher log-likelihood and higher KL.
+Measured are the ELBO, the tighter importance-weighted bound, the divergence of the posterior from the prior (KL), and
+the number of latents in use. NAC's authors report that its encoder gives a VAE higher log-likelihood and higher KL.
 
 Paper: Burda, Grosse, Salakhutdinov, ICLR 2016, https://arxiv.org/abs/1509.00519 (the bound, active units)
-Note:  likelihoods of 256 levels and of binary values are different things; their scores have different names, so that
-       no column of a table holds both.
+Note:  a likelihood of 256 levels cannot be compared with one of binary values; their scores have different names, so
+       that no column of a table holds both.
 
 Shapes: N items, P latents.
 """
@@ -34,7 +34,7 @@ from bench_core import (
 from bench_core.data import open_split
 from bench_core.nn.variational import active_units
 
-_BATCH = 250  # of images at once; the draws depend on it, so it belongs to the protocol
+_BATCH = 250  # images at once; the random draws depend on it, so the protocol names it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +65,13 @@ class Likelihood(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Models with a likelihood, on tensors of images."""
+        """Skip methods without a likelihood, and data without a test split."""
         if not issubclass(objective, LatentVariable):
             return "has no likelihood"
         return None if "test" in data.splits else "needs a test split"
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Over items of the test split."""
+        """Measure random items of the test split."""
         method = frozen.method()
         model = cast(LatentVariable, method)
         split = frozen.inputs("test")
@@ -80,8 +80,8 @@ class Likelihood(Evaluator):
         rng = stream(frozen.seed, "likelihood", device=frozen.device)
         elbo, weighted, divergence = self._measure(model, split, chosen, frozen.device, rng)
         values = math.prod(frozen.data.shape)
-        what = model.likelihood_of()
-        bits, kind = {"levels": ("bits_per_dim", ""), "binary": ("bits_per_binary_value", "_binary")}[what]
+        pixels = model.likelihood_of()
+        bits, kind = {"levels": ("bits_per_dim", ""), "binary": ("bits_per_binary_value", "_binary")}[pixels]
         units = active_units(frozen.splits["test"].embeddings["latent"][chosen])
         n = len(chosen)
         scores = [
@@ -94,7 +94,10 @@ class Likelihood(Evaluator):
                 higher_is_better=False, embedding="latent", n=n,
             ),
         ]  # fmt: skip
-        law = {"levels": "images of 256 levels", "binary": "binary images drawn with the grey values as chances"}[what]
+        law = {
+            "levels": "images of 256 levels",
+            "binary": "binary images drawn with the grey values as chances",
+        }[pixels]
         return Evaluation(
             scores=scores,
             protocol=(
@@ -108,15 +111,14 @@ class Likelihood(Evaluator):
     def _measure(
         self, model: LatentVariable, split: Split, chosen: Tensor, device: torch.device, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """ELBO, importance-weighted bound and KL of the chosen items, each (N,) in nats."""
+        """Return ELBO, importance-weighted bound and KL of the chosen items, each (N,) in nats."""
         inputs = split.inputs[chosen] if isinstance(split.inputs, Tensor) else split.inputs.read(chosen)
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        elbos, bounds, divergences = [], [], []
         for batch in open_split(Split(inputs), device).batches(_BATCH):
-            elbo = model.log_likelihood(batch.inputs, 1, rng)
-            weighted = model.log_likelihood(batch.inputs, self.config.samples, rng)
-            found.append((elbo.cpu(), weighted.cpu(), model.divergence(batch.inputs).cpu()))
-        first, second, third = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return first, second, third
+            elbos.append(model.log_likelihood(batch.inputs, 1, rng).cpu())
+            bounds.append(model.log_likelihood(batch.inputs, self.config.samples, rng).cpu())
+            divergences.append(model.divergence(batch.inputs).cpu())
+        return torch.cat(elbos), torch.cat(bounds), torch.cat(divergences)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Projection: the embedding of some test items in a plane, for people to look at, and how far the plane can be trusted.
+"""Task projection: draw some test items in a plane, and measure how far the picture can be trusted.
 
 Papers: Pearson, 1901 (PCA); McInnes, Healy, Melville, 2018, https://arxiv.org/abs/1802.03426 (UMAP)
         Venna and Kaski, ICANN 2001, https://doi.org/10.1007/3-540-44668-0_68 (trustworthiness; scikit-learn's)
@@ -20,7 +20,7 @@ from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objectiv
 from bench_core.data import draw_index
 from bench_core.evaluation.embeddings import embedding_of
 
-NEIGHBOURS = 5  # of trustworthiness, and of the vote in the plane
+NEIGHBOURS = 5  # neighbours that trustworthiness and the vote in the plane read
 LEAST_ITEMS = 20
 Points = npt.NDArray[np.float64]
 
@@ -59,7 +59,7 @@ class Projection(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Some test items, and the library that is asked for."""
+        """Skip data with fewer than 20 test items; skip UMAP where its library is not installed."""
         if data.splits.get("test", 0) < LEAST_ITEMS:
             return f"needs a test split of {LEAST_ITEMS} items or more"
         if self.config.method == "umap" and find_spec("umap") is None:
@@ -67,12 +67,12 @@ class Projection(Evaluator):
         return None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Of a sample of the test split, the same items for all methods at a seed."""
+        """Project a sample of the test split; a seed draws the same items for all methods."""
         config, test = self.config, frozen.splits["test"]
-        whole = embedding_of(test, config.embedding)
+        embedding = embedding_of(test, config.embedding)
         seed = stream_seed(frozen.seed, "projection", "items") % 2**32
-        index = draw_index(test.labels, len(whole), min(config.items, len(whole)), seed)
-        values: Points = whole[index].flatten(1).double().numpy()
+        index = draw_index(test.labels, len(embedding), min(config.items, len(embedding)), seed)
+        values: Points = embedding[index].flatten(1).double().numpy()
         labels = test.labels[index] if test.labels is not None and test.labels.ndim == 1 else None
         if config.method == "pca":
             plane, explained = pca(values)
@@ -82,7 +82,7 @@ class Projection(Evaluator):
             scores=_scores(values, plane, explained, labels, config.embedding),
             protocol=(
                 f"{len(values):,} items of the test split, drawn evenly from the classes, the same for all methods at "
-                f"a seed; {self._how()} of these items' {config.embedding}; "
+                f"a seed; {self._method()} of these items' {config.embedding}; "
                 f"accuracy in the plane: votes of the {NEIGHBOURS} nearest "
                 "others of the sample, equal votes go to the lower class, chance: its most frequent class; "
                 f"trustworthiness: {NEIGHBOURS} neighbours, Euclidean, chance: points placed at random"
@@ -91,20 +91,21 @@ class Projection(Evaluator):
             curves={f"projection_{config.method}": _curve(plane, labels)},
         )
 
-    def _how(self) -> str:
+    def _method(self) -> str:
+        """Describe the projection method for the protocol."""
         umap = f"UMAP ({self.config.neighbors} neighbours, minimal distance {self.config.min_dist:g}, seeded)"
         return umap if self.config.method == "umap" else "PCA"
 
 
 def pca(values: Points) -> tuple[Points, float]:
-    """The two directions of most variance.
+    """Project onto the two directions of most variance.
 
     Args:
         values: (N, D).
 
     Returns:
         (N, 2) coordinates, each direction's sign such that its largest weight is positive; and the part of the
-        variance that they hold, 0 where there is none.
+        variance that these two directions hold, 0 if all items are equal.
     """
     centred = values - values.mean(0)
     left, lengths, right = np.linalg.svd(centred, full_matrices=False)
@@ -118,7 +119,7 @@ def pca(values: Points) -> tuple[Points, float]:
 
 
 def _umap(values: Points, config: ProjectionConfig, seed: int) -> Points:
-    """(N, D) -> (N, 2); one thread, so that a seed gives one picture."""
+    """Project (N, D) to (N, 2) by UMAP; on one thread, so that a seed gives one picture."""
     from umap import UMAP
 
     near = min(config.neighbors, len(values) - 1)
@@ -128,29 +129,39 @@ def _umap(values: Points, config: ProjectionConfig, seed: int) -> Points:
 
 
 def random_trustworthiness(n: int, k: int) -> float:
-    """What n points at random places have in the mean: each of the k neighbours has any rank from 1 to n - 1."""
+    """Return the expected trustworthiness of n points at random places: each of k neighbours has any rank below n."""
     return 1 - (n - 1 - k) * (n - k) / ((n - 1) * (2 * n - 3 * k - 1))
 
 
 def _scores(values: Points, plane: Points, explained: float | None, labels: Tensor | None, name: str) -> list[Score]:
-    """What ranks methods first; explained variance does not: an embedding that collapsed to a line has all of it."""
+    """Return the scores; the first one ranks methods.
+
+    Explained variance comes last and never ranks: an embedding that collapsed to a line has all of it.
+    """
     from sklearn.manifold import trustworthiness
 
     n, k = len(values), NEIGHBOURS
-    found: dict[str, tuple[float, float]] = {}  # value, chance
+    measured: dict[str, tuple[float, float]] = {}  # metric -> value, chance
     if labels is not None and len(labels.bincount().nonzero()) > 1:
-        found[f"plane_{k}nn_top1"] = plane_accuracy(plane, labels), float(labels.bincount().max()) / n
-    found[f"trustworthiness_{k}"] = float(trustworthiness(values, plane, n_neighbors=k)), random_trustworthiness(n, k)
+        measured[f"plane_{k}nn_top1"] = plane_accuracy(plane, labels), float(labels.bincount().max()) / n
+    trust = float(trustworthiness(values, plane, n_neighbors=k))
+    measured[f"trustworthiness_{k}"] = trust, random_trustworthiness(n, k)
     if explained is not None:
-        found["explained_variance"] = explained, 2 / min(values.shape[1], n - 1)
+        measured["explained_variance"] = explained, 2 / min(values.shape[1], n - 1)
     return [
         Score(metric=metric, value=min(1.0, max(0.0, value)), chance=min(1.0, chance), embedding=name, n=n)
-        for metric, (value, chance) in found.items()  # clipped: rounding
+        for metric, (value, chance) in measured.items()  # clipped, as rounding may exceed 1
     ]
 
 
 def plane_accuracy(plane: Points, labels: Tensor, k: int = NEIGHBOURS) -> float:
-    """Part of items (N, 2) whose class (N,) from 0 wins the vote of their k nearest others; ties: the lower class."""
+    """Return the part of items whose class wins the vote of their k nearest other items.
+
+    Args:
+        plane: (N, 2) coordinates.
+        labels: (N,) int64 classes; with equal votes the lower class wins.
+        k: Neighbours that vote.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     nearest = NearestNeighbors(n_neighbors=k).fit(plane).kneighbors(return_distance=False)
@@ -159,7 +170,7 @@ def plane_accuracy(plane: Points, labels: Tensor, k: int = NEIGHBOURS) -> float:
 
 
 def _curve(plane: Points, labels: Tensor | None) -> dict[str, list[float]]:
-    """To 4 digits, which a picture does not show."""
+    """Return the coordinates, rounded to 4 digits, for a picture; and the labels."""
     curve: dict[str, list[float]] = {axis: [float(f"{v:.4g}") for v in plane[:, k]] for k, axis in enumerate("xy")}
     return curve if labels is None else {**curve, "label": labels.tolist()}
 

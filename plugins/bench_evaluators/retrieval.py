@@ -1,8 +1,8 @@
-"""Retrieval: how well nearness among binary codes, and among features, finds items of the same class.
+"""Task retrieval: search for items of the same class by Hamming distance of codes and by cosine of features.
 
-Hamming distances are full of ties; mAP@all, mAP@k and P@k are expectations over all orders of the tied items.
-A method's own code is used where it has one of the length asked for; elsewhere features become bits by random
-projections (LSH), which a method that learns to hash should beat.
+Many items have the same Hamming distance (ties); mAP@all, mAP@k and P@k are expectations over all orders of tied items.
+The method's own code is used if it has the wanted length; otherwise features become bits by random projections (LSH),
+which a method that learns to hash should beat.
 
 Paper:  Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002 (LSH by random hyperplanes);
         on ties see `bench_core.evaluation.ranking`.
@@ -53,7 +53,7 @@ from bench_core.evaluation.retrieval import (
 from bench_core.evaluation.sign_patterns import count_distinct
 
 DEFAULT_BITS = 32
-RADIUS = 2
+RADIUS = 2  # Hamming radius of the ball in which precision is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,34 +103,27 @@ class Retrieval(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Labels of either kind, two splits, and as many items as are asked for."""
+        """Skip data without labels, without one of the two splits, or with fewer items than the config wants."""
         return why_no_search(data, self._counts())
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Rank the database for each query, by each code and by cosine."""
         config, splits = self.config, split_names(frozen.splits)
-        queries, database = (
-            read_side(frozen, split, config.embedding, count)
-            for split, count in zip(splits, self._counts(), strict=True)
-        )
+        num_queries, num_database = self._counts()
+        queries = read_side(frozen, splits[0], config.embedding, num_queries)
+        database = read_side(frozen, splits[1], config.embedding, num_database)
         k, listed = min(config.k, len(database)), min(config.ranked_queries, len(queries))
-        own_codes = None if queries.code is None or database.code is None else (queries.code, database.code)
-        own = None if own_codes is None else own_codes[1].shape[1]
+        method_bits = None if queries.code is None or database.code is None else database.code.shape[1]
         scores: list[Score] = []
         curves, sources, precisions = {}, [], list[Tensor]()
-        for bits in config.code_lengths or (own or DEFAULT_BITS,):
-            codes, source = own_codes, "code"
-            if codes is None or bits != own:
-                train = embedding_of(frozen.splits["train"], config.embedding).float()
-                hashed = lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits)))
-                codes = hashed.codes(queries.features), hashed.codes(database.features)
-                source = f"lsh({config.embedding})"
-            found, curves[f"pr_{bits}_bits"], of_queries = hamming_scores(
+        for bits in config.code_lengths or (method_bits or DEFAULT_BITS,):
+            codes, source = self._codes(frozen, queries, database, bits)
+            code_scores, curves[f"pr_{bits}_bits"], code_precisions = hamming_scores(
                 codes, queries, database, k, listed, source, frozen.device
             )
-            precisions.append(of_queries)
+            precisions.append(code_precisions)
             suffix = f"_{bits}_bits" if len(config.code_lengths) > 1 else ""
-            scores += [replace(score, metric=score.metric + suffix) for score in found]
+            scores += [replace(score, metric=score.metric + suffix) for score in code_scores]
             sources.append(f"{bits} bits from {source}")
         scores += cosine_scores(queries.first(listed), database, k, config.embedding, frozen.device)
         return Evaluation(
@@ -152,29 +145,40 @@ class Retrieval(Evaluator):
         )
 
     def _counts(self) -> tuple[int | None, int | None]:
+        """Return the wanted numbers of queries and of database items; None for all."""
         return self.config.num_queries, self.config.num_database
+
+    def _codes(self, frozen: Frozen, queries: Side, database: Side, bits: int) -> tuple[tuple[Tensor, Tensor], str]:
+        """Return codes (Q, B) and (N, B) with their source: the method's own of this length, or LSH of features."""
+        if queries.code is not None and database.code is not None and database.code.shape[1] == bits:
+            return (queries.code, database.code), "code"
+        train = embedding_of(frozen.splits["train"], self.config.embedding).float()
+        hashing = lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits)))
+        codes = hashing.codes(queries.features), hashing.codes(database.features)
+        return codes, f"lsh({self.config.embedding})"
 
 
 def hamming_scores(
     codes: tuple[Tensor, Tensor], queries: Side, database: Side, k: int, listed: int, source: str, device: torch.device
 ) -> tuple[list[Score], Mapping[str, list[float]], Tensor]:
-    """All that is measured on one code.
+    """Measure one code.
 
     Args:
-        codes: (Q, B) and (N, B), bool.
-        queries: Their labels are read.
-        database: As `queries`.
+        codes: (Q, B) and (N, B), bool: codes of the queries and of the database.
+        queries: Only the labels are read.
+        database: Only the labels are read.
         k: Ranks that count in measures at k.
-        listed: The first so many queries get a sorted list.
-        source: What the codes are made of, as scores name it.
-        device: Where distances are counted.
+        listed: Number of queries, the first ones, whose database is sorted into a list.
+        source: Source of the codes, written into the scores as their embedding.
+        device: Device on which distances are counted.
 
     Returns:
         Scores, mAP@all first; the precision-recall curve over radii 0 to B, averaged over queries; and the average
         precision (Q,) of each query, whose mean is that mAP.
     """
-    sides = [side.to(device) for side in (*codes, queries.labels, database.labels)]
-    items, relevant = hamming_histograms(sides[0], sides[1], sides[2], sides[3])
+    items, relevant = hamming_histograms(
+        codes[0].to(device), codes[1].to(device), queries.labels.to(device), database.labels.to(device)
+    )
     precision, recall = ball_precision_recall(items, relevant)
     radius = min(RADIUS, codes[0].shape[1])
     hits, _ = listed_relevance(queries.first(listed), database, top_k_hamming(codes[0][:listed], codes[1], k)[1])
@@ -199,14 +203,14 @@ def hamming_scores(
 
 
 def cosine_scores(queries: Side, database: Side, k: int, embedding: str, device: torch.device) -> list[Score]:
-    """All that is measured on features: mAP@all by sorting every item, measures at k by top-k search.
+    """Measure features: mAP@all by sorting every item, measures at k by top-k search.
 
     Args:
-        queries: Those that get a sorted list.
+        queries: Queries whose database is sorted into a list.
         database: All items.
         k: Ranks that count in measures at k.
         embedding: Name of the features.
-        device: Where similarities are computed.
+        device: Device on which similarities are computed.
     """
     directions, targets = F.normalize(queries.features, dim=1), F.normalize(database.features, dim=1)
     hits, total = listed_relevance(queries, database, top_k(directions, targets, k, device)[1])
@@ -220,7 +224,7 @@ def cosine_scores(queries: Side, database: Side, k: int, embedding: str, device:
 
 
 def _means(measured: Mapping[str, tuple[Tensor, float | None]], embedding: str) -> list[Score]:
-    """Name -> (values of all queries, chance)."""
+    """Average over queries; `measured` maps a metric to its value for each query (Q,) and its chance."""
     return [
         Score(
             metric=name,

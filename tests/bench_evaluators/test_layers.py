@@ -121,7 +121,7 @@ def test_layers_that_would_share_a_score_are_refused(freeze_encoder: FreezeEncod
         def maps(self, inputs: Tensor) -> dict[str, Tensor]:
             return super().maps(inputs) | {alike: inputs}
 
-    with pytest.raises(BenchError, match=f"'{alike}'.* have one name among the scores, top1_"):
+    with pytest.raises(BenchError, match=f"'{alike}'.* get the same metric name, top1_"):
         Layers(LayersConfig()).evaluate(freeze_encoder(Alike(), splits(), 4))
 
 

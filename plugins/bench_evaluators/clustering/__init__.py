@@ -1,5 +1,5 @@
-"""Task clustering: how well clusters of the features agree with the classes.
+"""Task clustering: agreement between clusters of the features and the classes.
 
-evaluator.py   Clustering: do groups that are found without labels agree with the classes?
-partitions.py  Partitions of items: spherical k-means, and how well clusters agree with classes
+evaluator.py   the task: k-means on train, scores on test, chance levels
+partitions.py  k-means, and measures of agreement between two partitions
 """

@@ -1,14 +1,15 @@
-"""Clustering: do groups that are found without labels agree with the classes?
+"""Task clustering: compare clusters that are made without labels with the classes.
 
-k-means on the features, with as many clusters as there are classes; and the method's own clusters, where it has some
-(SeLa's labels, SwAV's prototypes, U-CTRL's memberships).
+There are two kinds of clusters: k-means on the features, with as many clusters as there are classes; and the method's
+own clusters, where it has some (SeLa's labels, SwAV's prototypes, U-CTRL's memberships).
 
 Source: accuracy by the Hungarian method, NMI, AMI and ARI are what SeLa's authors report of its labels,
-        https://github.com/yukimasano/self-label; k-means on the features is the field's usual way.
+        https://github.com/yukimasano/self-label; k-means on the features is the usual protocol.
 
 Shapes: N items, D features, T heads.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -42,11 +43,11 @@ from .partitions import (
     nearest_centres,
 )
 
-OWN = "own_labels"  # what scores name as embedding where the method's own clusters are read
-_BATCH = 512
-_SHUFFLES = 10  # random partitions at least, over all heads, that the chance level is a mean over
-_ITERATIONS = 100
-_UNITS = {"ari": "index", "ami": "index", "clusters": "count", "perplexity": "count"}  # the rest are fractions
+OWN_LABELS = "own_labels"  # "embedding" of the scores of the method's own clusters
+_BATCH = 512  # images at once
+_SHUFFLES = 10  # least number of random partitions, over all heads, whose mean is the chance level
+_ITERATIONS = 100  # of k-means from one start, at most
+_UNITS = {"ari": "index", "ami": "index", "clusters": "count", "perplexity": "count"}  # other scores are fractions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,39 +85,39 @@ class Clustering(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Single labels, train and test."""
+        """Skip data without one class for each item, or without a train or test split."""
         return why_no_classes(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Clusters are fitted to training items; test items are put into them and scored."""
+        """Fit clusters to training items, assign test items to them, and score these."""
         config = self.config
         train = embedding_of(frozen.splits["train"], config.embedding).float()
         test, labels = labelled(frozen, "test", config.embedding)
         classes = frozen.data.num_classes or int(labels.max()) + 1
-        wanted = config.clusters or classes
+        clusters = config.clusters or classes
         drawn = torch.randperm(len(train), generator=stream(frozen.seed, "clustering", "items"))[: config.fit_items]
         centres = kmeans(
             train[drawn],
-            wanted,
+            clusters,
             seed=stream_seed(frozen.seed, "clustering", "kmeans"),
             spherical=config.spherical,
             restarts=config.restarts,
             iterations=_ITERATIONS,
         )
-        found = nearest_centres(test, centres, spherical=config.spherical)
-        suffix = "" if wanted == classes else f"_{wanted}_clusters"
-        scores = _scores(found[None], labels, frozen.seed, "", suffix, config.embedding)
-        own = own_clusters(frozen)
-        if own is not None:
-            scores += _scores(own, labels, frozen.seed, "own_", "", OWN)
+        assigned = nearest_centres(test, centres, spherical=config.spherical)
+        suffix = "" if clusters == classes else f"_{clusters}_clusters"
+        scores = _scores(assigned[None], labels, frozen.seed, "", suffix, config.embedding)
+        method_clusters = own_clusters(frozen)
+        if method_clusters is not None:
+            scores += _scores(method_clusters, labels, frozen.seed, "own_", "", OWN_LABELS)
         notes = []
-        if len(centres) < wanted:
-            notes.append(f"only {len(centres)} distinct training items: as many clusters (wanted: {wanted})")
+        if len(centres) < clusters:
+            notes.append(f"only {len(centres)} distinct training items: as many clusters (wanted: {clusters})")
         return Evaluation(
             scores=scores,
             protocol=(
                 f"k-means (faiss, {'spherical: rows and centres of length 1' if config.spherical else 'Euclidean'}) of "
-                f"{config.embedding}, {wanted} clusters, {config.restarts} seeded random starts, at most "
+                f"{config.embedding}, {clusters} clusters, {config.restarts} seeded random starts, at most "
                 f"{_ITERATIONS} iterations, best objective; fitted to {len(drawn):,} items of train, scored on all of "
                 "test; accuracy: best one-to-one match of clusters to classes on test (Hungarian), items of clusters "
                 "left over are wrong; nmi: arithmetic mean of entropies; purity: each cluster answers with its most "
@@ -130,7 +131,7 @@ class Clustering(Evaluator):
 
 @torch.inference_mode()
 def own_clusters(frozen: Frozen) -> Tensor | None:
-    """The method's own clusters of the test split, (T, N) int64 on the CPU; None where it has none."""
+    """Return the method's own clusters of the test split, (T, N) int64 on the CPU; None if it has none."""
     method = frozen.method()
     if not isinstance(method, ClusteringMethod):
         return None
@@ -139,8 +140,18 @@ def own_clusters(frozen: Frozen) -> Tensor | None:
 
 
 def _scores(heads: Tensor, labels: Tensor, seed: int, prefix: str, suffix: str, embedding: str) -> list[Score]:
-    """All that is measured of partitions (T, N), each number a mean over heads; none is chosen by the labels."""
-    rng, times = stream(seed, "clustering", "chance"), -(-_SHUFFLES // len(heads))
+    """Measure partitions, and average each number over heads; no head is chosen by its score.
+
+    Args:
+        heads: (T, N) int64, one partition a head.
+        labels: (N,) int64 classes.
+        seed: Seed of the shuffled partitions, whose scores are the chance level.
+        prefix: Start of the metric names.
+        suffix: End of the metric names.
+        embedding: Name that the scores give as their embedding.
+    """
+    rng = stream(seed, "clustering", "chance")
+    times = math.ceil(_SHUFFLES / len(heads))
     shuffled = [clusters[torch.randperm(len(labels), generator=rng)] for clusters in heads for _ in range(times)]
     random = _mean([agreement(labels, clusters) for clusters in shuffled])
     constant = matched_accuracy(labels, torch.zeros_like(labels))
@@ -160,6 +171,7 @@ def _scores(heads: Tensor, labels: Tensor, seed: int, prefix: str, suffix: str, 
 
 
 def _mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average each named number."""
     return {name: fmean(values[name] for values in measured) for name in measured[0]}
 
 

@@ -1,9 +1,9 @@
-"""Partitions of items: spherical k-means, and how well clusters agree with classes.
+"""k-means, and measures of agreement between clusters and classes.
 
 Papers: Dhillon and Modha, Machine Learning 2001, https://doi.org/10.1023/A:1007612920971 (spherical k-means)
         Kuhn, Naval Research Logistics Quarterly 1955, https://doi.org/10.1002/nav.3800020109 (the Hungarian method)
-Note:   k-means is faiss's; NMI, ARI and AMI are scikit-learn's, with arithmetic means. A greedy match of clusters to
-        classes is no substitute: of the table [[10, 9], [9, 0]] it gets 10 of 28 items, the best match 18.
+Note:   k-means is that of faiss; NMI, ARI and AMI are those of scikit-learn, with arithmetic means. A greedy match of
+        clusters to classes is not enough: in the table [[10, 9], [9, 0]] it gets 10 of 28 items, the best match 18.
 
 Shapes: N items, D features, K clusters, C classes.
 """
@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts cost a second: they load where they are used
+import scipy  # its submodules take a second to load: they do so at their first use
 import torch
 import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
@@ -24,21 +24,24 @@ from bench_core.evaluation.nearest_neighbours import import_faiss
 def kmeans(
     features: Tensor, clusters: int, *, seed: int, spherical: bool = True, restarts: int = 20, iterations: int = 100
 ) -> Tensor:
-    """Centres of k-means by faiss: of random starts the one of the best objective, which needs no labels.
+    """Return the centres of k-means by faiss, from the random start with the best objective; no labels are read.
+
+    It runs on one thread, so that a seed has one result.
 
     Args:
         features: (N, D).
-        clusters: K wanted.
-        seed: Of the starts; on one thread, so that a seed has one answer.
-        spherical: Rows and centres of length 1, compared by cosine; else as they are, by Euclidean distance.
-        restarts: Random starts: K of the items.
-        iterations: Of each start at most.
+        clusters: K.
+        seed: Seed of the random starts.
+        spherical: True gives rows and centres length 1 and compares by cosine; False keeps them as they are and
+            compares by Euclidean distance.
+        restarts: Number of random starts; each takes K items as first centres.
+        iterations: Upper limit for each start.
 
     Returns:
-        (K, D) float32; fewer where there are fewer distinct rows, each of which is then a centre.
+        (K, D) float32. With fewer than K distinct rows, each distinct row is a centre, and there are no more.
 
     Raises:
-        ValueError: No item, or K < 1.
+        ValueError: There is no item, or K < 1.
     """
     if clusters < 1 or len(features) < 1:
         raise ValueError(f"k-means needs items and clusters, got {len(features)} and {clusters}")
@@ -46,56 +49,57 @@ def kmeans(
     distinct = _distinct(rows, clusters)
     if len(distinct) < clusters:
         return torch.from_numpy(distinct)
-    found = import_faiss().Kmeans(
+    solver = import_faiss().Kmeans(
         rows.shape[1],
         clusters,
         niter=iterations,
         nredo=restarts,
         spherical=spherical,
         seed=seed % 2**31,
-        max_points_per_centroid=len(rows),  # else it draws 256 for each centre
+        max_points_per_centroid=len(rows),  # by default faiss draws 256 for each centre
         min_points_per_centroid=1,
     )
     with threadpool_limits(1):
-        found.train(rows)
-    return torch.from_numpy(found.centroids.copy())
+        solver.train(rows)
+    return torch.from_numpy(solver.centroids.copy())
 
 
 def nearest_centres(features: Tensor, centres: Tensor, *, spherical: bool = True) -> Tensor:
-    """Clusters (N,) int64 of features (N, D): the centre of the largest cosine, or of the smallest distance."""
+    """Assign each of features (N, D) to a cluster (N,) int64: the centre of largest cosine, or of least distance."""
     rows = torch.from_numpy(_rows(features, spherical))
     scores = rows @ centres.T
     return (scores if spherical else scores - centres.square().sum(1) / 2).argmax(1)
 
 
 def agreement(labels: Tensor, clusters: Tensor) -> dict[str, float]:
-    """How well a partition into clusters agrees with classes; no relabelling of either changes a number.
+    """Measure the agreement between clusters and classes; renumbering either changes no value.
 
     Args:
         labels: (N,) int64 classes.
         clusters: (N,) int64.
 
     Returns:
-        `accuracy` under the best match of clusters to classes, one to one; `nmi`, mutual information over the mean of
-        both entropies; `ari` and `ami`, 0 in the mean over random partitions, perhaps below; `purity`, the accuracy if
-        each cluster answers with its most frequent class, which rises to 1 with the number of clusters.
+        `accuracy` under the best one-to-one match of clusters to classes; `nmi`, mutual information divided by the mean
+        of both entropies; `ari` and `ami`, whose mean over random partitions is 0 (single values may be negative);
+        `purity`, the accuracy if each cluster answers with its most frequent class, which rises to 1 with the number of
+        clusters.
     """
-    from sklearn import metrics  # costs a second: only where it is used
+    from sklearn import metrics  # takes a second to load: only where it is used
 
-    truth, found = labels.numpy(), clusters.numpy()
+    classes, groups = labels.numpy(), clusters.numpy()
     return {
         "accuracy": matched_accuracy(labels, clusters),
-        "nmi": min(1.0, max(0.0, float(metrics.normalized_mutual_info_score(truth, found)))),
-        "ari": float(metrics.adjusted_rand_score(truth, found)),
-        "ami": float(metrics.adjusted_mutual_info_score(truth, found)),
+        "nmi": min(1.0, max(0.0, float(metrics.normalized_mutual_info_score(classes, groups)))),
+        "ari": float(metrics.adjusted_rand_score(classes, groups)),
+        "ami": float(metrics.adjusted_mutual_info_score(classes, groups)),
         "purity": float(contingency(labels, clusters).max(0).sum() / len(labels)),
     }
 
 
 def matched_accuracy(labels: Tensor, clusters: Tensor) -> float:
-    """Part of the items in the right cluster, under the one-to-one match of clusters to classes that is best.
+    """Return the part of the items in the right cluster, under the best one-to-one match of clusters to classes.
 
-    Where there are more clusters than classes, all items of those that are left over count as wrong.
+    With more clusters than classes, all items of the clusters without a match count as wrong.
 
     Args:
         labels: (N,) int64 classes.
@@ -106,10 +110,10 @@ def matched_accuracy(labels: Tensor, clusters: Tensor) -> float:
 
 
 def contingency(labels: Tensor, clusters: Tensor) -> npt.NDArray[np.int64]:
-    """Number of items (C, K) of each class in each cluster, of those classes and clusters that occur.
+    """Count the items (C, K) of each class in each cluster; classes and clusters without items have no row or column.
 
     Raises:
-        ValueError: Not the same number of items, or none.
+        ValueError: The numbers of items differ, or there is none.
     """
     if labels.shape != clusters.shape or labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels and clusters must be (N,), got {tuple(labels.shape)} and {tuple(clusters.shape)}")
@@ -120,11 +124,11 @@ def contingency(labels: Tensor, clusters: Tensor) -> npt.NDArray[np.int64]:
 
 
 def balance(clusters: Tensor) -> dict[str, float]:
-    """How evenly items (N,) lie in clusters.
+    """Measure how evenly items (N,) are spread over clusters.
 
     Returns:
-        `clusters`, the number of those in use; `perplexity`, exp of the entropy of their sizes, which is that number
-        where all are equally large, and 1 where one holds all.
+        `clusters`, the number of clusters in use; `perplexity`, exp of the entropy of their sizes: it equals `clusters`
+        if all are equally large, and 1 if one cluster holds all items.
     """
     sizes = torch.bincount(clusters).double()
     share = sizes[sizes > 0] / len(clusters)
@@ -132,16 +136,16 @@ def balance(clusters: Tensor) -> dict[str, float]:
 
 
 def _rows(features: Tensor, spherical: bool) -> npt.NDArray[np.float32]:
-    """(N, D); a row of length 0 stays so."""
+    """Return features as rows (N, D) of a NumPy array, of length 1 if spherical; a row of zeros stays zero."""
     rows = features.cpu().float()
     return np.ascontiguousarray((F.normalize(rows, dim=1) if spherical else rows).numpy())
 
 
 def _distinct(rows: npt.NDArray[np.float32], most: int) -> npt.NDArray[np.float32]:
-    """The distinct ones of the rows in order, at most so many of them."""
-    first: dict[bytes, int] = {}
-    for place, row in enumerate(rows):
-        first.setdefault(row.tobytes(), place)
+    """Return the first `most` distinct rows, in their order."""
+    first: dict[bytes, int] = {}  # row -> where it first occurs
+    for position, row in enumerate(rows):
+        first.setdefault(row.tobytes(), position)
         if len(first) == most:
             break
     return rows[list(first.values())]

@@ -1,6 +1,6 @@
-"""Task disentanglement: whether latents follow known factors one by one.
+"""Task disentanglement: agreement between single latents and known factors.
 
-evaluator.py     Disentanglement: whether each code (a coordinate of the embedding) is about one known factor, and
-fixed_factor.py  Which factor is held fixed in a few items, told from their codes: the FactorVAE and the beta-VAE
-scores.py        How far each code (a coordinate of an embedding) is about one known factor, and each factor in on
+evaluator.py     the task: which items and codes are read, which scores are measured
+fixed_factor.py  FactorVAE and beta-VAE scores: tell the factor that a few items share
+scores.py        MIG, MED, SAP and DCI: one score for each code and factor, and its summary
 """

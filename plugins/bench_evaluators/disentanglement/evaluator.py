@@ -1,14 +1,14 @@
-"""Disentanglement: whether each code (a coordinate of the embedding) is about one known factor, and each factor in one.
+"""Task disentanglement: measure whether each code follows one known factor, and each factor is in one code.
 
-MIG ranks. It asks that one code knows a factor and no other does, so wide embeddings that say everything several times
-score about 0; MED of the best code of each factor, made for those, forgives that.
+A code is one coordinate of the embedding. MIG ranks the methods. It is high if one code tells a factor and no other
+code does, so wide embeddings that hold every factor several times score about 0. Top-k MED was made for wide
+embeddings: it reads only the best codes of each factor.
 
 Papers: those of `bench_evaluators.disentanglement.scores` and `bench_evaluators.disentanglement.fixed_factor`;
-settings of the study of Locatello et al., ICML
-        2019, https://arxiv.org/abs/1811.12359
+        settings of the study of Locatello et al., ICML 2019, https://arxiv.org/abs/1811.12359
 Code:   https://github.com/google-research/disentanglement_lib (86a644d)
 Note:   the code's learners take minutes on wide embeddings; cheap ones are the default here, and the names of their
-        metrics say so. Where the code asks a generator for items that share a factor, they are drawn from the split.
+        metrics say so. The code has a generator of items that share a factor; here these are drawn from the split.
 
 Shapes: N items, D codes, F factors.
 """
@@ -35,7 +35,7 @@ from bench_core import (
 )
 from bench_core.evaluation.embeddings import embedding_of, own_embedding
 
-from .fixed_factor import Known, Trials, beta_vae_score, factor_vae_score, scaled
+from .fixed_factor import FactorData, Trials, beta_vae_score, factor_vae_score, scale_codes
 from .scores import (
     binned,
     disentanglement,
@@ -97,7 +97,7 @@ class Disentanglement(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Known factors, two of which vary, in train and test."""
+        """Skip data without two known factors that vary, or without a train or test split."""
         if data.factors is None:
             return "needs data with known factors (sprites, dsprites, shapes3d)"
         if sum(size > 1 for size in data.factors.values()) < 2:
@@ -106,21 +106,22 @@ class Disentanglement(Evaluator):
         return f"needs a {missing[0]} split" if missing else None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Everything that is fitted is fitted on train; all numbers are of test."""
+        """Fit all that learns on train, and measure all scores on test."""
         config = self.config
-        name, known, notes = self._known(frozen)
-        floor = known.shuffled(stream(frozen.seed, "disentanglement", "shuffle"))
-        measured, floors = ({**self._by_information(k), **self._by_learners(k, frozen.seed)} for k in (known, floor))
+        name, data, notes = self._read(frozen)
+        shuffled = data.shuffled(stream(frozen.seed, "disentanglement", "shuffle"))
+        measured = {**self._by_information(data), **self._by_learners(data, frozen.seed)}
+        chances = {**self._by_information(shuffled), **self._by_learners(shuffled, frozen.seed)}
         scores = [
-            Score(metric=metric, value=value, chance=floors[metric], embedding=name, n=len(known.test))
+            Score(metric=metric, value=value, chance=chances[metric], embedding=name, n=len(data.test))
             for metric, value in measured.items()
         ]
-        unit, active = scaled(known)
+        scaled, active = scale_codes(data)
         trials = Trials(config.train_trials, config.test_trials, config.batch_size)
         for metric, score in {"factor_vae_score": factor_vae_score, "beta_vae_score": beta_vae_score}.items():
             rng = stream(frozen.seed, "disentanglement", metric)
-            value = score(unit, trials, rng)
-            chance = 1 / known.test_factors.shape[1]
+            value = score(scaled, trials, rng)
+            chance = 1 / data.test_factors.shape[1]
             scores.append(Score(metric=metric, value=value, chance=chance, embedding=name, n=trials.test))
         learned = {
             "fast": "SAP: nearest class mean; DCI: 20 extremely randomised trees, all codes at each split, leaves of 5",
@@ -129,91 +130,104 @@ class Disentanglement(Evaluator):
         return Evaluation(
             scores=scores,
             protocol=(
-                f"fitted on {len(known.train):,} items of train, measured on {len(known.test):,} of test; {name}; "
+                f"fitted on {len(data.train):,} items of train, measured on {len(data.test):,} of test; {name}; "
                 f"MIG, MED: plug-in mutual information, {config.bins} bins of equal width, test; top-{config.top} MED "
-                f"keeps {config.top} a factor; {learned}, on {min(config.tree_items, len(known.train)):,} items; "
+                f"keeps {config.top} a factor; {learned}, on {min(config.tree_items, len(data.train)):,} items; "
                 f"FactorVAE and beta-VAE score: {trials.train:,} and {trials.test:,} trials of {trials.batch} items "
                 "(pairs) that share a factor's value, drawn from the split with replacement, codes in units of their "
                 "deviation, those below .05 of the largest left out; beta-VAE: logistic regression, C=1; chance: "
                 "factors shuffled over items, of the last two scores 1 / number of factors"
             ),
-            notes=[*notes, f"{active:,} of {known.train.shape[1]:,} codes are active", *self._remarks(known)],
+            notes=[*notes, f"{active:,} of {data.train.shape[1]:,} codes are active", *self._remarks(data)],
         )
 
-    def _known(self, frozen: Frozen) -> tuple[str, Known, list[str]]:
-        """The embedding's name, its codes with the factors that vary, and what was left out."""
+    def _read(self, frozen: Frozen) -> tuple[str, FactorData, list[str]]:
+        """Draw items and codes.
+
+        Returns:
+            Name of the embedding, its codes with the factors that vary, and notes on what was left out.
+        """
         name = self.config.embedding or own_embedding(frozen.splits["test"])
         codes, factors, notes = [], [], []
         width = embedding_of(frozen.splits["test"], name).shape[1]
-        some = torch.randperm(width, generator=stream(frozen.seed, "disentanglement", "codes"))[: self.config.max_codes]
-        if len(some) < width:
-            notes.append(f"{len(some):,} of {width:,} codes, drawn at random")
+        order = torch.randperm(width, generator=stream(frozen.seed, "disentanglement", "codes"))
+        columns = order[: self.config.max_codes].sort().values
+        if len(columns) < width:
+            notes.append(f"{len(columns):,} of {width:,} codes, drawn at random")
         for split in ("train", "test"):
             part = frozen.splits[split]
             if part.factors is None:
                 raise BenchError(f"the {split} split has no factors")
             order = torch.randperm(len(part.factors), generator=stream(frozen.seed, "disentanglement", split))
             chosen = order[: self.config.items].sort().values
-            codes.append(_two_at_least(part.embeddings[name][chosen][:, some.sort().values].float()))
+            codes.append(_two_at_least(part.embeddings[name][chosen][:, columns].float()))
             factors.append(part.factors[chosen])
-        varies = [all(int(f[:, k].min()) < int(f[:, k].max()) for f in factors) for k in range(factors[0].shape[1])]
+        varies = []  # for each factor: does it vary in both splits?
+        for column in range(factors[0].shape[1]):
+            varies.append(all(int(f[:, column].min()) < int(f[:, column].max()) for f in factors))
         if sum(varies) < 2:
-            raise BenchError("fewer than two factors vary in the items that were drawn; take more")
+            raise BenchError(
+                "fewer than two factors vary in the items that were drawn; "
+                f"raise the task's parameter `items` (now {self.config.items:,})"
+            )
         names = list(frozen.data.factors or {})
-        constant = [name for name, moves in zip(names, varies, strict=True) if not moves]
+        constant = [name for name, varying in zip(names, varies, strict=True) if not varying]
         if constant:
             notes.append(f"left out, constant: {', '.join(constant)}")
         kept = torch.tensor(varies)
-        return name, Known(codes[0], factors[0][:, kept], codes[1], factors[1][:, kept]), notes
+        return name, FactorData(codes[0], factors[0][:, kept], codes[1], factors[1][:, kept]), notes
 
-    def _by_information(self, known: Known) -> dict[str, float]:
-        information = mutual_information(known.test, known.test_factors, self.config.bins)
+    def _by_information(self, data: FactorData) -> dict[str, float]:
+        """Return MIG and MED, from the mutual information of codes and factors on test."""
+        information = mutual_information(data.test, data.test_factors, self.config.bins)
         return {
-            "mig": mean_gap(information / entropies(known.test_factors)),
+            "mig": mean_gap(information / entropies(data.test_factors)),
             "med": med(information),
             f"top_{self.config.top}_med": med(information, self.config.top),
         }
 
-    def _by_learners(self, known: Known, seed: int) -> dict[str, float]:
+    def _by_learners(self, data: FactorData, seed: int) -> dict[str, float]:
+        """Return SAP and DCI, from learners that are fitted on train and scored on test."""
         fast = self.config.learners == "fast"
-        single = nearest_mean_accuracy if fast else svm_accuracy
-        pairs = zip(known.train_factors.T, known.test_factors.T, strict=True)
-        accuracy = torch.stack([single(known.train, of, known.test, asked) for of, asked in pairs], 1)
-        some = torch.randperm(len(known.train), generator=stream(seed, "disentanglement", "trees"))
-        some = some[: self.config.tree_items]
-        importance, right = tree_importance(
-            known.train[some], known.train_factors[some], known.test, known.test_factors,
+        single_code_accuracy = nearest_mean_accuracy if fast else svm_accuracy
+        accuracies = []
+        for train_values, test_values in zip(data.train_factors.T, data.test_factors.T, strict=True):
+            accuracies.append(single_code_accuracy(data.train, train_values, data.test, test_values))
+        order = torch.randperm(len(data.train), generator=stream(seed, "disentanglement", "trees"))
+        chosen = order[: self.config.tree_items]
+        importance, tree_accuracy = tree_importance(
+            data.train[chosen], data.train_factors[chosen], data.test, data.test_factors,
             stream_seed(seed, "disentanglement", "trees") % 2**32, boosting=not fast,
         )  # fmt: skip
         sap, dci = ("nearest_mean", "trees") if fast else ("svm", "boosting")
         return {
-            f"sap_{sap}": mean_gap(accuracy),
+            f"sap_{sap}": mean_gap(torch.stack(accuracies, 1)),
             f"dci_disentanglement_{dci}": disentanglement(importance),
             f"dci_completeness_{dci}": disentanglement(importance.T),
-            f"dci_informativeness_{dci}": right,
+            f"dci_informativeness_{dci}": tree_accuracy,
         }
 
-    def _remarks(self, known: Known) -> list[str]:
-        """What perfect codes would score on so many items, and what makes some numbers less than they seem."""
-        perfect = mutual_information(known.test_factors, known.test_factors, self.config.bins)
-        best = mean_gap(perfect / entropies(known.test_factors))
+    def _remarks(self, data: FactorData) -> list[str]:
+        """Note the scores of perfect codes on these items, and conditions under which scores say less."""
+        perfect = mutual_information(data.test_factors, data.test_factors, self.config.bins)
+        best = mean_gap(perfect / entropies(data.test_factors))
         notes = [f"perfect codes of these items: mig {best:.3f}, med {med(perfect):.3f}"]
-        cells = binned(known.test, self.config.bins)
+        cells = binned(data.test, self.config.bins)
         fullest = torch.stack([column.bincount().max() for column in cells.T]) / len(cells)
-        moving = known.test.amin(0) < known.test.amax(0)
-        if crowded := int((moving & (fullest > 0.95)).sum()):
+        varying = data.test.amin(0) < data.test.amax(0)
+        if crowded := int((varying & (fullest > 0.95)).sum()):
             notes.append(
                 f"outliers put .95 of the items into one bin of {crowded:,} codes: MIG and MED see little there"
             )
-        splits = (known.train_factors, known.test_factors)
-        rarest = min(int(v.unique(return_counts=True)[1].min()) for f in splits for v in f.T)
+        columns = [*data.train_factors.T, *data.test_factors.T]
+        rarest = min(int(values.unique(return_counts=True)[1].min()) for values in columns)
         if rarest < self.config.batch_size:
             notes.append(f"some value is shared by {rarest:,} items only: trials repeat items, other factors vary less")
         return notes
 
 
 def _two_at_least(codes: Tensor) -> Tensor:
-    """A single code gets a rival that says nothing."""
+    """Add a constant code beside a single one: scores compare the best code with the second best."""
     return codes if codes.shape[1] > 1 else torch.cat([codes, torch.zeros_like(codes)], 1)
 
 

@@ -1,7 +1,7 @@
-"""Which factor is held fixed in a few items, told from their codes: the FactorVAE and the beta-VAE score.
+"""FactorVAE and beta-VAE scores: tell from the codes of a few items which factor these items share.
 
-The papers ask a generator for items that share a factor. Here they are drawn from items that were embedded: those that
-have the same value of the factor, with replacement, so no generator is needed; the other factors vary as they do there.
+In the papers a generator makes items that share a factor. Here such items are drawn from the embedded ones, with
+replacement: all have the same value of the factor. The other factors vary as they do among these items.
 
 Papers: Kim and Mnih, ICML 2018, https://arxiv.org/abs/1802.05983 (FactorVAE); Higgins et al., ICLR 2017,
         https://openreview.net/forum?id=Sy2fzU9gl (beta-VAE)
@@ -17,18 +17,18 @@ from torch import Tensor
 
 from bench_core.evaluation.logistic_regression import LogisticProblem
 
-_AT_ONCE = 2**23  # values of codes that are gathered at once
+_CHUNK = 2**23  # values of codes that are held at once
 
 
 @dataclass(frozen=True)
-class Known:
-    """Codes of items whose factors are known: some to learn from, others to score on.
+class FactorData:
+    """Codes of items with their known factors, of the train and the test split.
 
     Attributes:
-        train: (N, D) floats.
+        train: (N, D) floats, the codes to learn from.
         train_factors: (N, F) int64, >= 0.
-        test: (M, D).
-        test_factors: (M, F).
+        test: (M, D) floats, the codes to score.
+        test_factors: (M, F) int64.
     """
 
     train: Tensor
@@ -36,20 +36,21 @@ class Known:
     test: Tensor
     test_factors: Tensor
 
-    def shuffled(self, rng: torch.Generator) -> "Known":
-        """The same codes with other items' factors."""
-        first, second = (f[torch.randperm(len(f), generator=rng)] for f in (self.train_factors, self.test_factors))
-        return Known(self.train, first, self.test, second)
+    def shuffled(self, rng: torch.Generator) -> "FactorData":
+        """Return the same codes with the factors of random other items, so that codes know nothing of them."""
+        train_factors = self.train_factors[torch.randperm(len(self.train_factors), generator=rng)]
+        test_factors = self.test_factors[torch.randperm(len(self.test_factors), generator=rng)]
+        return FactorData(self.train, train_factors, self.test, test_factors)
 
 
 @dataclass(frozen=True)
 class Trials:
-    """How often, and with how many items.
+    """Numbers of trials, and items in a trial.
 
     Attributes:
-        train: Trials from which the answers are learned.
-        test: Trials on which they are scored.
-        batch: B, items that share a value in a trial (pairs, for the beta-VAE score).
+        train: Number of trials to learn from.
+        test: Number of trials to score.
+        batch: B, the items of a trial, which share a value (pairs of items, for the beta-VAE score).
     """
 
     train: int = 10_000
@@ -58,93 +59,102 @@ class Trials:
 
 
 def same_value(values: Tensor, items: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """For each of these items so many others with the same value, with replacement.
+    """Draw, for each given item, items with the same value of one factor, with replacement.
 
     Args:
-        values: (N,) int64 of one factor, >= 0.
-        items: (T,) int64.
-        count: B.
-        rng: On the CPU.
+        values: (N,) int64, each item's value of the factor, >= 0.
+        items: (T,) int64 positions in `values`.
+        count: B, the items drawn for each.
+        rng: Generator on the CPU.
 
     Returns:
-        (T, B) int64 in [0, N).
+        (T, B) int64 positions in `values`.
     """
     order, sizes = values.argsort(stable=True), values.bincount()
-    first, size = (per_value[values[items], None] for per_value in (sizes.cumsum(0) - sizes, sizes))
-    place = torch.rand(len(items), count, generator=rng, dtype=torch.float64) * size
-    return order[first + place.long()]
+    starts = sizes.cumsum(0) - sizes  # where the items of each value begin in `order`
+    start, size = starts[values[items], None], sizes[values[items], None]
+    offset = torch.rand(len(items), count, generator=rng, dtype=torch.float64) * size
+    return order[start + offset.long()]
 
 
-def scaled(known: Known) -> tuple[Known, int]:
-    """Active codes in units of their deviation on train: those whose deviation is .05 of the largest one's or more.
+def scale_codes(data: FactorData) -> tuple[FactorData, int]:
+    """Keep the active codes, and divide each by its deviation on train.
 
-    The code drops deviations below .05; active latents of a VAE have about 1, so there the cut is the same. Features
-    on a sphere of D dimensions have 1 / sqrt(D), which must not drop them.
+    A code is active if its deviation is at least .05 of the largest deviation. The published code drops deviations
+    below .05; active latents of a VAE have a deviation of about 1, so there the cut is the same. Features on a sphere
+    of D dimensions have 1 / sqrt(D), and must not be dropped for that.
 
     Returns:
-        Codes (N, A) and (M, A) float32 with the same factors, and A, the number of active codes. Where all are constant
-        the first is kept and A is 0.
+        Codes (N, A) and (M, A) float32 with the same factors, and A, the number of active codes. If all codes are
+        constant, the first one is kept and A is 0.
     """
-    deviation = known.train.double().std(0)
+    deviation = data.train.double().std(0)
     active = (deviation >= 0.05 * deviation.max()) & (deviation > 0)
     kept = active if bool(active.any()) else torch.arange(len(active)) == 0
     unit = deviation[kept].clamp(min=torch.finfo(torch.float64).tiny)
-    train, test = ((codes[:, kept] / unit).float() for codes in (known.train, known.test))
-    return replace(known, train=train, test=test), int(active.sum())
+    train, test = ((codes[:, kept] / unit).float() for codes in (data.train, data.test))
+    return replace(data, train=train, test=test), int(active.sum())
 
 
-def factor_vae_score(known: Known, trials: Trials, rng: torch.Generator) -> float:
-    """Accuracy of a table from codes to factors: the code that varies least among B items says what they share.
+def factor_vae_score(data: FactorData, trials: Trials, rng: torch.Generator) -> float:
+    """Return the accuracy of a table from codes to factors.
+
+    The code that varies least among the B items of a trial is looked up in the table, which names the factor that these
+    items share. The table is learned on train, by majority over trials, and scored on test.
 
     Args:
-        known: As `scaled` gives it: codes of deviation 1.
-        trials: On train the table is learned, by majority; on test it is scored.
-        rng: On the CPU.
+        data: Codes of deviation 1, from `scale_codes`.
+        trials: Numbers of trials.
+        rng: Generator on the CPU.
     """
-    num_codes, num_factors = known.train.shape[1], known.train_factors.shape[1]
-    fixed, winner = _least_varying(known.train, known.train_factors, trials.train, trials.batch, rng)
+    num_codes, num_factors = data.train.shape[1], data.train_factors.shape[1]
+    fixed, winner = _least_varying(data.train, data.train_factors, trials.train, trials.batch, rng)
     votes = torch.bincount(winner * num_factors + fixed, minlength=num_codes * num_factors)
     table = votes.view(num_codes, -1).argmax(1)
-    fixed, winner = _least_varying(known.test, known.test_factors, trials.test, trials.batch, rng)
+    fixed, winner = _least_varying(data.test, data.test_factors, trials.test, trials.batch, rng)
     return float((table[winner] == fixed).double().mean())
 
 
 def _least_varying(
     codes: Tensor, factors: Tensor, count: int, batch: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
+    """Draw trials; return the fixed factor and the code that varies least in each, (T,) both."""
     fixed, index = _trials(factors, count, batch, rng)
-    parts = torch.split(index, max(1, _AT_ONCE // (batch * codes.shape[1])))
+    parts = torch.split(index, max(1, _CHUNK // (batch * codes.shape[1])))
     return fixed, torch.cat([codes[part].var(1).argmin(1) for part in parts])
 
 
-def beta_vae_score(known: Known, trials: Trials, rng: torch.Generator) -> float:
-    """Accuracy of logistic regression at telling the shared factor from mean |z - z'| over B pairs that share it.
+def beta_vae_score(data: FactorData, trials: Trials, rng: torch.Generator) -> float:
+    """Return the accuracy of logistic regression that reads mean |z - z'| over B pairs which share a factor.
+
+    It tells the shared factor; it is fitted on train with scikit-learn's penalty at C = 1, and scored on test.
 
     Args:
-        known: As `scaled` gives it: codes of deviation 1.
-        trials: On train the classifier is fitted, with scikit-learn's penalty at C = 1; on test it is scored.
-        rng: On the CPU.
+        data: Codes of deviation 1, from `scale_codes`.
+        trials: Numbers of trials.
+        rng: Generator on the CPU.
     """
-    fixed, differences = _differences(known.train, known.train_factors, trials.train, trials.batch, rng)
-    fit = LogisticProblem(differences, fixed, known.train_factors.shape[1]).solve(1 / trials.train)
-    fixed, differences = _differences(known.test, known.test_factors, trials.test, trials.batch, rng)
+    fixed, differences = _differences(data.train, data.train_factors, trials.train, trials.batch, rng)
+    fit = LogisticProblem(differences, fixed, data.train_factors.shape[1]).solve(1 / trials.train)
+    fixed, differences = _differences(data.test, data.test_factors, trials.test, trials.batch, rng)
     return float((fit.logits(differences).argmax(1) == fixed).double().mean())
 
 
 def _differences(codes: Tensor, factors: Tensor, count: int, batch: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw trials of pairs; return the fixed factor (T,) and the mean |z - z'| of each code (T, D)."""
     first = torch.randint(len(codes), (count * batch,), generator=rng)
     fixed = torch.randint(factors.shape[1], (count,), generator=rng)
     second = torch.empty_like(first)
     for factor, values in enumerate(factors.T):
-        mine = (fixed == factor).repeat_interleave(batch)
-        second[mine] = same_value(values, first[mine], 1, rng).squeeze(1)
-    size = max(1, _AT_ONCE // (batch * codes.shape[1]))
+        in_trials = (fixed == factor).repeat_interleave(batch)
+        second[in_trials] = same_value(values, first[in_trials], 1, rng).squeeze(1)
+    size = max(1, _CHUNK // (batch * codes.shape[1]))
     pairs = zip(*(torch.split(index.view(count, batch), size) for index in (first, second)), strict=True)
     return fixed, torch.cat([(codes[a] - codes[b]).abs().mean(1) for a, b in pairs])
 
 
 def _trials(factors: Tensor, count: int, batch: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Which factor is fixed (T,), and the items (T, B) of each trial; the value is a random item's."""
+    """Draw the fixed factor (T,) and the items (T, B) of each trial; they share the value of a random item."""
     fixed = torch.randint(factors.shape[1], (count,), generator=rng)
     items = torch.randint(len(factors), (count,), generator=rng)
     index = torch.empty(count, batch, dtype=torch.int64)

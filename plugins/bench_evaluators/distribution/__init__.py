@@ -1,5 +1,5 @@
-"""Task distribution: how close an embedding comes to its prior.
+"""Task distribution: distance of an embedding to its prior.
 
-evaluator.py  Distribution matching: how far an embedding is from a prior, coordinate by coordinate and in any dir
-normality.py  How far an embedding is from N(0, I): tests at a fixed size, and distances that fix mean, scale and
+evaluator.py  the task: the prior and its normal scores, all distances, the gap of a noisy channel
+normality.py  tests and distances of samples to the normal distribution N(0, I)
 """

@@ -1,13 +1,15 @@
-"""Distribution matching: how far an embedding is from a prior, coordinate by coordinate and in any direction.
+"""Task distribution: distance of an embedding to a prior, for each coordinate and for random directions.
 
-Values go through the prior's CDF to normal scores, so that one set of measures serves every prior; a Gaussian's are
-the values themselves. A method that sends its embedding through a noisy channel is asked for a certificate, too: its
-bound less the information that arrives, on test items, is the most that its noisy embedding can differ from the law
-that meets the bound (Kullback-Leibler divergence in nats, as far as the embedding's second moments are that law's).
+The prior's CDF turns values into normal scores, so that one set of measures serves every prior; for a Gaussian prior
+the normal scores are the values themselves.
 
-Source: ours. Tests and distances are those of `bench_evaluators.distribution.normality`; the certificate follows
-from the bounds of
-        Butakov et al., ICLR 2025, https://arxiv.org/abs/2410.06993
+A method that sends its embedding through a noisy channel also gets a certificate, the gap: its upper bound on the
+information minus the information that arrives, on test items. The noisy embedding cannot differ by more than the gap
+from the distribution that meets the bound (Kullback-Leibler divergence in nats, if the embedding has the second moments
+of that distribution).
+
+Source: ours. Tests and distances are those of `bench_evaluators.distribution.normality`; the certificate follows from
+        the bounds of Butakov et al., ICLR 2025, https://arxiv.org/abs/2410.06993
 Shapes: N items, D coordinates.
 """
 
@@ -48,7 +50,7 @@ from .normality import (
     sliced_wasserstein,
 )
 
-BINS = 40  # of the histogram
+BINS = 40  # bins of the histogram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class Distribution(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """A test split to draw samples from."""
+        """Skip data with fewer than 100 test items."""
         return None if data.splits.get("test", 0) >= 100 else "needs a test split of 100 items or more"
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
@@ -107,38 +109,38 @@ class Distribution(Evaluator):
         method = frozen.method()
         prior = self.config.prior or (method.matched_prior() if isinstance(method, Matching) else "gaussian")
         name, values = self._values(frozen)
-        scores = to_normal(prior, values)
+        normal = to_normal(prior, values)
         n, dims = values.shape
         size = min(200, n // 2)
         drawn = min(dims, self.config.test_dims, size // 2)
         coordinates = torch.randperm(dims, generator=stream(frozen.seed, "distribution", "dims"))[:drawn]
-        rates = pass_rates(scores[:, coordinates], stream(frozen.seed, "distribution", "samples"), size=size)
-        far = {
-            "sliced_ks": (_sliced_ks(scores, frozen.seed), "distance"),
+        rates = pass_rates(normal[:, coordinates], stream(frozen.seed, "distribution", "samples"), size=size)
+        distances = {
+            "sliced_ks": (_sliced_ks(normal, frozen.seed), "distance"),
             "ks_mean": (float(ks_distance(cumulative(prior, values)).mean()), "distance"),
-            "max_correlation": (max_correlation(scores), "correlation"),
-            "excess_kurtosis": (float(excess_kurtosis(scores).abs().mean()), "moment"),
+            "max_correlation": (max_correlation(normal), "correlation"),
+            "excess_kurtosis": (float(excess_kurtosis(normal).abs().mean()), "moment"),
         }
-        found = [
+        scores = [
             Score(metric=metric, value=value, unit=unit, higher_is_better=False, embedding=name, n=n)
-            for metric, (value, unit) in far.items()
+            for metric, (value, unit) in distances.items()
         ]
-        found += [
+        scores += [
             Score(metric=f"{test}_pass_rate", value=rate, embedding=name, n=size * SAMPLES)
             for test, rate in rates.items()
         ]
         if isinstance(method, NoisyChannel):
-            found += _certificate(method, method, frozen, self.config.batch_size)
-        found.append(
+            scores += _certificate(method, method, frozen, self.config.batch_size)
+        scores.append(
             Score(
-                metric="sliced_wasserstein", value=_sliced_wasserstein(scores, frozen.seed), unit="distance",
+                metric="sliced_wasserstein", value=_sliced_wasserstein(normal, frozen.seed), unit="distance",
                 higher_is_better=False, embedding=name, n=n,
             )
         )  # fmt: skip
         drawn_prior = torch.randn(n, dims, generator=stream(frozen.seed, "distribution", "prior"))
         floors = _sliced_ks(drawn_prior, frozen.seed), _sliced_wasserstein(drawn_prior, frozen.seed)
         return Evaluation(
-            scores=found,
+            scores=scores,
             protocol=(
                 f"test split; {name}{', standardised on train' if self.config.standardize else ''}, against the prior "
                 f"{prior}{'' if prior == 'gaussian' else ' by normal scores, each tail cut at 1e-6'}; KS distances on "
@@ -156,7 +158,7 @@ class Distribution(Evaluator):
         )
 
     def _values(self, frozen: Frozen) -> tuple[str, Tensor]:
-        """The name of the embedding, and its test split (N, D) float64."""
+        """Return the name of the embedding, and its values on test (N, D) float64."""
         name = self.config.embedding or own_embedding(frozen.splits["test"])
         values = embedding_of(frozen.splits["test"], name).double()
         if not self.config.standardize:
@@ -166,14 +168,14 @@ class Distribution(Evaluator):
 
 
 def histogram(prior: str, values: Tensor) -> dict[str, list[float]]:
-    """Density of all values together beside the prior's, over what holds 99 % of both.
+    """Return the density of all values and that of the prior, over a range that holds 99 % of both.
 
     Args:
-        prior: Its name.
-        values: (N, D) float64, pooled over coordinates.
+        prior: Name of the prior.
+        values: (N, D) float64; all coordinates are pooled.
 
     Returns:
-        `centre` of each of `BINS` equal bins, mean `density` in it, and mean density of the `prior`.
+        `centre` of each of `BINS` equal bins, mean `density` of the values in it, and mean density of the `prior`.
     """
     pooled = values.flatten().sort().values
     ends = quantile(prior, torch.tensor([0.005, 0.995], dtype=torch.float64))
@@ -189,21 +191,21 @@ def histogram(prior: str, values: Tensor) -> dict[str, list[float]]:
     }
 
 
-def _sliced_wasserstein(scores: Tensor, seed: int) -> float:
-    """In the same directions as `_sliced_ks`."""
-    return sliced_wasserstein(scores, stream(seed, "distribution", "directions"))
+def _sliced_wasserstein(normal: Tensor, seed: int) -> float:
+    """Measure normal scores (N, D) along the same directions as `_sliced_ks`."""
+    return sliced_wasserstein(normal, stream(seed, "distribution", "directions"))
 
 
-def _sliced_ks(scores: Tensor, seed: int) -> float:
-    """In the same directions for all methods at a seed."""
-    return sliced_ks(scores, stream(seed, "distribution", "directions"))
+def _sliced_ks(normal: Tensor, seed: int) -> float:
+    """Measure normal scores (N, D) along random directions; a seed draws the same ones for all methods."""
+    return sliced_ks(normal, stream(seed, "distribution", "directions"))
 
 
 @torch.inference_mode()
 def _certificate(method: Objective, channel: NoisyChannel, frozen: Frozen, batch_size: int) -> list[Score]:
-    """Information that arrives on the test split, a mean over whole batches, and its gap to the bound.
+    """Return the information that arrives on the test split, a mean over whole batches, and its gap to the bound.
 
-    They are about what passes the channel, the embedding `embedding`, whatever else is measured.
+    The channel transmits the embedding `embedding`, so both scores are about it, whatever the config evaluates.
     """
     name = "embedding"
     rng = stream(frozen.seed, "distribution", "views", device=frozen.device)

@@ -1,8 +1,8 @@
-"""How far an embedding is from N(0, I): tests at a fixed size, and distances that fix mean, scale and correlation.
+"""Tests of normality on small samples, and distances of an embedding to N(0, I).
 
-A test on all items rejects everything that is not exactly normal, so tests are repeated on small samples and the part
-that passes is reported: 95 % of true normals do. Shapiro-Wilk, D'Agostino-Pearson and Henze-Zirkler adapt to the mean
-and scale (the last to correlation, too) of what they get; Kolmogorov-Smirnov distances and correlations do not.
+A test on many items rejects everything that is not exactly normal. So tests are repeated on small samples, and the part
+of samples that pass is reported: 95 % of truly normal samples do. Shapiro-Wilk, D'Agostino-Pearson and Henze-Zirkler
+allow any mean and scale (the last any correlation, too); Kolmogorov-Smirnov distances and correlations do not.
 
 Papers: Shapiro and Wilk, Biometrika 52, 1965; D'Agostino and Pearson, Biometrika 60, 1973; Henze and Zirkler, Commun.
         Stat. Theory Methods 19(10), 1990. The first two are scipy's.
@@ -12,26 +12,27 @@ Shapes: N items, D coordinates, n items of a sample.
 import math
 
 import numpy as np
-import scipy  # its parts cost a second: they load where they are used
+import scipy  # its submodules take a second to load: they do so at their first use
 import torch
 from torch import Tensor
 
-ALPHA = 0.05
-PROJECTIONS, SAMPLES = 64, 40
+ALPHA = 0.05  # level of the tests
+PROJECTIONS = 64  # random directions of the sliced distances
+SAMPLES = 40  # small samples that are tested
 
 
 def henze_zirkler(x: Tensor) -> tuple[float, float]:
-    """Statistic and p-value of the test that rows are multivariate normal, of any mean and covariance.
+    """Test whether rows are multivariate normal, of any mean and covariance.
 
     Args:
         x: (n, D), n > D.
 
     Returns:
-        The statistic, and its p-value by the log-normal of the same mean and variance; infinity and 0 where the
-        covariance is singular.
+        The statistic, and its p-value by the log-normal of the same mean and variance; infinity and 0 if the covariance
+        is singular.
 
     Raises:
-        ValueError: There are not more rows than coordinates.
+        ValueError: There are no more rows than coordinates.
     """
     n, p = x.shape
     if n <= p:
@@ -62,16 +63,16 @@ def henze_zirkler(x: Tensor) -> tuple[float, float]:
 
 
 def pass_rates(x: Tensor, rng: torch.Generator, samples: int = SAMPLES, size: int = 200) -> dict[str, float]:
-    """Part of random samples that tests at level .05 take for normal.
+    """Return the part of random samples that pass each test of normality at level .05.
 
     Args:
         x: (N, D) on the CPU, N >= size > D.
-        rng: Draws the samples, each without replacement.
-        samples: How many.
-        size: n, fixed, as the power of a test depends on it.
+        rng: Generator that draws the samples, each without replacement.
+        samples: Number of samples.
+        size: n, the items of a sample; fixed, as the power of a test depends on it.
 
     Returns:
-        `shapiro_wilk` and `dagostino_pearson`, over samples and coordinates, and `henze_zirkler`, over samples.
+        `shapiro_wilk` and `dagostino_pearson`, over samples and coordinates; `henze_zirkler`, over samples.
     """
     drawn = [x[torch.randperm(len(x), generator=rng)[:size]] for _ in range(samples)]
     columns = [column for sample in drawn for column in sample.double().numpy().T]
@@ -86,10 +87,10 @@ def pass_rates(x: Tensor, rng: torch.Generator, samples: int = SAMPLES, size: in
 
 
 def ks_distance(below: Tensor) -> Tensor:
-    """Kolmogorov-Smirnov distance of each column to a fixed distribution.
+    """Return the Kolmogorov-Smirnov distance of each column to a fixed distribution.
 
     Args:
-        below: (N, D), the distribution's CDF at the values.
+        below: (N, D), the distribution's CDF at each value.
 
     Returns:
         (D,) in [1 / (2 N), 1], float64; about .87 / sqrt(N) for samples of the distribution itself.
@@ -100,28 +101,30 @@ def ks_distance(below: Tensor) -> Tensor:
 
 
 def sliced_ks(x: Tensor, rng: torch.Generator, projections: int = PROJECTIONS) -> float:
-    """Mean distance of random unit projections to N(0, 1), which each of them follows if rows follow N(0, I).
+    """Return the mean Kolmogorov-Smirnov distance of random projections to N(0, 1).
+
+    If rows follow N(0, I), each projection on a unit vector follows N(0, 1).
 
     Args:
         x: (N, D) on the CPU.
-        rng: Draws the directions.
-        projections: How many.
+        rng: Generator that draws the directions.
+        projections: Number of directions.
     """
-    along = x.double() @ _directions(x.shape[1], projections, rng)
-    return float(ks_distance(torch.special.ndtr(along)).mean())
+    projected = x.double() @ _directions(x.shape[1], projections, rng)
+    return float(ks_distance(torch.special.ndtr(projected)).mean())
 
 
 def sliced_wasserstein(x: Tensor, rng: torch.Generator, projections: int = PROJECTIONS) -> float:
-    """Sliced 2-Wasserstein distance of rows to N(0, I), against the law itself and not against samples of it.
+    """Return the sliced 2-Wasserstein distance of rows to N(0, I): to the distribution, not to samples of it.
 
-    Of a projection with ordered values x_1 <= ... <= x_n it is, squared, mean(x^2) - 2 sum_i c_i x_i + 1, where c_i is
-    the integral of the normal quantile over ((i - 1) / n, i / n); the root is taken of the mean over projections
-    (Bonneel et al., J. Math. Imaging Vis. 51, 2015).
+    For a projection with ordered values x_1 <= ... <= x_n the squared distance is mean(x^2) - 2 sum_i c_i x_i + 1,
+    where c_i is the integral of the normal quantile over ((i - 1) / n, i / n). The result is the root of the mean over
+    projections (Bonneel et al., J. Math. Imaging Vis. 51, 2015).
 
     Args:
         x: (N, D) on the CPU.
-        rng: Draws the directions.
-        projections: How many.
+        rng: Generator that draws the directions.
+        projections: Number of directions.
     """
     ordered = (x.double() @ _directions(x.shape[1], projections, rng)).sort(0).values
     below = torch.arange(len(x) + 1, dtype=torch.float64) / len(x)
@@ -131,27 +134,27 @@ def sliced_wasserstein(x: Tensor, rng: torch.Generator, projections: int = PROJE
 
 
 def _directions(dims: int, projections: int, rng: torch.Generator) -> Tensor:
-    """Random unit columns (D, projections)."""
+    """Draw random unit columns (D, projections)."""
     directions = torch.randn(dims, projections, generator=rng, dtype=torch.float64)
     unit: Tensor = directions / directions.norm(dim=0)
     return unit
 
 
 def excess_kurtosis(x: Tensor) -> Tensor:
-    """Fourth standardised moment less 3 of each column: (N, D) -> (D,) float64; 0 for normals and for constants."""
+    """Return the fourth standardised moment minus 3 of each column (D,), float64; 0 for normals and for constants."""
     centred = _centred(x)
     variance = centred.square().mean(0)
     return torch.where(variance > 0, centred.pow(4).mean(0) / variance.square().clamp(min=1e-300) - 3, 0.0)
 
 
 def max_correlation(x: Tensor) -> float:
-    """Largest |correlation| between two columns of (N, D); 0 where D is 1, constants count as uncorrelated."""
+    """Return the largest |correlation| of two columns of (N, D); 0 if D is 1; constants count as uncorrelated."""
     centred = _centred(x)
     unit = centred / centred.norm(dim=0).clamp(min=1e-300)
     return float((unit.T @ unit).fill_diagonal_(0).abs().max())
 
 
 def _centred(x: Tensor) -> Tensor:
-    """Columns less their means, float64; those of constants are 0, which rounding of the mean would not leave."""
+    """Subtract the mean from each column, float64; constants give exactly 0, which a rounded mean would not."""
     values = x.double()
     return torch.where(values.amin(0) < values.amax(0), values - values.mean(0), 0.0)

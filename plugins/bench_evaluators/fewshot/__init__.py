@@ -1,5 +1,5 @@
-"""Task fewshot: classification from a few labelled items, over many episodes.
+"""Task fewshot: classification from a few labelled items.
 
-episodes.py   Few-shot episodes: a few classes, a few labelled items of each, and others to be classed by the near
-evaluator.py  Few labels: linear probe and fine-tuning on 1 % and 10 % of the labels, and episodes with one or fiv
+evaluator.py  the task: probe and fine-tuning on 1 % and 10 % of the labels, and the scores of episodes
+episodes.py   random episodes of a few classes, and the accuracy of nearest centroids in them
 """

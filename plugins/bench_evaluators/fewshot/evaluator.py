@@ -1,7 +1,8 @@
-"""Few labels: linear probe and fine-tuning on 1 % and 10 % of the labels, and episodes with one or five labels a class.
+"""Task fewshot: linear probe and fine-tuning on 1 % and 10 % of the labels; episodes with 1 or 5 labels a class.
 
-Each part is balanced over classes, drawn several times by seed, the same for all methods; a smaller part lies
-within a larger one. Episodes take classes and items from test, none of which any method has seen.
+Each subset of the labels is balanced over classes and drawn several times; a seed draws the same subsets for all
+methods, and a smaller subset lies within a larger one. Episodes take classes and items from test, on which no method
+was trained.
 
 Source: 1 % and 10 % of the labels: SimCLR, https://arxiv.org/abs/2002.05709, whose lists of images are balanced over
         classes. Fine-tuning: `bench_core.evaluation.fine_tuning`; episodes: `bench_evaluators.fewshot.episodes`.
@@ -39,7 +40,7 @@ from bench_core.views import PRESETS
 
 from .episodes import centroid_accuracy, draw_episodes
 
-Measured = tuple[Score, list[float]]  # a mean, and what it is the mean of
+Measured = tuple[Score, list[float]]  # a mean, and the values of all draws or episodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,22 +107,22 @@ class Fewshot(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Single labels, train and test."""
+        """Skip data without one class for each item, or without a train or test split."""
         return why_no_classes(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Few labels of train, then episodes of test."""
+        """Train on few labels of train, then classify in episodes of test."""
         config = self.config
-        few, sizes = self._few(frozen)
-        episodes, lost = self._episodes(frozen)
-        notes = [f"{percent} %: {size}" for percent, size in sizes.items()] + lost
-        for metrics, count, what in ((few, config.draws, "draws"), (episodes, config.episodes, "episodes")):
+        subsets, sizes = self._subsets(frozen)
+        episodes, episode_notes = self._episodes(frozen)
+        notes = [f"{percent} %: {size}" for percent, size in sizes.items()] + episode_notes
+        for metrics, count, unit in ((subsets, config.draws, "draws"), (episodes, config.episodes, "episodes")):
             for metric, (_, values) in metrics.items():
                 if (half := t_halfwidth(values)) is not None:
-                    notes.append(f"{metric}: ± {100 * half:.2f} points, 95 % t interval over {count} {what}")
+                    notes.append(f"{metric}: ± {100 * half:.2f} points, 95 % t interval over {count} {unit}")
         tuned = min(config.test_items, len(frozen.splits["test"].labels))  # type: ignore[arg-type]  # see skip_reason
         return Evaluation(
-            scores=[score for score, _ in (few | episodes).values()],
+            scores=[score for score, _ in (subsets | episodes).values()],
             protocol=(
                 f"test split; labels of train balanced over classes, mean of {config.draws} seeded draws; linear: "
                 f"features standardised on train, logistic regression (softmax), penalty {config.penalty:g} fixed; "
@@ -133,20 +134,23 @@ class Fewshot(Evaluator):
                 "features centred on train and of length 1, nearest mean of the shots (Euclidean)"
             ),
             notes=notes,
-            curves={"draws": {"draw": list(range(config.draws))} | {m: values for m, (_, values) in few.items()}},
+            curves={"draws": {"draw": list(range(config.draws))} | {m: values for m, (_, values) in subsets.items()}},
         )
 
-    def _few(self, frozen: Frozen) -> tuple[dict[str, Measured], dict[int, str]]:
-        """Linear and fine-tuned, for each size, with each draw's accuracy; and what each size is in items."""
+    def _subsets(self, frozen: Frozen) -> tuple[dict[str, Measured], dict[int, str]]:
+        """Train a linear probe and a fine-tuned copy on each draw of each percentage of the labels.
+
+        Returns:
+            Metric -> score and accuracy of each draw; and percentage -> its number of labels, in words.
+        """
         config = self.config
         train, train_labels = labelled(frozen, "train", "features")
         test, labels = labelled(frozen, "test", "features")
         train, test = standardise(train, test)
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
-        asked = torch.randperm(len(labels), generator=stream(frozen.seed, "fewshot", "test"))[
-            : config.test_items
-        ].sort()[0]
-        images, queries = frozen.inputs("train"), take(frozen.inputs("test"), asked)
+        order = torch.randperm(len(labels), generator=stream(frozen.seed, "fewshot", "test"))
+        tested = order[: config.test_items].sort()[0]  # items that the fine-tuned copies classify
+        images, queries = frozen.inputs("train"), take(frozen.inputs("test"), tested)
         encoder = frozen.method().encoder
         measured: dict[str, Measured] = {}
         sizes = {}
@@ -154,26 +158,30 @@ class Fewshot(Evaluator):
             count = max(1, round(len(train_labels) * percent / 100 / num_classes))
             linear, tuned = [], []
             for draw in map(str, range(config.draws)):
-                seen = shuffled_ranks(train_labels, stream(frozen.seed, "fewshot", "draw", draw)) < count
-                problem = LogisticProblem(train[seen], train_labels[seen], num_classes)
+                drawn = shuffled_ranks(train_labels, stream(frozen.seed, "fewshot", "draw", draw)) < count
+                problem = LogisticProblem(train[drawn], train_labels[drawn], num_classes)
                 linear.append(top_accuracy(problem.solve(config.penalty).logits(test), labels))
                 model = fine_tune(
-                    encoder, take(images, seen.nonzero().squeeze(1)), frozen.data, num_classes,
+                    encoder, take(images, drawn.nonzero().squeeze(1)), frozen.data, num_classes,
                     steps=config.steps, batch_size=config.batch_size, learning_rate=config.learning_rate,
                     augmentation=config.augmentation, device=frozen.device,
                     seed=stream_seed(frozen.seed, "fewshot", "finetuned", draw),
                 )  # fmt: skip
-                tuned.append(top_accuracy(answers(model, queries, frozen.device), labels[asked]))
-            sizes[percent] = f"{count:,} of each class, {int(seen.sum()):,} labels in all"
-            for name, values, answered in (("linear", linear, labels), ("finetuned", tuned, labels[asked])):
-                chance = constant_accuracy(train_labels[seen], answered, num_classes)
+                tuned.append(top_accuracy(answers(model, queries, frozen.device), labels[tested]))
+            sizes[percent] = f"{count:,} of each class, {int(drawn.sum()):,} labels in all"
+            for name, values, answered in (("linear", linear, labels), ("finetuned", tuned, labels[tested])):
+                chance = constant_accuracy(train_labels[drawn], answered, num_classes)
                 metric = f"{name}_{percent}_percent"
                 score = Score(metric=metric, value=fmean(values), chance=chance, n=len(answered))
                 measured[metric] = score, values
         return measured, sizes
 
     def _episodes(self, frozen: Frozen) -> tuple[dict[str, Measured], list[str]]:
-        """Nearest centroids for each number of shots, with each episode's accuracy; all share classes and queries."""
+        """Classify by nearest centroids, with the same classes and queries for each number of shots.
+
+        Returns:
+            Metric -> score and accuracy of each episode; and notes.
+        """
         config = self.config
         train, _ = labelled(frozen, "train", "features")
         test, labels = labelled(frozen, "test", "features")
@@ -187,7 +195,7 @@ class Fewshot(Evaluator):
         features = F.normalize(test - train.mean(0), dim=1)
         measured: dict[str, Measured] = {}
         for shots in config.shots:
-            # The last `queries` of each class are asked, whatever the shots.
+            # The queries are the last items of each class, whatever the number of shots.
             kept = torch.cat((index[..., :shots], index[..., -queries:]), -1)
             values = centroid_accuracy(features, kept, shots).tolist()
             metric = f"centroid_{ways}_way_{shots}_shot"

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from bench_evaluators.disentanglement.fixed_factor import (
-    Known,
+    FactorData,
     Trials,
     _differences,
     _least_varying,
     beta_vae_score,
     factor_vae_score,
     same_value,
-    scaled,
+    scale_codes,
 )
 
 SIZES = (3, 6, 40, 32, 32)
@@ -28,7 +28,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def both(codes: Tensor, known: Tensor, test_codes: Tensor, test: Tensor) -> tuple[float, float]:
-    unit, _ = scaled(Known(codes, known, test_codes, test))
+    unit, _ = scale_codes(FactorData(codes, known, test_codes, test))
     return factor_vae_score(unit, FEW, rng()), beta_vae_score(unit, FEW, rng())
 
 
@@ -89,7 +89,7 @@ def test_the_scale_of_an_embedding_changes_nothing_even_where_it_is_small() -> N
 def test_dead_codes_are_left_out_and_counted() -> None:
     codes = torch.randn(500, 4, generator=rng()) * torch.tensor([1.0, 0.5, 0.04, 0.0])
     none = torch.zeros(500, 1, dtype=torch.int64)
-    unit, active = scaled(Known(codes, none, codes[:100], none[:100]))
+    unit, active = scale_codes(FactorData(codes, none, codes[:100], none[:100]))
     assert active == 2
     assert unit.train.shape == (500, 2)
     assert unit.test.shape == (100, 2)
@@ -98,7 +98,7 @@ def test_dead_codes_are_left_out_and_counted() -> None:
 
 def test_constant_embeddings_score_chance() -> None:
     known, test = factors(), factors(2000, 1)
-    _, active = scaled(Known(torch.ones(3000, 3), known, torch.ones(2000, 3), test))
+    _, active = scale_codes(FactorData(torch.ones(3000, 3), known, torch.ones(2000, 3), test))
     assert active == 0
     assert both(torch.ones(3000, 3), known, torch.ones(2000, 3), test) == pytest.approx((0.2, 0.2), abs=0.06)
 
@@ -107,5 +107,5 @@ def test_the_draws_are_those_of_the_generator_however_many_fit_at_once(monkeypat
     known, test = factors(), factors(2000, 1)
     codes, other = known + torch.randn(3000, 5, generator=rng()), test + torch.randn(2000, 5, generator=rng(1))
     once = both(codes, known, other, test)
-    monkeypatch.setattr("bench_evaluators.disentanglement.fixed_factor._AT_ONCE", 1000)
+    monkeypatch.setattr("bench_evaluators.disentanglement.fixed_factor._CHUNK", 1000)
     assert both(codes, known, other, test) == once
