@@ -1,9 +1,9 @@
-"""Views for plugin authors: batched random augmentations that run on the device of the images.
+"""Views for authors of methods: batched random augmentations that run on the device of the images.
 
-pipeline.py      apply an augmentation to a batch
-augmentation.py  what may happen to an image, and the random draws of it
-presets.py       the augmentations of published methods, by name
-image_ops.py     the image operations themselves: crop, blur, jitter, ...
+pipeline.py      `augment`: draws an augmentation for each image of a batch and applies it
+augmentation.py  Augmentation, which says what may happen to an image, and the random draws of what does happen
+presets.py       augmentations of published methods, by name
+image_ops.py     the image operations, with one parameter for each image: crop, blur, jitter, affine, ...
 """
 
 from bench_core.views.augmentation import Augmentation as Augmentation

@@ -1,6 +1,6 @@
-"""Draws: what may happen to an image on its way to a view, and what does happen to each of a batch.
+"""Augmentation, which says what may happen to an image, and the random draws of what happens to each image of a batch.
 
-Nothing here sees a pixel; `bench_core.views.pipeline` does what was drawn.
+This module computes no pixels: `bench_core.views.pipeline` applies the draws.
 """
 
 import math
@@ -13,29 +13,30 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to an image on its way to a view; the default changes nothing.
+    """Random changes that turn an image into a view, with their probabilities and ranges; by default none.
 
     Attributes:
-        affine_prob: Chance of the affine change, whose four parameters are drawn uniformly.
-        rotation: Largest angle either way, degrees.
-        translation: Largest shift either way along each axis, as a part of the side; not rounded to pixels.
+        affine_prob: Probability of the affine change, whose four parameters are drawn uniformly.
+        rotation: Largest rotation in either direction, in degrees.
+        translation: Largest shift in either direction along each axis, as a fraction of the side; not rounded to
+            pixels.
         scaling: Smallest and largest magnification.
-        shear: Largest shear either way along each axis, degrees.
-        crop_scale: Smallest and largest part of the area that a random resized crop keeps; None for no crop.
+        shear: Largest shear in either direction along each axis, in degrees.
+        crop_scale: Smallest and largest fraction of the area that a random resized crop keeps; None for no crop.
         crop_ratio: Smallest and largest width / height of the crop's box, drawn uniformly in the logarithm.
-        flip_prob: Chance of being mirrored left to right.
-        jitter_prob: Chance of the colour jitter, its four operations in random order.
-        jitter: Strengths of brightness, contrast and saturation (factors in [max(0, 1 - s), 1 + s]) and of
-            hue (turns in [-s, s]). One channel has no saturation and no hue.
-        gray_prob: Chance of losing the colours; of no effect unless there are three channels.
-        blur_prob: Chance of Gaussian blur, with a kernel of a tenth of the side (`blur_kernel_size`).
-        blur_sigma: Smallest and largest sigma, pixels.
-        solarize_prob: Chance of inverting all values >= 1/2.
+        flip_prob: Probability of mirroring left to right.
+        jitter_prob: Probability of the colour jitter, whose four operations come in random order.
+        jitter: Strengths s of brightness, contrast and saturation (factors in [max(0, 1 - s), 1 + s]) and of
+            hue (turns in [-s, s]). Images of one channel have no saturation and no hue.
+        gray_prob: Probability of removing the colours; ignored unless there are three channels.
+        blur_prob: Probability of Gaussian blur, with a kernel of a tenth of the side (`blur_kernel_size`).
+        blur_sigma: Smallest and largest sigma, in pixels.
+        solarize_prob: Probability of inverting all values >= 1/2.
         noise: Standard deviation of the normal noise that is added to every value of every image.
-        size: Side of the square views, pixels; None for the size of the images.
+        size: Side of the square views, in pixels; None for the size of the images.
 
     Raises:
-        ValueError: A value that cannot be, by name.
+        ValueError: A value is out of range; the message names it.
     """
 
     affine_prob: float = 0.0
@@ -56,7 +57,7 @@ class Augmentation:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check ranges."""
         for name in ("affine_prob", "flip_prob", "jitter_prob", "gray_prob", "blur_prob", "solarize_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
@@ -72,20 +73,20 @@ class Augmentation:
             raise ValueError(f"noise must be >= 0, got {self.noise}")
 
 
-class Draws(NamedTuple):
-    """What happens to each of N images, in this order; None for what happens to none.
+class AugmentationDraws(NamedTuple):
+    """Random draws that decide what happens to each of N images, in the order in which it is applied.
 
-    A last entry `chosen`, (N,) bool, says whom it happens to.
+    None means that a change happens to no image. `chosen` (N,) bool says to which images it happens.
 
     Attributes:
         affine: Angle (N,), shift (N, 2), magnification (N,), shear (N, 2) as `image_ops.affine` takes them; chosen.
-        flip: Chosen.
-        box: Of the crop: top, left, height, width, each (N,) int64.
-        jitter: Factors (N, 4), order (N, 4) as `image_ops.color_jitter` takes them; chosen.
-        gray: Chosen.
+        flip: chosen.
+        box: Box of the crop: top, left, height, width, each (N,) int64.
+        jitter: Factors (N, 4) and order (N, 4) as `image_ops.color_jitter` takes them; chosen.
+        gray: chosen.
         blur: Sigma (N,); chosen.
-        solarize: Chosen.
-        noise: (N, C, h, w) of the views.
+        solarize: chosen.
+        noise: Noise (N, C, h, w) that is added to the views.
     """
 
     affine: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None = None
@@ -98,17 +99,17 @@ class Draws(NamedTuple):
     noise: Tensor | None = None
 
 
-def draw(shape: tuple[int, ...], rng: torch.Generator, a: Augmentation, size: tuple[int, int]) -> Draws:
-    """What happens to each image of a batch; nothing waits for the device.
+def draw(shape: tuple[int, ...], rng: torch.Generator, a: Augmentation, size: tuple[int, int]) -> AugmentationDraws:
+    """Draw what happens to each image of a batch, without waiting for the device.
 
     Args:
-        shape: (N, C, H, W) of the images.
-        rng: On their device.
-        a: What may happen.
-        size: (h, w) of the views.
+        shape: Shape (N, C, H, W) of the images.
+        rng: Generator on their device.
+        a: Probabilities and ranges.
+        size: Size (h, w) of the views.
     """
     N, C, H, W = shape
-    return Draws(  # in this order, or published numbers do not come back
+    return AugmentationDraws(  # published numbers depend on the order of these draws
         affine=_draw_affine(N, H, W, a, rng) if a.affine_prob > 0 else None,
         flip=_chance(N, a.flip_prob, rng) if a.flip_prob > 0 else None,
         box=None if a.crop_scale is None else draw_boxes(N, H, W, a.crop_scale, a.crop_ratio, rng),
@@ -145,10 +146,19 @@ def draw_boxes(
     ratio: tuple[float, float],
     rng: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes of random resized crops, distributed as torchvision's `RandomResizedCrop` draws them.
+    """Draw boxes of random resized crops, with the distribution of torchvision's `RandomResizedCrop`.
 
-    The part of the area is uniform in `scale`, width / height log-uniform in `ratio`, sides are rounded. The first
-    of ten tries that fits gets a uniform place; if none does, the largest allowed box in the middle is taken.
+    Ten candidates are drawn for each box: their fraction of the area is uniform in `scale`, width / height is uniform
+    in the logarithm within `ratio`, and sides are rounded. The first one that fits into the image is placed uniformly.
+    If none fits, the box is the largest allowed one in the middle of the image.
+
+    Args:
+        n: Number of boxes.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
+        scale: Smallest and largest fraction of the area.
+        ratio: Smallest and largest width / height.
+        rng: Generator on the device of the images.
 
     Returns:
         top, left, height, width, each (n,) int64.
@@ -158,12 +168,12 @@ def draw_boxes(
     h, w = (side.sqrt_().round_() for side in (area / aspect, area * aspect))
     fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
     first = fits.int().argmax(1, keepdim=True)
-    some = fits.any(1)
-    h = torch.where(some, h.gather(1, first)[:, 0], min(height, round(width / ratio[0])))
-    w = torch.where(some, w.gather(1, first)[:, 0], min(width, round(height * ratio[1])))
+    any_fits = fits.any(1)
+    h = torch.where(any_fits, h.gather(1, first)[:, 0], min(height, round(width / ratio[0])))
+    w = torch.where(any_fits, w.gather(1, first)[:, 0], min(width, round(height * ratio[1])))
     top, left = ((side + 1) * torch.rand(n, generator=rng, device=rng.device) for side in (height - h, width - w))
     middle = (height - h) // 2, (width - w) // 2
-    top, left = (torch.where(some, t.floor(), m) for t, m in zip((top, left), middle, strict=True))
+    top, left = (torch.where(any_fits, t.floor(), m) for t, m in zip((top, left), middle, strict=True))
     return top.long(), left.long(), h.long(), w.long()
 
 

@@ -1,10 +1,9 @@
-"""Views: batched augmentation on the device, drawn for each image by itself.
+"""Apply an augmentation to a batch of images on their device, with separate random draws for each image.
 
     view = augment(images, rng, preset("simclr", data))
 
-What happens to each image is drawn first (`bench_core.views.augmentation`), then done to all (`apply`, which draws
-nothing) by the
-operations of `bench_core.views.image_ops`. Here are the papers' presets, too.
+`augment` first draws what happens to each image (`bench_core.views.augmentation`), then applies the draws to the whole
+batch with the operations of `bench_core.views.image_ops`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +14,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from bench_core.views.augmentation import Augmentation as Augmentation
-from bench_core.views.augmentation import Draws, draw
-from bench_core.views.augmentation import draw_boxes as draw_boxes
+from bench_core.views.augmentation import Augmentation, AugmentationDraws, draw
 from bench_core.views.image_ops import (
     affine,
     color_jitter,
@@ -31,22 +28,23 @@ from bench_core.views.image_ops import (
 
 @torch.no_grad()
 def augment(images: Tensor, rng: torch.Generator, augmentation: Augmentation, size: int | None = None) -> Tensor:
-    """One view of each image, each with its own draws.
+    """Return one view of each image, with separate random draws for each.
 
-    In the papers' order: affine, crop and flip, jitter, grey, blur, solarize, noise. What has probability 0
-    costs nothing. Float32 also under autocast; nothing waits for the device.
+    Changes come in the order of the papers: affine, crop and flip, jitter, grey, blur, solarize, noise. A change of
+    probability 0 costs no time. Computed in float32 even under autocast, and without waiting for the device.
 
     Args:
-        images: (N, C, H, W) float32 in [0, 1]; any C, though jitter needs 1 or 3.
-        rng: On the device of the images.
-        augmentation: What may happen.
-        size: Side of the square views, over that of the augmentation (multi-crop).
+        images: Images (N, C, H, W), float32 in [0, 1]; C is any number, but jitter needs 1 or 3.
+        rng: Generator on the device of the images.
+        augmentation: Probabilities and ranges of the changes.
+        size: Side of the square views, in pixels, for multi-crop; None takes the augmentation's `size`.
 
     Returns:
-        (N, C, H, W) or (N, C, size, size), in [0, 1]; the images themselves, unchanged, if nothing is to happen.
+        Views (N, C, H, W) or (N, C, size, size) in [0, 1]; the same tensor `images` if the augmentation changes
+        nothing.
 
     Raises:
-        ValueError: The images are not a float32 batch.
+        ValueError: `images` is not a float32 batch.
     """
     if images.ndim != 4 or images.dtype != torch.float32:
         raise ValueError(
@@ -58,42 +56,45 @@ def augment(images: Tensor, rng: torch.Generator, augmentation: Augmentation, si
         return _APPLY.get()(images, draw(images.shape, rng, augmentation, target), target)
 
 
-def apply(images: Tensor, draws: Draws, size: tuple[int, int]) -> Tensor:
-    """Do what was drawn: a pure function of its arguments, of shapes that do not depend on values.
+def apply(images: Tensor, draws: AugmentationDraws, size: tuple[int, int]) -> Tensor:
+    """Apply draws to images: a pure function, whose shapes do not depend on the values of the draws.
 
     Args:
-        images: (N, C, H, W) float32 in [0, 1].
-        draws: For these images and this size.
-        size: (h, w) of the views.
+        images: Images (N, C, H, W), float32 in [0, 1].
+        draws: Draws for these images and this size.
+        size: Size (h, w) of the views.
 
     Returns:
-        (N, C, h, w) in [0, 1].
+        Views (N, C, h, w) in [0, 1].
     """
     if draws.affine is not None:
-        *how, chosen = draws.affine
-        images = _sometimes(images, chosen, affine, *how)
+        *parameters, chosen = draws.affine
+        images = _change_chosen(images, chosen, affine, *parameters)
     images = _cut(images, draws, size)
     if draws.jitter is not None:
         images = color_jitter(images, *draws.jitter)
     if draws.gray is not None:
-        images = _sometimes(images, draws.gray, to_grayscale)
+        images = _change_chosen(images, draws.gray, to_grayscale)
     if draws.blur is not None:
         sigma, chosen = draws.blur
-        images = _sometimes(images, chosen, partial(gaussian_blur, kernel_size=blur_kernel_size(min(size))), sigma)
+        images = _change_chosen(images, chosen, partial(gaussian_blur, kernel_size=blur_kernel_size(min(size))), sigma)
     if draws.solarize is not None:
-        images = _sometimes(images, draws.solarize, partial(solarize, threshold=0.5))
+        images = _change_chosen(images, draws.solarize, partial(solarize, threshold=0.5))
     return images if draws.noise is None else (images + draws.noise).clamp_(0.0, 1.0)
 
 
-_APPLY = ContextVar[Callable[[Tensor, Draws, tuple[int, int]], Tensor]]("apply", default=apply)
+_APPLY = ContextVar[Callable[[Tensor, AugmentationDraws, tuple[int, int]], Tensor]]("apply", default=apply)
 
 
 @contextmanager
 def compiled() -> Iterator[None]:
-    """Inside, `augment` draws as ever and applies its draws in one compiled graph for each shape and kind of view.
+    """Make `augment` apply its draws in a compiled graph, one for each shape and kind of view.
 
-    Values agree to 1e-5 with those outside; the last bits do not. Compiling takes seconds to a minute of a CPU once,
-    kept by torch in its cache, and on a CPU it takes a C++ compiler.
+        with compiled():
+            view = augment(images, rng, augmentation)
+
+    The draws are the same as without. Values agree to 1e-5, but not in their last bits. The first call compiles, which
+    takes a CPU from seconds to a minute; torch caches the result. Compiling for a CPU needs a C++ compiler.
     """
     token = _APPLY.set(_compiled())
     try:
@@ -103,11 +104,11 @@ def compiled() -> Iterator[None]:
 
 
 @cache
-def _compiled() -> Callable[[Tensor, Draws, tuple[int, int]], Tensor]:
+def _compiled() -> Callable[[Tensor, AugmentationDraws, tuple[int, int]], Tensor]:
     return torch.compile(apply, dynamic=False)
 
 
-def _cut(images: Tensor, draws: Draws, size: tuple[int, int]) -> Tensor:
+def _cut(images: Tensor, draws: AugmentationDraws, size: tuple[int, int]) -> Tensor:
     """Crop, resize and flip."""
     N, _, H, W = images.shape
     if draws.box is not None:
@@ -119,15 +120,15 @@ def _cut(images: Tensor, draws: Draws, size: tuple[int, int]) -> Tensor:
 
 
 def blur_kernel_size(side: int) -> int:
-    """A tenth of the side, made odd, at least 3 (SimCLR's data_util.py: 23 for 224 pixels, 3 for 32)."""
+    """Return about a tenth of the side, odd and at least 3 (SimCLR's data_util.py: 23 for 224 pixels, 3 for 32)."""
     return 2 * max(1, side // 20) + 1
 
 
-def _sometimes(images: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-    """The changed image where it is chosen, else the image; only the chosen are changed where that does not wait."""
+def _change_chosen(images: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """Apply a change to the chosen images. On an accelerator all images are changed, so that nothing waits."""
     if not may_wait(images):
         return torch.where(chosen[:, None, None, None], change(images, *parameters), images)
     rows = chosen.nonzero()[:, 0]
-    some = images.index_select(0, rows)
-    changed = change(some, *(values.index_select(0, rows) for values in parameters))
-    return images.index_copy(0, rows, changed.expand_as(some))
+    selected = images.index_select(0, rows)
+    changed = change(selected, *(values.index_select(0, rows) for values in parameters))
+    return images.index_copy(0, rows, changed.expand_as(selected))

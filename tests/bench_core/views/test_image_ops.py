@@ -1,3 +1,5 @@
+"""Image operations equal those of torchvision, image by image."""
+
 import itertools
 
 import pytest
@@ -25,7 +27,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def some_images(*shape: int) -> Tensor:
-    """Uniform values, with a grey, a black and a white row for the corner cases of hue and clamps."""
+    """Make uniform images with a grey, a black and a white row, the corner cases of hue and clamps."""
     images = torch.rand(shape, generator=rng(7))
     images[..., 0, :] = images[:, :1, 0, :]
     images[..., 1, :] = 0.0
@@ -34,7 +36,7 @@ def some_images(*shape: int) -> Tensor:
 
 
 def some_factors(n: int) -> Tensor:
-    """(n, 4): three from 0 to 2, and hue over the whole circle."""
+    """Make factors (n, 4): three from 0 to 2, and hue over the whole circle."""
     factors = 2 * torch.rand(n, 4, generator=rng(8))
     factors[:, 3] = factors[:, 3] / 2 - 0.5
     return factors
@@ -68,7 +70,7 @@ def test_resized_crop_equals_torchvision_image_by_image(size: tuple[int, int], a
 
 
 @pytest.mark.parametrize("size", [(24, 40), (32, 32), (25, 61)])
-def test_resized_crop_in_a_graph_equals_torchvision_too(size: tuple[int, int]) -> None:
+def test_compiled_resized_crop_equals_torchvision(size: tuple[int, int]) -> None:
     torch.compiler.reset()
     images = torch.rand(len(BOXES), 3, 24, 40, generator=rng())
     expected = [
@@ -90,7 +92,7 @@ def test_halving_with_antialias_weighs_four_pixels_1_3_3_1() -> None:
     row = torch.tensor([[[[0.0, 0.0, 0.8, 0.0, 0.0, 0.0]]]])
     whole = (torch.tensor([0]), torch.tensor([0]), torch.tensor([1]), torch.tensor([6]))
     halved = resized_crop(row, *whole, (1, 3))[0, 0, 0]
-    # Pixel 2 is 1.5, 0.5 and 2.5 from the centres and the filter reaches 2: 1 of 3 + 3 + 1, 3 of 8, nothing.
+    # Pixel 2 is 1.5, 0.5 and 2.5 from the three centres, and the filter ends at 2: weights 1/7, 3/8 and 0.
     torch.testing.assert_close(halved, torch.tensor([0.8 / 7, 0.8 * 3 / 8, 0.0]))
 
 
@@ -106,9 +108,9 @@ def test_flip_mirrors_the_crop_of_the_chosen_images_only() -> None:
 @pytest.mark.parametrize("operation", range(4), ids=["brightness", "contrast", "saturation", "hue"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_color_operation_equals_torchvision(operation: int, channels: int) -> None:
-    images, drawn = some_images(24, channels, 9, 11), some_factors(24)
+    images, random_factors = some_images(24, channels, 9, 11), some_factors(24)
     factors = torch.tensor([1.0, 1.0, 1.0, 0.0]).repeat(24, 1)
-    factors[:, operation] = drawn[:, operation]
+    factors[:, operation] = random_factors[:, operation]
     expected = [TORCHVISION[operation](i, f.item()) for i, f in zip(images, factors[:, operation], strict=True)]
     result = color_jitter(images, factors, ORDERS)
     torch.testing.assert_close(result, torch.stack(expected), atol=2e-6, rtol=0)
@@ -125,9 +127,9 @@ def test_color_jitter_equals_torchvision_one_by_one_in_every_order(channels: int
     result = color_jitter(images, factors, ORDERS)
     torch.testing.assert_close(result, torch.stack(expected), atol=5e-6, rtol=0)
     chosen = torch.arange(24) % 3 > 0
-    some = color_jitter(images, factors, ORDERS, chosen)
-    assert torch.equal(some[chosen], result[chosen])
-    assert torch.equal(some[~chosen], images[~chosen])
+    partly = color_jitter(images, factors, ORDERS, chosen)
+    assert torch.equal(partly[chosen], result[chosen])
+    assert torch.equal(partly[~chosen], images[~chosen])
 
 
 def test_hue_turned_by_a_third_permutes_the_channels() -> None:
@@ -136,7 +138,7 @@ def test_hue_turned_by_a_third_permutes_the_channels() -> None:
     torch.testing.assert_close(turned, images[:, [2, 0, 1]], atol=2e-6, rtol=0)
 
 
-def test_hue_leaves_grey_as_it_is() -> None:
+def test_hue_does_not_change_grey() -> None:
     grey = torch.linspace(0, 1, 256).view(1, 1, 16, 16).expand(5, 3, 16, 16)
     assert torch.equal(adjust_hue(grey, torch.linspace(-0.5, 0.5, 5)), grey)
 
@@ -152,7 +154,7 @@ def test_grayscale_of_one_channel_is_the_image() -> None:
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 9, 15])
-def test_blur_equals_torchvision_with_each_image_s_sigma(kernel_size: int) -> None:
+def test_blur_with_a_sigma_for_each_image_equals_torchvision(kernel_size: int) -> None:
     images, sigma = torch.rand(5, 3, 8, 13, generator=rng()), torch.tensor([0.1, 0.5, 1.0, 2.0, 7.0])
     if kernel_size == 1:
         expected = images
@@ -165,11 +167,11 @@ def test_blur_equals_torchvision_with_each_image_s_sigma(kernel_size: int) -> No
 
 @pytest.mark.parametrize("kernel_size", [4, 17, -1])
 def test_blur_refuses_a_kernel_that_is_even_or_too_large_to_reflect(kernel_size: int) -> None:
-    with pytest.raises(ValueError, match=rf"odd and at most 15 here, got {kernel_size}"):
+    with pytest.raises(ValueError, match=rf"odd and at most 15, got {kernel_size}"):
         gaussian_blur(torch.rand(1, 1, 8, 13), torch.ones(1), kernel_size)
 
 
-def test_solarize_equals_torchvision_and_inverts_the_threshold_itself() -> None:
+def test_solarize_equals_torchvision_and_inverts_values_at_the_threshold() -> None:
     images = some_images(4, 3, 9, 11)
     images[0, 0, 5, 5] = 0.25
     result = solarize(images, 0.25)
@@ -200,7 +202,7 @@ def test_affine_by_a_quarter_turn_is_a_rotation_of_the_array() -> None:
     torch.testing.assert_close(turned[1], images[1].rot90(1, (1, 2)), atol=1e-5, rtol=0)
 
 
-def test_affine_moves_right_and_down_and_leaves_black() -> None:
+def test_affine_translation_moves_right_and_down_and_fills_with_black() -> None:
     images = torch.rand(1, 1, 8, 8, generator=rng())
     still = torch.zeros(1, 2)
     moved = affine(images, torch.zeros(1), torch.tensor([[2.0, 1.0]]), torch.ones(1), still)

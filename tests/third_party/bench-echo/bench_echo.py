@@ -1,4 +1,4 @@
-"""Echo: features from which the image can be read back by a linear map; and how large features are.
+"""Echo, a method that reconstructs the image from its features by a linear map, and a task that measures features.
 
 Paper: Hinton, Salakhutdinov, Science 2006, https://doi.org/10.1126/science.1127647 (one layer back)
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench_core import (
     Batch,
+    Config,
     DataSpec,
     Encoder,
     Evaluation,
@@ -29,17 +30,18 @@ from bench_core import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class EchoConfig:
-    """One number."""
+class EchoConfig(Config):
+    """Parameters of Echo."""
 
-    noise: float = param(0.1, "standard deviation of what is added to the input, >= 0", "ours: a little")
+    noise: float = param(0.1, "standard deviation of the noise that is added to the input", "ours: a little", ge=0)
 
 
 class Echo(Objective):
-    """The encoder under study, and a linear map back to the pixels."""
+    """Trains the encoder together with a linear map from features back to the pixels."""
 
     Config = EchoConfig
     recipe = Recipe(learning_rate=1e-3, epochs=10)
+    recipe_source = "ours: short, for tests"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: EchoConfig) -> None:
         super().__init__(encoder, data, config)
@@ -47,12 +49,12 @@ class Echo(Objective):
         self.back = nn.Linear(encoder.dim, int(torch.tensor(data.shape).prod()))
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A noisy image and the image, both (N, C, H, W)."""
+        """Return noisy images and the images, both (N, C, H, W)."""
         noise = torch.randn(batch.inputs.shape, generator=rng, device=batch.inputs.device)
         return batch.inputs + self.noise * noise, batch.inputs
 
     def forward(self, views: tuple[Tensor, Tensor], player: str = "main") -> Loss:
-        """Mean squared error of a pixel, ()."""
+        """Return the mean squared error of a pixel, ()."""
         noisy, clean = views
         return Loss(F.mse_loss(self.back(self.encoder(noisy)), clean.flatten(1)))
 
@@ -63,10 +65,10 @@ class FeatureNorm(Evaluator):
     Config = NoConfig
 
     def __init__(self, config: NoConfig) -> None:
-        """Nothing to keep."""
+        """Keep nothing: there are no parameters."""
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """One score."""
+        """Measure the mean length."""
         features = frozen.splits["test"].embeddings["features"]
         score = Score(metric="norm", value=float(features.norm(dim=1).mean()), unit="length", n=len(features))
         return Evaluation(scores=[score], protocol="test split, Euclidean length, mean over items")

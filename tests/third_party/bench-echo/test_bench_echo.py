@@ -1,4 +1,4 @@
-"""What a plugin's own tests may look like; run in the plugin's environment."""
+"""An example of a plugin's own tests; they run in an environment where the plugin is installed."""
 
 import pytest
 

@@ -1,0 +1,62 @@
+"""Random boxes of crops, and the ranges of an Augmentation."""
+
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import ks_2samp
+from torchvision.transforms import RandomResizedCrop
+
+from bench_core.views import Augmentation, draw_boxes
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "ratio"),
+    [
+        (32, 32, (0.08, 1.0), (3 / 4, 4 / 3)),
+        (96, 64, (0.2, 1.0), (3 / 4, 4 / 3)),
+        (8, 8, (0.08, 1.0), (3 / 4, 4 / 3)),
+        (16, 64, (0.3, 0.9), (1 / 2, 2.0)),  # many candidates do not fit
+    ],
+)
+def test_boxes_have_the_distribution_of_torchvision(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> None:
+    n = 3000
+    ours = torch.stack(draw_boxes(n, height, width, scale, ratio, torch.Generator().manual_seed(0)), 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        image = torch.empty(1, height, width)
+        theirs = torch.tensor([RandomResizedCrop.get_params(image, list(scale), list(ratio)) for _ in range(n)])
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, 2:] > 0).all()
+    assert (ours[:, :2] + ours[:, 2:] <= torch.tensor([height, width])).all()
+    for column in range(4):
+        assert ks_2samp(ours[:, column].numpy(), theirs[:, column].numpy()).pvalue > 1e-3
+    area, their_area = ((boxes[:, 2] * boxes[:, 3]).numpy() for boxes in (ours, theirs))
+    assert ks_2samp(area, their_area).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 64), (64, 8), (40, 40)])
+def test_boxes_that_never_fit_are_in_the_middle_as_in_torchvision(height: int, width: int) -> None:
+    scale, ratio = (3.0, 4.0), (0.9, 1.1)
+    theirs = RandomResizedCrop.get_params(torch.empty(1, height, width), list(scale), list(ratio))
+    ours = torch.stack(draw_boxes(5, height, width, scale, ratio, torch.Generator().manual_seed(0)), 1)
+    assert ours.tolist() == [list(theirs)] * 5
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"flip_prob": 1.5},
+        {"crop_scale": (0.5, 1.2)},
+        {"crop_ratio": (2.0, 1.0)},
+        {"blur_sigma": (0.0, 1.0)},
+        {"jitter": (0.4, 0.4, 0.4, 0.6)},
+        {"jitter": (-0.1, 0.4, 0.4, 0.1)},
+        {"noise": -0.1},
+    ],
+)
+def test_augmentation_out_of_range_is_refused_by_name(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        Augmentation(**values)
