@@ -1,4 +1,9 @@
-"""How much memory training took at most."""
+"""Devices: find, check and name one, measure its memory, and place a method on it.
+
+In the order of a run: `check_device` and `find_device` turn `--device auto` into a device, `device_name` is written
+into a record, `place_on_device` moves a method there, `exact_float32` surrounds training and evaluation, and
+`peak_memory_gib` says what they took.
+"""
 
 import platform
 import sys
@@ -14,54 +19,14 @@ from bench_core.contracts import Objective
 from bench_core.errors import RequestError
 
 _PROC = Path("/proc/self")
+M = TypeVar("M", bound=nn.Module)
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Begin anew, where the system lets a process do so (CUDA; Linux)."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    try:
-        (_PROC / "clear_refs").write_text("5")
-    except OSError:  # not Linux, or not allowed: the peak is then that of the whole process
-        return
-
-
-def peak_memory_gib(device: torch.device) -> float | None:
-    """On CUDA what tensors took, elsewhere what the process took, since `reset_peak_memory`; None where unknown."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**30, 4)
-    try:
-        lines = (_PROC / "status").read_text(encoding="ascii").splitlines()
-        kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-        return round(kib / 2**20, 4)
-    except (OSError, StopIteration, ValueError):
-        return _whole_process_gib()
-
-
-def _whole_process_gib() -> float | None:
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 4)
-
-
-def check_device(name: str) -> None:
-    """RequestError where this device cannot be used here."""
-    try:
-        device = find_device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("it is none of cpu, cuda and mps.")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).partition("\n")[0]
-        raise RequestError(f"device {name!r} cannot be used here: {first} Try auto or cpu.") from error
+# ---------------------------------------------------------------------------------------- find, check, name
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """CUDA, else MPS, else CPU; or the one named."""
+    """Return the device of this name; "auto" is CUDA where there is one, else MPS, else the CPU."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -69,8 +34,20 @@ def find_device(name: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def check_device(name: str) -> None:
+    """Raise RequestError if the device of this name cannot be used on this machine."""
+    try:
+        device = find_device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("it is none of cpu, cuda and mps.")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise RequestError(f"device {name!r} cannot be used here: {first_line} Try auto or cpu.") from error
+
+
 def device_name(device: torch.device) -> str:
-    """`cuda: NVIDIA H200`, `cpu: Intel Xeon ...`."""
+    """Return type and model of a device, for a record: `cuda: NVIDIA H200`, `cpu: Intel Xeon ...`."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"{device.type}: {_processor()}"
@@ -85,36 +62,80 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-M = TypeVar("M", bound=nn.Module)
+# ---------------------------------------------------------------------------------------------- peak memory
 
 
-def placed(objective: Objective, device: torch.device, compiled: bool = False) -> Objective:
-    """Ready to be trained there, the same object.
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new measurement of peak memory, on CUDA and on Linux; elsewhere nothing can be reset."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        (_PROC / "clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: `peak_memory_gib` then gives the peak since the process began
+        return
+
+
+def peak_memory_gib(device: torch.device) -> float | None:
+    """Return the peak memory in GiB since `reset_peak_memory`; None where the system does not tell it.
+
+    On CUDA this is the memory of tensors on the device, elsewhere the memory of the process.
+    """
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**30, 4)
+    try:
+        lines = (_PROC / "status").read_text(encoding="ascii").splitlines()
+        kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        return round(kib / 2**20, 4)
+    except (OSError, StopIteration, ValueError):
+        return _peak_of_process_gib()
+
+
+def _peak_of_process_gib() -> float | None:
+    """Return the peak memory in GiB since the process began; None on Windows."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 4)
+
+
+# ------------------------------------------------------------------------------- place a method on a device
+
+
+def place_on_device(objective: Objective, device: torch.device, compiled: bool = False) -> Objective:
+    """Move a method to the device where it is trained, and return the same object.
 
     Args:
-        objective: On the CPU.
-        device: Where.
-        compiled: Its loss goes through `torch.compile`; optimiser and evaluation do not, views are
-            `bench_core.views.pipeline`'.
+        objective: A method on the CPU.
+        device: The device.
+        compiled: Run the method's loss through `torch.compile`. Optimiser and evaluation are not compiled; for views
+            see `bench_core.views.pipeline`.
     """
-    objective = channels_last(objective.to(device))
+    objective = to_channels_last(objective.to(device))
     if compiled:
-        torch.compiler.reset()  # what is kept of other chains would count, and after some nothing more is compiled
+        # Graphs of earlier chains count against a limit of torch's, after which nothing more would be compiled.
+        torch.compiler.reset()
         objective.compile()
     return objective
 
 
-def channels_last(objective: M) -> M:
-    """Weights of 2-D convolutions in the layout that is fastest on most devices; others as they are."""
+def to_channels_last(objective: M) -> M:
+    """Change weights of 2-D convolutions in place to the memory layout that is fastest on most devices."""
     for tensor in (*objective.parameters(), *objective.buffers()):
         if tensor.ndim == 4:
-            # `to`, as nn.Module does it: of one input channel `contiguous` leaves other strides, and other last bits.
+            # `to`, as nn.Module does it. With one input channel `contiguous` would leave other strides, and the results
+            # would end in other last bits.
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return objective
 
 
-def exact(device: torch.device) -> AbstractContextManager[None]:
-    """On CUDA float32 means float32: convolutions do not round their inputs to TF32 (matrix products do not anyway)."""
+def exact_float32(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which convolutions on CUDA compute in float32 and do not round their inputs to TF32.
+
+    PyTorch does not round the inputs of matrix products by default. On other devices the context does nothing.
+    """
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False)

@@ -1,4 +1,4 @@
-"""Measures of collapse: how far features spread, and over how many directions."""
+"""Measures of collapse: `spread` of features, and the number of `directions` that they spread over."""
 
 import math
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @torch.no_grad()
 def spread(projections: Tensor) -> Tensor:
-    """How far rows differ in direction: 1 where they point everywhere, 0 where all have collapsed onto one.
+    """Return how much rows differ in direction: 1 where they are spread over the sphere, 0 where all are the same.
 
     Args:
-        projections: (N, P), of any length.
+        projections: (N, P) rows of any length.
 
     Returns:
         () the standard deviation of each coordinate of the unit rows, averaged, times sqrt(P): SimSiam's monitor
@@ -24,20 +24,20 @@ def spread(projections: Tensor) -> Tensor:
 
 @torch.no_grad()
 def directions(projections: Tensor) -> Tensor:
-    """Over how many directions rows spread: the participation ratio of the covariance of the unit rows.
+    """Return the number of directions that rows spread over: the participation ratio of their covariance.
 
-    Batch norm on the output keeps `spread` near 1 even where all rows lie along one line; this falls to 1 there
-    ("dimensional collapse").
+    With batch norm on the output `spread` stays near 1 even where all rows lie on one line ("dimensional collapse");
+    the number of directions is then 1. Rows count by their direction, with length 1.
 
     Args:
-        projections: (N, P), of any length.
+        projections: (N, P) rows of any length.
 
     Returns:
-        () (sum of the eigenvalues)^2 / sum of their squares: 1 for a line, P where all directions are alike, at most
-        N - 1; 0 where all rows are one.
+        () (sum of the eigenvalues)^2 / sum of their squares: 1 for a line, P where all directions have the same
+        variance, at most N - 1; 0 where all rows are the same.
     """
     with torch.autocast(projections.device.type, enabled=False):
         unit = F.normalize(projections.float(), dim=1)
         centred = unit - unit.mean(0)
-        products = centred @ centred.T  # (N, N), the same eigenvalues as the covariance but for those that are 0
+        products = centred @ centred.T  # (N, N), with the covariance's eigenvalues but for those that are 0
     return products.trace().square() / products.square().sum().clamp_min(1e-12)

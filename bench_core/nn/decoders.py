@@ -1,4 +1,4 @@
-"""The decoder of every method that has one: latents -> images.
+"""The convolutional decoder that all generative methods use: latents -> images.
 
 Source: the generator of DCGAN (Radford, Metz, Chintala, ICLR 2016, https://arxiv.org/abs/1511.06434), at 32 pixels with
         the widths and initial weights of https://github.com/Delay-Xili/LDR, Dai et al.'s code for closed-loop
@@ -15,23 +15,23 @@ from torch import nn
 from bench_core.contracts import DataSpec
 from bench_core.nn.layers import image_skip_reason
 
-_SMALLEST = 8  # pixels that a side must have to be halved once, to 4
+_SMALLEST = 8  # pixels of the shorter side; half of it is 4
 
 
 def conv_decoder(latent_dim: int, shape: tuple[int, ...], width: int = 64) -> nn.Sequential:
-    """A DCGAN generator without its tanh: (N, P) -> raw values (N, C, H, W), any real numbers.
+    """Build a DCGAN generator without its tanh: (N, P) -> raw values (N, C, H, W), any real numbers.
 
-    The sides are halved, rounded up, as long as both have 8 pixels: 32 -> 16 -> 8 -> 4, 28 -> 14 -> 7. There the
-    decoder starts, and each stage doubles the map and halves the channels, down to `width` before the last: at 32
-    pixels latent_dim -> 4 width (4x4) -> 2 width -> width -> C. No convolution has a bias.
+    Example: for 32 pixels latent_dim -> 4 width (4x4) -> 2 width (8x8) -> width (16x16) -> C (32x32). The size of the
+    first map is that of the image, halved and rounded up as long as both sides have 8 pixels: 32 -> 16 -> 8 -> 4,
+    28 -> 14 -> 7. Each stage doubles the map and halves the channels. No convolution has a bias.
 
     Args:
         latent_dim: P.
-        shape: (C, H, W), as `decoder_skip_reason` takes it; not necessarily square, even or odd.
+        shape: (C, H, W) of an image; sides may be even or odd, and different.
         width: Channels before the last stage.
 
     Raises:
-        ValueError: Not images, or smaller than 8 pixels.
+        ValueError: The shape is not that of images, or a side has less than 8 pixels.
     """
     if latent_dim < 1 or width < 1:
         raise ValueError(f"latent_dim and width must be >= 1, got {latent_dim} and {width}")
@@ -44,20 +44,21 @@ def conv_decoder(latent_dim: int, shape: tuple[int, ...], width: int = 64) -> nn
     layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1))]
     layers += [nn.ConvTranspose2d(latent_dim, widths[0], sides[0], bias=False)]
     for (before, after), side in zip(itertools.pairwise([*widths, shape[0]]), sides[1:], strict=True):
-        kernel = (4 - side[0] % 2, 4 - side[1] % 2)  # stride 2, padding 1: 4 doubles a side n, 3 makes 2n - 1 of it
+        # With stride 2 and padding 1 a kernel of 4 makes 2n pixels of n, and a kernel of 3 makes 2n - 1.
+        kernel = (4 - side[0] % 2, 4 - side[1] % 2)
         layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(before, after, kernel, stride=2, padding=1, bias=False)]
     return nn.Sequential(*layers).apply(_initialise)
 
 
 def decoder_skip_reason(data: DataSpec) -> str | None:
-    """Why `conv_decoder` cannot make such inputs, or None; for a method's `skip_reason`."""
+    """Return why `conv_decoder` cannot produce such data, or None; for a method's `skip_reason`."""
     return image_skip_reason(data, smallest=_SMALLEST)
 
 
 @torch.no_grad()
 def _initialise(module: nn.Module) -> None:
-    """Normal weights: standard deviation .02, around 0 for convolutions and 1 for batch norm."""
+    """Draw weights from a normal law with standard deviation .02, mean 0 for convolutions and 1 for batch norm."""
     if isinstance(module, nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

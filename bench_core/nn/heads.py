@@ -1,7 +1,4 @@
-"""Heads that training alone sees, and numbers that say whether what they return has collapsed.
-
-Shapes: N rows, D features, P projected.
-"""
+"""Projection and prediction heads: small networks on top of an encoder that are used in training only."""
 
 import itertools
 
@@ -9,13 +6,13 @@ from torch import nn
 
 
 def mlp(*widths: int, norm: bool = True, norm_output: bool = False, affine_output: bool = True) -> nn.Sequential:
-    """Linear layers with (batch norm and) ReLU between them.
+    """Build linear layers with batch norm and ReLU between them.
 
     Args:
-        widths: Of input, hidden layers and output: at least two.
-        norm: Batch norm after each hidden layer, whose bias then falls away.
-        norm_output: Batch norm after the last layer, too, whose bias then falls away.
-        affine_output: Whether that last batch norm has scale and shift.
+        widths: Widths of input, hidden layers and output: at least two numbers.
+        norm: Batch norm after each hidden layer, which then has no bias.
+        norm_output: Batch norm after the last layer, too, which then has no bias.
+        affine_output: Scale and shift in the batch norm after the last layer.
     """
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths[:-1]):

@@ -7,16 +7,16 @@ from bench_core.contracts import DataSpec
 
 
 class Standardize(nn.Module):
-    """First layer of an encoder: (inputs - mean) / std by channel; nothing where the data names no mean."""
+    """First layer of an encoder: (inputs - mean) / std by channel; the identity where the data has no mean and std."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, data: DataSpec) -> None:
-        """Take both from the data.
+        """Take mean and std from the data.
 
         Args:
-            data: Its `mean` and `std`, of inputs in [0, 1].
+            data: Its `mean` and `std` are those of inputs in [0, 1].
 
         Raises:
             ValueError: One of the two is given without the other, or a std is not above 0.
@@ -30,16 +30,16 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.tensor(data.std or (1.0,)).view(-1, 1, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, C, H, W)."""
+        """Standardise images: (N, C, H, W) in [0, 1] -> (N, C, H, W)."""
         return (inputs - self.mean).div_(self.std)
 
 
 def image_skip_reason(data: DataSpec, smallest: int = 1) -> str | None:
-    """Why an encoder of images cannot read this data, or None.
+    """Return why an encoder of images cannot read this data, or None.
 
     Args:
-        data: What it would be built for.
-        smallest: Pixels that the shorter side must have.
+        data: The data that the encoder would be built for.
+        smallest: Pixels that the shorter side must have at least.
     """
     if not data.is_image:
         return f"reads images (C, H, W); one input here has shape {data.shape}"

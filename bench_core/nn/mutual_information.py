@@ -1,9 +1,9 @@
-"""Lower bounds of mutual information from a critic's scores, in nats; each is to be maximised.
+"""Lower bounds of mutual information from a critic's scores, in nats; training maximises them.
 
-A critic T gives each pair (u, y) a score. `joint` are scores of pairs drawn together, `product` of pairs drawn apart.
-The bounds hold for any critic in the mean over batches, and are tight for T = log p(y | u) / p(y) (plus a constant for
-`donsker_varadhan`, plus a function of u for `info_nce`, plus 1 for `nwj`); measured on pairs that the critic was
-trained on they may exceed the truth.
+A critic T gives each pair (u, y) a score. `joint` are scores of pairs that belong together, drawn from p(u, y);
+`product` are scores of pairs drawn independently, from p(u) p(y). The bounds hold for any critic, in the mean over
+batches. They are tight for T = log p(y | u) / p(y) (plus a constant for `donsker_varadhan`, plus a function of u for
+`info_nce`, plus 1 for `nwj`). On pairs that the critic was trained on they may exceed the true information.
 
 Papers: van den Oord, Li, Vinyals, 2018, https://arxiv.org/abs/1807.03748 (InfoNCE); Belghazi et al., ICML 2018,
         https://arxiv.org/abs/1801.04062 (MINE, on Donsker and Varadhan's form); Nguyen, Wainwright, Jordan, 2010,
@@ -20,91 +20,93 @@ from torch import Tensor
 
 
 def joint_and_product(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (K, K) of all pairs -> the diagonal (K,), and all the others (K (K - 1),)."""
+    """Split scores (K, K) of all pairs of a batch into the diagonal (K,) and all others (K (K - 1),)."""
     _check_square(scores)
     K = len(scores)
-    apart = scores.flatten()[1:].view(K - 1, K + 1)[:, :-1]  # each row ends in a diagonal entry; no mask, no host sync
-    return scores.diagonal(), apart.flatten()
+    # In this view each row ends in a diagonal entry, which is cut off. A mask would wait for the device.
+    product = scores.flatten()[1:].view(K - 1, K + 1)[:, :-1]
+    return scores.diagonal(), product.flatten()
 
 
 def info_nce(scores: Tensor) -> Tensor:
-    """Mean_i [T_ii - log sum_j exp T_ij] + log K: each row is to tell its own partner from all K.
+    """Return mean_i [T_ii - log sum_j exp T_ij] + log K: each row has to find its partner among K.
 
     Args:
-        scores: (K, K); row i's partner stands in column i. A constant added to a row changes nothing.
+        scores: (K, K); the partner of row i is column i. A constant added to a row changes nothing.
 
     Returns:
-        () at most log K; 0 where scores say nothing.
+        () at most log K; 0 where all scores of a row are equal.
     """
     _check_square(scores)
     with torch.autocast(scores.device.type, enabled=False):
-        T = _precise(scores)
+        T = _float32_or_64(scores)
         return math.log(len(T)) + (T.diagonal() - T.logsumexp(1)).mean()
 
 
 def donsker_varadhan(joint: Tensor, product: Tensor) -> Tensor:
-    """E_joint[T] - log E_product[exp T]; a constant added to all scores changes nothing.
+    """Return E_joint[T] - log E_product[exp T]; a constant added to all scores changes nothing.
 
     Args:
-        joint: J scores.
-        product: M scores.
+        joint: J scores of pairs drawn together.
+        product: M scores of pairs drawn independently.
 
     Returns:
-        () of any size. The log of a batch's mean is too small on average, so the value is too large, and its
+        () without a bound. The log of a batch's mean is too small on average, so the value is too large, and its
         gradient is biased; see `mine`.
     """
     with torch.autocast(joint.device.type, enabled=False):
-        return _precise(joint).mean() - _log_mean_exp(_precise(product))
+        return _float32_or_64(joint).mean() - _log_mean_exp(_float32_or_64(product))
 
 
 def mine(joint: Tensor, product: Tensor, log_average: Tensor, rate: float = 0.01) -> tuple[Tensor, Tensor]:
-    """`donsker_varadhan`, but its gradient divides by a moving average of E_product[exp T], not by the batch's.
+    """Return `donsker_varadhan` with a gradient that divides by a moving average of E_product[exp T].
 
-    d/dw = E_joint[dT/dw] - E_product[exp(T) dT/dw] / average (Belghazi et al., Sec. 3.2), with the average taken after
-    this batch went into it: no batch then counts more than 1 / rate times. It is kept as its logarithm, so nothing
-    overflows.
+    d/dw = E_joint[dT/dw] - E_product[exp(T) dT/dw] / average (Belghazi et al., Sec. 3.2). The average already holds
+    this batch, so that no batch counts more than 1 / rate times. Its logarithm is stored, so that nothing overflows.
 
     Args:
-        joint: J scores.
-        product: M scores.
-        log_average: () the logarithm of the average so far, -inf before the first batch: a buffer of the caller.
-        rate: In (0, 1], weight of this batch in the average, which starts at the first batch's mean.
+        joint: J scores of pairs drawn together.
+        product: M scores of pairs drawn independently.
+        log_average: () logarithm of the average before this batch, -inf before the first: a buffer of the caller.
+        rate: Weight of this batch in the average, in (0, 1]. The average starts with the first batch's mean.
 
     Returns:
         The value (), and the new `log_average` ().
     """
     with torch.autocast(joint.device.type, enabled=False):
-        here = _log_mean_exp(_precise(product))
-        now = here.detach()
-        old = torch.where(log_average.isneginf(), now, log_average.to(now))
-        log_new = torch.logaddexp(old + math.log1p(-rate), now + math.log(rate)) if rate < 1 else now
-        here = now + (now - log_new).exp() * (here - now)  # the value of one, the gradient of the other
-        return _precise(joint).mean() - here, log_new.to(log_average)
+        log_mean = _log_mean_exp(_float32_or_64(product))
+        value = log_mean.detach()
+        old = torch.where(log_average.isneginf(), value, log_average.to(value))
+        log_new = torch.logaddexp(old + math.log1p(-rate), value + math.log(rate)) if rate < 1 else value
+        # The value of the batch's mean, with the gradient of a division by the average.
+        log_mean = value + (value - log_new).exp() * (log_mean - value)
+        return _float32_or_64(joint).mean() - log_mean, log_new.to(log_average)
 
 
 def nwj(joint: Tensor, product: Tensor) -> Tensor:
-    """E_joint[T] - E_product[exp(T - 1)]: never above `donsker_varadhan`, and without bias in a batch.
+    """Return E_joint[T] - E_product[exp(T - 1)]: never above `donsker_varadhan`, and without bias in a batch.
 
     Args:
-        joint: J scores.
-        product: M scores; one far above the others makes the value very low, in float32 above 89 -inf.
+        joint: J scores of pairs drawn together.
+        product: M scores of pairs drawn independently. One far above the others makes the value very low; in float32 a
+            score above 89 gives -inf.
 
     Returns:
-        () of any size; 0 where all scores are 1.
+        () without a bound; 0 where all scores are 1.
     """
     with torch.autocast(joint.device.type, enabled=False):
-        return _precise(joint).mean() - (_precise(product) - 1).exp().mean()
+        return _float32_or_64(joint).mean() - (_float32_or_64(product) - 1).exp().mean()
 
 
 def lower_bound(
     estimator: Literal["infonce", "dv", "nwj"], scores: Tensor, log_average: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One of the bounds above, from the scores of all pairs of a batch; "dv" is `mine`.
+    """Return one of the bounds above, from the scores of all pairs of a batch.
 
     Args:
-        estimator: Its name.
-        scores: (K, K); row i's partner stands in column i. Best are those of the log-ratio log p(y | u) / p(y).
-        log_average: () as in `mine`; the others leave it as it is.
+        estimator: "infonce", "dv" (`mine`) or "nwj".
+        scores: (K, K); the partner of row i is column i. The bound is tight for the log-ratio log p(y | u) / p(y).
+        log_average: () as in `mine`; the other bounds return it unchanged.
 
     Returns:
         The value () and the new `log_average` ().
@@ -118,27 +120,28 @@ def lower_bound(
 
 
 def jensen_shannon(joint: Tensor, product: Tensor) -> Tensor:
-    """E_joint[-softplus(-T)] - E_product[softplus(T)] + 2 log 2: it grows with the information but is no bound of it.
+    """Return E_joint[-softplus(-T)] - E_product[softplus(T)] + 2 log 2.
 
-    It bounds twice the Jensen-Shannon divergence of joint and product from below.
+    It grows with the information but is not a bound of it: it is a lower bound of twice the Jensen-Shannon divergence
+    between joint and product.
 
     Args:
-        joint: J scores.
-        product: M scores.
+        joint: J scores of pairs drawn together.
+        product: M scores of pairs drawn independently.
 
     Returns:
         () at most 2 log 2; 0 where all scores are 0.
     """
     with torch.autocast(joint.device.type, enabled=False):
-        return F.logsigmoid(_precise(joint)).mean() - F.softplus(_precise(product)).mean() + 2 * math.log(2)
+        return F.logsigmoid(_float32_or_64(joint)).mean() - F.softplus(_float32_or_64(product)).mean() + 2 * math.log(2)
 
 
 def _log_mean_exp(scores: Tensor) -> Tensor:
     return scores.flatten().logsumexp(0) - math.log(scores.numel())
 
 
-def _precise(scores: Tensor) -> Tensor:
-    """In float32 at least."""
+def _float32_or_64(scores: Tensor) -> Tensor:
+    """Return scores in float32, or in float64 if they are."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 

@@ -1,12 +1,12 @@
 """The closed loop of CTRL and U-CTRL: image -> latent on the sphere -> image -> latent.
 
-    z = f(x),  x^ = g(z),  z^ = f(x^);  f is an encoder and a linear layer, its rows made of length 1, and g a decoder.
+    z = f(x),  x^ = g(z),  z^ = f(x^);  f is an encoder and a linear layer, its rows scaled to length 1; g is a decoder.
 
 Papers: Dai et al., Entropy 2022, https://www.mdpi.com/1099-4300/24/4/456; Tong et al., CPAL 2024,
         https://arxiv.org/abs/2210.16782
-Note:   the papers' images, like their g's tanh, lie in [-1, 1]. Here images lie in [0, 1] and standardising is an
-        encoder's first layer, so (tanh + 1) / 2 enters it again: the same pictures, in other units. As in CTRL's code
-        real and decoded images pass f as two batches, and the running statistics of batch norm are of both kinds.
+Note:   in the papers images, like the tanh at the end of g, lie in [-1, 1]. Here they lie in [0, 1] and an encoder's
+        first layer standardises them, so decoded images are (tanh + 1) / 2: the same images in other units. As in
+        CTRL's code, real and decoded images pass f as two batches, and the running statistics of batch norm mix both.
 
 Shapes: N items, C channels, H x W pixels, D features, P latents.
 """
@@ -19,23 +19,23 @@ from bench_core.contracts import DataSpec, Encoder, EpochContext, Player
 from bench_core.nn.decoders import conv_decoder
 from bench_core.nn.latent_sampling import draw_gaussian, fit_gaussian, principal_like
 
-_DIRECTIONS = 12  # of one cluster: i-CTRL's sampler
+_DIRECTIONS = 12  # principal directions of a cluster, as in i-CTRL's sampler
 
 
 class Transcription(nn.Module):
-    """All of the loop but the encoder; and the Gaussian of the training latents, which is fitted after training."""
+    """The loop without its encoder, and the Gaussian of the training latents, which is fitted after training."""
 
-    mean: Tensor  # (P,) of all training latents
+    mean: Tensor  # (P,), mean of all training latents
     root: Tensor  # (P, P), a square root of their covariance
 
     def __init__(self, features: int, data: DataSpec, latent_dim: int, width: int) -> None:
-        """Build.
+        """Build head and decoder with fresh weights.
 
         Args:
-            features: D, of the encoder.
-            data: Images of 8 pixels or more.
+            features: D, width of the encoder's features.
+            data: Images with sides of 8 pixels or more.
             latent_dim: P.
-            width: Of the decoder.
+            width: Width of the decoder, as in `conv_decoder`.
         """
         super().__init__()
         self.head = nn.Linear(features, latent_dim)
@@ -44,7 +44,7 @@ class Transcription(nn.Module):
         self.register_buffer("root", torch.eye(latent_dim))
 
     def players(self, encoder: Encoder, encoder_steps: int) -> list[Player]:
-        """`encoder` (f, with its head) and then `decoder` (g)."""
+        """Return the two players: `encoder` (f, with its head), which moves first, and `decoder` (g)."""
         theta = [*encoder.parameters(), *self.head.parameters()]
         return [
             Player("encoder", theta, steps=encoder_steps),
@@ -52,38 +52,41 @@ class Transcription(nn.Module):
         ]
 
     def transcribe(self, encoder: Encoder, images: Tensor, player: str) -> tuple[Tensor, Tensor]:
-        """Once around the loop, with the gradients of one player.
+        """Pass images once around the loop, with the gradients of one player.
 
-        The encoder's reach it through z and through z^, but not through g; the decoder's pass through f as it is.
-        In train mode batch norm sees real and decoded images as two batches.
+        Gradients of the encoder flow through z and through z^, but not through g. Those of the decoder flow through z^
+        and f, whose weights stay. In train mode batch norm takes real and decoded images as two batches.
 
         Args:
-            encoder: Of f.
+            encoder: The encoder of f.
             images: (N, C, H, W) in [0, 1].
             player: "encoder" or "decoder".
 
         Returns:
             z and z^, each (N, P), rows of length 1.
         """
-        on = torch.is_grad_enabled()
-        with torch.set_grad_enabled(on and player == "encoder"):
+        gradients = torch.is_grad_enabled()
+        with torch.set_grad_enabled(gradients and player == "encoder"):
             z = self.latents(encoder(images))
-        with torch.set_grad_enabled(on and player == "decoder"):
+        with torch.set_grad_enabled(gradients and player == "decoder"):
             decoded = self.decode(z)
         return z, self.latents(encoder(decoded))
 
     def latents(self, features: Tensor) -> Tensor:
-        """(N, D) -> rows (N, P) of length 1, float32."""
+        """Return latents of features: (N, D) -> rows (N, P) of length 1, float32."""
         return F.normalize(self.head(features).float(), dim=1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P) -> images (N, C, H, W) in [0, 1], float32."""
+        """Decode latents: (N, P) -> images (N, C, H, W) in [0, 1], float32."""
         raw: Tensor = self.decoder(latents)
         return (torch.tanh(raw.float()) + 1) / 2
 
     @torch.no_grad()
     def fit(self, encoder: Encoder, context: EpochContext) -> Tensor:
-        """Fit the Gaussian that `sample` draws from to the train split, in eval mode; returns its latents (M, P)."""
+        """Fit the Gaussian that `sample` draws from to the train split, and return the split's latents (M, P).
+
+        The encoder runs in eval mode.
+        """
         training = encoder.training
         encoder.eval()
         latents = torch.cat([self.latents(encoder(batch.inputs)) for batch in context.batches()])
@@ -95,9 +98,10 @@ class Transcription(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Images (n, C, H, W) of latents drawn and put back on the sphere, as `Generative.sample` says.
+        """Draw latents, scale them to length 1 and decode them to images (n, C, H, W); see `Generative.sample`.
 
-        Without `like` from one Gaussian of all training latents, else along the principal directions of those given.
+        Without `like` they are drawn from one Gaussian of all training latents, with `like` along the principal
+        directions of those latents.
         """
         if like is None:
             drawn = draw_gaussian(self.mean, self.root, n, rng)

@@ -1,4 +1,4 @@
-"""What variational auto-encoders share: posterior, likelihoods of images, bounds.
+"""Parts of variational auto-encoders: posterior, likelihoods of images, bounds on them.
 
 Paper: Kingma and Welling, ICLR 2014, https://arxiv.org/abs/1312.6114; the importance-weighted bound is that of Burda,
        Grosse, Salakhutdinov, ICLR 2016, https://arxiv.org/abs/1509.00519, and so is the count of active units.
@@ -20,46 +20,55 @@ from bench_core.nn.latent_sampling import gaussian_like
 
 Likelihood = Literal["gaussian", "bernoulli"]
 
-_LEAST_DEVIATION = 1e-4  # of a latent: its logarithm, in the KL, stays finite
-_FIRST_SCALE = 0.3  # of a pixel, about the deviation of an image's values (ours)
-_LEAST_SCALE = (
-    1e-3  # of a pixel, a quarter of a level's width: the mass of a Gaussian on its level is then all but whole
-)
-_FAR = 1e4  # deviations: the width of the outermost bins
+_MIN_DEVIATION = 1e-4  # standard deviation of a latent; its logarithm, in the KL, stays finite
+_FIRST_SCALE = 0.3  # standard deviation of a pixel at the start: about that of an image's values (ours)
+_MIN_SCALE = 1e-3  # a quarter of a level's width: almost all mass of such a Gaussian is on its level
+_FAR = 1e4  # width of the outermost bins, in standard deviations
 
 
 class LatentViews(NamedTuple):
-    """Images (N, C, H, W) that are encoded and decoded, and the standard normal noise (N, P) of their latents."""
+    """Images of a batch and the noise of their latents.
+
+    Attributes:
+        images: (N, C, H, W), encoded and to be reconstructed.
+        noise: (N, P), standard normal.
+    """
 
     images: Tensor
     noise: Tensor
 
 
 class Posterior(NamedTuple):
-    """q(z | x) of each image: normal with independent coordinates, mean and standard deviation (N, P)."""
+    """Posterior q(z | x) of each image: normal with independent coordinates.
+
+    Attributes:
+        mean: (N, P).
+        deviation: (N, P), standard deviation.
+    """
 
     mean: Tensor
     deviation: Tensor
 
 
 class LatentModel(nn.Module):
-    """Both halves of a variational auto-encoder around an encoder: posterior heads and a convolutional decoder.
+    """The parts of a variational auto-encoder beside its encoder: posterior heads and a convolutional decoder.
 
-    Bernoulli: the decoder's values are logits. Gaussian: they are its mean less 1/2; its scale is one learned number.
-    The mean is not kept within [0, 1]: black and white have the tails, and are certain only if it lies far outside.
+    Bernoulli likelihood: the decoder returns logits. Gaussian likelihood: the decoder returns the mean minus 1/2, and
+    one learned number is the scale of all pixels. The mean is not limited to [0, 1]: black and white have the tails of
+    the Gaussian, and get probability 1 only from a mean far outside.
     """
 
     log_scale: nn.Parameter | None
 
     def __init__(self, dim: int, shape: tuple[int, ...], latent_dim: int, likelihood: Likelihood, width: int) -> None:
-        """Fresh heads and decoder.
+        """Build heads and decoder with fresh weights.
 
         Args:
-            dim: D, of the features.
+            dim: D, width of the features.
             shape: (C, H, W) of an image.
             latent_dim: P.
-            likelihood: Of a pixel.
-            width: Of the decoder's last stage but one (`conv_decoder`).
+            likelihood: Likelihood of a pixel.
+            width: Channels before the decoder's last stage, as in `conv_decoder`.
         """
         super().__init__()
         self.latent_dim, self.likelihood = latent_dim, likelihood
@@ -69,42 +78,42 @@ class LatentModel(nn.Module):
         self.register_parameter("log_scale", scale)
 
     def views(self, images: Tensor, rng: torch.Generator) -> LatentViews:
-        """Draw the noise of images (N, C, H, W)."""
+        """Draw the noise of the latents of images (N, C, H, W)."""
         noise = torch.randn(len(images), self.latent_dim, generator=rng, device=images.device)
         return LatentViews(images, noise)
 
     def posterior(self, features: Tensor) -> Posterior:
-        """(N, D) -> mean, and deviation as a softplus, which neither overflows nor loses its gradient."""
-        deviation = F.softplus(self.deviation(features).float()) + _LEAST_DEVIATION
+        """Return the posterior of features (N, D); the deviation is a softplus, which keeps its gradient."""
+        deviation = F.softplus(self.deviation(features).float()) + _MIN_DEVIATION
         return Posterior(self.mean(features).float(), deviation)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P) -> images (N, C, H, W) in [0, 1]: the likelihood's mean, cut to the range."""
+        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]: the mean of the likelihood, clamped to the range."""
         values: Tensor = self.decoder(latents).float()
         return values.sigmoid() if self.log_scale is None else (0.5 + values).clamp(0.0, 1.0)
 
     def conditional(self, images: Tensor, latents: Tensor) -> Tensor:
-        """Log-likelihood (N,) of images (N, C, H, W) in [0, 1] given latents (N, P).
+        """Return the log-likelihood (N,) of images (N, C, H, W) in [0, 1] given latents (N, P).
 
-        Gaussian: of images with 256 levels. Bernoulli: the mean over binary images whose pixels are on with the chance
-        that the grey value is, which is what grey values as targets of a cross-entropy amount to.
+        Gaussian: the likelihood of images with 256 levels. Bernoulli: the mean over binary images in which a pixel is
+        on with a probability equal to its grey value; a cross-entropy with grey values as targets computes this mean.
         """
         values = self.decoder(latents).float()
         if self.log_scale is None:
             return -F.binary_cross_entropy_with_logits(values, images, reduction="none").flatten(1).sum(1)
-        scale = self.log_scale.exp() + _LEAST_SCALE
+        scale = self.log_scale.exp() + _MIN_SCALE
         return discretised_gaussian(images, 0.5 + values, scale).flatten(1).sum(1)
 
     @torch.no_grad()
     def parts(self, posterior: Posterior, conditional: Tensor, kl: Tensor, values: int) -> dict[str, Tensor]:
-        """For the log: means over images of the ELBO (with weight 1) and its two parts, in nats; bits; active units.
+        """Return numbers for the log: means of the ELBO (with weight 1) and its two parts in nats, bits, active units.
 
         Args:
-            posterior: Its means are counted.
-            conditional: (N,) as returned above.
-            kl: (N,).
-            values: C * H * W. Bits for each are named for what they are: `bits_per_dim` of 8-bit images,
-                `bits_per_binary_value` else.
+            posterior: Posterior whose active units are counted.
+            conditional: (N,), from `conditional`.
+            kl: (N,), from `gaussian_kl`.
+            values: C * H * W, values of an image. The bits for each value are called `bits_per_dim` for 8-bit images
+                and `bits_per_binary_value` for binary ones.
         """
         elbo = (conditional - kl).mean()
         bits = "bits_per_dim" if self.likelihood == "gaussian" else "bits_per_binary_value"
@@ -118,7 +127,7 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Images (n, C, H, W) of latents from the prior, or from one Gaussian fitted to those of `like` (M, P)."""
+        """Decode n latents drawn from the prior, or from one Gaussian fitted to `like` (M, P): (n, C, H, W)."""
         if like is not None:
             return self.decode(gaussian_like(like, n, rng))
         device = self.mean.weight.device
@@ -126,25 +135,29 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def log_likelihood(self, images: Tensor, features: Tensor, samples: int, rng: torch.Generator) -> Tensor:
-        """Importance-weighted bound (N,) for images with these features; Bernoulli: binary ones drawn from them."""
+        """Return the importance-weighted bound (N,) for images with these features, by `samples` draws each.
+
+        With a Bernoulli likelihood the bound is for binary images, which are drawn from the grey ones.
+        """
         if self.likelihood == "bernoulli":
             images = torch.bernoulli(images, generator=rng)
         return log_likelihood(lambda z: self.conditional(images, z), self.posterior(features), samples, rng)
 
 
 def gaussian_kl(posterior: Posterior) -> Tensor:
-    """KL(q(z | x) || N(0, I)), summed over latents: (N,) in nats."""
+    """Return KL(q(z | x) || N(0, I)), summed over latents: (N,) in nats."""
     mean, deviation = posterior
     return (0.5 * (mean.square() + deviation.square() - 1) - deviation.log()).sum(1)
 
 
 def discretised_gaussian(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Log-probability of the level of each value: a normal density integrated over the level's bin.
+    """Return the log-probability of the level of each value: a normal density integrated over the level's bin.
 
-    The lowest and the highest level have the tails, so that the 256 chances add up to 1, and nats / log 2 are bits.
+    The bins of the lowest and the highest level hold the tails, so that the 256 probabilities sum to 1. Divided by
+    log 2, nats are bits.
 
     Args:
-        images: Any shape, in [0, 1]; taken to the nearest of 256 levels.
+        images: Any shape, in [0, 1]; rounded to the nearest of 256 levels.
         mean: The same shape, any real numbers.
         scale: Standard deviation > 0, broadcast.
 
@@ -155,7 +168,7 @@ def discretised_gaussian(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     z, half = (level / 255 - mean) / scale, 0.5 / 255 / scale
     lower = torch.where(level > 0, z - half, z - _FAR)
     upper = torch.where(level < 255, z + half, z + _FAR)
-    right = lower + upper > 0  # there both chances are near 1: the difference is taken in the mirrored tail
+    right = lower + upper > 0  # both CDFs may be near 1 there: subtract them in the mirrored tail
     high: Tensor = torch.special.log_ndtr(torch.where(right, -lower, upper))
     low: Tensor = torch.special.log_ndtr(torch.where(right, -upper, lower))
     return high + (-torch.expm1(low - high)).log()
@@ -163,7 +176,7 @@ def discretised_gaussian(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 @torch.no_grad()
 def active_units(means: Tensor, threshold: float = 0.01) -> Tensor:
-    """How many () of the posterior means (N, P) vary over images by more than the threshold."""
+    """Return the number () of latents whose posterior means (N, P) have a variance over images above the threshold."""
     return (means.float().var(0, correction=0) > threshold).sum().float()
 
 
@@ -171,13 +184,15 @@ def active_units(means: Tensor, threshold: float = 0.01) -> Tensor:
 def log_likelihood(
     conditional: Callable[[Tensor], Tensor], posterior: Posterior, samples: int, rng: torch.Generator
 ) -> Tensor:
-    """Importance-weighted lower bound on log p(x): log of the mean of p(x | z) p(z) / q(z | x) over K draws of q.
+    """Return the importance-weighted lower bound on log p(x).
+
+    It is the log of the mean of p(x | z) p(z) / q(z | x) over K draws of z from q.
 
     Args:
-        conditional: Latents (N, P) -> log p(x | z) of each image, (N,).
+        conditional: Function from latents (N, P) to log p(x | z) of each image, (N,).
         posterior: q(z | x), (N, P).
-        samples: K; 1 is an estimate of the ELBO, and in the mean the bound rises with K.
-        rng: On the device.
+        samples: K; with 1 it is an estimate of the ELBO. The expected bound rises with K.
+        rng: Generator on the device of the posterior.
 
     Returns:
         (N,) in nats.

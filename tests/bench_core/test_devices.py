@@ -2,15 +2,44 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
-from bench_core.devices import _whole_process_gib, peak_memory_gib, reset_peak_memory
+from bench_core.devices import (
+    _peak_of_process_gib,
+    check_device,
+    device_name,
+    exact_float32,
+    find_device,
+    peak_memory_gib,
+    reset_peak_memory,
+    to_channels_last,
+)
+from bench_core.errors import RequestError
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process begin anew")
-def test_the_peak_is_what_was_taken_since_it_was_reset() -> None:
-    torch.ones(64, 2**20)  # 256 MiB, given back at once
+@pytest.mark.parametrize("name", ["cpu", "auto"])
+def test_usable_device_passes_the_check(name: str) -> None:
+    check_device(name)
+    assert find_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["meta", "gpu", "cuda:99"])
+def test_device_that_cannot_be_used_is_refused_with_its_name_and_what_to_try(name: str) -> None:
+    with pytest.raises(RequestError, match=rf"device '{name}' cannot be used here: .*Try auto or cpu\.$"):
+        check_device(name)
+
+
+def test_device_name_holds_type_and_model() -> None:
+    kind, _, model = device_name(CPU).partition(": ")
+    assert kind == "cpu"
+    assert model
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its peak")
+def test_peak_memory_is_measured_since_the_reset() -> None:
+    torch.ones(64, 2**20)  # 256 MiB, freed at once
     reset_peak_memory(CPU)
     before = peak_memory_gib(CPU)
     torch.ones(32, 2**20)  # 128 MiB
@@ -20,6 +49,20 @@ def test_the_peak_is_what_was_taken_since_it_was_reset() -> None:
     assert 0.1 < after - before < 0.2
 
 
-def test_elsewhere_it_is_the_process_as_a_whole() -> None:
-    whole = _whole_process_gib()
-    assert whole is None or 0.05 < whole < 500
+def test_peak_of_the_whole_process_is_plausible() -> None:
+    peak = _peak_of_process_gib()
+    assert peak is None or 0.05 < peak < 500
+
+
+def test_channels_last_changes_the_layout_of_convolutions_and_no_value() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert to_channels_last(net) is net
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_exact_float32_changes_nothing_on_a_cpu() -> None:
+    tf32 = torch.backends.cudnn.allow_tf32
+    with exact_float32(CPU):
+        assert torch.backends.cudnn.allow_tf32 == tf32

@@ -224,7 +224,7 @@ def test_what_is_not_finite_gives_nan_and_no_number(value: float) -> None:
 def test_sets_and_memberships_that_do_not_fit_are_refused() -> None:
     z = sphere(6, 4)
     for distance in (set_distance, pair_distance):
-        with pytest.raises(ValueError, match=r"one shape \(N, D\), got \(6, 4\) and \(5, 4\)"):
+        with pytest.raises(ValueError, match=r"the same shape \(N, D\), got \(6, 4\) and \(5, 4\)"):
             distance(z, z[:5], 0.2)
     with pytest.raises(ValueError, match="a row for each of 6 items"):
         rate_reduction(z, torch.zeros(5, dtype=torch.long), 0.2)

@@ -371,7 +371,7 @@ def test_the_parts_that_blocks_are_worked_on_in_change_no_label(entries: int, mo
     logits = gaussian(60, 12, seed=5)
     logits[20:40, :5] = 4.0  # those five tie and take turns
     whole = sinkhorn(logits, 25.0)
-    monkeypatch.setattr(module, "_CACHED", entries)
+    monkeypatch.setattr(module, "_PART_ENTRIES", entries)
     found = sinkhorn(logits, 25.0)
     assert torch.equal(found.labels, whole.labels)
     assert (found.iterations, found.domain) == (whole.iterations, whole.domain)
