@@ -1,1 +1,1 @@
-"""How fast we are, side by side with what people use today: `python -m benchmarks.NAME`, see README.md here."""
+"""Measure our speed beside that of the libraries people use today: `python -m benchmarks.NAME`; see README.md here."""

@@ -1,11 +1,11 @@
-"""Contests: ways to do the same work, run in turns in one process, and what each took.
+"""Contests: contenders do the same work in turns in one process, and their times are compared.
 
-    contest = Contest("Sinkhorn-Knopp, 50,000 x 128", [Way("ours", ours), Way("POT", pot)], [Goal("ours", "POT", 2.0)])
-    main("sinkhorn", [contest])
+    contenders = [Contender("ours", ours), Contender("POT", pot)]
+    main("sinkhorn", lambda: [Contest("Sinkhorn-Knopp, 50,000 x 128", contenders, [Goal("ours", "POT", 2.0)])])
 
-Turns are interleaved, so that what else the machine does hits all ways alike; a ratio is taken within each round, and
-its median is the result. It is one of CPU seconds, over all threads of the process: on a shared machine wall time is
-noise.
+Turns are interleaved, so that other work of the machine slows all contenders alike. A ratio is taken within each
+round, and the median over rounds is the result. Ratios are of CPU seconds over all threads of the process: on a
+shared machine wall time is noise.
 """
 
 import argparse
@@ -39,14 +39,14 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to do the work.
+class Contender:
+    """One way to do the work of a contest.
 
     Attributes:
-        name: As the table names it.
-        run: Does it once; what it returns is dropped.
-        share: Part of the work that `run` does, where all of it would take too long; what it took is divided by that.
-        facts: What is known of it without a clock, each in a column of its own; all ways of a contest have the same.
+        name: Name in the table.
+        run: Does the work once; its result is dropped.
+        share: Part of the work that `run` does, where all of it would take too long; its times are divided by this.
+        facts: Facts known without a clock, each in a column of its own; all contenders of a contest have the same.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Goal:
-    """How many times the CPU seconds of `ours` the other way should take, at least."""
+    """Least ratio of CPU seconds that is aimed at: those of `theirs` over those of `ours`."""
 
     ours: str
     theirs: str
@@ -66,7 +66,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Budget:
-    """What `way` may take at most, in CPU seconds, beyond what `beyond` takes."""
+    """CPU seconds that the contender `way` may take at most beyond those of the contender `beyond`."""
 
     way: str
     beyond: str
@@ -75,32 +75,43 @@ class Budget:
 
 @dataclass(frozen=True)
 class Contest:
-    """Ways to do one work, and what is expected of them.
+    """Contenders that do one work, and what is expected of them.
 
     Attributes:
-        work: What is done, as a title.
-        ways: Run in turns.
-        goals: Ratios of their CPU seconds.
-        notes: What was checked, and what binds.
-        sizes: Of each way's work, where ways are the same work growing; the exponent of its cost is then given.
-        base: The way by whose CPU seconds those of all are divided, in a column; "" for no such column.
-        budgets: Differences of CPU seconds.
-        measure: Measures so many rounds where ways are parts of one run and cannot take turns.
+        work: The work, as a title.
+        contenders: They run in turns.
+        goals: Ratios of CPU seconds that are aimed at.
+        notes: Lines under the table: what was checked, and what limits the speed.
+        sizes: Size of each contender's work, where contenders are one work of growing size. The page then gives the
+            exponent of its cost.
+        base: Name of the contender by whose CPU seconds all are divided in a further column; "" for no such column.
+        budgets: Differences of CPU seconds that are allowed.
+        measure: Function of the number of rounds that measures contenders which are parts of one run and cannot take
+            turns; None measures them in turns.
     """
 
     work: str
-    ways: Sequence[Way]
+    contenders: Sequence[Contender]
     goals: Sequence[Goal] = ()
     notes: Sequence[str] = ()
     sizes: Sequence[float] = ()
     base: str = ""
     budgets: Sequence[Budget] = ()
-    measure: Callable[[int], "list[Took]"] | None = None
+    measure: Callable[[int], "list[Timing]"] | None = None
 
 
 @dataclass
-class Took:
-    """What a way took, a value a round; memory beyond what the process held before, of the warm-up round."""
+class Timing:
+    """Times of one contender, one value for each round, and its peak memory.
+
+    Attributes:
+        name: The contender's name.
+        share: Its share of the work; times are already divided by it.
+        cpu_s: CPU seconds over all threads.
+        wall_s: Wall seconds.
+        peak_mib: Peak memory of the warm-up beyond what the process held before, in MiB; None where it is unknown.
+        facts: The contender's facts.
+    """
 
     name: str
     share: float
@@ -110,82 +121,82 @@ class Took:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure(ways: Sequence[Way], rounds: int) -> list[Took]:
-    """One warm-up of each way, whose peak memory is read, then the rounds; each round begins with another way."""
-    took = [Took(way.name, way.share, facts=way.facts) for way in ways]
-    for way, one in zip(ways, took, strict=True):
-        one.peak_mib = _peak_mib(way.run)
-    for turn in range(rounds):
-        for place in range(len(ways)):
-            index = (turn + place) % len(ways)
-            cpu, wall = _seconds(ways[index].run)
-            took[index].cpu_s.append(cpu / ways[index].share)
-            took[index].wall_s.append(wall / ways[index].share)
-    return took
+def measure(contenders: Sequence[Contender], rounds: int) -> list[Timing]:
+    """Run each contender once to warm up and read its peak memory, then in rounds that begin with another one each."""
+    timings = [Timing(contender.name, contender.share, facts=contender.facts) for contender in contenders]
+    for contender, timing in zip(contenders, timings, strict=True):
+        timing.peak_mib = _peak_mib(contender.run)
+    for first in range(rounds):
+        for turn in range(len(contenders)):
+            index = (first + turn) % len(contenders)
+            cpu, wall = _seconds(contenders[index].run)
+            timings[index].cpu_s.append(cpu / contenders[index].share)
+            timings[index].wall_s.append(wall / contenders[index].share)
+    return timings
 
 
-def ratios(took: Sequence[Took], goal: Goal) -> list[float]:
-    """Theirs over ours, a value a round."""
-    by_name = {one.name: one.cpu_s for one in took}
+def ratios(timings: Sequence[Timing], goal: Goal) -> list[float]:
+    """Return CPU seconds of theirs over ours, one value for each round."""
+    by_name = {timing.name: timing.cpu_s for timing in timings}
     return [theirs / ours for theirs, ours in zip(by_name[goal.theirs], by_name[goal.ours], strict=True)]
 
 
-def excess(took: Sequence[Took], budget: Budget) -> list[float]:
-    """CPU seconds of the way less those of what it is compared with, a value a round."""
-    by_name = {one.name: one.cpu_s for one in took}
+def excess(timings: Sequence[Timing], budget: Budget) -> list[float]:
+    """Return the CPU seconds of a budget's contender beyond those of the other one, one value for each round."""
+    by_name = {timing.name: timing.cpu_s for timing in timings}
     return [whole - part for whole, part in zip(by_name[budget.way], by_name[budget.beyond], strict=True)]
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Slope of log seconds over log size, by least squares: 1 is linear."""
+    """Return the slope of log seconds over log size by least squares: 1 is linear."""
     x, y = ([math.log(value) for value in values] for values in (sizes, seconds))
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
 
 
 def main(script: str, contests: Callable[[], Sequence[Contest]], *, rounds: int = 7, threads: int = 1) -> None:
-    """The command line of a script: run its contests, print them, and keep them with `--save`.
+    """Run a script's command line: measure its contests, print them, and write them with `--save`.
 
     Args:
         script: Name of the module.
-        contests: Makes them, once threads are set.
-        rounds: Unless `--rounds` says otherwise.
-        threads: Unless `--threads` says otherwise.
+        contests: Makes the contests, once the number of threads is set.
+        rounds: Default of `--rounds`.
+        threads: Default of `--threads`.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{script}")
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"of each contest (default {rounds})")
-    parser.add_argument("--threads", type=int, default=threads, help=f"of every library (default {threads})")
-    parser.add_argument("--save", action="store_true", help=f"write results/{script}.json, of which README.md is made")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds of each contest (default {rounds})")
+    parser.add_argument("--threads", type=int, default=threads, help=f"threads of every library (default {threads})")
+    parser.add_argument("--save", action="store_true", help=f"write results/{script}.json; README.md is made from it")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     results = []
-    with threadpool_limits(asked.threads):  # of NumPy, faiss and scikit-learn, where the script has imported them
+    with threadpool_limits(options.threads):  # of NumPy, faiss and scikit-learn, where the script has imported them
         for contest in contests():
-            took = (contest.measure or partial(measure, contest.ways))(asked.rounds)
-            results.append(result(contest, took))
+            timings = (contest.measure or partial(measure, contest.contenders))(options.rounds)
+            results.append(result(contest, timings))
             print(as_text(results[-1]), flush=True)
-    if asked.save:
+    if options.save:
         save(script, results)
 
 
 def cpu_seconds() -> float:
-    """Of this process, all its threads, and of those processes that it waited for."""
-    return time.process_time() + _children_s()
+    """Return the CPU seconds of this process, over all threads, and of the processes that it has waited for."""
+    return time.process_time() + _children_cpu_s()
 
 
-def _children_s() -> float:
+def _children_cpu_s() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return children.ru_utime + children.ru_stime
 
 
-def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
-    """What is kept of a contest."""
-    goals = [asdict(goal) | {"ratios": ratios(took, goal)} for goal in contest.goals]
-    budgets = [asdict(budget) | {"excess": excess(took, budget)} for budget in contest.budgets]
-    rounds = zip(*(one.cpu_s for one in took), strict=True)
+def result(contest: Contest, timings: Sequence[Timing]) -> dict[str, Any]:
+    """Return the results of a contest as plain values for JSON."""
+    goals = [asdict(goal) | {"ratios": ratios(timings, goal)} for goal in contest.goals]
+    budgets = [asdict(budget) | {"excess": excess(timings, budget)} for budget in contest.budgets]
+    rounds = zip(*(timing.cpu_s for timing in timings), strict=True)
     return {
         "work": contest.work,
-        "ways": [asdict(one) for one in took],
+        "ways": [asdict(timing) for timing in timings],
         "base": contest.base,
         "goals": goals,
         "budgets": budgets,
@@ -195,7 +206,7 @@ def result(contest: Contest, took: Sequence[Took]) -> dict[str, Any]:
 
 
 def save(script: str, results: Sequence[dict[str, Any]]) -> None:
-    """Write what a script measured, with its provenance."""
+    """Write the results of a script with their provenance to its file."""
     RESULTS.mkdir(exist_ok=True)
     content = {
         "measured": datetime.now(UTC).isoformat(timespec="minutes"),
@@ -207,25 +218,26 @@ def save(script: str, results: Sequence[dict[str, Any]]) -> None:
 
 
 def as_text(contest: dict[str, Any]) -> str:
-    """A contest as Markdown: a table of ways, a line a goal, the exponent of work that grows, its notes."""
-    ways, base = contest["ways"], contest.get("base", "")
+    """Return a contest as Markdown: its table, a line for each goal and budget, the exponent of its cost, its notes."""
+    contenders, base = contest["ways"], contest.get("base", "")
     columns = [
-        "way",
+        "contender",
         "CPU s",
         "wall s",
         "peak MiB",
         *([f"CPU s / {base}'s"] if base else []),
-        *ways[0].get("facts", ()),
+        *contenders[0].get("facts", ()),
     ]
     lines = [f"### {contest['work']}", "", f"| {' | '.join(columns)} |", f"|:--{'|--:' * (len(columns) - 1)}|"]
-    for way in ways:
-        name = way["name"] if way["share"] == 1 else f"{way['name']} (from {way['share']:.3g} of the work)"
-        cells = [name, f"{median(way['cpu_s']):.4g}", f"{median(way['wall_s']):.4g}"]
-        cells.append("" if way["peak_mib"] is None else f"{way['peak_mib']:.0f}")
+    for contender in contenders:
+        name, share = contender["name"], contender["share"]
+        cells = [name if share == 1 else f"{name} (from {share:.3g} of the work)"]
+        cells += [f"{median(contender['cpu_s']):.4g}", f"{median(contender['wall_s']):.4g}"]
+        cells.append("" if contender["peak_mib"] is None else f"{contender['peak_mib']:.0f}")
         if base:
-            usual = next(other["cpu_s"] for other in ways if other["name"] == base)
-            cells.append(f"{median(a / b for a, b in zip(way['cpu_s'], usual, strict=True)):.3g}")
-        lines.append(f"| {' | '.join([*cells, *way.get('facts', {}).values()])} |")
+            base_seconds = next(one["cpu_s"] for one in contenders if one["name"] == base)
+            cells.append(f"{median(a / b for a, b in zip(contender['cpu_s'], base_seconds, strict=True)):.3g}")
+        lines.append(f"| {' | '.join([*cells, *contender.get('facts', {}).values()])} |")
     lines.append("")
     for goal in contest["goals"]:
         values = goal["ratios"]
@@ -251,7 +263,7 @@ def as_text(contest: dict[str, Any]) -> str:
 
 
 def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
-    """CPU seconds of all threads and wall seconds; garbage of what ran before is not among them."""
+    """Return the CPU seconds of all threads and the wall seconds of a call, after collecting earlier garbage."""
     gc.collect()
     cpu, wall = cpu_seconds(), time.perf_counter()
     run()
@@ -259,12 +271,13 @@ def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _peak_mib(run: Callable[[], Any]) -> float | None:
+    """Return the peak memory of a call in MiB beyond what the process held before; None where it is unknown."""
     gc.collect()
-    with suppress(OSError, AttributeError):  # other C libraries give back by themselves, or not at all
+    with suppress(OSError, AttributeError):  # other C libraries return memory on their own, or never
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     reset_peak_memory(_CPU)
-    children, before = _children_s(), peak_memory_gib(_CPU)
+    children, before = _children_cpu_s(), peak_memory_gib(_CPU)
     run()
     after = peak_memory_gib(_CPU)
-    elsewhere = _children_s() > children  # the memory was another process's
-    return None if elsewhere or before is None or after is None else 1024 * (after - before)
+    in_children = _children_cpu_s() > children  # the memory was another process's
+    return None if in_children or before is None or after is None else 1024 * (after - before)

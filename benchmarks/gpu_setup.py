@@ -1,4 +1,4 @@
-"""Where `benchmarks.gpu` measures: device, sizes, plugins, data, and the device's clock."""
+"""Setup of `benchmarks.gpu`: device, sizes, plugins, data, and the device's clock."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench_core import Dataset, DataSpec, NoConfig, Objective, Recipe, Split
 from bench_core.data import default_data_root
-from bench_core.devices import placed
+from bench_core.devices import place_on_device
 from bench_core.planning.plan import Chain, make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import Component, Registry, load_plugins
@@ -27,17 +27,29 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is measured."""
+    """Sizes of all measurements.
+
+    Attributes:
+        encoder: Name of the encoder.
+        batch: Images in a batch.
+        steps: Steps of an epoch.
+        train: Images of the train split.
+        test: Images of the test split.
+        matrix: Side of the matrices that are multiplied.
+        dim: Dimensions of the embeddings on which tasks are timed.
+        backend: Backend of torch.compile.
+        epochs: Epochs of the short whole run.
+    """
 
     encoder: str
     batch: int
-    steps: int  # of an epoch
+    steps: int
     train: int
     test: int
-    matrix: int  # side
-    dim: int  # of the embeddings that probes are timed on
-    backend: str  # of torch.compile
-    epochs: int  # of the short whole run
+    matrix: int
+    dim: int
+    backend: str
+    epochs: int
 
 
 FULL = Size(
@@ -51,22 +63,22 @@ FULL = Size(
     backend="inductor",
     epochs=3,
 )
-TINY = Size(
+TINY = Size(  # to check that the script works
     encoder="convnet", batch=16, steps=2, train=64, test=32, matrix=128, dim=8, backend="eager", epochs=1
 )  # to see that the script works
 
 
-class Made(Dataset):
-    """Noise around a pattern for each of 10 classes, in the size of CIFAR-10; where the pictures themselves are not."""
+class PatternImages(Dataset):
+    """Noise around a pattern for each of 10 classes, in the size of CIFAR-10; used where CIFAR-10 is missing."""
 
     Config = NoConfig
     size = FULL
 
     def __init__(self, root: Path, config: NoConfig) -> None:
-        """Nothing to look for."""
+        """Take the arguments of a dataset; there are no files to read."""
 
     def spec(self) -> DataSpec:
-        """As CIFAR-10's."""
+        """Return a specification like CIFAR-10's."""
         return DataSpec(
             shape=(3, 32, 32),
             splits={"train": self.size.train, "test": self.size.test},
@@ -76,11 +88,11 @@ class Made(Dataset):
         )
 
     def digest(self) -> str:
-        """Of what makes it."""
+        """Return a text that changes with the size."""
         return f"made: {self.size}"
 
     def load(self, split: str) -> Split:
-        """Seeded."""
+        """Draw a split from fixed seeds."""
         count, rng = self.spec().splits[split], stream(0, "made", split)
         labels = torch.arange(count) % 10
         patterns = torch.randint(64, 192, (10, 3, 32, 32), generator=stream(0, "made"))
@@ -89,11 +101,15 @@ class Made(Dataset):
 
 
 @dataclass
-class Bed:
-    """Where all is measured: device, size, plugins and data, read once.
+class Setup:
+    """Device, sizes, plugins and data of all measurements, read once.
 
     Attributes:
-        chain: Its plan's chain of a method: `simclr` -> recipe, config, data.
+        device: The device that is measured.
+        size: Sizes of the measurements.
+        registry: All plugins, and the dataset `made`.
+        data: Name of the dataset: `cifar10_jpeg` where it is present, else `made`.
+        splits: Its splits by name.
     """
 
     device: torch.device
@@ -103,31 +119,31 @@ class Bed:
     splits: dict[str, Split] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Find the pictures, or make some."""
+        """Find CIFAR-10, or make images."""
         self.registry = load_plugins()
         if not self.registry.of_kind("objective"):
             raise SystemExit("no plugins: install the wheel (pip install --no-deps), or `pip install -e .`")
-        Made.size = self.size
-        self.registry.components.append(Component("dataset", "made", "benchmarks", "0", Made))
-        there = self.size is FULL and (default_data_root() / "cifar10-jpeg").is_dir()
-        self.data = "cifar10_jpeg" if there else "made"
-        source = self.chain("simclr").source
+        PatternImages.size = self.size
+        self.registry.components.append(Component("dataset", "made", "benchmarks", "0", PatternImages))
+        has_cifar10 = self.size is FULL and (default_data_root() / "cifar10-jpeg").is_dir()
+        self.data = "cifar10_jpeg" if has_cifar10 else "made"
+        source = self.chain("simclr").loader
         self.splits = {name: source.load(name) for name in ("train", "test")}
 
     @property
     def images(self) -> Tensor:
-        """(N, C, H, W) uint8, to train on."""
+        """Train images (N, C, H, W), uint8."""
         images = self.splits["train"].inputs
         assert isinstance(images, Tensor)
         return images
 
     @property
     def precision(self) -> str:
-        """As `auto` has it."""
+        """Precision that `--precision auto` chooses on this device."""
         return "bf16" if self.device.type == "cuda" else "fp32"
 
     def request(self, methods: Sequence[str], tasks: Sequence[str], epochs: int) -> Request:
-        """Of cells on this data."""
+        """Return the request of these methods and tasks on this data."""
         return Request(
             datasets=[self.data],
             encoders=[self.size.encoder],
@@ -140,35 +156,35 @@ class Bed:
         )
 
     def chain(self, method: str) -> Chain:
-        """Of one method, with its own recipe, but for the batch."""
+        """Return the chain of one method, with its own recipe except for the batch size."""
         return make_plan(self.request([method], ["knn"], 1), self.registry).chains[0]
 
     def objective(self, method: str) -> tuple[Objective, Recipe]:
-        """Ready to be trained, as `bench run` has it."""
+        """Build a method ready to be trained, as `bench run` does; return it with its recipe."""
         chain = self.chain(method)
-        return placed(build_objective(chain), self.device).train(), chain.recipe
+        return place_on_device(build_objective(chain), self.device).train(), chain.recipe
 
     def methods(self) -> list[str]:
-        """Those that are trained."""
-        ours = [c for c in self.registry.of_kind("objective") if c.distribution == "bench-core"]
+        """Return the names of the built-in methods that are trained and can run on this data."""
+        built_in = [c for c in self.registry.of_kind("objective") if c.distribution == "bench-core"]
         return [
             c.name
-            for c in ours
+            for c in built_in
             if c.cls.recipe.epochs and c.cls.skip_reason(self.chain("simclr").data, c.cls.Config()) is None
         ]
 
     def wait(self) -> None:
-        """Until the device has done what it was told."""
+        """Wait until the device has finished its queue."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def time(self, run: Callable[[], Any], times: int = 10) -> float:
-        """Milliseconds of one of so many runs in a row, the median of five such rows after one that warms up."""
+        """Return the milliseconds of one call: mean over a row of calls, median over five rows after one to warm up."""
         rows = [self.marks([lambda: [run() for _ in range(times)]])[0] for _ in range(6)]
         return median(rows[1:]) / times
 
     def marks(self, parts: Sequence[Callable[[], Any]]) -> list[float]:
-        """Milliseconds of each part, one after the other in one go, by the device's own clock; waits at the end."""
+        """Run parts one after another, wait, and return the milliseconds of each by the device's own clock."""
         if self.device.type != "cuda":
             clock = [time.perf_counter()]
             for part in parts:
@@ -185,6 +201,6 @@ class Bed:
         return [a.elapsed_time(b) for a, b in pairwise(events)]
 
 
-def views_of(bed: Bed, compiled: bool) -> AbstractContextManager[None]:
-    """Whether views go through `torch.compile`; at the small size its own compiler is left out, as of the loss."""
-    return compiled_views() if compiled and bed.size is FULL else nullcontext()
+def views_of(setup: Setup, compiled: bool) -> AbstractContextManager[None]:
+    """Return a context in which views are compiled, if they should be; the tiny size compiles nothing."""
+    return compiled_views() if compiled and setup.size is FULL else nullcontext()

@@ -11,38 +11,41 @@ from torch import Tensor
 from bench_core import Batch
 from bench_core.seeds import stream
 from bench_core.training.optimizers import make_optimizer
-from benchmarks.gpu_setup import FULL, Bed, Numbers, views_of
+from benchmarks.gpu_setup import FULL, Numbers, Setup, views_of
 
 
 class Stepper:
-    """A training step with its parts apart, on a resident split; what it reads lies where a graph finds it again."""
+    """A training step in separate parts, on a resident split; its inputs stay in place, so that a graph can run it."""
 
-    def __init__(self, bed: Bed, method: str) -> None:
-        """So that a graph can be captured, rates are tensors, but for SGD's, and Adam counts on the device.
+    def __init__(self, setup: Setup, method: str) -> None:
+        """Build the method and its optimisers.
 
-        Rates are a tenth of the recipe's, as there is no warm-up.
+        So that a graph can be captured, learning rates are tensors (except SGD's) and Adam counts steps on the device.
+        Rates are a tenth of the recipe's, because there is no warm-up.
         """
-        self.bed, size = bed, bed.size
-        self.objective, recipe = bed.objective(method)
+        self.setup, size = setup, setup.size
+        self.objective, recipe = setup.objective(method)
         self.players = [(player, make_optimizer(player.parameters, recipe)) for player in self.objective.players()]
         for group in (group for _, optimizer in self.players for group in optimizer.param_groups):
             rate = group["lr"] / 10
-            if bed.device.type == "cuda" and "nesterov" not in group:  # torch's foreach SGD reads its rate on the host
-                rate = torch.tensor(rate, device=bed.device)
+            if (
+                setup.device.type == "cuda" and "nesterov" not in group
+            ):  # torch's foreach SGD reads its rate on the host
+                rate = torch.tensor(rate, device=setup.device)
                 group |= {"capturable": True} if "capturable" in group else {}
             group["lr"] = rate
-        self.rng = stream(0, "views", device=bed.device)
-        self.inputs, labels = bed.images.to(bed.device), bed.splits["train"].labels
-        self.labels = None if labels is None or not self.objective.uses_labels else labels.to(bed.device)
-        order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(0)).to(bed.device)
+        self.rng = stream(0, "views", device=setup.device)
+        self.inputs, labels = setup.images.to(setup.device), setup.splits["train"].labels
+        self.labels = None if labels is None or not self.objective.uses_labels else labels.to(setup.device)
+        order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(0)).to(setup.device)
         self.order = torch.split(order, size.batch)
         self.index, self.at = self.order[0].clone(), 0
-        self.autocast = torch.autocast(bed.device.type, dtype=torch.bfloat16, enabled=bed.precision == "bf16")
+        self.autocast = torch.autocast(setup.device.type, dtype=torch.bfloat16, enabled=setup.precision == "bf16")
         self.views: Any = None
         self.loss: Tensor | None = None
 
     def next_batch(self) -> None:
-        """Its indices, copied on the device."""
+        """Copy the indices of the next batch into place, on the device."""
         self.at = (self.at + 1) % max(1, len(self.order) - 1)
         self.index.copy_(self.order[self.at])
 
@@ -53,7 +56,7 @@ class Stepper:
         self.views = self.objective.make_views(Batch(inputs, self.index, labels), self.rng)
 
     def learn(self) -> None:
-        """All of a step but the views."""
+        """Run a step without its views: losses, gradients and optimisers of all players."""
         for player, optimizer in self.players:
             for _ in range(player.steps):
                 with self.autocast:
@@ -64,21 +67,21 @@ class Stepper:
         self.objective.after_step()
 
     def whole(self) -> None:
-        """A step."""
+        """Run a whole step."""
         self.make_views()
         self.learn()
 
 
-def parts(bed: Bed, method: str) -> Numbers:
-    """Shares of a step: views, forward, backward, optimiser; and whether the device waits for the host.
+def parts(setup: Setup, method: str) -> Numbers:
+    """Measure the parts of a step (views, forward, backward, optimiser), and whether the device waits for the host.
 
-    `host_ms` is what the host takes to tell the device a step: less than `step_ms`, and the device never waits.
-    `gap` is the part of a step in which no kernel runs, by the profiler's sum of kernels.
+    `host_ms` is the time in which the host queues a step: where it is below `step_ms`, the device never waits.
+    `gap` is the share of a step in which no kernel runs, by the profiler's sum of kernels.
     """
-    stepper = Stepper(bed, method)
+    stepper = Stepper(setup, method)
     (player, optimizer), *others = stepper.players
     if others or player.steps > 1:
-        raise ValueError(f"{method} has several players; parts are measured on methods of one")
+        raise ValueError(f"{method} has several players; parts are measured for methods with one player only")
 
     def forward() -> None:
         with stepper.autocast:
@@ -91,60 +94,60 @@ def parts(bed: Bed, method: str) -> Numbers:
 
     names = ("index", "views", "forward", "backward", "optimiser", "after_step")
     work = (stepper.next_batch, stepper.make_views, forward, backward, optimizer.step, stepper.objective.after_step)
-    rounds = 20 if bed.size is FULL else 2
+    rounds = 20 if setup.size is FULL else 2
     for _ in range(3):
-        bed.marks(work)
-    found = [bed.marks(work) for _ in range(rounds)]
+        setup.marks(work)
+    times = [setup.marks(work) for _ in range(rounds)]
     numbers: Numbers = {
-        f"{name}_ms": median(column) for name, column in zip(names, zip(*found, strict=True), strict=True)
+        f"{name}_ms": median(column) for name, column in zip(names, zip(*times, strict=True), strict=True)
     }
     host = []
     for _ in range(rounds):
-        bed.wait()
+        setup.wait()
         began = time.perf_counter()
         stepper.whole()
         host.append(1e3 * (time.perf_counter() - began))
     numbers["host_ms"] = median(host)
-    numbers["step_ms"] = bed.time(stepper.whole, rounds)
+    numbers["step_ms"] = setup.time(stepper.whole, rounds)
     numbers["views_share"] = numbers["views_ms"] / sum(numbers[f"{name}_ms"] for name in names)
-    other = sum(p.grad is not None and p.grad.stride() != p.stride() for p in player.parameters)
-    numbers["gradients_of_other_strides"] = other  # any keeps foreach from its fast path
-    if bed.device.type == "cuda":
-        numbers |= _kernels(bed, stepper.whole, numbers["step_ms"])
+    other_strides = sum(p.grad is not None and p.grad.stride() != p.stride() for p in player.parameters)
+    numbers["gradients_of_other_strides"] = other_strides  # one is enough to keep foreach from its fast path
+    if setup.device.type == "cuda":
+        numbers |= _kernels(setup, stepper.whole, numbers["step_ms"])
     return numbers
 
 
-def _kernels(bed: Bed, run: Callable[[], Any], step_ms: float) -> Numbers:
-    """How many kernels a step has, what they take in all, and the dearest."""
+def _kernels(setup: Setup, run: Callable[[], Any], step_ms: float) -> Numbers:
+    """Return the number of kernels of a step, their total time, and the twelve slowest."""
     steps, activity = 5, torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[activity.CPU, activity.CUDA]) as profile:
         for _ in range(steps):
             run()
-        bed.wait()
+        setup.wait()
     on_device = (e for e in profile.key_averages() if e.device_type.name == "CUDA")
-    kernels = [e for e in on_device if not e.is_user_annotation]  # "Optimizer.step": spans over kernels that count, too
+    kernels = [e for e in on_device if not e.is_user_annotation]  # annotations span kernels that are counted already
     busy = sum(e.self_device_time_total for e in kernels) / 1e3 / steps
-    dearest = sorted(kernels, key=lambda e: -e.self_device_time_total)[:12]
+    slowest = sorted(kernels, key=lambda e: -e.self_device_time_total)[:12]
     return {
         "kernels": sum(e.count for e in kernels) / steps,
         "kernels_ms": busy,
         "gap": 1 - busy / step_ms,
-        "dearest": [[e.key[:80], round(e.self_device_time_total / 1e3 / steps, 4), e.count / steps] for e in dearest],
+        "dearest": [[e.key[:80], round(e.self_device_time_total / 1e3 / steps, 4), e.count / steps] for e in slowest],
     }
 
 
-def graph(bed: Bed, method: str, *, compiled: bool = False) -> Numbers:
-    """A whole step, views and optimiser with it, as one CUDA graph; elsewhere the same step without one."""
-    with views_of(bed, compiled):
-        return _graph(bed, method, compiled)
+def graph(setup: Setup, method: str, *, compiled: bool = False) -> Numbers:
+    """Measure a whole step, views and optimiser included, as one CUDA graph; on a CPU the same step without a graph."""
+    with views_of(setup, compiled):
+        return _graph(setup, method, compiled)
 
 
-def _graph(bed: Bed, method: str, compiled: bool) -> Numbers:
-    stepper = Stepper(bed, method)
+def _graph(setup: Setup, method: str, compiled: bool) -> Numbers:
+    stepper = Stepper(setup, method)
     if compiled:
-        stepper.objective.compile(backend=bed.size.backend)
+        stepper.objective.compile(backend=setup.size.backend)
     replay: Callable[[], Any] = stepper.whole
-    if bed.device.type == "cuda":
+    if setup.device.type == "cuda":
         cuda: Any = torch.cuda  # its classes have no types
         side = cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -166,13 +169,13 @@ def _graph(bed: Bed, method: str, compiled: bool) -> Numbers:
         assert stepper.loss is not None
         losses.append(stepper.loss.detach().clone())
 
-    ms = bed.time(step, bed.size.steps)
+    ms = setup.time(step, setup.size.steps)
     moved = torch.stack(losses)
     if not moved.isfinite().all() or moved.std() == 0:
         raise ValueError(f"replays gave {moved[:5].tolist()}: they do not train")
     return {
         "step_ms": ms,
-        "images_per_s": 1e3 * bed.size.batch / ms,
+        "images_per_s": 1e3 * setup.size.batch / ms,
         "first_loss": float(moved[0]),
         "loss": float(moved[-1]),
     }

@@ -1,8 +1,9 @@
-"""Every method's training step over SimCLR's, beside its arithmetic, counted: `python -m benchmarks.methods [--save]`.
+"""Measure every method's training step over SimCLR's: `python -m benchmarks.methods [--save]`.
 
-The same encoder, batch and preset of the views for all; what else a method's parameters say is its default, so a wide
-projector or a decoder shows. A step is that of `pretrain`: views, the turns of all players, their optimisers, the
-method's hooks. What a method does apart from steps (SeLa's new labels, statistics after training) is left out.
+The arithmetic of each step is counted beside its time. All methods have the same encoder, batch and preset of the
+views; their other parameters are their defaults, so a wide projector or a decoder shows. A step is that of `pretrain`:
+views, all players, their optimisers, the method's hooks. Work outside steps (SeLa's new labels, statistics after
+training) is left out.
 """
 
 from collections.abc import Callable
@@ -19,21 +20,21 @@ from bench_core.config import build
 from bench_core.plugins import Component, load_plugins
 from bench_core.training.players import make_player_optimizers, train_step
 from bench_encoders.convnet import ConvNet, ConvNetConfig
-from benchmarks.contest import Contest, Way, main
+from benchmarks.contest import Contender, Contest, main
 
 RECIPE = Recipe(optimizer="sgd", learning_rate=1e-3)  # one for all: LARS costs as much for each parameter
 SAME_VIEWS = ("augmentation", "second_augmentation")
-APART = {"sela": {"relabel": False}}  # a pass over all data is no part of a step
+SETTINGS = {"sela": {"relabel": False}}  # a pass over all data is no part of a step
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What one step takes.
+    """Arithmetic of one step.
 
     Attributes:
-        flops: Of matrix products and convolutions, forward and backward.
-        with_gradient: Images that pass an encoder to be differentiated, for each image of the batch.
-        without: Images that pass one, or a copy of it, without.
+        flops: Operations of matrix products and convolutions, forward and backward.
+        with_gradient: Images that pass an encoder with gradient, for each image of the batch.
+        without: Images that pass an encoder, or a copy of it, without gradient, for each image of the batch.
     """
 
     flops: int
@@ -42,13 +43,13 @@ class Counted:
 
 
 def contests() -> list[Contest]:
-    """One: all methods."""
-    batch = made_batch(128, 32)
-    steps = {part.name: a_step(part, (64, 128, 256, 512), batch) for part in trained()}
+    """Return the contest of all methods."""
+    batch = random_batch(128, 32)
+    steps = {part.name: build_step(part, (64, 128, 256, 512), batch) for part in trained()}
     counts = {name: count(step, batch) for name, step in steps.items()}
     usual = counts["simclr"].flops
-    ways = [
-        Way(
+    contenders = [
+        Contender(
             name,
             step.run,
             facts={
@@ -70,41 +71,43 @@ def contests() -> list[Contest]:
         "ctrl, ctrl_multi and uctrl are games: each player's turn passes the loop image, latent, image, latent",
     ]
     return [
-        Contest("A step, convnet 64-128-256-512, batch 128, images of 3 x 32 x 32", ways, notes=notes, base="simclr")
+        Contest(
+            "A step, convnet 64-128-256-512, batch 128, images of 3 x 32 x 32", contenders, notes=notes, base="simclr"
+        )
     ]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A method, and how it makes one step."""
+    """A method, and a call that makes one of its training steps."""
 
     method: Objective
     run: Callable[[], Any]
 
 
 def trained() -> list[Component]:
-    """Every method here that is trained, SimCLR first."""
-    found = [part for part in load_plugins(only=["bench-core"]).of_kind("objective") if part.cls.recipe.epochs]
-    return sorted(found, key=lambda part: part.name != "simclr")
+    """Return every built-in method that is trained, SimCLR first."""
+    methods = [part for part in load_plugins(only=["bench-core"]).of_kind("objective") if part.cls.recipe.epochs]
+    return sorted(methods, key=lambda part: part.name != "simclr")
 
 
-def made_batch(count: int, side: int) -> Batch:
-    """Random images and labels, seeded."""
+def random_batch(count: int, side: int) -> Batch:
+    """Return a batch of random images with labels."""
     rng = torch.Generator().manual_seed(0)
     return Batch(torch.rand(count, 3, side, side, generator=rng), torch.arange(count), torch.arange(count) % 10)
 
 
-def a_step(part: Component, widths: tuple[int, ...], batch: Batch) -> Step:
-    """A step of a method on one batch.
+def build_step(part: Component, widths: tuple[int, ...], batch: Batch) -> Step:
+    """Build a method and a call of one step on one batch.
 
     Args:
         part: The method.
-        widths: Of its encoder, a `convnet`.
-        batch: Of made images.
+        widths: Widths of its encoder, a `convnet`.
+        batch: The batch of every step.
     """
     data = DataSpec(shape=tuple(batch.inputs.shape[1:]), splits={"train": len(batch.index)}, num_classes=10)
     known = part.cls.Config.__dataclass_fields__
-    values = {name: "simclr" for name in SAME_VIEWS if name in known} | APART.get(part.name, {})
+    values = {name: "simclr" for name in SAME_VIEWS if name in known} | SETTINGS.get(part.name, {})
     torch.manual_seed(0)
     encoder = ConvNet(data, ConvNetConfig(widths=widths))
     method: Objective = part.cls(encoder, data, build(part.cls.Config, values, part.name)).train()
@@ -121,11 +124,11 @@ def a_step(part: Component, widths: tuple[int, ...], batch: Batch) -> Step:
 
 
 def count(step: Step, batch: Batch) -> Counted:
-    """Count what one step takes.
+    """Count the arithmetic of one step.
 
     Args:
-        step: It is made once.
-        batch: What it reads.
+        step: The step; it runs once.
+        batch: Its batch.
     """
     passed = {True: 0, False: 0}
 
@@ -143,21 +146,21 @@ def count(step: Step, batch: Batch) -> Counted:
 
 
 class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives no types
-    """Adds up operations; torch's own FlopCounterMode trips over modules that run without gradient."""
+    """Sums the operations of torch functions; torch's FlopCounterMode fails on modules that run without gradient."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if formula := flop_registry.get(func._overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=found)
-        return found
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def first_layer(encoder: nn.Module) -> nn.Module:
-    """What every pass through an encoder calls, be it for features or for maps."""
+    """Return the layer that every pass through an encoder calls, for features and for maps."""
     return next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
 
 

@@ -1,4 +1,4 @@
-"""README.md of this folder, made of results/*.json: `python -m benchmarks.page [--check]`."""
+"""Make README.md of this folder from results/*.json: `python -m benchmarks.page [--check]`."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ PAGE = Path(__file__).with_name("README.md")
 INTRODUCTION = """\
 # Benchmarks
 
-How fast we are, side by side with what people use today. This page is made of `results/*.json` by
+This page shows how fast bench is beside the libraries that people use today. It is made from `results/*.json` by
 `python -m benchmarks.page`; nothing here is typed by hand. To measure again, from the checkout:
 
 ```bash
@@ -24,22 +24,22 @@ python -m benchmarks.views --save     # one of: {scripts}
 python -m benchmarks.page
 ```
 
-All ways to do a work run in turns in one process, the threads of torch are set, and a ratio is taken within each round;
-the median over rounds stands here with the range. Seconds are CPU seconds over all threads: on a shared machine wall
-time is noise. Memory is what a call takes at most beyond what the process held before.
+All contenders of a contest run in turns in one process with a fixed number of threads. A ratio is taken within each
+round, and this page shows the median over rounds with its range. Seconds are CPU seconds over all threads, because on a
+shared machine wall time is noise. Memory is the peak of a call beyond what the process held before.
 
-A GPU is measured by another script, in one call that writes as it goes and goes on where it was stopped; times there
-are the device's own. Nothing of the extra `benchmarks` is needed, and no network:
+A GPU is measured by another script. One call writes results as it measures, and the next call resumes where it was
+stopped. Its times are taken by the device's own clock. It needs no network and nothing of the extra `benchmarks`:
 
 ```bash
-python -m benchmarks.gpu --out gpu-results --minutes 9   # until it says that nothing is left
+python -m benchmarks.gpu --out gpu-results --minutes 9   # repeat until it prints "0 left"
 python -m benchmarks.gpu --out gpu-results --save && python -m benchmarks.page
 ```
 """
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the page that the results give."""
     files = sorted(RESULTS.glob("*.json"))
     contents = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
     parts = [INTRODUCTION.format(scripts=", ".join(f"`{name}`" for name in contents)), _summary(contents)]
@@ -52,19 +52,19 @@ def page() -> str:
 
 
 def _summary(contents: Mapping[str, Any]) -> str:
-    """All goals and budgets in one table."""
+    """Return one table of all goals, budgets and exponents."""
     lines = ["## At a glance", "", "| work | ours | against | measured | goal | |", "|:--|:--|:--|--:|--:|:--|"]
     for contest in (contest for content in contents.values() for contest in content["contests"]):
         for goal in contest["goals"]:
-            found = median(goal["ratios"])
-            reached = "reached" if found >= goal["ratio"] else "**not reached**"
+            ratio = median(goal["ratios"])
+            reached = "reached" if ratio >= goal["ratio"] else "**not reached**"
             against = f"{contest['work']} | {goal['ours']} | {goal['theirs']}"
-            lines.append(f"| {against} | {found:.3g}x | {goal['ratio']:g}x | {reached} |")
+            lines.append(f"| {against} | {ratio:.3g}x | {goal['ratio']:g}x | {reached} |")
         for budget in contest.get("budgets", ()):
-            found = median(budget["excess"])
-            kept = "kept" if found <= budget["seconds"] else "**not kept**"
+            seconds = median(budget["excess"])
+            kept = "kept" if seconds <= budget["seconds"] else "**not kept**"
             lines.append(
-                f"| {contest['work']} | {budget['way']} | {budget['beyond']} | {found:.2f} s more | "
+                f"| {contest['work']} | {budget['way']} | {budget['beyond']} | {seconds:.2f} s more | "
                 f"{budget['seconds']:g} s | {kept} |"
             )
         if powers := contest.get("exponents"):
@@ -73,20 +73,21 @@ def _summary(contents: Mapping[str, Any]) -> str:
 
 
 def _origin(content: dict[str, Any]) -> str:
-    here = content["provenance"]
+    """Return a line with the command, the machine, the versions and the date of a script's results."""
+    origin = content["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(content["packages"].items()))
-    dirty, commit = ", with changes" if here["dirty"] else "", here["commit"] or "unknown"
+    dirty, commit = ", with changes" if origin["dirty"] else "", origin["commit"] or "unknown"
     return (
-        f"`{here['command']}`, {here['threads']} thread(s), {here['device']}, {here['cores']} cores, "
-        f"Python {here['python']}, torch {here['torch']}, {packages}; commit {commit[:8]}{dirty}, "
+        f"`{origin['command']}`, {origin['threads']} thread(s), {origin['device']}, {origin['cores']} cores, "
+        f"Python {origin['python']}, torch {origin['torch']}, {packages}; commit {commit[:8]}{dirty}, "
         f"{content['measured'][:10]}."
     )
 
 
 def main() -> None:
-    """Write the page, or say whether it is as it should be."""
+    """Write the page, or check it with `--check`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is another")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with code 1 if it differs")
     if parser.parse_args().check:
         if PAGE.read_text(encoding="utf-8") != page():
             sys.exit("benchmarks/README.md is not what results/ give; run python -m benchmarks.page")

@@ -1,8 +1,8 @@
-"""mAP over a whole ranking by Hamming distance: `python -m benchmarks.retrieval [--save]`.
+"""Measure mAP over a whole ranking by Hamming distance: `python -m benchmarks.retrieval [--save]`.
 
 The loop over queries is that of DeepHash-pytorch's CalcTopMap, written anew from what it computes: distances by a
-product of signs, their argsort, and the mean of hits over rank at each hit. Of items at one distance it takes those
-first that the sort happens to leave first; ours is the expectation over all orders of them.
+product of signs, their argsort, and the mean of hits over rank at each hit. Items at the same distance are in the order
+that the sort happens to give; ours is the expectation over all their orders.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench_core.evaluation.hamming import hamming_histograms
 from bench_core.evaluation.ranking import expected_average_precision
-from benchmarks.contest import Contest, Goal, Way, main
+from benchmarks.contest import Contender, Contest, Goal, main
 
 Array = npt.NDArray[Any]
 _FLIPPED = 0.35  # part of an item's bits that differ from its class's
@@ -26,26 +26,31 @@ _FLIPPED = 0.35  # part of an item's bits that differ from its class's
 def contests(
     queries: int = 10_000, database: int = 50_000, bits: int = 64, classes: int = 10, timed: int = 250
 ) -> Sequence[Contest]:
-    """Codes of clusters; of the others' work only the first `timed` queries are done."""
+    """Return two contests on codes of clusters: mAP against its peers, and mAP as codes grow.
+
+    The peers do only the first `timed` queries of their work.
+    """
     code, labels = _codes(queries + 4 * database, bits, classes)
-    asked, known = code[:queries], code[queries : queries + database]
-    wanted, classed = labels[:queries], labels[queries : queries + database]
+    query_codes, database_codes = code[:queries], code[queries : queries + database]
+    query_labels, database_labels = labels[:queries], labels[queries : queries + database]
     timed = min(timed, queries)
 
     def ours(count: int, size: int) -> Tensor:
         part = slice(queries, queries + size)
-        return expected_average_precision(*hamming_histograms(asked[:count], code[part], wanted[:count], labels[part]))
+        return expected_average_precision(
+            *hamming_histograms(query_codes[:count], code[part], query_labels[:count], labels[part])
+        )
 
-    signs, known_signs = (2 * part.float().numpy() - 1 for part in (asked, known))
+    signs, database_signs = (2 * part.float().numpy() - 1 for part in (query_codes, database_codes))
     one_hot = np.eye(classes, dtype=np.float32)
-    targets, known_targets = one_hot[wanted.numpy()], one_hot[classed.numpy()]
+    targets, database_targets = one_hot[query_labels.numpy()], one_hot[database_labels.numpy()]
 
     def loop(relevant_first: float = 0.0) -> float:
-        """DeepHash-pytorch's; of one distance relevant items come first or last where the argument is 0.1 or -0.1."""
+        """Return the mAP of DeepHash-pytorch; 0.1 or -0.1 puts relevant items first or last among equal distances."""
         precisions = []
         for sign, target in zip(signs[:timed], targets[:timed], strict=True):
-            relevant = (target @ known_targets.T > 0).astype(np.float32)
-            distance = 0.5 * (bits - sign @ known_signs.T)
+            relevant = (target @ database_targets.T > 0).astype(np.float32)
+            distance = 0.5 * (bits - sign @ database_signs.T)
             if relevant_first:
                 distance -= relevant_first * relevant
             relevant = relevant[np.argsort(distance)]
@@ -54,12 +59,12 @@ def contests(
         return float(np.mean(precisions))
 
     index = faiss.IndexBinaryFlat(bits)
-    index.add(np.packbits(known.numpy(), axis=1))
+    index.add(np.packbits(database_codes.numpy(), axis=1))
     index.use_heap = False  # type: ignore[attr-defined]  # counting: many times faster for so many neighbours
 
     def ranked() -> float:
-        _, order = index.search(np.packbits(asked[:timed].numpy(), axis=1), database)
-        relevant = classed.numpy()[order] == wanted[:timed].numpy()[:, None]
+        _, order = index.search(np.packbits(query_codes[:timed].numpy(), axis=1), database)
+        relevant = database_labels.numpy()[order] == query_labels[:timed].numpy()[:, None]
         return float(np.mean([_average_precision(row) for row in relevant]))
 
     exact, by_loop, by_faiss = float(ours(timed, database).mean()), loop(), ranked()
@@ -71,9 +76,9 @@ def contests(
         Contest(
             f"mAP over all ranks, {queries:,} queries x {database:,} codes of {bits} bits",
             [
-                Way("ours, expected over ties", partial(ours, queries, database)),
-                Way("loop of DeepHash-pytorch", loop, timed / queries),
-                Way("faiss binary index, all ranked", ranked, timed / queries),
+                Contender("ours, expected over ties", partial(ours, queries, database)),
+                Contender("loop of DeepHash-pytorch", loop, timed / queries),
+                Contender("faiss binary index, all ranked", ranked, timed / queries),
             ],
             [
                 Goal("ours, expected over ties", "loop of DeepHash-pytorch", 30),
@@ -87,7 +92,7 @@ def contests(
         ),
         Contest(
             f"mAP over all ranks as codes grow: {few:,} queries",
-            [Way(f"{size:,} codes", partial(ours, few, size)) for size in sizes],
+            [Contender(f"{size:,} codes", partial(ours, few, size)) for size in sizes],
             sizes=sizes,
         ),
     ]
@@ -101,7 +106,7 @@ def _codes(items: int, bits: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def _average_precision(relevant: Array) -> float:
-    """Of a ranking (N,) bool."""
+    """Return the average precision of a ranking (N,) of bool."""
     ranks = np.flatnonzero(relevant) + 1.0
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks)) if len(ranks) else 0.0
 

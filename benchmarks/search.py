@@ -1,4 +1,4 @@
-"""Prints the cost of exact and approximate search on made clusters: `python benchmarks/search.py --items 10000`."""
+"""Print the cost of exact and approximate search in toy clusters: `python -m benchmarks.search --items 10000`."""
 
 import argparse
 
@@ -10,30 +10,36 @@ from bench_evaluators.search_cost.indexes import KINDS, KNOB, approximate_cost, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("items", 10_000), ("dims", 128), ("queries", 500), ("clusters", 100), ("k", 10)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    asked = parser.parse_args()
+    for name, default, meaning in (
+        ("items", 10_000, "items that are searched"),
+        ("dims", 128, "dimensions of an item"),
+        ("queries", 500, "queries"),
+        ("clusters", 100, "clusters of the items"),
+        ("k", 10, "neighbours to find for each query"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (default {default})")
+    options = parser.parse_args()
     rng = torch.Generator().manual_seed(0)
-    centres = torch.randn(asked.clusters, asked.dims, generator=rng)
+    centres = torch.randn(options.clusters, options.dims, generator=rng)
     queries, database = (
         F.normalize(
-            centres[torch.randint(asked.clusters, (count,), generator=rng)]
-            + torch.randn(count, asked.dims, generator=rng)
+            centres[torch.randint(options.clusters, (count,), generator=rng)]
+            + torch.randn(count, options.dims, generator=rng)
         )
-        for count in (asked.queries, asked.items)
+        for count in (options.queries, options.items)
     )
     print("| index | setting | recall | distances | ms a query | build s | bytes an item |")
     print("|:--|--:|--:|--:|--:|--:|--:|")
-    costs = {"exact": exact_cost(queries, database, asked.k)}
+    costs = {"exact": exact_cost(queries, database, options.k)}
     for kind in KINDS:
-        settings = [16, 64, 256] if kind == "hnsw" else [p for p in (1, 8, 32) if p <= num_lists(asked.items)]
-        costs[kind] = approximate_cost(kind, queries, database, asked.k, settings)
+        settings = [16, 64, 256] if kind == "hnsw" else [p for p in (1, 8, 32) if p <= num_lists(options.items)]
+        costs[kind] = approximate_cost(kind, queries, database, options.k, settings)
     for name, cost in costs.items():
-        for s in cost.searches:
-            setting = f"{KNOB[name]} {s.setting}" if name in KNOB else ""
+        for search in cost.searches:
+            setting = f"{KNOB[name]} {search.setting}" if name in KNOB else ""
             print(
-                f"| {name} | {setting} | {s.recall:.3f} | {s.distances:.0f} | {s.ms:.3f} | {cost.build_s:.2f} "
-                f"| {cost.bytes_per_item:.0f} |"
+                f"| {name} | {setting} | {search.recall:.3f} | {search.distances:.0f} | {search.ms:.3f} "
+                f"| {cost.build_s:.2f} | {cost.bytes_per_item:.0f} |"
             )
 
 

@@ -1,7 +1,8 @@
-"""Sinkhorn-Knopp to one marginal error, against lightly, POT and NumPy: `python -m benchmarks.sinkhorn [--save]`.
+"""Measure Sinkhorn-Knopp against lightly, POT and NumPy: `python -m benchmarks.sinkhorn [--save]`.
 
-The NumPy form is the one of the self-label repository, written anew from what it computes: clusters by items in
-float64, two products of the matrix with a vector an iteration. lightly's is SwAV's: the matrix is normalised in place.
+All run to the same marginal error. The NumPy form is the one of the self-label repository, written anew from what it
+computes: clusters by items in float64, two products of the matrix with a vector an iteration. lightly's is SwAV's: the
+matrix is normalised in place.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,17 +18,20 @@ from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from torch import Tensor
 
 from bench_core.nn.sinkhorn import sinkhorn
-from benchmarks.contest import Contest, Goal, Way, main
+from benchmarks.contest import Contender, Contest, Goal, main
 
 Array = npt.NDArray[Any]
-_ERROR = 1e-3  # of a cluster's sum, relative
+_ERROR = 1e-3  # largest relative error of a cluster's sum
 _STRENGTH = 25.0  # SeLa's; 1 / epsilon in SwAV's terms, which has 20
 _MIXING = 8  # steps that ours extrapolates from
 _FIXED = 50  # iterations, where cost is measured as clusters grow
 
 
 def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequence[Contest]:
-    """From cosines of clustered features with prototypes to labels; the others are told how many steps it takes."""
+    """Return two contests: from cosines of clustered features with prototypes to labels, and growth with clusters.
+
+    The peers get the number of steps that they need, because they do not stop on their own.
+    """
     logits = _cosines(items, clusters, dims)
     steps = _steps(logits)
     plans: dict[str, Callable[[], Tensor]] = {
@@ -35,16 +39,16 @@ def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequen
         "POT ot.sinkhorn, float64": lambda: torch.from_numpy(_pot(logits, steps)),
         "self-label's form in NumPy, float64": lambda: torch.from_numpy(_scaled(logits, steps)),
     }
-    found = sinkhorn(logits, _STRENGTH, tolerance=_ERROR)
-    notes = [f"ours takes {found.iterations} iterations (it looks every 10), the others are told to take {steps}"]
+    ours_plain = sinkhorn(logits, _STRENGTH, tolerance=_ERROR)
+    notes = [f"ours takes {ours_plain.iterations} iterations (it looks every 10), the others are told to take {steps}"]
     for name, plan in plans.items():
         error = float((clusters * plan().double().sum(0) - 1).abs().max())
-        same = float((plan().argmax(1) == found.labels).double().mean())
+        same = float((plan().argmax(1) == ours_plain.labels).double().mean())
         if error > 1.01 * _ERROR or same < 1 - max(1e-3, 5 / items):
             raise AssertionError(f"{name}: an error of {error}, {same:.2%} of the labels as ours")
-        notes.append(f"{name}: error {error:.1e}, {same:.3%} of the labels as ours ({found.mass_error:.1e})")
+        notes.append(f"{name}: error {error:.1e}, {same:.3%} of the labels as ours ({ours_plain.mass_error:.1e})")
     mixed = sinkhorn(logits, _STRENGTH, tolerance=_ERROR, mixing=_MIXING)
-    same = float((mixed.labels == found.labels).double().mean())
+    same = float((mixed.labels == ours_plain.labels).double().mean())
     if not mixed.converged or same < 1 - max(1e-3, 5 / items):
         raise AssertionError(f"mixing: an error of {mixed.mass_error}, {same:.2%} of the labels")
     notes.append(f"mixed: {mixed.iterations} iterations, {same:.3%} of the labels of the plain iteration")
@@ -60,9 +64,9 @@ def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequen
         Contest(
             f"Sinkhorn-Knopp, {items:,} x {clusters}: labels at a marginal error of {_ERROR:g}",
             [
-                Way(ours, lambda: sinkhorn(logits, _STRENGTH, tolerance=_ERROR, mixing=_MIXING).labels),
-                Way(plain, lambda: sinkhorn(logits, _STRENGTH, tolerance=_ERROR).labels),
-                *(Way(name, partial(_labels, plan)) for name, plan in plans.items()),
+                Contender(ours, lambda: sinkhorn(logits, _STRENGTH, tolerance=_ERROR, mixing=_MIXING).labels),
+                Contender(plain, lambda: sinkhorn(logits, _STRENGTH, tolerance=_ERROR).labels),
+                *(Contender(name, partial(_labels, plan)) for name, plan in plans.items()),
             ],
             [
                 *(Goal(ours, name, ratio) for name, ratio in zip(plans, (2.5, 2.0, 1.0), strict=True)),
@@ -72,7 +76,7 @@ def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequen
         ),
         Contest(
             f"Sinkhorn-Knopp as clusters grow: {items:,} items, {_FIXED} iterations",
-            [Way(f"{size} clusters", partial(_run, _cosines(items, size, dims))) for size in sizes],
+            [Contender(f"{size} clusters", partial(_run, _cosines(items, size, dims))) for size in sizes],
             sizes=sizes,
         ),
     ]
@@ -87,7 +91,7 @@ def _run(logits: Tensor) -> None:
 
 
 def _cosines(items: int, clusters: int, dims: int) -> Tensor:
-    """Unequal clusters in the data; prototypes are some of the items, as after a k-means++ start."""
+    """Return cosines (N, K) of items in unequal clusters with prototypes; these are items, as after k-means++."""
     rng = torch.Generator().manual_seed(0)
     centres, sizes = torch.randn(100, dims, generator=rng), torch.rand(100, generator=rng).square() + 0.05
     classes = torch.multinomial(sizes, items, replacement=True, generator=rng)
@@ -96,7 +100,7 @@ def _cosines(items: int, clusters: int, dims: int) -> Tensor:
 
 
 def _steps(logits: Tensor) -> int:
-    """The fewest iterations, clusters then items, after which clusters' sums are right to the error."""
+    """Return the fewest iterations, clusters then items, after which all cluster sums are right to the error."""
     kernel, (items, clusters) = (_STRENGTH * logits.double()).exp(), logits.shape
     reach = kernel.sum(0) / items
     for step in range(1, 10_000):
@@ -108,6 +112,7 @@ def _steps(logits: Tensor) -> int:
 
 
 def _pot(logits: Tensor, steps: int) -> Array:
+    """Return the plan of POT after so many iterations."""
     items, clusters = logits.shape
     masses = np.full(items, 1 / items), np.full(clusters, 1 / clusters)
     plan: Array = ot.sinkhorn(*masses, -logits.double().numpy(), 1 / _STRENGTH, numItermax=steps, stopThr=0, warn=False)
@@ -115,7 +120,7 @@ def _pot(logits: Tensor, steps: int) -> Array:
 
 
 def _scaled(logits: Tensor, steps: int) -> Array:
-    """self-label's."""
+    """Return the plan of self-label's form, `steps` iterations in float64."""
     items, clusters = logits.shape
     kernel = np.exp(_STRENGTH * logits.numpy().T.astype(np.float64, order="C"))  # (K, N)
     column = np.full((items, 1), 1 / items)

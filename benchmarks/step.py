@@ -1,10 +1,10 @@
-"""A whole SimCLR step, our loop against lightly's: `python -m benchmarks.step [--save]`.
+"""Measure a whole SimCLR step, our loop against lightly's: `python -m benchmarks.step [--save]`.
 
-Ours is `pretrain` itself: batches out of a resident split, views, both passes, the optimiser, the log. lightly's is
-that of its examples: its transform, torch's DataLoader without workers, its loss; encoder, projector, optimiser and
-batch are the same. "Fixed inputs" are views made once, with nothing around encoder, projector, loss and optimiser:
-what a step cannot be faster than. "Bare, with views" makes them anew in each step, and has nothing else around it
-either: what lies between these two is the views, and what lies between it and ours is the loop.
+Ours is `pretrain`: batches from a resident split, views, both passes, the optimiser, the log. lightly's step is that of
+its examples: its transform, torch's DataLoader without workers, its loss. Encoder, projector, optimiser and batch are
+the same. "Fixed inputs" makes views once and runs encoder, projector, loss and optimiser only: no step can be faster.
+"Bare, with views" also makes the views in each step. The difference of these two is the views, and the difference
+between it and ours is the loop.
 """
 
 import os
@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Recipe, Split
 from bench_core.data import open_split
-from bench_core.devices import channels_last
+from bench_core.devices import to_channels_last
 from bench_core.training.optimizers import make_optimizer
 from bench_core.training.pretrain import pretrain
 from bench_core.views import compiled
 from bench_encoders.convnet import ConvNet, ConvNetConfig
 from bench_encoders.resnet import ResNet18
 from bench_methods.simclr import SimCLR, SimCLRConfig
-from benchmarks.contest import Contest, Goal, Way, main
+from benchmarks.contest import Contender, Contest, Goal, main
 
 CPU = torch.device("cpu")
 SGD = Recipe(optimizer="sgd", learning_rate=0.06, weight_decay=5e-4, epochs=1)
@@ -38,22 +38,22 @@ Build = Callable[[DataSpec], Encoder]
 
 
 def convnet(data: DataSpec) -> Encoder:
-    """Four stages of stride 2."""
+    """Build a convnet of four stages of stride 2."""
     return ConvNet(data, ConvNetConfig(widths=(64, 128, 256, 512)))
 
 
 def small_convnet(data: DataSpec) -> Encoder:
-    """The default: three stages."""
+    """Build the default convnet, of three stages."""
     return ConvNet(data, ConvNetConfig())
 
 
 def resnet18(data: DataSpec) -> Encoder:
-    """With the stem of small images."""
+    """Build a ResNet-18 with the stem for small images."""
     return ResNet18(data, ResNet18.Config())
 
 
 def contests() -> list[Contest]:
-    """Both encoders, and growth."""
+    """Return three contests: a step of two encoders, and growth with images."""
     return [
         step_contest("convnet 64-128-256-512, batch 256", convnet, batch=256, steps=8),
         step_contest("resnet18, batch 32", resnet18, batch=32, steps=4),
@@ -70,24 +70,24 @@ def step_contest(
     side: int = 32,
     around: Callable[[], AbstractContextManager[None]] = compiled,
 ) -> Contest:
-    """The ways to make some SimCLR steps.
+    """Return the contest of a SimCLR step.
 
     Args:
-        what: Encoder and batch, for people.
+        what: Encoder and batch, as part of the title.
         build: Makes the encoder.
-        batch: Images a step.
-        steps: Of one turn, an epoch.
-        side: Of the images, pixels.
-        around: What compiles views.
+        batch: Images in a step.
+        steps: Steps of one turn, which is one epoch.
+        side: Side of the images in pixels.
+        around: Context in which views are compiled.
     """
-    images = made_images(batch * steps, side)
+    images = random_images(batch * steps, side)
     recipe = replace(SGD, batch_size=batch)
-    ways = [Way("lightly, fp32", lightly_way(build, images, recipe))]
+    contenders = [Contender("lightly, fp32", lightly_run(build, images, recipe))]
     for precision in ("fp32", "bf16"):
-        ways.append(Way(f"ours, {precision}", our_way(build, images, recipe, precision)))
-        ways.append(Way(f"fixed inputs, {precision}", bare_way(build, images, recipe, precision)))
-    ways.append(Way("bare, with views, bf16", bare_way(build, images, recipe, "bf16", fresh=True)))
-    ways.append(Way("ours, bf16, views compiled", our_way(build, images, recipe, "bf16", around)))
+        contenders.append(Contender(f"ours, {precision}", our_run(build, images, recipe, precision)))
+        contenders.append(Contender(f"fixed inputs, {precision}", bare_run(build, images, recipe, precision)))
+    contenders.append(Contender("bare, with views, bf16", bare_run(build, images, recipe, "bf16", fresh=True)))
+    contenders.append(Contender("ours, bf16, views compiled", our_run(build, images, recipe, "bf16", around)))
     goals = [Goal("ours, bf16", "lightly, fp32", 1.9), Goal("ours, fp32", "lightly, fp32", 1.0)]
     limit = 0.97  # within 3 %
     goals += [Goal(f"ours, {precision}", f"fixed inputs, {precision}", limit) for precision in ("bf16", "fp32")]
@@ -101,42 +101,44 @@ def step_contest(
         "what they take, which the bare step with views shows; ours beyond that is the loop, and what it sets up once "
         "for an epoch, here of few steps",
     ]
-    return Contest(f"{steps} SimCLR steps, {what}, images of 3 x {side} x {side}", ways, goals, notes)
+    return Contest(f"{steps} SimCLR steps, {what}, images of 3 x {side} x {side}", contenders, goals, notes)
 
 
 def growth(sizes: Sequence[int], batch: int = 256) -> Contest:
-    """Our loop over more and more images."""
+    """Return the contest of our loop over more and more images."""
     recipe = replace(SGD, batch_size=batch)
-    images = made_images(max(sizes))
-    ways = [Way(f"{size:,} images", our_way(small_convnet, images[:size], recipe, "fp32")) for size in sizes]
-    return Contest("Growth with images: an epoch of SimCLR, convnet 32-64-128, fp32", ways, sizes=sizes)
+    images = random_images(max(sizes))
+    contenders = [
+        Contender(f"{size:,} images", our_run(small_convnet, images[:size], recipe, "fp32")) for size in sizes
+    ]
+    return Contest("Growth with images: an epoch of SimCLR, convnet 32-64-128, fp32", contenders, sizes=sizes)
 
 
-def made_images(count: int, side: int = 32) -> Tensor:
-    """Random uint8 images (count, 3, side, side): no operation of a step takes longer or shorter by what they show."""
+def random_images(count: int, side: int = 32) -> Tensor:
+    """Return random uint8 images (count, 3, side, side); the time of a step does not depend on their content."""
     return torch.randint(256, (count, 3, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def made_spec(images: Tensor, **more: Any) -> DataSpec:
-    """What a data set of these images would say of itself."""
+def spec_of(images: Tensor, **more: Any) -> DataSpec:
+    """Return the specification of a dataset of these images."""
     return DataSpec(shape=tuple(images.shape[1:]), splits={"train": len(images)}, num_classes=10, **more)
 
 
 def our_simclr(build: Build, images: Tensor) -> SimCLR:
-    """As the runner builds it."""
+    """Build SimCLR as `bench run` does."""
     torch.manual_seed(0)
-    data = made_spec(images, mean=MEAN, std=STD)
-    return channels_last(SimCLR(build(data), data, SimCLRConfig()))
+    data = spec_of(images, mean=MEAN, std=STD)
+    return to_channels_last(SimCLR(build(data), data, SimCLRConfig()))
 
 
-def our_way(
+def our_run(
     build: Build,
     images: Tensor,
     recipe: Recipe,
     precision: str,
     around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Callable[[], Any]:
-    """An epoch of `pretrain`, inside a context."""
+    """Return a call that runs an epoch of `pretrain`, inside a context."""
     method, source = our_simclr(build, images), open_split(Split(images), CPU)
     log = Path(os.devnull)
 
@@ -147,10 +149,10 @@ def our_way(
     return run
 
 
-def bare_way(
+def bare_run(
     build: Build, images: Tensor, recipe: Recipe, precision: str, *, fresh: bool = False
 ) -> Callable[[], None]:
-    """As many steps on the same batch, its views made once, or anew in each step."""
+    """Return a call of as many steps on one batch; its views are made once, or with `fresh` in each step."""
     method = our_simclr(build, images).train()
     optimizer = make_optimizer(list(method.parameters()), recipe)
     pixels, index = images[: recipe.batch_size], torch.arange(recipe.batch_size)
@@ -173,8 +175,8 @@ def bare_way(
     return run
 
 
-class _Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
-    """As torchvision's CIFAR10, whose images lie in memory too."""
+class _Images(torch.utils.data.Dataset[tuple[Any, int]]):
+    """Dataset of images in memory, like torchvision's CIFAR10."""
 
     def __init__(self, images: Tensor, transform: SimCLRTransform) -> None:
         self.rows, self.transform = images.permute(0, 2, 3, 1).contiguous().numpy(), transform
@@ -187,20 +189,20 @@ class _Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
 
 
 def lightly_network(build: Build, images: Tensor) -> nn.Module:
-    """The same encoder and projector, in torch's default layout; images come standardised."""
+    """Build the same encoder and projector in torch's default memory layout; images are standardised before it."""
     torch.manual_seed(0)
-    encoder: Any = build(made_spec(images))
+    encoder: Any = build(spec_of(images))
     encoder.standardize = nn.Identity()
     projector = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, 128))
     return nn.Sequential(encoder, projector)
 
 
-def lightly_way(build: Build, images: Tensor, recipe: Recipe) -> Callable[[], None]:
-    """As examples/pytorch/simclr.py of lightly 1.6."""
+def lightly_run(build: Build, images: Tensor, recipe: Recipe) -> Callable[[], None]:
+    """Return a call of an epoch as in examples/pytorch/simclr.py of lightly 1.6."""
     network = lightly_network(build, images).train()
     transform = SimCLRTransform(input_size=images.shape[-1], cj_strength=0.5, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(
-        _Pictures(images, transform), batch_size=recipe.batch_size, shuffle=True, drop_last=True
+        _Images(images, transform), batch_size=recipe.batch_size, shuffle=True, drop_last=True
     )
     criterion = NTXentLoss(temperature=0.5)
     optimizer = torch.optim.SGD(

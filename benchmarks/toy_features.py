@@ -1,4 +1,4 @@
-"""Made data: features in clusters, with a spectrum like that of an encoder's."""
+"""Toy data: features in clusters, with a spectrum like that of an encoder's features."""
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,15 @@ from torch import Tensor
 def features(
     items: int, dims: int, classes: int, seed: int, decay: float = 1.0, spread: float = 4.0
 ) -> tuple[Tensor, Tensor]:
-    """ReLU of a random map of Gaussian clusters, whose j-th direction has the deviation j^-decay.
+    """Return the ReLU of a random map of Gaussian clusters, whose j-th direction has the deviation j^-decay.
 
     Args:
-        items: N.
-        dims: D.
-        classes: K.
-        seed: Draws all of it; the first items of more are not those of fewer.
-        decay: 0 gives all directions the same weight; the covariance of encoders' features decays about as that of 1.
-        spread: Deviation within a class over that between classes.
+        items: Number of items N.
+        dims: Number of dimensions D.
+        classes: Number of classes K.
+        seed: Seed of all draws. A call with more items does not begin with the items of a call with fewer.
+        decay: 0 gives all directions the same weight; with 1 the covariance decays about as that of encoders' features.
+        spread: Standard deviation within a class over that between classes.
 
     Returns:
         Features (N, D) float32 and labels (N,) int64.

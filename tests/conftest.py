@@ -1,12 +1,13 @@
-"""Tiny plugins for tests of the harness: everything trains in a fraction of a second."""
+"""Tiny plugins for tests of the harness; each trains in a fraction of a second."""
 
 import os
 import sys
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does, before torch is imported
-if "PYTEST_XDIST_WORKER" in os.environ:  # several processes: threads of all would fight
+if "PYTEST_XDIST_WORKER" in os.environ:  # with several processes, their threads would compete for the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.append(os.path.dirname(os.path.dirname(__file__)))  # benchmarks; at the end: bench_core is what is installed
+# So that tests can import benchmarks; at the end of the path, so that bench_core is the installed one.
+sys.path.append(os.path.dirname(os.path.dirname(__file__)))
 
 import dataclasses
 import tomllib
@@ -20,6 +21,7 @@ import torch
 
 from bench_core import (
     Batch,
+    Config,
     Dataset,
     DataSpec,
     Encoder,
@@ -44,14 +46,14 @@ collect_ignore = ["third_party"]  # a package of its own, installed and run by t
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlobsConfig:
-    """Of Blobs."""
+class BlobsConfig(Config):
+    """Parameters of Blobs."""
 
     train_size: int = param(48, "images", "ours: tiny")
 
 
 class Blobs(Dataset):
-    """Images of 8x8 whose brightness is their class (ours)."""
+    """Images of 8x8 pixels whose brightness shows their class (ours)."""
 
     Config = BlobsConfig
 
@@ -59,15 +61,15 @@ class Blobs(Dataset):
         self.config = config
 
     def spec(self) -> DataSpec:
-        """Two classes."""
+        """Return a specification with two classes."""
         return DataSpec(shape=(1, 8, 8), splits={"train": self.config.train_size, "test": 16}, num_classes=2)
 
     def digest(self) -> str:
-        """Made by code."""
+        """Return a version, because the data is made by code."""
         return "blobs-1"
 
     def load(self, split: str) -> Split:
-        """Seeded."""
+        """Draw a split from a fixed seed."""
         count = self.spec().splits[split]
         labels = torch.arange(count) % 2
         noise = torch.randint(0, 60, (count, 1, 8, 8), generator=stream(0, "blobs", split))
@@ -75,19 +77,15 @@ class Blobs(Dataset):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShrinkConfig:
-    """Of Shrink."""
+class ShrinkConfig(Config):
+    """Parameters of Shrink."""
 
-    factor: float = param(1.0, "of the loss", "ours: tiny")
-    broken: bool = param(False, "an infinite loss", "ours: tiny")
-
-    def __post_init__(self) -> None:
-        if self.factor < 0:
-            raise ValueError(f"factor must be >= 0, got {self.factor}")
+    factor: float = param(1.0, "factor of the loss", "ours: tiny", ge=0)
+    broken: bool = param(False, "makes the loss infinite", "ours: tiny")
 
 
 class Shrink(Objective):
-    """Makes features of two noisy views alike (ours)."""
+    """Method that makes features of two noisy views similar (ours)."""
 
     Config = ShrinkConfig
     recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=2, batch_size=16)
@@ -97,19 +95,19 @@ class Shrink(Objective):
         self.factor = float("inf") if config.broken else config.factor
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
-        """Two."""
+        """Return two noisy copies of the batch."""
         noise = torch.rand(2, *batch.inputs.shape, generator=rng, device=batch.inputs.device)
         return batch.inputs + 0.1 * noise
 
     def forward(self, views: Any, player: str = "main") -> Loss:
-        """Mean squared difference."""
+        """Return the mean squared difference of the two views' features."""
         first, second = (self.encoder(view) for view in views)
         difference = (first - second).square().mean()
         return Loss(difference * self.factor, {"difference": difference})
 
 
 class Spread(Evaluator):
-    """Mean standard deviation of the test features (ours)."""
+    """Task whose score is the mean standard deviation of the test features (ours)."""
 
     Config = NoConfig
 
@@ -117,7 +115,7 @@ class Spread(Evaluator):
         self.config = config
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """One score."""
+        """Return one score."""
         features = frozen.splits["test"].embeddings["features"]
         return Evaluation(
             scores=[Score(metric="spread", value=float(features.std(0).mean()), unit="sd", n=len(features))],
@@ -126,13 +124,13 @@ class Spread(Evaluator):
 
 
 def toy(kind: str, name: str, cls: type, distribution: str = "toys") -> Component:
-    """A component of the distribution `toys`."""
+    """Return a component of the distribution `toys`."""
     return Component(kind, name, distribution, "1.0", cls)
 
 
 @pytest.fixture
 def registry() -> Registry:
-    """Blobs, TinyEncoder, Shrink and Spread under short names."""
+    """Registry of Blobs, TinyEncoder, Shrink and Spread under short names."""
     return Registry(
         [
             toy("dataset", "blobs", Blobs),
@@ -145,9 +143,9 @@ def registry() -> Registry:
 
 @pytest.fixture
 def plan_of(registry: Registry, tmp_path: Path) -> Callable[..., Plan]:
-    """`plan_of(methods=["shrink"], ...)` on the tiny plugins."""
+    """Function that plans a request of the tiny plugins: `plan_of(methods=["shrink"], ...)`."""
 
-    def plan(**asked: Any) -> Plan:
+    def plan(**request: Any) -> Plan:
         defaults: dict[str, Any] = {
             "datasets": ["blobs"],
             "encoders": ["tiny"],
@@ -155,44 +153,46 @@ def plan_of(registry: Registry, tmp_path: Path) -> Callable[..., Plan]:
             "tasks": ["spread"],
             "data_root": tmp_path,
         }
-        return make_plan(Request(**{**defaults, **asked}), registry)
+        return make_plan(Request(**{**defaults, **request}), registry)
 
     return plan
 
 
 @pytest.fixture
 def add(registry: Registry) -> Callable[[str, str, type], None]:
-    """`add("objective", "game", Game)` to the tiny plugins."""
+    """Function that adds a component to the tiny plugins: `add("objective", "game", Game)`."""
     return lambda kind, name, cls: registry.components.append(toy(kind, name, cls))
 
 
 @pytest.fixture
 def smaller(monkeypatch: pytest.MonkeyPatch) -> Callable[[Component], None]:
-    """`smaller(component)`: its defaults are those of fingerprints/small_sizes.toml for this test."""
-    known = tomllib.loads((Path(__file__).parent / "fingerprints" / "small_sizes.toml").read_text())
+    """Function that gives a component the small defaults of fingerprints/small_sizes.toml for one test."""
+    sizes = tomllib.loads((Path(__file__).parent / "fingerprints" / "small_sizes.toml").read_text())
 
     def shrink(component: Component) -> None:
         cls: Any = component.cls
-        given, fields = known.get(component.name, {}), {f.name: f for f in dataclasses.fields(cls.Config)}
-        changed = [(n, fields[n].type, field(default=v, metadata=fields[n].metadata)) for n, v in given.items()]
-        made = dataclasses.make_dataclass(cls.Config.__name__, changed, bases=(cls.Config,), frozen=True, kw_only=True)
-        made.__doc__ = cls.Config.__doc__
-        monkeypatch.setattr(cls, "Config", made)
+        fields = {f.name: f for f in dataclasses.fields(cls.Config)}
+        changed = []
+        for name, value in sizes.get(component.name, {}).items():
+            changed.append((name, fields[name].type, field(default=value, metadata=fields[name].metadata)))
+        small = dataclasses.make_dataclass(cls.Config.__name__, changed, bases=(cls.Config,), frozen=True, kw_only=True)
+        small.__doc__ = cls.Config.__doc__
+        monkeypatch.setattr(cls, "Config", small)
 
     return shrink
 
 
 @pytest.fixture
 def tiny_encoder() -> Encoder:
-    """On 8x8 images of one channel, seeded."""
+    """Seeded encoder of 8x8 images with one channel."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return TinyEncoder(Blobs(Path(), BlobsConfig()).spec())
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test reads the user's data or plugin switches."""
+def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide the user's data and plugin switches from every test."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     for variable in ("BENCH_PLUGINS", "BENCH_DISABLE_PLUGINS"):
         monkeypatch.delenv(variable, raising=False)

@@ -1,4 +1,4 @@
-"""Each contest on a small scale: its own checks hold, and every way runs."""
+"""Each contest on a small scale: its checks hold, and every contender runs."""
 
 import importlib
 import warnings
@@ -17,11 +17,11 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("script", SMALL)
-def test_the_ways_of_a_contest_agree_and_run(script: str) -> None:
+def test_contenders_of_contest_agree_and_run(script: str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what others import
+        warnings.simplefilter("ignore")  # of imported packages
         contests = importlib.import_module(f"benchmarks.{script}").contests(**SMALL[script])
         for contest in contests:
-            took = measure(contest.ways, rounds=1)
-            assert all(len(ratios(took, goal)) == 1 for goal in contest.goals)
-            assert bool(result(contest, took)["exponents"]) == bool(contest.sizes)
+            timings = measure(contest.contenders, rounds=1)
+            assert all(len(ratios(timings, goal)) == 1 for goal in contest.goals)
+            assert bool(result(contest, timings)["exponents"]) == bool(contest.sizes)

@@ -1,4 +1,4 @@
-"""The ideas work, and with the idea taken out they do not: the digits board's recipes, one seed, fewer epochs."""
+"""Each method's idea works, and without the idea it does not: recipes of the board digits, one seed, fewer epochs."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from bench_core import results, run
 
-EPOCHS = {  # the board's 400 widen the differences
+EPOCHS = {  # with the board's 400 epochs the differences are larger
     280: ["random", "nac", "nac_without_noise"],  # NAC leaves its plateau at about 100
     60: ["sela", "sela_argmax"],
 }
@@ -17,7 +17,7 @@ EPOCHS = {  # the board's 400 widen the differences
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All rows, trained and measured."""
+    """Store in which all rows are trained and scored."""
     path: Path = tmp_path_factory.mktemp("controls") / "runs"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as fast as two on these small batches, and much faster on a busy machine
@@ -31,12 +31,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scores(store: Path) -> "pd.Series[float]":
-    """(method, metric) -> value, on the test split of digits."""
+    """Scores on the test split of digits, by method and metric."""
     return results(store).set_index(["method", "metric"])["value"]
 
 
 def empty_clusters(store: Path, method: str) -> int:
-    """Of the 32 clusters of a SeLa row, after its last update, in the worst head."""
+    """Return how many of the 32 clusters of a SeLa row are empty after its last update, in the worst head."""
     for recipe in store.glob("chains/*/recipe.json"):
         if json.loads(recipe.read_text())["names"]["method"] == method:
             lines = [json.loads(line) for line in (recipe.parent / "log.jsonl").read_text().splitlines()]
@@ -50,7 +50,7 @@ def test_nac_codes_retrieve_far_better_than_an_untrained_network(scores: "pd.Ser
 
 
 @pytest.mark.slow
-def test_the_noisy_channel_is_what_makes_nacs_bits_good(scores: "pd.Series[float]") -> None:
+def test_nac_codes_retrieve_worse_without_the_noisy_channel(scores: "pd.Series[float]") -> None:
     assert scores["nac", "map_hamming"] >= scores["nac_without_noise", "map_hamming"] + 0.1
 
 

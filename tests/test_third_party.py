@@ -1,4 +1,4 @@
-"""A foreign plugin package is installed, listed, checked, run and removed, in an environment of its own."""
+"""A third-party plugin package is installed, listed, checked, run and removed, in an environment of its own."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-# Command lines in one process, as each one would import torch: exit code and output of each.
+# Runs command lines in one process, so that torch is imported once; prints exit code and output of each.
 BENCH = """
 import json, sys
 from click.testing import CliRunner
@@ -26,8 +26,8 @@ Call = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
-    """Calls the interpreter of a fresh environment that sees this one's packages, torch among them."""
-    home = tmp_path_factory.mktemp("foreign")
+    """Function that calls the Python of a new environment, in which this one's packages can be imported too."""
+    home = tmp_path_factory.mktemp("third_party")
     venv.create(home / "venv", symlinks=True)
     interpreter = home / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     site = Path(
@@ -40,8 +40,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
     (site / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in parents))
     shutil.copytree(PACKAGE, home / "bench-echo")
 
-    def call(*words: str) -> str:
-        done = subprocess.run([interpreter, *words], capture_output=True, text=True, cwd=home, timeout=300)
+    def call(*arguments: str) -> str:
+        done = subprocess.run([interpreter, *arguments], capture_output=True, text=True, cwd=home, timeout=300)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -49,11 +49,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
 
 
 def bench(python: Call, *lines: str) -> Iterator[tuple[int, str]]:
-    """Exit code and output of each command line."""
+    """Yield exit code and output of each command line."""
     yield from json.loads(python("-c", BENCH, json.dumps([line.split() for line in lines])))
 
 
-def test_a_foreign_package_is_installed_listed_checked_run_and_gone_after_uninstall(python: Call) -> None:
+def test_third_party_package_is_installed_listed_checked_run_and_removed(python: Call) -> None:
     assert sys.version_info >= (3, 11)
     pip = ["-m", "pip", "--disable-pip-version-check", "-q"]
     python(*pip, "install", "--no-deps", "--no-build-isolation", "--no-index", "./bench-echo")
@@ -62,8 +62,8 @@ def test_a_foreign_package_is_installed_listed_checked_run_and_gone_after_uninst
     answers = list(bench(python, "list --json", "check bench-echo", run, "table"))
     assert [code for code, _ in answers] == [0, 0, 0, 0], answers
     listed, checked, scores, table = (output for _, output in answers)
-    ours = [line for line in json.loads(listed) if line["package"] == "bench-echo"]
-    assert [(line["kind"], line["name"], line["version"]) for line in ours] == [
+    components = [line for line in json.loads(listed) if line["package"] == "bench-echo"]
+    assert [(line["kind"], line["name"], line["version"]) for line in components] == [
         ("method", "echo", "0.3.0"),
         ("task", "feature_norm", "0.3.0"),
     ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.methods import Step, a_step, count, made_batch, trained
+from benchmarks.methods import Step, build_step, count, random_batch, trained
 
 # Images through an encoder for each image of the batch: (with gradient, without).
 PASSES = {
@@ -37,18 +37,18 @@ def test_every_trained_method_is_written_down() -> None:
 
 @pytest.mark.parametrize("name", PASSES)
 def test_a_step_sends_images_through_the_encoder_as_often_as_is_written(name: str) -> None:
-    batch = made_batch(8, 8)
+    batch = random_batch(8, 8)
     with torch.random.fork_rng([]):
-        step = a_step(METHODS[name], (4, 8), batch)
+        step = build_step(METHODS[name], (4, 8), batch)
         counted = count(step, batch)
     assert (counted.with_gradient, counted.without) == PASSES[name]
     assert counted.flops > 0
 
 
 def test_a_hidden_pass_is_seen_and_operations_are_counted() -> None:
-    batch = made_batch(8, 8)
+    batch = random_batch(8, 8)
     with torch.random.fork_rng([]):
-        step = a_step(METHODS["supervised"], (4, 8), batch)
+        step = build_step(METHODS["supervised"], (4, 8), batch)
     plain = count(step, batch)
 
     def twice() -> None:

@@ -1,19 +1,17 @@
-"""Numbers of a tiny run of every method, encoder and task, so that none changes under an unchanged key.
+"""Compute numbers of a tiny run of every method, encoder and task; no number may change while its key stays the same.
 
-    python tests/fingerprints/compute.py            # what differs from tests/fingerprints/fingerprints.json
-    python tests/fingerprints/compute.py --write    # take in what is new, or what has a higher revision
+    python tests/fingerprints/compute.py            # print what differs from tests/fingerprints/fingerprints.json
+    python tests/fingerprints/compute.py --write    # add entries that are new or have a higher revision
 
-What is in a key stands beside the numbers: id, revision, parameters, protocol. Other numbers under the same document
-would be averaged with published ones, so `--write` leaves them out: raise the class's `revision`, or `PROTOCOL` in
-bench_core/keys.py where the harness changed. What numpy, scikit-learn or torch round otherwise is no reason for either:
-delete that entry and write it again, and say so in the commit.
+The file holds numbers beside the content of their key: id, revision, parameters, protocol. Numbers that changed under
+the same key would be averaged with published ones, so `--write` refuses them: raise the class's `revision`, or
+`PROTOCOL` in bench_core/keys.py where the harness changed. Rounding that changed in numpy, scikit-learn or torch is no
+reason to raise either: delete that entry, write it again, and state it in the commit message.
 
-Runs are small: widths, steps and items are those of tests/fingerprints/small_sizes.toml, all else is as the document
-says. Not held
-here: data sets, whose digests are in every key; variants that are another recipe alone, and recipes (tests of
-`bench_core.training.optimizers`); the network that judges in `generation`, for 300 steps of Adam make numbers out of
-rounding (tests
-of `bench_evaluators.generation.reference_network`).
+Runs are small: widths, steps and items are those of tests/fingerprints/small_sizes.toml, everything else is as in the
+key. Not covered: datasets, whose digests are in every key; recipes, and variants that differ in the recipe only (see
+the tests of `bench_core.training.optimizers`); the network that judges in `generation`, because 300 steps of Adam turn
+rounding into numbers (see the tests of `bench_evaluators.generation.reference_network`).
 """
 
 import os
@@ -54,10 +52,10 @@ from bench_core.training.pretrain import pretrain
 from bench_methods.vae import VAE, VAEConfig
 
 FILE = Path(__file__).with_name("fingerprints.json")
-MADE = 2  # raised where this file changes what is run
-TOLERANCE = 1e-5  # relative, below 1 absolute: machines and numbers of threads round otherwise
+RUN_VERSION = 2  # raise it where this file changes what is run
+TOLERANCE = 1e-5  # relative, and absolute below 1: machines and numbers of threads round differently
 STEPS, BATCH = 3, 8
-# Adam would make steps of a full rate out of gradients that are rounding alone.
+# Adam would turn gradients that are only rounding into steps of the full rate.
 RECIPE = Recipe(optimizer="sgd", learning_rate=1e-4, schedule="constant", batch_size=BATCH, epochs=1)
 CPU = torch.device("cpu")
 SMALLER: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("small_sizes.toml").read_text())
@@ -72,36 +70,38 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As a request names it."""
+        """Name in a request: "nac" or "nac:hashing"."""
         return f"{self.component.name}:{self.variant}" if self.variant else self.component.name
 
     @property
     def label(self) -> str:
-        """Its place in the file."""
+        """Name of its entry in the file."""
         return f"{self.component.kind} {self.component.distribution}/{self.name}"
 
     @property
     def config(self) -> Any:
-        """What is in its key."""
+        """Parameters in its key."""
         cls: Any = self.component.cls
         return build(cls.Config, cls.variants[self.variant].config, self.name) if self.variant else cls.Config()
 
     @property
     def smaller(self) -> dict[str, Any]:
-        """What its run has in the place of those."""
+        """Parameters that its run has instead, so that it is small."""
         return {**SMALLER.get(self.component.name, {}), **SMALLER.get(self.name, {})}
 
     @property
     def document(self) -> dict[str, Any]:
-        """What of it is in a key, and what is run."""
+        """Content of its key, and parameters of its run."""
         revision = self.component.cls.revision
         key = {"id": self.component.id, "revision": revision, "config": plain(self.config), "protocol": PROTOCOL}
-        return key | {"run": {"made": MADE, **plain(build(type(self.config), self.smaller, self.name, self.config))}}
+        return key | {
+            "run": {"made": RUN_VERSION, **plain(build(type(self.config), self.smaller, self.name, self.config))}
+        }
 
     def numbers(self) -> dict[str, float]:
-        """Name -> value of a tiny run in float32 on the CPU, from fixed seeds."""
+        """Return the numbers of a tiny run in float32 on the CPU from fixed seeds, by name."""
         measures: dict[str, Callable[[Any, Any], dict[str, float]]] = {
-            "objective": _of_objective, "encoder": _of_encoder, "evaluator": _of_evaluator,
+            "objective": _method_numbers, "encoder": _encoder_numbers, "evaluator": _task_numbers,
         }  # fmt: skip
         with torch.random.fork_rng([]):
             torch.manual_seed(11)
@@ -110,7 +110,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """All that are built in; variants that compute something of their own."""
+    """Yield every built-in component, and each variant that has other parameters than the cases before it."""
     registry = load_plugins()
     for kind in ("objective", "encoder", "evaluator"):
         for component in registry.of_kind(kind):
@@ -119,23 +119,23 @@ def cases() -> Iterator[Case]:
             yield Case(component)
             known = [Case(component).config]
             for variant in getattr(component.cls, "variants", {}):
-                if (case := Case(component, variant)).config not in known:  # else it is another recipe alone
+                if (case := Case(component, variant)).config not in known:  # else only its recipe differs
                     known.append(case.config)
                     yield case
 
 
-def differing(ours: dict[str, float], kept: dict[str, float]) -> list[str]:
-    """Names of the numbers that are not the same within `TOLERANCE`."""
-    names = sorted({*ours, *kept})
-    pairs = [(name, ours.get(name, math.nan), kept.get(name, math.nan)) for name in names]
+def differing(computed: dict[str, float], stored: dict[str, float]) -> list[str]:
+    """Return the names of the numbers that differ by more than `TOLERANCE`."""
+    names = sorted({*computed, *stored})
+    pairs = [(name, computed.get(name, math.nan), stored.get(name, math.nan)) for name in names]
     return [name for name, a, b in pairs if not math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)]
 
 
-def complaint(case: Case, kept: dict[str, Any] | None, ours: dict[str, float]) -> str | None:
-    """What is to be done about a case, or None where all is well."""
-    if kept is None or kept["document"] != case.document:
-        return f"{case.label} is new here or has another document: python tests/fingerprints/compute.py --write"
-    if changed := differing(ours, kept["numbers"]):
+def complaint(case: Case, stored: dict[str, Any] | None, computed: dict[str, float]) -> str | None:
+    """Return what to do about a case, or None where its numbers are those of the file."""
+    if stored is None or stored["document"] != case.document:
+        return f"{case.label} is new or has another key: python tests/fingerprints/compute.py --write"
+    if changed := differing(computed, stored["numbers"]):
         return (
             f"{case.label} gives other numbers ({', '.join(changed)}) under the same key: raise `revision` in "
             f"{case.component.cls.__name__} (or PROTOCOL, where the harness changed), then "
@@ -144,23 +144,23 @@ def complaint(case: Case, kept: dict[str, Any] | None, ours: dict[str, float]) -
     return None
 
 
-def _of_objective(cls: Any, config: Any) -> dict[str, float]:
-    """What it embeds when it is fresh, and the mean losses of three steps of the loop that trains all methods."""
+def _method_numbers(cls: Any, config: Any) -> dict[str, float]:
+    """Return mean embeddings of the untrained method, and the mean losses of three steps of the training loop."""
     spec = spec_for(cls)
     spec = DataSpec(**{**vars(spec), "splits": {"train": STEPS * BATCH, "test": BATCH}})
     objective = cls(TinyEncoder(spec), spec, config)
     with torch.inference_mode():
         embedded = objective.eval().embed(images_of(spec))
-    found = {f"embeds {name}": float(value.double().abs().mean()) for name, value in embedded.items()}
+    numbers = {f"embeds {name}": float(value.double().abs().mean()) for name, value in embedded.items()}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.jsonl"
         pretrain(objective, open_split(split_of(spec), CPU), RECIPE, seed=0, device=CPU, precision="fp32", log=log)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return found | {k: float(v) for line in lines for k, v in line.items() if k.rpartition(".")[2] == "loss"}
+    return numbers | {k: float(v) for line in lines for k, v in line.items() if k.rpartition(".")[2] == "loss"}
 
 
-def _of_encoder(cls: Any, config: Any) -> dict[str, float]:
-    """Loss of a step towards features of 1, and the features and maps in eval mode then."""
+def _encoder_numbers(cls: Any, config: Any) -> dict[str, float]:
+    """Return the loss of a step towards features of 1, and mean features and maps in eval mode after it."""
     spec = spec_for(cls)
     encoder, images = cls(spec, config).train(), images_of(spec, 4)
     loss = (encoder(images) - 1).square().mean()
@@ -170,17 +170,17 @@ def _of_encoder(cls: Any, config: Any) -> dict[str, float]:
             if parameter.grad is not None:
                 parameter -= 1e-3 * parameter.grad
         encoder.eval()
-        seen = {"features": encoder(images), **{f"map {name}": v for name, v in encoder.maps(images).items()}}
-    return {"loss": float(loss.detach())} | {name: float(v.double().abs().mean()) for name, v in seen.items()}
+        outputs = {"features": encoder(images), **{f"map {name}": v for name, v in encoder.maps(images).items()}}
+    return {"loss": float(loss.detach())} | {name: float(v.double().abs().mean()) for name, v in outputs.items()}
 
 
-def _of_evaluator(cls: Any, config: Any) -> dict[str, float]:
-    """Its scores on made clusters that overlap, or on a small VAE for tasks that ask for such a method."""
+def _task_numbers(cls: Any, config: Any) -> dict[str, float]:
+    """Return the scores on toy clusters that overlap, or on a small VAE for tasks that need such a method."""
     evaluator = cls(config)
     splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
     spec = DataSpec(shape=(3, 16, 16), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
     if evaluator.skip_reason(spec, Untrained) is None:
-        frozen = _less_clear(_frozen(spec, evaluator.datasets(spec)))
+        frozen = _with_noise(_frozen(spec, evaluator.datasets(spec)))
     else:
         spec = DataSpec(shape=(1, 8, 8), splits=splits)
         assert evaluator.skip_reason(spec, VAE) is None
@@ -188,8 +188,8 @@ def _of_evaluator(cls: Any, config: Any) -> dict[str, float]:
     return {score.metric: float(score.value) for score in evaluator.evaluate(frozen).scores}
 
 
-def _less_clear(frozen: Frozen) -> Frozen:
-    """With so much noise that accuracies are neither 1 nor chance, and images that show their class a little."""
+def _with_noise(frozen: Frozen) -> Frozen:
+    """Add so much noise that accuracies are neither 1 nor chance, and make images that show their class a little."""
     rng = torch.Generator().manual_seed(3)
 
     def noisy(part: Embedded) -> Embedded:
@@ -209,7 +209,7 @@ def _less_clear(frozen: Frozen) -> Frozen:
 
 
 def _shaded(split: Split, rng: torch.Generator) -> Split:
-    """Cells of 4 x 4 pixels of random grey, a little lighter for each higher class."""
+    """Replace images by cells of 4 x 4 pixels of random grey, a little lighter for each higher class."""
     assert isinstance(split.inputs, Tensor)
     assert split.labels is not None
     count, channels, height, width = split.inputs.shape
@@ -219,7 +219,7 @@ def _shaded(split: Split, rng: torch.Generator) -> Split:
 
 
 def _frozen_vae(spec: DataSpec) -> Frozen:
-    """An untrained VAE, and images without labels."""
+    """Return an untrained VAE with its embeddings of images without labels."""
     method = VAE(TinyEncoder(spec), spec, VAEConfig(latent_dim=4, width=4)).eval()
     images = torch.split(images_of(spec, 2 * NUM_ITEMS).mul(255).to(torch.uint8), NUM_ITEMS)
     inputs = {name: Split(part) for name, part in zip(spec.splits, images, strict=True)}
@@ -228,26 +228,26 @@ def _frozen_vae(spec: DataSpec) -> Frozen:
 
 
 def main(write: bool) -> int:
-    """Check all, or take in what has a document that is not in the file; the exit code."""
-    kept: dict[str, Any] = json.loads(FILE.read_text()) if FILE.is_file() else {}
-    known = list(cases())
-    kept = {case.label: kept[case.label] for case in known if case.label in kept}
-    wrong = 0
-    for case in known:
+    """Check all cases, or write those whose key is not in the file; return the exit code."""
+    stored: dict[str, Any] = json.loads(FILE.read_text()) if FILE.is_file() else {}
+    all_cases = list(cases())
+    stored = {case.label: stored[case.label] for case in all_cases if case.label in stored}
+    complaints = 0
+    for case in all_cases:
         if not write:
-            said = complaint(case, kept.get(case.label), case.numbers())
-        elif kept.get(case.label, {}).get("document") == case.document:
+            text = complaint(case, stored.get(case.label), case.numbers())
+        elif stored.get(case.label, {}).get("document") == case.document:
             continue
         else:
-            one, two = (_with_threads(threads, case) for threads in (1, 2))
-            unstable = differing(one, two)
-            said = f"{case.label}: {', '.join(unstable)} depend on the number of threads" if unstable else None
-            kept[case.label] = {"document": case.document, "numbers": one}
-            FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-        if said:
-            print(said)
-            wrong += 1
-    return int(wrong > 0)
+            one_thread, two_threads = (_with_threads(threads, case) for threads in (1, 2))
+            unstable = differing(one_thread, two_threads)
+            text = f"{case.label}: {', '.join(unstable)} depend on the number of threads" if unstable else None
+            stored[case.label] = {"document": case.document, "numbers": one_thread}
+            FILE.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
+        if text:
+            print(text)
+            complaints += 1
+    return int(complaints > 0)
 
 
 def _with_threads(threads: int, case: Case) -> dict[str, float]:
