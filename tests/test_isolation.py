@@ -1,4 +1,4 @@
-"""Cells do not leak into each other: order, company and neighbouring processes change no number."""
+"""Cells do not leak into each other: order, other cells and other processes change no score."""
 
 import json
 import os
@@ -18,16 +18,16 @@ from bench_core.cli.group import main
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
-CPU = Setting(torch.device("cpu"), command="test")
+CPU = RunSetting(device="cpu", command="test")
 
 
 class Drops(Objective):
-    """Draws from the global generator when it is built and in every step (ours)."""
+    """Draws from the global generator when it is built and in every step (a toy)."""
 
     Config = NoConfig
     recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=2, batch_size=16)
@@ -37,16 +37,14 @@ class Drops(Objective):
         self.head = nn.Sequential(nn.Linear(encoder.dim, 4), nn.Dropout())
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
-        """The inputs."""
         return batch.inputs
 
     def forward(self, views: Any, player: str = "main") -> Loss:
-        """A head's output, with dropout."""
         return Loss((self.head(self.encoder(views)) - torch.rand(())).square().mean())
 
 
 class Greedy(Evaluator):
-    """Trains the copy that it is given, draws from the global generator and leaves it with another seed (ours)."""
+    """Changes its copy of the method, draws from the global generator and seeds it anew (a toy)."""
 
     Config = NoConfig
 
@@ -54,7 +52,6 @@ class Greedy(Evaluator):
         self.config = config
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Of its copy's weights after a step, and of what it drew."""
         method, drawn = frozen.method().train(), float(torch.rand(()))
         with torch.no_grad():
             for parameter in method.parameters():
@@ -66,7 +63,7 @@ class Greedy(Evaluator):
 
 @pytest.fixture
 def rows(registry: Registry, add: Add) -> Registry:
-    """The tiny plugins, those above, and a second data set."""
+    """The tiny plugins, those above, and a second dataset."""
     add("objective", "drops", Drops)
     add("evaluator", "greedy", Greedy)
     add("dataset", "others", type("Others", (registry.get("dataset", "blobs").cls,), {"digest": lambda self: "o"}))
@@ -74,27 +71,27 @@ def rows(registry: Registry, add: Add) -> Registry:
 
 
 def scores(store: Store) -> dict[str, Any]:
-    return {record["key"]: record["scores"] for record in store.records()}
+    return {record.key: record.scores for record in store.records()}
 
 
 @pytest.mark.usefixtures("rows")
-def test_neither_order_nor_company_changes_a_number(plan_of: PlanOf, tmp_path: Path) -> None:
+def test_order_and_other_cells_change_no_score(plan_of: PlanOf, tmp_path: Path) -> None:
     data, methods, tasks, seeds = ["blobs", "others"], ["shrink", "drops"], ["spread", "greedy"], [0, 1]
     together, reversed_, alone = (Store(tmp_path / name) for name in ("together", "reversed", "alone"))
     run_plan(plan_of(datasets=data, methods=methods, tasks=tasks, seeds=seeds), together, CPU)
-    turned = {"datasets": data[::-1], "methods": methods[::-1], "tasks": tasks[::-1], "seeds": seeds[::-1]}
-    run_plan(plan_of(**turned), reversed_, CPU)
+    reordered = {"datasets": data[::-1], "methods": methods[::-1], "tasks": tasks[::-1], "seeds": seeds[::-1]}
+    run_plan(plan_of(**reordered), reversed_, CPU)
     for task in tasks:  # the second finds the chain trained, and nothing of it in memory
         run_plan(plan_of(datasets=["others"], methods=["drops"], tasks=[task], seeds=[1]), alone, CPU)
     assert len(scores(together)) == 16
     assert scores(together) == scores(reversed_)
-    assert len({json.dumps(value) for value in scores(together).values()}) == 8  # both data sets hold the same images
+    assert len({json.dumps(value) for value in scores(together).values()}) == 8  # both datasets hold the same images
     assert scores(alone) == {key: scores(together)[key] for key in scores(alone)}
     assert len(scores(alone)) == 2
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_store_give_the_numbers_of_one(tmp_path: Path) -> None:
+def test_two_processes_on_one_store_give_the_scores_of_one(tmp_path: Path) -> None:
     words = ["--tasks", "knn", "--epochs", "1", "--device", "cpu", "--set", "digits.train_size=256", "--quiet"]
     running = [
         subprocess.Popen(
@@ -102,7 +99,7 @@ def test_two_processes_on_one_store_give_the_numbers_of_one(tmp_path: Path) -> N
             stdout=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        for methods in ("random,nac", "nac")  # nac's chain is asked for by both
+        for methods in ("random,nac", "nac")  # both processes run the chain of nac
     ]
     assert [process.wait(timeout=300) for process in running] == [0, 0]
     alone = ["run", *words, "--store", str(tmp_path / "one"), "--methods", "nac,random"]

@@ -111,7 +111,7 @@ def test_store_that_cannot_be_written_gives_one_line_on_stderr(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "runs/cells")
 
-    monkeypatch.setattr("bench_core.store.store.Store.chain", refuse)
+    monkeypatch.setattr("bench_core.store.store.Store.chain_folder", refuse)
     monkeypatch.setattr("bench_core.store.store.Store.add_attempt", refuse)
     result = bench("run", *SHORT, "--quiet", code=1)
     assert result.stderr == "Error: runs/cells: Permission denied. What was finished is kept.\n"

@@ -12,26 +12,27 @@ import pytest
 import torch
 from torch import nn
 
-from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, PerItem, Score
-from bench_core.devices import channels_last
-from bench_core.errors import StoreError
+from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, PerItem, Score, Split
+from bench_core.devices import to_channels_last
+from bench_core.errors import DataMissingError, StoreError
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.running.chain import build_objective
 from bench_core.running.pending import missing
-from bench_core.running.progress import Silent
+from bench_core.running.progress import NoProgress
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.per_item import unpack_items
+from bench_core.store.record import Record
 from bench_core.store.tensors import load_tensors
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.stopping import Stop, Stopped
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
-CPU = Setting(torch.device("cpu"), command="bench run --test")
+CPU = RunSetting(device="cpu", command="bench run --test")
 
 
 @pytest.fixture
@@ -39,32 +40,45 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs")
 
 
+def first_value(record: Record) -> float:
+    value = next(iter(record.scores.values())).value
+    assert value is not None
+    return value
+
+
 def weights(store: Store, plan: Plan) -> bytes:
-    return (store.chain(plan.chains[0].key) / "weights.safetensors").read_bytes()
+    return (store.chain_folder(plan.chains[0].key) / "weights.safetensors").read_bytes()
 
 
-def test_a_record_says_what_was_measured_how_and_where(plan_of: PlanOf, store: Store) -> None:
+def test_record_holds_document_scores_provenance_and_cost(plan_of: PlanOf, store: Store) -> None:
     plan = plan_of()
     assert run_plan(plan, store, CPU) == []
     (record,) = store.records()
-    assert record["doc"] == plan.cells[0].document
-    assert record["doc"]["embed"]["pretrain"]["dataset"]["digest"] == "blobs-1"
-    assert record["doc"]["embed"]["pretrain"]["recipe"]["epochs"] == 2
-    assert record["scores"][0].keys() == {
+    assert record.document.content == plan.cells[0].document
+    assert record.document.component("dataset")["digest"] == "blobs-1"
+    assert record.document.recipe["epochs"] == 2
+    assert record.stored["scores"][0].keys() == {
         "metric", "value", "unit", "higher_is_better", "chance", "embedding", "n",
     }  # fmt: skip
-    assert record["provenance"]["command"] == "bench run --test"
-    assert record["provenance"].keys() >= {
+    assert record.provenance.command == "bench run --test"
+    assert record.stored["provenance"].keys() >= {
         "bench", "torch", "commit", "dirty", "device", "threads", "cuda", "precision", "started", "ended", "packages",
     }  # fmt: skip
-    assert record["cost"].keys() == {"pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib", "steps"}
-    assert record["facts"]["parameters"] == sum(p.numel() for p in build_objective(plan.chains[0]).encoder.parameters())
+    assert record.stored["cost"].keys() == {
+        "pretrain_s",
+        "embed_s",
+        "task_s",
+        "images_per_s",
+        "peak_memory_gib",
+        "steps",
+    }
+    assert record.parameters == sum(p.numel() for p in build_objective(plan.chains[0]).encoder.parameters())
 
 
-def test_a_chain_leaves_its_recipe_log_weights_and_embeddings(plan_of: PlanOf, store: Store) -> None:
+def test_chain_folder_holds_recipe_log_weights_and_embeddings(plan_of: PlanOf, store: Store) -> None:
     plan = plan_of()
     run_plan(plan, store, CPU)
-    folder = store.chain(plan.chains[0].key)
+    folder = store.chain_folder(plan.chains[0].key)
     recipe = json.loads((folder / "recipe.json").read_text())
     assert recipe["doc"]["recipe"]["weight_decay"] == 0.0  # every default is written out
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -74,7 +88,9 @@ def test_a_chain_leaves_its_recipe_log_weights_and_embeddings(plan_of: PlanOf, s
     assert sorted(path.name for path in embeddings.glob("*.safetensors")) == ["test.safetensors", "train.safetensors"]
 
 
-def test_asking_again_runs_nothing(plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_run_of_the_same_plan_runs_nothing(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_plan(plan_of(), store, CPU)
     monkeypatch.setattr("bench_core.running.chain.pretrain", None)
     monkeypatch.setattr("bench_core.running.chain.embed_all", None)
@@ -97,12 +113,12 @@ def test_a_chain_run_twice_gives_the_same_bits(plan_of: PlanOf, tmp_path: Path) 
     stores = [Store(tmp_path / name) for name in ("a", "b")]
     for store in stores:
         run_plan(plan_of(), store, CPU)
-        torch.rand(7)  # the global generator plays no part
+        torch.rand(7)  # the state of the global generator must not matter
     assert weights(stores[0], plan_of()) == weights(stores[1], plan_of())
-    assert stores[0].records()[0]["scores"] == stores[1].records()[0]["scores"]
+    assert stores[0].records()[0].scores == stores[1].records()[0].scores
 
 
-def test_another_method_in_the_plan_changes_nobodys_numbers(
+def test_another_method_in_the_plan_changes_no_numbers(
     plan_of: PlanOf, add: Add, registry: Registry, tmp_path: Path
 ) -> None:
     add("objective", "another", registry.get("objective", "shrink").cls)
@@ -110,16 +126,16 @@ def test_another_method_in_the_plan_changes_nobodys_numbers(
     run_plan(plan_of(), alone, CPU)
     run_plan(plan_of(methods=["another", "shrink"]), together, CPU)
     key = plan_of().cells[0].key
-    assert alone.record(key)["scores"] == together.record(key)["scores"]  # type: ignore[index]  # both are there
+    assert alone.record(key).scores == together.record(key).scores  # type: ignore[union-attr]  # both are there
 
 
-def test_running_leaves_the_global_generator_alone(plan_of: PlanOf, store: Store) -> None:
+def test_run_leaves_the_global_generator_unchanged(plan_of: PlanOf, store: Store) -> None:
     state = torch.get_rng_state()
     run_plan(plan_of(), store, CPU)
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_loss_that_is_not_finite_is_on_record_with_its_step_and_parts_and_the_others_go_on(
+def test_infinite_loss_is_recorded_with_its_step_and_parts_and_other_chains_run(
     plan_of: PlanOf, store: Store, tmp_path: Path
 ) -> None:
     board = tmp_path / "b.toml"
@@ -128,7 +144,7 @@ def test_a_loss_that_is_not_finite_is_on_record_with_its_step_and_parts_and_the_
     (failure,) = run_plan(plan, store, CPU)
     assert failure.kind == "nan"
     assert "the loss of main is inf at step 0; its parts: {'difference': " in failure.error
-    assert [record["names"]["method"] for record in store.records()] == ["shrink"]
+    assert [record.names["method"] for record in store.records()] == ["shrink"]
     (attempt,) = store.attempts()
     assert (attempt["kind"], attempt["names"]["method"]) == ("nan", "broken")
     states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
@@ -136,25 +152,23 @@ def test_a_loss_that_is_not_finite_is_on_record_with_its_step_and_parts_and_the_
 
 
 class Breaks(Evaluator):
-    """Always fails."""
+    """Always raises an error (a toy)."""
 
     def __init__(self, config: Any) -> None:
         pass
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """No."""
         raise RuntimeError("no luck\ntoday")
 
 
 class Forbidden(Breaks):
-    """Never fits."""
+    """Skips every chain (a toy)."""
 
     def skip_reason(self, data: Any, objective: type[Objective]) -> str | None:
-        """Why."""
         return "never fits"
 
 
-def test_a_task_that_fails_or_does_not_fit_stops_no_other(plan_of: PlanOf, add: Add, store: Store) -> None:
+def test_failed_or_skipped_task_stops_no_other_task(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("evaluator", "breaks", Breaks)
     add("evaluator", "forbidden", Forbidden)
     plan = plan_of(tasks=["breaks", "forbidden", "spread"])
@@ -166,17 +180,16 @@ def test_a_task_that_fails_or_does_not_fit_stops_no_other(plan_of: PlanOf, add: 
         ("skipped", "never fits"),
         ("done", ""),
     ]
-    assert len(run_plan(plan, store, CPU)) == 1  # asked again, it is tried again
+    assert len(run_plan(plan, store, CPU)) == 1  # a second run tries it again
 
 
-class Asks(Evaluator):
-    """Reads what evaluators may ask for."""
+class ReadsMethodAndInputs(Evaluator):
+    """Embeds the test inputs with the frozen method and compares with the stored embeddings (a toy)."""
 
     def __init__(self, config: Any) -> None:
         pass
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """The method's own features of the inputs are the embeddings."""
         method, inputs = frozen.method(), frozen.inputs("test").inputs
         assert not method.training
         assert not any(p.requires_grad for p in method.parameters())
@@ -186,14 +199,14 @@ class Asks(Evaluator):
         return Evaluation(scores=[Score(metric="error", value=error, unit="", n=1)], protocol="none")
 
 
-def test_an_evaluator_may_ask_for_the_frozen_method_and_the_inputs(plan_of: PlanOf, add: Add, store: Store) -> None:
-    add("evaluator", "asks", Asks)
-    assert run_plan(plan_of(tasks=["asks"]), store, CPU) == []
-    assert store.records()[0]["scores"][0]["value"] < 1e-6
+def test_evaluator_can_read_the_frozen_method_and_the_inputs(plan_of: PlanOf, add: Add, store: Store) -> None:
+    add("evaluator", "reads", ReadsMethodAndInputs)
+    assert run_plan(plan_of(tasks=["reads"]), store, CPU) == []
+    assert first_value(store.records()[0]) < 1e-6
 
 
 class Shows(Evaluator):
-    """Asks for another data set, and shows two of its images (a toy)."""
+    """Reads another dataset, and returns two of its images (a toy)."""
 
     def __init__(self, config: Any) -> None:
         pass
@@ -208,18 +221,18 @@ class Shows(Evaluator):
         return Evaluation(scores=[score], protocol="none", images={"first": images[:2]})
 
 
-def test_an_evaluator_gets_the_data_sets_it_asked_for_and_may_show_images(
+def test_evaluator_gets_the_datasets_that_it_names_and_can_return_images(
     plan_of: PlanOf, add: Add, store: Store
 ) -> None:
     add("evaluator", "shows", Shows)
     assert run_plan(plan_of(tasks=["shows"]), store, CPU) == []
     (record,) = store.records()
-    assert record["scores"][0]["value"] == 16
-    assert base64.b64decode(record["images"]["first"]).startswith(b"\x89PNG")
+    assert first_value(record) == 16
+    assert base64.b64decode(record.images["first"]).startswith(b"\x89PNG")
 
 
 class ByItem(Evaluator):
-    """Gives each item's result (a toy)."""
+    """Returns the result of each item (a toy)."""
 
     value = 0.25
 
@@ -231,7 +244,7 @@ class ByItem(Evaluator):
         return Evaluation(scores=[Score(metric="top1", value=self.value, n=16)], protocol="none", items=items)
 
 
-def test_per_item_results_are_kept_where_their_mean_is_the_score(
+def test_per_item_results_are_stored_if_their_mean_is_the_score(
     plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add("evaluator", "by_item", ByItem)
@@ -242,59 +255,72 @@ def test_per_item_results_are_kept_where_their_mean_is_the_score(
     monkeypatch.setattr(ByItem, "value", 0.25)
     assert run_plan(plan, store, CPU) == []
     (record,) = store.records()
-    assert unpack_items(record["items"]["top1"]).tolist() == [1.0] * 4 + [0.0] * 12
+    assert unpack_items(record.items["top1"]).tolist() == [1.0] * 4 + [0.0] * 12
+
+
+def test_missing_data_ends_the_run_before_anything_is_trained_and_leaves_no_store(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raise_missing(dataset: object, split: str) -> Split:
+        raise DataMissingError(f"{split} is missing")
+
+    blobs = registry.get("dataset", "blobs").cls
+    add("dataset", "missing", type("Missing", (blobs,), {"load": raise_missing, "digest": lambda _: "missing"}))
+    with pytest.raises(DataMissingError, match="train is missing"):
+        run_plan(plan_of(datasets=["blobs", "missing"]), store, CPU)
+    assert not store.path.exists()
 
 
 def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> None:
     plan = plan_of()
     run_plan(plan, store, CPU)
-    path = store.chain(plan.chains[0].key) / "weights.safetensors"
+    path = store.chain_folder(plan.chains[0].key) / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError, match=r"weights\.safetensors is missing or damaged; delete"):
         load_tensors(path, json.loads((path.parent / "summary.json").read_text())["weights_sha256"])
 
 
 @pytest.mark.parametrize("name", ["train.safetensors", "done.json"])
-def test_damaged_embeddings_are_made_again_from_good_weights(name: str, plan_of: PlanOf, store: Store) -> None:
+def test_damaged_embeddings_are_computed_again_from_good_weights(name: str, plan_of: PlanOf, store: Store) -> None:
     run_plan(plan_of(), store, CPU)
     (expected,) = store.records()
     (path,) = store.path.glob(f"chains/*/embeddings/*/{name}")
     written = path.read_bytes()
     path.write_bytes(written.replace(b"0", b"1"))
     assert path.read_bytes() != written
-    store.cell(expected["key"]).unlink()
+    store.record_file(expected.key).unlink()
     assert run_plan(plan_of(), store, CPU) == []
-    assert store.records()[0]["scores"] == expected["scores"]
+    assert store.records()[0].scores == expected.scores
     if name != "done.json":  # which holds seconds
         assert path.read_bytes() == written
 
 
-def test_what_a_stop_left_beside_a_finished_chain_is_taken_away(plan_of: PlanOf, store: Store) -> None:
+def test_checkpoints_beside_a_trained_chain_are_deleted(plan_of: PlanOf, store: Store) -> None:
     run_plan(plan_of(), store, CPU)
-    left = store.path / "chains" / f"{plan_of().chains[0].key}.under-way"
-    left.mkdir()
-    store.cell(store.records()[0]["key"]).unlink()
+    checkpoints = store.path / "chains" / f"{plan_of().chains[0].key}.under-way"
+    checkpoints.mkdir()
+    store.record_file(store.records()[0].key).unlink()
     run_plan(plan_of(), store, CPU)
-    assert not left.exists()
+    assert not checkpoints.exists()
 
 
-def test_who_is_told_to_stop_after_another_has_trained_the_chain_leaves_no_checkpoints(
+def test_run_stopped_after_another_process_trained_the_chain_leaves_no_checkpoints(
     plan_of: PlanOf, store: Store
 ) -> None:
     setting = replace(CPU, stop=Stop())
 
-    class Overtaken(Silent):
+    class TrainsTheChainElsewhere(NoProgress):
         def epoch(self, done: int, total: int, line: object) -> None:
             assert run_plan(plan_of(), store, CPU) == []
-            setting.stop.ask(signal.SIGTERM)
+            setting.stop.request(signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        run_plan(plan_of(), store, setting, Overtaken())
+        run_plan(plan_of(), store, setting, TrainsTheChainElsewhere())
     assert list(store.path.glob("chains/*.under-way")) == []
     assert len(store.records()) == 1
 
 
-def test_a_signal_that_was_swallowed_stops_before_the_next_cell(plan_of: PlanOf, add: Add, store: Store) -> None:
+def test_swallowed_stop_signal_ends_the_run_before_the_next_cell(plan_of: PlanOf, add: Add, store: Store) -> None:
     setting = replace(CPU, stop=Stop())
 
     class Swallows(Evaluator):
@@ -303,22 +329,22 @@ def test_a_signal_that_was_swallowed_stops_before_the_next_cell(plan_of: PlanOf,
         def __init__(self, config: NoConfig) -> None: ...
 
         def evaluate(self, frozen: Frozen) -> Evaluation:
-            with suppress(Stopped):  # as the interpreter does in a finaliser
-                setting.stop.ask(signal.SIGTERM)
+            with suppress(Stopped):  # as the interpreter does in a finalizer
+                setting.stop.request(signal.SIGTERM)
             return Evaluation(scores=[Score(metric="x", value=1.0, unit="", n=1)], protocol="")
 
     add("evaluator", "swallows", Swallows)
     with pytest.raises(Stopped):
         run_plan(plan_of(tasks=["swallows", "spread"]), store, setting)
-    assert [record["names"]["task"] for record in store.records()] == ["swallows"]
+    assert [record.names["task"] for record in store.records()] == ["swallows"]
 
 
-def test_a_signal_after_the_last_step_waits_until_what_was_trained_is_written(
+def test_stop_signal_after_the_last_step_waits_until_the_weights_are_written(
     plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting = replace(CPU, stop=Stop())
     monkeypatch.setattr(
-        plan_of().chains[0].method.component.cls, "after_training", lambda *_: setting.stop.ask(signal.SIGTERM)
+        plan_of().chains[0].method.component.cls, "after_training", lambda *_: setting.stop.request(signal.SIGTERM)
     )
     with pytest.raises(Stopped):
         run_plan(plan_of(), store, setting)
@@ -327,7 +353,7 @@ def test_a_signal_after_the_last_step_waits_until_what_was_trained_is_written(
     assert run_plan(plan_of(), store, CPU) == []
 
 
-def test_a_checkpoint_that_does_not_fit_is_named(plan_of: PlanOf, store: Store) -> None:
+def test_checkpoint_of_other_code_is_refused_with_the_name_of_its_folder(plan_of: PlanOf, store: Store) -> None:
     chain = plan_of().chains[0]
     Checkpoints(store.path / "chains" / f"{chain.key}.under-way").save(3, {"objective": {"a": torch.zeros(1)}})
     (failure,) = run_plan(plan_of(), store, CPU)
@@ -335,7 +361,7 @@ def test_a_checkpoint_that_does_not_fit_is_named(plan_of: PlanOf, store: Store) 
     assert f"{chain.key}.under-way" in failure.error
 
 
-def test_a_stale_record_is_named_with_what_changed(
+def test_stale_record_is_reported_with_what_changed(
     plan_of: PlanOf, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_plan(plan_of(), store, CPU)
@@ -353,28 +379,28 @@ def test_other_parameters_are_another_experiment_and_not_stale(plan_of: PlanOf, 
 def test_bf16_trains_on_the_cpu_too(plan_of: PlanOf, store: Store) -> None:
     assert run_plan(plan_of(precision="bf16"), store, CPU) == []
     record = store.records()[0]
-    assert record["provenance"]["precision"] == "bf16"
-    assert math.isfinite(record["scores"][0]["value"])
+    assert record.provenance.precision == "bf16"
+    assert math.isfinite(first_value(record))
 
 
-def test_what_is_trained_compiled_says_so_under_the_same_key(
+def test_record_of_a_compiled_training_says_so_under_the_same_key(
     plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, compiled = Store(tmp_path / "plain"), Store(tmp_path / "compiled")
-    own, calls = nn.Module.compile, list[nn.Module]()
+    torch_compile, calls = nn.Module.compile, list[nn.Module]()
 
     def compile_quickly(module: nn.Module) -> None:
         calls.append(module)
-        own(module, backend="eager")
+        torch_compile(module, backend="eager")
 
     monkeypatch.setattr(nn.Module, "compile", compile_quickly)
     plan = plan_of(methods=["shrink"])
     assert run_plan(plan, plain, CPU) == run_plan(plan, compiled, replace(CPU, compiled=True)) == []
     (one,), (other,) = plain.records(), compiled.records()
-    assert one["key"] == other["key"]
-    assert "compiled" not in one["provenance"]["pretrain"]
-    assert other["provenance"]["pretrain"]["compiled"] is True
-    assert one["scores"][0]["value"] == pytest.approx(other["scores"][0]["value"], rel=1e-5)
+    assert one.key == other.key
+    assert "compiled" not in one.stored["provenance"]["pretrain"]
+    assert other.stored["provenance"]["pretrain"]["compiled"] is True
+    assert first_value(one) == pytest.approx(first_value(other), rel=1e-5)
     assert [type(module).__name__ for module in calls] == ["Shrink"]
 
 
@@ -386,9 +412,12 @@ def test_a_record_is_as_dirty_as_the_code_that_trained_it(
     monkeypatch.setattr("bench_core.running.provenance._commit", lambda: ("def", False))
     add("evaluator", "again", registry.get("evaluator", "spread").cls)
     run_plan(plan_of(tasks=["again"]), store, CPU)
-    record = next(r for r in store.records() if r["names"]["task"] == "again")
-    assert (record["provenance"]["commit"], record["provenance"]["dirty"]) == ("def", True)
-    assert (record["provenance"]["pretrain"]["commit"], record["provenance"]["pretrain"]["dirty"]) == ("abc", True)
+    record = next(r for r in store.records() if r.names["task"] == "again")
+    assert (record.provenance.commit, record.provenance.dirty) == ("def", True)
+    assert (record.stored["provenance"]["pretrain"]["commit"], record.stored["provenance"]["pretrain"]["dirty"]) == (
+        "abc",
+        True,
+    )
 
 
 class Volumes(Objective):
@@ -399,11 +428,9 @@ class Volumes(Objective):
         self.volume = torch.nn.Conv3d(1, 1, 1)
 
     def make_views(self, batch: Any, rng: torch.Generator) -> Any:
-        """The inputs."""
         return batch.inputs
 
     def forward(self, views: Any, player: str = "main") -> Any:
-        """Of both."""
         from bench_core import Loss
 
         return Loss(self.encoder(views).square().mean() + self.volume(views[:, None]).square().mean())
@@ -418,7 +445,7 @@ def test_weights_may_have_any_number_of_dimensions(plan_of: PlanOf, add: Add, st
 def test_convolutions_get_the_strides_that_torch_gives_them(channels: int) -> None:
     ours = torch.nn.Conv2d(channels, 8, 3)
     torchs = torch.nn.Conv2d(channels, 8, 3).to(memory_format=torch.channels_last)
-    channels_last(ours)
+    to_channels_last(ours)
     assert ours.weight.stride() == torchs.weight.stride()
 
 
@@ -428,6 +455,6 @@ def test_two_writers_of_one_chain_leave_one_whole_chain(plan_of: PlanOf, store: 
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda _: run_plan(plan_of(), store, CPU), range(2)))
     assert outcomes == [[], []]
-    (chain,) = (store.path / "chains").iterdir()  # nothing lies beside it
+    (chain,) = (store.path / "chains").iterdir()  # and nothing else
     assert len((chain / "log.jsonl").read_text().splitlines()) == 2
     assert len(store.records()) == 1
