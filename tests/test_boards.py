@@ -10,6 +10,7 @@ from bench_core.planning.boards import load_board
 from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import load_plugins
+from bench_core.reports.pictures.kinds import check_pictures
 from bench_core.reports.tables.frames import tidy
 from bench_core.store.store import read_records
 
@@ -34,15 +35,20 @@ def test_a_board_can_be_planned_without_its_data_and_is_shipped_in_the_wheel(nam
     assert load_board(name).methods.keys() == load_board(str(ROOT / "leaderboards" / name)).methods.keys()
 
 
+@pytest.mark.parametrize("name", BOARDS)
+def test_pictures_of_a_board_have_a_kind_and_the_options_that_it_needs(name: str) -> None:
+    check_pictures(load_board(name))
+
+
 @pytest.mark.parametrize("name", [name for name in BOARDS if name not in NOT_RUN])
 def test_published_records_come_from_committed_code_and_carry_their_provenance(name: str) -> None:
     records = read_records(ROOT / "leaderboards" / name / "records")
     assert records
     for record in records:
-        assert record["provenance"]["dirty"] is False
-        assert record["provenance"]["commit"]
-        assert record["provenance"]["command"].startswith("bench run ")
-        assert record["doc"]["embed"]["pretrain"]["dataset"]["digest"]
+        assert record.provenance.dirty is False
+        assert record.provenance.commit
+        assert record.provenance.command.startswith("bench run ")
+        assert record.document.component("dataset")["digest"]
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,13 @@ def table(
         click.echo(f"{len(pages)} pages agree with their records: {', '.join(map(str, pages))}")
         return
     from bench_core.errors import RequestError
+    from bench_core.reports.pages.reported_numbers import (
+        beside,
+        check_format,
+        load_reported,
+        render_reported,
+        shipped_numbers,
+    )
     from bench_core.reports.tables.build import build
     from bench_core.reports.tables.cell_states import table_entries
     from bench_core.reports.tables.render import render
@@ -46,12 +53,23 @@ def table(
 
     if metric and task:
         raise RequestError(f"--task shows all metrics; to see one say --metric {task}:{metric.rpartition(':')[2]}.")
-    entries = table_entries(Store(store), board)
+    if published:
+        check_format(output_format)
+    entries = table_entries(Store.existing(store), board)
     click.echo(render(build(entries, metric=metric, sort=sort, task=task), output_format))
     if published:
-        from bench_core.reports.pages.reported_numbers import beside, load_published, render_published, shipped_numbers
+        click.echo(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
 
-        click.echo(render_published(beside(entries, load_published(shipped_numbers())), output_format), nl=False)
+
+class KindOption(click.Option):
+    """The option `--kind`, whose help lists the table of kinds; it is imported when the help is printed."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help."""
+        from bench_core.reports.pictures.kinds import KINDS
+
+        self.help = f"Draw only this kind: {', '.join(KINDS)}. Default: all that the records hold, without similarity."
+        return super().get_help_record(ctx)
 
 
 @click.command()
@@ -59,7 +77,7 @@ def table(
 @click.option(
     "--board", metavar="FILE_OR_NAME", help="Draw only the cells of this board, and the pictures that it names."
 )
-@click.option("--kind", metavar="KIND", help="tradeoff, projection, pr, histogram, layers, lines, samples, similarity.")
+@click.option("--kind", metavar="KIND", cls=KindOption)
 @click.option("--methods", callback=names, metavar="A,B", help="Draw only these rows, as the table names them.")
 @click.option("--x", metavar="TASK:METRIC", default="", help="Score on the x axis of a trade-off.")
 @click.option("--y", metavar="TASK:METRIC", default="", help="Score on the y axis of a trade-off.")
@@ -73,17 +91,18 @@ def plot(
     'bench-core[pictures]'. The kind similarity reads the embeddings under STORE/chains.
     """
     from bench_core.planning.boards import Board, load_board
-    from bench_core.reports.pictures.plot import Wanted, plot_all
+    from bench_core.reports.pictures.model import PlotRequest
+    from bench_core.reports.pictures.plot import plot_all
     from bench_core.reports.tables.cell_states import table_entries
     from bench_core.store import Store
 
-    wanted = Wanted(kind=kind or "", methods=tuple(methods or ()), x=x, y=y)
-    opened = Store(store)
-    asked = load_board(board) if board else Board()
-    outcome = plot_all(table_entries(opened, board), opened, asked, wanted, out or store / "pictures")
-    for path in outcome.drawn:
+    request = PlotRequest(kind=kind or "", methods=tuple(methods or ()), x=x, y=y)
+    records = Store.existing(store)
+    pictures = load_board(board) if board else Board()
+    result = plot_all(table_entries(records, board), records, pictures, request, out or store / "pictures")
+    for path in result.drawn:
         click.echo(f"picture: {path}")
-    for reason in outcome.left_out:
+    for reason in result.left_out:
         click.echo(f"left out: {reason}", err=True)
 
 
@@ -100,7 +119,7 @@ def publish(board: str, store: Path, leaderboards: Path) -> None:
     from bench_core.reports.pages.publish import publish_board
     from bench_core.store import Store
 
-    copied, pages = publish_board(board, Store(store), leaderboards, Path("README.md"))
+    copied, pages = publish_board(board, Store.existing(store), leaderboards, Path("README.md"))
     click.echo(f"{copied} records in {leaderboards}; pages: {', '.join(map(str, pages))}")
 
 

@@ -1,10 +1,10 @@
-"""From a request to a plan: which chains and cells there are, with their keys.
+"""From a request to a plan: its chains and cells, with their keys.
 
-boards.py           Boards: what is held fixed so that rows compare, read from a board.toml
-describe.py         Lines for people: what there is, what a component is, why a cell has its key
-initial_weights.py  Where a method's encoder starts from: fresh, from another chain of the same request, or from a
-plan.py             A request -> chains and their cells, each with a key made of its content
-request.py          A request -> components under the names of its rows, with every parameter resolved
-settings.py         Texts of `--set` and `--sweep` -> values, each read as TOML
-why.py              Why a cell has its key: what the key is made of, and what differs from the nearest record
+boards.py           read a board.toml: rows, columns and everything that is held fixed
+settings.py         parse the texts of `--set` and `--sweep`
+request.py          resolve a request: every name to a component, every parameter to a value
+initial_weights.py  find the weights that a method's encoder starts from
+plan.py             make the chains and cells of a resolved request, each with its key
+describe.py         texts of `bench list` and `bench show`
+why.py              text of `bench why`: what a key is made of, and what differs from the nearest record
 """

@@ -1,7 +1,7 @@
-"""Boards: what is held fixed so that rows compare, read from a board.toml.
+"""Boards: rows and columns with everything that is held fixed so that rows compare, read from a board.toml.
 
-base = "mnist"               # what this file does not say is that board's, whole sections at a time
-only = ["random", "nac"]     # of the methods, these rows
+base = "mnist"               # sections that this file does not have are that board's, whole sections at a time
+only = ["random", "nac"]     # keeps these rows of the methods
 title = "Handwritten digits, 8x8"
 description = "..."
 seeds = [0, 1, 2, 3, 4]
@@ -12,7 +12,7 @@ epochs = 200
 
 [datasets.digits]
 [encoders.convnet]
-[methods.nac]                # a row; its name is the method's, or `use` says which
+[methods.nac]                # a row; its name is the method's, unless `use` names the method
 flip = 0.2
 recipe.learning_rate = 3e-3
 [methods.nac_without_noise]
@@ -20,9 +20,9 @@ use = "nac"                  # or a variant, "nac:hashing"
 noise = false
 [methods.vae_from_nac]
 use = "vae"
-init = "nac"                 # starts from the encoder of that row's chain
+init = "nac"                 # starts from the encoder that the row nac has trained
 [tasks.linear]               # a column
-[pictures.cost]              # drawn by `bench publish`; see bench_core.pictures
+[pictures.cost]              # drawn by `bench publish`; see bench_core.reports.pictures
 x = "linear:top1"
 y = "retrieval:map_hamming"
 [pictures.plane]
@@ -33,7 +33,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench_core.config import build, param, read_toml
 from bench_core.errors import RequestError, UnknownNameError, one_line, shown
@@ -47,12 +47,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
-class Named:
-    """One row or column of a board: a component under a name, with the values that differ from its defaults.
+class NamedComponent:
+    """One row or column of a board: a component under a name, with the parameters that differ from its defaults.
 
     Attributes:
-        use: The component's name or id, of a method also with a variant.
-        init: Of a method: where its encoder starts from, "" for a fresh one; see `bench_core.planning.initial_weights`.
+        name: The name in tables.
+        use: The component's name or id; for a method also with a variant, "nac:hashing".
+        values: Parameter -> value.
+        recipe: For a method, parameter of the training recipe -> value.
+        init: For a method, what its encoder starts from: a row, a chain's folder or a file; "" initialises it from the
+            seed. See `bench_core.planning.initial_weights`.
     """
 
     name: str
@@ -64,36 +68,43 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What is drawn beside a board's page; see `bench_core.reports.pictures`.
+    """A picture beside a board's page: its kind and options.
 
-    What is `added` leaves the fingerprints of older pictures as they were.
+    Reports know the kinds and check the options against them, see `bench_core.reports.pictures.kinds.check_pictures`.
+    A picture's fingerprint leaves out parameters that are `added` and have their default, so that older pictures
+    keep theirs.
     """
 
     name: str
-    x: str = param("", "TASK:METRIC of a trade-off", "ours")
-    y: str = param("", "TASK:METRIC of a trade-off", "ours")
-    title: str = param("", "above the picture; the page's text for it", "ours")
-    x_label: str = param("", "instead of the score's or curve's name", "ours")
-    y_label: str = param("", "instead of the score's or curve's name", "ours")
-    connect: bool = param(False, "a line through the points of a trade-off, in the board's order", "ours")
-    kind: Literal["tradeoff", "projection", "pr", "histogram", "layers", "lines", "samples"] = param(
-        "tradeoff", "what is drawn", "ours", added=True
-    )
-    task: str = param("", "whose curves; may be left out where one task has some", "ours", added=True)
-    curve: str = param("", "of this name alone", "ours", added=True)
-    methods: tuple[str, ...] = param((), "rows that are shown; all where it is left out", "ours", added=True)
-
-    def __post_init__(self) -> None:
-        """Check what the kind needs."""
-        if self.kind == "tradeoff" and not (self.x and self.y):
-            raise ValueError("a trade-off needs x and y, each TASK:METRIC")
-        if self.kind != "tradeoff" and (self.x or self.y or self.connect):
-            raise ValueError(f"x, y and connect are of the kind tradeoff, not of {self.kind}")
+    x: str = param("", "TASK:METRIC on the x axis of a trade-off", "ours")
+    y: str = param("", "TASK:METRIC on the y axis of a trade-off", "ours")
+    title: str = param("", "title of the picture, and its text on the page", "ours")
+    x_label: str = param("", "label of the x axis; by default the name of the score or curve", "ours")
+    y_label: str = param("", "label of the y axis; by default the name of the score or curve", "ours")
+    connect: bool = param(False, "draw a line through the points of a trade-off, in the board's order", "ours")
+    kind: str = param("tradeoff", "kind of the picture; `bench plot --help` lists the kinds", "ours", added=True)
+    task: str = param("", "task whose curves are drawn; needed where several tasks have some", "ours", added=True)
+    curve: str = param("", "name of the only curve to draw; by default all of the kind", "ours", added=True)
+    methods: tuple[str, ...] = param((), "rows to draw; by default all", "ours", added=True)
 
 
 @dataclass(frozen=True)
 class Board:
-    """What a board.toml says; the sections map names to components."""
+    """The content of a board.toml.
+
+    Attributes:
+        name: The name of its folder, or of its file without the ending.
+        title: The heading of its page.
+        description: Markdown below the heading.
+        seeds: Seeds of the trainings.
+        precision: "auto", "fp32" or "bf16".
+        recipe: The budget of every method: parameter of the training recipe -> value.
+        datasets: Name -> dataset; each has tables of its own.
+        encoders: Name -> encoder; likewise.
+        methods: Name -> method, the rows of the tables.
+        tasks: Name -> task, the columns.
+        pictures: Name -> picture.
+    """
 
     name: str = ""
     title: str = ""
@@ -101,40 +112,70 @@ class Board:
     seeds: tuple[int, ...] = ()
     precision: str = "auto"
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    datasets: Mapping[str, Named] = field(default_factory=dict)
-    encoders: Mapping[str, Named] = field(default_factory=dict)
-    methods: Mapping[str, Named] = field(default_factory=dict)
-    tasks: Mapping[str, Named] = field(default_factory=dict)
+    datasets: Mapping[str, NamedComponent] = field(default_factory=dict)
+    encoders: Mapping[str, NamedComponent] = field(default_factory=dict)
+    methods: Mapping[str, NamedComponent] = field(default_factory=dict)
+    tasks: Mapping[str, NamedComponent] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 def board_names() -> list[str]:
-    """The boards that are shipped."""
-    return sorted(_shipped())
+    """Return the names of the boards that come with the project."""
+    return sorted(_shipped_boards())
 
 
 def load_board(file_or_name: str) -> Board:
     """Read a board by the name of a shipped one, or from a file.
 
     Raises:
-        UnknownNameError: Neither a file nor a shipped board.
-        RequestError: Not TOML, or a key that boards do not have.
+        UnknownNameError: There is neither such a file nor such a shipped board.
+        RequestError: The file is not TOML, or has a key that boards do not have.
     """
     path = board_file(file_or_name)
     name = path.resolve().parent.name if path.name == "board.toml" else path.stem
-    return read_board(_document(path), name, str(path))
+    return read_board(_read_with_base(path), name, str(path))
 
 
-def _document(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
-    """What the file says, over what its base says; of the methods, the rows of `only`."""
+def board_file(file_or_name: str) -> Path:
+    """Return the file of a board: of a shipped one by name, a file itself, or the board.toml of a folder."""
+    shipped = _shipped_boards()
+    path = shipped.get(file_or_name, Path(file_or_name))
+    try:
+        if path.is_dir():
+            path /= "board.toml"
+        exists = path.is_file()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        exists = False
+    if not exists:
+        raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
+    return path
+
+
+def _shipped_boards() -> dict[str, Path]:
+    """Return name -> file of the boards that come with the project.
+
+    In a checkout they are under leaderboards/, in a wheel among its files.
+    """
+    if root := checkout():
+        return {path.parent.name: path for path in (root / "leaderboards").glob("*/board.toml")}
+    return {path.stem: path for path in shipped_files().glob("*.toml") if path.name != "published.toml"}
+
+
+def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, Any]:
+    """Read a board's file over its base, and keep the rows of `only`.
+
+    Args:
+        path: The file.
+        read_before: The files whose bases led to this one, to find circles.
+    """
     document = read_toml(path)
     base, only = document.pop("base", None), document.pop("only", None)
     if base is not None:
         if not isinstance(base, str):
             raise RequestError(f"{path}: base must be the name or the path of a board, got {shown(base)}.")
-        if path in above:
+        if path in read_before:
             raise RequestError(f"{path}: bases go in a circle.")
-        document = _document(board_file(base), (*above, path)) | document
+        document = _read_with_base(board_file(base), (*read_before, path)) | document
     if only is not None:
         rows = _table(document.get("methods", {}), f"{path}: methods")
         if not isinstance(only, list) or not all(isinstance(name, str) for name in only):
@@ -145,27 +186,16 @@ def _document(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
     return document
 
 
-def board_file(file_or_name: str) -> Path:
-    """Where a board lies: a shipped one by name, or a file, or a folder with a board.toml."""
-    shipped = _shipped()
-    path = shipped.get(file_or_name, Path(file_or_name))
-    try:
-        if path.is_dir():
-            path /= "board.toml"
-        found = path.is_file()
-    except (OSError, ValueError):  # too long for a path, or no path at all
-        found = False
-    if not found:
-        raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
-    return path
-
-
 def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
-    """A board from its parsed document; `where` is named in errors."""
+    """Build a board from its parsed TOML document; `where` is the file that messages name.
+
+    Raises:
+        RequestError: A key does not exist, or a value does not fit.
+    """
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        there = ", ".join(sorted(_KEYS | {"base", "only"}))
-        raise RequestError(f"{where}: {', '.join(map(one_line, unknown))} unknown; a board has {there}.")
+        known = ", ".join(sorted(_KEYS | {"base", "only"}))
+        raise RequestError(f"{where}: {', '.join(map(one_line, unknown))} unknown; a board has {known}.")
     for key in ("title", "description", "precision"):
         if not isinstance(document.get(key, ""), str):
             raise RequestError(f"{where}: {key} must be text, got {shown(document[key])}.")
@@ -187,23 +217,32 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     )
 
 
-def _section(document: Mapping[str, Any], key: str, where: str) -> dict[str, Named]:
-    named: dict[str, Named] = {}
-    for name, table in _table(document.get(key, {}), f"{where}: {key}").items():
+def _section(document: Mapping[str, Any], section: str, where: str) -> dict[str, NamedComponent]:
+    """Return the rows or columns of a section; `recipe` and `init` are keys of methods only."""
+    components: dict[str, NamedComponent] = {}
+    for name, table in _table(document.get(section, {}), f"{where}: {section}").items():
         if not _NAME.fullmatch(name):
-            raise RequestError(f"{where}: {key}.{shown(name)} must be letters, digits, '_' and '-'.")
-        values = dict(_table(table, f"{where}: {key}.{name}"))
+            raise RequestError(f"{where}: {section}.{shown(name)} must be letters, digits, '_' and '-'.")
+        place = f"{where}: {section}.{name}"
+        values = dict(_table(table, place))
         use = values.pop("use", name)
-        recipe = _table(values.pop("recipe", {}), f"{where}: {key}.{name}.recipe") if key == "methods" else {}
         if not isinstance(use, str):
-            raise RequestError(f"{where}: {key}.{name}.use must be the name of a component, got {shown(use)}.")
-        init = initial(values.pop("init", "none"), f"{where}: {key}.{name}.init") if key == "methods" else ""
-        named[name] = Named(name, use, values, recipe, init)
-    return named
+            raise RequestError(f"{place}.use must be the name of a component, got {shown(use)}.")
+        recipe: Mapping[str, Any] = {}
+        init = ""
+        if section == "methods":
+            recipe = _table(values.pop("recipe", {}), f"{place}.recipe")
+            init = check_init(values.pop("init", "none"), f"{place}.init")
+        components[name] = NamedComponent(name, use, values, recipe, init)
+    return components
 
 
-def initial(value: Any, where: str) -> str:
-    """What `init` says, "" for `none`."""
+def check_init(value: Any, where: str) -> str:
+    """Check that a value of `init` is text; return it, or "" for `none`.
+
+    Raises:
+        RequestError: It is no text, or empty; `where` is the parameter that the message names.
+    """
     if not isinstance(value, str) or not value:
         raise RequestError(
             f"{where} must be a row's name, a chain's folder, a safetensors file or 'none', got {shown(value)}."
@@ -212,20 +251,17 @@ def initial(value: Any, where: str) -> str:
 
 
 def _pictures(value: Any, rows: Sequence[str], where: str) -> dict[str, Picture]:
+    """Return the pictures by name; their kinds are checked where the kinds are known."""
     pictures = {}
     for name, table in _table(value, where).items():
         if not _NAME.fullmatch(name):
             raise RequestError(f"{where}.{shown(name)} must be letters, digits, '_' and '-'.")
         values = {**_table(table, f"{where}.{name}"), "name": name}
-        if values.get("kind") == "similarity":
-            raise RequestError(
-                f"{where}.{name}: similarity reads embeddings, which are not published; draw it from a store with "
-                "`bench plot --kind similarity`."
-            )
-        pictures[name] = build(Picture, values, f"{where}.{name}")
-        for row in pictures[name].methods:
+        picture = build(Picture, values, f"{where}.{name}")
+        for row in picture.methods:
             if row not in rows:
                 raise UnknownNameError("row", row, rows, f"({where}.{name})")
+        pictures[name] = picture
     return pictures
 
 
@@ -233,10 +269,3 @@ def _table(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise RequestError(f"{where} must be a table, got {shown(value)}.")
     return value
-
-
-def _shipped() -> dict[str, Path]:
-    """The boards that come with the project: in a checkout under leaderboards/, in a wheel among its files."""
-    if root := checkout():
-        return {path.parent.name: path for path in (root / "leaderboards").glob("*/board.toml")}
-    return {path.stem: path for path in shipped_files().glob("*.toml") if path.name != "published.toml"}

@@ -1,9 +1,9 @@
-"""Where a method's encoder starts from: fresh, from another chain of the same request, or from a file.
+"""The weights that a method's encoder starts from: another chain of the same request, or a file.
 
     bench run --methods nac,vae --sweep vae.init=none,nac
 
-What defines the start is in the key: of a chain all that defines its encoder and is not the same here anyway, of a
-file its digest.
+The key of a chain contains what defines its start: for another chain the parts of its document that define the encoder
+and differ from the chain's own, for a file the SHA-256.
 """
 
 import os
@@ -18,19 +18,20 @@ from bench_core.errors import RequestError, StoreError, shown
 from bench_core.files import file_digest, read_json, read_sealed
 from bench_core.store.tensors import holds_tensors, load_tensors
 
-_PREFIX = "encoder."  # of the encoder's tensors in an objective's weights
+_PREFIX = "encoder."  # of the encoder's tensors in the weights of a trained method
 
 
 @dataclass(frozen=True)
-class Initial:
-    """Weights that an encoder starts from.
+class InitialWeights:
+    """A file of weights that an encoder starts from.
 
     Attributes:
-        path: A safetensors file: of a method's weights, of which the encoder's are taken, or of an encoder.
-        digest: Its SHA-256.
-        document: What of it takes part in the key.
-        label: For people.
-        uses_labels: Whether labels took part in its training, as far as that is known.
+        path: A safetensors file with the weights of a trained method, of which the encoder's are loaded, or of an
+            encoder alone.
+        digest: The SHA-256 of the file.
+        document: The part of the key's document that says what the encoder starts from.
+        label: The start in words: "nac, 200 epochs".
+        uses_labels: Whether labels took part in the training of the weights; False where that is not known.
     """
 
     path: Path
@@ -40,75 +41,90 @@ class Initial:
     uses_labels: bool = False
 
 
-def difference(source: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a chain's document takes part in the key of one that starts from it.
+def start_in_document(start: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a starting chain's document that takes part in the key of the chain that starts from it.
 
-    Its method and recipe, and of all else what differs: what is shared (data, seed) stands in the key already, and
-    rows that start from the same method are one row over all seeds.
+    It keeps the method, the recipe, and whatever differs. What both chains share, such as the data and the seed, is in
+    the key already. So chains that start from the same method are one row over all seeds.
+
+    Args:
+        start: The document of the chain that trained the weights.
+        document: The document of the chain that starts from them.
     """
-    kept = {name: part for name, part in source.items() if name in ("method", "recipe") or part != own.get(name)}
+    kept = {name: part for name, part in start.items() if name in ("method", "recipe") or part != document.get(name)}
     return {"chain": kept}
 
 
-def find_initial(text: str, own: Mapping[str, Any], rows: Sequence[str]) -> Initial:
-    """Weights by the path of a chain's folder or of a safetensors file.
+def find_initial_weights(init: str, document: Mapping[str, Any], other_methods: Sequence[str]) -> InitialWeights:
+    """Find weights by the path of a chain's folder or of a safetensors file.
 
     Args:
-        text: As `init` says it, not the name of a row.
-        own: The document of the chain that starts from it.
-        rows: The other methods of the request, for the message.
+        init: The value of `init`, which is not the name of a row.
+        document: The document of the chain that starts from the weights.
+        other_methods: The other methods of the request, for the message.
 
     Raises:
-        RequestError: There is no such thing, or it holds another encoder.
+        RequestError: There is no such folder or file, or it holds another encoder.
     """
-    path = Path(text)
-    with suppress(RuntimeError):  # nobody's home
+    path = Path(init)
+    with suppress(RuntimeError):  # "~user" of an unknown user
         path = path.expanduser()
     if os.path.isfile(path / "summary.json"):
-        source, summary = _of_chain(path)
-        if source["encoder"] != own["encoder"]:
-            raise RequestError(
-                f"init = {text!r} was trained with encoder {source['encoder']}, this row has {own['encoder']}."
-            )
-        label = f"{source['method']['id'].rpartition('/')[2]}, {source['recipe']['epochs']} epochs"
-        start = difference(source, own)
-        labels = bool(summary.get("uses_labels"))
-        return Initial(path / "weights.safetensors", summary["weights_sha256"], start, label, labels)
+        return _weights_of_chain(init, path, document)
     if os.path.isfile(path):
         if not holds_tensors(path):
-            raise RequestError(f"init = {text!r} holds no weights: it is no safetensors file.")
+            raise RequestError(f"init = {init!r} holds no weights: it is no safetensors file.")
         digest = file_digest(path)
-        return Initial(path, digest, {"sha256": digest}, f"a file, sha256 {digest[:12]}")
+        return InitialWeights(path, digest, {"sha256": digest}, f"a file, sha256 {digest[:12]}")
     raise RequestError(
-        f"init = {shown(text)} is no row of this request ({', '.join(rows) or 'it has no other'}), no chain's folder "
-        "(STORE/chains/KEY) and no file; name a row (--methods nac,vae --set vae.init=nac), or give a path."
+        f"init = {shown(init)} is no row of this request ({', '.join(other_methods) or 'it has no other'}), no chain's "
+        "folder (STORE/chains/KEY) and no file; name a row (--methods nac,vae --set vae.init=nac), or give a path."
     )
 
 
-def _of_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Document and summary of a chain; StoreError where they are none."""
-    source: Any  # until it is known to be whole
-    source, summary = read_json(folder / "recipe.json").get("doc"), read_sealed(folder / "summary.json")
+def _weights_of_chain(init: str, folder: Path, document: Mapping[str, Any]) -> InitialWeights:
+    start, summary = _read_chain(folder)
+    if start["encoder"] != document["encoder"]:
+        raise RequestError(
+            f"init = {init!r} was trained with encoder {start['encoder']}, this row has {document['encoder']}."
+        )
+    return InitialWeights(
+        path=folder / "weights.safetensors",
+        digest=summary["weights_sha256"],
+        document=start_in_document(start, document),
+        label=f"{start['method']['id'].rpartition('/')[2]}, {start['recipe']['epochs']} epochs",
+        uses_labels=bool(summary.get("uses_labels")),
+    )
+
+
+def _read_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the document and the summary of a chain; StoreError where they lack what is needed."""
+    document: Any = read_json(folder / "recipe.json").get("doc")
+    summary = read_sealed(folder / "summary.json")
     try:
-        texts = source["method"]["id"], source["encoder"]["id"], summary["weights_sha256"]
-        whole = all(isinstance(text, str) for text in texts) and source["recipe"]["epochs"] >= 0
+        texts = document["method"]["id"], document["encoder"]["id"], summary["weights_sha256"]
+        is_whole = all(isinstance(text, str) for text in texts) and document["recipe"]["epochs"] >= 0
     except (KeyError, TypeError):
-        whole = False
-    if not whole:
+        is_whole = False
+    if not is_whole:
         raise StoreError(f"{folder} is no chain's folder: its recipe.json or summary.json lacks something.")
-    return source, summary
+    return document, summary
 
 
-def load_initial(encoder: Encoder, initial: Initial) -> None:
-    """Put the weights into the encoder, in place, before a method is built on it and copies it.
+def load_initial_weights(encoder: Encoder, initial: InitialWeights) -> None:
+    """Load the weights into the encoder, in place.
+
+    It is called before a method is built on the encoder, because a method may copy it.
 
     Raises:
         StoreError: The file is damaged, or its tensors are not this encoder's.
     """
     tensors = load_tensors(initial.path, initial.digest)
-    own = {name.removeprefix(_PREFIX): t for name, t in tensors.items() if name.startswith(_PREFIX)} or tensors
+    encoder_tensors = {
+        name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)
+    }
     try:
-        encoder.load_state_dict(own)
+        encoder.load_state_dict(encoder_tensors or tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{initial.path} does not hold the weights of this encoder: {reason}") from error

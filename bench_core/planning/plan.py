@@ -1,6 +1,10 @@
-"""A request -> chains and their cells, each with a key made of its content.
+"""The plan of a request: its chains and their cells, each with a key that is the hash of a document.
 
-A chain is one dataset x encoder x method x seed: pretrained once, embedded once, then its tasks, its cells.
+    request -> resolved components -> chains -> cells
+
+A chain is one dataset x encoder x method x seed: pretrained once, embedded once. Its cells are its tasks.
+A document is a JSON object with all that defines a number: ids, revisions and parameters, the recipe, the seed, and the
+digest of the data. Nothing else is in a key, so names of rows, devices and folders change none.
 """
 
 import traceback
@@ -9,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
@@ -17,12 +21,9 @@ from bench_core.data import default_data_root
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import PROTOCOL, key_of
 from bench_core.planning.boards import Board
-from bench_core.planning.initial_weights import Initial, difference, find_initial
-from bench_core.planning.request import Part, Request, Resolved, resolve
+from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
+from bench_core.planning.request import ConfiguredComponent, Request, Resolved, resolve
 from bench_core.plugins import Registry, load_plugins
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -30,29 +31,49 @@ class Cell:
     """One task on one chain.
 
     Attributes:
-        names: dataset, encoder, method and task as this plan calls them.
-        document: All that defines the number; `key` is its hash.
-        skip: Why the pair cannot work, or None.
-        others: The data sets that the task reads beside the chain's.
+        names: The names of dataset, encoder, method and task in the request.
+        seed: The seed of the chain.
+        task: The task with its parameters.
+        document: All that defines the numbers of the cell.
+        key: The hash of the document.
+        skip: The reason why the task cannot run on this chain, or None.
+        other_datasets: The datasets that the task reads beside the chain's, by name.
     """
 
     names: Mapping[str, str]
     seed: int
-    task: Part
+    task: ConfiguredComponent
     document: Mapping[str, Any]
     key: str
     skip: str | None
-    others: Mapping[str, OtherData] = field(default_factory=dict)
+    other_datasets: Mapping[str, OtherData] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chain:
-    """One dataset x encoder x method x seed, and its cells; `key` names the pretraining, `embed_key` the embeddings."""
+    """One dataset x encoder x method x seed, and its cells.
 
-    dataset: Part
-    encoder: Part
-    method: Part
-    source: Dataset
+    Attributes:
+        dataset: The dataset with its parameters.
+        encoder: The encoder with its parameters.
+        method: The method with its parameters.
+        loader: The opened dataset, which loads the splits.
+        data: The shape, splits and classes of the dataset.
+        recipe: The training recipe.
+        precision: "fp32" or "bf16".
+        seed: The seed of the training.
+        document: All that defines the trained weights.
+        key: The hash of `document`; it names the chain's folder.
+        embed_document: All that defines the embeddings.
+        embed_key: The hash of `embed_document`; it names the folder of the embeddings.
+        cells: The tasks on this chain.
+        init: The weights or the chain that the encoder starts from; None initialises the encoder from the seed.
+    """
+
+    dataset: ConfiguredComponent
+    encoder: ConfiguredComponent
+    method: ConfiguredComponent
+    loader: Dataset
     data: DataSpec
     recipe: Recipe
     precision: str
@@ -62,29 +83,29 @@ class Chain:
     embed_document: Mapping[str, Any]
     embed_key: str
     cells: tuple[Cell, ...]
-    init: "Initial | Chain | None" = None  # what the encoder starts from; None is a fresh one
+    init: "InitialWeights | Chain | None" = None
 
     @property
     def uses_labels(self) -> bool:
-        """Whether labels took part in training, here or in what it starts from, as far as that is known."""
-        own: bool = self.method.component.cls.uses_labels
-        return own or (self.init is not None and self.init.uses_labels)
+        """True if labels took part in this training, or in the one that its encoder starts from, as far as known."""
+        method_uses_labels: bool = self.method.component.cls.uses_labels
+        return method_uses_labels or (self.init is not None and self.init.uses_labels)
 
     @property
     def starts_from(self) -> str:
-        """What its encoder starts from, for people; "" is a fresh one."""
+        """What the encoder starts from, in words; "" if it is initialised from the seed."""
         if isinstance(self.init, Chain):
             return f"{self.init.method.name}, {self.init.recipe.epochs} epochs"
         return self.init.label if self.init else ""
 
     @property
     def lineage(self) -> "list[Chain]":
-        """The chains that it starts from, the first one first, and itself."""
+        """This chain after all chains that it starts from, in the order in which they are trained."""
         return [*(self.init.lineage if isinstance(self.init, Chain) else ()), self]
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The chain as messages name it: "nac on digits with convnet, seed 0"."""
         return f"{self.method.name} on {self.dataset.name} with {self.encoder.name}, seed {self.seed}"
 
 
@@ -101,132 +122,189 @@ class Plan:
         return [cell for chain in self.chains for cell in chain.cells]
 
 
+@dataclass(frozen=True)
+class _OpenedDataset:
+    """A dataset of which shape, splits and digest are known; no images are loaded."""
+
+    component: ConfiguredComponent
+    loader: Dataset
+    spec: DataSpec
+    digest: str
+
+    def document(self) -> dict[str, Any]:
+        """Return what defines the data."""
+        return {**self.component.document(), "digest": self.digest}
+
+
+_OpenByName = Callable[[str], _OpenedDataset]  # opens a dataset with its default parameters
+
+
 def make_plan(request: Request, registry: Registry, *, download: bool = False) -> Plan:
-    """Resolve every name and parameter; nothing is trained or embedded.
+    """Resolve every name and parameter of a request; nothing is trained or embedded.
 
     Args:
-        request: What is asked for.
-        registry: What there is.
-        download: Fetch data sets first.
+        request: The rows, columns and parameters that the user chose.
+        registry: The plugins.
+        download: Whether to download datasets first.
 
     Raises:
-        RequestError: A name, parameter or value that does not fit, or data that is not there.
+        RequestError: A name, parameter or value does not fit, or data is missing.
     """
     return plan_resolved(resolve(request, registry), request.data_root, registry, download=download)
 
 
+def board_plan(board: str, registry: Registry | None = None) -> Plan:
+    """Plan all rows and columns of a board."""
+    return make_plan(Request(board=board, data_root=default_data_root()), registry or load_plugins())
+
+
 def plan_resolved(resolved: Resolved, data_root: Path, registry: Registry, *, download: bool = False) -> Plan:
-    """The plan of names and parameters that are resolved already."""
-    sources = [(part, _open(part, data_root, download)) for part in resolved.parts["datasets"]]
+    """Plan the chains and cells of names and parameters that are resolved already."""
 
     @cache
-    def elsewhere(name: str) -> tuple[Part, Opened]:
+    def open_by_name(name: str) -> _OpenedDataset:
         component = registry.get("dataset", name)
-        part = Part(name, component, component.cls.Config())
-        return part, _open(part, data_root, download)
+        return _open(ConfiguredComponent(name, component, component.cls.Config()), data_root, download)
 
-    chains: list[Chain] = []
-    for dataset, opened in sources:
-        for encoder in resolved.parts["encoders"]:
-            made: dict[tuple[str, int], Chain] = {}
-            for method in _sources_first(resolved):
-                for seed in resolved.seeds:
-                    init = resolved.inits.get(method.name, "")
-                    start = made.get((init, seed), init)
-                    made[method.name, seed] = _chain(dataset, opened, encoder, method, seed, resolved, start, elsewhere)
-            chains += [made[method.name, seed] for method in resolved.parts["methods"] for seed in resolved.seeds]
+    datasets = [_open(dataset, data_root, download) for dataset in resolved.components["datasets"]]
+    chains = []
+    for dataset in datasets:
+        for encoder in resolved.components["encoders"]:
+            chains += _plan_chains(dataset, encoder, resolved, open_by_name)
     return Plan(resolved.board, tuple(chains))
 
 
-def narrowed(plan: Plan, wanted: Callable[[Chain, Cell], bool]) -> Plan:
-    """The cells that are wanted, and the chains that have one."""
-    chains = (replace(chain, cells=tuple(c for c in chain.cells if wanted(chain, c))) for chain in plan.chains)
+def narrowed(plan: Plan, keep: Callable[[Chain, Cell], bool]) -> Plan:
+    """Return a plan of the cells for which `keep` is true, and of the chains that still have a cell."""
+    chains = [replace(chain, cells=tuple(cell for cell in chain.cells if keep(chain, cell))) for chain in plan.chains]
     return replace(plan, chains=tuple(chain for chain in chains if chain.cells))
 
 
-def _sources_first(resolved: Resolved) -> list[Part]:
-    """The methods, each after the one that it starts from."""
-    rows = {part.name: part for part in (*resolved.parts["methods"], *resolved.sources)}
-    ordered: dict[str, Part] = {}
+def _open(dataset: ConfiguredComponent, data_root: Path, download: bool) -> _OpenedDataset:
+    with _plugin_named_in_errors(dataset):
+        loader: Dataset = dataset.component.cls(data_root, dataset.config)
+        if download:
+            loader.download()
+        digest: object = loader.digest()
+        if not isinstance(digest, str):
+            raise TypeError(f"digest() must return text, got {shown(digest)}")
+        return _OpenedDataset(dataset, loader, replace(loader.spec(), name=dataset.component.name), digest)
+
+
+def _plan_chains(
+    dataset: _OpenedDataset, encoder: ConfiguredComponent, resolved: Resolved, open_by_name: _OpenByName
+) -> list[Chain]:
+    """Plan the requested methods at all seeds, for one dataset and encoder.
+
+    Rows of the board that were not requested are planned, too, if requested rows start from them. They become the
+    `init` of these rows, not chains of the plan.
+    """
+    planned: dict[tuple[str, int], Chain] = {}
+    for method in _methods_in_order_of_training(resolved):
+        for seed in resolved.seeds:
+            init = resolved.inits.get(method.name, "")
+            start = planned.get((init, seed), init)
+            planned[method.name, seed] = _plan_chain(dataset, encoder, method, seed, resolved, start, open_by_name)
+    return [planned[method.name, seed] for method in resolved.components["methods"] for seed in resolved.seeds]
+
+
+def _methods_in_order_of_training(resolved: Resolved) -> list[ConfiguredComponent]:
+    """Return all methods, each after the one that it starts from.
+
+    Raises:
+        RequestError: Rows start from each other in a circle.
+    """
+    rows = {method.name: method for method in (*resolved.components["methods"], *resolved.ancestors)}
+    ordered: dict[str, ConfiguredComponent] = {}
     for name in rows:
         path = [name]
-        while (source := resolved.inits.get(path[-1], "")) in rows:
-            if source in path:
-                raise RequestError(f"init goes in a circle: {' <- '.join([*path, source])}.")
-            path.append(source)
+        while (start := resolved.inits.get(path[-1], "")) in rows:
+            if start in path:
+                raise RequestError(f"init goes in a circle: {' <- '.join([*path, start])}.")
+            path.append(start)
         ordered |= {row: rows[row] for row in reversed(path) if row not in ordered}
     return list(ordered.values())
 
 
-Opened = tuple[Dataset, DataSpec, str]
-Elsewhere = Callable[[str], tuple[Part, Opened]]  # a data set by its name alone, with its defaults
-
-
-@contextmanager
-def _blame(part: Part) -> Iterator[None]:
-    """A plugin's defect names the plugin and stops this request only."""
-    try:
-        yield
-    except BenchError:
-        raise
-    except Exception as error:
-        reason = " ".join(traceback.format_exception_only(error)[-1].split())
-        raise PluginLoadError(f"{part.component.kind} {part.component.id} breaks while planning: {reason}") from error
-
-
-def _open(part: Part, root: Path, download: bool) -> Opened:
-    with _blame(part):
-        dataset: Dataset = part.component.cls(root, part.config)
-        if download:
-            dataset.download()
-        digest: object = dataset.digest()
-        if not isinstance(digest, str):
-            raise TypeError(f"digest() must return text, got {shown(digest)}")
-        return dataset, replace(dataset.spec(), name=part.component.name), digest
-
-
-def _chain(
-    dataset: Part,
-    opened: Opened,
-    encoder: Part,
-    method: Part,
+def _plan_chain(
+    dataset: _OpenedDataset,
+    encoder: ConfiguredComponent,
+    method: ConfiguredComponent,
     seed: int,
     resolved: Resolved,
     start: Chain | str,
-    elsewhere: Elsewhere,
+    open_by_name: _OpenByName,
 ) -> Chain:
-    source, data, digest = opened
+    """Plan one chain with its cells.
+
+    Args:
+        dataset: The opened dataset.
+        encoder: The encoder.
+        method: The method.
+        seed: The seed of the training.
+        resolved: The recipe, precision and tasks.
+        start: The chain that the encoder starts from, the text of `init` where that is no row, or "".
+        open_by_name: Opens the datasets that tasks read beside the chain's.
+    """
     recipe = resolved.recipes[method.name]
     document = {
         "protocol": PROTOCOL,
-        "dataset": {**dataset.document(), "digest": digest},
+        "dataset": dataset.document(),
         "encoder": encoder.document(),
         "method": method.document(),
         "recipe": plain(recipe),
         "precision": resolved.precision,
         "seed": seed,
     }
-    others = [part.name for part in resolved.parts["methods"] if part is not method]
-    init = find_initial(start, document, others) if isinstance(start, str) and start else start or None
-    if isinstance(init, Chain):
-        document["init"] = difference(init.document, document)
-    elif init:
+    init: Chain | InitialWeights | None
+    if isinstance(start, Chain):
+        init = start
+        document["init"] = start_in_document(init.document, document)
+    elif start:
+        other_methods = [row.name for row in resolved.components["methods"] if row is not method]
+        init = find_initial_weights(start, document, other_methods)
         document["init"] = init.document
+    else:
+        init = None
     embed_document = {"protocol": PROTOCOL, "pretrain": document}
-    skip = None
-    for part in (encoder, method):
-        with _blame(part):
-            skip = skip or part.component.cls.skip_reason(data, part.config)
-    if isinstance(init, Chain) and (reason := init.method.component.cls.skip_reason(data, init.method.config)):
-        skip = skip or f"starts from {init.method.name}: {reason}"
     chain = Chain(
-        dataset, encoder, method, source, data, recipe, resolved.precision, seed,
-        document, key_of(document), embed_document, key_of(embed_document), (), init,
-    )  # fmt: skip
-    return replace(chain, cells=tuple(_cell(chain, task, skip, elsewhere) for task in resolved.parts["tasks"]))
+        dataset=dataset.component,
+        encoder=encoder,
+        method=method,
+        loader=dataset.loader,
+        data=dataset.spec,
+        recipe=recipe,
+        precision=resolved.precision,
+        seed=seed,
+        document=document,
+        key=key_of(document),
+        embed_document=embed_document,
+        embed_key=key_of(embed_document),
+        cells=(),
+        init=init,
+    )
+    skip = _skip_reason(chain)
+    return replace(
+        chain, cells=tuple(_plan_cell(chain, task, skip, open_by_name) for task in resolved.components["tasks"])
+    )
 
 
-def _cell(chain: Chain, task: Part, skip: str | None, elsewhere: Elsewhere) -> Cell:
+def _skip_reason(chain: Chain) -> str | None:
+    """Return why the encoder, the method or the chain that it starts from cannot work on the data; None if they can."""
+    for part in (chain.encoder, chain.method):
+        with _plugin_named_in_errors(part):
+            reason: str | None = part.component.cls.skip_reason(chain.data, part.config)
+        if reason:
+            return reason
+    if isinstance(chain.init, Chain):
+        start = chain.init.method
+        if reason := start.component.cls.skip_reason(chain.data, start.config):
+            return f"starts from {start.name}: {reason}"
+    return None
+
+
+def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, open_by_name: _OpenByName) -> Cell:
+    """Plan one task on a chain; `chain_skip` is the reason why the chain itself cannot run, or None."""
     document: dict[str, Any] = {"protocol": PROTOCOL, "task": task.document(), "embed": chain.embed_document}
     names = {
         "dataset": chain.dataset.name,
@@ -234,18 +312,26 @@ def _cell(chain: Chain, task: Part, skip: str | None, elsewhere: Elsewhere) -> C
         "method": chain.method.name,
         "task": task.name,
     }
-    with _blame(task):
+    with _plugin_named_in_errors(task):
         evaluator = task.component.cls(task.config)
-        skip = skip or evaluator.skip_reason(chain.data, chain.method.component.cls)
-        asked = [] if skip else list(evaluator.datasets(chain.data))
-    others: dict[str, OtherData] = {}
-    for name in asked:
-        part, (source, data, digest) = elsewhere(name)
-        document.setdefault("others", {})[name] = {**part.document(), "digest": digest}
-        others[name] = OtherData(data, source.load)
-    return Cell(names, chain.seed, task, document, key_of(document), skip, others)
+        skip = chain_skip or evaluator.skip_reason(chain.data, chain.method.component.cls)
+        other_names = [] if skip else list(evaluator.datasets(chain.data))
+    other_datasets: dict[str, OtherData] = {}
+    for name in other_names:
+        dataset = open_by_name(name)
+        document.setdefault("others", {})[name] = dataset.document()
+        other_datasets[name] = OtherData(dataset.spec, dataset.loader.load)
+    return Cell(names, chain.seed, task, document, key_of(document), skip, other_datasets)
 
 
-def board_plan(board: str, registry: Registry | None = None) -> Plan:
-    """Everything that a board asks for."""
-    return make_plan(Request(board=board, data_root=default_data_root()), registry or load_plugins())
+@contextmanager
+def _plugin_named_in_errors(component: ConfiguredComponent) -> Iterator[None]:
+    """Turn an exception of a plugin's code into a PluginLoadError that names the plugin."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        plugin = component.component
+        reason = " ".join(traceback.format_exception_only(error)[-1].split())
+        raise PluginLoadError(f"{plugin.word} {plugin.id} breaks while planning: {reason}") from error

@@ -1,7 +1,14 @@
-"""A request -> components under the names of its rows, with every parameter resolved.
+"""Resolve a request: every name to a component, and every parameter to a value.
 
-What is said last wins: a plugin's defaults, its variant, the board's budget, the board's row, `--epochs` and
-`--batch-size`, `--set`, and the values of a sweep, each of which makes a row of its own.
+A parameter can be set in several places. The last of these places wins:
+
+1. the default of the plugin
+2. the variant of a method: `nac:hashing`
+3. the board's budget: its [recipe]
+4. the board's row: [methods.nac]
+5. `--epochs` and `--batch-size`
+6. `--set nac.flip=0.2`
+7. `--sweep nac.flip=0.1,0.2`, where each value makes a row of its own
 """
 
 import itertools
@@ -16,23 +23,31 @@ from bench_core.contracts import Recipe, Variant
 from bench_core.devices import find_device
 from bench_core.errors import ConfigError, RequestError, UnknownNameError, shown
 from bench_core.planning import boards
-from bench_core.planning.boards import Board, Named, initial
-from bench_core.plugins import Component, Registry
+from bench_core.planning.boards import Board, NamedComponent, check_init
+from bench_core.plugins import OF_SECTION, Component, Registry
 
-SECTIONS = {"datasets": "dataset", "encoders": "encoder", "methods": "objective", "tasks": "evaluator"}
 PRECISIONS = ("auto", "fp32", "bf16")
 ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks for; None means what the board says.
+    """The rows, columns and parameters that a user chose. None takes the board's.
+
+    Everything here but `device` and `data_root` ends up in keys. How a plan is run is in `RunSetting`, and in no key.
 
     Attributes:
-        settings: "NAME.PARAM", "NAME.recipe.PARAM" or "NAME.init" -> value; NAME is a row or column of this request.
-        sweeps: The same paths -> values, each of which makes a row of its own; of several, all combinations.
-        device: Where it will run; decides what precision "auto" is, and nothing else that defines a number.
-        data_root: Where data sets lie.
+        datasets: Names of datasets; likewise for encoders, methods and tasks. "all" alone names all that there are.
+        seeds: Seeds of the trainings.
+        board: Name of a shipped board, or path of a board.toml; None is the default board.
+        epochs: Epochs of every method that is trained.
+        batch_size: Batch size of every method.
+        precision: "auto", "fp32" or "bf16".
+        device: The device of the run. It decides the precision where that is "auto", and nothing else in a key.
+        settings: Parameter -> value. A parameter is "NAME.PARAM", "NAME.recipe.PARAM" or "NAME.init", where NAME is a
+            row or column of this request.
+        sweeps: Parameter -> values, each of which makes a row of its own; several sweeps make all combinations.
+        data_root: Folder of the datasets.
     """
 
     datasets: Sequence[str] | None = None
@@ -51,28 +66,41 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A component under the name it has in this plan, with every parameter resolved."""
+class ConfiguredComponent:
+    """A component with all its parameters, under the name of a row or column.
+
+    Attributes:
+        name: The name in tables: "nac", "nac (flip=0.1)", or what the board calls the row.
+        component: The plugin's component.
+        config: An instance of the component's `Config`.
+    """
 
     name: str
     component: Component
     config: Any
 
     def document(self) -> dict[str, Any]:
-        """What of this part defines a result."""
+        """Return what defines a number: id, revision and parameters. The name is left out."""
         return {"id": self.component.id, "revision": self.component.cls.revision, "config": plain(self.config)}
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """All that a request comes to: parts by section; each method's recipe and initial encoder; precision and seeds.
+    """A request in which every name is a component and every parameter has a value.
 
-    `sources` are the board's rows that are not asked for, but that others start from.
+    Attributes:
+        board: The board of the request, or the default.
+        components: Section of a board ("methods") -> its rows.
+        ancestors: Rows of the board that were not requested, but that requested rows start from.
+        recipes: Name of each method, ancestors included -> its training recipe.
+        inits: Name of a method -> the text of its `init`; methods that start fresh are left out.
+        precision: "fp32" or "bf16".
+        seeds: The seeds of the trainings.
     """
 
     board: Board
-    parts: Mapping[str, Sequence[Part]]
-    sources: Sequence[Part]
+    components: Mapping[str, Sequence[ConfiguredComponent]]
+    ancestors: Sequence[ConfiguredComponent]
     recipes: Mapping[str, Recipe]
     inits: Mapping[str, str]
     precision: str
@@ -80,48 +108,229 @@ class Resolved:
 
 
 def resolve(request: Request, registry: Registry) -> Resolved:
-    """Look up every name and fit every value.
+    """Look up every name of a request, and check and fill in every parameter.
 
     Raises:
-        RequestError: A name, parameter or value that does not fit.
+        RequestError: A name, parameter or value does not fit.
     """
-    board = _board(request)
-    asked = {section: _rows(section, request, board, registry) for section in SECTIONS}
-    settings, sweeps = (_by_row(paths, asked) for paths in (request.settings, request.sweeps))
-    rows: dict[str, list[Named]] = {section: [] for section in SECTIONS}
-    for section, selected in asked.items():
-        for row in selected:
-            known = _with(row, section, _budget(request) if section == "methods" else {})
-            known = _with(known, section, settings.get((section, row.name), {}))
-            rows[section] += _swept(known, section, sweeps.get((section, row.name), {}))
-    sources = _sources(rows["methods"], board, request)
-    methods = [*rows["methods"], *sources]
+    board = _choose_board(request)
+    selected = {section: _select_rows(section, request, board, registry) for section in OF_SECTION}
+    settings = _by_row(request.settings, selected)
+    sweeps = _by_row(request.sweeps, selected)
+    rows: dict[str, list[NamedComponent]] = {section: [] for section in OF_SECTION}
+    for section in OF_SECTION:
+        for row in selected[section]:
+            name = (section, row.name)
+            budget = _budget(request) if section == "methods" else {}
+            configured = _with_values(row, section, {**budget, **settings.get(name, {})})
+            rows[section] += _sweep(configured, section, sweeps.get(name, {}))
+    ancestors = _ancestors(rows["methods"], board, request)
+    methods = [*rows["methods"], *ancestors]
     return Resolved(
-        board,
-        {section: [_part(row, section, registry) for row in rows[section]] for section in SECTIONS},
-        [_part(row, "methods", registry) for row in sources],
-        {row.name: _recipe(row, board, registry) for row in methods},
-        {row.name: row.init for row in methods if row.init},
-        _precision(request, board),
-        _seeds(request, board),
+        board=board,
+        components={section: [_configure(row, section, registry) for row in rows[section]] for section in OF_SECTION},
+        ancestors=[_configure(row, "methods", registry) for row in ancestors],
+        recipes={row.name: _recipe(row, board, registry) for row in methods},
+        inits={row.name: row.init for row in methods if row.init},
+        precision=_precision(request, board),
+        seeds=_seeds(request, board),
     )
 
 
-def _sources(rows: Sequence[Named], board: Board, request: Request) -> list[Named]:
-    """Rows of the board that rows of the request start from without being among them, however far back."""
-    found: dict[str, Named] = {}
-    names = {row.name for row in rows}
-    wanted = [row.init for row in rows]
-    while wanted:
-        name = wanted.pop()
-        if name in board.methods and name not in names | found.keys():
-            found[name] = _with(board.methods[name], "methods", _budget(request))
-            wanted.append(found[name].init)
-    return list(found.values())
+def _choose_board(request: Request) -> Board:
+    """Return the board of the request.
+
+    A request without a board takes the default board if its datasets are those of the default board. For other
+    datasets the recipes of the default board were not chosen, so methods keep their own; encoders and tasks stay.
+    """
+    if request.board is not None:
+        return boards.load_board(request.board)
+    default = boards.load_board(boards.DEFAULT)
+    requested = set(request.datasets or ())
+    other_datasets = requested - set(default.datasets)
+    if not other_datasets:
+        return default
+    if len(other_datasets) < len(requested):
+        raise RequestError(
+            f"{', '.join(default.datasets)} has a board, which fixes its recipes; request it without "
+            f"{', '.join(sorted(other_datasets))}, or give a board for all of them with --board FILE."
+        )
+    tasks = dict.fromkeys(row.use for row in default.tasks.values())
+    return Board(encoders=default.encoders, tasks={name: NamedComponent(name, name) for name in tasks})
+
+
+def _select_rows(section: str, request: Request, board: Board, registry: Registry) -> list[NamedComponent]:
+    """Return the rows of a section that the request names: the board's, or components with their defaults."""
+    board_rows: Mapping[str, NamedComponent] = getattr(board, section)
+    names: Sequence[str] | None = getattr(request, section)
+    if names is None:
+        return _all_board_rows(section, request, board, registry)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise RequestError(f"{section} must be names, like ['nac', 'sela'], got {names!r}.")
+    if not names:
+        raise RequestError(f"--{section} is empty; name at least one.")
+    if list(names) == [ALL]:
+        rows = list(board_rows.values())
+        if request.board is None:
+            components = [component.name for component in registry.of_kind(OF_SECTION[section].name)]
+            rows += [NamedComponent(name, name) for name in components if name not in board_rows]
+        return rows
+    rows = []
+    for name in dict.fromkeys(names):
+        rows.append(board_rows.get(name) or _row_of_component(section, name, board_rows, registry))
+    return rows
+
+
+def _all_board_rows(section: str, request: Request, board: Board, registry: Registry) -> list[NamedComponent]:
+    """Return the rows of a section that the request does not mention; methods need a name where no board is given."""
+    rows: Mapping[str, NamedComponent] = getattr(board, section)
+    if section == "methods" and request.board is None:
+        names = ", ".join(component.name for component in registry.of_kind("objective"))
+        raise RequestError(f"say which methods: --methods nac,sela or --methods all. Known: {names}.")
+    if not rows:
+        raise RequestError(f"board {board.name!r} has no [{section}]; add it, or say --{section}.")
+    return list(rows.values())
+
+
+def _row_of_component(
+    section: str, name: str, board_rows: Mapping[str, NamedComponent], registry: Registry
+) -> NamedComponent:
+    """Return a row for a component that is no row of the board; the full id of a board's row is that row."""
+    kind = OF_SECTION[section]
+    try:
+        component, variant = find_component(kind.name, name, registry)
+    except UnknownNameError as error:
+        if ":" in name and error.name != name.partition(":")[0]:
+            raise  # the method is known, its variant is not
+        raise UnknownNameError(kind.word, name, {*error.known, *board_rows}, "See `bench list`.") from None
+    row = board_rows.get(component.name)
+    if row and variant is None and registry.get(kind.name, row.use.partition(":")[0]) == component:
+        return row
+    return NamedComponent(name, name)
+
+
+def find_component(kind: str, use: str, registry: Registry) -> tuple[Component, Variant | None]:
+    """Return the component that `NAME` or `NAME:VARIANT` means, and the variant.
+
+    Raises:
+        UnknownNameError: There is no such component, or it has no such variant.
+    """
+    name, colon, variant = use.partition(":")
+    component = registry.get(kind, name)
+    if not colon:
+        return component, None
+    variants: Mapping[str, Variant] = getattr(component.cls, "variants", {})
+    if variant not in variants:
+        raise UnknownNameError(f"variant of {name}", variant, variants, f"See `bench show {name}`.")
+    return component, variants[variant]
+
+
+def _by_row(
+    settings: Mapping[str, Any], rows: Mapping[str, Sequence[NamedComponent]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Sort settings "NAME.PARAM" into (section, NAME) -> {PARAM: value}.
+
+    A name that is in two sections needs its section in front: "methods.blobs.factor".
+    """
+    by_row: dict[tuple[str, str], dict[str, Any]] = {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"settings must map NAME.PARAM to a value, got {settings!r}")
+    for path, value in settings.items():
+        name, _, param = path.partition(".")
+        sections = list(OF_SECTION)
+        if name in OF_SECTION and "." in param:
+            sections = [name]
+            name, _, param = param.partition(".")
+        matches = [section for section in sections if any(row.name == name for row in rows[section])]
+        if not matches:
+            known = {row.name for section in sections for row in rows[section]}
+            raise UnknownNameError("dataset, encoder, method or task in this request", name, known)
+        if len(matches) > 1:
+            options = " or ".join(f"{section}.{path}" for section in matches)
+            raise ConfigError(f"--set {path}: {name!r} is the name of {' and '.join(matches)}; write {options}.")
+        by_row.setdefault((matches[0], name), {})[param] = value
+    return by_row
+
+
+def _budget(request: Request) -> dict[str, int]:
+    budget = {"recipe.epochs": request.epochs, "recipe.batch_size": request.batch_size}
+    return {param: value for param, value in budget.items() if value is not None}
+
+
+def _with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) -> NamedComponent:
+    """Return the row with these values in place of its own."""
+    values, recipe, init = dict(row.values), dict(row.recipe), row.init
+    for param, value in settings.items():
+        if section == "methods" and param.startswith("recipe."):
+            recipe[param.removeprefix("recipe.")] = value
+        elif section == "methods" and param == "init":  # every method's row has it; no Config does
+            init = check_init(value, f"{row.name}.{param}")
+        else:
+            values[param] = value
+    return replace(row, values=values, recipe=recipe, init=init)
+
+
+def _sweep(row: NamedComponent, section: str, sweep: Mapping[str, Any]) -> list[NamedComponent]:
+    """Return a row for each combination of a sweep's values; the row alone where there is no sweep.
+
+    The rows are called "NAME (PARAM=VALUE)".
+    """
+    for param, values in sweep.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise ConfigError(f"a sweep of {row.name}.{param} needs a list of values, got {shown(values)}")
+        if any(value in values[:index] for index, value in enumerate(values)):
+            raise ConfigError(f"a sweep of {row.name}.{param} has a value twice: {shown(values)}")
+    if not sweep:
+        return [row]
+    rows = []
+    for values in itertools.product(*sweep.values()):
+        settings = dict(zip(sweep, values, strict=True))
+        rows.append(replace(_with_values(row, section, settings), name=_sweep_name(row.name, settings)))
+    return rows
+
+
+def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
+    texts = [f"{param}={value if isinstance(value, str) else json.dumps(value)}" for param, value in settings.items()]
+    return f"{name} ({', '.join(texts)})"
+
+
+def _ancestors(rows: Sequence[NamedComponent], board: Board, request: Request) -> list[NamedComponent]:
+    """Return the board's rows that are not requested, but that requested rows start from, directly or not."""
+    ancestors: dict[str, NamedComponent] = {}
+    requested = {row.name for row in rows}
+    names = [row.init for row in rows]
+    while names:
+        name = names.pop()
+        if name in board.methods and name not in requested | ancestors.keys():
+            ancestors[name] = _with_values(board.methods[name], "methods", _budget(request))
+            names.append(ancestors[name].init)
+    return list(ancestors.values())
+
+
+def _configure(row: NamedComponent, section: str, registry: Registry) -> ConfiguredComponent:
+    component, variant = find_component(OF_SECTION[section].name, row.use, registry)
+    values = {**(variant.config if variant else {}), **row.values}
+    return ConfiguredComponent(row.name, component, build(component.cls.Config, values, row.name))
+
+
+def _recipe(row: NamedComponent, board: Board, registry: Registry) -> Recipe:
+    """Return the recipe of a method's row: the method's, then the variant's, the board's and the row's values over it.
+
+    A method whose own recipe has 0 epochs is not trained, whatever the board says; its recipe is returned unchanged,
+    after the values have been checked.
+    """
+    component, variant = find_component("objective", row.use, registry)
+    default: Recipe = component.cls.recipe
+    values = {**(variant.recipe if variant else {}), **board.recipe, **row.recipe}
+    recipe = build(Recipe, values, f"{row.name}.recipe", base=default)
+    return default if default.epochs == 0 else recipe
 
 
 def _precision(request: Request, board: Board) -> str:
-    """`auto` is bf16 on CUDA and fp32 elsewhere: other numbers, so it is settled before keys are made."""
+    """Return "fp32" or "bf16". "auto" is bf16 on CUDA and fp32 elsewhere.
+
+    The two give different numbers, so "auto" is replaced before keys are made.
+    """
     precision = request.precision or board.precision
     if precision not in PRECISIONS:
         raise RequestError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
@@ -131,159 +340,12 @@ def _precision(request: Request, board: Board) -> str:
 
 
 def _seeds(request: Request, board: Board) -> tuple[int, ...]:
-    """One where no board is named and no seed either."""
-    seeds: Any = (
-        request.seeds if request.seeds is not None else (board.seeds if request.board is not None else ()) or (0,)
-    )
+    """Return the seeds of the request, else those of the board that it names, else seed 0."""
+    seeds: Any = request.seeds
+    if seeds is None:
+        seeds = (board.seeds if request.board is not None else ()) or (0,)
     if isinstance(seeds, str) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
         raise RequestError(f"seeds must be whole numbers from 0, like [0, 1, 2], got {seeds!r}.")
     if not seeds:
         raise RequestError("seeds are empty; give at least one.")
     return tuple(dict.fromkeys(seeds))
-
-
-def _board(request: Request) -> Board:
-    """The board asked for; without one, the default board where its own data is meant, else plain defaults."""
-    if request.board is not None:
-        return boards.load_board(request.board)
-    default = boards.load_board(boards.DEFAULT)
-    others = set(request.datasets or ()) - set(default.datasets)
-    if not others:
-        return default
-    if len(others) < len(set(request.datasets or ())):
-        raise RequestError(
-            f"{', '.join(default.datasets)} has a board of its own, which fixes its recipes; ask for it apart from "
-            f"{', '.join(sorted(others))}, or say which recipes hold for all with --board FILE."
-        )
-    tasks = dict.fromkeys(row.use for row in default.tasks.values())
-    return Board(encoders=default.encoders, tasks={name: Named(name, name) for name in tasks})
-
-
-def _rows(section: str, request: Request, board: Board, registry: Registry) -> list[Named]:
-    """The rows of a section that the request selects: the board's by their names, others with their defaults."""
-    known: Mapping[str, Named] = getattr(board, section)
-    asked: Sequence[str] | None = getattr(request, section)
-    if asked is None:
-        if section == "methods" and request.board is None:
-            names = ", ".join(c.name for c in registry.of_kind("objective"))
-            raise RequestError(f"say which methods: --methods nac,sela or --methods all. Known: {names}.")
-        if not known:
-            raise RequestError(f"board {board.name!r} has no [{section}]; add it, or say --{section}.")
-        return list(known.values())
-    if isinstance(asked, str) or not all(isinstance(name, str) for name in asked):
-        raise RequestError(f"{section} must be names, like ['nac', 'sela'], got {asked!r}.")
-    if list(asked) == [ALL]:
-        names_of_kind = [c.name for c in registry.of_kind(SECTIONS[section])]
-        rows = list(known.values())
-        return rows if request.board is not None else rows + [Named(n, n) for n in names_of_kind if n not in known]
-    rows = []
-    for name in dict.fromkeys(asked):
-        rows.append(known.get(name) or _row_of_component(section, name, known, registry))
-    if not rows:
-        raise RequestError(f"--{section} is empty; name at least one.")
-    return rows
-
-
-def _row_of_component(section: str, name: str, known: Mapping[str, Named], registry: Registry) -> Named:
-    """A row for a component that the board does not name; the full id of one that it does name is that row."""
-    kind = SECTIONS[section]
-    try:
-        component, variant = find(kind, name, registry)
-    except UnknownNameError as error:
-        if ":" in name and error.name != name.partition(":")[0]:
-            raise  # the method is known, its variant is not
-        raise UnknownNameError(section.removesuffix("s"), name, {*error.known, *known}, "See `bench list`.") from None
-    row = known.get(component.name)
-    if row and variant is None and registry.get(kind, row.use.partition(":")[0]) == component:
-        return row
-    return Named(name, name)
-
-
-def find(kind: str, use: str, registry: Registry) -> tuple[Component, Variant | None]:
-    """The component that `NAME` or `NAME:VARIANT` means, and the variant.
-
-    Raises:
-        UnknownNameError: No such component, or no such variant of it.
-    """
-    name, colon, wanted = use.partition(":")
-    component = registry.get(kind, name)
-    if not colon:
-        return component, None
-    variants: Mapping[str, Variant] = getattr(component.cls, "variants", {})
-    if wanted not in variants:
-        raise UnknownNameError(f"variant of {name}", wanted, variants, f"See `bench show {name}`.")
-    return component, variants[wanted]
-
-
-def _by_row(settings: Mapping[str, Any], rows: Mapping[str, Sequence[Named]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """(section, name) -> {param: value}; a name that stands in two sections needs its section in front."""
-    sorted_settings: dict[tuple[str, str], dict[str, Any]] = {}
-    if not isinstance(settings, Mapping):
-        raise ConfigError(f"settings must map NAME.PARAM to a value, got {settings!r}")
-    for path, value in settings.items():
-        first, _, rest = path.partition(".")
-        sections = list(SECTIONS)
-        if first in SECTIONS and "." in rest:
-            sections = [first]
-            first, _, rest = rest.partition(".")
-        owners = [s for s in sections if any(row.name == first for row in rows[s])]
-        if not owners:
-            names = {row.name for section in sections for row in rows[section]}
-            raise UnknownNameError("dataset, encoder, method or task in this request", first, names)
-        if len(owners) > 1:
-            options = " or ".join(f"{section}.{path}" for section in owners)
-            raise ConfigError(f"--set {path}: {first!r} is the name of {' and '.join(owners)}; write {options}.")
-        sorted_settings.setdefault((owners[0], first), {})[rest] = value
-    return sorted_settings
-
-
-def _budget(request: Request) -> dict[str, int]:
-    asked = {"recipe.epochs": request.epochs, "recipe.batch_size": request.batch_size}
-    return {path: value for path, value in asked.items() if value is not None}
-
-
-def _with(row: Named, section: str, settings: Mapping[str, Any]) -> Named:
-    """The row with these values over its own."""
-    values, recipe, init = dict(row.values), dict(row.recipe), row.init
-    for path, value in settings.items():
-        if section == "methods" and path.startswith("recipe."):
-            recipe[path.removeprefix("recipe.")] = value
-        elif section == "methods" and path == "init":  # of every method's row, not of its Config
-            init = initial(value, f"{row.name}.{path}")
-        else:
-            values[path] = value
-    return replace(row, values=values, recipe=recipe, init=init)
-
-
-def _swept(row: Named, section: str, sweep: Mapping[str, Any]) -> list[Named]:
-    """A row for each combination of a sweep's values, `NAME (PARAM=VALUE)`; the row itself without a sweep."""
-    for path, values in sweep.items():
-        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise ConfigError(f"a sweep of {row.name}.{path} needs a list of values, got {shown(values)}")
-        if any(value in values[:place] for place, value in enumerate(values)):
-            raise ConfigError(f"a sweep of {row.name}.{path} has a value twice: {shown(values)}")
-    combinations = [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
-    return [replace(_with(row, section, chosen), name=_swept_name(row.name, chosen)) for chosen in combinations]
-
-
-def _swept_name(name: str, chosen: Mapping[str, Any]) -> str:
-    shown = [f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in chosen.items()]
-    return f"{name} ({', '.join(shown)})" if shown else name
-
-
-def _part(row: Named, section: str, registry: Registry) -> Part:
-    component, variant = find(SECTIONS[section], row.use, registry)
-    values = {**(variant.config if variant else {}), **row.values}
-    return Part(row.name, component, build(component.cls.Config, values, row.name))
-
-
-def _recipe(row: Named, board: Board, registry: Registry) -> Recipe:
-    """The method's own or its variant's, then the board's budget, then what this row says.
-
-    A method whose own recipe has no epochs is not trained, and no budget makes it so.
-    """
-    component, variant = find("objective", row.use, registry)
-    default: Recipe = component.cls.recipe
-    asked = {**(variant.recipe if variant else {}), **board.recipe, **row.recipe}
-    recipe = build(Recipe, asked, f"{row.name}.recipe", base=default)
-    return default if default.epochs == 0 else recipe

@@ -12,7 +12,7 @@ from bench_core.contracts import Frozen, Objective, Split
 from bench_core.data import open_split
 from bench_core.devices import place_on_device
 from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
-from bench_core.planning.initial_weights import Initial, load_initial
+from bench_core.planning.initial_weights import InitialWeights, load_initial_weights
 from bench_core.planning.plan import Chain
 from bench_core.running.pending import is_trained
 from bench_core.running.progress import Progress
@@ -27,7 +27,7 @@ from bench_core.training.pretrain import pretrain
 from bench_core.views import compiled as compiled_views
 
 
-def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
+def build_objective(chain: Chain, init: InitialWeights | None = None) -> Objective:
     """Build the chain's method on the CPU, initialised from the chain's seed.
 
     The state of torch's global generator is the same afterwards as before.
@@ -40,7 +40,7 @@ def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
         torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.component.id))
         encoder = chain.encoder.component.cls(chain.data, chain.encoder.config)
         if init:
-            load_initial(encoder, init)
+            load_initial_weights(encoder, init)
         torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.component.id))
         objective: Objective = chain.method.component.cls(encoder, chain.data, chain.method.config)
     return objective
@@ -48,7 +48,7 @@ def build_objective(chain: Chain, init: Initial | None = None) -> Objective:
 
 def load_splits(chain: Chain) -> dict[str, Split]:
     """Read every split of the chain's dataset."""
-    return {name: chain.source.load(name) for name in chain.data.splits}
+    return {name: chain.loader.load(name) for name in chain.data.splits}
 
 
 def pretrain_and_embed(
@@ -103,7 +103,7 @@ def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Spl
             if isinstance(init, Chain):
                 source_folder = _train_if_needed(init, store, setting, train, progress)
                 source_summary = read_sealed(source_folder / "summary.json")
-                init = Initial(source_folder / "weights.safetensors", source_summary["weights_sha256"])
+                init = InitialWeights(source_folder / "weights.safetensors", source_summary["weights_sha256"])
             _train(chain, init, folder, setting, train, progress)
     finally:
         # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
@@ -119,7 +119,7 @@ def _checkpoint_folder(folder: Path) -> Path:
 
 
 def _train(
-    chain: Chain, init: Initial | None, folder: Path, setting: RunSetting, train: Split, progress: Progress
+    chain: Chain, init: InitialWeights | None, folder: Path, setting: RunSetting, train: Split, progress: Progress
 ) -> None:
     """Train a chain's method, from its last checkpoint if there is one. `folder` appears when all files are written.
 

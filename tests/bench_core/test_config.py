@@ -118,7 +118,7 @@ def test_sweeps_are_lists_of_values() -> None:
 def test_a_sweep_without_values_or_a_path_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--sweep takes NAME\.PARAM=VALUE, got 'noise'; for example --sweep"):
         parse_sweeps(["noise"])
-    with pytest.raises(ConfigError, match=r"--sweep a\.noise stands there twice"):
+    with pytest.raises(ConfigError, match=r"--sweep a\.noise is given twice"):
         parse_sweeps(["a.noise=0", "a.noise=1"])
     with pytest.raises(ConfigError, match=r"--sweep a\.noise: '{' is not a TOML value"):
         parse_sweeps(["a.noise=0,{"])

@@ -1,16 +1,24 @@
-"""Pictures drawn from records: a board asks for them, or `bench plot` draws what a store holds.
+"""Pictures drawn from records: those that a board names, or with `bench plot` all that a store can fill.
 
     [pictures.tradeoff]           # one score against another, a point for each row
     x = "distribution:sliced_ks"
     y = "knn:top1"
-    connect = true                # a line through the points, in the board's order
+    connect = true                # draws a line through the points, in the board's order
 
     [pictures.plane]              # the embedding in two dimensions, a panel for each row
     kind = "projection"
-    methods = ["random", "nac"]   # rows; all of them where it is left out
+    methods = ["random", "nac"]   # the rows; without this key all rows
 
-Kinds: `bench_core.reports.pictures.kinds`. `bench publish` draws a board's pictures beside its page, and each
-carries a hash of
-the numbers in it, by which `bench table --check` sees, without drawing, whether it is still true. The same numbers give
-the same file: no dates, no random names.
+`bench publish` draws a board's pictures beside its page. Each file carries a fingerprint of the numbers in it, so that
+`bench table --check` finds out of date pictures without drawing. The same numbers give the same bytes: files have no
+dates and no random names.
+
+kinds.py            the table of the kinds: a new kind is one file and one line
+model.py            the interface of a kind, and the series of numbers or images that most kinds show
+select.py           select rows and images from records, and average curves over seeds
+series_kind.py      base of the kinds that show curves or grids of images
+tradeoff.py projection.py precision_recall.py histogram.py layers.py lines.py samples.py similarity.py: a kind each
+style.py            colours, panels and captions, and the SVG file
+draw.py             one picture as a file
+plot.py             all pictures of a store, for `bench plot`
 """

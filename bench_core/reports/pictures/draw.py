@@ -1,52 +1,66 @@
-"""One picture as SVG, with the fingerprint of its numbers inside."""
+"""One picture as an SVG file that carries the fingerprint of its numbers."""
 
 import hashlib
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bench_core.config import plain
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures import tradeoff
-from bench_core.reports.pictures.kinds import KINDS
-from bench_core.reports.pictures.select import find
-from bench_core.reports.pictures.style import sheet
+from bench_core.reports.pictures.kinds import get_kind
+from bench_core.reports.pictures.style import svg_figure
 from bench_core.reports.tables.entries import Entry
 
-_HASH = re.compile(r"bench-picture:([0-9a-f]{64})")
+if TYPE_CHECKING:
+    from bench_core.store import Store
+
+_MARK = "bench-picture:"
+_MARK_AND_FINGERPRINT = re.compile(rf"{_MARK}([0-9a-f]{{64}})")
 
 
 def fingerprint(entries: Sequence[Entry], picture: Picture) -> str:
-    """SHA-256 of the numbers, to 9 figures, and of what is asked for.
+    """Return the SHA-256 of a picture's options and of the numbers it shows, to 9 significant digits.
 
     Raises:
         RequestError: The records do not hold what shall be drawn; says what to run.
     """
-    if picture.kind == "tradeoff":
-        return _hash(picture, tradeoff.figures(tradeoff.points(entries, picture)))
-    return _hash(picture, [part.figures() for part in find(entries, picture).parts])
+    kind = get_kind(picture.kind)
+    return _fingerprint(picture, kind.fingerprint_values(kind.read(entries, picture, None)))
 
 
-def _hash(picture: Picture, rows: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps([plain(picture), rows]).encode()).hexdigest()
+def _fingerprint(picture: Picture, values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps([plain(picture), values]).encode()).hexdigest()
 
 
-def drawn(path: Path) -> str:
-    """The fingerprint that a picture carries, "" where there is none."""
-    match = _HASH.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+def fingerprint_in(path: Path) -> str:
+    """Return the fingerprint that an SVG file carries; "" where there is no file, or none in it."""
+    match = _MARK_AND_FINGERPRINT.search(path.read_text(encoding="utf-8")) if path.is_file() else None
     return match[1] if match else ""
 
 
-def draw(entries: Sequence[Entry], picture: Picture, path: Path) -> None:
+def draw(entries: Sequence[Entry], picture: Picture, path: Path, store: "Store | None" = None) -> list[str]:
     """Write a picture as SVG.
+
+    Args:
+        entries: Cells of a store or of a board.
+        picture: The options of the picture.
+        path: The file to write.
+        store: The store of the entries; None where only published records are there.
+
+    Returns:
+        What the picture lacks, for the user; empty where it shows all rows.
 
     Raises:
         RequestError: matplotlib is not installed, or the records do not hold what shall be drawn.
     """
-    mark = f"bench-picture:{fingerprint(entries, picture)}"
-    with sheet(path, f"picture {picture.name!r}", mark) as figure:
-        if picture.kind == "tradeoff":
-            tradeoff.paint(figure, entries, picture)
-        else:
-            KINDS[picture.kind].paint(figure, find(entries, picture), picture)
+    kind = get_kind(picture.kind)
+    data = kind.read(entries, picture, store)
+    if kind.published:
+        description = f"{_MARK}{_fingerprint(picture, kind.fingerprint_values(data))}"
+    else:
+        description = f"bench plot --kind {kind.name}"
+    with svg_figure(path, f"picture {picture.name!r}", description) as figure:
+        kind.paint(figure, data, picture)
+    return kind.notes(data)

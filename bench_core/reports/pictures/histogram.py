@@ -1,33 +1,42 @@
-"""Histograms: how the values of an embedding are spread, against the prior that they should follow."""
+"""Pictures of kind `histogram`: the values of an embedding against the prior that they should follow."""
 
 from typing import TYPE_CHECKING
 
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.style import COLOURS, DARK, caption, panels, words
+from bench_core.reports.pictures.model import PictureData
+from bench_core.reports.pictures.series_kind import SeriesKind
+from bench_core.reports.pictures.style import COLOURS, DARK, add_caption, make_panels, readable_name
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-    from bench_core.reports.pictures.model import Found
 
+class Histogram(SeriesKind):
+    """Densities of an embedding's values, from curves `histogram*` with centre, density and prior."""
 
-def paint(figure: "Figure", found: "Found", picture: Picture) -> None:
-    """Draw it."""
-    rows, columns = len(found.methods), len(found.names)
-    grid = panels(figure, rows, columns, (2.4, 1.9), sharex="col", sharey=True)
-    handles: dict[str, Artist] = {}
-    for part in found.parts:
-        axes = grid[found.methods.index(part.method)][found.names.index(part.name)]
-        centre = part.values["centre"]
-        spread = axes.fill_between(centre, part.values["density"], step="mid", color=COLOURS[0], alpha=0.6, linewidth=0)
-        (prior,) = axes.plot(centre, part.values["prior"], color=DARK, linewidth=1.2)
-        handles = {"embedding": spread, "prior": prior}
-        axes.set_title(part.method if columns == 1 else f"{part.method}, {words(part.name)}")
-        axes.set_ylim(bottom=0)
-        axes.tick_params(labelsize=8, labelbottom=True)
-    figure.legend(handles.values(), handles.keys(), loc="outside right center")
-    figure.supxlabel(picture.x_label or "value", fontsize=9)
-    figure.supylabel(picture.y_label or "density", fontsize=9)
-    title = picture.title or f"{found.task} on {found.dataset}, {found.encoder}"
-    caption(figure, title, found.seeds())
+    name = "histogram"
+    noun = "a histogram"
+    hint = "`bench run --tasks distribution` makes one"
+    prefix = "histogram"
+    needs = frozenset({"centre", "density", "prior"})
+    mean_if = "same_x"
+
+    def paint(self, figure: "Figure", data: PictureData, picture: Picture) -> None:
+        """Draw a panel for each row and curve: the density as an area, the prior as a line."""
+        rows, columns = len(data.methods), len(data.names)
+        panels = make_panels(figure, rows, columns, (2.4, 1.9), sharex="col", sharey=True)
+        handles: dict[str, Artist] = {}
+        for series in data.series:
+            axes = panels[data.methods.index(series.method)][data.names.index(series.name)]
+            centre, density = series.columns["centre"], series.columns["density"]
+            area = axes.fill_between(centre, density, step="mid", color=COLOURS[0], alpha=0.6, linewidth=0)
+            (prior,) = axes.plot(centre, series.columns["prior"], color=DARK, linewidth=1.2)
+            handles = {"embedding": area, "prior": prior}
+            axes.set_title(series.method if columns == 1 else f"{series.method}, {readable_name(series.name)}")
+            axes.set_ylim(bottom=0)
+            axes.tick_params(labelsize=8, labelbottom=True)
+        figure.legend(handles.values(), handles.keys(), loc="outside right center")
+        figure.supxlabel(picture.x_label or "value", fontsize=9)
+        figure.supylabel(picture.y_label or "density", fontsize=9)
+        add_caption(figure, picture.title or data.title, data.seeds_text)

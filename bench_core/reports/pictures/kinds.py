@@ -1,132 +1,76 @@
-"""The kinds of pictures that are drawn from curves and images; a curve's name says of which kind it is.
+"""The table of the kinds of pictures. A new kind is one file with a subclass of `PictureKind`, and one line here.
 
-projection   curves `projection*` with x, y, and label where there are classes: a panel for each row
-pr           curves `pr_*` with recall and precision: a line for each row
-histogram    curves `histogram*` with centre, density, prior: a panel for each row and curve
-layers       curve `layers`, x first: a line for each row
-lines        any other curve, x first
-samples      grids of images: a panel for each row and grid
+Boards, `bench plot`, its help and `bench publish` read this table.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench_core.planning.boards import Picture
-from bench_core.reports.pictures import histogram, lines, projection, samples
+from bench_core.errors import UnknownNameError
+from bench_core.planning.boards import Board
+from bench_core.reports.pictures.histogram import Histogram
+from bench_core.reports.pictures.layers import Layers
+from bench_core.reports.pictures.lines import Lines
+from bench_core.reports.pictures.model import PictureKind
+from bench_core.reports.pictures.precision_recall import PrecisionRecall
+from bench_core.reports.pictures.projection import Projection
+from bench_core.reports.pictures.samples import Samples
+from bench_core.reports.pictures.select import without_series
+from bench_core.reports.pictures.series_kind import SeriesKind
+from bench_core.reports.pictures.similarity import Similarity
+from bench_core.reports.pictures.tradeoff import Tradeoff
+from bench_core.store.record import Record
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+_CURVES_BY_PREFIX: tuple[SeriesKind, ...] = (
+    Projection(),
+    PrecisionRecall(),
+    Histogram(),
+    Layers(),
+)
+_TABLE: tuple[PictureKind[Any], ...] = (
+    Tradeoff(),
+    *_CURVES_BY_PREFIX,
+    Lines(other_prefixes=[kind.prefix for kind in _CURVES_BY_PREFIX]),
+    Samples(),
+    Similarity(),
+)
+KINDS = {kind.name: kind for kind in _TABLE}
 
-    from bench_core.reports.pictures.model import Found
 
-Record = Mapping[str, Any]
+def get_kind(name: str, hint: str = "") -> PictureKind[Any]:
+    """Return the kind of a name.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """How one kind is found and drawn.
-
-    Attributes:
-        read: Record -> name -> curve or grid of this kind.
-        paint: Draws what was found.
-        what: In words, singular.
-        hint: What to run for one.
-        shared: Which seeds have the same points, see `bench_core.reports.pictures.model`: None: one seed is shown.
-        apart: Whether each curve's name is a picture of its own.
+    Raises:
+        UnknownNameError: There is no such kind; the message lists all and ends with the hint.
     """
-
-    read: Callable[[Record], Mapping[str, Mapping[str, Any]]]
-    paint: "Callable[[Figure, Found, Picture], None]"
-    what: str
-    hint: str
-    shared: str | None = None
-    apart: bool = False
+    if name not in KINDS:
+        raise UnknownNameError("kind of picture", name, KINDS, hint)
+    return KINDS[name]
 
 
-_PREFIXES = {"projection": "projection", "pr": "pr_", "histogram": "histogram", "layers": "layers"}
+def check_pictures(board: Board) -> None:
+    """Check the pictures of a board before anything is run, drawn or published.
+
+    Raises:
+        RequestError: A kind does not exist, or options do not fit the kind.
+    """
+    for picture in board.pictures.values():
+        get_kind(picture.kind, f"(picture {picture.name!r})").check(picture)
 
 
-_COLUMNS = {
-    "projection": {"x", "y"}, "pr": {"recall", "precision"}, "histogram": {"centre", "density", "prior"},
-}  # fmt: skip
+def _first_seed_only_names(record: Record) -> set[str]:
+    """Return the names of curves and images in a record of which pictures show the first seed's, not a mean."""
+    names: set[str] = set()
+    for kind in KINDS.values():
+        if isinstance(kind, SeriesKind) and kind.mean_if == "never":
+            names |= kind.series_in(record).keys()
+    return names
 
 
-def kind_of(curve: str) -> str:
-    """The kind of a curve by its name."""
-    return next((kind for kind, prefix in _PREFIXES.items() if curve.startswith(prefix)), "lines")
+def has_first_seed_only(record: Record) -> bool:
+    """Check whether a record holds curves or images of which pictures show the first seed's, not a mean."""
+    return bool(_first_seed_only_names(record))
 
 
-def _curves(kind: str) -> Callable[[Record], Mapping[str, Mapping[str, Any]]]:
-    def read(record: Record) -> Mapping[str, Mapping[str, Any]]:
-        curves = record.get("curves") or {}
-        needed = _COLUMNS.get(kind, set())
-        return {n: curve for n, curve in curves.items() if kind_of(n) == kind and curve and needed <= curve.keys()}
-
-    return read
-
-
-def _precision_recall(record: Record) -> Mapping[str, Mapping[str, Any]]:
-    """Recall first: records of older code have their keys sorted."""
-    return {name: {k: curve[k] for k in ("recall", "precision")} for name, curve in _curves("pr")(record).items()}
-
-
-def _grids(record: Record) -> Mapping[str, Mapping[str, Any]]:
-    return {name: {"png": png} for name, png in (record.get("images") or {}).items()}
-
-
-KINDS: dict[str, Kind] = {
-    "projection": Kind(
-        read=_curves("projection"),
-        paint=projection.paint,
-        what="a projection",
-        hint="`bench run --tasks projection` makes one",
-    ),
-    "pr": Kind(
-        read=_precision_recall,
-        paint=lines.paint,
-        what="a precision-recall curve",
-        hint="`bench run --tasks retrieval` makes one",
-        shared="points",  # each is a radius
-    ),
-    "histogram": Kind(
-        read=_curves("histogram"),
-        paint=histogram.paint,
-        what="a histogram",
-        hint="`bench run --tasks distribution` makes one",
-        shared="x",
-    ),
-    "layers": Kind(
-        read=_curves("layers"),
-        paint=lines.paint,
-        what="a curve over layers",
-        hint="tasks that read every layer make one",
-        shared="x",
-    ),
-    "lines": Kind(
-        read=_curves("lines"),
-        paint=lines.paint,
-        what="another curve",
-        hint="no task of this store leaves one",
-        shared="x",
-        apart=True,
-    ),
-    "samples": Kind(
-        read=_grids,
-        paint=samples.paint,
-        what="a grid of images",
-        hint="tasks that look at decoded images keep some",
-    ),
-}
-
-
-def without_shown_once(record: Record) -> dict[str, Any]:
-    """A record less the curves and images of which a picture shows one seed: other seeds' are large and never seen."""
-    once = {name for kind in KINDS.values() if kind.shared is None for name in kind.read(record)}
-    parts = {part: record.get(part) or {} for part in ("curves", "images")}
-    return {**record, **{p: {n: v for n, v in named.items() if n not in once} for p, named in parts.items() if named}}
-
-
-def shown_once(record: Record) -> bool:
-    """Whether it holds any of those."""
-    return any(kind.read(record) for kind in KINDS.values() if kind.shared is None)
+def without_first_seed_only(record: Record) -> Record:
+    """Return a record without them, for other seeds than the first: they are large, and no picture shows them."""
+    return without_series(record, _first_seed_only_names(record))

@@ -1,66 +1,182 @@
-"""What a picture is drawn from: curves and grids of images in records, a part for each row of a board."""
+"""Classes that all pictures share: their series of numbers or images, the interface of a kind, and `PlotRequest`."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-Values = Mapping[str, Any]  # of a curve: key -> numbers, x first; of a grid of images: {"png": base64}
+from bench_core.errors import RequestError
+from bench_core.planning.boards import Picture
+from bench_core.reports.tables.entries import Entry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench_core.store import Store
+
+Data = TypeVar("Data")
+Columns = Mapping[str, Any]  # of a curve: key -> numbers, x first; of a grid of images: {"png": base64 text}
 
 
 @dataclass(frozen=True)
-class Part:
+class Series:
     """One curve, or one grid of images, of one row.
 
     Attributes:
-        method: The row.
-        name: Of the curve or grid in its records.
-        values: What is drawn.
-        seeds: Over which it is a mean; one where it is that seed's.
+        method: The name of the row.
+        name: The name of the curve or grid in the row's records.
+        columns: The values. For a curve, key -> numbers, where the first key is x; for a grid, {"png": base64 text}.
+        seeds: The seeds whose mean the values are, or the one seed that they are from.
     """
 
     method: str
     name: str
-    values: Values
+    columns: Columns
     seeds: tuple[int, ...]
 
-    def figures(self) -> list[Any]:
-        """All that is drawn, numbers to 9 figures, for the fingerprint."""
-        shown = {key: values if isinstance(values, str) else list(map(_figure, values)) for key, values in self.axes}
-        return [self.method, self.name, list(self.seeds), list(shown.items())]
+    @property
+    def x_key(self) -> str:
+        """Key of the first column, which holds x."""
+        return next(iter(self.columns))
 
     @property
-    def axes(self) -> list[tuple[str, Any]]:
-        """Keys with their values, x first."""
-        return list(self.values.items())
+    def y_keys(self) -> list[str]:
+        """Keys of the other columns."""
+        return list(self.columns)[1:]
+
+    def fingerprint_values(self) -> list[Any]:
+        """Return all that is drawn, as JSON values; numbers as text with 9 significant digits."""
+        columns = [
+            (key, values if isinstance(values, str) else [_nine_digits(value) for value in values])
+            for key, values in self.columns.items()
+        ]
+        return [self.method, self.name, list(self.seeds), columns]
 
 
 @dataclass(frozen=True)
-class Found:
-    """The parts of one picture: of one task, on one data set, with one encoder."""
+class PictureData:
+    """The series of one picture, all of one task on one dataset with one encoder."""
 
     dataset: str
     encoder: str
     task: str
-    parts: tuple[Part, ...]
+    series: tuple[Series, ...]
 
     @property
     def methods(self) -> list[str]:
-        """Rows, in order."""
-        return list(dict.fromkeys(part.method for part in self.parts))
+        """Names of the rows, in order."""
+        return list(dict.fromkeys(series.method for series in self.series))
 
     @property
     def names(self) -> list[str]:
-        """Of curves or grids, in order."""
-        return list(dict.fromkeys(part.name for part in self.parts))
+        """Names of the curves or grids, in order."""
+        return list(dict.fromkeys(series.name for series in self.series))
 
-    def seeds(self) -> str:
-        """Which seeds are shown, for people."""
-        shown = {part.seeds for part in self.parts}
-        if all(len(seeds) == 1 for seeds in shown):
-            return f"seed {next(iter(shown))[0]}" if len(shown) == 1 else "the first seed of each row"
-        counts = sorted({len(seeds) for seeds in shown})
+    @property
+    def title(self) -> str:
+        """The title, unless the board gives one."""
+        return f"{self.task} on {self.dataset}, {self.encoder}"
+
+    @property
+    def seeds_text(self) -> str:
+        """The seeds that are shown, in words."""
+        seeds_of_series = {series.seeds for series in self.series}
+        if all(len(seeds) == 1 for seeds in seeds_of_series):
+            if len(seeds_of_series) > 1:
+                return "the first seed of each row"
+            ((seed,),) = seeds_of_series
+            return f"seed {seed}"
+        counts = sorted({len(seeds) for seeds in seeds_of_series})
         return f"means over {counts[0]} seeds" if len(counts) == 1 else f"means over {counts[0]} to {counts[-1]} seeds"
 
 
-def _figure(value: Any) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class PlotRequest:
+    """Options of `bench plot`.
+
+    Attributes:
+        kind: The only kind to draw; "" for all that the records hold.
+        methods: The rows to draw; empty for all.
+        x: TASK:METRIC on the x axis of a trade-off.
+        y: TASK:METRIC on its y axis.
+    """
+
+    kind: str = ""
+    methods: tuple[str, ...] = ()
+    x: str = ""
+    y: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the options fit together."""
+        if (self.x or self.y) and self.kind not in ("", "tradeoff"):
+            raise RequestError(f"--x and --y are of the kind tradeoff, not of {self.kind}.")
+        if bool(self.x) != bool(self.y):
+            raise RequestError("a trade-off needs both --x TASK:METRIC and --y TASK:METRIC.")
+
+
+class PictureKind(ABC, Generic[Data]):
+    """One kind of picture, for example `projection`.
+
+    A new kind is a subclass in a file of its own, and a line in `bench_core.reports.pictures.kinds`. `draw` calls
+    `read` and passes its result to `fingerprint_values` and `paint`; `bench plot` calls `possible_pictures` before.
+
+    Attributes:
+        name: What a board's `kind = ...` and `--kind` call it.
+        noun: Its data in words, for messages: "a projection".
+        hint: How to get its data, for messages: "`bench run --tasks projection` makes one".
+        published: Whether boards may have such pictures. They are drawn from records alone, and their files carry
+            a fingerprint.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    hint: ClassVar[str]
+    published: ClassVar[bool] = True
+
+    def check(self, picture: Picture) -> None:
+        """Check a board's picture before anything is run or drawn.
+
+        Raises:
+            RequestError: An option of the picture does not fit this kind.
+        """
+        if picture.x or picture.y or picture.connect:
+            raise RequestError(
+                f"picture {picture.name!r}: x, y and connect are of the kind tradeoff, not of {self.name}."
+            )
+
+    @abstractmethod
+    def possible_pictures(self, entries: Sequence[Entry], request: PlotRequest) -> Iterator[Picture]:
+        """Yield the pictures of this kind that `bench plot` can draw from entries of one dataset and encoder."""
+
+    @abstractmethod
+    def read(self, entries: Sequence[Entry], picture: Picture, store: "Store | None") -> Data:
+        """Read what the picture shows, rows in the order of the entries.
+
+        Args:
+            entries: Cells of a store or of a board; those with records are read.
+            picture: The options of the picture.
+            store: The store of the entries; None where only published records are there.
+
+        Raises:
+            RequestError: The records do not hold what shall be drawn; says what to run.
+        """
+
+    @abstractmethod
+    def fingerprint_values(self, data: Data) -> list[Any]:
+        """Return all numbers and names that are drawn, as JSON values; two equal pictures give equal values."""
+
+    @abstractmethod
+    def paint(self, figure: "Figure", data: Data, picture: Picture) -> None:
+        """Draw the data onto an empty figure."""
+
+    def notes(self, data: Data) -> list[str]:
+        """Return what the picture lacks, for the user; empty where it shows all rows."""
+        return []
+
+    def nothing_to_draw(self, place: str) -> str:
+        """Return the message for a place without such data; the place is "in runs" or "of task 'knn' here"."""
+        return f"no record {place} holds {self.noun}; {self.hint}."
+
+
+def _nine_digits(value: Any) -> Any:
     return f"{value:.9g}" if isinstance(value, int | float) else value

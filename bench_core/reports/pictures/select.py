@@ -1,81 +1,72 @@
-"""Select from records the curves and images that a picture shows."""
+"""Select from records the rows, curves and images that a picture shows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
-from bench_core.errors import RequestError, UnknownNameError
-from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.kinds import KINDS
-from bench_core.reports.pictures.model import Found, Part, Values
-from bench_core.reports.tables.entries import Entry, distinct
+from bench_core.errors import UnknownNameError
+from bench_core.reports.pictures.model import Columns
+from bench_core.reports.tables.entries import Entry
+from bench_core.store.record import Record
+
+MeanIf = Literal["same_x", "same_length", "never"]
 
 
-def find(entries: Sequence[Entry], picture: Picture) -> Found:
-    """What the records hold for a picture, rows in the order of the entries.
+def images_of(record: Record) -> dict[str, Columns]:
+    """Return a record's grids of images by name, each as the single column {"png": base64 text}."""
+    return {name: {"png": png} for name, png in record.images.items()}
+
+
+def without_series(record: Record, names: Collection[str]) -> Record:
+    """Return a record without the curves and images of these names."""
+    stored = dict(record.stored)
+    for field in ("curves", "images"):
+        if series := stored.get(field):
+            stored[field] = {name: values for name, values in series.items() if name not in names}
+    return replace(record, stored=stored)
+
+
+def select_rows(entries: Sequence[Entry], methods: Sequence[str]) -> list[Entry]:
+    """Return the entries of these rows; all entries where no row is named.
 
     Raises:
-        RequestError: They hold nothing of the kind; or of several tasks, data sets or encoders.
+        UnknownNameError: No entry belongs to a row of that name.
     """
-    kind = KINDS[picture.kind]
-    entries = rows(distinct(list(entries)), picture)
-    held: dict[tuple[str, str, str], dict[tuple[str, str], dict[int, Values]]] = {}
-    for entry in entries:
-        if entry.record is None or entry.state != "done" or picture.task not in ("", *_spellings(entry)):
-            continue
-        where = (entry.names["dataset"], entry.names["encoder"], entry.names["task"])
-        for name, values in kind.read(entry.record).items():
-            if picture.curve in ("", name):
-                by_seed = held.setdefault(where, {}).setdefault((entry.names["method"], name), {})
-                by_seed[entry.seed] = values
-    if not held:
-        of = f" of task {picture.task!r}" if picture.task else ""
-        named = f" named {picture.curve!r}" if picture.curve else ""
-        raise RequestError(f"no record{of} here holds {kind.what}{named}; {kind.hint}.")
-    if len({where[:2] for where in held}) > 1:
-        raise RequestError(f"picture {picture.name!r}: a picture shows one data set with one encoder.")
-    if len(held) > 1:
-        tasks = ", ".join(repr(where[2]) for where in held)
-        raise RequestError(f"picture {picture.name!r}: several tasks have {kind.what}; say task = one of {tasks}.")
-    ((where, by_row),) = held.items()
-    parts = [Part(*row, *_over_seeds(by_seed, kind.shared)) for row, by_seed in by_row.items()]
-    return Found(*where, tuple(parts))
-
-
-def rows(entries: Sequence[Entry], picture: Picture) -> list[Entry]:
-    """The entries of the rows that are asked for; UnknownNameError where there is no such row."""
     known = {entry.names["method"] for entry in entries}
-    for name in picture.methods:
+    for name in methods:
         if name not in known:
             raise UnknownNameError("row", name, known)
-    return [entry for entry in entries if not picture.methods or entry.names["method"] in picture.methods]
+    return [entry for entry in entries if not methods or entry.names["method"] in methods]
 
 
-def _spellings(entry: Entry) -> set[str]:
-    """A task's label, and the name under which it was asked for."""
-    return {entry.names["task"], str((entry.record or {})["names"]["task"])}
-
-
-def _over_seeds(by_seed: Mapping[int, Values], shared: str | None) -> tuple[Values, tuple[int, ...]]:
-    """Point by point the mean over seeds, where their points are the same; else the first seed's.
+def mean_over_seeds(by_seed: Mapping[int, Columns], mean_if: MeanIf) -> tuple[Columns, tuple[int, ...]]:
+    """Return the mean over seeds, point by point, where the seeds have the same points; else the first seed's values.
 
     Args:
-        by_seed: Of one row.
-        shared: "x" where points are the same if their x is, "points" if there are as many, None where they never are.
+        by_seed: Seed -> values of one row.
+        mean_if: When the points of two seeds are the same ones: with equal x ("same_x"; x is then not averaged),
+            with equally many points ("same_length"), or "never".
+
+    Returns:
+        The values, and the seeds that they are from.
     """
     seeds = tuple(sorted(by_seed))
     curves = [by_seed[seed] for seed in seeds]
-    if len(seeds) == 1 or shared is None or len({_points(curve, shared) for curve in curves}) > 1:
+    if len(seeds) == 1 or mean_if == "never" or len({_points(curve, mean_if) for curve in curves}) > 1:
         return curves[0], seeds[:1]
-    x = next(iter(curves[0]))
-    same = {x} if shared == "x" else set()
-    return {key: curves[0][key] if key in same else _mean([c[key] for c in curves]) for key in curves[0]}, seeds
+    x_key = next(iter(curves[0]))
+    averaged = {}
+    for key in curves[0]:
+        is_shared = key == x_key and mean_if == "same_x"
+        averaged[key] = curves[0][key] if is_shared else _mean([curve[key] for curve in curves])
+    return averaged, seeds
 
 
-def _points(curve: Values, shared: str) -> Any:
-    """What two curves have in common whose points are the same ones."""
+def _points(curve: Columns, mean_if: MeanIf) -> Any:
+    """Return a value that is equal for two curves whose points are the same ones."""
     x = next(iter(curve.values()))
-    return tuple(curve), tuple(x) if shared == "x" else len(x)
+    return tuple(curve), tuple(x) if mean_if == "same_x" else len(x)
 
 
 def _mean(columns: Iterable[Sequence[float]]) -> list[float]:

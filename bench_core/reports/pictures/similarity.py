@@ -1,115 +1,181 @@
-"""How alike the embeddings of methods are: debiased linear CKA of all pairs, as a heat map.
+"""Pictures of kind `similarity`: debiased linear CKA of the embeddings of all pairs of methods, as a heat map.
 
-It reads the embeddings of the test split from a store's chains, for records do not hold them.
+Records hold no embeddings, so those of the test split are read from a store's chains.
 
 Source: `bench_core.evaluation.cka`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
-from bench_core.evaluation.cka import linear_cka
 from bench_core.files import read_sealed
 from bench_core.keys import key_of
-from bench_core.reports.pictures.style import DARK, caption, sheet
+from bench_core.planning.boards import Picture
+from bench_core.reports.pictures.model import PictureKind, PlotRequest
+from bench_core.reports.pictures.select import select_rows
+from bench_core.reports.pictures.style import DARK, add_caption
 from bench_core.reports.tables.entries import Entry, distinct
-from bench_core.seeds import stream
-from bench_core.store import Store
-from bench_core.store.tensors import load_tensors
-from bench_core.training.embed import is_embedded
 
-ITEMS = 1000
-_WRITTEN = 16  # rows at most that get numbers in their cells
+if TYPE_CHECKING:  # torch is imported when embeddings are read, not for a look at the table of kinds
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from bench_core.store import Store
+
+MAX_ITEMS = 1000
+_MAX_WRITTEN_ROWS = 16  # with more rows, no numbers in the cells of the heat map
 
 
 @dataclass(frozen=True)
-class Similarity:
+class SimilarityData:
     """CKA of all pairs of rows at one seed.
 
     Attributes:
-        values: (R, R), by row.
-        items: Test items that were compared.
-        gone: Rows whose embeddings are not there any more.
+        dataset: The dataset of all rows.
+        encoder: The encoder of all rows.
+        methods: Names of the R rows that were compared.
+        cka: (R, R), symmetric, in the order of `methods`.
+        seed: The seed of all embeddings.
+        items: Number of test items that were compared.
+        missing: Names of the rows whose embeddings are not in the store.
     """
 
+    dataset: str
+    encoder: str
     methods: tuple[str, ...]
-    values: Tensor
+    cka: "Tensor"
     seed: int
     items: int
-    gone: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
-def compare(entries: Sequence[Entry], store: Store, embedding: str = "features") -> Similarity:
-    """All pairs of rows at the seed at which most of them have embeddings.
+class Similarity(PictureKind[SimilarityData]):
+    """Similarity of the embeddings of all pairs of rows."""
 
-    Raises:
-        RequestError: Fewer than two rows have embeddings of the test split here, or more than one data set or encoder.
-    """
-    entries = [entry for entry in distinct(list(entries)) if entry.state == "done"]
-    if len({(entry.names["dataset"], entry.names["encoder"]) for entry in entries}) > 1:
-        raise RequestError("a picture shows one data set with one encoder.")
-    folders = {(entry.seed, entry.names["method"]): _folder(entry, store) for entry in entries}
-    rows = list(dict.fromkeys(method for _, method in folders))
-    there = {place: folder for place, folder in folders.items() if is_embedded(folder) and _digest(folder)}
-    seeds = [seed for seed, _ in there]
-    seed = max(seeds, key=lambda own: (seeds.count(own), -own), default=0)
-    methods = [method for method in rows if (seed, method) in there]
-    if len(methods) < 2:
+    name = "similarity"
+    noun = "two rows with embeddings"
+    hint = "`bench run --methods A,B` makes some"
+    published = False
+
+    def check(self, picture: Picture) -> None:
+        """Refuse the picture: a board's page shows nothing that its published records do not hold."""
         raise RequestError(
-            f"{len(methods)} of {len(rows)} rows have embeddings of a test split under {store.path / 'chains'}, and a "
-            "heat map needs two: they were deleted, or never made here. A task without a record makes them again."
+            f"picture {picture.name!r}: similarity reads embeddings, which are not published; draw it from a store "
+            "with `bench plot --kind similarity`."
         )
-    read = {method: _features(there[seed, method], embedding, seed) for method in methods}
-    values = torch.eye(len(methods), dtype=torch.float64)
-    for a, one in enumerate(methods):
-        for b, other in enumerate(methods[:a]):
-            values[a, b] = values[b, a] = linear_cka(read[one], read[other])
-    gone = tuple(method for method in rows if method not in methods)
-    return Similarity(tuple(methods), values, seed, len(read[methods[0]]), gone)
 
+    def possible_pictures(self, entries: Sequence[Entry], request: PlotRequest) -> Iterator[Picture]:
+        """Yield one picture of all rows, only where the request names this kind: it reads many large files."""
+        if request.kind == self.name:
+            yield Picture(name=self.name, kind=self.name, methods=request.methods)
 
-def _folder(entry: Entry, store: Store) -> Path:
-    embed = (entry.doc or {})["embed"]
-    return store.chain(key_of(embed["pretrain"])) / "embeddings" / key_of(embed)
+    def read(self, entries: Sequence[Entry], picture: Picture, store: "Store | None") -> SimilarityData:
+        """Compare all pairs of rows at the seed at which most rows have embeddings; of equal seeds, the lowest.
 
+        Raises:
+            RequestError: Fewer than two rows have embeddings of the test split in the store, or there is more than
+                one dataset or encoder.
+        """
+        if store is None:
+            self.check(picture)
+            raise AssertionError("check refuses every picture")
+        done = [entry for entry in select_rows(distinct(list(entries)), picture.methods) if entry.state == "done"]
+        pairs = {(entry.names["dataset"], entry.names["encoder"]) for entry in done}
+        if len(pairs) > 1:
+            raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
+        rows = list(dict.fromkeys(entry.names["method"] for entry in done))
+        folders = _embedding_folders(done, store)
+        seed = _most_frequent_seed([seed for seed, _ in folders])
+        methods = [method for method in rows if (seed, method) in folders]
+        if len(methods) < 2:
+            raise RequestError(
+                f"{len(methods)} of {len(rows)} rows have embeddings of a test split under {store.path / 'chains'}, "
+                "and a heat map needs two: they were deleted, or never made here. A task without a record makes them "
+                "again."
+            )
+        features = [_load_features(folders[seed, method], seed) for method in methods]
+        missing = tuple(method for method in rows if method not in methods)
+        ((dataset, encoder),) = pairs
+        return SimilarityData(
+            dataset, encoder, tuple(methods), _pairwise_cka(features), seed, len(features[0]), missing
+        )
 
-def _digest(folder: Path) -> str:
-    return str(read_sealed(folder / "done.json")["digests"].get("test", ""))
+    def fingerprint_values(self, data: SimilarityData) -> list[Any]:
+        """Return names and values, numbers as text with 9 significant digits."""
+        return [list(data.methods), data.seed, [[f"{value:.9g}" for value in row] for row in data.cka.tolist()]]
 
-
-def _features(folder: Path, embedding: str, seed: int) -> Tensor:
-    """The same items (N <= 1,000, D) for all methods at a seed."""
-    values = load_tensors(folder / "test.safetensors", _digest(folder))[embedding].float()
-    return values[torch.randperm(len(values), generator=stream(seed, "similarity", "items"))[:ITEMS]]
-
-
-def draw_similarity(found: Similarity, title: str, path: Path) -> None:
-    """Write the heat map as SVG.
-
-    Raises:
-        RequestError: matplotlib is not installed.
-    """
-    count = len(found.methods)
-    with sheet(path, "the picture of similarity", "bench plot --kind similarity") as figure:
-        middles = [place + 0.5 for place in range(count)]
+    def paint(self, figure: "Figure", data: SimilarityData, picture: Picture) -> None:
+        """Draw the heat map, the first row at the top."""
+        count = len(data.methods)
+        middles = [index + 0.5 for index in range(count)]
         size = 2.0 + max(2.5, 0.42 * count)
         figure.set_size_inches(size + 0.8, size)
         axes = figure.add_subplot()
-        image = axes.pcolormesh(found.values.numpy(), vmin=0, vmax=1, cmap="cividis", edgecolors="white", linewidth=1)
+        image = axes.pcolormesh(data.cka.numpy(), vmin=0, vmax=1, cmap="cividis", edgecolors="white", linewidth=1)
         axes.invert_yaxis()
         axes.set_aspect("equal")
         axes.tick_params(length=0)
-        axes.set_xticks(middles, found.methods, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(middles, found.methods)
-        if count <= _WRITTEN:
-            for a, line in enumerate(found.values.tolist()):
-                for b, value in enumerate(line):
+        axes.set_xticks(middles, data.methods, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(middles, data.methods)
+        if count <= _MAX_WRITTEN_ROWS:
+            for row, values in enumerate(data.cka.tolist()):
+                for column, value in enumerate(values):
                     colour = DARK if value > 0.55 else "white"
-                    axes.text(b + 0.5, a + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+                    axes.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=8,
+                              color=colour)  # fmt: skip
         figure.colorbar(image, ax=axes, label="linear CKA, debiased", shrink=0.8)
-        caption(figure, f"{title}: {found.items:,} test items", f"seed {found.seed}")
+        title = picture.title or f"{data.dataset}, {data.encoder}"
+        add_caption(figure, f"{title}: {data.items:,} test items", f"seed {data.seed}")
+
+    def notes(self, data: SimilarityData) -> list[str]:
+        """Return which rows the heat map lacks."""
+        return [f"no embeddings in this store of {', '.join(data.missing)}"] if data.missing else []
+
+
+def _embedding_folders(entries: Sequence[Entry], store: "Store") -> dict[tuple[int, str], Path]:
+    """Return (seed, row) -> folder, for all entries whose embeddings of the test split are in the store."""
+    from bench_core.training.embed import is_embedded
+
+    folders = {}
+    for entry in entries:
+        assert entry.document is not None  # entries that are done have one
+        folder = store.chain_folder(key_of(entry.document.pretrain)) / "embeddings" / key_of(entry.document.embed)
+        if is_embedded(folder) and _test_digest(folder):
+            folders[entry.seed, entry.names["method"]] = folder
+    return folders
+
+
+def _most_frequent_seed(seeds: Sequence[int]) -> int:
+    """Return the seed that occurs most often, the lowest of several; 0 where there is none."""
+    return max(seeds, key=lambda seed: (seeds.count(seed), -seed), default=0)
+
+
+def _test_digest(folder: Path) -> str:
+    return str(read_sealed(folder / "done.json")["digests"].get("test", ""))
+
+
+def _load_features(folder: Path, seed: int) -> "Tensor":
+    """Load (N, D) features of at most `MAX_ITEMS` test items, the same items for all methods at a seed."""
+    import torch
+
+    from bench_core.seeds import stream
+    from bench_core.store.tensors import load_tensors
+
+    features = load_tensors(folder / "test.safetensors", _test_digest(folder))["features"].float()
+    return features[torch.randperm(len(features), generator=stream(seed, "similarity", "items"))[:MAX_ITEMS]]
+
+
+def _pairwise_cka(features: "Sequence[Tensor]") -> "Tensor":
+    """Return the (R, R) CKA of R embeddings of the same items; 1 on the diagonal."""
+    import torch
+
+    from bench_core.evaluation.cka import linear_cka
+
+    cka = torch.eye(len(features), dtype=torch.float64)
+    for first in range(len(features)):
+        for second in range(first):
+            cka[first, second] = cka[second, first] = linear_cka(features[first], features[second])
+    return cka

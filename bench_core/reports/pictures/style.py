@@ -1,7 +1,9 @@
-"""How all pictures look, and how they become files. matplotlib is imported when something is drawn, not before.
+"""The common look of all pictures, and how they become files.
 
-Colours: Petroff, "Accessible color sequences for data visualization", 2021, https://arxiv.org/abs/2107.02270, ten that
-         are told apart with any colour vision; classes have markers, too, and further lines other dashes.
+matplotlib is imported when something is drawn, not before.
+
+Colours: Petroff, "Accessible color sequences for data visualization", 2021, https://arxiv.org/abs/2107.02270: ten that
+         can be told apart with any colour vision. Classes have markers, too, and more than ten lines other dashes.
 """
 
 import math
@@ -23,31 +25,31 @@ COLOURS = (
 DARK = "0.15"
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
-_WIDEST = 4  # panels in a row, where they may wrap
+_MAX_PANELS_IN_A_ROW = 4  # where a single column of panels wraps
 
 
 @contextmanager
-def sheet(path: Path, what: str, mark: str) -> "Iterator[Figure]":
-    """A figure to draw on, which is written as SVG at the end, with the same bytes for the same drawing.
+def svg_figure(path: Path, what: str, description: str) -> "Iterator[Figure]":
+    """Yield a figure to draw on and write it as SVG at the end, with the same bytes for the same drawing.
 
     Args:
-        path: Of the file.
-        what: Named in the message where matplotlib is missing.
-        mark: What the file says of itself.
+        path: The file.
+        what: The picture in words, for the message where matplotlib is missing.
+        description: Text in the metadata of the file.
 
     Raises:
         RequestError: matplotlib is not installed.
     """
     try:
         import matplotlib as mpl
-        from cycler import cycler  # matplotlib's own
+        from cycler import cycler  # a dependency of matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RequestError(f"{what} needs matplotlib: pip install 'bench-core[pictures]'") from error
     style: Any = {
         "svg.hashsalt": "bench",
         "svg.fonttype": "none",
-        "text.parse_math": False,  # names and titles are other people's
+        "text.parse_math": False,  # names and titles come from other people's records
         "font.size": 10,
         "axes.prop_cycle": cycler(color=COLOURS),
         "axes.axisbelow": True,
@@ -61,40 +63,50 @@ def sheet(path: Path, what: str, mark: str) -> "Iterator[Figure]":
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Description": mark})
+        figure.savefig(path, format="svg", metadata={"Date": None, "Description": description})
 
 
-def shade(place: int) -> dict[str, Any]:
-    """Colour and dashes of the line at a place: no two alike up to 40."""
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
+def line_style(index: int) -> dict[str, Any]:
+    """Return colour and dashes of the line with this index; no two of the first 40 look alike."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
-def dot(place: int) -> dict[str, Any]:
-    """Colour and marker of the class at a place: no two alike up to 40."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+def point_style(index: int) -> dict[str, Any]:
+    """Return colour and marker of the class with this index; no two of the first 40 look alike."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
-def panels(figure: "Figure", rows: int, columns: int, size: tuple[float, float], **shared: Any) -> "list[list[Axes]]":
-    """Axes for rows and columns of panels, of a size in inches each; one column wraps, and is one row of the answer."""
-    wide = min(_WIDEST, rows) if columns == 1 else columns
-    high = math.ceil(rows / wide) if columns == 1 else rows
-    figure.set_size_inches(size[0] * wide, size[1] * high + 0.7)
-    grid = figure.subplots(high, wide, squeeze=False, **shared)
+def make_panels(
+    figure: "Figure", rows: int, columns: int, size: tuple[float, float], **shared: Any
+) -> "list[list[Axes]]":
+    """Return matplotlib axes by row and column. A single column of panels is laid out in several columns.
+
+    Args:
+        figure: The empty figure; it is resized.
+        rows: Number of rows.
+        columns: Number of panels of each row.
+        size: Width and height of a panel, in inches.
+        **shared: Passed on to `figure.subplots`.
+    """
+    grid_columns = min(_MAX_PANELS_IN_A_ROW, rows) if columns == 1 else columns
+    grid_rows = math.ceil(rows / grid_columns) if columns == 1 else rows
+    figure.set_size_inches(size[0] * grid_columns, size[1] * grid_rows + 0.7)
+    grid = figure.subplots(grid_rows, grid_columns, squeeze=False, **shared)
     if columns > 1:
-        return [list(line) for line in grid]
+        return [list(row) for row in grid]
     flat = list(grid.ravel())
-    for spare in flat[rows:]:
-        spare.set_visible(False)
+    for unused in flat[rows:]:
+        unused.set_visible(False)
     return [[axes] for axes in flat[:rows]]
 
 
-def caption(figure: "Figure", title: str, seeds: str) -> None:
-    """What is seen above the panels: the title, as wide as the figure at most, and below it which seeds are shown."""
+def add_caption(figure: "Figure", title: str, seeds_text: str) -> None:
+    """Write the title above the panels, wrapped to the figure's width, and the seeds that are shown below it."""
     wrapped = textwrap.fill(title, max(20, int(11 * figure.get_figwidth())))
-    figure.suptitle(f"{wrapped}\n({seeds})", fontsize=10)
+    figure.suptitle(f"{wrapped}\n({seeds_text})", fontsize=10)
 
 
-def words(name: str) -> str:
-    """A name as an axis shows it."""
-    shown = name.replace("_", " ")
-    return f"precision-recall, {shown.removeprefix('pr ')}" if shown.startswith("pr ") else shown
+def readable_name(name: str) -> str:
+    """Return a name as an axis or a title shows it: `pr_32_bits` is "precision-recall, 32 bits"."""
+    spaced = name.replace("_", " ")
+    return f"precision-recall, {spaced.removeprefix('pr ')}" if spaced.startswith("pr ") else spaced

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import RequestError, UnknownNameError
-from bench_core.planning.boards import Named, board_names, load_board, read_board
+from bench_core.planning.boards import NamedComponent, board_names, load_board, read_board
 
 TEXT = """
 title = "Tiny"
@@ -26,8 +26,10 @@ def test_a_board_file_names_rows_and_what_they_use(tmp_path: Path) -> None:
     (tmp_path / "tiny" / "board.toml").write_text(TEXT)
     board = load_board(str(tmp_path / "tiny"))
     assert (board.name, board.title, board.seeds, board.recipe) == ("tiny", "Tiny", (0, 1), {"epochs": 3})
-    assert board.methods["shrink"] == Named("shrink", "shrink")
-    assert board.methods["shrink_less"] == Named("shrink_less", "shrink", {"factor": 0.5}, {"learning_rate": 0.1})
+    assert board.methods["shrink"] == NamedComponent("shrink", "shrink")
+    assert board.methods["shrink_less"] == NamedComponent(
+        "shrink_less", "shrink", {"factor": 0.5}, {"learning_rate": 0.1}
+    )
     assert load_board(str(tmp_path / "tiny" / "board.toml")) == board
 
 

@@ -12,17 +12,17 @@ from safetensors.torch import load_file, save_file
 
 from bench_core import Batch, Loss, Objective, Recipe
 from bench_core.errors import RequestError
-from bench_core.planning.initial_weights import Initial
+from bench_core.planning.initial_weights import InitialWeights
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.running.chain import build_objective
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
-CPU = Setting(torch.device("cpu"))
+CPU = RunSetting(device="cpu")
 
 
 class Fine(Objective):
@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def encoder_of(store: Store, key: str) -> dict[str, torch.Tensor]:
-    weights = load_file(store.chain(key) / "weights.safetensors")
+    weights = load_file(store.chain_folder(key) / "weights.safetensors")
     return {name: value for name, value in weights.items() if name.startswith("encoder.")}
 
 
@@ -81,8 +81,10 @@ def test_a_method_that_copies_its_encoder_copies_the_start(
 
     add("objective", "byol", BYOL)
     run_plan(plan_of(), store, CPU)
-    (chain,) = plan_of(methods=["byol"], settings={"byol.init": str(store.chain(plan_of().chains[0].key))}).chains
-    assert isinstance(chain.init, Initial)
+    (chain,) = plan_of(
+        methods=["byol"], settings={"byol.init": str(store.chain_folder(plan_of().chains[0].key))}
+    ).chains
+    assert isinstance(chain.init, InitialWeights)
     byol = build_objective(chain, chain.init)
     assert isinstance(byol, BYOL)
     target = dict(byol.target.named_parameters())
@@ -114,7 +116,7 @@ def test_a_sweep_sets_a_fresh_start_beside_another(plan_of: PlanOf, add: Add, re
 def test_a_chains_folder_and_a_file_of_weights_serve_too(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
     run_plan(plan_of(), store, CPU)
     key = plan_of().chains[0].key
-    folder = store.chain(key)
+    folder = store.chain_folder(key)
     bare = tmp_path / "encoder.safetensors"
     save_file({name.removeprefix("encoder."): value for name, value in encoder_of(store, key).items()}, bare)
     for source in (folder, folder / "weights.safetensors", bare):
@@ -176,7 +178,7 @@ def test_who_comes_before_its_source_has_tried_for_all(plan_of: PlanOf, add: Add
 
 def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: PlanOf, store: Store) -> None:
     run_plan(plan_of(), store, CPU)
-    folder = store.chain(plan_of().chains[0].key)
+    folder = store.chain_folder(plan_of().chains[0].key)
     recipe = json.loads((folder / "recipe.json").read_text())
     recipe["doc"]["encoder"]["id"] = "toys/other"
     (folder / "recipe.json").write_text(json.dumps(recipe))
@@ -207,7 +209,7 @@ def test_a_row_of_the_board_that_is_not_asked_for_is_trained_for_those_that_star
     assert run_plan(alone, store, CPU) == []
     assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
     (record,) = store.records()
-    assert record["facts"]["starts_from"] == "shrink, 2 epochs"
+    assert record.starts_from == "shrink, 2 epochs"
 
 
 def test_labels_of_the_start_are_shown(
@@ -218,7 +220,7 @@ def test_labels_of_the_start_are_shown(
     add("objective", "labelled", labelled)
     plan = plan_of(methods=["labelled", "shrink"], settings={"shrink.init": "labelled"})
     assert run_plan(plan, store, CPU) == []
-    assert {record["facts"]["uses_labels"] for record in store.records()} == {True}
-    folder = store.chain(plan.chains[0].key)
+    assert {record.uses_labels for record in store.records()} == {True}
+    folder = store.chain_folder(plan.chains[0].key)
     assert plan_of(settings={"shrink.init": str(folder)}).chains[0].uses_labels
     assert not plan_of().chains[0].uses_labels

@@ -171,7 +171,7 @@ def test_the_full_id_of_a_boards_row_is_that_row(plan_of: PlanOf, tmp_path: Path
 
 
 def test_the_default_boards_data_and_others_are_not_mixed(plan_of: PlanOf) -> None:
-    with pytest.raises(RequestError, match=r"digits has a board of its own.*apart from blobs"):
+    with pytest.raises(RequestError, match=r"digits has a board, which fixes its recipes; request it without blobs"):
         plan_of(datasets=["digits", "blobs"])
 
 
@@ -210,7 +210,7 @@ def test_a_data_set_that_a_task_reads_joins_the_key_of_its_cell_alone(plan_of: P
     assert one.cells[1].document["others"]["far"] == {
         "id": "toys/far", "revision": 1, "digest": "far-1", "config": {"train_size": 48},
     }  # fmt: skip
-    assert len(one.cells[1].others["far"].load("test")) == 16
+    assert len(one.cells[1].other_datasets["far"].load("test")) == 16
     assert "others" not in one.cells[0].document
     far.digest = lambda self: "far-2"  # type: ignore[attr-defined]  # a class made here
     two = plan_of(tasks=["spread", "elsewhere"])
@@ -223,7 +223,7 @@ def test_a_spec_carries_the_name_of_its_data_set(plan_of: PlanOf, registry: Regi
     registry.components.append(Component("dataset", "far", "toys", "1.0", registry.get("dataset", "blobs").cls))
     (chain,) = plan_of(tasks=["elsewhere"]).chains
     assert chain.data.name == "blobs"
-    assert chain.cells[0].others["far"].data.name == "far"
+    assert chain.cells[0].other_datasets["far"].data.name == "far"
 
 
 def test_a_data_set_that_a_task_reads_must_be_known(plan_of: PlanOf, registry: Registry) -> None:

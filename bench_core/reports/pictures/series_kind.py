@@ -1,0 +1,90 @@
+"""Base of the kinds that are drawn from curves and grids of images in records."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench_core.errors import RequestError
+from bench_core.planning.boards import Picture
+from bench_core.reports.pictures.model import Columns, PictureData, PictureKind, PlotRequest, Series
+from bench_core.reports.pictures.select import MeanIf, mean_over_seeds, select_rows
+from bench_core.reports.tables.entries import Entry, distinct
+from bench_core.store.record import Record
+
+if TYPE_CHECKING:
+    from bench_core.store import Store
+
+_BySeed = dict[int, Columns]
+
+
+class SeriesKind(PictureKind[PictureData]):
+    """A kind that shows curves or grids of images, chosen by their names in the records.
+
+    Attributes:
+        prefix: The kind reads the curves whose names begin with this.
+        needs: Keys that a curve must have; a curve that lacks one is not read.
+        mean_if: When the picture shows the mean over seeds, see `select.mean_over_seeds`; "never": the first seed's.
+        one_picture_per_name: Whether `bench plot` draws a picture for each name, not one of all names.
+    """
+
+    prefix: ClassVar[str] = ""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    mean_if: ClassVar[MeanIf]
+    one_picture_per_name: ClassVar[bool] = False
+
+    def series_in(self, record: Record) -> Mapping[str, Columns]:
+        """Return the curves or grids of this kind in a record, by name."""
+        return {
+            name: curve
+            for name, curve in record.curves.items()
+            if name.startswith(self.prefix) and curve and self.needs <= curve.keys()
+        }
+
+    def possible_pictures(self, entries: Sequence[Entry], request: PlotRequest) -> Iterator[Picture]:
+        """Yield a picture for each task that left series of this kind; for each name, where names have their own."""
+        tasks_and_curves: dict[tuple[str, str], None] = {}
+        for entry in entries:
+            if entry.done:
+                for name in self.series_in(entry.done):
+                    tasks_and_curves[entry.names["task"], name if self.one_picture_per_name else ""] = None
+        for task, curve in tasks_and_curves:
+            name = "_".join(dict.fromkeys((task, curve or self.name)))
+            yield Picture(name=name, kind=self.name, task=task, curve=curve, methods=request.methods)
+
+    def read(self, entries: Sequence[Entry], picture: Picture, store: "Store | None" = None) -> PictureData:
+        """Read the series of one task, on one dataset, with one encoder, rows in the order of the entries.
+
+        Raises:
+            RequestError: The records hold none, or those of several tasks, datasets or encoders.
+        """
+        cells: dict[tuple[str, str, str], dict[tuple[str, str], _BySeed]] = {}  # names -> row and curve -> by seed
+        for entry in select_rows(distinct(list(entries)), picture.methods):
+            if entry.done is None or (picture.task and picture.task not in entry.task_names):
+                continue
+            names = (entry.names["dataset"], entry.names["encoder"], entry.names["task"])
+            for curve, columns in self.series_in(entry.done).items():
+                if picture.curve in ("", curve):
+                    row = (entry.names["method"], curve)
+                    cells.setdefault(names, {}).setdefault(row, {})[entry.seed] = columns
+        self._check_one_cell(list(cells), picture)
+        ((names, rows),) = cells.items()
+        series = []
+        for (method, curve), by_seed in rows.items():
+            columns, seeds = mean_over_seeds(by_seed, self.mean_if)
+            series.append(Series(method, curve, columns, seeds))
+        return PictureData(*names, tuple(series))
+
+    def _check_one_cell(self, cells: Sequence[tuple[str, str, str]], picture: Picture) -> None:
+        """Raise RequestError unless there are series of exactly one dataset, encoder and task."""
+        if not cells:
+            named = f" named {picture.curve!r}" if picture.curve else ""
+            task = f"of task {picture.task!r} " if picture.task else ""
+            raise RequestError(f"no record {task}here holds {self.noun}{named}; {self.hint}.")
+        if len({(dataset, encoder) for dataset, encoder, _ in cells}) > 1:
+            raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
+        if len(cells) > 1:
+            tasks = ", ".join(repr(task) for _, _, task in cells)
+            raise RequestError(f"picture {picture.name!r}: several tasks have {self.noun}; say task = one of {tasks}.")
+
+    def fingerprint_values(self, data: PictureData) -> list[Any]:
+        """Return the values of all series."""
+        return [series.fingerprint_values() for series in data.series]

@@ -1,0 +1,114 @@
+"""Each kind finds its curves and images in records, and refuses a board's options that do not fit it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench_core.errors import RequestError, UnknownNameError
+from bench_core.planning.boards import Picture, read_board
+from bench_core.reports.pictures.kinds import KINDS, check_pictures, has_first_seed_only, without_first_seed_only
+from bench_core.reports.pictures.model import PictureData
+from bench_core.reports.pictures.series_kind import SeriesKind
+from bench_core.reports.tables.entries import Entry
+from bench_core.store import Store
+
+ROWS = ["shrink (factor=0.0)", "shrink (factor=1.0)", "shrink (factor=5.0)"]
+
+
+def read(entries: list[Entry], kind: str, **options: Any) -> PictureData:
+    data = KINDS[kind].read(entries, Picture(name="p", kind=kind, **options), None)
+    assert isinstance(data, PictureData)
+    return data
+
+
+def test_the_table_lists_each_kind_under_its_name() -> None:
+    assert list(KINDS) == ["tradeoff", "projection", "pr", "histogram", "layers", "lines", "samples", "similarity"]
+    assert all(kind.name == name and kind.noun and kind.hint for name, kind in KINDS.items())
+
+
+def test_the_name_of_a_curve_decides_its_kind(entries: list[Entry]) -> None:
+    record = next(entry.record for entry in entries if entry.names["task"] == "size")
+    assert record is not None
+    curve = {key: [0.0] for key in ("x", "y", "recall", "precision", "centre", "density", "prior")}
+    names = ["projection_umap", "pr_32_bits", "histogram_prior", "layers", "over_k", "probability"]
+    record = replace(record, stored={**record.stored, "curves": dict.fromkeys(names, curve)})
+    kinds = {
+        kind.name: list(kind.series_in(record))
+        for kind in KINDS.values()
+        if isinstance(kind, SeriesKind) and kind.name != "samples"
+    }
+    assert kinds == {
+        "projection": ["projection_umap"],
+        "pr": ["pr_32_bits"],
+        "histogram": ["histogram_prior"],
+        "layers": ["layers"],
+        "lines": ["over_k", "probability"],
+    }
+
+
+def test_curves_are_means_over_seeds_where_their_points_are_the_same(entries: list[Entry]) -> None:
+    data = read(entries, "layers")
+    assert (data.dataset, data.encoder, data.task, data.methods) == ("blobs", "tiny", "size", ROWS)
+    assert data.series[0].columns == {"layer": [0, 1], "accuracy": [0.5, pytest.approx(0.75)]}
+    assert data.seeds_text == "means over 2 seeds"
+    columns = read(entries, "pr").series[0].columns  # its points are radii, whatever their recall
+    assert columns == {"recall": pytest.approx([0.15, 0.5, 1.0]), "precision": [1.0, 0.5, 0.1]}
+
+
+def test_a_curve_keeps_its_x_first_on_disk(entries: list[Entry], store: Store) -> None:
+    curves = next(record.curves for record in store.records() if record.curves)
+    assert list(curves["over_k"]) == ["neighbours", "accuracy", "again"]
+
+
+def test_records_without_the_data_are_refused_with_what_to_run(entries: list[Entry]) -> None:
+    other_task = [entry for entry in entries if entry.names["task"] == "spread"]
+    with pytest.raises(RequestError, match=r"no record here holds a projection; `bench run --tasks projection` makes"):
+        read(other_task, "projection")
+    with pytest.raises(RequestError, match="no record of task 'spread' here holds a precision-recall curve"):
+        read(entries, "pr", task="spread")
+    with pytest.raises(RequestError, match="a histogram named 'histogram_3'"):
+        read(entries, "histogram", curve="histogram_3")
+    with pytest.raises(UnknownNameError, match="no metric named 'size:top5'"):
+        KINDS["tradeoff"].read(entries, Picture(name="p", x="spread:spread", y="size:top5"), None)
+
+
+def test_curves_of_several_tasks_or_datasets_need_a_choice(entries: list[Entry]) -> None:
+    size = [entry for entry in entries if entry.names["task"] == "size"]
+    size2 = [replace(entry, names={**entry.names, "task": "size2"}) for entry in size]
+    with pytest.raises(RequestError, match="several tasks have a projection; say task = one of 'size', 'size2'"):
+        read([*size, *size2], "projection")
+    assert read([*size, *size2], "projection", task="size2").task == "size2"
+    other_dataset = [replace(entry, names={**entry.names, "dataset": "other"}) for entry in size]
+    with pytest.raises(RequestError, match="a picture shows one dataset with one encoder"):
+        read([*size, *other_dataset], "projection")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": "a:b"}, "picture 'p': a trade-off needs x and y, each TASK:METRIC"),
+        ({"kind": "pr", "x": "a:b"}, "x, y and connect are of the kind tradeoff, not of pr"),
+        ({"kind": "pie"}, r"no kind of picture named 'pie'.* Known: histogram, .*tradeoff\. \(picture 'p'\)"),
+        ({"kind": "similarity"}, "not published; draw it from a store with `bench plot --kind similarity`"),
+    ],
+)
+def test_a_picture_of_a_board_is_refused_where_its_options_do_not_fit_its_kind(
+    options: dict[str, Any], message: str
+) -> None:
+    board = read_board({"pictures": {"p": options}}, "b", "b.toml")
+    with pytest.raises(RequestError, match=message):
+        check_pictures(board)
+
+
+def test_series_that_pictures_show_of_the_first_seed_are_taken_out_of_the_records_of_others(
+    entries: list[Entry], store: Store
+) -> None:
+    record = next(record for record in store.records() if record.images)
+    light = without_first_seed_only(record)
+    assert has_first_seed_only(record)
+    assert not has_first_seed_only(light)
+    assert light.images == {}
+    assert record.curves.keys() - light.curves.keys() == {"projection_pca"}
+    restored = {**light.stored, "curves": record.stored["curves"], "images": record.stored["images"]}
+    assert restored == record.stored

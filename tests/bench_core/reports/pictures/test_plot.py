@@ -1,0 +1,81 @@
+"""`bench plot` draws what the records of a store hold, and says what it cannot draw."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench_core.cli.group import main
+from bench_core.errors import RequestError
+from bench_core.planning.boards import Board
+from bench_core.reports.pictures.model import PlotRequest
+from bench_core.reports.pictures.plot import plot_all
+from bench_core.reports.tables.entries import Entry
+from bench_core.store import Store
+
+ROWS = ["shrink (factor=0.0)", "shrink (factor=1.0)", "shrink (factor=5.0)"]
+
+
+def plot(store: Store, *words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["plot", "--store", str(store.path), *words])
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+def test_plot_draws_a_picture_of_each_kind_that_the_records_hold(entries: list[Entry], store: Store) -> None:
+    result = plot(store)
+    names = ["histogram", "layers", "over_k", "pr", "projection", "samples"]
+    files = sorted((store.path / "pictures").iterdir())
+    assert [path.name for path in files] == [f"blobs_tiny_size_{name}.svg" for name in names]
+    assert all(f"picture: {path}" in result.stdout for path in files)
+    assert result.stderr == ""
+    assert len(store.records()) == 12  # pictures are no records
+
+
+def test_plot_draws_one_kind_some_rows_or_a_tradeoff_into_a_folder(
+    entries: list[Entry], store: Store, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plot(store, "--kind", "pr", "--methods", ROWS[0], "--out", str(out))
+    plot(store, "--x", "spread:spread", "--y", "size:top1", "--out", str(out))
+    plot(store, "--kind", "similarity", "--out", str(out))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "blobs_tiny_similarity.svg", "blobs_tiny_size_pr.svg", "blobs_tiny_tradeoff_spread_spread_size_top1.svg",
+    ]  # fmt: skip
+    assert ROWS[1] not in (out / "blobs_tiny_size_pr.svg").read_text()
+
+
+def test_help_lists_every_kind() -> None:
+    text = " ".join(CliRunner().invoke(main, ["plot", "--help"]).output.split())
+    assert "tradeoff, projection, pr, histogram, layers, lines, samples, similarity" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kind", "pie"], "no kind of picture named 'pie'"),
+        (["--kind", "tradeoff"], "needs --x TASK:METRIC and --y TASK:METRIC"),
+        (["--x", "spread:spread"], "needs both --x TASK:METRIC and --y TASK:METRIC"),
+        (["--kind", "pr", "--x", "a:b", "--y", "c:d"], "--x and --y are of the kind tradeoff, not of pr"),
+        (["--x", "a:b", "--y", "c:d"], "no metric named 'a:b'"),
+        (["--kind", "pr", "--methods", "nac"], "no row named 'nac'"),
+        (["--kind", "similarity", "--methods", "nac"], "no row named 'nac'"),
+    ],
+)
+def test_a_request_that_cannot_be_drawn_says_why(
+    entries: list[Entry], store: Store, words: list[str], message: str
+) -> None:
+    assert message in " ".join(plot(store, *words, code=2).stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("", "`bench run --tasks projection`"),
+        ("histogram", "holds a histogram; `bench run --tasks distribution` makes one"),
+        ("similarity", "holds two rows with embeddings"),
+    ],
+)
+def test_a_store_without_records_says_what_to_run(store: Store, kind: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        plot_all([], store, Board(), PlotRequest(kind=kind), store.path / "pictures")

@@ -1,0 +1,60 @@
+"""The similarity of methods is read from the embeddings of a store."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench_core.errors import RequestError
+from bench_core.planning.boards import Picture
+from bench_core.reports.pictures.draw import draw
+from bench_core.reports.pictures.similarity import Similarity
+from bench_core.reports.tables.entries import Entry
+from bench_core.store import Store
+
+ROWS = ("shrink (factor=0.0)", "shrink (factor=1.0)", "shrink (factor=5.0)")
+PICTURE = Picture(name="similarity", kind="similarity")
+
+
+def embedding_seals(store: Store) -> list[Path]:
+    """The files without which embeddings count as deleted."""
+    return sorted((store.path / "chains").glob("*/embeddings/*/done.json"))
+
+
+def test_every_row_has_similarity_one_with_itself(entries: list[Entry], store: Store) -> None:
+    data = Similarity().read(entries, PICTURE, store)
+    assert data.methods == ROWS
+    assert (data.seed, data.items, data.missing) == (0, 16, ())
+    assert torch.equal(data.cka, data.cka.T)
+    assert data.cka.diagonal().tolist() == [1.0] * 3
+    assert 0.9 < float(data.cka[0, 1]) <= 1.0 + 1e-9  # the same initialisation, a little training
+
+
+def test_a_seed_at_which_all_rows_have_embeddings_is_preferred(entries: list[Entry], store: Store) -> None:
+    embedding_seals(store)[0].unlink()
+    assert Similarity().read(entries, PICTURE, store).missing == ()
+
+
+def test_rows_without_embeddings_are_named(entries: list[Entry], store: Store, tmp_path: Path) -> None:
+    first_seed = [entry for entry in entries if entry.seed == 0]
+    for seal in embedding_seals(store):
+        seal_content = seal.read_text()
+        seal.unlink()
+        if Similarity().read(first_seed, PICTURE, store).missing:  # else it was one of the second seed
+            break
+        seal.write_text(seal_content)
+    (note,) = draw(first_seed, PICTURE, tmp_path / "p.svg", store)
+    (missing,) = Similarity().read(first_seed, PICTURE, store).missing
+    assert note == f"no embeddings in this store of {missing}"
+
+
+def test_a_store_without_embeddings_is_refused(entries: list[Entry], store: Store) -> None:
+    for seal in embedding_seals(store):
+        seal.unlink()
+    with pytest.raises(RequestError, match=r"0 of 3 rows have embeddings of a test split.*deleted"):
+        Similarity().read(entries, PICTURE, store)
+
+
+def test_published_records_alone_are_refused(entries: list[Entry], tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="embeddings, which are not published"):
+        draw(entries, PICTURE, tmp_path / "p.svg")
