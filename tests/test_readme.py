@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -102,6 +103,12 @@ def test_the_printed_package_installs_beside_tests_and_notebooks(tmp_path: Path)
     (distribution,) = distributions(path=[str(target)])
     (entry,) = distribution.entry_points
     assert (entry.group, entry.name, entry.value) == ("bench", "tilt", "bench_tilt")
+
+
+def test_the_docs_travel_in_the_wheel_to_where_the_readme_says_they_lie() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert build["targets"]["wheel"]["force-include"]["docs"] == "bench_core/docs"
+    assert "bench_core.__path__[0] + '/docs'" in README
 
 
 def test_every_page_of_the_docs_is_named_by_the_index() -> None:
