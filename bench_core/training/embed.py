@@ -1,4 +1,4 @@
-"""Trained method -> embeddings of each split, once for all tasks."""
+"""Embeddings of each split by a trained method, written once for all tasks."""
 
 import time
 from collections.abc import Mapping
@@ -13,26 +13,32 @@ from bench_core.errors import StoreError
 from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
 from bench_core.store.tensors import load_tensors, save_tensors
 
-BATCH = 512  # eval mode: the size changes no number beyond rounding
+BATCH = 512  # items; in eval mode the batch size changes results by rounding only
 
 
 @torch.inference_mode()
 def embed_split(objective: Objective, split: Split, device: torch.device, workers: int = 0) -> dict[str, Tensor]:
-    """Embeddings of one split in index order, in eval mode, float32, without augmentation.
+    """Embed one split in index order, in eval mode and without augmentation.
+
+    Args:
+        objective: The trained method, on the device.
+        split: The split.
+        device: Device of the method.
+        workers: Processes that read image files; 0 reads them in this process.
 
     Returns:
-        Name -> (N, D) on the CPU; floats as float32, bits as they are.
+        Name of an embedding -> tensor (N, D) on the CPU; floats are converted to float32, bits are bool.
 
     Raises:
-        StoreError: No `features`, or a value that is not finite.
+        StoreError: A value is not finite.
     """
     objective.eval()
-    parts: dict[str, list[Tensor]] = {}
+    batches: dict[str, list[Tensor]] = {}
     for batch in open_split(split, device, workers=workers).batches(BATCH):
         for name, values in objective.embed(batch.inputs).items():
             values = values.float() if values.is_floating_point() else values
-            parts.setdefault(name, []).append(values.cpu())
-    embeddings = {name: torch.cat(values).contiguous() for name, values in parts.items()}
+            batches.setdefault(name, []).append(values.cpu())
+    embeddings = {name: torch.cat(values).contiguous() for name, values in batches.items()}
     for name, values in embeddings.items():
         if values.is_floating_point() and not values.isfinite().all():
             raise StoreError(f"embedding {name!r} holds values that are not finite; the method has diverged.")
@@ -47,23 +53,34 @@ def embed_all(
     device: torch.device,
     workers: int = 0,
 ) -> None:
-    """Embed every split; `folder` appears when all is there, with digests and seconds in `done.json`."""
-    started, digests = time.perf_counter(), {}
-    with new_folder(folder, "done.json") as making:
+    """Embed every split of the data and write the embeddings to a folder.
+
+    Args:
+        objective: The trained method, on the device.
+        data: Names the splits.
+        splits: The splits by name.
+        folder: Where `SPLIT.safetensors` and `done.json` are written; `done.json` holds the files' digests and the
+            seconds. The folder gets its name when all files are complete.
+        device: Device of the method.
+        workers: Processes that read image files; 0 reads them in this process.
+    """
+    started = time.perf_counter()
+    digests = {}
+    with new_folder(folder, "done.json") as temporary:
         for name in data.splits:
-            path = making / f"{name}.safetensors"
+            path = temporary / f"{name}.safetensors"
             save_tensors(path, embed_split(objective, splits[name], device, workers))
             digests[name] = file_digest(path)
-        write_over(making / "done.json", sealed({"digests": digests, "embed_s": time.perf_counter() - started}))
+        write_over(temporary / "done.json", sealed({"digests": digests, "embed_s": time.perf_counter() - started}))
 
 
 def is_embedded(folder: Path) -> bool:
-    """Whether `embed_all` came to its end here."""
+    """Return True if `embed_all` completed this folder."""
     return (folder / "done.json").is_file()
 
 
 def is_damaged(folder: Path) -> bool:
-    """Whether a file of what `embed_all` wrote here is gone, or a byte of it is not as it was."""
+    """Return True if a file that `embed_all` wrote is missing or was changed since."""
     try:
         digests = read_sealed(folder / "done.json")["digests"]
         return any(file_digest(folder / f"{name}.safetensors") != digest for name, digest in digests.items())
@@ -72,10 +89,10 @@ def is_damaged(folder: Path) -> bool:
 
 
 def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedded]:
-    """What `embed_all` wrote, with labels and factors.
+    """Read the embeddings that `embed_all` wrote, and add labels and factors of the splits.
 
     Raises:
-        StoreError: A file is not the one that was written.
+        StoreError: A file is missing or damaged.
     """
     digests = read_sealed(folder / "done.json")["digests"]
     embedded = {}

@@ -1,4 +1,4 @@
-"""Optimisers and rates, as the papers use them."""
+"""Optimisers and learning rates, as the papers use them."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,17 +15,17 @@ class LARS(Optimizer):
     """Layer-wise adaptive rate scaling around SGD with momentum.
 
     Paper: You, Gitman, Ginsburg 2017, https://arxiv.org/abs/1708.03888, with the momentum of the SimCLR code
-    (google-research/simclr, lars_optimizer.py): the adapted rate goes into the velocity.
-    The ratio is 1 where the norm of the weight or of its gradient is 0, so that a tensor that starts at zero moves.
+    (google-research/simclr, lars_optimizer.py): the velocity includes the adapted rate.
+    The trust ratio is 1 where the norm of the weight or of its gradient is 0, so that a weight of zeros can move.
 
     Args:
-        groups: Parameter groups; `adapt=False` in a group (bias, norm) makes it plain SGD with momentum.
-        lr: Rate.
-        momentum: In [0, 1).
-        weight_decay: Added to the gradient before its norm is taken.
-        trust: The paper's eta; a weight moves by at most `lr * trust` of its norm in a step.
-        cap: As solo-learn (9187ea3, solo/utils/lars.py, `clip_lr`): a weight's own rate is trust * |w| / |g|, at most
-            `lr`, instead of `lr` times that. With a large trust this is SGD for all but the smallest weights.
+        groups: Parameter groups. `adapt=False` in a group (bias, norm) makes it plain SGD with momentum.
+        lr: Learning rate.
+        momentum: Decay of the velocity, in [0, 1).
+        weight_decay: Factor of the weight that is added to the gradient before the gradient's norm is computed.
+        trust: The paper's eta: a weight moves by at most `lr * trust` of its norm in a step.
+        cap: As in solo-learn (9187ea3, solo/utils/lars.py, `clip_lr`): the rate of a weight is trust * |w| / |g|, at
+            most `lr`, instead of `lr` times that. With a large trust this is SGD for all but the smallest weights.
     """
 
     def __init__(
@@ -37,14 +37,17 @@ class LARS(Optimizer):
         trust: float = 1e-3,
         cap: bool = False,
     ) -> None:
-        """Keep the groups."""
+        """Check and keep the groups."""
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
         defaults["cap"] = cap
         super().__init__(groups, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure
-        """Move every parameter that has a gradient; a rate that is a tensor on the device can change in a graph."""
+        """Move every parameter that has a gradient.
+
+        A group's `lr` may be a tensor on the device, so that it can change between replays of a CUDA graph.
+        """
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
@@ -54,8 +57,8 @@ class LARS(Optimizer):
             if group["adapt"]:
                 ratios = _trust_ratios(weights, updates, group["trust"])
                 if group["cap"]:
-                    least = rate.clamp_min(1e-12) if isinstance(rate, Tensor) else max(rate, 1e-12)
-                    ratios = (ratios / least).clamp_max(1.0)
+                    positive_rate = rate.clamp_min(1e-12) if isinstance(rate, Tensor) else max(rate, 1e-12)
+                    ratios = (ratios / positive_rate).clamp_max(1.0)
                 torch._foreach_mul_(updates, ratios.unbind())
             if isinstance(rate, Tensor):
                 torch._foreach_mul_(updates, rate)
@@ -73,22 +76,22 @@ class LARS(Optimizer):
 
 
 def _trust_ratios(weights: list[Tensor], updates: tuple[Tensor, ...] | list[Tensor], trust: float) -> Tensor:
-    """(len(weights),) trust * |w| / |g|, 1 where either is 0; no host synchronisation."""
+    """Return trust * |w| / |g| of each weight, 1 where either norm is 0; does not wait for the device."""
     weight_norms, update_norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, updates))
     ratios = trust * weight_norms / update_norms.clamp_min(torch.finfo(update_norms.dtype).tiny)
     return torch.where((weight_norms > 0) & (update_norms > 0), ratios, torch.ones_like(ratios))
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimizer:
-    """The recipe's rule over two groups: weights; and bias and norm (of one dimension), which are not decayed.
+    """Build the recipe's optimiser over two groups: weights, and parameters of one dimension (bias, norm).
 
-    LARS does not adapt the second group either. SimCLR, BYOL and Barlow Twins leave them out; some reference code
-    (SeLa, NAC) decays all: here one rule serves all methods.
+    The second group is not decayed, and LARS does not adapt its rate. SimCLR, BYOL and Barlow Twins do the same; some
+    reference code (SeLa, NAC) decays all parameters. Here one rule holds for all methods.
     """
-    kept = [p for p in parameters if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in kept if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in kept if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     rate = recipe.learning_rate
     if recipe.optimizer == "lars":
@@ -104,10 +107,16 @@ def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimi
 
 
 def rate_factor(recipe: Recipe, step: int, num_steps: int, steps_per_epoch: int) -> float:
-    """What the peak rate is multiplied with at a step, in [0, 1].
+    """Return the factor of the peak learning rate at a step, in [0, 1].
 
-    Linear from 0 over the warm-up, then the schedule over what remains; the milestones of "steps" are parts of the
-    whole run, warm-up included.
+    It rises linearly from 0 during warm-up and then follows the schedule over the remaining steps. The milestones of
+    the schedule "steps" are fractions of the whole training, warm-up included.
+
+    Args:
+        recipe: Its `warmup_epochs`, `schedule` and `milestones`.
+        step: Steps done before this one.
+        num_steps: Steps of the whole training.
+        steps_per_epoch: Steps of an epoch.
     """
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), num_steps)
     if step < warmup:

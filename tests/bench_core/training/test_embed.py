@@ -21,20 +21,20 @@ from bench_core.training.embed import (
 CPU = torch.device("cpu")
 
 
-class Coded(Untrained):
-    """Features and bits."""
+class BinaryCode(Untrained):
+    """Returns features and bits."""
 
     scale: float = 1.0
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Both, the features in double precision."""
+        """Return both, the features in double precision."""
         features = self.encoder(inputs) * self.scale
         return {"features": features.double(), "code": features > 0}
 
 
 @pytest.fixture
-def method(tiny_encoder: Encoder, plan_of: Callable[..., Plan]) -> Coded:
-    return Coded(tiny_encoder, plan_of().chains[0].data, NoConfig())
+def method(tiny_encoder: Encoder, plan_of: Callable[..., Plan]) -> BinaryCode:
+    return BinaryCode(tiny_encoder, plan_of().chains[0].data, NoConfig())
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def split() -> Split:
     return Split(images, torch.arange(1100) % 2)
 
 
-def test_every_row_is_embedded_in_index_order_as_float32_or_bits(method: Objective, split: Split) -> None:
+def test_embeddings_are_in_index_order_as_float32_or_bool(method: Objective, split: Split) -> None:
     embeddings = embed_split(method, split, CPU)
     assert (embeddings["features"].dtype, embeddings["code"].dtype) == (torch.float32, torch.bool)
     assert isinstance(split.inputs, Tensor)
@@ -52,7 +52,7 @@ def test_every_row_is_embedded_in_index_order_as_float32_or_bits(method: Objecti
     assert len(embeddings["features"]) == 1100
 
 
-def test_what_is_written_comes_back_with_the_labels(
+def test_written_embeddings_are_read_back_with_the_labels(
     method: Objective, split: Split, plan_of: Callable[..., Plan], tmp_path: Path
 ) -> None:
     data = plan_of().chains[0].data
@@ -61,13 +61,13 @@ def test_what_is_written_comes_back_with_the_labels(
     embed_all(method, data, splits, tmp_path, CPU)
     assert is_embedded(tmp_path)
     assert not is_damaged(tmp_path)
-    back = load_embedded(tmp_path, splits)
-    assert isinstance(back["test"], Embedded)
-    assert torch.equal(back["test"].embeddings["code"], embed_split(method, split, CPU)["code"])
-    assert back["train"].labels is split.labels
+    loaded = load_embedded(tmp_path, splits)
+    assert isinstance(loaded["test"], Embedded)
+    assert torch.equal(loaded["test"].embeddings["code"], embed_split(method, split, CPU)["code"])
+    assert loaded["train"].labels is split.labels
 
 
-def test_a_damaged_embedding_is_refused(
+def test_damaged_embedding_is_refused(
     method: Objective, split: Split, plan_of: Callable[..., Plan], tmp_path: Path
 ) -> None:
     embed_all(method, plan_of().chains[0].data, {"train": split, "test": split}, tmp_path, CPU)
@@ -77,7 +77,7 @@ def test_a_damaged_embedding_is_refused(
         load_embedded(tmp_path, {"train": split, "test": split})
 
 
-def test_an_embedding_that_is_not_finite_is_refused(method: Coded, split: Split) -> None:
+def test_embedding_with_nan_is_refused(method: BinaryCode, split: Split) -> None:
     method.scale = float("nan")
     with pytest.raises(StoreError, match="embedding 'features' holds values that are not finite"):
         embed_split(method, split, CPU)

@@ -12,13 +12,13 @@ RNG = torch.Generator().manual_seed(0)
 
 
 def random() -> torch.Tensor:
-    """Another matrix at each call, in double precision so that a difference shows."""
+    """Return another matrix at each call, in double precision so that small differences show."""
     RNG.manual_seed(RNG.initial_seed() + 1)
     return torch.randn(4, 3, generator=RNG, dtype=torch.float64)
 
 
 def step(weight: torch.Tensor, grad: torch.Tensor, **options: Any) -> torch.Tensor:
-    """How far one LARS step moves a weight."""
+    """Return the change of a weight in one LARS step."""
     parameter = nn.Parameter(weight.clone())
     parameter.grad = grad.clone()
     LARS([{"params": [parameter]}], lr=1.0, momentum=0.0, **options).step()
@@ -31,19 +31,19 @@ def test_lars_moves_a_weight_by_trust_times_its_norm() -> None:
     assert torch.allclose(step(weight, grad), expected, atol=1e-12)
 
 
-def test_lars_adds_the_decay_before_the_norm() -> None:
+def test_lars_adds_weight_decay_before_it_takes_the_norm() -> None:
     weight, grad = random(), random()
     update = grad + 0.1 * weight
     expected = -1e-3 * weight.norm() * update / update.norm()
     assert torch.allclose(step(weight, grad, weight_decay=0.1), expected, atol=1e-12)
 
 
-def test_a_lars_step_scales_with_its_weight() -> None:
+def test_lars_step_is_proportional_to_its_weight() -> None:
     weight, grad = random(), random()
     assert torch.allclose(step(5 * weight, grad), 5 * step(weight, grad), atol=1e-12)
 
 
-def test_capped_lars_moves_a_weight_by_trust_times_its_norm_whatever_the_rate_and_never_beyond_plain_sgd() -> None:
+def test_capped_lars_does_not_depend_on_the_rate_and_never_exceeds_plain_sgd() -> None:
     weight, grad = random(), random()
     expected = -1e-3 * weight.norm() * grad / grad.norm()
     assert torch.allclose(step(weight, grad, cap=True), expected, atol=1e-12)
@@ -54,7 +54,7 @@ def test_capped_lars_moves_a_weight_by_trust_times_its_norm_whatever_the_rate_an
 
 
 @pytest.mark.parametrize("cap", [False, True])
-def test_lars_takes_its_rate_from_a_tensor_too_so_that_a_graph_sees_it_change(cap: bool) -> None:
+def test_lars_gives_the_same_with_its_rate_in_a_tensor(cap: bool) -> None:
     start, grads, ends = random(), [random(), random()], []
     for as_tensor in (False, True):
         weight = nn.Parameter(start.clone())
@@ -68,7 +68,7 @@ def test_lars_takes_its_rate_from_a_tensor_too_so_that_a_graph_sees_it_change(ca
     assert not torch.allclose(ends[0], start, atol=1e-4)
 
 
-def test_lars_moves_several_weights_as_each_alone_and_leaves_those_without_gradient() -> None:
+def test_lars_moves_each_of_several_weights_as_if_it_were_the_only_one() -> None:
     weights, grads = [random() for _ in range(3)], [random() for _ in range(3)]
     parameters = [nn.Parameter(weight.clone()) for weight in (*weights, weights[0])]
     for parameter, grad in zip(parameters, grads, strict=False):
@@ -79,13 +79,13 @@ def test_lars_moves_several_weights_as_each_alone_and_leaves_those_without_gradi
     assert torch.equal(parameters[3].detach(), weights[0])
 
 
-def test_lars_moves_a_weight_of_zeros_and_makes_no_nan_of_a_gradient_of_zeros() -> None:
+def test_lars_moves_a_weight_of_zeros_and_gives_no_nan_for_a_gradient_of_zeros() -> None:
     zeros, ones = torch.zeros(3, 3), torch.ones(3, 3)
     assert torch.equal(step(zeros, ones), -ones)
     assert torch.equal(step(ones, zeros), zeros)
 
 
-def test_lars_keeps_a_velocity() -> None:
+def test_lars_has_momentum() -> None:
     parameter = nn.Parameter(torch.zeros(2))
     optimizer = LARS([{"params": [parameter], "adapt": False}], lr=1.0, momentum=0.5)
     for _ in range(2):
@@ -108,11 +108,11 @@ def test_bias_and_norm_are_neither_decayed_nor_adapted() -> None:
     ("rule", "cls"),
     [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("lars", LARS)],
 )
-def test_each_rule_has_its_optimiser(rule: str, cls: type) -> None:
+def test_each_name_in_a_recipe_gives_its_optimiser(rule: str, cls: type) -> None:
     assert type(make_optimizer([nn.Parameter(torch.ones(2, 2))], Recipe(optimizer=rule))) is cls  # type: ignore[arg-type]  # a Literal by parameter
 
 
-def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
+def test_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     recipe = Recipe(warmup_epochs=2, schedule="cosine")
     rates = [rate_factor(recipe, step, 40, 4) for step in range(40)]
     assert rates[:8] == [(k + 1) / 8 for k in range(8)]
@@ -121,17 +121,17 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     assert rates[39] == pytest.approx(0.5 * (1 + math.cos(math.pi * 31 / 32)))
 
 
-def test_the_rate_falls_tenfold_at_the_milestones() -> None:
+def test_rate_falls_tenfold_at_the_milestones() -> None:
     recipe = Recipe(schedule="steps", milestones=(0.6, 0.8))
     rates = [rate_factor(recipe, step, 10, 1) for step in range(10)]
     assert rates == pytest.approx([1] * 6 + [0.1] * 2 + [0.01] * 2)
 
 
-def test_a_constant_rate_is_constant() -> None:
+def test_constant_schedule_gives_a_constant_rate() -> None:
     assert {rate_factor(Recipe(schedule="constant"), step, 10, 1) for step in range(10)} == {1.0}
 
 
-def test_a_recipe_hands_trust_and_cap_to_lars_and_keeps_its_key_without_them() -> None:
+def test_recipe_passes_trust_and_cap_to_lars_and_leaves_defaults_out_of_its_key() -> None:
     from bench_core.config import plain
 
     (group, _) = make_optimizer(
