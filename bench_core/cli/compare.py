@@ -1,4 +1,4 @@
-"""`bench compare`: what seeds and test items allow to say of two rows, or of all."""
+"""`bench compare`: compares two rows, or ranks all of them, by their seeds and test items."""
 
 from pathlib import Path
 
@@ -10,17 +10,29 @@ from bench_core.cli.options import STORE
 @click.command()
 @click.argument("rows", nargs=-1, metavar="[A B]")
 @STORE
-@click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells. Default: all that is in the store.")
-@click.option("--every-metric", is_flag=True, help="Of two rows: all metrics of each task, not its first alone.")
-@click.option("--format", "form", type=click.Choice(["text", "md", "json"]), default="text", show_default=True)
-def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric: bool, form: str) -> None:
-    """Two rows A and B, paired by seed on every task that both have; without names, mean ranks of all rows.
+@click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells. Default: all cells of the store.")
+@click.option(
+    "--every-metric", is_flag=True, help="Compare two rows on all metrics of each task. Default: on its first metric."
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "md", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the output.",
+)
+def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric: bool, output_format: str) -> None:
+    """Compare two rows, or the ranks of all rows.
 
-    Where both rows keep the result of each test item, they are paired by item, too: over seeds asks whether other
-    trainings would give this, over items whether another test set would.
+    Rows A and B are paired by seed on every task that both have. Without names, the mean ranks of all rows are
+    compared.
 
-    STORE may be a published board's records, too. What seeds cannot tell apart is said to be so: p-values are after
-    Holm for all comparisons that are shown.
+    Where both rows keep the result of each test item, they are also paired by item. The comparison over seeds asks
+    whether other trainings would give the same, the comparison over items whether another test set would.
+
+    STORE may also be the records of a published board. The verdict is "cannot be told apart" where the seeds do not
+    show a difference; p-values are corrected after Holm for all comparisons that are shown.
     """
     from bench_core.errors import RequestError
     from bench_core.planning.plan import board_plan
@@ -37,6 +49,6 @@ def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric:
     records = find_records(store).values()
     entries = plan_entries(board_plan(board), records) if board else entries_of(records)
     if rows:
-        click.echo(show_comparison(compare(entries, *rows, every=every_metric), form), nl=False)
+        click.echo(show_comparison(compare(entries, *rows, all_metrics=every_metric), output_format), nl=False)
     else:
-        click.echo(show_rankings(rank_rows(entries), form), nl=False)
+        click.echo(show_rankings(rank_rows(entries), output_format), nl=False)

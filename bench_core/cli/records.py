@@ -1,4 +1,4 @@
-"""`bench merge` and `bench verify`: records of other machines, and records put to the test."""
+"""`bench merge` and `bench verify`: copy records of other machines, and run a record again."""
 
 from pathlib import Path
 
@@ -10,44 +10,49 @@ from bench_core.cli.options import STORE
 @click.command()
 @click.argument("other", type=click.Path(path_type=Path))
 @STORE
-@click.option("--dry-run", is_flag=True, help="Say what would come in; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be copied; write nothing.")
 @click.pass_context
 def merge(ctx: click.Context, other: Path, store: Path, dry_run: bool) -> None:
-    """Bring the records and artifacts of OTHER into the store: another store, or a published board's records.
+    """Copy another store's records into the store.
 
-    What is there already stays. A record with the same key and other scores is left out and reported. Exit code: 0,
-    1 where there were such conflicts.
+    OTHER is a store, or the records of a published board; artifacts of its chains are copied, too.
+
+    What the store has stays. A record with the same key and different scores is left out and reported as a conflict.
+    Exit code: 0, or 1 if there were conflicts.
     """
     from bench_core.store import Store
-    from bench_core.store.merge import bring, compare_stores
+    from bench_core.store.merge import apply, compare_stores
 
     ours = Store(store)
-    found = compare_stores(other, ours)
+    merge = compare_stores(other, ours)
     if not dry_run:
-        bring(found, ours)
+        apply(merge, ours)
     come = "would come" if dry_run else "came"
     click.echo(
-        f"{len(found.records)} records, {len(found.attempts)} attempts and {len(found.chains)} chains {come} into "
-        f"{store}; {found.here} records were there already; {len(found.conflicts)} conflicts"
+        f"{len(merge.records)} records, {len(merge.attempts)} attempts and {len(merge.chains)} chains {come} into "
+        f"{store}; {merge.known} records were there already; {len(merge.conflicts)} conflicts"
     )
-    for folder in found.weights:
-        click.echo(f"{folder} has other weights than {ours.chain(folder.name)}, which stay", err=True)
-    for conflict in found.conflicts:
+    for folder in merge.other_weights:
+        click.echo(f"{folder} has other weights than {ours.chain_folder(folder.name)}, which stay", err=True)
+    for conflict in merge.conflicts:
         click.echo(f"conflict: {conflict.cell}; it stays as it is in {conflict.ours}, not as in {conflict.theirs}")
-        for metric, mine, other_value in conflict.values:
-            click.echo(f"  {metric}: {mine!r} stays, {other_value!r} was left out")
-    if found.conflicts:
+        for metric, our_value, their_value in conflict.values:
+            click.echo(f"  {metric}: {our_value!r} stays, {their_value!r} was left out")
+    if merge.conflicts:
         ctx.exit(1)
 
 
 @click.command()
 @click.argument("cell")
 @STORE
-@click.option("--tolerance", default=1e-6, show_default=True, type=click.FloatRange(0), help="Relative, of a score.")
-@click.option("--device", default="auto", show_default=True, help="As of `bench run`.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets lie. Default: BENCH_DATA.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is missing.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--tolerance", default=1e-6, show_default=True, type=click.FloatRange(0),
+    help="Largest relative difference of a score that counts as equal.",
+)  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="Device, as for `bench run`.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the datasets. Default: BENCH_DATA.")
+@click.option("--download", is_flag=True, help="Download the dataset if it is missing.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -59,10 +64,11 @@ def verify(
     download: bool,
     quiet: bool,
 ) -> None:
-    """Run a record again from what it says of itself, and say whether its numbers come back.
+    """Run a record again and compare its scores.
 
-    CELL is the beginning of a key; STORE may be a published board's records, too. All is trained anew, in a folder
-    that goes afterwards. Exit code: 0 the numbers came back, 1 they did not, 2 code or data are not the record's.
+    CELL is the beginning of a key; STORE may also be the records of a published board. The method is trained again,
+    in a folder that is deleted afterwards. Exit code: 0 if the scores are equal, 1 if they differ, 2 if code or data
+    are not those of the record.
     """
     from bench_core.data import default_data_root
     from bench_core.devices import check_device
@@ -74,15 +80,15 @@ def verify(
     check_device(device)
     record = choose_record(cell, store)
     plan = plan_again(record, load_plugins(block=ctx.obj or []), data_root or default_data_root(), download=download)
-    found = run_again(plan, record, device, choose_progress(quiet))
-    width = max(len(score.metric) for score in found.scores)
-    for score in found.scores:
+    result = run_again(plan, record, device, choose_progress(quiet))
+    width = max(len(score.metric) for score in result.scores)
+    for score in result.scores:
         click.echo(f"{score.metric:<{width}}  {score.old!r} -> {score.new!r}  ({score.difference:.2g} relative)")
     for name in ("device", "threads", "torch", "commit", "dirty"):
-        then, now = (made["provenance"].get(name) for made in (found.old, found.new))
+        then, now = getattr(result.old.provenance, name), getattr(result.new.provenance, name)
         if then != now:
             click.echo(f"{name} was {then}, is {now}", err=True)
-    if found.largest > tolerance:
-        click.echo(f"did not come back: off by up to {found.largest:.2g} of a score, {tolerance:g} is allowed")
+    if result.largest > tolerance:
+        click.echo(f"did not come back: off by up to {result.largest:.2g} of a score, {tolerance:g} is allowed")
         ctx.exit(1)
-    click.echo("came back exactly" if found.largest == 0 else f"came back within {found.largest:.2g} of a score")
+    click.echo("came back exactly" if result.largest == 0 else f"came back within {result.largest:.2g} of a score")

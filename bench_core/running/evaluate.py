@@ -1,4 +1,4 @@
-"""One cell: run a task on a frozen method and write its record."""
+"""Runs one cell: a task on a frozen method, and writes its record."""
 
 import copy
 import time
@@ -13,32 +13,43 @@ from bench_core.contracts import Evaluation, Frozen
 from bench_core.errors import StoreError
 from bench_core.planning.plan import Cell, Chain
 from bench_core.running.provenance import provenance
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.image_grid import image_grid
 from bench_core.store.per_item import pack_items
 from bench_core.store.store import FORMAT
 
-# Of the training, which may have been another machine's; `compiled` stands where it was.
-_OF_TRAINING = ("bench", "torch", "commit", "dirty", "device", "threads", "command", "compiled")
+# Fields of the training's provenance, which may be another machine's; `compiled` is there if training was compiled.
+_TRAINING_FIELDS = ("bench", "torch", "commit", "dirty", "device", "threads", "command", "compiled")
 
 
 def run_cell(
-    chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any], store: Store, setting: Setting
+    chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any], store: Store, setting: RunSetting
 ) -> None:
-    """One task, and its record."""
+    """Run one task and write its record.
+
+    Args:
+        chain: The chain of the cell.
+        cell: The cell to run.
+        frozen: The trained method and its embeddings.
+        summary: Summary of the training, with its cost and provenance.
+        store: Store of the record.
+        setting: Device and command of this run.
+
+    Raises:
+        StoreError: The task returned no score, two scores of one metric, or items that belong to no score.
+    """
     started, tick = datetime.now(UTC), time.perf_counter()
     with torch.random.fork_rng([]):
         torch.manual_seed(stream_seed(chain.seed, "task", cell.task.component.id))
         evaluator = cell.task.component.cls(copy.deepcopy(cell.task.config))
-        evaluation: Evaluation = evaluator.evaluate(replace(frozen, others=cell.others))
+        evaluation: Evaluation = evaluator.evaluate(replace(frozen, others=cell.other_datasets))
     seconds = time.perf_counter() - tick
-    here, there = provenance(setting.device, setting.command), summary["provenance"]
-    if not evaluation.scores:
-        raise StoreError(f"{cell.task.name} returned no score")
+    of_task, of_training = provenance(setting.torch_device, setting.command), summary["provenance"]
+    _check_scores(cell.task.name, evaluation)
     items, left_out = pack_items(evaluation, chain.data.splits)
-    store.publish(
+    store.add_record(
         {
             "format": FORMAT,
             "key": cell.key,
@@ -59,10 +70,10 @@ def run_cell(
                 "versions": _versions(chain, cell),
             },
             "provenance": {
-                **here,
+                **of_task,
                 "precision": chain.precision,
-                "dirty": _either(here["dirty"], there["dirty"]),
-                "pretrain": {name: there[name] for name in _OF_TRAINING if name in there},
+                "dirty": _is_dirty(of_task["dirty"], of_training["dirty"]),
+                "pretrain": {name: of_training[name] for name in _TRAINING_FIELDS if name in of_training},
                 "started": started.isoformat(timespec="seconds"),
                 "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             },
@@ -71,12 +82,23 @@ def run_cell(
     )
 
 
-def _either(*dirty: bool | None) -> bool | None:
-    """A number is as clean as the dirtiest code that it came through."""
-    return True if True in dirty else None if None in dirty else False
+def _check_scores(task: str, evaluation: Evaluation) -> None:
+    metrics = [score.metric for score in evaluation.scores]
+    if not metrics:
+        raise StoreError(f"{task} returned no score")
+    for metric in metrics:
+        if metrics.count(metric) > 1:
+            raise StoreError(f"{task} returned two scores named {metric!r}; a metric's name must be unique in a task")
+
+
+def _is_dirty(*dirty: bool | None) -> bool | None:
+    """Return whether any code that a number came through was changed; None where that is unknown."""
+    if True in dirty:
+        return True
+    return None if None in dirty else False
 
 
 def _versions(chain: Chain, cell: Cell) -> dict[str, str]:
-    """Distribution and version of each component of a cell."""
+    """Return id -> version of each component of a cell."""
     parts = (chain.dataset, chain.encoder, chain.method, cell.task)
     return {part.component.id: part.component.version for part in parts}

@@ -1,4 +1,4 @@
-"""What a failure leaves behind: why, what it said last, how long it ran; one file a cell in the store's attempts."""
+"""Attempts that did not finish: why, the last lines of the log, the seconds; one file for each cell in the store."""
 
 import re
 import traceback
@@ -15,19 +15,21 @@ from bench_core.files import read_json
 from bench_core.planning.plan import Cell, Chain
 from bench_core.store.store import FORMAT, PREEMPTED
 
-FAILURES = (Exception, SystemExit)  # a plugin that calls exit() has failed; being told to stop is none of them
-_TAIL = 60  # lines of an attempt's log
+FAILURES = (Exception, SystemExit)  # a plugin that calls exit() has failed; a stop signal raises neither of them
+_LOG_TAIL = 60  # lines of an attempt's log
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Failure:
+class UnfinishedCell:
     """A cell that did not finish.
 
     Attributes:
-        kind: error, nan, oom, timeout, killed; or preempted, which is no failure: the same command goes on.
-        error: Why, one line.
-        log: The file that says more.
+        names: Names of dataset, encoder, method and task.
+        seed: Seed of the chain.
+        kind: error, nan, oom, timeout or killed; or preempted, which is no failure: the same command resumes it.
+        error: The reason in one line.
+        log: File of the attempt, which holds the last lines of the log.
     """
 
     names: Mapping[str, str]
@@ -40,15 +42,16 @@ class Failure:
 def attempt(
     cell: Cell, kind: str, error: str, log: Sequence[str], seconds: float, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `Store.add_attempt` keeps.
+    """Return the JSON object of an attempt, for `Store.add_attempt`.
 
     Args:
-        cell: The one that did not finish.
-        kind: See `Failure`.
-        error: Why, for people.
-        log: What was said last; of a Python error its traceback and the last lines of the training's log.
-        seconds: It ran, until now.
-        provenance: Where.
+        cell: The cell that did not finish.
+        kind: See `UnfinishedCell`.
+        error: The reason, for people.
+        log: Lines of the log, of which the last are kept; of a Python error the traceback and the last lines of the
+            training's log.
+        seconds: How long the attempt ran; it ends now.
+        provenance: Code, machine and command.
     """
     return {
         "format": FORMAT,
@@ -57,7 +60,7 @@ def attempt(
         "names": dict(cell.names),
         "kind": kind,
         "error": " ".join(error.split()),
-        "log_tail": list(log[-_TAIL:]),
+        "log_tail": list(log[-_LOG_TAIL:]),
         "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(),
         "seconds": round(seconds, 3),
         "provenance": provenance,
@@ -67,45 +70,51 @@ def attempt(
 def attempt_of(
     error: BaseException, chain: Chain, cell: Cell, seconds: float, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The attempt that ended with this error; of memory that ran out it says what to lower."""
+    """Return the attempt that ended with an error; if memory ran out, its reason names the settings to lower."""
     reason, kind = f"{type(error).__name__}: {error}", "error"
     if isinstance(error, TrainingError):
         reason, kind = str(error), "nan"
-    elif isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
-    ):
-        reason, kind = f"{to_lower(chain, cell)} {error}", "oom"
+    elif _is_out_of_memory(error):
+        reason, kind = f"{memory_advice(chain, cell)} {error}", "oom"
     log = "".join(traceback.format_exception(error)).splitlines()
     return attempt(cell, kind, reason, log, seconds, provenance)
 
 
-def to_lower(chain: Chain, cell: Cell) -> str:
-    """Memory ran out: what takes less of it, with what it is now."""
-    ways = [f"--batch-size below {chain.recipe.batch_size}"]
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def memory_advice(chain: Chain, cell: Cell) -> str:
+    """Name the settings that lower the use of memory, with their present values."""
+    settings = [f"--batch-size below {chain.recipe.batch_size}"]
     if chain.precision == "fp32":
-        ways.append("--precision bf16")
-    ways.append(f"or --set NAME.PARAM=VALUE (see `bench show {cell.names['method']}`, `bench show {cell.task.name}`)")
-    return f"memory ran out; try {', '.join(ways)}: another experiment, so the same for all rows that compare."
+        settings.append("--precision bf16")
+    show = f"see `bench show {cell.names['method']}`, `bench show {cell.task.name}`"
+    settings.append(f"or --set NAME.PARAM=VALUE ({show})")
+    return f"memory ran out; try {', '.join(settings)}: another experiment, so the same for all rows that compare."
 
 
-def failure(cell: Cell, log: Path) -> Failure:
-    """What the file of an attempt says."""
-    said = read_json(log)
-    return Failure(cell.names, cell.seed, said["kind"], said["error"], log)
+def unfinished_cell(cell: Cell, log: Path) -> UnfinishedCell:
+    """Read why a cell did not finish from the file of its attempt."""
+    attempt = read_json(log)
+    return UnfinishedCell(cell.names, cell.seed, attempt["kind"], attempt["error"], log)
 
 
-def describe(failures: Sequence[Failure]) -> list[str]:
-    """One line a reason: a chain whose cells all failed by one is one line; with the file that says more."""
-    together: dict[tuple[str, ...], list[Failure]] = {}
-    for one in failures:
-        where = "/".join(one.names[k] for k in ("dataset", "encoder", "method"))
-        together.setdefault((where, str(one.seed), one.kind, one.error), []).append(one)
-    return [
-        f"{where}/{','.join(one.names['task'] for one in own)} seed {seed}: {kind}: {error} (log: {own[-1].log})"
-        for (where, seed, kind, error), own in together.items()
-    ]
+def describe(unfinished: Sequence[UnfinishedCell]) -> list[str]:
+    """Return one line for each chain and reason: "digits/convnet/nac/knn,linear seed 0: nan: ... (log: ...)"."""
+    groups: dict[tuple[str, int, str, str], list[UnfinishedCell]] = {}
+    for cell in unfinished:
+        chain = "/".join(cell.names[axis] for axis in ("dataset", "encoder", "method"))
+        groups.setdefault((chain, cell.seed, cell.kind, cell.error), []).append(cell)
+    lines = []
+    for (chain, seed, kind, error), cells in groups.items():
+        tasks = ",".join(cell.names["task"] for cell in cells)
+        lines.append(f"{chain}/{tasks} seed {seed}: {kind}: {error} (log: {cells[-1].log})")
+    return lines
 
 
-def unfinished(failures: Sequence[Failure]) -> list[Failure]:
-    """Those that failed, without those that were only preempted."""
-    return [one for one in failures if one.kind != PREEMPTED]
+def failed_cells(unfinished: Sequence[UnfinishedCell]) -> list[UnfinishedCell]:
+    """Return the cells that failed, without those that were only preempted."""
+    return [cell for cell in unfinished if cell.kind != PREEMPTED]

@@ -1,4 +1,4 @@
-"""A record put to the test: run again from what it says of itself alone, and compared score by score."""
+"""Runs a record again from its own document, and compares the scores."""
 
 import math
 from collections.abc import Mapping
@@ -13,22 +13,20 @@ from bench_core.errors import BenchError, RequestError
 from bench_core.keys import PROTOCOL, differences
 from bench_core.planning.boards import Board
 from bench_core.planning.plan import Plan, plan_resolved
-from bench_core.planning.request import Part, Resolved
-from bench_core.plugins import Registry
+from bench_core.planning.request import ConfiguredComponent, Resolved
+from bench_core.plugins import OF_WORD, Registry
 from bench_core.running.failures import describe
 from bench_core.running.progress import Progress
-from bench_core.running.runner import execute
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
-from bench_core.store.record_schema import seed_of
+from bench_core.store.record import AXES, Record
 from bench_core.store.store import find_records
-
-Record = Mapping[str, Any]
-_KINDS = {"dataset": "dataset", "encoder": "encoder", "method": "objective"}  # part of a chain's document -> kind
 
 
 @dataclass(frozen=True)
-class Again:
-    """One score, then and now; None where one side lacks it."""
+class ScorePair:
+    """One score of a record and of its repetition; None where one of them lacks it."""
 
     metric: str
     old: float | None
@@ -36,129 +34,138 @@ class Again:
 
     @property
     def difference(self) -> float:
-        """Of the two, relative to the larger; infinite where one is not there."""
+        """Difference of the two, relative to the larger; infinite where one is missing."""
         if self.old is None or self.new is None:
             return math.inf
-        return abs(self.new - self.old) / max(abs(self.new), abs(self.old)) if self.new != self.old else 0.0
+        if self.new == self.old:
+            return 0.0
+        return abs(self.new - self.old) / max(abs(self.new), abs(self.old))
 
 
 @dataclass(frozen=True)
 class Verification:
-    """A record and what running it again gave."""
+    """A record, its repetition, and their scores."""
 
     old: Record
     new: Record
-    scores: tuple[Again, ...]
+    scores: tuple[ScorePair, ...]
 
     @property
     def largest(self) -> float:
-        """Relative difference of the score that is farthest from what it was."""
+        """The largest relative difference of all scores."""
         return max(score.difference for score in self.scores)
 
 
 def choose_record(cell: str, path: Path) -> Record:
-    """The record whose key begins with `cell`, in a store or a folder of records.
+    """Return the record whose key begins with `cell`, in a store or a folder of records.
 
     Raises:
-        RequestError: There is none, or more than one.
+        RequestError: There is no such record, or more than one.
     """
-    found = [record for record in find_records(path).values() if record["key"].startswith(cell)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        keys = ", ".join(record["key"][: len(cell) + 8] for record in found[:5])
-        raise RequestError(f"{len(found)} records of {path} begin with {cell!r}: {keys}, ...; give more of the key.")
+    records = [record for record in find_records(path).values() if record.key.startswith(cell)]
+    if len(records) == 1:
+        return records[0]
+    if records:
+        keys = ", ".join(record.key[: len(cell) + 8] for record in records[:5])
+        raise RequestError(f"{len(records)} records of {path} begin with {cell!r}: {keys}, ...; give more of the key.")
     raise RequestError(f"no record of {path} begins with {cell!r}; a key stands in the file's name and in `bench why`.")
 
 
 def plan_again(record: Record, registry: Registry, data_root: Path, *, download: bool = False) -> Plan:
-    """The plan of this one cell, made of the record's document; its key is the record's.
+    """Plan the cell of a record from the record's document; the plan's cell has the same key.
 
     Raises:
-        RequestError: Code or data are not those of the record (names which), or a part of it is not here.
+        RequestError: Code or data are not those of the record (names which), or a plugin is missing.
     """
     plan = plan_resolved(_resolved(record, registry), data_root, registry, download=download)
     [cell] = plan.cells
-    changed = differences(cell.document, record["doc"])
+    changed = differences(cell.document, record.document.content)
     if changed:
-        raise _changed(record, [f"{path} was {was!r}, is {now!r}" for path, now, was in changed])
+        raise _changed(record, [f"{path} was {then!r}, is {now!r}" for path, now, then in changed])
     if cell.skip is not None:
-        raise RequestError(f"{record['key'][:12]} cannot be run again: {cell.skip}.")
+        raise RequestError(f"{record.key[:12]} cannot be run again: {cell.skip}.")
     return plan
 
 
 def verify(plan: Plan, record: Record, device: str = "auto", progress: Progress | None = None) -> Verification:
-    """Train, embed and measure in a folder of its own that goes afterwards.
+    """Train, embed and evaluate again, in a folder that is deleted afterwards.
 
     Args:
-        plan: Of `plan_again`.
-        record: What is put to the test.
-        device: As of a run; another one than the record's gives other last bits.
-        progress: Shown meanwhile.
+        plan: Plan of `plan_again`.
+        record: The record to compare with.
+        device: As for a run; another device than the record's gives different last bits.
+        progress: Shows what is running.
 
     Raises:
-        BenchError: It does not run any more.
+        BenchError: The cell fails.
     """
     with TemporaryDirectory(prefix="bench-verify-") as folder:
         store = Store(Path(folder) / "runs")
-        failures = execute(plan, store, device, progress, command=f"bench verify {record['key']}")
+        setting = RunSetting(device=device, command=f"bench verify {record.key}")
+        failures = run_plan(plan, store, setting, progress)
         if failures:
             raise BenchError(f"it does not run any more: {describe(failures)[0]}")
         [new] = store.records()
-    then, now = ({score["metric"]: score["value"] for score in r["scores"]} for r in (record, new))
-    scores = tuple(Again(metric, then.get(metric), now.get(metric)) for metric in dict.fromkeys([*then, *now]))
-    return Verification(record, new, scores)
+    old_values, new_values = ({metric: score.value for metric, score in r.scores.items()} for r in (record, new))
+    scores = []
+    for metric in dict.fromkeys([*old_values, *new_values]):
+        scores.append(ScorePair(metric, old_values.get(metric), new_values.get(metric)))
+    return Verification(record, new, tuple(scores))
 
 
 def _resolved(record: Record, registry: Registry) -> Resolved:
-    """What a request for this cell alone comes to."""
-    doc, names = record["doc"], record["names"]
-    chain, starts = doc["embed"]["pretrain"], _starts(record)
-    said = {
-        **{axis: (kind, names[axis], chain[axis]) for axis, kind in _KINDS.items()},
-        "task": ("evaluator", names["task"], doc["task"]),
-        **{row: ("objective", row, start["method"]) for row, start in starts.items()},
-    }
-    changed = [f"protocol was {doc['protocol']}, is {PROTOCOL}"] if doc["protocol"] != PROTOCOL else []
-    for kind, _, part in said.values():
-        revision = registry.get(kind, part["id"]).cls.revision
-        if revision != part["revision"]:
-            changed.append(f"revision of {part['id']} was {part['revision']}, is {revision}")
+    """Return what a request for this cell alone would resolve to."""
+    document, starts = record.document, _starts(record)
+    trained = {record.names["method"]: document.pretrain, **starts}  # row -> its chain, each started from the next
+    components = {axis: (OF_WORD[axis].name, record.names[axis], document.component(axis)) for axis in AXES}
+    for row, start in starts.items():
+        components[row] = ("objective", row, start["method"])
+    revisions = [(kind, part) for kind, _, part in components.values()]
+    changed = _changed_revisions(document.content["protocol"], revisions, registry)
     if changed:
         raise _changed(record, changed)
-    parts = {axis: _part(kind, name, part, registry) for axis, (kind, name, part) in said.items()}
-    trained = {names["method"]: chain, **starts}
+    parts = {key: _part(kind, name, part, registry) for key, (kind, name, part) in components.items()}
     return Resolved(
         Board(),
-        {f"{axis}s": [parts[axis]] for axis in (*_KINDS, "task")},
+        {f"{axis}s": [parts[axis]] for axis in AXES},
         [parts[row] for row in starts],
-        {row: build(Recipe, trained[row]["recipe"], f"{row}.recipe") for row in trained},
+        {row: build(Recipe, chain["recipe"], f"{row}.recipe") for row, chain in trained.items()},
         dict(zip(trained, list(trained)[1:], strict=False)),
-        chain["precision"],
-        (seed_of(doc),),
+        document.pretrain["precision"],
+        (record.seed,),
     )
 
 
+def _changed_revisions(protocol: int, components: list[tuple[str, Mapping[str, Any]]], registry: Registry) -> list[str]:
+    """Name the protocol and the components of which the code has another revision than the record."""
+    changed = [f"protocol was {protocol}, is {PROTOCOL}"] if protocol != PROTOCOL else []
+    for kind, component in components:
+        revision = registry.get(kind, component["id"]).cls.revision
+        if revision != component["revision"]:
+            changed.append(f"revision of {component['id']} was {component['revision']}, is {revision}")
+    return changed
+
+
 def _starts(record: Record) -> dict[str, Mapping[str, Any]]:
-    """Row -> method and recipe of each chain that this one starts from, the nearest first."""
+    """Return row -> {method, recipe} of each chain that this one starts from, the nearest first."""
     starts: dict[str, Mapping[str, Any]] = {}
-    init = record["doc"]["embed"]["pretrain"].get("init")
+    init = record.document.pretrain.get("init")
     while init:
         chain = init.get("chain", {})
         if not {"method", "recipe"} <= chain.keys() <= {"method", "recipe", "init"}:
-            what = "a file that it does not hold" if "sha256" in init else f"a chain with another {sorted(chain)}"
-            raise RequestError(f"{record['key'][:12]} starts from {what}, so it cannot be run again from itself.")
-        starts[f"start {len(starts) + 1} of {record['names']['method']}"] = chain
+            source = "a file that it does not hold" if "sha256" in init else f"a chain with another {sorted(chain)}"
+            raise RequestError(f"{record.key[:12]} starts from {source}, so it cannot be run again from itself.")
+        starts[f"start {len(starts) + 1} of {record.names['method']}"] = chain
         init = chain.get("init")
     return starts
 
 
-def _part(kind: str, name: str, part: Mapping[str, Any], registry: Registry) -> Part:
-    component = registry.get(kind, part["id"])
-    return Part(name, component, build(component.cls.Config, part["config"], name))
+def _part(kind: str, name: str, component: Mapping[str, Any], registry: Registry) -> ConfiguredComponent:
+    plugin = registry.get(kind, component["id"])
+    return ConfiguredComponent(name, plugin, build(plugin.cls.Config, component["config"], name))
 
 
 def _changed(record: Record, changed: list[str]) -> RequestError:
     return RequestError(
-        f"{record['key'][:12]} cannot be verified, as code or data are not those of the record: {'; '.join(changed)}."
+        f"{record.key[:12]} cannot be verified, as code or data are not those of the record: {'; '.join(changed)}."
     )

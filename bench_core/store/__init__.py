@@ -1,11 +1,12 @@
 """Records and artifacts on disk: one immutable JSON file for each finished cell.
 
-store.py          the folder: records, attempts, chains
-record_schema.py  what a record must look like
-per_item.py       results by test item, packed into a record
-image_grid.py     images of a record as one PNG
-tensors.py        weights and embeddings as safetensors files
-merge.py          one store's records copied into another
+store.py          The folder: records, attempts, chains
+record.py         A record as the code reads it: frozen objects
+record_schema.py  Checks of the JSON of a record and of an attempt
+per_item.py       Per-item results of a score, packed into a record
+image_grid.py     Images of a record as one PNG
+tensors.py        Weights and embeddings as safetensors files
+merge.py          Copies one store's records into another
 """
 
 from bench_core.store.store import Store as Store

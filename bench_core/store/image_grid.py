@@ -1,4 +1,4 @@
-"""Grids of images as PNG inside a record: what a person looks at lies beside the number that it belongs to.
+"""Grids of images as PNG inside a record, so that the images lie beside the number that they illustrate.
 
 Shapes: N images, C channels (1 or 3), H x W pixels.
 """
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from bench_core.contracts import MOST_IMAGES
 
-_ACROSS = 8  # images in a row
-_GAP = 1  # white pixels between two
+_COLUMNS = 8
+_GAP = 1  # white pixels between two images
 
 
 def image_grid(images: Tensor) -> str:
-    """A PNG in base64 of images (N, C, H, W) uint8, eight in a row.
+    """Return a PNG in base64 of images (N, C, H, W) uint8, eight in a row.
 
     Raises:
         ValueError: Not 1 to 64 uint8 images of 1 or 3 channels.
@@ -34,14 +34,14 @@ def image_grid(images: Tensor) -> str:
     from PIL import Image
 
     n, channels, height, width = images.shape
-    rows, across = -(-n // _ACROSS), min(n, _ACROSS)
+    rows, columns = -(-n // _COLUMNS), min(n, _COLUMNS)
     sheet = torch.full(
-        (channels, rows * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP), 255, dtype=torch.uint8
+        (channels, rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP), 255, dtype=torch.uint8
     )
-    for place, image in enumerate(images.cpu()):
-        top, left = place // _ACROSS * (height + _GAP), place % _ACROSS * (width + _GAP)
+    for number, image in enumerate(images.cpu()):
+        top, left = number // _COLUMNS * (height + _GAP), number % _COLUMNS * (width + _GAP)
         sheet[:, top : top + height, left : left + width] = image
     pixels = sheet.permute(1, 2, 0).squeeze(2).contiguous().numpy()
-    written = io.BytesIO()
-    Image.fromarray(pixels).save(written, format="PNG", optimize=True)
-    return base64.b64encode(written.getvalue()).decode("ascii")
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG", optimize=True)
+    return base64.b64encode(png.getvalue()).decode("ascii")

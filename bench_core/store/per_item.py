@@ -25,67 +25,67 @@ _TOLERANCE = 1e-6  # of the mean size of the values: rounding in float32 is less
 
 
 def pack_items(evaluation: Evaluation, splits: Mapping[str, int]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What a record keeps of an evaluation's per-item results.
+    """Pack an evaluation's per-item results for a record.
 
     Args:
         evaluation: Scores and their items.
         splits: Number of items of each split.
 
     Returns:
-        Score -> split, which of its items (`ALL`, or a digest of their positions), n, type and values, these in the
-        order of the split; and a note for each score that has more than `LIMIT` items and is left out.
+        Metric -> {split, which, n, type, values}: `which` is `ALL` or a digest of the positions, `values` are in the
+        order of the split. And a note for each score with more than `LIMIT` items, whose items are left out.
 
     Raises:
-        StoreError: They are not the items of a score.
+        StoreError: The items do not belong to the scores.
     """
-    if fault := items_fault(evaluation, splits):
-        raise StoreError(f"per-item results do not belong to their score: {fault}")
-    few = {name: own for name, own in evaluation.items.items() if len(own.values) <= LIMIT}
-    notes = [
-        f"per-item results of {name} are not kept: {len(own.values):,} items, at most {LIMIT:,}"
-        for name, own in evaluation.items.items()
-        if name not in few
-    ]
-    return {name: _packed(own, splits[own.split]) for name, own in few.items()}, notes
+    if error := items_error(evaluation, splits):
+        raise StoreError(f"per-item results do not belong to their score: {error}")
+    packed, notes = dict[str, dict[str, Any]](), list[str]()
+    for metric, items in evaluation.items.items():
+        if len(items.values) <= LIMIT:
+            packed[metric] = _packed(items, splits[items.split])
+        else:
+            notes.append(f"per-item results of {metric} are not kept: {len(items.values):,} items, at most {LIMIT:,}")
+    return packed, notes
 
 
-def unpack_items(kept: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The values (n,) that a record keeps, in the order of their split; hits are 0 and 1.
+def unpack_items(packed: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the values (n,) of packed items, in the order of their split; hits are 0 and 1.
 
     Raises:
-        ValueError: They are not n finite numbers, or more than `LIMIT`.
+        ValueError: The values are not n finite numbers, or more than `LIMIT`.
     """
-    hits, n = kept["type"] == "hits", kept["n"]
+    hits, n = packed["type"] == "hits", packed["n"]
     if not 0 < n <= LIMIT:
         raise ValueError(f"n must be 1 to {LIMIT:,}, got {n:,}")
-    raw = _inflated(kept["values"], -(-n // 8) if hits else 4 * n)
+    raw = _inflated(packed["values"], -(-n // 8) if hits else 4 * n)
     values = np.unpackbits(np.frombuffer(raw, np.uint8), count=n) if hits else np.frombuffer(raw, "<f4")
     if not np.isfinite(values).all():
         raise ValueError("values are not finite")
     return values.astype(np.float64)
 
 
-def items_fault(evaluation: Evaluation, splits: Mapping[str, int]) -> str | None:
-    """Why an evaluation's per-item results are not those of its scores, or None."""
+def items_error(evaluation: Evaluation, splits: Mapping[str, int]) -> str | None:
+    """Return the first reason why an evaluation's per-item results do not belong to its scores, or None."""
     scores = {score.metric: score for score in evaluation.scores}
-    for name, own in evaluation.items.items():
-        if name not in scores:
-            return f"{name!r} is no score of this task ({', '.join(scores)})"
-        if own.split not in splits:
-            return f"{name} has items of {own.split!r}, which is no split ({', '.join(splits)})"
-        if fault := next(_faults(own, scores[name], splits[own.split]), None):
-            return f"{name} {fault}"
+    for metric, items in evaluation.items.items():
+        if metric not in scores:
+            return f"{metric!r} is no score of this task ({', '.join(scores)})"
+        if items.split not in splits:
+            return f"{metric} has items of {items.split!r}, which is no split ({', '.join(splits)})"
+        if error := next(_errors(items, scores[metric], splits[items.split]), None):
+            return f"{metric} {error}"
     return None
 
 
-def _faults(own: PerItem, score: Score, size: int) -> Iterator[str]:
-    values, index = own.values, own.index
+def _errors(items: PerItem, score: Score, size: int) -> Iterator[str]:
+    values, index = items.values, items.index
     if values.ndim != 1:
         yield f"has values of shape {tuple(values.shape)}, (n,) is needed"
     elif index is None and len(values) != size:
-        yield f"has {len(values):,} values for the {size:,} items of {own.split}; say which ones they are by `index`"
-    elif index is not None and not _is_choice(index, len(values), size):
-        yield f"has an index that is not {len(values):,} different positions in the {size:,} items of {own.split}"
+        yield f"has {len(values):,} values for the {size:,} items of {items.split}; say which ones they are by `index`"
+    elif index is not None and not _are_positions(index, len(values), size):
+        yield f"has an index that is not {len(values):,} different positions in the {size:,} items of {items.split}"
     elif score.n != len(values):
         yield f"has {len(values):,} values and says n = {score.n:,}"
     elif not values.float().isfinite().all():
@@ -94,20 +94,20 @@ def _faults(own: PerItem, score: Score, size: int) -> Iterator[str]:
         yield f"is {score.value:.8g}, and the mean of its values {float(values.double().mean()):.8g}"
 
 
-def _is_choice(index: torch.Tensor, n: int, size: int) -> bool:
-    """Whether it is (n,) different positions below `size`."""
+def _are_positions(index: torch.Tensor, n: int, size: int) -> bool:
+    """Return whether an index is (n,) different positions below `size`."""
     if index.dtype != torch.int64 or index.shape != (n,) or n == 0:
         return False
     return int(index.min()) >= 0 and int(index.max()) < size and int(torch.bincount(index).max()) == 1
 
 
-def _packed(own: PerItem, size: int) -> dict[str, Any]:
-    index, order = (torch.arange(size) if own.index is None else own.index.cpu()).sort()
-    values, hits = own.values.detach().cpu()[order].numpy(), own.values.dtype == torch.bool
+def _packed(items: PerItem, size: int) -> dict[str, Any]:
+    index, order = (torch.arange(size) if items.index is None else items.index.cpu()).sort()
+    values, hits = items.values.detach().cpu()[order].numpy(), items.values.dtype == torch.bool
     raw = np.packbits(values) if hits else values.astype("<f4")
     which = hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest() if len(index) < size else ALL
     return {
-        "split": own.split,
+        "split": items.split,
         "which": which,
         "n": len(values),
         "type": "hits" if hits else "float32",
@@ -116,7 +116,7 @@ def _packed(own: PerItem, size: int) -> dict[str, Any]:
 
 
 def _inflated(text: str, size: int) -> bytes:
-    """`size` bytes out of base64; never more, whatever the text says."""
+    """Return `size` bytes out of base64; no more are inflated, whatever the text holds."""
     inflate = zlib.decompressobj()
     try:
         raw = inflate.decompress(base64.b64decode(text, validate=True), size + 1)

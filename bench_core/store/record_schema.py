@@ -1,50 +1,54 @@
-"""What a record and an attempt must hold, so that whoever reads one need not ask: a store may come from anybody.
+"""Checks of the JSON of a record and of an attempt, once, where it is read: a store may come from anybody.
 
-Each function answers with the first fault, in words, or None. What is not named here may stand in a record, too.
+Each function finds the first error and says it in words, or returns None. A record may hold further fields.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench_core.errors import shown
+from bench_core.store.record import AXES
 
-_AXES = ("dataset", "encoder", "method", "task")
-_LONGEST = 500  # characters of a name
-_LARGEST = 2**63  # of whole numbers, as other tools keep them
+_LONGEST_NAME = 500  # characters
+_LARGEST_INTEGER = 2**63  # the range of other tools
 
 Test = Callable[[Any], bool]
 
 
-def record_fault(record: Mapping[str, Any]) -> str | None:
-    """Of a record, `doc` of which is a mapping."""
-    return next(_record_faults(record), None)
+def record_error(record: Mapping[str, Any]) -> str | None:
+    """Return the first error of a record, or None; its `doc` must be a mapping."""
+    return next(_record_errors(record), None)
 
 
-def attempt_fault(attempt: Mapping[str, Any]) -> str | None:
-    """Of an attempt; those of older code may lack all but `key`, and without `kind` count for nothing."""
-    return next(_attempt_faults(attempt), None)
+def attempt_error(attempt: Mapping[str, Any]) -> str | None:
+    """Return the first error of an attempt, or None.
+
+    Attempts of older code may lack everything but `key`; those without `kind` count for nothing.
+    """
+    return next(_attempt_errors(attempt), None)
 
 
-def _record_faults(record: Mapping[str, Any]) -> Iterator[str]:
+def _record_errors(record: Mapping[str, Any]) -> Iterator[str]:
     yield from _document(record["doc"])
     yield from _names(record)
     yield from _each(record, "scores", list, _score)
-    for part, fields in _PARTS.items():
-        held = record.get(part)
-        if held is not None and not isinstance(held, Mapping):
+    yield from _repeated_metric(record["scores"])
+    for part, tests in _PARTS.items():
+        content = record.get(part)
+        if content is not None and not isinstance(content, Mapping):
             yield f"{part} must be an object"
-        for field, test in fields.items():
-            yield from _fields(held or {}, part, {field: test}, optional=True)
-    yield from _fields((record.get("provenance") or {}).get("pretrain"), "provenance.pretrain", _MADE, optional=True)
+        yield from _fields(content or {}, part, tests, optional=True)
+    pretrain = (record.get("provenance") or {}).get("pretrain")
+    yield from _fields(pretrain, "provenance.pretrain", _PROVENANCE, optional=True)
     yield from _fields(record, "", {"protocol": _is_text, "notes": _is_texts}, optional=True)
     yield from _each(record, "curves", Mapping, _curve)
     yield from _each(record, "images", Mapping, _image)
     yield from _each(record, "items", Mapping, _items)
 
 
-def _attempt_faults(attempt: Mapping[str, Any]) -> Iterator[str]:
+def _attempt_errors(attempt: Mapping[str, Any]) -> Iterator[str]:
     yield from _fields(attempt, "", {"key": _is_name})
-    yield from _fields(attempt, "", {"kind": _is_text, "error": _is_text, "log": _is_text}, optional=True)
+    yield from _fields(attempt, "", _ATTEMPT, optional=True)
     if attempt.get("kind"):
         yield from _names(attempt)
         if attempt.get("doc") is not None:
@@ -53,33 +57,40 @@ def _attempt_faults(attempt: Mapping[str, Any]) -> Iterator[str]:
             yield from _fields(attempt, "", {"seed": _is_count})
 
 
-def _document(doc: Any) -> Iterator[str]:
-    """What defines a number, as far as tables read it."""
-    place: Any = doc
+def _document(document: Any) -> Iterator[str]:
+    """Check the fields of a document that tables read."""
+    pretrain: Any = document
     for name in ("embed", "pretrain"):
-        place = place.get(name) if isinstance(place, Mapping) else None
-    if not isinstance(place, Mapping):
+        pretrain = pretrain.get(name) if isinstance(pretrain, Mapping) else None
+    if not isinstance(pretrain, Mapping):
         yield "doc.embed.pretrain must be an object"
         return
-    yield from _fields(place, "doc.embed.pretrain", {"seed": _is_count})
-    yield from _fields(place, "doc.embed.pretrain", {"recipe": _is_mapping}, optional=True)
-    yield from _fields(place.get("recipe"), "recipe", {"epochs": _is_count, "batch_size": _is_count}, optional=True)
-    for part, where in [(place.get(axis), axis) for axis in _AXES[:3]] + [(doc.get("task"), "task")]:
-        yield from _fields(part, where, {"id": _is_name, "revision": _is_count})
+    yield from _fields(pretrain, "doc.embed.pretrain", {"seed": _is_count})
+    yield from _fields(pretrain, "doc.embed.pretrain", {"recipe": _is_mapping}, optional=True)
+    yield from _fields(pretrain.get("recipe"), "recipe", {"epochs": _is_count, "batch_size": _is_count}, optional=True)
+    for axis in AXES:
+        component = document.get("task") if axis == "task" else pretrain.get(axis)
+        yield from _fields(component, axis, {"id": _is_name, "revision": _is_count})
 
 
-def _names(held: Mapping[str, Any]) -> Iterator[str]:
-    yield from _fields(held.get("names"), "names", dict.fromkeys(_AXES, _is_name))
+def _names(content: Mapping[str, Any]) -> Iterator[str]:
+    yield from _fields(content.get("names"), "names", dict.fromkeys(AXES, _is_name))
 
 
 def _score(where: str, score: Any) -> Iterator[str]:
-    needed = {"metric": _is_name, "unit": _is_text, "value": _is_number_or_none, "higher_is_better": _is_bool_or_none}
-    yield from _fields(score, where, needed)
-    yield from _fields(score, where, {"chance": _is_number, "n": _is_count, "embedding": _is_name}, optional=True)
+    yield from _fields(score, where, _SCORE)
+    yield from _fields(score, where, _SCORE_OPTIONAL, optional=True)
+
+
+def _repeated_metric(scores: list[Mapping[str, Any]]) -> Iterator[str]:
+    metrics = [score["metric"] for score in scores]
+    if len(set(metrics)) < len(metrics):
+        repeated = next(metric for metric in metrics if metrics.count(metric) > 1)
+        yield f"scores holds the metric {shown(repeated)} twice"
 
 
 def _curve(where: str, curve: Any) -> Iterator[str]:
-    """Columns of one length."""
+    """Check that the columns of a curve are numbers and have one length."""
     if not _is_mapping(curve) or not all(_is_name(name) and isinstance(c, list) for name, c in curve.items()):
         yield f"{where} must hold lists"
     elif len({len(column) for column in curve.values()}) > 1:
@@ -94,10 +105,10 @@ def _image(where: str, image: Any) -> Iterator[str]:
 
 
 def _items(where: str, items: Any) -> Iterator[str]:
-    """Per-item results that can be read."""
-    faults = list(_fields(items, where, _KEPT))
-    yield from faults
-    if not faults:
+    """Check that per-item results can be unpacked."""
+    errors = list(_fields(items, where, _ITEMS))
+    yield from errors
+    if not errors:
         from bench_core.store.per_item import unpack_items  # loads torch
 
         try:
@@ -106,31 +117,33 @@ def _items(where: str, items: Any) -> Iterator[str]:
             yield f"{where}: {error}"
 
 
-def _each(held: Mapping[str, Any], name: str, kind: type, faults: Callable[[str, Any], Iterator[str]]) -> Iterator[str]:
-    """Of every item of a list or mapping; only a list has to be there."""
-    items = held.get(name)
+def _each(
+    content: Mapping[str, Any], name: str, kind: type, check: Callable[[str, Any], Iterator[str]]
+) -> Iterator[str]:
+    """Check every item of a list or mapping; a list must be there, a mapping may be missing."""
+    items = content.get(name)
     if items is None and kind is not list:
         return
-    named: Any = items.items() if isinstance(items, Mapping) else enumerate(items) if isinstance(items, list) else ()
     if not isinstance(items, kind):
         yield f"{name} must be {'a list' if kind is list else 'an object'}"
         return
-    for place, item in named:
-        if isinstance(place, str) and not _is_name(place):
-            yield f"a name in {name} must be one line of text, got {shown(place)}"
-        yield from faults(f"{name}[{place}]", item)
+    pairs: Any = items.items() if isinstance(items, Mapping) else enumerate(items)
+    for position, item in pairs:
+        if isinstance(position, str) and not _is_name(position):
+            yield f"a name in {name} must be one line of text, got {shown(position)}"
+        yield from check(f"{name}[{position}]", item)
 
 
-def _fields(held: Any, where: str, tests: Mapping[str, Test], *, optional: bool = False) -> Iterator[str]:
-    """Of an object's fields; null stands for one that is not there."""
-    if held is None and optional:
+def _fields(content: Any, where: str, tests: Mapping[str, Test], *, optional: bool = False) -> Iterator[str]:
+    """Check the fields of an object; where they are optional, null stands for a missing one."""
+    if content is None and optional:
         return
-    if not isinstance(held, Mapping):
-        yield f"{where} must be an object, got {shown(held)}"
+    if not isinstance(content, Mapping):
+        yield f"{where} must be an object, got {shown(content)}"
         return
     for name, test in tests.items():
-        value = held.get(name)
-        if not optional and name not in held:
+        value = content.get(name)
+        if not optional and name not in content:
             yield f"{where}{'.' if where else ''}{name} is missing"
         elif not (optional and value is None) and not test(value):
             yield f"{where}{'.' if where else ''}{name} cannot be {shown(value)}"
@@ -145,13 +158,13 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """One line that can be printed, and that no spreadsheet takes for a formula."""
-    return isinstance(value, str) and value.isprintable() and value[:1].isalnum() and len(value) <= _LONGEST
+    """Return whether this is one line that can be printed, and that no spreadsheet takes for a formula."""
+    return isinstance(value, str) and value.isprintable() and value[:1].isalnum() and len(value) <= _LONGEST_NAME
 
 
 def _is_number(value: Any) -> bool:
-    """NaN and infinity are numbers, too; tables show them as failed."""
-    return isinstance(value, float) or (_is_whole(value) and abs(value) < _LARGEST)
+    """Return whether this is a number. NaN and infinity are; tables show them as failed."""
+    return isinstance(value, float) or (_is_whole(value) and abs(value) < _LARGEST_INTEGER)
 
 
 def _is_number_or_none(value: Any) -> bool:
@@ -171,30 +184,27 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return _is_whole(value) and 0 <= value < _LARGEST
+    return _is_whole(value) and 0 <= value < _LARGEST_INTEGER
 
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-_KEPT: dict[str, Test] = {
+_SCORE: dict[str, Test] = {
+    "metric": _is_name, "unit": _is_text, "value": _is_number_or_none, "higher_is_better": _is_bool_or_none,
+}  # fmt: skip
+_SCORE_OPTIONAL: dict[str, Test] = {"chance": _is_number, "n": _is_count, "embedding": _is_name}
+_ITEMS: dict[str, Test] = {
     "split": _is_name, "which": _is_name, "n": _is_count, "type": ("hits", "float32").__contains__, "values": _is_text,
 }  # fmt: skip
-_MADE: dict[str, Test] = {
+_PROVENANCE: dict[str, Test] = {
     "precision": _is_text, "device": _is_text, "threads": _is_count, "bench": _is_text, "commit": _is_text,
     "dirty": _is_bool, "torch": _is_text, "started": _is_text, "ended": _is_text, "command": _is_text,
 }  # fmt: skip
 _PARTS: dict[str, dict[str, Test]] = {
     "facts": {"uses_labels": _is_bool, "parameters": _is_count, "starts_from": _is_text, "warnings": _is_texts},
     "cost": dict.fromkeys(("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib"), _is_number),
-    "provenance": _MADE,
+    "provenance": _PROVENANCE,
 }
-
-
-AXES = ("dataset", "encoder", "method", "task")
-
-
-def seed_of(doc: Mapping[str, Any]) -> int:
-    """The chain's seed."""
-    return int(doc["embed"]["pretrain"]["seed"])
+_ATTEMPT: dict[str, Test] = {"kind": _is_text, "error": _is_text, "log": _is_text, "log_tail": _is_texts}

@@ -2,14 +2,14 @@
 
     runs/
       bench-store.json                  {"format": 1}
-      cells/ab/<key>.json               one finished cell: written beside, published once, never edited, sealed
+      cells/ab/<key>.json               one finished cell: written once, never edited, sealed
       attempts/<key>/<time>-<id>.json   how an attempt that did not finish ended: kind, error, seconds, log
-      chains/<key>.under-way/           checkpoints, as long as the chain is trained
+      chains/<key>.under-way/           checkpoints, until the training of the chain has ended
       chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
         embeddings/<key>/               <split>.safetensors  done.json
 
-Any number of writers, no lock: a record, and a folder below chains/, is made beside and appears whole; the first one
-published wins.
+Any number of processes may write, without a lock: a record, and a folder below chains/, is made beside its final path
+and renamed when it is complete; the first writer wins.
 """
 
 import errno
@@ -18,90 +18,70 @@ import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench_core.errors import RequestError, StoreError, shown
 from bench_core.files import read_json, read_sealed, sealed, write_once, write_text
 from bench_core.keys import key_of
-from bench_core.store.record_schema import attempt_fault, record_fault
+from bench_core.store.record import Record, record_from_json
+from bench_core.store.record_schema import attempt_error, record_error
 
 FORMAT = 1
 MARKER = "bench-store.json"
-PREEMPTED = "preempted"  # the kind of an attempt that was told to stop: no failure, the same command goes on
+PREEMPTED = "preempted"  # kind of an attempt that was stopped by a signal: no failure, the same command resumes it
 
 
 class Store:
-    """A folder of records; made when the first thing is written."""
+    """A folder of records; it is created when the first file is written."""
 
     def __init__(self, path: Path | str) -> None:
         """Open a store.
 
         Args:
-            path: Its folder; may not exist yet.
+            path: Its folder. A missing or empty one is a store without records.
 
         Raises:
             RequestError: The folder exists and is something else.
-            StoreError: It is of a newer format.
+            StoreError: The store has a newer format.
         """
         self.path = Path(path)
         marker = self.path / MARKER
         try:
-            is_store = marker.is_file() or (self.path / "cells").is_dir()
+            is_store = self.exists()
         except OSError as error:
             raise RequestError(f"--store {shown(str(path))} is no folder's name ({error.strerror}).") from error
         if is_store:
-            found = _format_of(marker)
-            if found != FORMAT:
+            store_format = _format_of(marker)
+            if store_format != FORMAT:
                 raise StoreError(
-                    f"{self.path} has format {shown(found)}, this bench reads {FORMAT}; upgrade bench-core."
+                    f"{self.path} has format {shown(store_format)}, this bench reads {FORMAT}; upgrade bench-core."
                 )
-        elif _is_taken(self.path) and not marker.is_file():  # another process may have made it in between
+        elif _is_taken(self.path) and not marker.is_file():  # another process may have created it meanwhile
             raise RequestError(f"{self.path} exists and is no store (it lacks {MARKER}); choose another with --store.")
 
-    def record(self, key: str) -> dict[str, Any] | None:
-        """The record of a finished cell, or None."""
-        path = self.cell(key)
-        return read_record(path) if path.is_file() else None
+    @classmethod
+    def existing(cls, path: Path | str) -> Self:
+        """Open a store to read; a missing one is an error here, so that a mistyped path is no empty table.
 
-    def records(self) -> list[dict[str, Any]]:
-        """All finished cells, by key."""
-        return read_records(self.path / "cells")
+        Raises:
+            RequestError: There is no store.
+            StoreError: The store has a newer format.
+        """
+        store = cls(path)
+        if not store.exists():
+            raise RequestError(_missing(store.path))
+        return store
 
-    def publish(self, record: Mapping[str, Any]) -> bool:
-        """Make a finished cell known; False where another writer was first."""
-        self.create()
-        return write_once(self.cell(record["key"]), sealed(record))
-
-    def add_attempt(self, attempt: Mapping[str, Any]) -> Path:
-        """Keep how an attempt on a cell failed; where that is."""
-        self.create()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        path: Path = self.path / "attempts" / attempt["key"] / f"{stamp}-{uuid.uuid4().hex[:8]}.json"
-        write_once(path, attempt)
-        return path
-
-    def last_attempt(self, key: str) -> Path | None:
-        """The file of the last failed attempt on a cell, or None."""
-        return max((self.path / "attempts" / key).glob("*.json"), default=None)
-
-    def attempts(self) -> list[dict[str, Any]]:
-        """All failed attempts, oldest first."""
-        paths = (self.path / "attempts").glob("*/*.json")
-        return [read_attempt(path) for path in sorted(paths, key=lambda p: p.name)]
-
-    def chain(self, key: str) -> Path:
-        """The folder of a chain's artifacts, which may not be there yet."""
-        return self.path / "chains" / key
-
-    def write_page(self, text: str) -> Path:
-        """Write the store's own page."""
-        self.create()
-        path = self.path / "leaderboard.md"
-        write_text(path, text)
-        return path
+    def exists(self) -> bool:
+        """Return whether the folder is a store; its marker may be damaged."""
+        return (self.path / MARKER).is_file() or (self.path / "cells").is_dir()
 
     def create(self) -> None:
-        """Make the folder, marked as a store; RequestError where that cannot be done."""
+        """Create the folder and mark it as a store, unless that was done.
+
+        Raises:
+            RequestError: The folder cannot be written.
+        """
         try:
             if not (self.path / MARKER).exists():
                 write_once(self.path / MARKER, {"format": FORMAT})
@@ -112,13 +92,117 @@ class Store:
                 f"{self.path} cannot be written ({error.strerror}); choose another folder with --store."
             ) from error
 
-    def cell(self, key: str) -> Path:
-        """The file of a cell's record, which may not be there yet."""
+    def record(self, key: str) -> Record | None:
+        """Return the record of a finished cell, or None."""
+        path = self.record_file(key)
+        return read_record(path) if path.is_file() else None
+
+    def records(self) -> list[Record]:
+        """Read the records of all finished cells, sorted by key."""
+        return read_records(self.path / "cells")
+
+    def add_record(self, record: Mapping[str, Any]) -> bool:
+        """Write the record of a finished cell, a JSON object; return False if another process was first."""
+        self.create()
+        return write_once(self.record_file(record["key"]), sealed(record))
+
+    def add_attempt(self, attempt: Mapping[str, Any]) -> Path:
+        """Write how an attempt on a cell ended, and return the file."""
+        self.create()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        path: Path = self.path / "attempts" / attempt["key"] / f"{stamp}-{uuid.uuid4().hex[:8]}.json"
+        write_once(path, attempt)
+        return path
+
+    def last_attempt(self, key: str) -> Path | None:
+        """Return the file of the last attempt on a cell that did not finish, or None."""
+        return max((self.path / "attempts" / key).glob("*.json"), default=None)
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Read all attempts that did not finish, oldest first."""
+        paths = (self.path / "attempts").glob("*/*.json")
+        return [read_attempt(path) for path in sorted(paths, key=lambda path: path.name)]
+
+    def write_page(self, text: str) -> Path:
+        """Write the store's own page, and return its file."""
+        self.create()
+        path = self.path / "leaderboard.md"
+        write_text(path, text)
+        return path
+
+    def record_file(self, key: str) -> Path:
+        """Return the path of a cell's record, which may not exist yet."""
         return self.path / "cells" / key[:2] / f"{key}.json"
+
+    def chain_folder(self, key: str) -> Path:
+        """Return the folder of a chain's artifacts, which may not exist yet."""
+        return self.path / "chains" / key
+
+
+def find_records(path: Path) -> dict[Path, Record]:
+    """Read the records of a store, of a published board or of a folder that holds nothing but records.
+
+    Returns:
+        File -> record.
+
+    Raises:
+        RequestError: There is no such folder, or it holds no records.
+        StoreError: A record is damaged.
+    """
+    if (path / MARKER).is_file():
+        store = Store(path)
+        return {store.record_file(record.key): record for record in store.records()}
+    if not path.exists():
+        raise RequestError(_missing(path))
+    folder = path / "records" if (path / "records").is_dir() else path
+    records = {file: read_record(file) for file in sorted(folder.glob("*.json"))}
+    if not records:
+        raise RequestError(f"{path} holds no records: it is no store (it lacks {MARKER}) and no board's records/.")
+    return records
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Read all records below a folder, sorted by key."""
+    return [read_record(path) for path in sorted(folder.rglob("*.json"), key=lambda path: path.name)]
+
+
+def read_record(path: Path) -> Record:
+    """Read one record; its key must be the hash of its document and the name of its file.
+
+    Raises:
+        StoreError: It is torn, damaged, of another format, or its key is wrong.
+    """
+    record = read_sealed(path)
+    if record.get("format") != FORMAT:
+        raise StoreError(f"{path} has format {shown(record.get('format'))}, this bench reads {FORMAT}; move it away.")
+    document, key = record.get("doc"), record.get("key")
+    if not isinstance(document, Mapping) or key != path.stem or _hash(document) != key:
+        raise StoreError(f"{path} is not what its key says: it was edited or damaged; move it away and run again.")
+    if error := record_error(record):
+        raise StoreError(f"{path} is no record: {error}; move it away and run again.")
+    return record_from_json(record)
+
+
+def read_attempt(path: Path) -> dict[str, Any]:
+    """Read one attempt; StoreError where the file is none."""
+    attempt = read_json(path)
+    if error := attempt_error(attempt):
+        raise StoreError(f"{path} is no attempt: {error}; move it away.")
+    return attempt
+
+
+def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return key -> last attempt, for the cells whose last attempt failed; a preempted one has not failed."""
+    latest = {attempt["key"]: attempt for attempt in attempts}
+    return {key: attempt for key, attempt in latest.items() if attempt.get("kind") not in (None, PREEMPTED)}
+
+
+def _missing(path: Path) -> str:
+    return f"there is no store at {path}; `bench run --store {path}` makes one, or name another with --store."
 
 
 def _format_of(marker: Path) -> Any:
-    """The format of a store; StoreError where its marker is gone or damaged."""
+    """Read the format of a store; StoreError where its marker is missing or damaged."""
     try:
         return read_json(marker)["format"]
     except (StoreError, KeyError) as error:
@@ -128,65 +212,15 @@ def _format_of(marker: Path) -> Any:
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether this is a file, or a folder that holds more than a process left that was making a store."""
-    return any(not p.name.startswith(f".{MARKER}.") for p in path.iterdir()) if path.is_dir() else path.exists()
-
-
-def find_records(path: Path) -> dict[Path, dict[str, Any]]:
-    """File -> record, of a store, of a published board or of a folder that holds records alone.
-
-    Raises:
-        RequestError: There is no such folder, or it holds none.
-        StoreError: A record is damaged.
-    """
-    if (path / MARKER).is_file():
-        return {Store(path).cell(record["key"]): record for record in Store(path).records()}
-    folder = path / "records" if (path / "records").is_dir() else path
-    found = {file: read_record(file) for file in sorted(folder.glob("*.json"))}
-    if not found:
-        raise RequestError(f"{path} holds no records: it is no store (it lacks {MARKER}) and no board's records/.")
-    return found
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """All records below a folder, by key."""
-    return [read_record(path) for path in sorted(folder.rglob("*.json"), key=lambda p: p.name)]
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """One record; its key must be the hash of its document and the name of its file.
-
-    Raises:
-        StoreError: It is torn, damaged, of another format, or not what its key says.
-    """
-    record = read_sealed(path)
-    if record.get("format") != FORMAT:
-        raise StoreError(f"{path} has format {shown(record.get('format'))}, this bench reads {FORMAT}; move it away.")
-    document, key = record.get("doc"), record.get("key")
-    if not isinstance(document, Mapping) or key != path.stem or _hash(document) != key:
-        raise StoreError(f"{path} is not what its key says: it was edited or damaged; move it away and run again.")
-    if fault := record_fault(record):
-        raise StoreError(f"{path} is no record: {fault}; move it away and run again.")
-    return record
-
-
-def read_attempt(path: Path) -> dict[str, Any]:
-    """One failed attempt; StoreError where it is none."""
-    attempt = read_json(path)
-    if fault := attempt_fault(attempt):
-        raise StoreError(f"{path} is no attempt: {fault}; move it away.")
-    return attempt
+    """Return whether this is a file, or a folder with more in it than a process leaves that was creating a store."""
+    if not path.is_dir():
+        return path.exists()
+    return any(not child.name.startswith(f".{MARKER}.") for child in path.iterdir())
 
 
 def _hash(document: Mapping[str, Any]) -> str | None:
-    """Its key; None where it can have none."""
+    """Return the key of a document, or None where it can have none."""
     try:
         return key_of(document)
     except ValueError:  # NaN, half a character
         return None
-
-
-def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Key -> its last attempt, where that one failed."""
-    latest = {attempt["key"]: attempt for attempt in attempts}
-    return {key: attempt for key, attempt in latest.items() if attempt.get("kind") not in (None, PREEMPTED)}

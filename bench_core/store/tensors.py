@@ -1,7 +1,5 @@
-"""Tensors in safetensors files, written whole."""
+"""Tensors in safetensors files that appear whole."""
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,18 +8,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench_core.errors import StoreError
-from bench_core.files import file_digest
+from bench_core.files import file_digest, new_file
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file whole."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
-    os.replace(temporary, path)
+    """Write a safetensors file."""
+    with new_file(path) as temporary:
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
 
 
 def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    """Read a safetensors file that must have this SHA-256."""
+    """Read a safetensors file, which must have this SHA-256; StoreError otherwise."""
     if not path.is_file() or file_digest(path) != digest:
         raise StoreError(f"{path} is missing or damaged; delete {path.parent} and run again.")
     try:
@@ -31,7 +28,7 @@ def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
 
 
 def holds_tensors(path: Path) -> bool:
-    """Whether it is a safetensors file; reads its header alone."""
+    """Return whether this is a safetensors file; reads its header alone."""
     try:
         with safe_open(path, framework="pt"):
             return True

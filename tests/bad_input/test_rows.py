@@ -43,6 +43,7 @@ CHANGED: list[tuple[str, Any]] = [
     ("names.method", "a\nb"), ("names.method", "\x1b[2J"), ("names.method", "=1+1"), ("names.method", "../nac"),
     ("names.method", LONG), ("names.task", "\x00"), ("names.dataset", ["digits"]), ("names.encoder", {"a": 1}),
     ("scores", None), ("scores", {}), ("scores", "top1"), ("scores", [1]), ("scores", [None]), ("scores", [{}]),
+    ("scores", 2 * [{"metric": "top1", "value": 0.5, "unit": "fraction", "higher_is_better": True}]),
     ("scores.0.metric", None), ("scores.0.metric", 1), ("scores.0.metric", ""), ("scores.0.metric", "to\np1"),
     ("scores.0.value", "0.9"), ("scores.0.value", True), ("scores.0.value", [0.9]), ("scores.0.value", 10**400),
     ("scores.0.unit", None), ("scores.0.unit", 7), ("scores.0.higher_is_better", "yes"), ("scores.0.n", 1.5),
@@ -72,7 +73,7 @@ ATTEMPTS: list[Any] = [
     {}, {"key": 1}, {"key": "a", "kind": 1}, {"key": "a", "kind": "error"}, {"key": "a", "kind": "error", "names": {}},
     {"key": "a", "kind": "error", "names": dict.fromkeys(("dataset", "encoder", "method", "task"), "x")},
     {"key": "a", "kind": "error", "names": dict.fromkeys(("dataset", "encoder", "method", "task"), "x"), "doc": {}},
-    {"key": "a", "error": 5}, [], None, "x",
+    {"key": "a", "error": 5}, {"key": "a", "log_tail": "killed"}, {"key": "a", "log_tail": [1]}, [], None, "x",
 ]  # fmt: skip
 
 CASES = [*TORN, *CHANGED, *ATTEMPTS]
@@ -175,9 +176,7 @@ def is_shown_or_refused(folder: Path) -> bool:
     try:
         entries = entries_of(Store(folder).records())
         table = render(build(entries), "md")
-        return bool(table.encode()) and len(results(folder)) == sum(
-            len(e.record["scores"]) for e in entries if e.record
-        )
+        return bool(table.encode()) and len(results(folder)) == sum(len(e.record.scores) for e in entries if e.record)
     except BenchError as error:
         return len(str(error).splitlines()) == 1
 
@@ -213,7 +212,7 @@ def test_a_byte_that_flipped_is_refused_or_leaves_a_whole_record(world: Path, pl
     (cell,) = (world / "runs").glob("cells/*/*.json")
     cell.write_bytes(bytes(content))
     try:
-        document = read_record(cell)["doc"]
+        document = read_record(cell).document.content
     except StoreError:
         document = None
     assert document is None or key_of(document) == cell.stem

@@ -6,7 +6,7 @@ import torch
 
 from bench_core import DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
 from bench_core.conformance.toys import TinyEncoder
-from bench_core.store.per_item import items_fault
+from bench_core.store.per_item import items_error
 from bench_evaluators.finetune import Finetune, FinetuneConfig
 from bench_methods.references import Flat
 
@@ -47,7 +47,7 @@ def test_classes_that_can_be_told_are_learned_and_others_are_not(
 ) -> None:
     evaluation = tuned(freeze_encoder(encoder, splits(), 3))
     (score,) = evaluation.scores
-    assert items_fault(evaluation, DATA.splits) is None
+    assert items_error(evaluation, DATA.splits) is None
     assert evaluation.items["top1"].values.dtype == torch.bool
     assert (score.metric, score.n) == ("top1", 60)
     assert score.chance == pytest.approx(1 / 3)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Frozen, Objective
 from bench_core.evaluation.knn import knn_answers
-from bench_core.store.per_item import items_fault
+from bench_core.store.per_item import items_error
 from bench_evaluators.knn import KNN, KNNConfig
 
 Freeze = Callable[..., Frozen]
@@ -39,7 +39,7 @@ def test_items_are_the_hits_in_the_order_of_the_test_split(freeze: Freeze) -> No
     evaluation = KNN(KNNConfig(k=9)).evaluate(frozen)
     hits = knn_answers(queries, bank, labels, 3, k=9, temperature=0.1).argmax(1) == truth
     assert evaluation.items["top1"].values.tolist() == hits.tolist()
-    assert items_fault(evaluation, frozen.data.splits) is None
+    assert items_error(evaluation, frozen.data.splits) is None
 
 
 def test_the_nearest_neighbour_of_a_training_item_is_itself(freeze: Freeze) -> None:

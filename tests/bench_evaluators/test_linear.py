@@ -10,7 +10,7 @@ from torch import Tensor
 from bench_core import DataSpec, Frozen, Objective
 from bench_core.evaluation.linear_probe import standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
-from bench_core.store.per_item import items_fault
+from bench_core.store.per_item import items_error
 from bench_evaluators import linear
 from bench_evaluators.linear import Linear, LinearConfig
 
@@ -42,7 +42,7 @@ def test_items_are_hits_or_their_share_over_draws(
     frozen = freeze({"train": blobs(80), "test": blobs(120, seed=1)})
     evaluation = Linear(LinearConfig(labels_per_class=labels_per_class, num_draws=2)).evaluate(frozen)
     assert set(evaluation.items["top1"].values.double().tolist()) == values
-    assert items_fault(evaluation, frozen.data.splits) is None
+    assert items_error(evaluation, frozen.data.splits) is None
 
 
 def test_the_test_split_has_no_say_in_the_penalty(freeze: Freeze) -> None:

@@ -29,7 +29,7 @@ def contents(store: Path) -> Contents:
     """
     result: Contents = {}
     for path in _published(store, "cells/*/*.json"):
-        record = read_record(path)
+        record = read_record(path).stored
         result[f"row {path.stem}"] = {k: v for k, v in record.items() if k not in ("provenance", "cost")}
     for path in _published(store, "chains/*/**/*.safetensors"):
         result[str(path.relative_to(store))] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -31,7 +31,9 @@ cli.main()
 
 
 def rows(store: Path) -> dict[str, Any]:
-    return {r["key"]: {k: v for k, v in r.items() if k not in ("provenance", "cost")} for r in Store(store).records()}
+    return {
+        r.key: {k: v for k, v in r.stored.items() if k not in ("provenance", "cost")} for r in Store(store).records()
+    }
 
 
 def test_small_campaign_of_faults_is_survived_and_written_into_its_page(tmp_path: Path) -> None:

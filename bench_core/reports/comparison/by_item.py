@@ -1,4 +1,4 @@
-"""Two rows paired by test item: what another test set would give for the networks as they are trained.
+"""Two rows paired by test item: would another test set give the same, for the networks as they are trained?
 
 A paired bootstrap (Efron and Tibshirani, 1993, ch. 13: percentiles): items are drawn again with replacement, the same
 for both rows and all seeds. As every seed counts alike, an item enters by the mean of its differences over seeds alone.
@@ -24,24 +24,24 @@ from bench_core.store.per_item import unpack_items
 DRAWS = 10_000
 _SEED = 0  # of the draws: the same records give the same interval
 _ROUNDING = 1e-6  # of the sizes of differences: records keep float32, and shares of hits lie on a grid, whose sums tie
-_AT_ONCE = 2**21  # numbers of a chunk of draws: 16 MiB; nothing depends on it
+_CHUNK = 2**21  # numbers of draws in memory at once: 16 MiB; the result does not depend on it
 
-Kept = Mapping[str, Any]
+PackedItems = Mapping[str, Any]  # of one score, as `bench_core.store.per_item` packs them
 _Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class OverItems:
-    """Two rows on the items that both were scored on, at all their common seeds.
+    """Difference of two rows on the items that both were scored on, at all their common seeds.
 
     Attributes:
-        split: Of the items.
-        items: Number of them.
-        seeds: Number of them.
-        mean: Of first minus second, over items and seeds.
-        low: End of the 95 % bootstrap interval of that mean; None where all items differ alike, or none does.
-        high: Likewise.
-        p: Of the two-sided test that the two are alike on every item; None where no item differs.
+        split: Split of the items.
+        items: Number of items.
+        seeds: Number of seeds.
+        mean: Mean of first minus second, over items and seeds.
+        low: Lower end of the 95 % bootstrap interval of the mean; None where all items differ alike, or none does.
+        high: Upper end; None like `low`.
+        p: p-value of the two-sided test that the rows are alike on every item; None where no item differs.
     """
 
     split: str
@@ -53,55 +53,60 @@ class OverItems:
     p: float | None = None
 
 
-def kept_items(entries: Iterable[Entry], column: Column) -> dict[int, Kept]:
-    """Seed -> what a row's records keep of each item of one task's score."""
-    kept = {}
+def items_by_seed(entries: Iterable[Entry], column: Column) -> dict[int, PackedItems]:
+    """Return seed -> packed items of one task's score, for the records of a row that have them."""
+    by_seed = {}
     for entry in entries:
-        if entry.names["task"] == column.task and entry.state == "done" and entry.record is not None:
-            own = (entry.record.get("items") or {}).get(column.metric)
-            if own and score_of(entry.record, column):
-                kept[entry.seed] = own
-    return kept
+        if entry.done and entry.names["task"] == column.task:
+            items = entry.done.items.get(column.metric)
+            if items and score_of(entry.done, column):
+                by_seed[entry.seed] = items
+    return by_seed
 
 
-def over_items(first: Mapping[int, Kept], second: Mapping[int, Kept], seeds: Iterable[int]) -> OverItems | None:
-    """The paired comparison; None where `why_not` gives a reason, or nothing is kept at all.
+def over_items(
+    first: Mapping[int, PackedItems], second: Mapping[int, PackedItems], seeds: Iterable[int]
+) -> OverItems | None:
+    """Compare two rows, paired by item.
 
     Args:
-        first: Of `kept_items`.
-        second: Likewise.
-        seeds: That both rows have scores of.
+        first: Seed -> packed items of the first row.
+        second: Seed -> packed items of the second row.
+        seeds: Seeds of which both rows have scores.
+
+    Returns:
+        None where `not_pairable` gives a reason, or where the records keep no items.
     """
     seeds = list(seeds)
-    if not seeds or not all(seed in own for own in (first, second) for seed in seeds) or why_not(first, second, seeds):
+    complete = bool(seeds) and all(seed in row for row in (first, second) for seed in seeds)
+    if not complete or not_pairable(first, second, seeds):
         return None
     sums = sum(unpack_items(first[seed]) - unpack_items(second[seed]) for seed in seeds)
     differences = np.asarray(sums / len(seeds))
-    of = first[seeds[0]]
-    found = OverItems(of["split"], len(differences), len(seeds), float(differences.mean()))
+    result = OverItems(first[seeds[0]]["split"], len(differences), len(seeds), float(differences.mean()))
     if not differences.any():
-        return found
+        return result
     low, high = bootstrap(differences) if np.ptp(differences) else (None, None)
-    return replace(found, low=low, high=high, p=sign_test(differences))
+    return replace(result, low=low, high=high, p=sign_test(differences))
 
 
-def why_not(first: Mapping[int, Kept], second: Mapping[int, Kept], seeds: Iterable[int]) -> str:
-    """Why items that are kept cannot be paired; empty where they can, or where none are kept."""
+def not_pairable(first: Mapping[int, PackedItems], second: Mapping[int, PackedItems], seeds: Iterable[int]) -> str:
+    """Return why the items of two rows cannot be paired; empty where they can, or where no record has any."""
     seeds = list(seeds)
-    both = [own[seed] for own in (first, second) for seed in seeds if seed in own]
-    if len({(own["split"], own["which"], own["n"]) for own in both}) > 1:
+    packed = [row[seed] for row in (first, second) for seed in seeds if seed in row]
+    if len({(items["split"], items["which"], items["n"]) for items in packed}) > 1:
         return "not the same test items at every seed of both"
-    if both and len(both) < 2 * len(seeds):
+    if packed and len(packed) < 2 * len(seeds):
         return "not every record of both keeps its per-item results"
     return ""
 
 
 def bootstrap(differences: _Numbers, draws: int = DRAWS, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of the mean, items drawn again with replacement.
+    """Return the percentile interval of the mean, items drawn again with replacement.
 
     Args:
         differences: (n,).
-        draws: Means that are drawn.
+        draws: Number of means to draw.
         level: Confidence, in (0, 1).
     """
     n, rng = len(differences), np.random.default_rng(_SEED)
@@ -111,23 +116,23 @@ def bootstrap(differences: _Numbers, draws: int = DRAWS, level: float = LEVEL) -
 
 
 def sign_test(differences: _Numbers, draws: int = DRAWS) -> float:
-    """Two-sided p of the mean, the sign of each difference turned at random; at least 1 / (draws + 1).
+    """Return the two-sided p of the mean, the sign of each difference turned at random; at least 1 / (draws + 1).
 
     Args:
-        differences: (n,); those of 0 count for nothing.
-        draws: Of all signs.
+        differences: (n,); those of 0 do not count.
+        draws: Number of times that all signs are drawn.
     """
     differing, rng = differences[differences != 0], np.random.default_rng(_SEED)
-    least = abs(differing.sum()) - _ROUNDING * np.abs(differing).sum()  # sums that are equal count as far
-    as_far = sum(
-        int((np.abs(rng.choice((-1.0, 1.0), (rows, len(differing))) @ differing) >= least).sum())
-        for rows in _chunks(draws, len(differing))
-    )
+    least = abs(differing.sum()) - _ROUNDING * np.abs(differing).sum()  # equal sums count as at least as far
+    as_far = 0
+    for rows in _chunks(draws, len(differing)):
+        sums = rng.choice((-1.0, 1.0), (rows, len(differing))) @ differing
+        as_far += int((np.abs(sums) >= least).sum())
     return (as_far + 1) / (draws + 1)
 
 
 def _chunks(draws: int, n: int) -> Iterator[int]:
-    """Numbers of draws that go at once."""
-    rows = max(1, _AT_ONCE // n)
+    """Yield how many draws to make at once, so that a chunk fits into memory."""
+    rows = max(1, _CHUNK // n)
     for done in range(0, draws, rows):
         yield min(rows, draws - done)

@@ -35,36 +35,40 @@ _RANKS = (
 )
 
 
-def show_comparison(comparison: Comparison, form: str) -> str:
-    """Two rows as one of `FORMATS`; JSON has all digits."""
-    if form == "json":
+def show_comparison(comparison: Comparison, format: str) -> str:
+    """Format the comparison of two rows as one of `FORMATS`; JSON has all digits."""
+    if format == "json":
         return _json(asdict(comparison))
     first, second = comparison.first, comparison.second
     difference = f"{first} - {second} [95 %]"
-    safe, block = _safe(form)
+    safe = _escape(format)
     head = ["data", "task", first, second, "seeds", difference, "p (Holm)", "verdict"]
-    shown = block(_grid(head, [_cells(line) for line in comparison.lines], form))
+    blocks = [_grid(head, [_seed_cells(line) for line in comparison.lines], format)]
     notes = [_SEEDS, _SEEDS_ALONE]
-    if by_item := [_item_cells(line) for line in comparison.lines if line.items]:
+    by_item = [_item_cells(line, line.items) for line in comparison.lines if line.items]
+    if by_item:
         head = ["data", "task", "seeds", "test items", difference, "p (Holm)"]
-        shown = block(_TITLES[0]) + shown + block(_TITLES[1]) + block(_grid(head, by_item, form))
+        blocks = [_TITLES[0], *blocks, _TITLES[1], _grid(head, by_item, format)]
         notes = [_SEEDS, _ITEMS, _EACH]
-    return shown + "\n".join(f"- {safe(note)}" for note in [*notes, *(f"{n}." for n in comparison.notes)]) + "\n"
+    notes += [f"{note}." for note in comparison.notes]
+    return "\n\n".join([*blocks, "\n".join(f"- {safe(note)}" for note in notes)]) + "\n"
 
 
-def show_rankings(rankings: Sequence[Ranking], form: str) -> str:
-    """All rows by mean rank as one of `FORMATS`."""
-    if form == "json":
+def show_rankings(rankings: Sequence[Ranking], format: str) -> str:
+    """Format all rows by mean rank as one of `FORMATS`."""
+    if format == "json":
         return _json([asdict(ranking) for ranking in rankings])
-    safe, block = _safe(form)
+    safe = _escape(format)
     blocks = []
     for ranking in rankings:
         title = f"{ranking.dataset}, {ranking.encoder}: mean ranks over {ranking.tasks} tasks"
-        told = {True: "worse than the best", False: "cannot be told from the best"}
-        body = [
-            [name, f"{rank:.2f}", told[ranking.told_from_best(rank)] if ranking.critical is not None and place else ""]
-            for place, (name, rank) in enumerate(ranking.rows)
-        ]
+        body = []
+        for position, (name, rank) in enumerate(ranking.rows):
+            verdict = ""
+            if ranking.critical is not None and position > 0:
+                worse = ranking.told_from_best(rank)
+                verdict = "worse than the best" if worse else "cannot be told from the best"
+            body.append([name, f"{rank:.2f}", verdict])
         notes = [f"No critical difference: {ranking.reason}."]
         if ranking.critical is not None and ranking.friedman is not None:
             notes = [
@@ -72,40 +76,38 @@ def show_rankings(rankings: Sequence[Ranking], form: str) -> str:
                 f"{_p(ranking.friedman)}.",
                 _RANKS,
             ]
-        shown = "\n".join(f"- {safe(note)}" for note in notes)
-        blocks.append(block(safe(title)) + block(_grid(["row", "mean rank", ""], body, form)) + shown)
+        lines = "\n".join(f"- {safe(note)}" for note in notes)
+        blocks += [safe(title), _grid(["row", "mean rank", ""], body, format), lines]
     return "\n\n".join(blocks or ["No records."]) + "\n"
 
 
-def _cells(line: Line) -> list[str]:
-    """One line over seeds."""
-    column, found = line.column, line.paired
+def _seed_cells(line: Line) -> list[str]:
+    """Return the cells of one line of the table over seeds."""
+    column, by_seed = line.column, line.paired
     digits = decimals(column.unit, line.means or ())
     means = [show(mean, column.unit, digits) for mean in line.means] if line.means else ["", ""]
-    return [*_of(line), *means, str(found.seeds), _difference(line, found), _p(line.p), line.verdict]
+    return [*_data_and_task(line), *means, str(by_seed.seeds), _difference(line, by_seed), _p(line.p), line.verdict]
 
 
-def _item_cells(line: Line) -> list[str]:
-    """One line over test items."""
-    found = line.items
-    assert found is not None, "asked before"
-    items = f"{found.items:,} of {found.split}"
-    return [*_of(line), str(found.seeds), items, _difference(line, found), _p(line.p_items)]
+def _item_cells(line: Line, by_item: OverItems) -> list[str]:
+    """Return the cells of one line of the table over test items."""
+    items = f"{by_item.items:,} of {by_item.split}"
+    return [*_data_and_task(line), str(by_item.seeds), items, _difference(line, by_item), _p(line.p_items)]
 
 
-def _of(line: Line) -> list[str]:
+def _data_and_task(line: Line) -> list[str]:
     return [f"{line.dataset}, {line.encoder}", line.column.title]
 
 
-def _difference(line: Line, found: Paired | OverItems) -> str:
-    """A difference has one digit more than the scores."""
+def _difference(line: Line, paired: Paired | OverItems) -> str:
+    """Format a difference and its interval, with one digit more than the scores: "1.25 [0.31, 2.19]"."""
     unit, digits = line.column.unit, decimals(line.column.unit, line.means or ())
     finer = None if digits is None else digits + 1
-    if found.mean is None:
+    if paired.mean is None:
         return ""
-    if found.low is None or found.high is None:
-        return show(found.mean, unit, finer)
-    return f"{show(found.mean, unit, finer)} [{show(found.low, unit, finer)}, {show(found.high, unit, finer)}]"
+    if paired.low is None or paired.high is None:
+        return show(paired.mean, unit, finer)
+    return f"{show(paired.mean, unit, finer)} [{show(paired.low, unit, finer)}, {show(paired.high, unit, finer)}]"
 
 
 def _p(value: float | None) -> str:
@@ -114,17 +116,16 @@ def _p(value: float | None) -> str:
     return f"{value:.2g}" if value >= 1e-4 else "< 1e-4"
 
 
-def _grid(head: Sequence[str], body: Sequence[Sequence[str]], form: str) -> str:
-    safe, _ = _safe(form)
+def _grid(head: Sequence[str], body: Sequence[Sequence[str]], format: str) -> str:
+    safe = _escape(format)
     rows = [[safe(cell) for cell in row] for row in body]
-    style = "pipe" if form == "md" else "simple"
+    style = "pipe" if format == "md" else "simple"
     return tabulate(rows, headers=[safe(name) for name in head], tablefmt=style, disable_numparse=True)
 
 
-def _safe(form: str) -> tuple[Callable[[str], str], Callable[[str], str]]:
-    """How other people's text is made safe, and how a block ends."""
-    safe = escape.markdown if form == "md" else escape.one_line
-    return safe, lambda text: f"{text}\n\n"
+def _escape(format: str) -> Callable[[str], str]:
+    """Return the function that escapes other people's text for a format."""
+    return escape.markdown if format == "md" else escape.one_line
 
 
 def _json(value: Any) -> str:

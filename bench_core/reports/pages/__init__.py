@@ -1,7 +1,7 @@
-"""Generated pages: boards, components, and the numbers that papers report.
+"""Pages of published boards, of methods and of tasks, generated between markers.
 
-components.py        What is generated in docs/methods/NAME.md and docs/tasks/NAME.md: parameters, our numbers, th
-markers.py           Generated text between markers in files that people write
-publish.py           A board's records and the pages that are generated from them
-reported_numbers.py  Numbers that papers report: never among ours, only beside them, each with its source
+publish.py           Copies a board's records out of a store, and writes the generated pages; checks them later
+components.py        Generated sections of docs/methods/NAME.md and docs/tasks/NAME.md
+markers.py           Puts generated text between markers in files that people write
+reported_numbers.py  Numbers that papers report, shown below ours, each with its source
 """

@@ -1,7 +1,7 @@
-"""What is generated in docs/methods/NAME.md and docs/tasks/NAME.md: parameters, our numbers, the published ones.
+"""Generated sections of docs/methods/NAME.md and docs/tasks/NAME.md: parameters, our numbers, the reported ones.
 
-People write the page (idea, equations, where paper and code differ); between the markers `parameters`, `numbers` and,
-of a method, `published` stands what follows from the code and the records.
+People write the page: idea, equations, where paper and code differ. The content of the markers `parameters`,
+`numbers` and, for a method, `published` is generated from the code and the records.
 """
 
 import json
@@ -15,7 +15,7 @@ from bench_core.errors import RequestError
 from bench_core.planning.describe import describe_component
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.reports.pages.reported_numbers import Published, render_published
+from bench_core.reports.pages.reported_numbers import ReportedNumber, render_reported
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry
@@ -23,17 +23,17 @@ from bench_core.reports.tables.model import Table
 from bench_core.reports.tables.render import render
 
 _WHERE = "Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
-BESIDE = ("random",)  # rows that stand beside a method's own
+REFERENCE_ROWS = ("random",)  # rows that a method's page shows with the method's own
 
-Boards = Mapping[str, tuple[Plan, Sequence[Entry]]]
+Boards = Mapping[str, tuple[Plan, Sequence[Entry]]]  # name -> plan and published entries
 
 
 def task_sections(name: str, boards: Boards, registry: Registry) -> dict[str, str]:
-    """Marker -> what stands between its two, for the page of a task: all its scores on the boards.
+    """Return marker -> content for the page of a task: its parameters, and all its scores on the boards.
 
     Args:
-        name: Of the task.
-        boards: Board -> its plan and its published entries.
+        name: Name of the task.
+        boards: All published boards.
         registry: Plugins.
 
     Raises:
@@ -47,10 +47,10 @@ def task_sections(name: str, boards: Boards, registry: Registry) -> dict[str, st
 
 
 def _task_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
-    """From each board the task's columns with its defaults, all scores, rows that have any."""
+    """Yield from each board a link, and the table of the task with its default parameters and all its scores."""
     component = registry.get("evaluator", name)
     for board, (plan, entries) in boards.items():
-        if not any(c.names["task"] == name and c.task.component == component for c in plan.cells):
+        if not any(cell.names["task"] == name and cell.task.component == component for cell in plan.cells):
             continue
         for table in build(entries, task=name):
             rows = {row.name for row in table.rows if any(cell.mean is not None for cell in row.cells)}
@@ -60,35 +60,36 @@ def _task_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str
 
 
 def _described(name: str, kind: str, registry: Registry) -> list[dict[str, Any]]:
-    found = [part for part in describe_component(name, registry) if part["kind"] == kind]
-    if not found:
+    described = [component for component in describe_component(name, registry) if component["kind"] == kind]
+    if not described:
         raise RequestError(f"docs page {name!r} is about no {kind}; name it after one of `bench list`.")
-    return found
+    return described
 
 
-def sections(name: str, boards: Boards, numbers: Sequence[Published], registry: Registry) -> dict[str, str]:
-    """Marker -> what stands between its two, for the page of a method.
+def method_sections(name: str, boards: Boards, numbers: Sequence[ReportedNumber], registry: Registry) -> dict[str, str]:
+    """Return marker -> content for the page of a method: parameters, our numbers, reported numbers.
 
     Args:
-        name: Of the method.
-        boards: Board -> its plan and its published entries.
-        numbers: All published numbers.
+        name: Name of the method.
+        boards: All published boards.
+        numbers: All reported numbers.
         registry: Plugins.
 
     Raises:
         RequestError: There is no such method.
     """
-    found = _described(name, "method", registry)
-    own = [number for number in numbers if number.method == name]
-    published = render_published(sorted(own, key=lambda n: (n.dataset, n.metric, -n.value)), "md")
+    described = _described(name, "method", registry)[0]
+    of_method = [number for number in numbers if number.method == name]
+    reported = render_reported(sorted(of_method, key=lambda n: (n.dataset, n.metric, -n.value)), "md")
     return {
-        "parameters": "\n\n".join(_parameters(found[0])),
-        "numbers": "\n\n".join(_numbers(name, boards, registry)) or "No board has a number of this method yet.",
-        "published": published.partition("\n\n")[2] or "None that we could verify.",
+        "parameters": "\n\n".join(_method_parameters(described)),
+        "numbers": "\n\n".join(_method_numbers(name, boards, registry)) or "No board has a number of this method yet.",
+        "published": reported.partition("\n\n")[2] or "None that we could verify.",
     }
 
 
-def _parameters(described: Mapping[str, Any]) -> Iterator[str]:
+def _method_parameters(described: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the tables of parameters and recipe, and a line for each variant."""
     name = described["name"]
     if described["parameters"]:
         yield _parameter_table(name, described["parameters"])
@@ -114,32 +115,40 @@ def _parameter_table(prefix: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return tabulate(lines, headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
-def _numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
-    """From each board the rows of this method, and what stands beside; nothing where no row has a number yet."""
+def _method_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
+    """Yield from each board a link, and the tables in which a row of this method has a number."""
     component = registry.get("objective", name)
     for board, (plan, entries) in boards.items():
-        rows = {c.method.name for c in plan.chains if c.method.component == component}
+        rows = {chain.method.name for chain in plan.chains if chain.method.component == component}
         if not rows:
             continue
-        tables = [_only(table, {*rows, *BESIDE}) for table in build(entries)]
-        tables = [t for t in tables if any(c.mean is not None for row in t.rows if row.name in rows for c in row.cells)]
-        if not tables:
-            continue
-        yield _WHERE.format(board=board)
-        yield render(tables, "md").strip()
+        tables = []
+        for table in build(entries):
+            cells = [cell for row in table.rows if row.name in rows for cell in row.cells]
+            if any(cell.mean is not None for cell in cells):
+                tables.append(_only(table, {*rows, *REFERENCE_ROWS}))
+        if tables:
+            yield _WHERE.format(board=board)
+            yield render(tables, "md").strip()
 
 
 def _only(table: Table, names: set[str]) -> Table:
-    """These rows and the chance level, the columns of tasks, no footer; bold stays as it is on the board."""
-    kept = [k for k, column in enumerate(table.columns) if column.kind == "task"]
+    """Return a table of these rows and the chance level, with the columns of tasks and without its footer.
+
+    Bold stays as it is on the board; notes are numbered anew.
+    """
+    shown = [number for number, column in enumerate(table.columns) if column.kind == "task"]
     rows = [row for row in table.rows if row.name in names or row.kind == "chance"]
-    noted = sorted({row.cells[k].note or 0 for row in rows for k in kept} - {0})
-    number = {old: new for new, old in enumerate(noted, 1)}
-    cells = [[replace(row.cells[k], note=number.get(row.cells[k].note or 0)) for k in kept] for row in rows]
+    old_notes = sorted({row.cells[k].note or 0 for row in rows for k in shown} - {0})
+    new_note = {old: new for new, old in enumerate(old_notes, 1)}
+    new_rows = []
+    for row in rows:
+        cells = [row.cells[k] for k in shown]
+        new_rows.append(replace(row, cells=tuple(replace(c, note=new_note.get(c.note or 0)) for c in cells)))
     return replace(
         table,
-        columns=tuple(table.columns[k] for k in kept),
-        rows=tuple(replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)),
-        notes=tuple(table.notes[old - 1] for old in noted),
+        columns=tuple(table.columns[k] for k in shown),
+        rows=tuple(new_rows),
+        notes=tuple(table.notes[old - 1] for old in old_notes),
         footer=(),
     )

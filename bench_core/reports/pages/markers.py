@@ -1,4 +1,4 @@
-"""Generated text between markers in files that people write."""
+"""Puts generated text between markers in files that people write."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -11,50 +11,58 @@ from bench_core.reports.tables.render import render
 
 
 def placeholder(name: str) -> str:
-    """Both markers and nothing between them; what a new page starts from."""
+    """Return both markers with nothing between them: the text of a new page."""
     return "\n".join(_markers(name)) + "\n"
 
 
+def begin_marker(name: str) -> str:
+    """Return the marker at which generated text begins."""
+    return _markers(name)[0]
+
+
 def splice(text: str, name: str, content: str) -> str:
-    """The text with new content between its markers of this name; everything else stays as it is.
+    """Replace the content between the markers of this name; everything else stays as it is.
 
     Args:
-        text: Of a whole file.
-        name: Of the markers `<!-- bench:begin NAME -->` and `<!-- bench:end NAME -->`.
-        content: White space around it does not count.
+        text: Text of a whole file.
+        name: NAME in the markers `<!-- bench:begin NAME -->` and `<!-- bench:end NAME -->`.
+        content: New content; white space around it is removed.
+
+    Returns:
+        The text of the whole file.
 
     Raises:
         RequestError: A marker is missing, doubled or out of order, or stands in the content.
     """
     start, end = _between(text, name)
     if any(marker in content for marker in _markers(name)):
-        raise RequestError(f"what shall stand between the markers {name!r} contains such a marker itself.")
+        raise RequestError(f"the content of the markers {name!r} contains such a marker itself.")
     content = content.strip()
     return f"{text[:start]}\n{content}\n{text[end:]}" if content else f"{text[:start]}\n{text[end:]}"
 
 
 def page(title: str, description: str, command: str, tables: Sequence[Table]) -> str:
-    """What stands between the markers of a board's README.
+    """Return title, description, command and tables of a board as Markdown.
 
     Args:
         title: Plain text.
-        description: Markdown; what it may hold: `escape.prose`.
+        description: Markdown; `escape.prose` removes what it may not hold.
         command: The command that makes these records, as typed.
-        tables: Of the board.
+        tables: Tables of the board.
     """
     blocks = [f"# {escape.markdown(title)}", escape.prose(description.strip()), f"    {escape.one_line(command)}"]
     return "\n\n".join(block for block in (*blocks, render(tables, "md").strip()) if block.strip()) + "\n"
 
 
 def stale_pages(pages: Mapping[Path, Mapping[str, str]]) -> dict[Path, str]:
-    """The files in which something else stands between markers than should.
+    """Find the files whose content between markers is not as it should be.
 
     Args:
-        pages: File -> name of markers -> what should stand there.
+        pages: File -> name of markers -> the content that should be there.
 
     Returns:
-        File -> unified diff with one line of context, from what stands there to what should; only files that
-        differ.
+        File -> unified diff with one line of context, from the content that is there to the one that should be;
+        only files that differ.
 
     Raises:
         RequestError: A file lacks its markers; says which.
@@ -83,7 +91,7 @@ def _markers(name: str) -> tuple[str, str]:
 
 
 def _between(text: str, name: str) -> tuple[int, int]:
-    """Where the content starts and ends."""
+    """Return the positions at which the content starts and ends."""
     begin, end = _markers(name)
     for marker in (begin, end):
         count = text.count(marker)

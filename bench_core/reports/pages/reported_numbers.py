@@ -1,18 +1,18 @@
-"""Numbers that papers report: never among ours, only beside them, each with its source.
+"""Numbers that papers report: never mixed with ours, but shown below them, each with its source.
 
-leaderboards/published.toml holds them; `bench table --published` and the boards' pages show those of the methods and
-data in question.
+leaderboards/published.toml holds them; `bench table --published` and the boards' pages show those of their methods
+and datasets.
 
 [[number]]
 method = "dim"
 dataset = "cifar10"
-beside = ["cifar10", "cifar10_jpeg"]    # data sets of ours that it may stand beside
-setting = "..."                         # network, budget, what is read and how
+beside = ["cifar10", "cifar10_jpeg"]    # datasets of ours below which it may be shown
+setting = "..."                         # network, budget, which embedding is read and how
 metric = "top1"
-value = 0.7521                          # a fraction, if `unit` says nothing else
+value = 0.7521                          # a fraction, unless `unit` names another unit
 source = "paper, Table 1"
 url = "https://..."
-verified = "..."                        # how it was checked that the source says so
+verified = "..."                        # how it was checked that the source reports this
 """
 
 import re
@@ -33,14 +33,13 @@ NOTE = (
     "Reported elsewhere, with other networks, budgets and protocols; not run here, and not to be ranked with the rows "
     "above."
 )
-
-
-_URL = re.compile(r"https://[^\s<>()|\\`]+")  # what cannot leave a Markdown link
+FORMATS = ("md", "text")
+_URL = re.compile(r"https://[^\s<>()|\\`]+")  # cannot end a Markdown link
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
-    """One number that somebody reports; see the module."""
+class ReportedNumber:
+    """One number that a paper reports; the fields are explained at the top of this file."""
 
     method: str
     dataset: str
@@ -54,7 +53,7 @@ class Published:
     unit: str = "fraction"
 
     def __post_init__(self) -> None:
-        """Nothing may be left open."""
+        """Check that nothing is empty, the URL fits into a link, and a fraction is one."""
         for name in ("method", "dataset", "setting", "metric", "source", "verified"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} must not be empty")
@@ -65,50 +64,54 @@ class Published:
 
 
 def shipped_numbers() -> Path:
-    """The file that comes with the project: in a checkout among the boards, in a wheel among its files."""
+    """Return the file that comes with the project: in a checkout below leaderboards/, in a wheel below shipped/."""
     root = checkout()
     return root / "leaderboards" / "published.toml" if root else shipped_files() / "published.toml"
 
 
-def load_published(path: Path) -> list[Published]:
-    """Every number of a file, in its order.
+def load_reported(path: Path) -> list[ReportedNumber]:
+    """Read all numbers of a file, in its order.
 
     Raises:
-        RequestError: Not TOML, or a number that lacks something.
+        RequestError: The file is not TOML, or a number lacks a field.
     """
     document = read_toml(path)
     numbers = document.get("number", [])
     if set(document) - {"number"} or not isinstance(numbers, list) or not all(isinstance(n, dict) for n in numbers):
         raise RequestError(f"{path} must hold [[number]] tables and nothing else, got {shown(list(document))}")
-    return [build(Published, values, f"{path}: number {place}") for place, values in enumerate(numbers, 1)]
+    return [build(ReportedNumber, values, f"{path}: number {number}") for number, values in enumerate(numbers, 1)]
 
 
-def beside(entries: Iterable[Entry], numbers: Sequence[Published]) -> list[Published]:
-    """Those of the methods and data that the entries are about, sorted by data and method."""
-    about = {
-        (method, data)
-        for entry in entries
-        for method in (_id(entry, "method"), entry.names["method"])
-        for data in (_id(entry, "dataset"), entry.names["dataset"])
-    }
-    near = [n for n in numbers if any((n.method, data) in about for data in (n.dataset, *n.beside))]
+def check_format(format: str) -> None:
+    """Raise UnknownNameError for a format that reported numbers cannot have."""
+    if format not in FORMATS:
+        raise UnknownNameError("format of published numbers", format, FORMATS)
+
+
+def beside(entries: Iterable[Entry], numbers: Sequence[ReportedNumber]) -> list[ReportedNumber]:
+    """Return the numbers of the methods and datasets of these entries, sorted by dataset and method."""
+    shown: set[tuple[str, str]] = set()
+    for entry in entries:
+        for method in (_component_name(entry, "method"), entry.names["method"]):
+            for dataset in (_component_name(entry, "dataset"), entry.names["dataset"]):
+                shown.add((method, dataset))
+    near = [n for n in numbers if any((n.method, dataset) in shown for dataset in (n.dataset, *n.beside))]
     return sorted(near, key=lambda n: (n.dataset, n.method, n.metric, -n.value))
 
 
-def _id(entry: Entry, axis: str) -> str:
-    """The component's short name, whatever the row is called."""
-    doc = entry.doc or (entry.record or {}).get("doc")
-    return str(doc["embed"]["pretrain"][axis]["id"]).rpartition("/")[2] if doc else ""
+def _component_name(entry: Entry, axis: str) -> str:
+    """Return the short name of an entry's dataset or method, whatever the row is called; "" where it is unknown."""
+    document = entry.document or (entry.record and entry.record.document)
+    return str(document.component(axis)["id"]).rpartition("/")[2] if document else ""
 
 
-def render_published(numbers: Sequence[Published], format: str) -> str:
-    """A table of them as "md" or "text"; empty without any.
+def render_reported(numbers: Sequence[ReportedNumber], format: str) -> str:
+    """Return a table of reported numbers as "md" or "text"; empty without any number.
 
     Raises:
-        UnknownNameError: Another format.
+        UnknownNameError: The format is another one.
     """
-    if format not in ("md", "text"):
-        raise UnknownNameError("format of published numbers", format, ("md", "text"))
+    check_format(format)
     if not numbers:
         return ""
     safe = escape.markdown if format == "md" else escape.one_line

@@ -1,15 +1,15 @@
 """Leaderboards from records: records -> entries -> tables -> Markdown, CSV, LaTeX, JSON, plain text.
 
-build.py            Entries -> tables: rows are methods, columns are tasks, then what sums them up, then cost
-cell_states.py      What is known of each cell of a plan: joined from plan, records and attempts, never stored
-cells.py            Cells of tasks: entries -> values by seed -> mean, interval, bold, text
-entries.py          What a table is built from: cells with a state, under names that tell different things apart
-escape.py           Other people's text made safe for each format
-export.py           A tidy frame of scores -> files for other tools
+entries.py          Cells with their state, under names such that different things have different names
+cell_states.py      The state of each cell of a plan: done, skipped, failed, stale or missing
+build.py            Entries -> tables: rows are methods, columns are tasks, then computed columns, then cost
+cells.py            Cells of task columns: entries -> values by seed -> mean, interval, bold, text
+summary_columns.py  Columns computed from other columns, cost, and the row of chance levels
 footer.py           The lines under a table: how its numbers were made
-frames.py           Records as a tidy pandas frame: one row a score
-model.py            What a table is made of. Every format is drawn from these and from nothing else
-render.py           A table as Markdown, plain text, LaTeX, CSV or JSON; all say the same, because a
-statistics.py       Statistics over seeds: intervals, who can be told from the best, ranks
-summary_columns.py  Columns made of others (mean, mean rank, coverage), cost, and the row of chance levels
+statistics.py       Statistics over seeds: intervals, tests, ranks
+model.py            Parts of a table: columns, rows and cells
+render.py           Tables as Markdown, plain text, LaTeX, CSV or JSON
+escape.py           Escapes other people's text for each format
+frames.py           pandas frames: one line for each score, or for each row of a table
+export.py           Writes a tidy frame of scores to files for other tools
 """

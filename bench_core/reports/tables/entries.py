@@ -1,4 +1,4 @@
-"""What a table is built from: cells with a state, under names that tell different things apart."""
+"""Cells with their state, under names such that different things have different names: the input of every table."""
 
 import hashlib
 import json
@@ -6,43 +6,53 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench_core.store.record_schema import AXES, seed_of
+from bench_core.store.record import AXES, Document, Record
 from bench_core.store.store import latest_attempts
 
 State = Literal["done", "skipped", "failed", "stale", "missing"]
 
+_Leaves = dict[str, str]  # dotted name of a parameter -> its value as JSON
+_Contents = dict[str, _Leaves]  # canonical text -> leaves
 
-_Contents = dict[str, dict[str, str]]  # canonical text -> leaf -> value
-
-_LONGEST = 24  # characters of one value in a label
+_LONGEST_VALUE = 24  # characters of one value in a label
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell (a task on a chain) as a table sees it.
+    """One cell, that is one task on one chain with one seed, and what is known of it.
 
     Attributes:
-        names: Of dataset, encoder, method and task, as rows and columns show them.
-        seed: Of the chain.
-        state: Only "done" carries numbers into a table.
-        reason: Why it was skipped, failed or went stale; one line.
-        record: What the finished cell wrote; of a stale one, what no longer holds.
-        doc: The document that was asked for; equal to the record's where the cell is done.
+        names: Labels of dataset, encoder, method and task, as rows and columns show them.
+        seed: Seed of the chain.
+        state: "done" cells alone have numbers.
+        reason: Why the cell was skipped, failed or went stale; one line.
+        record: The record of a cell that is done, else None.
+        document: The document of the cell; None for a failed attempt of older code.
     """
 
     names: Mapping[str, str]
     seed: int
     state: State
     reason: str = ""
-    record: Mapping[str, Any] | None = None
-    doc: Mapping[str, Any] | None = None
+    record: Record | None = None
+    document: Document | None = None
+
+    @property
+    def done(self) -> Record | None:
+        """The record, if the cell is done."""
+        return self.record if self.state == "done" else None
+
+    @property
+    def task_names(self) -> set[str]:
+        """The label of the task, and its name in the request that the record was made for."""
+        return {self.names["task"], self.record.names["task"] if self.record else self.names["task"]}
 
 
-def entries_of(records: Iterable[Mapping[str, Any]], attempts: Iterable[Mapping[str, Any]] = ()) -> list[Entry]:
-    """Everything that lies in a store, whoever asked for it.
+def entries_of(records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] = ()) -> list[Entry]:
+    """Return an entry for each cell that a store has a record or a failed attempt of.
 
     Args:
-        records: Of finished cells, in any order; of several with one key the first counts.
+        records: Records in any order; of several with one key the first counts.
         attempts: Oldest first. One with a `kind` whose key has no record becomes a failed entry; of several with
             one key the last counts.
 
@@ -51,22 +61,43 @@ def entries_of(records: Iterable[Mapping[str, Any]], attempts: Iterable[Mapping[
     """
     done: dict[str, Entry] = {}
     for record in records:
-        doc = record["doc"]
-        entry = Entry(dict(record["names"]), seed_of(doc), "done", record=record, doc=doc)
-        done.setdefault(record["key"], entry)
+        entry = Entry(record.names, record.seed, "done", record=record, document=record.document)
+        done.setdefault(record.key, entry)
     failed: dict[str, Entry] = {}
     for attempt in latest_attempts(attempts).values():
         if attempt["key"] not in done:
-            doc = attempt.get("doc")
-            seed = attempt["seed"] if doc is None else seed_of(doc)
-            reason = ": ".join(filter(None, [attempt["kind"], attempt.get("error")]))
-            failed[attempt["key"]] = Entry(dict(attempt["names"]), seed, "failed", reason, doc=doc)
-    found = sorted({**failed, **done}.items(), key=lambda item: (*_place(item[1]), item[1].seed, item[0]))
-    return distinct([entry for _, entry in found])
+            document = None if attempt.get("doc") is None else Document(attempt["doc"])
+            seed = attempt["seed"] if document is None else document.seed
+            names, reason = dict(attempt["names"]), failure_reason(attempt)
+            failed[attempt["key"]] = Entry(names, seed, "failed", reason, document=document)
+    by_key = {**failed, **done}
+    keys = sorted(by_key, key=lambda key: (*_labels_of(by_key[key]), by_key[key].seed, key))
+    return distinct([by_key[key] for key in keys])
+
+
+def failure_reason(attempt: Mapping[str, Any]) -> str:
+    """Return why an attempt failed: "oom: memory ran out; ..."."""
+    return ": ".join(filter(None, [attempt["kind"], attempt.get("error")]))
+
+
+def by_table(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
+    """Group entries, whose names are `distinct`, by dataset and encoder; each group is one table."""
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.names["dataset"], entry.names["encoder"]), []).append(entry)
+    return groups
+
+
+def by_row(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Group entries by method, each group one row of a table."""
+    rows: dict[str, list[Entry]] = {}
+    for entry in entries:
+        rows.setdefault(entry.names["method"], []).append(entry)
+    return rows
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries under names such that what shares a row and a column differs by its seed alone.
+    """Relabel entries so that those of one row and column differ by their seed alone.
 
     Where one name stands for several documents, each gets the parameters that differ as a suffix:
     `nac (flip=0.1)` and `nac (flip=0.3)`. Names that are clear stay, so doing it twice changes nothing.
@@ -78,55 +109,57 @@ def distinct(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _relabel(entries: Sequence[Entry], axis: str, within: tuple[str, ...]) -> list[Entry]:
-    """One axis made clear, table by table: other tables may use the same name for other things."""
+    """Relabel one axis, table by table: another table may use the same name for something else."""
     scopes: dict[tuple[str, ...], dict[str, _Contents]] = {}
     for entry in entries:
-        known = scopes.setdefault(tuple(entry.names[a] for a in within), {}).setdefault(entry.names[axis], {})
-        if entry.doc is not None:
-            leaves = _leaves_of(entry.doc, axis)
-            known.setdefault(_canonical(leaves), leaves)
+        scope = scopes.setdefault(tuple(entry.names[name] for name in within), {})
+        contents = scope.setdefault(entry.names[axis], {})
+        if entry.document is not None:
+            leaves = _leaves_of(entry.document, axis)
+            contents.setdefault(_canonical(leaves), leaves)
     labels = {scope: _labels(names) for scope, names in scopes.items()}
     relabelled = []
     for entry in entries:
-        scope, name = tuple(entry.names[a] for a in within), entry.names[axis]
-        content = None if entry.doc is None else _canonical(_leaves_of(entry.doc, axis))
-        label = labels[scope].get((name, content), name)
+        scope_key, name = tuple(entry.names[name] for name in within), entry.names[axis]
+        content = None if entry.document is None else _canonical(_leaves_of(entry.document, axis))
+        label = labels[scope_key].get((name, content), name)
         relabelled.append(entry if label == name else replace(entry, names={**entry.names, axis: label}))
     return relabelled
 
 
 def _labels(names: Mapping[str, _Contents]) -> dict[tuple[str, str | None], str]:
-    """(name, content) -> label, no two alike."""
+    """Return (name, content) -> label; no two labels are equal."""
     labels: dict[tuple[str, str | None], str] = {}
     for name, contents in names.items():
-        differing = [
-            leaf
-            for leaf in dict.fromkeys(leaf for leaves in contents.values() for leaf in leaves)
-            if len({leaves.get(leaf) for leaves in contents.values()}) > 1
-        ]
+        differing = _differing_leaves(list(contents.values()))
         for content, leaves in contents.items():
-            shown = {leaf.removeprefix("config."): _short(leaves.get(leaf)) for leaf in differing}
-            suffix = ", ".join(f"{leaf}={value}" for leaf, value in shown.items())
+            values = {leaf.removeprefix("config."): _short(leaves.get(leaf)) for leaf in differing}
+            suffix = ", ".join(f"{leaf}={value}" for leaf, value in values.items())
             labels[name, content] = f"{name} ({suffix})" if suffix else name
     taken = list(labels.values())
-    for about, label in labels.items():
-        if taken.count(label) > 1:  # shortened values that look alike, or a name with a suffix of its own
-            digest = hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()
-            labels[about] = f"{label} #{digest[:8]}"
+    for key, label in labels.items():
+        if taken.count(label) > 1:  # shortened values that look alike, or a name that has such a suffix itself
+            digest = hashlib.sha256("\n".join(map(str, key)).encode()).hexdigest()
+            labels[key] = f"{label} #{digest[:8]}"
     return labels
 
 
-def _leaves_of(doc: Mapping[str, Any], axis: str) -> dict[str, str]:
-    """The parameters that belong to one axis, by dotted name; the seed belongs to none."""
-    embed = doc["embed"]
-    pretrain = embed["pretrain"]
+def _differing_leaves(contents: Sequence[_Leaves]) -> list[str]:
+    """Return the names of the parameters that are not equal in all contents, in their order."""
+    names = dict.fromkeys(name for leaves in contents for name in leaves)
+    return [name for name in names if len({leaves.get(name) for leaves in contents}) > 1]
+
+
+def _leaves_of(document: Document, axis: str) -> _Leaves:
+    """Return the parameters that belong to one axis, by dotted name; the seed belongs to none."""
     if axis in ("dataset", "encoder"):
-        return dict(_flat(pretrain[axis]))
+        return dict(_flat(document.component(axis)))
     if axis == "task":
-        return {**dict(_flat(doc["task"])), **dict(_flat(_without(doc, "task", "embed")))}
-    rest = _without(pretrain, "method", "dataset", "encoder", "seed")
-    around = {"embed": _without(embed, "pretrain")}
-    return {**dict(_flat(pretrain["method"])), **dict(_flat(rest)), **dict(_flat(around))}
+        others = _without(document.content, "task", "embed")
+        return {**dict(_flat(document.component("task"))), **dict(_flat(others))}
+    training = _without(document.pretrain, "method", "dataset", "encoder", "seed")
+    embedding = {"embed": _without(document.embed, "pretrain")}
+    return {**dict(_flat(document.component("method"))), **dict(_flat(training)), **dict(_flat(embedding))}
 
 
 def _without(mapping: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -141,7 +174,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{name}", json.dumps(value, ensure_ascii=False)  # "1" is not 1
 
 
-def _canonical(leaves: Mapping[str, str]) -> str:
+def _canonical(leaves: _Leaves) -> str:
     return json.dumps(leaves, sort_keys=True)
 
 
@@ -151,8 +184,8 @@ def _short(value: str | None) -> str:
     value = value.strip('"')
     if value.startswith("sha256:"):
         return f"{value.removeprefix('sha256:')[:8]}.."
-    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}.."
+    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}.."
 
 
-def _place(entry: Entry) -> tuple[str, ...]:
+def _labels_of(entry: Entry) -> tuple[str, ...]:
     return tuple(entry.names[axis] for axis in AXES)

@@ -1,4 +1,4 @@
-"""Other people's text made safe for each format."""
+"""Escapes other people's text for each format."""
 
 import re
 
@@ -31,14 +31,14 @@ _LATEX = {
 
 
 def markdown(text: str) -> str:
-    """For a table cell or a line of a list; a `_` inside a word means nothing and stays."""
+    """Escape text for a table cell or a line of a list; a `_` inside a word has no meaning and stays."""
     text = "".join(_ENTITIES.get(c, c) for c in one_line(text))
     text = _MARKDOWN.sub(r"\\\g<0>", text)
     return re.sub(r"^([#+-]|\d+[.)])(?=\s|$)", lambda m: f"{m[1][:-1]}\\{m[1][-1]}", text)
 
 
 def code(text: str) -> str:
-    """A code span of any text, for a table cell."""
+    """Return a code span of any text, for a table cell."""
     text = one_line(text)
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     blank = " " if "`" in text else ""
@@ -46,10 +46,10 @@ def code(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Markdown that somebody wrote, without HTML and with links to https and to files beside it only."""
+    """Escape HTML in Markdown that somebody wrote, and links, except those to https and to files beside the page."""
     return re.sub(r"(?<=\])([(:])(?!\s*(?:https://|[\w./#-]+[)\s]))", r"\\\1", text.replace("<", "&lt;"))
 
 
 def latex(text: str) -> str:
-    """For text mode."""
+    """Escape text for LaTeX's text mode."""
     return "".join(_LATEX.get(c, c) for c in one_line(text))

@@ -1,17 +1,11 @@
-"""Records as a tidy pandas frame: one row a score."""
+"""pandas frames: one line for each score of each record, or one line for each row of a table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench_core.reports.tables.entries import entries_of
-from bench_core.store.record_schema import AXES
-
-if TYPE_CHECKING:
-    import pandas as pd
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from bench_core.reports.tables.model import Table
+from bench_core.store.record import AXES, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,20 +46,15 @@ COLUMNS: dict[str, str] = {
 }
 
 _SCORE = ("metric", "value", "unit", "higher_is_better", "chance", "embedding", "n")
-_ELSEWHERE = {
-    "facts": ("uses_labels", "parameters"),
-    "cost": ("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib"),
-    "provenance": (
-        "precision", "device", "threads", "bench", "commit", "dirty", "torch", "started", "ended",
-    ),
-}  # fmt: skip
+_COST = ("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib")
+_PROVENANCE = ("precision", "device", "threads", "bench", "commit", "dirty", "torch", "started", "ended")
 
 
-def tidy(records: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
-    """One row for each score of each record.
+def tidy(records: Iterable[Record]) -> "pd.DataFrame":
+    """Return a frame with one line for each score of each record.
 
     Args:
-        records: Of finished cells, in any order.
+        records: Records in any order.
 
     Returns:
         Columns and dtypes are those of `COLUMNS`, also without any record; sorted by names and seed. Names are
@@ -74,28 +63,32 @@ def tidy(records: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """
     import pandas as pd  # costs a second: only where it is used
 
-    rows = []
+    lines = []
     for entry in entries_of(records):
-        record = entry.record or {}
-        recipe = record["doc"]["embed"]["pretrain"].get("recipe") or {}
+        record = entry.done
+        if record is None:
+            continue
         shared: dict[str, Any] = {axis: entry.names[axis] for axis in AXES}
-        shared |= {"seed": entry.seed, "key": record["key"]}
-        shared |= {name: recipe.get(name) for name in ("epochs", "batch_size")}
-        for part, fields in _ELSEWHERE.items():
-            shared |= {name: (record.get(part) or {}).get(name) for name in fields}
-        for position, score in enumerate(record["scores"]):
-            rows.append({**shared, **{name: score.get(name) for name in _SCORE}, "primary": position == 0})
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).astype(COLUMNS)
+        shared |= {"seed": entry.seed, "key": record.key}
+        shared |= {"uses_labels": record.uses_labels, "parameters": record.parameters}
+        shared |= {name: record.document.recipe.get(name) for name in ("epochs", "batch_size")}
+        shared |= {name: getattr(record.cost, name) for name in _COST}
+        shared |= {name: getattr(record.provenance, name) for name in _PROVENANCE}
+        for position, score in enumerate(record.scores.values()):
+            fields = {name: getattr(score, name) for name in _SCORE}
+            lines.append({**shared, **fields, "primary": position == 0})
+    return pd.DataFrame(lines, columns=list(COLUMNS), dtype=object).astype(COLUMNS)
 
 
 def wide(tables: Sequence[Table]) -> "pd.DataFrame":
-    """One line a method: `<column>` is the mean, `<task>_halfwidth` its 95 % t half-width, `<task>_n` the seeds.
+    """Return a frame with one line for each row of a table.
 
     Args:
-        tables: Of `build`; several are stacked, told apart by the columns `dataset` and `encoder`.
+        tables: Tables of `build`; several are stacked and differ in the columns `dataset` and `encoder`.
 
     Returns:
-        Fractions stay fractions; NaN where there is no number. The chance level is a line with `row` = "chance".
+        `<column>` is the mean, `<task>_halfwidth` its 95 % t half-width, `<task>_n` the number of seeds. Fractions
+        stay fractions; NaN where there is no number. The chance level is a line with `row` = "chance".
     """
     import pandas as pd  # costs a second: only where it is used
 

@@ -1,4 +1,4 @@
-"""What a table is made of. Every format is drawn from these and from nothing else."""
+"""Parts of a table: columns, rows and cells. Every format is drawn from these and from nothing else."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +13,13 @@ class Column:
     """One column.
 
     Attributes:
-        name: What `sort` takes.
-        kind: "task" holds scores; the others are made of them or stand beside them.
-        task: Label of the task, empty for the others.
-        metric: Of a task; empty where no record says.
+        name: The name that `sort` takes.
+        kind: "task" columns hold scores; the others are computed from scores, or show the cost.
+        task: Label of the task, empty for the other kinds.
+        metric: Metric of the task; empty where no record names one.
         unit: "fraction" is shown as per cent.
         higher_is_better: The direction; None has no better.
-        seeds: Over which most cells are means; the others say their own number.
+        seeds: The number of seeds that most cells are a mean over; the other cells show their own number.
     """
 
     name: str
@@ -43,29 +43,29 @@ class Column:
 
     @property
     def spellings(self) -> set[str]:
-        """All that `sort` may call it."""
+        """All names that `sort` takes for this column."""
         full = f"{self.task}:{self.metric}" if self.kind == "task" else f"{self.name} {self.unit}".strip()
         short = {"rank"} if self.kind == "rank" else set()
         return {plain_name(self.name), plain_name(full), *short}
 
 
 def plain_name(name: str) -> str:
-    """A name without the differences that nobody means."""
+    """Return a name in lower case, with blanks for underscores."""
     return name.casefold().replace("_", " ").strip()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One cell.
+class TableCell:
+    """One cell of a table: the mean of a row's scores over seeds, in one column.
 
     Attributes:
-        text: As shown, without marks for bold and notes.
+        text: Text to show, without marks for bold and notes.
         mean: In the unit of its column (a fraction stays a fraction), None where there is no number.
-        halfwidth: Of the 95 % t interval over seeds, None for fewer than two.
-        n: Seeds.
-        bold: The best of its column, or not told from it.
+        halfwidth: Half-width of the 95 % t interval over seeds, None for fewer than two.
+        n: Number of seeds.
+        bold: Whether it is the best of its column, or cannot be told from the best.
         state: "done" where there is a number.
-        reason: Why there is none, or why seeds are missing.
+        reason: Why there is no number, or why seeds are missing.
         note: Number of the note under the table that gives the reason.
     """
 
@@ -84,18 +84,18 @@ class Row:
     """One row.
 
     Attributes:
-        name: Of the method; "chance" for the chance level.
+        name: Label of the method; "chance" for the chance level.
         kind: "labels" marks a reference that is trained with labels.
         cells: One for each column.
     """
 
     name: str
     kind: Literal["method", "labels", "chance"] = "method"
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
     @property
     def label(self) -> str:
-        """As shown."""
+        """The name as the table shows it: "supervised (labels)"."""
         return f"{self.name} (labels)" if self.kind == "labels" else self.name
 
 
@@ -106,7 +106,7 @@ class Table:
     Attributes:
         dataset: Label.
         encoder: Label.
-        columns: Tasks, then what sums them up, then cost.
+        columns: Tasks, then columns computed from them, then cost.
         rows: Sorted, the chance level last.
         notes: Reasons, numbered from 1.
         footer: How the numbers were made, a line each.

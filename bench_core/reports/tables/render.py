@@ -1,4 +1,4 @@
-"""A table as Markdown, plain text, LaTeX, CSV or JSON; all say the same, because all read one object."""
+"""Tables as Markdown, plain text, LaTeX, CSV or JSON; all show the same, because all read one object."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from bench_core.errors import UnknownNameError
 from bench_core.reports.tables import escape
-from bench_core.reports.tables.model import Cell, Table
+from bench_core.reports.tables.model import Table, TableCell
 
 _CSV = (
     "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
@@ -20,10 +20,10 @@ _CSV = (
 
 
 def render(tables: Sequence[Table], format: str) -> str:
-    """Draw tables.
+    """Format tables as text.
 
     Args:
-        tables: Of `build`.
+        tables: Tables of `build`.
         format: One of `FORMATS`. "csv" has a line for each cell: what is shown, and its mean and half-width in
             full (a fraction as a fraction). "json" has everything. "latex" needs the package booktabs.
 
@@ -39,9 +39,9 @@ def render(tables: Sequence[Table], format: str) -> str:
 
 
 def _markdown(tables: Sequence[Table]) -> str:
-    def cell(cell: Cell) -> str:
+    def cell(cell: TableCell) -> str:
         text = escape.markdown(cell.text)
-        return _noted(f"**{text}**" if cell.bold else text, cell)
+        return _with_note(f"**{text}**" if cell.bold else text, cell)
 
     blocks = []
     for table in tables:
@@ -53,8 +53,8 @@ def _markdown(tables: Sequence[Table]) -> str:
 
 
 def _text(tables: Sequence[Table]) -> str:
-    def cell(cell: Cell) -> str:
-        return _noted(f"*{escape.one_line(cell.text)}" if cell.bold else escape.one_line(cell.text), cell)
+    def cell(cell: TableCell) -> str:
+        return _with_note(f"*{escape.one_line(cell.text)}" if cell.bold else escape.one_line(cell.text), cell)
 
     blocks = []
     for table in tables:
@@ -65,8 +65,8 @@ def _text(tables: Sequence[Table]) -> str:
     return "\n\n".join(blocks or ["No records."]) + "\n"
 
 
-def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[Cell], str]) -> str:
-    """By tabulate, which must not read numbers into names such as 1e5."""
+def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[TableCell], str]) -> str:
+    """Draw columns and rows by tabulate, which must not read numbers into names such as 1e5."""
     return tabulate(
         [[safe(row.label), *map(cell, row.cells)] for row in table.rows],
         headers=["method", *(safe(column.title) for column in table.columns)],
@@ -76,14 +76,15 @@ def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[
     )
 
 
-def _noted(text: str, cell: Cell) -> str:
+def _with_note(text: str, cell: TableCell) -> str:
+    """Append the number of a cell's note: "failed [2]"."""
     return text if cell.note is None else f"{text} [{cell.note}]".lstrip()
 
 
 def _latex(tables: Sequence[Table]) -> str:
-    def cell(cell: Cell) -> str:
+    def cell(cell: TableCell) -> str:
         text = escape.latex(cell.text)
-        return _noted(rf"\textbf{{{text}}}" if cell.bold else text, cell)
+        return _with_note(rf"\textbf{{{text}}}" if cell.bold else text, cell)
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(cells) + r" \\"
@@ -95,25 +96,22 @@ def _latex(tables: Sequence[Table]) -> str:
             body += [r"\midrule"] if row.kind == "chance" else []
             body.append(line([escape.latex(row.label), *map(cell, row.cells)]))
         notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
-        blocks.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering",
-                    rf"\caption{{{escape.latex(f'{table.dataset}, {table.encoder}')}}}",
-                    rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-                    r"\toprule",
-                    line(["method", *(escape.latex(column.title) for column in table.columns)]),
-                    r"\midrule",
-                    *body,
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\par\smallskip\raggedright\footnotesize",
-                    *(rf"{escape.latex(text)}\par" for text in (*notes, *table.footer)),
-                    r"\end{table}",
-                ]
-            )
-        )
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape.latex(f'{table.dataset}, {table.encoder}')}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            r"\toprule",
+            line(["method", *(escape.latex(column.title) for column in table.columns)]),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip\raggedright\footnotesize",
+            *(rf"{escape.latex(text)}\par" for text in (*notes, *table.footer)),
+            r"\end{table}",
+        ]
+        blocks.append("\n".join(lines))
     return "\n\n".join(blocks or ["% No records."]) + "\n"
 
 
@@ -124,19 +122,33 @@ def _csv(tables: Sequence[Table]) -> str:
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
-                where = (table.dataset, table.encoder, row.name, row.kind, column.name, column.metric)
-                said = (cell.text, _round(cell.mean), _round_half(cell.halfwidth), cell.n, cell.bold, cell.state)
-                fields = (*where, column.unit, column.higher_is_better, *said, cell.reason)
-                writer.writerow([escape.one_line(f) if isinstance(f, str) else f for f in fields])
+                fields = (
+                    table.dataset,
+                    table.encoder,
+                    row.name,
+                    row.kind,
+                    column.name,
+                    column.metric,
+                    column.unit,
+                    column.higher_is_better,
+                    cell.text,
+                    _round(cell.mean),
+                    _round_half(cell.halfwidth),
+                    cell.n,
+                    cell.bold,
+                    cell.state,
+                    cell.reason,
+                )
+                writer.writerow([escape.one_line(field) if isinstance(field, str) else field for field in fields])
     return out.getvalue()
 
 
 def _json(tables: Sequence[Table]) -> str:
     plain: list[dict[str, Any]] = [asdict(table) for table in tables]
-    for table, written in zip(tables, plain, strict=True):
-        for column, fields in zip(table.columns, written["columns"], strict=True):
+    for table, plain_table in zip(tables, plain, strict=True):
+        for column, fields in zip(table.columns, plain_table["columns"], strict=True):
             fields["title"] = column.title
-        for row in written["rows"]:
+        for row in plain_table["rows"]:
             for cell in row["cells"]:
                 cell |= {"mean": _round(cell["mean"]), "halfwidth": _round_half(cell["halfwidth"])}
     return json.dumps({"tables": plain}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -147,7 +159,7 @@ def _round(value: float | None, figures: int = 12) -> float | None:
 
 
 def _round_half(value: float | None) -> float | None:
-    """To 9 figures: versions of scipy differ in the t quantile after that."""
+    """Round to 9 figures: versions of scipy differ in the t quantile after that."""
     return _round(value, 9)
 
 

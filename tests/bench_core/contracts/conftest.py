@@ -14,6 +14,7 @@ from bench_core.planning.plan import Chain, Plan
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.record import Record
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Trained:
     chain: Chain
     state: dict[str, Tensor]
     log: list[dict[str, Any]]
-    record: dict[str, Any]
+    record: Record
 
 
 @pytest.fixture

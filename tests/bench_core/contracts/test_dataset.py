@@ -101,4 +101,4 @@ def test_dataset_of_graphs_is_trained_on_and_evaluated(
     add("objective", "spread_features", SpreadFeatures)
     trained = train(plan_of(datasets=["graphs"], encoders=["message_passing"], methods=["spread_features"]))
     assert trained.log[-1]["loss"] < trained.log[0]["loss"]
-    assert trained.record["scores"][0]["value"] > 0.01  # rings and stars get different features
+    assert (next(iter(trained.record.scores.values())).value or 0.0) > 0.01  # rings and stars get different features

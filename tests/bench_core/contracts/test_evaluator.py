@@ -76,7 +76,7 @@ def test_task_reads_the_method_its_inputs_and_another_dataset(
     add("dataset", "dark", Dark)
     add("evaluator", "distance_to_dark", DistanceToDark)
     record = train(plan_of(tasks=["distance_to_dark"])).record
-    (score,) = record["scores"]
-    assert score["metric"] == "distance"
-    assert score["value"] > 0
-    assert score["n"] == 16
+    (score,) = record.scores.values()
+    assert score.metric == "distance"
+    assert score.value > 0
+    assert score.n == 16

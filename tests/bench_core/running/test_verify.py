@@ -1,12 +1,12 @@
 """A record is run again from its own document; other code or data is refused, other numbers are said."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from bench_core.cli.records import verify as command
@@ -17,25 +17,27 @@ from bench_core.planning.plan import Plan, make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import Registry, load_plugins
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
-from bench_core.running.verify import Again, choose_record, plan_again, verify
+from bench_core.running.setting import RunSetting
+from bench_core.running.verify import ScorePair, choose_record, plan_again, verify
 from bench_core.store import Store
+from bench_core.store.record import Document, Record, record_from_json
 
-CPU = Setting(torch.device("cpu"), command="test")
+CPU = RunSetting(device="cpu", command="test")
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
 
 
-def ran(plan: Plan, path: Path) -> list[dict[str, Any]]:
+def ran(plan: Plan, path: Path) -> list[Record]:
     run_plan(plan, Store(path), CPU)
     return Store(path).records()
 
 
-def with_doc(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The record with other values in its chain's document, and the key that belongs to it."""
-    chain = {**record["doc"]["embed"]["pretrain"], **changes}
-    doc = {**record["doc"], "embed": {**record["doc"]["embed"], "pretrain": chain}}
-    return {**record, "doc": doc, "key": key_of(doc)}
+def with_pretrain(record: Record, **changes: Any) -> Record:
+    """Return the record with other values in its chain's document, and the key that belongs to it."""
+    document = record.document
+    embed = {**document.embed, "pretrain": {**document.pretrain, **changes}}
+    content = {**document.content, "embed": embed}
+    return record_from_json({**record.stored, "doc": content, "key": key_of(content)})
 
 
 def test_a_number_comes_back_exactly_and_the_store_stays_as_it_was(
@@ -45,10 +47,10 @@ def test_a_number_comes_back_exactly_and_the_store_stays_as_it_was(
     [record] = ran(plan_of(settings=settings, seeds=[3], epochs=1, precision="fp32"), tmp_path / "runs")
     before = sorted((tmp_path / "runs").rglob("*"))
     plan = plan_again(record, registry, tmp_path)
-    assert [cell.key for cell in plan.cells] == [record["key"]]
+    assert [cell.key for cell in plan.cells] == [record.key]
     found = verify(plan, record, "cpu")
-    value = record["scores"][0]["value"]
-    assert (found.scores, found.largest) == ((Again("spread", value, value),), 0.0)
+    value = record.scores["spread"].value
+    assert (found.scores, found.largest) == ((ScorePair("spread", value, value),), 0.0)
     assert sorted((tmp_path / "runs").rglob("*")) == before
 
 
@@ -58,10 +60,10 @@ def test_a_trained_row_of_a_built_in_method_comes_back_exactly(method: str, tmp_
     request = Request(methods=[method], tasks=["knn"], epochs=2, seeds=[1], settings=settings, data_root=tmp_path)
     real = load_plugins()
     [record] = ran(make_plan(request, real), tmp_path / "runs")
-    assert record["cost"]["steps"] == 4
+    assert record.stored["cost"]["steps"] == 4
     found = verify(plan_again(record, real, tmp_path), record, "cpu")
     assert found.largest == 0.0
-    assert found.new["key"] == record["key"]
+    assert found.new.key == record.key
 
 
 def test_a_row_that_starts_from_others_is_run_again_with_them(
@@ -73,7 +75,7 @@ def test_a_row_that_starts_from_others_is_run_again_with_them(
         methods=["first", "second", "shrink"],
         settings={"shrink.init": "second", "second.init": "first", "first.recipe.epochs": 1},
     )
-    records = {record["names"]["method"]: record for record in ran(plan, tmp_path / "runs")}
+    records = {record.names["method"]: record for record in ran(plan, tmp_path / "runs")}
     for record in records.values():
         assert verify(plan_again(record, registry, tmp_path), record, "cpu").largest == 0.0
     assert len(plan_again(records["shrink"], registry, tmp_path).chains) == 1
@@ -81,7 +83,7 @@ def test_a_row_that_starts_from_others_is_run_again_with_them(
 
 def test_a_start_from_a_file_is_refused(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
     [record] = ran(plan_of(), tmp_path / "runs")
-    changed = with_doc(record, init={"sha256": "0" * 64})
+    changed = with_pretrain(record, init={"sha256": "0" * 64})
     with pytest.raises(RequestError, match="starts from a file that it does not hold"):
         plan_again(changed, registry, tmp_path)
 
@@ -104,7 +106,7 @@ def test_other_data_another_protocol_and_a_missing_plugin_are_named(
         patch.setattr(registry.get("dataset", "blobs").cls, "digest", lambda self: "blobs-2")
         with pytest.raises(RequestError, match=r"dataset.digest was 'blobs-1', is 'blobs-2'"):
             plan_again(record, registry, tmp_path)
-    older = {**record, "doc": {**record["doc"], "protocol": 0}}
+    older = replace(record, document=Document({**record.document.content, "protocol": 0}))
     with pytest.raises(RequestError, match="protocol was 0, is 1"):
         plan_again(older, registry, tmp_path)
     registry.components = [c for c in registry.components if c.name != "shrink"]
@@ -120,15 +122,15 @@ def test_a_cell_that_fails_now_says_why(plan_of: PlanOf, registry: Registry, tmp
 
 
 def test_differences_are_relative_and_a_score_that_is_gone_is_infinitely_far() -> None:
-    assert Again("m", 2.0, 1.0).difference == 0.5
-    assert Again("m", 0.0, 0.0).difference == 0.0
-    assert Again("m", None, 1.0).difference == float("inf")
+    assert ScorePair("m", 2.0, 1.0).difference == 0.5
+    assert ScorePair("m", 0.0, 0.0).difference == 0.0
+    assert ScorePair("m", None, 1.0).difference == float("inf")
 
 
 def test_a_cell_is_chosen_by_the_beginning_of_its_key(plan_of: PlanOf, tmp_path: Path) -> None:
     records = ran(plan_of(seeds=[0, 1]), tmp_path / "runs")
-    key = records[0]["key"]
-    assert choose_record(key[:20], tmp_path / "runs")["key"] == key
+    key = records[0].key
+    assert choose_record(key[:20], tmp_path / "runs").key == key
     with pytest.raises(RequestError, match=r"2 records of .* begin with ''"):
         choose_record("", tmp_path / "runs")
     with pytest.raises(RequestError, match=r"no record of .* begins with 'xyz'"):
@@ -140,18 +142,20 @@ def test_the_command_says_old_new_and_difference_and_exits_with_1_where_a_number
 ) -> None:
     [record] = ran(plan_of(), tmp_path / "runs")
     monkeypatch.setattr("bench_core.plugins.load_plugins", lambda block: registry)
-    words = [record["key"][:9], "--store", str(tmp_path / "runs"), "--device", "cpu", "--quiet"]
-    value = record["scores"][0]["value"]
+    words = [record.key[:9], "--store", str(tmp_path / "runs"), "--device", "cpu", "--quiet"]
+    value = record.scores["spread"].value
+    assert value is not None
     same = CliRunner().invoke(command, words)
     assert same.exit_code == 0, same.output
     assert f"spread  {value!r} -> {value!r}  (0 relative)" in same.output
     assert "came back exactly" in same.output
-    record["scores"][0]["value"] = value * 1.001
-    Store(tmp_path / "runs").cell(record["key"]).unlink()
-    Store(tmp_path / "runs").publish(record)
-    changed = CliRunner().invoke(command, words)
-    assert changed.exit_code == 1
-    assert "did not come back: off by up to 0.001 of a score" in changed.output
+    changed = copy.deepcopy(dict(record.stored))
+    changed["scores"][0]["value"] = value * 1.001
+    Store(tmp_path / "runs").record_file(record.key).unlink()
+    Store(tmp_path / "runs").add_record(changed)
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 1
+    assert "did not come back: off by up to 0.001 of a score" in result.output
     assert CliRunner().invoke(command, [*words, "--tolerance", "0.01"]).exit_code == 0
 
 
@@ -161,6 +165,7 @@ def test_every_cell_of_the_digits_board_could_be_planned_again_from_its_record(t
     plan = make_plan(Request(board="digits", seeds=[0], data_root=tmp_path), registry)
     assert len(plan.chains) == len(board.methods)
     for cell in plan.cells:
-        record = {"key": cell.key, "doc": cell.document, "names": cell.names}
+        stored = {"key": cell.key, "doc": cell.document, "names": cell.names, "scores": []}
+        record = record_from_json(stored)
         [again] = plan_again(record, registry, tmp_path).cells
         assert replace(again, names=cell.names).key == cell.key

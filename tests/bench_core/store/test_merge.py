@@ -1,12 +1,12 @@
 """Two stores become one: what is new comes in once, what contradicts stays out and is said."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from bench_core.cli.records import merge
@@ -15,12 +15,12 @@ from bench_core.files import write_over
 from bench_core.planning.plan import Plan
 from bench_core.running.pending import missing
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
-from bench_core.store.merge import bring, compare_stores
+from bench_core.store.merge import apply, compare_stores
 from bench_core.store.store import read_record
 
-CPU = Setting(torch.device("cpu"), command="test")
+CPU = RunSetting(device="cpu", command="test")
 PlanOf = Callable[..., Plan]
 
 
@@ -34,11 +34,16 @@ def files(store: Store) -> dict[str, bytes]:
     return {str(p.relative_to(store.path)): p.read_bytes() for p in store.path.rglob("*") if p.is_file()}
 
 
+def stored(store: Store, number: int = 0) -> dict[str, Any]:
+    """Return a record of the store as JSON, to change it."""
+    return copy.deepcopy(dict(store.records()[number].stored))
+
+
 def change_score(store: Store, value: float) -> dict[str, Any]:
-    """The store's first record with another score."""
-    record = store.records()[0]
+    """Write another score into the store's first record; return the record as JSON."""
+    record = stored(store)
     record["scores"][0]["value"] = value
-    write_over(store.cell(record["key"]), record)
+    write_over(store.record_file(record["key"]), record)
     return record
 
 
@@ -47,21 +52,21 @@ def test_records_chains_and_attempts_come_in_and_a_second_time_nothing(plan_of: 
     run_plan(plan_of(seeds=[2], settings={"shrink.broken": True}), other, CPU)
     ours = ran(tmp_path / "a", plan_of(seeds=[0]))
     found = compare_stores(other.path, ours)
-    assert (len(found.records), found.here, len(found.attempts), len(found.chains)) == (1, 0, 1, 1)
-    bring(found, ours)
+    assert (len(found.records), found.known, len(found.attempts), len(found.chains)) == (1, 0, 1, 1)
+    apply(found, ours)
     assert [missing(chain, ours) for chain in plan_of(seeds=[0, 1]).chains] == [[], []]
     assert set(files(other)) <= set(files(ours))
     assert not list(ours.path.rglob("*.tmp"))
     again = compare_stores(other.path, ours)
-    assert (len(again.records), again.here, len(again.attempts), len(again.chains)) == (0, 1, 0, 0)
+    assert (len(again.records), again.known, len(again.attempts), len(again.chains)) == (0, 1, 0, 0)
 
 
 def test_the_chain_that_came_in_is_not_trained_again(
     plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, ours = ran(tmp_path / "b", plan_of()), Store(tmp_path / "a")
-    bring(compare_stores(other.path, ours), ours)
-    ours.cell(plan_of().cells[0].key).unlink()
+    apply(compare_stores(other.path, ours), ours)
+    ours.record_file(plan_of().cells[0].key).unlink()
     monkeypatch.setattr("bench_core.running.chain.pretrain", None)
     assert run_plan(plan_of(), ours, CPU) == []
 
@@ -70,24 +75,24 @@ def test_other_times_are_the_same_record_and_other_scores_a_conflict_that_change
     plan_of: PlanOf, tmp_path: Path
 ) -> None:
     other, ours = ran(tmp_path / "b", plan_of()), ran(tmp_path / "a", plan_of())
-    assert compare_stores(other.path, ours).here == 1  # each has its own seconds
+    assert compare_stores(other.path, ours).known == 1  # each has its own seconds
     shutil.rmtree(ours.path / "chains")  # deleted to save space
-    mine, theirs = ours.records()[0]["scores"][0]["value"], change_score(other, 123.0)
+    mine, theirs = ours.records()[0].scores["spread"].value, change_score(other, 123.0)
     before = files(ours)
     [conflict] = (found := compare_stores(other.path, ours)).conflicts
-    bring(found, ours)
+    apply(found, ours)
     assert conflict.values == (("spread", mine, 123.0),)
-    assert (conflict.ours, conflict.theirs) == (ours.cell(theirs["key"]), other.cell(theirs["key"]))
+    assert (conflict.ours, conflict.theirs) == (ours.record_file(theirs["key"]), other.record_file(theirs["key"]))
     assert conflict.cell == "blobs/tiny/shrink/spread seed 0"
     assert files(ours) == before
 
 
 def test_a_score_that_one_side_lacks_or_that_is_over_other_items_is_a_conflict(plan_of: PlanOf, tmp_path: Path) -> None:
     other, ours = ran(tmp_path / "b", plan_of()), ran(tmp_path / "a", plan_of())
-    record = other.records()[0]
+    record = stored(other)
     score = record["scores"][0]
     record["scores"] = [{**score, "n": 3}, {**score, "metric": "another", "value": 0.5}]
-    write_over(other.cell(record["key"]), record)
+    write_over(other.record_file(record["key"]), record)
     [conflict] = compare_stores(other.path, ours).conflicts
     assert conflict.values == (("spread", score, {**score, "n": 3}), ("another", None, 0.5))
 
@@ -95,39 +100,39 @@ def test_a_score_that_one_side_lacks_or_that_is_over_other_items_is_a_conflict(p
 def test_other_weights_of_one_chain_are_said_and_ours_stay(plan_of: PlanOf, tmp_path: Path) -> None:
     other, ours = ran(tmp_path / "b", plan_of()), ran(tmp_path / "a", plan_of())
     key = plan_of().chains[0].key
-    write_over(other.chain(key) / "summary.json", {"weights_sha256": "0" * 64})
-    assert compare_stores(other.path, ours).weights == (other.chain(key),)
+    write_over(other.chain_folder(key) / "summary.json", {"weights_sha256": "0" * 64})
+    assert compare_stores(other.path, ours).other_weights == (other.chain_folder(key),)
 
 
 def test_one_damaged_record_or_chain_and_nothing_of_it_comes_in(plan_of: PlanOf, tmp_path: Path) -> None:
     other, ours = ran(tmp_path / "b", plan_of(seeds=[0, 1])), Store(tmp_path / "a")
-    record = other.records()[1]
-    write_over(other.cell(record["key"]), {**record, "doc": {"task": "another"}})
+    record = stored(other, 1)
+    write_over(other.record_file(record["key"]), {**record, "doc": {"task": "another"}})
     with pytest.raises(StoreError, match="not what its key says"):
         compare_stores(other.path, ours)
     assert not ours.path.exists()
-    write_over(other.cell(record["key"]), record)
+    write_over(other.record_file(record["key"]), record)
     key = plan_of().chains[0].key
-    (other.chain(key) / "weights.safetensors").write_bytes(b"torn")
+    (other.chain_folder(key) / "weights.safetensors").write_bytes(b"torn")
     with pytest.raises(StoreError, match=r"weights.safetensors is damaged"):
-        bring(compare_stores(other.path, ours), ours)
-    assert not ours.chain(key).exists()
+        apply(compare_stores(other.path, ours), ours)
+    assert not ours.chain_folder(key).exists()
 
 
 def test_published_records_come_back_into_a_store(plan_of: PlanOf, tmp_path: Path) -> None:
     other = ran(tmp_path / "b", plan_of(seeds=[0, 1]))
     records = tmp_path / "leaderboards" / "toys" / "records"
     for record in other.records():
-        write_over(records / f"{record['key']}.json", record)
+        write_over(records / f"{record.key}.json", record.stored)
     for folder in (records, records.parent):
         ours = Store(tmp_path / folder.name / "store")
-        bring(compare_stores(folder, ours), ours)
+        apply(compare_stores(folder, ours), ours)
         assert ours.records() == other.records()
 
 
 def test_a_folder_without_records_and_the_store_itself_are_refused(plan_of: PlanOf, tmp_path: Path) -> None:
     ours = ran(tmp_path / "a", plan_of())
-    with pytest.raises(RequestError, match="nowhere holds no records"):
+    with pytest.raises(RequestError, match="there is no store at .*nowhere"):
         compare_stores(tmp_path / "nowhere", ours)
     with pytest.raises(RequestError, match="is the store itself"):
         compare_stores(tmp_path / "a", ours)
@@ -141,7 +146,7 @@ def test_the_command_says_what_came_shows_both_values_and_exits_with_1(plan_of: 
     assert len(ours.records()) == 1
     assert CliRunner().invoke(merge, words).exit_code == 0
     path = next(path for path in sorted((other.path / "cells").rglob("*.json")))
-    record = read_record(path)
+    record = copy.deepcopy(dict(read_record(path).stored))
     mine = record["scores"][0]["value"]
     record["scores"][0]["value"] = 123.0
     write_over(path, record)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bench_core.errors import RequestError, StoreError
-from bench_core.files import publishing, write_once, write_over, write_text
+from bench_core.files import new_folder, write_once, write_over, write_text
 from bench_core.keys import key_of
 from bench_core.store import Store
+from bench_core.store.record import record_from_json
 from bench_core.store.store import FORMAT, MARKER
 
 
@@ -23,22 +24,22 @@ def record(value: float = 1.0) -> dict[str, Any]:
 
 def test_a_record_comes_back_and_lies_under_its_key(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    assert store.publish(record())
+    assert store.add_record(record())
     key = record()["key"]
-    assert store.record(key) == record()
-    assert store.records() == [record()]
+    assert store.record(key) == record_from_json(record())
+    assert store.records() == [record_from_json(record())]
     assert (tmp_path / "runs" / "cells" / key[:2] / f"{key}.json").is_file()
 
 
 def test_the_first_record_of_a_key_wins(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.publish(record(1.0))
-    assert not store.publish(record(2.0))
-    assert store.records()[0]["scores"][0]["value"] == 1.0
+    assert store.add_record(record(1.0))
+    assert not store.add_record(record(2.0))
+    assert store.records()[0].scores["top1"].value == 1.0
 
 
 def test_nothing_is_left_beside_what_was_written(tmp_path: Path) -> None:
-    Store(tmp_path).publish(record())
+    Store(tmp_path).add_record(record())
     write_text(tmp_path / "page.md", "x")
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -55,7 +56,7 @@ def test_without_hard_links_a_record_is_still_published_once(tmp_path: Path, mon
 
 def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.publish(record())
+    store.add_record(record())
     (path,) = tmp_path.glob("cells/*/*.json")
     write_over(path, {**record(), "doc": {"task": "y"}})
     with pytest.raises(StoreError, match=r"is not what its key says"):
@@ -72,7 +73,7 @@ def test_a_record_of_which_a_byte_changed_is_refused_wherever_it_stands(
     written: str, edited: str, tmp_path: Path
 ) -> None:
     store = Store(tmp_path)
-    store.publish(record())
+    store.add_record(record())
     (path,) = tmp_path.glob("cells/*/*.json")
     assert written in path.read_text()
     path.write_text(path.read_text().replace(written, edited))
@@ -84,13 +85,13 @@ def test_a_record_from_before_there_were_seals_is_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = tmp_path / "cells" / "ab" / f"{record()['key']}.json"
     write_once(path, record())
-    assert store.records() == [record()]
+    assert [found.stored for found in store.records()] == [record()]
 
 
 def test_a_folder_in_which_a_process_died_while_it_made_the_store_is_one_to_be(tmp_path: Path) -> None:
     (tmp_path / ".bench-store.json.0123abcd.tmp").write_text("{")
-    Store(tmp_path).publish(record())
-    assert Store(tmp_path).records() == [record()]
+    Store(tmp_path).add_record(record())
+    assert [found.stored for found in Store(tmp_path).records()] == [record()]
 
 
 def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "", '{"fprmat": 1}', "\x00"])
 def test_a_store_without_a_good_marker_says_what_to_write_into_it(content: str | None, tmp_path: Path) -> None:
-    Store(tmp_path).publish(record())
+    Store(tmp_path).add_record(record())
     marker = tmp_path / "bench-store.json"
     marker.unlink() if content is None else marker.write_text(content)
     with pytest.raises(StoreError, match=r'json is missing or damaged.*write \{"format": 1\} into .*bench-store\.json'):
@@ -128,7 +129,7 @@ def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     def fill(text: str, fail: bool = False) -> None:
-        with publishing(tmp_path / "chains" / "ab", "a.txt") as making:
+        with new_folder(tmp_path / "chains" / "ab", "a.txt") as making:
             (making / "a.txt").write_text(text)
             assert not (tmp_path / "chains" / "ab").exists() or text == "second"
             if fail:
@@ -146,7 +147,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_folder_that_lost_its_last_file_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
     (tmp_path / "ab" / "half").write_text("x")
-    with publishing(tmp_path / "ab", "a.txt") as making:
+    with new_folder(tmp_path / "ab", "a.txt") as making:
         (making / "a.txt").write_text("whole")
     assert [p.name for p in (tmp_path / "ab").iterdir()] == ["a.txt"]
 

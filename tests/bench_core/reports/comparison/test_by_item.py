@@ -1,7 +1,7 @@
 """Two rows paired by test item: the bootstrap, the test of signs, and what they allow to say."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,17 @@ from bench_core.keys import key_of
 from bench_core.reports.comparison.by_item import bootstrap, over_items, sign_test
 from bench_core.reports.comparison.rows import Line, compare
 from bench_core.reports.comparison.text import show_comparison
-from bench_core.reports.tables.entries import entries_of
+from bench_core.reports.tables.entries import Entry, entries_of
 from bench_core.store.per_item import pack_items
+from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
 N = 200
+
+
+def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Return the entries of records that are given as JSON objects."""
+    return entries_of(map(record_from_json, records))
 
 
 def kept(values: Sequence[float] | np.ndarray[Any, Any], index: Sequence[int] | None = None) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def test_rows_that_change_places_change_the_sign_and_nothing_else() -> None:
 def test_numbers_do_not_depend_on_how_many_draws_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     differences = np.random.default_rng(4).standard_normal(50)
     whole = bootstrap(differences), sign_test(differences)
-    monkeypatch.setattr("bench_core.reports.comparison.by_item._AT_ONCE", 1000)
+    monkeypatch.setattr("bench_core.reports.comparison.by_item._CHUNK", 1000)
     assert (bootstrap(differences), sign_test(differences)) == whole
 
 
@@ -160,7 +166,7 @@ def test_no_item_that_differs_has_no_interval() -> None:
 
 
 def line(*records: dict[str, Any]) -> Line:
-    [found] = compare(entries_of(records), "a", "b").lines
+    [found] = compare(entries_from(records), "a", "b").lines
     return found
 
 
@@ -188,7 +194,7 @@ def test_p_over_items_is_after_holm_for_all_tasks(runs: Any) -> None:
     records = [*runs("a", [hits(106)] * 2), *runs("b", [hits(100), hits(100)])]  # six items: p = 1 / 32
     for k in range(3):
         records += [*runs("a", [hits(100)] * 2, f"t{k}"), *runs("b", [hits(101)] * 2, f"t{k}")]
-    found = compare(entries_of(records), "a", "b").lines[0]
+    found = compare(entries_from(records), "a", "b").lines[0]
     assert found.items is not None
     assert found.items.p == pytest.approx(1 / 32, abs=0.01)
     assert found.p_items == pytest.approx(4 * (found.items.p or 0))
@@ -198,12 +204,12 @@ def test_old_records_are_compared_by_seed_and_a_mixture_is_said(runs: Any) -> No
     records = [*runs("a", [hits(150), hits(160)]), *runs("b", [hits(120), hits(140)])]
     for record in records:
         old = [{k: v for k, v in r.items() if k != "items" or r is not record} for r in records]
-        comparison = compare(entries_of(old), "a", "b")
+        comparison = compare(entries_from(old), "a", "b")
         assert comparison.lines[0].items is None
         assert comparison.notes == (
             "knn on digits, convnet is not compared by item: not every record of both keeps its per-item results",
         )
-    none = compare(entries_of({k: v for k, v in r.items() if k != "items"} for r in records), "a", "b")
+    none = compare(entries_from({k: v for k, v in r.items() if k != "items"} for r in records), "a", "b")
     assert (none.lines[0].items, none.notes) == (None, ())
     assert "Only seeds vary here" in show_comparison(none, "text")
 

@@ -1,7 +1,7 @@
 """Two rows paired by seed, or all by mean rank: what the seeds do not tell is not said."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,16 @@ from bench_core.cli.compare import compare as command
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.reports.comparison.rows import compare, rank_rows
 from bench_core.reports.comparison.text import show_comparison, show_rankings
-from bench_core.reports.tables.entries import entries_of
+from bench_core.reports.tables.entries import Entry, entries_of
+from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
 Runs = Callable[..., list[dict[str, Any]]]
+
+
+def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Return the entries of records that are given as JSON objects."""
+    return entries_of(map(record_from_json, records))
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def runs(make_record: Make, make_score: Make) -> Runs:
 def test_noise_is_never_a_win_and_a_win_has_its_interval(runs: Runs) -> None:
     records = [*runs("a", "far", [0.90, 0.91, 0.93]), *runs("b", "far", [0.80, 0.82, 0.83])]
     records += [*runs("a", "near", [0.90, 0.70, 0.80]), *runs("b", "near", [0.80, 0.79, 0.78])]
-    far, near = compare(entries_of(records), "a", "b").lines
+    far, near = compare(entries_from(records), "a", "b").lines
     assert (far.column.task, far.verdict) == ("far", "a better")
     assert far.paired.mean == pytest.approx(0.29 / 3)
     assert far.means == pytest.approx((2.74 / 3, 2.45 / 3))
@@ -42,18 +48,18 @@ def test_noise_is_never_a_win_and_a_win_has_its_interval(runs: Runs) -> None:
 
 def test_lower_is_better_where_the_metric_says_so(runs: Runs) -> None:
     records = [*runs("a", "t", [3.0, 3.1, 3.3], higher=False), *runs("b", "t", [1.0, 1.2, 1.3], higher=False)]
-    [line] = compare(entries_of(records), "a", "b").lines
+    [line] = compare(entries_from(records), "a", "b").lines
     assert line.verdict == "b better"
-    [turned] = compare(entries_of(records), "b", "a").lines
+    [turned] = compare(entries_from(records), "b", "a").lines
     assert (turned.verdict, turned.paired.mean, turned.p) == ("b better", pytest.approx(-line.paired.mean), line.p)  # type: ignore[operator]  # p is there
 
 
 def test_what_stands_alone_at_5_percent_does_not_stand_among_many(runs: Runs) -> None:
     records = [*runs("a", "t", [0.90, 0.91, 0.94]), *runs("b", "t", [0.80, 0.84, 0.83])]  # p = 0.024
-    assert compare(entries_of(records), "a", "b").lines[0].verdict == "a better"
+    assert compare(entries_from(records), "a", "b").lines[0].verdict == "a better"
     for k in range(3):
         records += [*runs("a", f"u{k}", [0.90, 0.70, 0.80]), *runs("b", f"u{k}", [0.80, 0.79, 0.78])]
-    line = compare(entries_of(records), "a", "b").lines[0]
+    line = compare(entries_from(records), "a", "b").lines[0]
     assert line.paired.p is not None
     assert line.p == pytest.approx(4 * line.paired.p)
     assert line.verdict == "cannot be told apart among so many comparisons"
@@ -69,24 +75,24 @@ def test_what_stands_alone_at_5_percent_does_not_stand_among_many(runs: Runs) ->
     ],
 )
 def test_too_little_to_go_by_is_said(runs: Runs, first: list[float], second: list[float], verdict: str) -> None:
-    [line] = compare(entries_of([*runs("a", "t", first), *runs("b", "t", second)]), "a", "b").lines
+    [line] = compare(entries_from([*runs("a", "t", first), *runs("b", "t", second)]), "a", "b").lines
     assert (line.verdict, line.p) == (verdict, None)
 
 
 def test_what_one_row_alone_has_and_labels_are_noted(runs: Runs) -> None:
     records = [*runs("a", "t", [0.9, 0.8]), *runs("b", "t", [0.8, 0.9], uses_labels=True), *runs("a", "u", [0.1])]
-    comparison = compare(entries_of(records), "a", "b")
+    comparison = compare(entries_from(records), "a", "b")
     assert comparison.notes == ("a alone has u on digits, convnet", "b is trained with labels")
 
 
 def test_rows_whose_task_changed_its_revision_between_are_not_compared(runs: Runs) -> None:
     records = [*runs("a", "t", [0.9, 0.8]), *runs("b", "t", [0.8, 0.7], task_revision=2)]
     with pytest.raises(RequestError, match="a and b have no task in common"):
-        compare(entries_of(records), "a", "b")
+        compare(entries_from(records), "a", "b")
 
 
 def test_unknown_names_and_a_row_with_itself_are_refused(runs: Runs) -> None:
-    entries = entries_of(runs("nac", "t", [0.9, 0.8]))
+    entries = entries_from(runs("nac", "t", [0.9, 0.8]))
     with pytest.raises(UnknownNameError, match="did you mean 'nac'"):
         compare(entries, "nac", "nca")
     with pytest.raises(RequestError, match="compared with itself"):
@@ -99,16 +105,16 @@ def test_mean_ranks_have_a_critical_difference_from_five_tasks_and_three_rows_on
         for method, value in (("a", 0.9), ("b", 0.8), ("c", 0.7)):
             records += runs(method, f"t{k}", [value, value])
         records += runs("known", f"t{k}", [0.99], uses_labels=True)
-    [ranking] = rank_rows(entries_of(records))
+    [ranking] = rank_rows(entries_from(records))
     assert ranking.rows == (("a", 1.0), ("b", 2.0), ("c", 3.0))  # a row with labels ranks nobody
     assert ranking.critical == pytest.approx(1.4823, abs=1e-3)  # 2.343 sqrt(12 / 30)
     assert [ranking.told_from_best(rank) for _, rank in ranking.rows] == [False, False, True]
     text = show_rankings([ranking], "text")
     assert "Critical difference 1.48; Friedman's test of no difference at all: p = 0.0067." in text
-    [few] = rank_rows(entries_of(r for r in records if r["names"]["task"] != "t0"))
+    [few] = rank_rows(entries_from(r for r in records if r["names"]["task"] != "t0"))
     assert (few.critical, few.told_from_best(9.0)) == (None, False)
     assert "5 tasks are needed, these are 3 rows that have 4 tasks" in show_rankings([few], "md")
-    [two] = rank_rows(entries_of(r for r in records if r["names"]["method"] != "c"))
+    [two] = rank_rows(entries_from(r for r in records if r["names"]["method"] != "c"))
     assert "3 rows and 5 tasks are needed, these are 2 rows" in two.reason
 
 
@@ -120,14 +126,14 @@ def test_where_friedman_finds_nothing_no_row_is_worse(runs: Runs) -> None:
         for method, value in zip("abc", row, strict=True)
         for record in runs(method, f"t{k}", [value / 10] * 2)
     ]
-    [ranking] = rank_rows(entries_of(records))
+    [ranking] = rank_rows(entries_from(records))
     assert ranking.friedman == pytest.approx(1.0)
     assert not any(ranking.told_from_best(rank) for rank in (1.0, 9.0))
 
 
 def test_all_formats_say_the_same_and_names_cannot_break_a_table(runs: Runs) -> None:
     records = [*runs("a|b", "t", [0.90, 0.91, 0.93]), *runs("c", "t", [0.80, 0.82, 0.83])]
-    comparison = compare(entries_of(records), "a|b", "c")
+    comparison = compare(entries_from(records), "a|b", "c")
     text = show_comparison(comparison, "text").splitlines()[2].split()
     assert text[5:10] == ["↑", "91.3", "81.7", "3", "9.67"]
     assert r"a\|b better" in show_comparison(comparison, "md")

@@ -8,6 +8,7 @@ from bench_core.errors import RequestError
 from bench_core.reports.pages.markers import page, placeholder, splice, stale_pages
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import entries_of
+from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
 
@@ -57,7 +58,7 @@ def test_content_with_its_own_markers_is_refused() -> None:
 
 
 def test_a_page_holds_heading_command_and_tables(make_record: Make) -> None:
-    tables = build(entries_of([make_record("nac", "linear", 0, 0.5)]))
+    tables = build(entries_of([record_from_json(make_record("nac", "linear", 0, 0.5))]))
     made = page("digits | full", "Held fixed: *everything*.", "bench run --board digits", tables)
     blocks = made.split("\n\n")
     assert blocks[:3] == [r"# digits \| full", "Held fixed: *everything*.", "    bench run --board digits"]

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,8 @@ from bench_core.files import write_over
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry
 from bench_core.reports.pages.publish import check_pages, publish_board
-from bench_core.reports.tables.cell_states import seed_of
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.store import read_records
 
@@ -39,13 +39,13 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def publish(registry: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """Runs the board and publishes it, as from clean, committed code."""
+    """Return a function that publishes the board, which was run by clean, committed code."""
     folder = tmp_path / "leaderboards" / "tiny"
     folder.mkdir(parents=True)
     (folder / "board.toml").write_text(BOARD)
     (tmp_path / "README.md").write_text("# Hello\n\n<!-- bench:begin tiny -->\n<!-- bench:end tiny -->\n\nBye.\n")
     monkeypatch.setattr("bench_core.running.provenance._commit", lambda: ("abc1234", False))
-    run_plan(board_plan(str(folder), registry), store, Setting(torch.device("cpu"), command="bench run --board tiny"))
+    run_plan(board_plan(str(folder), registry), store, RunSetting(device="cpu", command="bench run --board tiny"))
 
     def call() -> tuple[int, list[Path]]:
         return publish_board(str(folder), store, tmp_path / "leaderboards", tmp_path / "README.md", registry)
@@ -57,14 +57,23 @@ def check(tmp_path: Path, registry: Registry) -> list[Path]:
     return check_pages(tmp_path / "leaderboards", tmp_path / "README.md", registry)
 
 
-def test_records_are_copied_and_both_pages_written_from_them(
+def change_records(store: Store, **provenance: Any) -> None:
+    """Write other provenance into all records of a store."""
+    for path in (store.path / "cells").rglob("*.json"):
+        record = json.loads(path.read_text())
+        del record["sha256"]
+        record["provenance"] |= provenance
+        write_over(path, record)
+
+
+def test_publishing_copies_records_and_writes_both_pages_from_them(
     publish: Publish, store: Store, tmp_path: Path, registry: Registry
 ) -> None:
     copied, pages = publish()
     folder = tmp_path / "leaderboards" / "tiny"
     assert copied == 2
     assert pages == [folder / "README.md", tmp_path / "README.md"]
-    assert {p.stem for p in (folder / "records").glob("*.json")} == {r["key"] for r in store.records()}
+    assert {p.stem for p in (folder / "records").glob("*.json")} == {record.key for record in store.records()}
     page = (folder / "README.md").read_text()
     assert "# Tiny" in page
     assert "tiny/board.toml" in page  # the command of a board that is not shipped names its file
@@ -76,17 +85,15 @@ def test_records_are_copied_and_both_pages_written_from_them(
     assert check(tmp_path, registry) == sorted(pages)
 
 
-def test_paths_of_the_machine_stay_at_home(publish: Publish, store: Store, tmp_path: Path) -> None:
-    typed = "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
-    for path in (tmp_path / "runs" / "cells").rglob("*.json"):
-        record = json.loads(path.read_text())
-        del record["sha256"]
-        record["provenance"]["command"] = record["provenance"]["pretrain"]["command"] = typed
-        write_over(path, record)
+def test_paths_of_the_machine_are_removed_from_published_commands(
+    publish: Publish, store: Store, tmp_path: Path
+) -> None:
+    command = "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
+    change_records(store, command=command, pretrain={"command": command})
     publish()
-    for path in (tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"):
-        made = json.loads(path.read_text())["provenance"]
-        assert made["command"] == made["pretrain"]["command"] == "bench run --board tiny --seeds 0,1"
+    for record in read_records(tmp_path / "leaderboards" / "tiny" / "records"):
+        assert record.provenance.pretrain is not None
+        assert record.provenance.command == record.provenance.pretrain.command == "bench run --board tiny --seeds 0,1"
 
 
 def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
@@ -96,7 +103,7 @@ def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> N
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
-def test_an_edited_page_or_record_is_found(publish: Publish, tmp_path: Path, registry: Registry) -> None:
+def test_check_finds_an_edited_page_and_an_edited_record(publish: Publish, tmp_path: Path, registry: Registry) -> None:
     publish()
     readme = tmp_path / "README.md"
     readme.write_text(readme.read_text().replace("| shrink", "| shrunk"))
@@ -112,17 +119,35 @@ def test_an_edited_page_or_record_is_found(publish: Publish, tmp_path: Path, reg
 
 
 def test_records_of_changed_code_are_not_published(publish: Publish, store: Store, tmp_path: Path) -> None:
-    for path in (tmp_path / "runs" / "cells").rglob("*.json"):
-        record = json.loads(path.read_text())
-        del record["sha256"]
-        record["provenance"]["dirty"] = True
-        write_over(path, record)
+    change_records(store, dirty=True)
     with pytest.raises(RequestError, match="2 records were made by changed, uncommitted code"):
         publish()
     assert not (tmp_path / "leaderboards" / "tiny" / "records").exists()
 
 
-def test_what_was_published_before_stays_where_this_store_lacks_it(
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {"commit": None, "dirty": True},
+        {"commit": None, "dirty": False},
+        {"pretrain": {"commit": None, "dirty": True}},
+    ],
+)
+def test_records_of_a_checkout_without_a_commit_are_not_published(
+    publish: Publish, store: Store, tmp_path: Path, provenance: dict[str, Any]
+) -> None:
+    change_records(store, **provenance)
+    with pytest.raises(RequestError, match=r"2 records were made by a checkout without a commit .*git rev-parse HEAD"):
+        publish()
+    assert not (tmp_path / "leaderboards" / "tiny" / "records").exists()
+
+
+def test_records_of_a_wheel_are_published_without_a_commit(publish: Publish, store: Store) -> None:
+    change_records(store, commit=None, dirty=None, pretrain={"commit": None, "dirty": None})
+    assert publish()[0] == 2
+
+
+def test_record_published_before_stays_if_the_store_lacks_it(
     publish: Publish, store: Store, tmp_path: Path, registry: Registry
 ) -> None:
     publish()
@@ -132,7 +157,7 @@ def test_what_was_published_before_stays_where_this_store_lacks_it(
     assert check(tmp_path, registry)
 
 
-def test_a_board_published_elsewhere_takes_its_file_along(
+def test_board_published_to_another_folder_is_copied_with_its_file(
     publish: Publish, store: Store, tmp_path: Path, registry: Registry
 ) -> None:
     board = str(tmp_path / "leaderboards" / "tiny" / "board.toml")
@@ -142,18 +167,18 @@ def test_a_board_published_elsewhere_takes_its_file_along(
     assert "elsewhere/tiny/board.toml" in pages[0].read_text()
 
 
-def test_a_board_that_was_not_run_is_refused(registry: Registry, tmp_path: Path) -> None:
+def test_board_without_records_in_the_store_is_refused(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(BOARD)
     with pytest.raises(RequestError, match=r"has no cell of board 'tiny'; run `bench run --board .*` first"):
         publish_board(str(tmp_path / "tiny.toml"), Store(tmp_path / "runs"), tmp_path, tmp_path / "README.md", registry)
 
 
-def test_without_a_published_board_there_is_nothing_to_check(tmp_path: Path, registry: Registry) -> None:
+def test_check_without_a_published_board_is_refused(tmp_path: Path, registry: Registry) -> None:
     with pytest.raises(RequestError, match="holds no published board; `bench publish BOARD` makes one"):
         check(tmp_path, registry)
 
 
-def test_pictures_and_methods_pages_are_written_and_checked(
+def test_pictures_and_pages_of_methods_are_written_and_checked(
     publish: Publish, tmp_path: Path, registry: Registry
 ) -> None:
     folder, page = tmp_path / "leaderboards" / "tiny", tmp_path / "docs" / "methods" / "shrink.md"
@@ -179,7 +204,7 @@ def test_pictures_and_methods_pages_are_written_and_checked(
 
 
 class Look(Evaluator):
-    """Keeps a grid of images and a curve of each sort."""
+    """A task that returns a grid of images, a curve that is averaged over seeds, and one that is not."""
 
     Config = NoConfig
 
@@ -195,33 +220,34 @@ class Look(Evaluator):
         )
 
 
-def test_a_board_shows_pictures_of_curves_and_images_and_only_one_seeds_images_travel(
+def test_board_draws_curves_and_images_and_publishes_the_images_of_one_seed_only(
     add: Callable[[str, str, type], None], store: Store, tmp_path: Path, registry: Registry, publish: Publish
 ) -> None:
     folder = tmp_path / "leaderboards" / "tiny"
     add("evaluator", "look", Look)
-    asked = {name: f'[pictures.{name}]\nkind = "{name}"\n' for name in ("projection", "layers", "samples")}
-    (folder / "board.toml").write_text(f"{BOARD}[tasks.look]\n{''.join(asked.values())}")
-    run_plan(board_plan(str(folder), registry), store, Setting(torch.device("cpu"), command="bench run --board tiny"))
+    sections = {name: f'[pictures.{name}]\nkind = "{name}"\n' for name in ("projection", "layers", "samples")}
+    (folder / "board.toml").write_text(f"{BOARD}[tasks.look]\n{''.join(sections.values())}")
+    run_plan(board_plan(str(folder), registry), store, RunSetting(device="cpu", command="bench run --board tiny"))
     publish()
-    pictures = [folder / f"{name}.svg" for name in asked]
+    pictures = [folder / f"{name}.svg" for name in sections]
     assert set(pictures) < set(check(tmp_path, registry))
     assert "![samples](samples.svg)" in (folder / "README.md").read_text()
-    records = {seed_of(r): r for r in read_records(folder / "records") if r["names"]["task"] == "look"}
-    assert {seed: (*r["curves"], *r["images"]) for seed, r in records.items()} == {
+    records = {r.seed: r for r in read_records(folder / "records") if r.names["task"] == "look"}
+    assert {seed: (*record.curves, *record.images) for seed, record in records.items()} == {
         0: ("projection_pca", "layers", "samples"), 1: ("layers",),
     }  # fmt: skip
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     publish()
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    record = records[0]
-    record["curves"]["projection_pca"]["x"][0] = 0.5
-    write_over(folder / "records" / f"{record['key']}.json", record)
+    path = folder / "records" / f"{records[0].key}.json"
+    changed = json.loads(path.read_text())
+    changed["curves"]["projection_pca"]["x"][0] = 0.5
+    write_over(path, changed)
     with pytest.raises(StoreError, match=r"projection\.svg does not show what its records say"):
         check(tmp_path, registry)
 
 
-def test_a_page_about_no_method_is_refused(publish: Publish, tmp_path: Path) -> None:
+def test_page_named_after_no_method_is_refused(publish: Publish, tmp_path: Path) -> None:
     page = tmp_path / "docs" / "methods" / "shrunk.md"
     page.parent.mkdir(parents=True)
     page.write_text("# Shrunk\n")

@@ -7,13 +7,14 @@ import pytest
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.plugins import load_plugins
 from bench_core.reports.pages.reported_numbers import (
-    Published,
+    ReportedNumber,
     beside,
-    load_published,
-    render_published,
+    load_reported,
+    render_reported,
     shipped_numbers,
 )
 from bench_core.reports.tables.entries import Entry
+from bench_core.store.record import Document
 
 ENTRY = """
 [[number]]
@@ -32,34 +33,34 @@ verified = "read"
 def entry(dataset: str, method: str, use: str) -> Entry:
     names = {"dataset": dataset, "encoder": "convnet", "method": method, "task": "linear"}
     pretrain = {"dataset": {"id": f"bench-core/{dataset}"}, "method": {"id": f"bench-core/{use}"}, "seed": 0}
-    return Entry(names, 0, "missing", doc={"embed": {"pretrain": pretrain}})
+    return Entry(names, 0, "missing", document=Document({"embed": {"pretrain": pretrain}}))
 
 
 @pytest.fixture
-def numbers(tmp_path: Path) -> list[Published]:
+def numbers(tmp_path: Path) -> list[ReportedNumber]:
     (tmp_path / "published.toml").write_text(ENTRY)
-    return load_published(tmp_path / "published.toml")
+    return load_reported(tmp_path / "published.toml")
 
 
-def test_a_number_stands_beside_rows_of_its_method_whatever_they_are_called(numbers: list[Published]) -> None:
+def test_a_number_stands_beside_rows_of_its_method_whatever_they_are_called(numbers: list[ReportedNumber]) -> None:
     assert beside([entry("cifar10_jpeg", "dim_local", "dim")], numbers) == numbers
     assert beside([entry("cifar10", "dim", "dim")], numbers) == numbers
     assert beside([entry("mnist", "dim", "dim"), entry("cifar10", "nac", "nac")], numbers) == []
 
 
-def test_the_table_names_the_source_and_escapes_what_it_shows(numbers: list[Published]) -> None:
-    shown = render_published(numbers, "md")
+def test_the_table_names_the_source_and_escapes_what_it_shows(numbers: list[ReportedNumber]) -> None:
+    shown = render_reported(numbers, "md")
     assert "75.2 %" in shown
     assert "[paper, Table 1](https://arxiv.org/abs/1808.06670)" in shown
     assert "conv \\| probe" in shown
     assert "not run here" in shown
-    assert "https://arxiv.org/abs/1808.06670" in render_published(numbers, "text")
-    assert render_published([], "md") == ""
+    assert "https://arxiv.org/abs/1808.06670" in render_reported(numbers, "text")
+    assert render_reported([], "md") == ""
 
 
-def test_another_format_is_refused(numbers: list[Published]) -> None:
+def test_another_format_is_refused(numbers: list[ReportedNumber]) -> None:
     with pytest.raises(UnknownNameError, match="no format of published numbers named 'csv'"):
-        render_published(numbers, "csv")
+        render_reported(numbers, "csv")
 
 
 @pytest.mark.parametrize(
@@ -77,11 +78,11 @@ def test_another_format_is_refused(numbers: list[Published]) -> None:
 def test_a_number_without_its_source_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     (tmp_path / "published.toml").write_text(ENTRY.replace(old, new))
     with pytest.raises(RequestError, match=message):
-        load_published(tmp_path / "published.toml")
+        load_reported(tmp_path / "published.toml")
 
 
 def test_every_shipped_number_is_of_a_method_that_is_there() -> None:
-    numbers = load_published(shipped_numbers())
+    numbers = load_reported(shipped_numbers())
     methods = {component.name for component in load_plugins().of_kind("objective")}
     assert len(numbers) > 20
     assert {number.method for number in numbers} <= methods

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -12,9 +12,15 @@ from bench_core.errors import UnknownNameError
 from bench_core.evaluation.statistics import t_halfwidth
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry, State, entries_of
-from bench_core.reports.tables.model import Cell, Row, Table
+from bench_core.reports.tables.model import Row, Table, TableCell
+from bench_core.store.record import Document, record_from_json
 
 Make = Callable[..., dict[str, Any]]
+
+
+def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Return the entries of records that are given as JSON objects."""
+    return entries_of(map(record_from_json, records))
 
 
 def row(table: Table, name: str) -> Row:
@@ -22,7 +28,7 @@ def row(table: Table, name: str) -> Row:
     return found
 
 
-def cell(table: Table, name: str, column: str) -> Cell:
+def cell(table: Table, name: str, column: str) -> TableCell:
     [position] = [i for i, c in enumerate(table.columns) if c.name == column]
     return row(table, name).cells[position]
 
@@ -51,7 +57,7 @@ def one_table(make_record: Make) -> Callable[..., Table]:
             for task, by_seed in tasks.items()
             for seed, value in enumerate(by_seed)
         ]
-        [table] = build([*entries_of(records), *others], **asked)
+        [table] = build([*entries_from(records), *others], **asked)
         return table
 
     return make
@@ -105,7 +111,7 @@ def test_a_row_with_labels_is_shown_marked_and_neither_bold_nor_ranked(make_reco
         for m, v in (("supervised", 0.9), ("nac", 0.5), ("random", 0.2))
         for s in (0, 1)
     ]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     assert row(table, "supervised").label == "supervised (labels)"
     assert cell(table, "supervised", "t").text.startswith("90.5")
     assert cell(table, "supervised", "mean").text.startswith("90.5")
@@ -142,10 +148,10 @@ def test_the_mean_takes_only_seeds_that_have_every_task(one_table: Callable[...,
 
 def test_there_is_no_mean_of_what_has_no_common_scale(make_record: Make, make_score: Make) -> None:
     nats = [make_score("bound", 3.0, unit="nats", chance=None)]
-    [table] = build(entries_of([make_record("a", "t", 0, 0.5), make_record("a", "bound", 0, nats)]))
+    [table] = build(entries_from([make_record("a", "t", 0, 0.5), make_record("a", "bound", 0, nats)]))
     assert "mean" not in [column.name for column in table.columns]
     lower = [make_score("error", 0.3, higher_is_better=False)]
-    [table] = build(entries_of([make_record("a", "t", 0, 0.5), make_record("a", "u", 0, lower)]))
+    [table] = build(entries_from([make_record("a", "t", 0, 0.5), make_record("a", "u", 0, lower)]))
     assert "mean" not in [column.name for column in table.columns]
 
 
@@ -172,7 +178,7 @@ def test_mean_rank_compares_complete_rows_only(one_table: Callable[..., Table]) 
 def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -> None:
     records = [make_record(m, t, 0, v) for t in ("knn", "fid") for m, v in (("vae", 0.5), ("ae", 0.4))]
     records.append(make_record("nac", "knn", 0, 0.9))
-    (table,) = build([*entries_of(records), not_done("skipped", "nac", "fid", 0, "cannot decode")])
+    (table,) = build([*entries_from(records), not_done("skipped", "nac", "fid", 0, "cannot decode")])
     assert [cell(table, m, "mean rank").text for m in ("nac", "vae", "ae")] == ["1.00", "2.00", "3.00"]
     assert any("over the tasks that no row skips (not fid), among the rows that have all of these (3)" in line
                for line in table.footer)  # fmt: skip
@@ -181,12 +187,12 @@ def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -
 def test_a_task_alone_shows_all_its_metrics_and_nothing_beside(make_record: Make, make_score: Make) -> None:
     scores = [make_score("top1", 0.5), make_score("fid", 3.0, unit="", higher_is_better=False)]
     records = [make_record("nac", "knn", 0, scores), make_record("nac", "linear", 0, 0.9)]
-    (table,) = build(entries_of(records), task="knn")
+    (table,) = build(entries_from(records), task="knn")
     assert [column.title for column in table.columns] == ["top1 % ↑ (n = 1)", "fid ↓ (n = 1)"]
     assert [cell(table, "nac", column).mean for column in ("top1", "fid")] == [0.5, 3.0]
     assert not any("Mean rank" in line or "linear" in line for line in table.footer)
     with pytest.raises(UnknownNameError, match=r"no task named 'kn'; did you mean 'knn'\?"):
-        build(entries_of(records), task="kn")
+        build(entries_from(records), task="kn")
 
 
 def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: Make, make_score: Make) -> None:
@@ -195,7 +201,7 @@ def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: 
         for m, v in (("bad", 130.0), ("good", 10.0))
         for s in (0, 1, 2)
     ]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     assert table.columns[0].title == "fid fid ↓ (n = 3)"
     assert bold(table, "fid") == {"good"}
     assert order(table) == ["good", "bad"]
@@ -208,7 +214,11 @@ def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: 
     [(1234.6, "1235"), (12.3456, "12.35"), (0.0123456, "0.01235"), (0.0, "0.0"), (1.5e-7, "1.5e-07"), (-2.5, "-2.500")],
 )
 def test_other_units_show_four_figures(make_record: Make, make_score: Make, value: float, text: str) -> None:
-    [table] = build(entries_of([make_record("m", "t", 0, [make_score("x", value, unit="nats", chance=None)])]))
+    [table] = build(
+        entries_of(
+            map(record_from_json, [make_record("m", "t", 0, [make_score("x", value, unit="nats", chance=None)])])
+        )
+    )
     assert cell(table, "m", "t").text == text
     assert table.columns[0].title == "t x nats ↑ (n = 1)"
 
@@ -265,10 +275,10 @@ def test_the_chance_row_is_last_and_says_ranges_and_blanks(make_record: Make, ma
         make_record(m, "retrieval", 0, [make_score("map", 0.3, chance=c)]) for m, c in (("z", 0.10), ("a", 0.14))
     ]
     records += [make_record("a", "blank", 0, [make_score("x", 0.3, chance=None)])]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     last = table.rows[-1]
     assert (last.label, last.kind) == ("chance", "chance")
-    assert cell(table, "chance", "t") == Cell(text="10.0", mean=0.1)
+    assert cell(table, "chance", "t") == TableCell(text="10.0", mean=0.1)
     assert cell(table, "chance", "retrieval").text == "10.0–14.0"  # noqa: RUF001  # an en dash is meant
     assert cell(table, "chance", "blank").text == ""
     assert cell(table, "chance", "mean").text == ""
@@ -276,13 +286,13 @@ def test_the_chance_row_is_last_and_says_ranges_and_blanks(make_record: Make, ma
 
 
 def test_without_any_chance_level_there_is_no_chance_row(make_record: Make, make_score: Make) -> None:
-    [table] = build(entries_of([make_record("a", "t", 0, [make_score("x", 0.3, chance=None)])]))
+    [table] = build(entries_from([make_record("a", "t", 0, [make_score("x", 0.3, chance=None)])]))
     assert [row.kind for row in table.rows] == ["method"]
 
 
 def test_the_mean_chance_is_that_of_the_tasks(make_record: Make, make_score: Make) -> None:
     records = [make_record("a", "t", 0, 0.5), make_record("a", "u", 0, [make_score("x", 0.3, chance=0.5)])]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     assert cell(table, "chance", "mean").text == "30.0"
 
 
@@ -292,7 +302,7 @@ def test_costs_are_medians_over_seeds(make_record: Make) -> None:
         for task in ("t", "u")
         for s in range(3)
     ]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     assert cell(table, "a", "pretrain").text == "2.0"
     assert cell(table, "a", "images/s").text == ""
     assert cell(table, "a", "parameters").text == "123456"
@@ -306,7 +316,7 @@ def test_datasets_and_encoders_have_tables_of_their_own(make_record: Make) -> No
         for d in ("digits", "mnist")
         for e in ("convnet", "resnet18")
     ]
-    assert [(t.dataset, t.encoder) for t in build(entries_of(records))] == [
+    assert [(t.dataset, t.encoder) for t in build(entries_from(records))] == [
         ("digits", "convnet"),
         ("digits", "resnet18"),
         ("mnist", "convnet"),
@@ -316,7 +326,7 @@ def test_datasets_and_encoders_have_tables_of_their_own(make_record: Make) -> No
 
 def test_different_parameters_never_share_a_row(make_record: Make) -> None:
     entries = [
-        Entry(record["names"], s, "done", record=record, doc=record["doc"])
+        Entry(record["names"], s, "done", record=record_from_json(record), document=Document(record["doc"]))
         for s in (0, 1)
         for flip in (0.1, 0.3)
         for record in [make_record("nac", "t", s, flip, config={"flip": flip})]
@@ -330,21 +340,23 @@ def test_different_parameters_never_share_a_row(make_record: Make) -> None:
 
 def test_another_revision_of_a_task_is_another_column(make_record: Make) -> None:
     records = [make_record(m, "t", 0, 0.5, task_revision=r) for m, r in (("a", 1), ("b", 2))]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     assert [c.name for c in table.columns if c.kind == "task"] == ["t (revision=1)", "t (revision=2)"]
     assert cell(table, "a", "mean").text == ""
 
 
 def test_tasks_stand_in_the_order_of_the_plan(make_record: Make) -> None:
     records = [make_record("a", task, 0, 0.5) for task in ("retrieval", "linear", "knn")]
-    [table] = build([Entry(r["names"], 0, "done", record=r, doc=r["doc"]) for r in records])
+    [table] = build(
+        [Entry(r["names"], 0, "done", record=record_from_json(r), document=Document(r["doc"])) for r in records]
+    )
     assert [c.name for c in table.columns if c.kind == "task"] == ["retrieval", "linear", "knn"]
 
 
 def test_methods_with_different_first_metrics_are_not_mixed(make_record: Make, make_score: Make) -> None:
     cosine, bits = make_score("map_cosine", 0.3), make_score("map_bits", 0.8)
     records = [make_record("nac", "r", 0, [bits, cosine]), make_record("sela", "r", 0, [cosine])]
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     assert [c.name for c in table.columns if c.kind == "task"] == ["r:map_bits", "r:map_cosine"]
     assert [c.text for c in row(table, "nac").cells[:2]] == ["80.0", "30.0"]
     assert [c.text for c in row(table, "sela").cells[:2]] == ["–", "30.0"]  # noqa: RUF001  # an en dash is meant
@@ -354,7 +366,7 @@ def test_methods_with_different_first_metrics_are_not_mixed(make_record: Make, m
 @pytest.fixture
 def two_metrics(make_record: Make, make_score: Make) -> list[Entry]:
     scores = [make_score("map_bits", 0.8), make_score("map_cosine", 0.3)]
-    return entries_of(
+    return entries_from(
         [
             make_record("nac", "linear", 0, 0.5),
             make_record("nac", "retrieval", 0, scores),
@@ -445,7 +457,7 @@ def test_the_footer_says_how_the_numbers_were_made(make_record: Make) -> None:
     records += [make_record("b", "t", 1, 0.5, provenance={**made, "dirty": True, "device": "cuda: X"})]
     records[-1]["doc"]["embed"]["pretrain"]["recipe"] = {"epochs": 1, "batch_size": 2}
     records[-1]["names"]["method"] = "short"
-    [table] = build(entries_of(records))
+    [table] = build(entries_from(records))
     lines = table.footer
     assert lines[:2] == ("t: t: on test (a, short)", "t: t: other (b)")
     assert "Seeds: 0, 1." in lines
@@ -456,17 +468,17 @@ def test_the_footer_says_how_the_numbers_were_made(make_record: Make) -> None:
     clean, dirty = "bench 0.1.0 at abcdef01, torch 2.6.0", "bench 0.1.0 at abcdef01 (dirty), torch 2.6.0"
     assert f"Versions (mixed): {dirty}; {clean}." in lines
     assert lines[-1].startswith("Records: 4, newest of 2026-01-02; store hash ")
-    [table] = build(entries_of(records[:3]))
+    [table] = build(entries_from(records[:3]))
     assert "t: k capped at 1,257" in table.footer
     assert not any("iterations" in line for line in table.footer)
 
 
 def test_the_store_hash_is_of_the_sorted_keys_alone(make_record: Make) -> None:
     records = [make_record("a", "t", s, 0.5) for s in (0, 1, 2)]
-    [table] = build(entries_of(records))
-    [again] = build(entries_of(records[::-1]))
+    [table] = build(entries_from(records))
+    [again] = build(entries_from(records[::-1]))
     assert table == again
-    [fewer] = build(entries_of(records[:2]))
+    [fewer] = build(entries_from(records[:2]))
     assert fewer.footer[-1].split("hash ")[1] != table.footer[-1].split("hash ")[1]
 
 

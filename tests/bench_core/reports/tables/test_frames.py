@@ -1,14 +1,22 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import pandas as pd
+
 from bench_core.reports.tables.frames import COLUMNS, tidy
+from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
 
 
+def frame_of(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return the tidy frame of records that are given as JSON objects."""
+    return tidy(map(record_from_json, records))
+
+
 def test_one_row_a_score_and_the_first_is_primary(make_record: Make, make_score: Make) -> None:
     scores = [make_score("map", 0.8), make_score("bound", 3.0, unit="nats", chance=None, embedding="code")]
-    frame = tidy([make_record("nac", "retrieval", 0, scores)])
+    frame = frame_of([make_record("nac", "retrieval", 0, scores)])
     assert frame["metric"].tolist() == ["map", "bound"]
     assert frame["value"].tolist() == [0.8, 3.0]
     assert frame["primary"].tolist() == [True, False]
@@ -18,7 +26,7 @@ def test_one_row_a_score_and_the_first_is_primary(make_record: Make, make_score:
 
 def test_every_column_holds_what_the_record_says(make_record: Make) -> None:
     record = make_record("nac", "linear", 3, 0.97, uses_labels=True)
-    row = tidy([record]).iloc[0].to_dict()
+    row = frame_of([record]).iloc[0].to_dict()
     assert row == {
         "dataset": "digits",
         "encoder": "convnet",
@@ -57,20 +65,24 @@ def test_every_column_holds_what_the_record_says(make_record: Make) -> None:
 
 def test_columns_and_dtypes_are_the_same_with_and_without_records(make_record: Make) -> None:
     bare = make_record("nac", "linear", 0, None, provenance={}, cost=None, facts={})
-    for frame in (tidy([]), tidy([make_record("nac", "linear", 0, 0.5)]), tidy([bare])):
+    for frame in (
+        tidy([]),
+        frame_of([make_record("nac", "linear", 0, 0.5)]),
+        frame_of([bare]),
+    ):
         assert list(frame.columns) == list(COLUMNS)
         assert [str(dtype) for dtype in frame.dtypes] == list(COLUMNS.values())
     assert tidy([]).empty
-    assert tidy([bare])["value"].isna().all()
+    assert frame_of([bare])["value"].isna().all()
 
 
 def test_rows_are_sorted_whatever_the_order_of_the_records(make_record: Make) -> None:
     records = [make_record(m, "linear", s, 0.5) for m in ("b", "a") for s in (1, 0)]
-    frame = tidy(records)
+    frame = frame_of(records)
     assert list(zip(frame["method"], frame["seed"], strict=True)) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    assert frame.equals(tidy(records[::-1]))
+    assert frame.equals(frame_of(records[::-1]))
 
 
 def test_one_name_for_two_things_cannot_be_averaged_by_accident(make_record: Make) -> None:
-    frame = tidy(make_record("nac", "linear", 0, flip, config={"flip": flip}) for flip in (0.1, 0.3))
+    frame = frame_of(make_record("nac", "linear", 0, flip, config={"flip": flip}) for flip in (0.1, 0.3))
     assert frame.groupby("method")["value"].mean().to_dict() == {"nac (flip=0.1)": 0.1, "nac (flip=0.3)": 0.3}

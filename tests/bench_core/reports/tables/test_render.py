@@ -1,7 +1,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,15 @@ from bench_core.reports.tables.entries import Entry, entries_of
 from bench_core.reports.tables.escape import latex, markdown, one_line
 from bench_core.reports.tables.model import Table
 from bench_core.reports.tables.render import FORMATS, render
+from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
+
+
+def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Return the entries of records that are given as JSON objects."""
+    return entries_of(map(record_from_json, records))
+
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"md": "md", "text": "txt", "latex": "tex", "csv": "csv", "json": "json"}
@@ -42,7 +49,7 @@ def tables(make_record: Make, make_score: Make) -> list[Table]:
     others = [other("<script>", seed, "skipped", "cannot | sample\nat all") for seed in range(3)]
     others += [other("100%", 0, "failed", "error: <b>boom</b>"), other("`tick`", 0, "stale", "revision was 1, is 2")]
     others += [other("a|b", 3, "failed", "oom"), other("*_[z](u)_*", 0, "missing", "")]
-    return build([*entries_of(records), *others])
+    return build([*entries_from(records), *others])
 
 
 @pytest.mark.parametrize("format", SUFFIX)
@@ -97,7 +104,7 @@ def test_csv_and_json_hold_raw_numbers(tables: list[Table]) -> None:
 
 def test_several_tables_are_drawn_one_after_the_other(make_record: Make) -> None:
     records = [make_record("a", "t", 0, 0.5, names={"dataset": d}, config={"d": d}) for d in ("x", "y")]
-    drawn = render(build(entries_of(records)), "md")
+    drawn = render(build(entries_from(records)), "md")
     assert drawn.index("**x, convnet**") < drawn.index("**y, convnet**")
     assert drawn.count("| method") == 2
 

@@ -1,0 +1,246 @@
+"""A record as the code reads it: frozen objects, built once from the JSON object of its file.
+
+Record       one finished cell
+Document     what defines its numbers; its hash is the key
+RecordScore  one number
+Cost         seconds, speed and memory
+Provenance   code, machine and command
+
+Records of older code lack some fields: these are None, or empty.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+AXES = ("dataset", "encoder", "method", "task")  # names of a cell, in the order in which people read them
+
+
+@dataclass(frozen=True)
+class Document:
+    """All that defines the numbers of a cell; the hash of its content is the cell's key.
+
+    Attributes:
+        content: {"protocol", "task", "embed": {"protocol", "pretrain": {"dataset", "encoder", "method", "recipe",
+            "precision", "seed"}}}; "others" names further datasets that the task reads, "init" what the encoder
+            starts from.
+    """
+
+    content: Mapping[str, Any]
+
+    @property
+    def embed(self) -> Mapping[str, Any]:
+        """The part that defines the embeddings; its hash names their folder."""
+        embed: Mapping[str, Any] = self.content["embed"]
+        return embed
+
+    @property
+    def pretrain(self) -> Mapping[str, Any]:
+        """The part that defines the training; its hash is the key of the chain."""
+        pretrain: Mapping[str, Any] = self.content["embed"]["pretrain"]
+        return pretrain
+
+    @property
+    def seed(self) -> int:
+        """The seed of the chain."""
+        return int(self.pretrain["seed"])
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Values of the training recipe; empty in records of older code."""
+        return self.pretrain.get("recipe") or {}
+
+    def component(self, axis: str) -> Mapping[str, Any]:
+        """Return id, revision and parameters of the dataset, encoder, method or task."""
+        component: Mapping[str, Any] = self.content["task"] if axis == "task" else self.pretrain[axis]
+        return component
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordScore:
+    """One number of a record; what it means is described in `bench_core.Score`.
+
+    Attributes:
+        metric: Its name.
+        value: None where it was not measured; NaN and infinity count as failed.
+        unit: "fraction" is shown as per cent.
+        higher_is_better: The direction; None has no better.
+        chance: Value of a constant or random embedding.
+        embedding: Name of the embedding that was read.
+        n: Number of items that the value is a mean over.
+    """
+
+    metric: str
+    value: float | None
+    unit: str
+    higher_is_better: bool | None
+    chance: float | None = None
+    embedding: str | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """Cost of a cell.
+
+    Attributes:
+        pretrain_s: Seconds of the training, which all cells of a chain share.
+        embed_s: Seconds of embedding the dataset, shared likewise.
+        task_s: Seconds of the task.
+        images_per_s: Training speed.
+        peak_memory_gib: Memory of the training, in GiB.
+    """
+
+    pretrain_s: float | None = None
+    embed_s: float | None = None
+    task_s: float | None = None
+    images_per_s: float | None = None
+    peak_memory_gib: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """Code, machine and command that made a record.
+
+    Attributes:
+        precision: "fp32" or "bf16".
+        device: Name of the processor.
+        threads: Threads of the CPU that torch used.
+        bench: Version of bench-core.
+        commit: Commit of the checkout that the code ran from; None from a wheel.
+        dirty: Whether that checkout had changes, or no commit at all; None from a wheel.
+        torch: Version of torch.
+        started: Time at which the task began, ISO 8601.
+        ended: Time at which it ended.
+        command: The command line.
+        pretrain: The same of the training, which another machine may have done.
+    """
+
+    precision: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    bench: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    torch: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    command: str | None = None
+    pretrain: "Provenance | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished cell: a task on a chain.
+
+    Attributes:
+        key: Hash of the document.
+        document: All that defines the numbers.
+        names: Axis -> the name that the dataset, encoder, method or task had in the request.
+        scores: Metric -> score, in the order of the file; the first one ranks.
+        protocol: How the task measures, in one line.
+        notes: Remarks of the task for readers.
+        uses_labels: Whether labels took part in training.
+        parameters: Number of parameters of the method.
+        starts_from: Name of what the encoder started from; empty for a fresh one.
+        cost: Seconds, speed and memory.
+        provenance: Code, machine and command.
+        stored: The JSON object of the file, without its seal; written again as it is.
+    """
+
+    key: str
+    document: Document
+    names: Mapping[str, str]
+    scores: Mapping[str, RecordScore]
+    protocol: str
+    notes: tuple[str, ...]
+    uses_labels: bool | None
+    parameters: int | None
+    starts_from: str
+    cost: Cost
+    provenance: Provenance
+    stored: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the chain."""
+        return self.document.seed
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of dataset, encoder, method and task."""
+        return tuple(self.names[axis] for axis in AXES)
+
+    @property
+    def label(self) -> str:
+        """The cell as messages name it: "digits/convnet/nac/knn seed 0"."""
+        return f"{'/'.join(self.axes)} seed {self.seed}"
+
+    @property
+    def curves(self) -> Mapping[str, Mapping[str, list[float]]]:
+        """Name -> columns of a curve, x first."""
+        return self.stored.get("curves") or {}
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        """Name -> grid of images as PNG in base64, see `bench_core.store.image_grid`."""
+        return self.stored.get("images") or {}
+
+    @property
+    def items(self) -> Mapping[str, Mapping[str, Any]]:
+        """Metric -> packed per-item results, see `bench_core.store.per_item`."""
+        return self.stored.get("items") or {}
+
+
+def record_from_json(stored: Mapping[str, Any]) -> Record:
+    """Build a record from the JSON object of its file, in which `record_error` found no fault."""
+    facts, cost, provenance = (stored.get(part) or {} for part in ("facts", "cost", "provenance"))
+    pretrain = provenance.get("pretrain")
+    return Record(
+        key=stored["key"],
+        document=Document(stored["doc"]),
+        names=stored["names"],
+        scores={score["metric"]: _score(score) for score in stored["scores"]},
+        protocol=stored.get("protocol") or "",
+        notes=tuple(stored.get("notes") or ()),
+        uses_labels=facts.get("uses_labels"),
+        parameters=facts.get("parameters"),
+        starts_from=facts.get("starts_from") or "",
+        cost=Cost(
+            pretrain_s=cost.get("pretrain_s"),
+            embed_s=cost.get("embed_s"),
+            task_s=cost.get("task_s"),
+            images_per_s=cost.get("images_per_s"),
+            peak_memory_gib=cost.get("peak_memory_gib"),
+        ),
+        provenance=_provenance(provenance, None if pretrain is None else _provenance(pretrain)),
+        stored=stored,
+    )
+
+
+def _score(score: Mapping[str, Any]) -> RecordScore:
+    return RecordScore(
+        metric=score["metric"],
+        value=score["value"],
+        unit=score["unit"],
+        higher_is_better=score["higher_is_better"],
+        chance=score.get("chance"),
+        embedding=score.get("embedding"),
+        n=score.get("n"),
+    )
+
+
+def _provenance(provenance: Mapping[str, Any], pretrain: Provenance | None = None) -> Provenance:
+    return Provenance(
+        precision=provenance.get("precision"),
+        device=provenance.get("device"),
+        threads=provenance.get("threads"),
+        bench=provenance.get("bench"),
+        commit=provenance.get("commit"),
+        dirty=provenance.get("dirty"),
+        torch=provenance.get("torch"),
+        started=provenance.get("started"),
+        ended=provenance.get("ended"),
+        command=provenance.get("command"),
+        pretrain=pretrain,
+    )
