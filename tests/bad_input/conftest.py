@@ -1,4 +1,4 @@
-"""A folder with a good store, and a command line in this process that must answer in one plain line."""
+"""A working folder with a good store, and a command that must end in one plain line."""
 
 import hashlib
 import shutil
@@ -15,19 +15,19 @@ RECORD = ROOT / "leaderboards/digits/records/d351bfa2621c0cb511f262dfd7407b59025
 
 
 def listing(folder: Path) -> dict[str, str]:
-    """Path -> digest of the file, or where a link leads."""
-    found = {}
+    """Return the digest of each file, or the target of each link, by path."""
+    contents = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            found[str(path.relative_to(folder))] = f"link to {path.readlink()}"
+            contents[str(path.relative_to(folder))] = f"link to {path.readlink()}"
         elif path.is_file():
-            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+            contents[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return contents
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with a store of one real record in `runs`."""
+    """Working folder with a store of one real record in `runs`."""
     cell = tmp_path / "runs" / "cells" / RECORD.stem[:2] / RECORD.name
     cell.parent.mkdir(parents=True)
     shutil.copyfile(RECORD, cell)
@@ -38,18 +38,21 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refused(world: Path) -> Callable[..., str]:
-    """`refused(*words, code=2)`: the one line of a command that ends so and leaves the store as it was."""
+    """Function that runs a command which must be refused: `refused("run", "--methods", "", code=2)`.
 
-    def call(*words: str, code: int = 2) -> str:
+    It checks the exit code and that the store is unchanged, and returns the one line of the error.
+    """
+
+    def call(*arguments: str, code: int = 2) -> str:
         before = listing(world / "runs")
-        result = CliRunner().invoke(main, words)
+        result = CliRunner().invoke(main, arguments)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert result.exit_code == code, result.output
         assert "Traceback" not in result.output
         errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-        others = [line for line in result.stderr.splitlines() if line not in errors]
+        other_lines = [line for line in result.stderr.splitlines() if line not in errors]
         assert len(errors) == 1, result.output
-        assert not others or others[0].startswith("Usage: "), result.output  # click's hint stands before its line
+        assert not other_lines or other_lines[0].startswith("Usage: "), result.output  # click prints usage first
         assert len(errors[0]) < 1500, errors[0]
         assert errors[0].isprintable()
         assert listing(world / "runs") == before

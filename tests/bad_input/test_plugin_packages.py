@@ -1,4 +1,4 @@
-"""Plugin packages that are not what they should be: each is broken by itself, says why, and breaks no other."""
+"""Malformed plugin packages: each is reported with its cause, and breaks no other plugin."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def with_config(body: str) -> str:
     return f"{BASE}{body}\nZero.Config = C\n{HOOK}"
 
 
-CASES: list[tuple[str, str]] = [  # the module, and what the reason says
+CASES: list[tuple[str, str]] = [  # source of the module, part of the reason
     ("import nothing_of_this_name", "nothing_of_this_name"), ("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError"),
     ("raise SystemExit(3)", "SystemExit: 3"), ("raise ValueError('a\\nb')", "b"), ("x = '\\x00", "SyntaxError"),
     ("", "gives nothing"), (BASE, "gives nothing"),
@@ -68,53 +68,53 @@ CASES: list[tuple[str, str]] = [  # the module, and what the reason says
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`made`, a module that the test writes, beside one good task `fine`."""
+    """Install `sample`, a module that the test writes, beside one good task `fine`."""
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "fine.py").write_text(f"{BASE}@hookimpl\ndef bench_evaluators(): return {{'fine': Zero}}\n")
-    entries = [EntryPoint("made", "made", "bench"), EntryPoint("fine", "fine", "bench")]
+    entries = [EntryPoint("sample", "sample", "bench"), EntryPoint("fine", "fine", "bench")]
     monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
     yield
-    for name in ("made", "fine"):
+    for name in ("sample", "fine"):
         sys.modules.pop(name, None)
 
 
-def listed(*words: str) -> list[dict[str, str]]:
-    result = CliRunner().invoke(main, ["list", "--json", *words])
+def listed(*arguments: str) -> list[dict[str, str]]:
+    result = CliRunner().invoke(main, ["list", "--json", *arguments])
     assert result.exit_code == 0, result.output
-    found: list[dict[str, str]] = json.loads(result.stdout)
-    return found
+    lines: list[dict[str, str]] = json.loads(result.stdout)
+    return lines
 
 
 @pytest.mark.parametrize(("source", "reason"), CASES, ids=range(len(CASES)))
-def test_a_broken_plugin_is_one_line_with_its_cause_and_the_others_stay(
+def test_broken_plugin_is_listed_in_one_line_with_its_cause_and_other_plugins_work(
     tmp_path: Path, source: str, reason: str
 ) -> None:
-    (tmp_path / "made.py").write_text(source)
+    (tmp_path / "sample.py").write_text(source)
     (broken,) = listed("--broken")
-    assert broken["plugin"] == "made"
+    assert broken["plugin"] == "sample"
     assert reason in broken["reason"]
     assert "\n" not in broken["reason"]
     assert [line["name"] for line in listed() if line["kind"] == "task"] == ["fine"]
-    result = CliRunner().invoke(main, ["run", "--methods", "made", "--dry-run"])
+    result = CliRunner().invoke(main, ["run", "--methods", "sample", "--dry-run"])
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
-    assert "did not load" in result.stderr or "made" in result.stderr
+    assert "did not load" in result.stderr or "sample" in result.stderr
 
 
-@pytest.mark.parametrize("value", ["", "not a module!", ":", "made:gone", "a b:c", "../made"])
-def test_an_entry_point_that_names_nothing_is_broken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("made", value, "bench")])
+@pytest.mark.parametrize("value", ["", "not a module!", ":", "sample:gone", "a b:c", "../sample"])
+def test_entry_point_that_names_no_module_is_listed_as_broken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("sample", value, "bench")])
     (broken,) = listed("--broken")
     assert broken["reason"]
 
 
-def test_a_class_without_docstring_has_no_summary_of_others(tmp_path: Path) -> None:
-    (tmp_path / "made.py").write_text(BASE + HOOK)
+def test_class_without_docstring_does_not_inherit_a_summary(tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text(BASE + HOOK)
     assert {line["name"]: line["summary"] for line in listed() if line["kind"] == "task"} == {"fine": "", "zero": ""}
     assert CliRunner().invoke(main, ["show", "zero"]).exit_code == 0
 
 
-def test_of_two_modules_with_one_name_the_second_is_broken(tmp_path: Path) -> None:
-    (tmp_path / "made.py").write_text((tmp_path / "fine.py").read_text())
+def test_second_of_two_modules_with_one_name_is_listed_as_broken(tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text((tmp_path / "fine.py").read_text())
     (broken,) = listed("--broken")
     assert "is taken by another module" in broken["reason"]

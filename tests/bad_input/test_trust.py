@@ -1,4 +1,4 @@
-"""What SECURITY.md promises; each promise names its test here or elsewhere."""
+"""Promises of SECURITY.md, which names a test for each; other tests of it lie in other files."""
 
 import ast
 import base64
@@ -19,13 +19,16 @@ from bench_core.planning.boards import Picture, load_board
 from bench_core.planning.plan import Plan
 from bench_core.reports.pages.publish import publish_board
 from bench_core.reports.pictures.draw import draw
-from bench_core.reports.pictures.plot import Wanted, plot_all
+from bench_core.reports.pictures.model import PlotRequest
+from bench_core.reports.pictures.plot import plot_all
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.render import render
-from bench_core.running.runner import execute
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.record import Document, record_from_json
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for root in ("bench_core", "plugins") for path in (ROOT / root).rglob("*.py")]
@@ -34,46 +37,46 @@ EVIL = "<img src=x onerror=alert(1)> [a](javascript:b) `c` | $\\frac$ \\input{d}
 
 @cache
 def calls() -> list[tuple[Path, str, ast.Call]]:
-    """Every call in the sources, by its dotted name."""
-    found = []
+    """Return every call in the sources: its file, its dotted name and its node."""
+    result = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
-                found.append((path, ast.unparse(node.func), node))
-    return found
+                result.append((path, ast.unparse(node.func), node))
+    return result
 
 
 def test_no_code_unpickles_evaluates_or_unpacks_an_archive() -> None:
-    never = re.compile(
+    forbidden = re.compile(
         r"(pickle|dill|joblib|shelve|marshal|yaml)\..*|torch\.load|torch\.hub\.load\w*|eval|exec|compile|os\.system"
         r"|os\.popen|.*\.extractall|.*\.extract|.*\.unpack_archive|.*\.read_pickle|__import__"
     )
-    assert not [(path.name, name) for path, name, _ in calls() if never.fullmatch(name)]
+    assert not [(path.name, name) for path, name, _ in calls() if forbidden.fullmatch(name)]
 
 
 def test_numpy_files_are_read_without_pickles() -> None:
     loads = [(path.name, node) for path, name, node in calls() if name in ("np.load", "numpy.load")]
     assert {name for name, _ in loads} == {"image_files.py", "factor_files.py"}
     for name, node in loads:
-        said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-        assert said.get("allow_pickle") == "False", name
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        assert options.get("allow_pickle") == "False", name
 
 
-def test_programs_are_started_only_to_ask_git_and_the_machine_and_for_chains() -> None:
+def test_other_programs_are_started_only_for_git_machine_facts_and_chains() -> None:
     starts = {path.name for path, name, _ in calls() if name.startswith(("subprocess.", "os.exec", "os.spawn"))}
-    assert starts == {"provenance.py", "child_process.py"}  # git and lscpu; `--isolate` starts this very program
+    assert starts == {"provenance.py", "child_process.py"}  # git and lscpu; `--isolate` starts bench again
 
 
-def test_a_run_makes_no_connection_and_its_tensors_are_safetensors(
+def test_run_makes_no_connection_and_stores_tensors_as_safetensors(
     plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise AssertionError("a connection")
+        raise AssertionError("a connection was opened")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert not execute(plan_of(), Store(tmp_path / "runs"), "cpu")
+    assert not run_plan(plan_of(), Store(tmp_path / "runs"), RunSetting(device="cpu"))
     files = [path for path in (tmp_path / "runs" / "chains").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".jsonl"}
     for path in files:
@@ -88,12 +91,12 @@ def entry(method: str = "nac", **parts: Any) -> Entry:
     score = {"metric": "top1", "unit": "fraction", "value": 0.5, "higher_is_better": True}
     names = {"dataset": "d", "encoder": "e", "method": method, "task": "t"}
     record = {"key": "k", "doc": doc, "names": names, "scores": [score], **parts}
-    return Entry(names, 0, "done", record=record, doc=doc)
+    return Entry(names, 0, "done", record=record_from_json(record), document=Document(doc))
 
 
-def test_names_notes_and_protocols_of_others_are_text_in_markdown_and_latex() -> None:
+def test_names_notes_and_protocols_of_records_are_escaped_in_markdown_and_latex() -> None:
     tables = build([entry(EVIL, protocol=EVIL, notes=[EVIL], provenance={"device": EVIL})])
-    page, latex, text = (render(tables, form) for form in ("md", "latex", "text"))
+    page, latex, text = (render(tables, name) for name in ("md", "latex", "text"))
     assert "<img" not in page
     assert not re.search(r"(?<!\\)\]\(javascript", page)
     assert "\\input" not in latex
@@ -111,16 +114,16 @@ def test_names_notes_and_protocols_of_others_are_text_in_markdown_and_latex() ->
         ("<!-- bench:end x -->", "&lt;!-- bench:end x -->"),
     ],
 )
-def test_a_description_has_no_html_and_links_to_pages_only(text: str, shown: str) -> None:
+def test_html_and_script_links_in_descriptions_are_escaped(text: str, shown: str) -> None:
     assert escape.prose(text) == shown
 
 
-def test_a_default_in_a_table_of_parameters_stays_in_its_cell() -> None:
+def test_default_with_backtick_or_bar_stays_in_its_table_cell() -> None:
     assert escape.code("0.1") == "`0.1`"
     assert escape.code("a`b|<i>") == r"`` a`b\|<i> ``"
 
 
-def test_names_in_pictures_are_text(tmp_path: Path) -> None:
+def test_names_in_pictures_are_escaped(tmp_path: Path) -> None:
     picture = Picture(name="a", x="top1", y="top1", x_label="<script>$\\frac$")
     draw([entry("<script>alert(1)</script> $\\frac$")], picture, tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text()
@@ -130,7 +133,7 @@ def test_names_in_pictures_are_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("image", ["", "!", "aGk=", base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0").decode()])
-def test_an_image_in_a_record_that_is_none_is_one_line(tmp_path: Path, image: str) -> None:
+def test_unreadable_image_in_record_is_reported_in_one_line(tmp_path: Path, image: str) -> None:
     picture = Picture(name="a", kind="samples")
     with pytest.raises(StoreError, match="nac, grid: the record's image cannot be read"):
         draw([entry(images={"grid": image})], picture, tmp_path / "a.svg")
@@ -140,13 +143,13 @@ def test_pictures_stay_in_their_folder_and_two_names_are_two_files(tmp_path: Pat
     curve = {"x": [0.0, 1.0], "y": [0.0, 1.0]}
     entries = [entry(curves={"../../a": curve, "..\\..\\a": curve, "/etc/x": curve})]
     store = Store(tmp_path / "runs")
-    outcome = plot_all(entries, store, load_board("digits").__class__(), Wanted(kind="lines"), tmp_path / "out")
+    outcome = plot_all(entries, store, load_board("digits").__class__(), PlotRequest(kind="lines"), tmp_path / "out")
     assert len(set(outcome.drawn)) == 3
     assert all(path.parent == tmp_path / "out" and path.is_file() for path in outcome.drawn)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a b", "-->", "a\nb"])
-def test_a_board_is_published_only_under_a_name_that_stays_in_the_folder(
+def test_board_whose_name_leaves_the_folder_cannot_be_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folder = tmp_path / "work" / "inner" / name
@@ -161,21 +164,21 @@ def test_a_board_is_published_only_under_a_name_that_stays_in_the_folder(
     assert not (tmp_path / "boards").exists()
 
 
-def test_the_key_of_a_number_holds_the_digest_of_its_data(plan_of: Callable[..., Plan]) -> None:
+def test_key_holds_the_digest_of_the_dataset(plan_of: Callable[..., Plan]) -> None:
     for cell in plan_of().cells:
         assert cell.document["embed"]["pretrain"]["dataset"]["digest"] == "blobs-1"
 
 
-def test_every_test_that_security_md_names_exists() -> None:
+def test_every_test_named_in_security_md_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
-    there = {
+    existing = {
         name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
     }
     assert len(named) > 8
-    assert named <= there, named - there
+    assert named <= existing, named - existing
 
 
-def test_there_are_at_least_200_malformed_inputs() -> None:
+def test_at_least_400_malformed_inputs_are_tried() -> None:
     total = 0
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         spec = importlib.util.spec_from_file_location(f"counted_{path.stem}", path)
@@ -185,4 +188,4 @@ def test_there_are_at_least_200_malformed_inputs() -> None:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             total += len(module.CASES)
-    assert total >= 400  # 200 are asked for
+    assert total >= 400

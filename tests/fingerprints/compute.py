@@ -33,7 +33,7 @@ from torch import Tensor
 
 from bench_core import DataSpec, Embedded, Frozen, Recipe, Split
 from bench_core.config import build, plain
-from bench_core.conformance.evaluators import _frozen
+from bench_core.conformance.evaluators import _toy_frozen
 from bench_core.conformance.toys import (
     FACTORS,
     NUM_CLASSES,
@@ -180,7 +180,7 @@ def _task_numbers(cls: Any, config: Any) -> dict[str, float]:
     splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
     spec = DataSpec(shape=(3, 16, 16), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
     if evaluator.skip_reason(spec, Untrained) is None:
-        frozen = _with_noise(_frozen(spec, evaluator.datasets(spec)))
+        frozen = _with_noise(_toy_frozen(spec, evaluator.datasets(spec)))
     else:
         spec = DataSpec(shape=(1, 8, 8), splits=splits)
         assert evaluator.skip_reason(spec, VAE) is None
