@@ -1,4 +1,7 @@
-"""Labelled embeddings, as probes read them, and the scores of probes that answer with a class."""
+"""Scores of classifiers that probes train: top-1 and top-5 accuracy, chance level, and per-item hits.
+
+Shapes: N test items, M training items, K classes.
+"""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -10,7 +13,7 @@ from bench_core.contracts import DataSpec, PerItem, Score
 
 
 def why_no_classes(data: DataSpec) -> str | None:
-    """Why a classifier cannot be scored on this data, or None."""
+    """Return the reason why a classifier cannot be scored on this dataset, or None if it can."""
     if missing := [split for split in ("train", "test") if split not in data.splits]:
         return f"needs a {missing[0]} split"
     if data.num_labels is not None:
@@ -23,14 +26,14 @@ def why_no_classes(data: DataSpec) -> str | None:
 def class_scores(
     answers: Sequence[Tensor], labels: Tensor, train_labels: Tensor, num_classes: int, embedding: str
 ) -> list[Score]:
-    """`top1`, and `top5` where there are more than 10 classes, with the accuracy of a constant answer as chance.
+    """Return `top1`, and `top5` if there are more than 10 classes; chance is the accuracy of a constant answer.
 
     Args:
-        answers: Scores (N, K) of each class, from each repetition; accuracies are averaged over these.
-        labels: (N,) int64.
-        train_labels: (M,) int64, what the classifier learned from.
-        num_classes: K.
-        embedding: What was read.
+        answers: Class scores (N, K) of each repetition; accuracies are averaged over repetitions.
+        labels: Classes (N,) int64 of the test items.
+        train_labels: Classes (M,) int64 of the items that the classifier was trained on.
+        num_classes: Number of classes K.
+        embedding: Name of the embedding that was read.
     """
     return [
         Score(
@@ -45,47 +48,49 @@ def class_scores(
 
 
 def class_items(answers: Sequence[Tensor], labels: Tensor) -> dict[str, PerItem]:
-    """Of the `top1` of `class_scores` on the whole test split: hits, or each item's share of them over repetitions.
+    """Return the per-item results of `top1` on the whole test split, to go with `class_scores`.
+
+    They are hits, or for several repetitions the fraction of repetitions in which an item was hit.
 
     Args:
-        answers: As for `class_scores`.
-        labels: (N,) int64.
+        answers: Class scores (N, K) of each repetition.
+        labels: Classes (N,) int64 of the test items.
     """
     hits = [top_hits(scores, labels) for scores in answers]
     return {"top1": PerItem(hits[0] if len(hits) == 1 else torch.stack(hits).double().mean(0))}
 
 
 def top_hits(scores: Tensor, labels: Tensor, top: int = 1) -> Tensor:
-    """Whether each item's class is among its `top` highest scores; of equal scores the lower class comes first.
+    """Tell for each item if its class is among the `top` highest scores; of equal scores the lower class is first.
 
     Args:
-        scores: (N, K).
-        labels: (N,) int64.
-        top: Answers that an item has.
+        scores: Class scores (N, K).
+        labels: Classes (N,) int64.
+        top: Number of classes that count as an answer.
 
     Returns:
-        (N,) bool.
+        Hits (N,) bool.
     """
     answers = scores.sort(dim=1, descending=True, stable=True).indices[:, :top]
     return (answers == labels[:, None]).any(1)
 
 
 def top_accuracy(scores: Tensor, labels: Tensor, top: int = 1) -> float:
-    """Part of the items that are hit; arguments as in `top_hits`."""
+    """Return the fraction of items that are hit; arguments as for `top_hits`."""
     return float(top_hits(scores, labels, top).double().mean())
 
 
 def constant_accuracy(train_labels: Tensor, labels: Tensor, num_classes: int, top: int = 1) -> float:
-    """Accuracy of always answering the `top` most frequent training classes; among equals the mean is taken.
+    """Return the accuracy of always answering the `top` most frequent training classes, averaged over ties.
 
     Args:
-        train_labels: (M,) int64.
-        labels: (N,) int64, of the items answered for.
-        num_classes: K > top.
-        top: Answers that an item has.
+        train_labels: Classes (M,) int64 of the training items.
+        labels: Classes (N,) int64 of the test items.
+        num_classes: Number of classes K, more than `top`.
+        top: Number of classes that count as an answer.
     """
-    seen = torch.bincount(train_labels, minlength=num_classes)
+    frequency = torch.bincount(train_labels, minlength=num_classes)
     share = torch.bincount(labels, minlength=num_classes).double() / len(labels)
-    last = seen.sort(descending=True).values[top - 1]
-    sure, tied = seen > last, seen == last
-    return float(share[sure].sum() + (top - sure.sum()) / tied.sum() * share[tied].sum())
+    last = frequency.sort(descending=True).values[top - 1]
+    certain, tied = frequency > last, frequency == last
+    return float(share[certain].sum() + (top - certain.sum()) / tied.sum() * share[tied].sum())

@@ -1,18 +1,18 @@
-"""Embeddings of a split by their names."""
+"""Reading the embeddings of a split by name, with labels."""
 
 from torch import Tensor
 
 from bench_core.contracts import Embedded, Frozen
 from bench_core.errors import BenchError
 
-_MADE_FOR_IT = ("embedding", "latent")  # what a method's own loss shapes, where it has one of these
+_SHAPED_BY_LOSS = ("embedding", "latent")  # the embedding that a method's loss acts on, if it has one of these
 
 
 def embedding_of(part: Embedded, name: str) -> Tensor:
-    """One embedding (N, D) of a split, as it is kept.
+    """Return one embedding (N, D) of a split, in its stored type.
 
     Raises:
-        BenchError: The method has none of this name.
+        BenchError: The method has no embedding of this name; the message lists those that it has.
     """
     if name not in part.embeddings:
         raise BenchError(f"no embedding named {name!r}. This method has: {', '.join(sorted(part.embeddings))}.")
@@ -20,12 +20,12 @@ def embedding_of(part: Embedded, name: str) -> Tensor:
 
 
 def own_embedding(part: Embedded) -> str:
-    """The name of what the method's own loss shapes: `embedding`, else `latent`, else `features`."""
-    return next((name for name in _MADE_FOR_IT if name in part.embeddings), "features")
+    """Return the name of the embedding that the method's loss acts on: `embedding`, else `latent`, else `features`."""
+    return next((name for name in _SHAPED_BY_LOSS if name in part.embeddings), "features")
 
 
 def labelled(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor]:
-    """One embedding of one split, with its labels.
+    """Return one embedding of a split, with the labels.
 
     Args:
         frozen: The trained method.
@@ -33,10 +33,10 @@ def labelled(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor
         embedding: Name of the embedding.
 
     Returns:
-        (N, D) float32, and labels (N,) int64 or (N, L) bool.
+        The embedding (N, D) float32, and labels (N,) int64 or (N, L) bool.
 
     Raises:
-        BenchError: The method has no such embedding, or the split no labels.
+        BenchError: The method has no such embedding, or the split has no labels.
     """
     part = frozen.splits[split]
     values = embedding_of(part, embedding)

@@ -1,9 +1,9 @@
-"""Fine-tuning: a copy of an encoder and a linear head, trained together on labels for a fixed number of steps.
+"""Fine-tuning: train a copy of an encoder and a linear head together on labels, for a fixed number of steps.
 
-The features pass a batch norm without parameters before the head, as in probes by layer of SeLa's code: without it one
-rate does not serve methods whose features differ in scale. The head starts at zero. All batch norms are in train mode,
-so they use the batch's statistics and their running ones follow; these serve the test. Counting steps and not epochs
-makes the cost the same for every size of data.
+The features pass a batch norm without parameters before the head, as in the layer probes of SeLa's code; without it,
+one learning rate does not fit methods whose features differ in scale. The head starts at zero. All batch norms are in
+train mode: they use the statistics of the batch and update their running ones, which the test uses. The length is
+given in steps, not epochs, so the cost is the same for every size of the dataset.
 
 Source: SimCLR's code (google-research/simclr at 0075cc0: README.md, momentum, no decay, no warm-up, logits from zero;
         data.py at 711541f, crop and flip without colour); SwAV's (facebookresearch/swav at 57eac59, eval_semisup.py:
@@ -25,7 +25,7 @@ from bench_core.seeds import stream, stream_seed
 from bench_core.training.optimizers import make_optimizer, rate_factor
 from bench_core.views import PRESETS, augment, preset
 
-_BATCH = 512  # of answers, in eval mode: the size changes no number beyond rounding
+_BATCH = 512  # items of a batch when answering, in eval mode; it changes numbers only by rounding
 
 
 def fine_tune(
@@ -43,23 +43,24 @@ def fine_tune(
 ) -> nn.Sequential:
     """Train a copy of the encoder with a head on labelled items.
 
-    SGD with Nesterov momentum 0.9, no weight decay, the rate falls to 0 along a cosine. A last short batch of a pass is
-    left out unless it is the only one.
+    The optimiser is SGD with Nesterov momentum 0.9 and no weight decay; the rate falls to 0 along a cosine. A last,
+    shorter batch of a pass is left out unless it is the only one.
 
     Args:
-        encoder: Stays as it is; one without parameters leaves the head alone to be trained.
+        encoder: Encoder to copy; it is not changed. If it has no parameters, only the head is trained.
         split: Two items or more, with labels (N,).
-        data: Images are augmented, as far as that keeps their meaning; other inputs are not.
-        num_classes: K.
-        steps: Optimiser steps.
-        batch_size: Items a step.
-        learning_rate: Peak rate.
-        augmentation: A preset of `bench_core.views.pipeline`.
-        device: Of the encoder.
-        seed: Of the order, the views and dropout.
+        data: Description of the dataset. Images are augmented by changes that keep their meaning; other inputs are not
+            augmented.
+        num_classes: Number of classes K.
+        steps: Number of optimiser steps.
+        batch_size: Number of items in a step.
+        learning_rate: Peak learning rate.
+        augmentation: Name of a preset of `bench_core.views`.
+        device: Device of the encoder.
+        seed: Seed of the order of items, the views and dropout.
 
     Returns:
-        Inputs -> logits (N, K), in eval mode.
+        Model that turns inputs into logits (N, K), in eval mode.
     """
     recipe = Recipe(optimizer="sgd", learning_rate=learning_rate, momentum=0.9, nesterov=True, schedule="cosine")
     order, views = stream(seed, "order"), stream(seed, "views", device=device)
@@ -73,7 +74,7 @@ def fine_tune(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * rate_factor(recipe, step, steps, 1)
             inputs = augment(batch.inputs, views, preset(augmentation, data)) if data.is_image else batch.inputs
-            assert batch.labels is not None, "asked for"
+            assert batch.labels is not None, "the pass was opened with labels=True"
             loss = F.cross_entropy(model(inputs), batch.labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -82,7 +83,7 @@ def fine_tune(
 
 
 def _with_head(encoder: Encoder, num_classes: int) -> nn.Sequential:
-    """A copy of the encoder, batch norm without parameters, and a linear head at zero; all of it can be trained."""
+    """Copy the encoder and add a batch norm without parameters and a linear head at zero; all can be trained."""
     head = nn.Linear(encoder.dim, num_classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -92,13 +93,13 @@ def _with_head(encoder: Encoder, num_classes: int) -> nn.Sequential:
 
 @torch.inference_mode()
 def answers(model: nn.Module, split: Split, device: torch.device) -> Tensor:
-    """Logits (N, K) of every item on the CPU; a logit that is not finite counts as 0."""
+    """Return the logits (N, K) of every item, on the CPU; a logit that is not finite becomes 0."""
     batches = open_split(split, device).batches(_BATCH)
     return torch.cat([model(batch.inputs).cpu() for batch in batches]).nan_to_num(0.0, 0.0, 0.0)
 
 
 def describe(augmentation: str, data: DataSpec) -> str:
-    """The recipe in words, for a protocol."""
+    """Describe the recipe in words, for a protocol."""
     views = augmentation if preset(augmentation, data) == PRESETS[augmentation] else "glyph"
     return (
         "SGD, Nesterov momentum 0.9, no decay, cosine, one rate for encoder and head, head from zero behind a batch "

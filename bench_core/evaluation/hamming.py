@@ -1,9 +1,9 @@
-"""How many items, and how many relevant ones, lie at each Hamming distance: all that ranks by it depend on.
+"""Histograms of Hamming distances: how many items, and how many relevant items, lie at each distance from a query.
 
-Distances are small integers, so counting takes the place of sorting. On a CPU faiss counts bits, 64 at a time, and
-what is then counted are bytes, distance and relevance of one item; two neighbours are one number, which halves the
-work.
-Elsewhere (CUDA) distances are products of signs.
+All measures of rankings by Hamming distance depend on these counts alone. Distances are small integers, so counting
+takes the place of sorting. On a CPU faiss computes the distances, 64 bits at a time; distance and relevance of an item
+then make one byte, and two neighbouring bytes are counted as one number, which halves the work. On CUDA, distances are
+products of signs.
 
 Shapes: Q queries, N items of the database, B bits, L labels.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from bench_core.evaluation.nearest_neighbours import import_faiss
 from bench_core.evaluation.ranking import CHUNK_PAIRS, relevance
 
-_CACHED_PAIRS = 2**19  # query-item pairs held at once on a CPU, whose caches hold them
+_CACHED_PAIRS = 2**19  # query-item pairs held at once on a CPU; they fit into its caches
 Array = npt.NDArray[Any]
 
 
@@ -29,17 +29,17 @@ def hamming_histograms(
     """Count the items, and the relevant items, at each Hamming distance from each query.
 
     Args:
-        queries: (Q, B) bool bits, on the device that shall do the work.
-        database: (N, B) bool bits.
-        query_labels: As in `relevance`.
-        database_labels: As in `relevance`.
-        chunk_pairs: Pairs held at once, at most; the counts do not depend on it.
+        queries: Bits (Q, B) bool, on the device that computes.
+        database: Bits (N, B) bool.
+        query_labels: Labels as for `relevance`.
+        database_labels: Labels as for `relevance`.
+        chunk_pairs: Largest number of pairs held at once; the counts do not depend on it.
 
     Returns:
-        Items (Q, B + 1) and relevant items (Q, B + 1), float64, on the CPU; all that ranks by Hamming distance need.
+        Numbers of items (Q, B + 1) and of relevant items (Q, B + 1) at distances 0 to B, float64, on the CPU.
     """
     bits = queries.shape[1]
-    # Irrelevant at each distance, then relevant; in one piece, as small ones would break up the heap.
+    # Irrelevant items at each distance, then relevant ones. One tensor, as many small ones would fragment the heap.
     counts = torch.empty(len(queries), 2 * (bits + 1), dtype=torch.int64)
     count = _count_by_popcount if queries.device.type == "cpu" else _count_by_products
     count(queries, database, query_labels, database_labels, chunk_pairs, counts)
@@ -50,39 +50,42 @@ def hamming_histograms(
 def _count_by_popcount(
     queries: Tensor, database: Tensor, query_labels: Tensor, database_labels: Tensor, chunk_pairs: int, counts: Tensor
 ) -> None:
-    """On a CPU; in NumPy, which compares and narrows numbers several times faster than torch does."""
+    """Fill `counts` on a CPU; NumPy compares and narrows numbers several times faster than torch does."""
     faiss, items, bins = import_faiss(), len(database), counts.shape[1] // 2
-    table = counts.numpy().reshape(-1, 2, bins)
+    table = counts.numpy().reshape(-1, 2, bins)  # a view of `counts`: query, irrelevant or relevant, distance
     rows = max(1, min(chunk_pairs, _CACHED_PAIRS) // items)
-    words, columns, one_label = _words(queries), _words(database), query_labels.ndim == 1
-    if one_label:  # what a query asks for then lies side by side
+    query_words, database_words = _words(queries), _words(database)
+    one_label = query_labels.ndim == 1
+    if one_label:  # with the database sorted by class, the relevant items of a query are one range
         database_labels, order = database_labels.sort()
-        columns = columns[order.numpy()]
+        database_words = database_words[order.numpy()]
         first, last = (torch.searchsorted(database_labels, query_labels, right=end).tolist() for end in (False, True))
     distances = np.empty((rows, items), np.int32)
+    # Bytes are counted in pairs, so each row of keys has an even length; an extra key stays 0.
     keys = np.zeros((rows, items + items % 2), np.uint8 if bins <= 128 else np.int32)
     for start in range(0, len(queries), rows):
-        part = words[start : start + rows]
-        _distances(faiss, part, columns, distances)
+        part = query_words[start : start + rows]
+        _distances(faiss, part, database_words, distances)
         np.copyto(keys[: len(part), :items], distances[: len(part)], casting="unsafe")
-        if not one_label:
-            asked = relevance(query_labels[start : start + rows], database_labels).numpy()
-            keys[: len(part), :items] += asked.astype(keys.dtype) * keys.dtype.type(bins)
+        if not one_label:  # the key of a relevant item is its distance + bins
+            relevant = relevance(query_labels[start : start + rows], database_labels).numpy()
+            keys[: len(part), :items] += relevant.astype(keys.dtype) * keys.dtype.type(bins)
         for row, query in enumerate(range(start, start + len(part))):
             if one_label:
-                relevant = _histogram(faiss, distances[row, first[query] : last[query]], bins)
-                table[query] = _count_numbers(faiss, keys[row], bins) - relevant, relevant
+                hits = _histogram(faiss, distances[row, first[query] : last[query]], bins)
+                table[query] = _count_numbers(faiss, keys[row], bins) - hits, hits
             else:
                 table[query] = _count_numbers(faiss, keys[row], 2 * bins).reshape(2, bins)
-    table[:, 0, 0] -= items % 2  # what made the rows of keys even
+    table[:, 0, 0] -= items % 2  # the extra key counted as an irrelevant item at distance 0
 
 
 def _count_by_products(
     queries: Tensor, database: Tensor, query_labels: Tensor, database_labels: Tensor, chunk_pairs: int, counts: Tensor
 ) -> None:
+    """Fill `counts` on any device: the key `row * bins + distance` of each pair is a product, and keys are counted."""
     bins, bits = counts.shape[1], queries.shape[1]
     rows = max(1, min(chunk_pairs // len(database), 2**24 // bins))  # float32 holds keys exactly up to 2**24
-    # Signs, not {0, 1}: the product of zeros and ones counts common ones, which is no distance.
+    # Signs, not {0, 1}: a product of zeros and ones counts the ones in common, which is not a distance.
     signs = 1 - 2 * database.float()
     first = (torch.arange(rows, device=queries.device) * bins + bits / 2)[:, None]
     parts = (torch.split(part, rows) for part in (queries, query_labels, counts))
@@ -93,26 +96,19 @@ def _count_by_products(
 
 
 def _words(bits: Tensor) -> Array:
-    """Bits (n, B) packed into bytes (n, 8 ceil(B / 64)): whole words, the rest of the last one 0."""
+    """Pack bits (n, B) into bytes (n, 8 ceil(B / 64)): whole words of 64 bits, padded with zeros."""
     packed = np.packbits(bits.numpy(), axis=1)
     return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
 
 
 def _distances(faiss: ModuleType, queries: Array, database: Array, out: Array) -> None:
-    """Between packed codes (n, W) and (N, W), into the first n rows of out, int32 (>= n, N)."""
-    codes, columns, found = (faiss.swig_ptr(array) for array in (queries, database, out))
-    faiss.hammings(codes, columns, len(queries), len(database), queries.shape[1], found)
-
-
-def _relevant(query_labels: Tensor, database_labels: Tensor) -> Array:
-    if query_labels.ndim == 1:
-        found: Array = query_labels.numpy()[:, None] == database_labels.numpy()
-        return found
-    return relevance(query_labels, database_labels).numpy()
+    """Write distances between packed codes (n, W) and (N, W) into the first n rows of `out`, int32 (>= n, N)."""
+    rows, columns, result = (faiss.swig_ptr(array) for array in (queries, database, out))
+    faiss.hammings(rows, columns, len(queries), len(database), queries.shape[1], result)
 
 
 def _count_numbers(faiss: ModuleType, numbers: Array, bins: int) -> Array:
-    """How often each of 0, ..., bins - 1 is among numbers (n,), int32, or uint8 and n even: (bins,) int32."""
+    """Count each of 0, ..., bins - 1 among numbers (n,), int32, or uint8 with even n: (bins,) int32."""
     if numbers.dtype == np.int32:
         return _histogram(faiss, numbers, bins)
     pairs = _histogram(faiss, numbers.view(np.uint16).astype(np.int32), 256 * bins).reshape(bins, 256)[:, :bins]
@@ -121,6 +117,7 @@ def _count_numbers(faiss: ModuleType, numbers: Array, bins: int) -> Array:
 
 
 def _histogram(faiss: ModuleType, numbers: Array, bins: int) -> Array:
+    """Count each of 0, ..., bins - 1 among numbers (n,) int32: (bins,) int32."""
     counts = np.empty(bins, np.int32)
     faiss.ivec_hist(len(numbers), faiss.swig_ptr(numbers), bins, faiss.swig_ptr(counts))
     return counts

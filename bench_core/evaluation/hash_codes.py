@@ -1,13 +1,14 @@
-"""Codes that are made of features without training a network, and how well codes use their bits.
+"""Binary codes computed from features without training a network, and measures of how well codes use their bits.
 
-All three hash functions are signs of linear projections of centred features; they differ in the projections.
+All three hash functions (LSH, PCAH, ITQ) take signs of linear projections of centred features; they differ in the
+projections.
 
 Papers: Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002 (LSH by random hyperplanes);
         Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011
         (PCAH is its baseline of unrotated components, sections 2 and 3).
-Note:   ITQ is written for at most as many bits as features have dimensions. Beyond that its rotation is here a frame of
-        orthonormal rows, for which both of its steps remain what they are; PCAH's further bits are constant, and change
-        no distance.
+Note:   ITQ is defined for at most as many bits as features have dimensions. For more bits its rotation is replaced
+        here by a frame of orthonormal rows, for which both of its steps stay the same. PCAH's additional bits are
+        constant and change no distance.
 
 Shapes: N items, D features, B bits, R <= B principal components that vary.
 """
@@ -19,40 +20,49 @@ from torch import Tensor
 
 from bench_core.evaluation.sign_patterns import on_rates
 
-ITERATIONS = 50  # ITQ's, section 3.2
-_FLAT = 1e-10  # components of less than this part of the largest variance are rounding
+ITERATIONS = 50  # of ITQ, section 3.2
+_FLAT = 1e-10  # components with less than this fraction of the largest variance are rounding errors
 
 
 @dataclass(frozen=True)
 class LinearHash:
-    """Bits that say on which side of B hyperplanes an item lies: mean (D,), projections (D, B)."""
+    """Hash function whose bits say on which side of B hyperplanes an item lies.
+
+    Attributes:
+        mean: Mean (D,) of the features.
+        projections: Normals (D, B) of the hyperplanes.
+    """
 
     mean: Tensor
     projections: Tensor
 
     def codes(self, features: Tensor) -> Tensor:
-        """(N, D) float32 -> (N, B) bool; 0 counts as the lower side."""
+        """Return the codes (N, B) bool of features (N, D) float32; an item on a hyperplane gets 0."""
         return (features - self.mean) @ self.projections > 0
 
 
 def lsh(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:
-    """Gaussian projections: two items differ in a bit with probability angle / pi, seen from the mean.
+    """Make a hash of Gaussian projections (LSH): items differ in a bit with probability angle / pi.
+
+    The angle between two items is measured at the mean of the training features.
 
     Args:
-        train: (N, D) float32, gives the mean.
-        bits: B.
-        rng: Of the projections.
+        train: Training features (N, D) float32, for the mean.
+        bits: Number of bits B.
+        rng: Generator of the projections.
     """
     mean = train.mean(0)
     return LinearHash(mean, torch.randn(len(mean), bits, generator=rng))
 
 
 def pcah(train: Tensor, bits: int) -> LinearHash:
-    """The first B principal components, each with its largest entry positive; those that do not vary are 0.
+    """Make a hash of the first B principal components, each with its largest entry positive.
+
+    Components without variance are replaced by 0.
 
     Args:
-        train: (N, D) float32.
-        bits: B.
+        train: Training features (N, D) float32.
+        bits: Number of bits B.
     """
     mean, components = _components(train, bits)
     missing = torch.zeros(len(components), bits - components.shape[1], dtype=components.dtype)
@@ -60,12 +70,12 @@ def pcah(train: Tensor, bits: int) -> LinearHash:
 
 
 def itq(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:
-    """The first B principal components, rotated so that their signs lose little (`itq_rotation`).
+    """Make a hash of the first B principal components, rotated so that taking signs loses little (`itq_rotation`).
 
     Args:
-        train: (N, D) float32.
-        bits: B.
-        rng: Of the rotation that it starts from.
+        train: Training features (N, D) float32.
+        bits: Number of bits B.
+        rng: Generator of the first rotation.
     """
     mean, components = _components(train, bits)
     rotation, _ = itq_rotation((train - mean).double() @ components, bits, rng)
@@ -75,16 +85,17 @@ def itq(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:
 def itq_rotation(
     projected: Tensor, bits: int, rng: torch.Generator, iterations: int = ITERATIONS
 ) -> tuple[Tensor, list[float]]:
-    """Minimise ||B - V R||^2 over codes B in {-1, 1} and rotations R in turn, from a random rotation.
+    """Minimise ||B - V R||^2 alternately over codes B in {-1, 1} and rotations R, from a random rotation.
 
     Args:
-        projected: V (N, R) float64, centred; R <= B.
-        bits: B.
-        rng: Of the first rotation.
-        iterations: Of both steps.
+        projected: Centred components V (N, R) float64; R <= B.
+        bits: Number of bits B.
+        rng: Generator of the first rotation.
+        iterations: Number of updates of codes and rotation.
 
     Returns:
-        R (R, B) float64 with orthonormal rows, and the mean loss of an item before the first step and after each.
+        The rotation (R, B) float64 with orthonormal rows, and the mean loss of an item before the first update and
+        after each.
     """
     start = torch.randn(bits, projected.shape[1], generator=rng, dtype=torch.float64)
     rotation, losses = torch.linalg.qr(start)[0].T, list[float]()
@@ -99,7 +110,7 @@ def itq_rotation(
 
 
 def _components(train: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Mean (D,), and the first principal components that vary, (D, R) float64, R <= B."""
+    """Return the mean (D,) and the first principal components with variance, (D, R) float64, R <= B."""
     mean = train.mean(0)
     centred = (train - mean).double()
     variances, vectors = torch.linalg.eigh(centred.T @ centred / len(train))  # ascending
@@ -110,19 +121,19 @@ def _components(train: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def bit_entropy(bits: Tensor) -> float:
-    """Mean entropy of a bit, in bits: (N, B) bool -> [0, 1]; 1 where each is on half the time."""
+    """Return the mean entropy of a bit of codes (N, B), in bits, in [0, 1]; 1 if each bit is on half the time."""
     on = on_rates(bits)
     entropy = torch.special.entr(on) + torch.special.entr(1 - on)
     return min(1.0, float(entropy.mean() / torch.tensor(2.0).double().log()))
 
 
 def bit_imbalance(bits: Tensor) -> float:
-    """Mean over bits of how far the part of items at which it is on lies from one half: (N, B) bool -> [0, 0.5]."""
+    """Return the mean distance of the on-rate of a bit from 1/2, for codes (N, B) bool, in [0, 0.5]."""
     return float((on_rates(bits) - 0.5).abs().mean())
 
 
 def bit_correlation(bits: Tensor) -> float:
-    """Mean size of the correlation of two different bits: (N, B) bool -> [0, 1]; a constant bit has 0 with all."""
+    """Return the mean absolute correlation of two different bits of codes (N, B), in [0, 1]; 0 for constant bits."""
     count = bits.shape[1]
     if count < 2:
         return 0.0

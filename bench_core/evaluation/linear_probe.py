@@ -1,6 +1,6 @@
-"""Linear probe: logistic regression on standardised features, its penalty chosen on a held-out part of train.
+"""Linear probe: logistic regression on standardised features, with the penalty chosen on a held-out part of train.
 
-Source: ours, as `bench_core.evaluation.logistic_regression`; what probes of a method's own and of other data share.
+Source: ours, like `bench_core.evaluation.logistic_regression`. The tasks that fit linear probes share this code.
 
 Shapes: N items, D features, K classes.
 """
@@ -15,8 +15,8 @@ from torch import Tensor
 from bench_core.data import ranks_in_class
 from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem
 
-GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # penalties per item, 1 / (C * N) in scikit-learn's terms
-VALIDATION = 0.1
+GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # penalties; scikit-learn's C is 1 / (penalty * N)
+VALIDATION = 0.1  # fraction of each class that is held out
 MAX_ITERATIONS = 1000
 PROBLEM = "logistic regression (softmax), penalty/2 * |W|^2 beside the mean loss, bias free"  # for protocols
 SOLVER = f"L-BFGS in whitened coordinates until the gradient's largest entry is at most {TOLERANCE:g} of the loss"
@@ -24,14 +24,14 @@ SOLVER = f"L-BFGS in whitened coordinates until the gradient's largest entry is 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A fit at the chosen penalty, and a note that says which.
+    """A fit with the chosen penalty, and texts about the choice for a record.
 
     Attributes:
-        fit: On all of train.
-        penalty: The one of least loss on the held-out part.
-        held_out_loss: Mean cross-entropy there in nats, of the fit without it.
-        note: The penalty, and on how many items it was chosen.
-        protocol: How it was chosen.
+        fit: Fit on all of train with the chosen penalty.
+        penalty: Penalty with the smallest loss on the held-out part.
+        held_out_loss: Mean cross-entropy on the held-out part, in nats, of the fit that was trained without it.
+        note: The penalty and the number of items on which it was chosen, for the notes of an Evaluation.
+        protocol: The procedure of the choice, for the protocol of an Evaluation.
     """
 
     fit: LogisticFit
@@ -52,22 +52,22 @@ def fit_probe(
     validation_fraction: float = VALIDATION,
     max_iterations: int = MAX_ITERATIONS,
 ) -> Chosen:
-    """Choose the penalty on a part of train, refit on all of it.
+    """Choose the penalty on a held-out part of train, then fit on all of train.
 
     Args:
-        train: (N, D) floats, standardised.
-        labels: (N,) int64.
-        num_classes: K.
-        rng: On the CPU; draws the held-out part.
-        device: CUDA does the products itself; anything else leaves them to the CPU.
-        grid: Penalties, > 0.
-        validation_fraction: Of each class, in (0, 1); one item at least stays to train on.
-        max_iterations: L-BFGS steps of one fit at most.
+        train: Standardised features (N, D).
+        labels: Classes (N,) int64.
+        num_classes: Number of classes K.
+        rng: Generator on the CPU; it draws the held-out part.
+        device: A CUDA device computes the products there; with any other device they are computed on the CPU.
+        grid: Penalties to choose from, > 0.
+        validation_fraction: Fraction of each class that is held out, in (0, 1); at least one item is left to train on.
+        max_iterations: Largest number of L-BFGS steps of one fit.
     """
     device = device if torch.device(device).type == "cuda" else "cpu"
     held_out = held_out_part(labels, validation_fraction, num_classes, rng)
     problem = LogisticProblem(train[~held_out], labels[~held_out], num_classes, device)
-    penalty, loss = _choose(problem, train[held_out], labels[held_out], grid, max_iterations)
+    penalty, loss = _choose_penalty(problem, train[held_out], labels[held_out], grid, max_iterations)
     end = " (at the end of the grid)" if penalty in (min(grid), max(grid)) else ""
     return Chosen(
         fit=LogisticProblem(train, labels, num_classes, device).solve(penalty, max_iterations),
@@ -82,10 +82,10 @@ def fit_probe(
     )
 
 
-def _choose(
+def _choose_penalty(
     problem: LogisticProblem, held_out: Tensor, labels: Tensor, grid: Sequence[float], max_iterations: int
 ) -> tuple[float, float]:
-    """The penalty of least loss on held-out items, and that loss; from strong to weak, until it rises."""
+    """Try penalties from strong to weak until the held-out loss rises; return the best penalty and its loss."""
     best, least, fit = 0.0, float("inf"), None
     for penalty in sorted(grid, reverse=True):
         fit = problem.solve(penalty, max_iterations, fit)
@@ -97,21 +97,31 @@ def _choose(
 
 
 def held_out_part(labels: Tensor, fraction: float, num_classes: int, rng: torch.Generator) -> Tensor:
-    """A random part of each class, at least one item and never all: (N,) bool.
+    """Draw a random part of each class, at least one item and never all.
 
     Args:
-        labels: (N,) int64.
-        fraction: Of each class, in (0, 1).
-        num_classes: K.
-        rng: On the CPU.
+        labels: Classes (N,) int64.
+        fraction: Fraction of each class, in (0, 1).
+        num_classes: Number of classes K.
+        rng: Generator on the CPU.
+
+    Returns:
+        Mask (N,) bool of the drawn items.
     """
     sizes = torch.bincount(labels, minlength=num_classes)
-    part = (sizes * fraction).round().clamp(min=1).minimum(sizes - 1)  # one at least stays
-    return shuffled_ranks(labels, rng) < part[labels]
+    num_held_out = (sizes * fraction).round().clamp(min=1).minimum(sizes - 1)  # leaves at least one item
+    return shuffled_ranks(labels, rng) < num_held_out[labels]
 
 
 def shuffled_ranks(labels: Tensor, rng: torch.Generator) -> Tensor:
-    """How many of its class stand before each item (N,) in a random order: `< m` takes m random items of each class."""
+    """Count, for each item, the items of its class before it in a random order.
+
+        shuffled_ranks(labels, rng) < m   # selects m random items of each class
+
+    Args:
+        labels: Classes (N,) int64.
+        rng: Generator on the CPU.
+    """
     order = torch.randperm(len(labels), generator=rng)
     rank = torch.empty_like(labels)
     rank[order] = torch.from_numpy(ranks_in_class(labels[order].numpy()))
@@ -119,20 +129,20 @@ def shuffled_ranks(labels: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each feature mean 0 and deviation 1 on train; those that are constant there become 0.
+    """Give each feature mean 0 and standard deviation 1 on train; features that are constant on train become 0.
 
     Args:
-        train: (N, D) floats.
-        test: (M, D) floats.
+        train: Features (N, D).
+        test: Features (M, D), standardised with the mean and deviation of train.
     """
     mean, std = train.double().mean(0), train.double().std(0, correction=0)
-    constant = std <= 1e-6 * mean.abs()  # what is left of a constant in float32
+    constant = std <= 1e-6 * mean.abs()  # the deviation of a constant is float32 rounding
     scale = torch.where(constant, 0.0, 1 / std.where(~constant, torch.ones_like(std)))
     return ((train - mean) * scale).to(train), ((test - mean) * scale).to(test)
 
 
 def convergence(fits: Sequence[LogisticFit]) -> str:
-    """How far the solver came, for people."""
+    """Say in words if the solver converged, for the notes of an Evaluation."""
     iterations, gradient = max(fit.iterations for fit in fits), max(fit.gradient for fit in fits)
     reached = f"gradient {gradient:.1e} of the loss"
     if all(fit.converged for fit in fits):

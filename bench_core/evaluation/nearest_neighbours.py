@@ -1,4 +1,7 @@
-"""Exact nearest neighbours: faiss on the CPU, plain products on a GPU. Bounded memory in both."""
+"""Exact nearest neighbours: faiss on the CPU, products on a GPU, both with bounded memory.
+
+Shapes: Q queries, N items of the database, D features, B bits, k neighbours.
+"""
 
 import warnings
 from types import ModuleType
@@ -13,18 +16,18 @@ CHUNK_PAIRS = 2**24  # similarities held at once on a GPU: 64 MiB
 def top_k(
     queries: Tensor, database: Tensor, k: int, device: torch.device | str = "cpu", chunk_pairs: int = CHUNK_PAIRS
 ) -> tuple[Tensor, Tensor]:
-    """The k largest inner products of each query.
+    """Find the items with the k largest inner products for each query.
 
     Args:
-        queries: (Q, D) float32; normalised rows make it a search by cosine.
-        database: (N, D) float32.
-        k: At most N.
-        device: A CUDA device does the search itself; anything else leaves it to faiss on the CPU.
-        chunk_pairs: Similarities held at once on the GPU.
+        queries: Features (Q, D) float32; with normalised rows, inner products are cosines.
+        database: Features (N, D) float32.
+        k: Number of neighbours, at most N.
+        device: A CUDA device searches on the GPU; any other device uses faiss on the CPU.
+        chunk_pairs: Number of similarities held at once on the GPU.
 
     Returns:
-        Similarities (Q, k), descending, and positions (Q, k) int64, on the CPU. Which of several equal items at the
-        k-th place is taken is up to the library.
+        Similarities (Q, k), descending, and positions (Q, k) int64, on the CPU. If several items share the k-th
+        similarity, the library decides which of them is returned.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -37,21 +40,21 @@ def top_k(
 
 def _top_k_by_products(queries: Tensor, database: Tensor, k: int, chunk_pairs: int) -> tuple[Tensor, Tensor]:
     rows = max(1, chunk_pairs // len(database))
-    found = [(part @ database.T).topk(k) for part in torch.split(queries, rows)]
-    return torch.cat([f.values.cpu() for f in found]), torch.cat([f.indices.cpu() for f in found])
+    chunks = [(part @ database.T).topk(k) for part in torch.split(queries, rows)]
+    return torch.cat([chunk.values.cpu() for chunk in chunks]), torch.cat([chunk.indices.cpu() for chunk in chunks])
 
 
 def top_k_hamming(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest codes of each query (faiss `IndexBinaryFlat`).
+    """Find the k nearest codes for each query (faiss `IndexBinaryFlat`).
 
     Args:
-        queries: (Q, B) bool bits.
-        database: (N, B) bool bits.
-        k: At most N.
+        queries: Bits (Q, B) bool.
+        database: Bits (N, B) bool.
+        k: Number of neighbours, at most N.
 
     Returns:
-        Distances (Q, k) int64, ascending, and positions (Q, k) int64. Equal distances are the rule; their
-        order is up to faiss and depends on positions alone.
+        Distances (Q, k) int64, ascending, and positions (Q, k) int64. Equal distances are common; faiss decides their
+        order, which depends only on positions.
     """
     faiss = import_faiss()
     rows, columns = (np.packbits(x.cpu().numpy(), axis=1) for x in (queries, database))  # zeros fill the last byte

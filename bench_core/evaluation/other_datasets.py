@@ -1,4 +1,4 @@
-"""Another data set through a method's eyes: images brought to its shape, and embedded as its own were.
+"""Embedding images of a dataset that the method was not trained on, after converting them to the method's shape.
 
 Shapes: N images, C channels, H x W pixels.
 """
@@ -13,21 +13,22 @@ from bench_core.errors import BenchError
 from bench_core.training.embed import embed_split
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
-_BLOCK = 1000  # images that are resized at once
+_BLOCK = 1000  # number of images resized at once
 
 
 def fitted(images: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Images of another shape: grey repeated over channels or colours weighed to grey, then resized.
+    """Convert images to a shape: grey is repeated over channels, or colours are reduced to luma; then they are resized.
 
     Args:
-        images: (N, 1 or 3, h, w) uint8.
-        shape: (C, H, W) with C of 1 or 3.
+        images: Images (N, 1 or 3, h, w) uint8.
+        shape: Target shape (C, H, W) with C of 1 or 3.
 
     Returns:
-        (N, C, H, W) uint8; bilinear with antialiasing, rounded; the images themselves where the shape is theirs.
+        Images (N, C, H, W) uint8, resized with bilinear interpolation and antialiasing and rounded; the same tensor if
+        it already has the shape.
 
     Raises:
-        BenchError: Not images.
+        BenchError: The inputs are not uint8 images.
     """
     if images.ndim != 4 or images.dtype != torch.uint8 or len(shape) != 3:
         raise BenchError(f"only uint8 images fit another shape, got {images.dtype} of shape {tuple(images.shape)}.")
@@ -47,14 +48,14 @@ def _fitted(images: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def embed_images(frozen: Frozen, split: Split, index: Tensor | None = None) -> Embedded:
-    """Embeddings of images that are no split of the method's own data set, with their labels and factors.
+    """Embed images that are no split of the method's dataset, and return them with their labels and factors.
 
     Args:
-        frozen: The trained method; images are brought to its data's shape.
-        split: Of any data set of images.
-        index: (M,) int64, which of them; None takes all.
+        frozen: The trained method; images are converted to the shape of its dataset.
+        split: A split of any dataset of images.
+        index: Positions (M,) int64 of the images to embed; None embeds all.
     """
-    chosen = take(split, torch.arange(len(split)) if index is None else index)
-    inputs = chosen.inputs if isinstance(chosen.inputs, Tensor) else chosen.inputs.read(torch.arange(len(chosen)))
+    part = take(split, torch.arange(len(split)) if index is None else index)
+    inputs = part.inputs if isinstance(part.inputs, Tensor) else part.inputs.read(torch.arange(len(part)))
     images = Split(fitted(inputs, frozen.data.shape))
-    return Embedded(embed_split(frozen.method(), images, frozen.device), chosen.labels, chosen.factors)
+    return Embedded(embed_split(frozen.method(), images, frozen.device), part.labels, part.factors)

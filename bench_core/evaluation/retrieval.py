@@ -1,6 +1,6 @@
-"""Queries against a database: which items stand on either side, which are relevant, and what a constant code gets.
+"""Queries and database of a search task, the relevant items of each query, and the scores of a constant code.
 
-Tasks that search share these draws: at a seed, equal counts are equal items.
+All search tasks draw queries and database here, so with one seed equal numbers of items are the same items.
 
 Shapes: Q queries, N items of the database, D features, B bits, L labels, k ranks.
 """
@@ -27,14 +27,14 @@ from bench_core.seeds import stream, stream_seed
 
 
 @dataclass(frozen=True)
-class Side:
-    """Queries or database, shuffled.
+class SearchSet:
+    """The queries or the database of a search, in random order.
 
     Attributes:
-        features: (N, D).
-        labels: (N,) or (N, L).
-        code: (N, B) bool bits where there is a code.
-        index: (N,) int64 positions in their split.
+        features: Features (N, D).
+        labels: Classes (N,) int64, or labels (N, L) bool.
+        code: Bits (N, B) bool, or None if the method has no code.
+        index: Positions (N,) int64 of the items in their split.
     """
 
     features: Tensor
@@ -43,26 +43,26 @@ class Side:
     index: Tensor
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return len(self.labels)
 
-    def first(self, count: int) -> "Side":
-        """A random part, as the items are shuffled."""
+    def first(self, count: int) -> "SearchSet":
+        """Return the first `count` items, which are a random part because the order is random."""
         code = None if self.code is None else self.code[:count]
-        return Side(self.features[:count], self.labels[:count], code, self.index[:count])
+        return SearchSet(self.features[:count], self.labels[:count], code, self.index[:count])
 
 
 def split_names(splits: Collection[str]) -> tuple[str, str]:
-    """Splits of the queries and of the database: `query` and `database` where there are both, else `test`, `train`."""
+    """Return the splits of queries and database: `query` and `database` if both exist, else `test` and `train`."""
     return ("query", "database") if {"query", "database"} <= set(splits) else ("test", "train")
 
 
-def why_no_search(data: DataSpec, counts: Sequence[int | None] = (None, None)) -> str | None:
-    """Why labelled items cannot be searched for, or None.
+def retrieval_skip_reason(data: DataSpec, counts: Sequence[int | None] = (None, None)) -> str | None:
+    """Return the reason why a search task cannot use a dataset, or None if it can.
 
     Args:
-        data: Asked for labels of either kind and two splits.
-        counts: Items asked of queries and database; none: any.
+        data: The dataset; it must have labels and two splits.
+        counts: Numbers of queries and of database items that the task needs; None for any number.
     """
     if data.num_classes is None and data.num_labels is None:
         return "needs labels"
@@ -74,67 +74,72 @@ def why_no_search(data: DataSpec, counts: Sequence[int | None] = (None, None)) -
     return None
 
 
-def read_side(frozen: Frozen, split: str, embedding: str, count: int | None = None) -> Side:
-    """One split, or a part of it with as many of each class, shuffled.
+def read_search_set(frozen: Frozen, split: str, embedding: str, count: int | None = None) -> SearchSet:
+    """Read a split, or a part of it that is balanced over classes, in random order.
 
     Args:
-        frozen: Its seed decides.
-        split: Which one.
-        embedding: Becomes the features.
-        count: Items; none: all.
+        frozen: The trained method; its seed decides the part and the order.
+        split: Name of the split.
+        embedding: Name of the embedding that becomes `features`.
+        count: Number of items; None for all.
     """
     features, labels = labelled(frozen, split, embedding)
     code = frozen.splits[split].embeddings.get("code")
     seed = stream_seed(frozen.seed, "retrieval", "draw", split) % 2**32
     index = draw_index(labels, len(labels), count or len(labels), seed)
     index = index[torch.randperm(len(index), generator=stream(frozen.seed, "retrieval", "shuffle", split))]
-    return Side(features[index], labels[index], None if code is None else code[index] > 0, index)
+    return SearchSet(features[index], labels[index], None if code is None else code[index] > 0, index)
 
 
-def listed_relevance(queries: Side, database: Side, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the items listed for each query are relevant, and how many there are in all.
+def listed_relevance(queries: SearchSet, database: SearchSet, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell which of the items listed for each query are relevant, and count all relevant items of the database.
 
     Args:
-        queries: Q of them.
+        queries: Q queries.
         database: N items.
-        index: (Q, k) int64 positions in the database.
+        index: Positions (Q, k) int64 in the database of the listed items.
 
     Returns:
-        (Q, k) bool and (Q,) int64.
+        Relevance (Q, k) bool of the listed items, and numbers (Q,) int64 of relevant items.
     """
     rows = max(1, CHUNK_PAIRS // len(database))
     hits, total = torch.empty_like(index, dtype=torch.bool), torch.empty(len(index), dtype=torch.int64)
-    parts = (torch.split(part, rows) for part in (queries.labels, index, hits, total))
-    for labels, listed, hit, count in zip(*parts, strict=True):
+    chunks = (torch.split(values, rows) for values in (queries.labels, index, hits, total))
+    for labels, listed, hit, count in zip(*chunks, strict=True):
         relevant = relevance(labels, database.labels)
         torch.gather(relevant, 1, listed, out=hit)
         torch.sum(relevant, 1, out=count)
     return hits, total
 
 
-def cosine_average_precision(queries: Side, database: Side, device: torch.device) -> Tensor:
-    """Average precision of each query, the whole database sorted by cosine: (Q,) float64; rows of length 0 stay 0."""
-    directions, targets = (F.normalize(side.features, dim=1).to(device) for side in (queries, database))
-    parts = (torch.split(rows, max(1, CHUNK_PAIRS // len(database))) for rows in (directions, queries.labels))
+def cosine_average_precision(queries: SearchSet, database: SearchSet, device: torch.device) -> Tensor:
+    """Return the average precision (Q,) float64 of each query, with the whole database ranked by cosine.
+
+    A row of length 0 stays 0 and has cosine 0 with all items.
+    """
+    directions, targets = (F.normalize(items.features, dim=1).to(device) for items in (queries, database))
+    rows = max(1, CHUNK_PAIRS // len(database))
+    chunks = zip(torch.split(directions, rows), torch.split(queries.labels, rows), strict=True)
     if device.type == "cuda":
-        known = database.labels.to(device)
-        found = [
-            average_precisions(d @ targets.T, relevance(y.to(device), known)).cpu() for d, y in zip(*parts, strict=True)
-        ]
-        return torch.cat(found)
+        database_labels = database.labels.to(device)
+        on_device = list[Tensor]()
+        for part, labels in chunks:
+            relevant = relevance(labels.to(device), database_labels)
+            on_device.append(average_precisions(part @ targets.T, relevant).cpu())
+        return torch.cat(on_device)
     precisions = list[float]()
-    for part, labels in zip(*parts, strict=True):
+    for part, labels in chunks:
         precisions += map(average_precision, (part @ targets.T).cpu(), relevance(labels, database.labels))
     return torch.tensor(precisions, dtype=torch.float64)
 
 
 def chance(total: Tensor, size: int, k: int) -> dict[str, float]:
-    """What a constant code gets, as everything is one tie: the floor of `map`, `map_at_k` and `precision`.
+    """Return `map`, `map_at_k` and `precision` of a constant code, for which all items are tied.
 
     Args:
-        total: (Q,) relevant items of each query.
-        size: N.
-        k: Ranks that count.
+        total: Number of relevant items of each query (Q,).
+        size: Number of items N in the database.
+        k: Number of ranks that count for `map_at_k` and `precision`.
     """
     items, relevant = torch.full((len(total), 1), float(size)), total[:, None]
     return {
@@ -144,8 +149,8 @@ def chance(total: Tensor, size: int, k: int) -> dict[str, float]:
     }
 
 
-def note_of_none(queries: Side, database: Side) -> list[str]:
-    """A note where some queries have no relevant item, as every measure counts them as 0."""
+def note_of_none(queries: SearchSet, database: SearchSet) -> list[str]:
+    """Return a note if some queries have no relevant item; all measures count these as 0."""
     _, total = listed_relevance(queries, database, torch.empty(len(queries), 0, dtype=torch.int64))
-    none = int((total == 0).sum())
-    return [f"{none:,} of {len(total):,} queries have no relevant item"] if none else []
+    count = int((total == 0).sum())
+    return [f"{count:,} of {len(total):,} queries have no relevant item"] if count else []

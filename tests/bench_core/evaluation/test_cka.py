@@ -1,3 +1,5 @@
+"""Debiased linear CKA against a slow computation, and its limits."""
+
 import itertools
 import math
 
@@ -13,7 +15,7 @@ def normal(n: int, d: int, seed: int) -> Tensor:
 
 
 def slow_hsic(x: Tensor, y: Tensor) -> float:
-    """The U-statistic over all ordered quadruples of different items (Song et al., 2012, eq. 4)."""
+    """Compute the U-statistic over all ordered quadruples of different items (Song et al., 2012, eq. 4)."""
     k, m = x @ x.T, y @ y.T
     total, count = 0.0, 0
     for i, j, q, r in itertools.permutations(range(len(x)), 4):
@@ -22,29 +24,29 @@ def slow_hsic(x: Tensor, y: Tensor) -> float:
     return total / count
 
 
-def test_it_is_the_ratio_of_the_u_statistics() -> None:
+def test_cka_is_the_ratio_of_u_statistics() -> None:
     x, y = normal(8, 3, 0), normal(8, 2, 1) + 3
     expected = slow_hsic(x, y) / math.sqrt(slow_hsic(x, x) * slow_hsic(y, y))
     assert linear_cka(x, y) == pytest.approx(expected, abs=1e-10)
 
 
-def test_a_rotation_a_scale_and_a_shift_change_nothing() -> None:
+def test_rotation_scale_and_shift_do_not_change_cka() -> None:
     x = normal(100, 6, 0)
     turn = torch.linalg.qr(normal(6, 6, 1)).Q
     assert linear_cka(x, 3 * x @ turn + 5) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_independent_embeddings_have_none_in_the_mean() -> None:
-    found = [linear_cka(normal(200, 64, 2 * s), normal(200, 64, 2 * s + 1)) for s in range(20)]
-    assert abs(sum(found) / len(found)) < 0.01  # the plain ratio has .24 here
-    assert 0.004 < max(abs(value) for value in found) < 0.05
+def test_cka_of_independent_embeddings_is_0_on_average() -> None:
+    values = [linear_cka(normal(200, 64, 2 * s), normal(200, 64, 2 * s + 1)) for s in range(20)]
+    assert abs(sum(values) / len(values)) < 0.01  # the plain ratio would be 0.24
+    assert 0.004 < max(abs(value) for value in values) < 0.05
 
 
-def test_a_constant_embedding_is_like_nothing() -> None:
+def test_cka_with_a_constant_embedding_is_0() -> None:
     assert linear_cka(torch.ones(10, 3), normal(10, 3, 0)) == 0.0
 
 
-def test_too_few_or_other_items_are_refused() -> None:
+def test_too_few_items_or_different_numbers_of_items_are_refused() -> None:
     with pytest.raises(ValueError, match="4 or more"):
         linear_cka(normal(3, 2, 0), normal(3, 2, 1))
     with pytest.raises(ValueError, match="same items"):

@@ -1,3 +1,5 @@
+"""Embeddings are read by name."""
+
 import pytest
 import torch
 
@@ -5,22 +7,22 @@ from bench_core import BenchError, Embedded
 from bench_core.evaluation.embeddings import embedding_of, own_embedding
 
 
-def part(*names: str) -> Embedded:
-    return Embedded({name: torch.full((2, 3), float(at)) for at, name in enumerate(names)})
+def embedded(*names: str) -> Embedded:
+    return Embedded({name: torch.full((2, 3), float(number)) for number, name in enumerate(names)})
 
 
-def test_an_embedding_is_read_by_its_name_as_it_is() -> None:
+def test_embedding_of_returns_the_stored_tensor() -> None:
     bits = torch.tensor([[True, False]])
     assert embedding_of(Embedded({"features": torch.zeros(1, 2), "code": bits}), "code") is bits
 
 
-def test_another_name_is_refused_with_those_that_there_are() -> None:
+def test_error_for_an_unknown_embedding_lists_the_known_ones() -> None:
     with pytest.raises(BenchError, match=r"no embedding named 'cod'. This method has: code, features."):
-        embedding_of(part("features", "code"), "cod")
+        embedding_of(embedded("features", "code"), "cod")
 
 
 @pytest.mark.parametrize(
-    ("names", "own"),
+    ("names", "expected"),
     [
         (("features",), "features"),
         (("features", "code"), "features"),
@@ -28,7 +30,5 @@ def test_another_name_is_refused_with_those_that_there_are() -> None:
         (("features", "latent", "embedding"), "embedding"),
     ],
 )
-def test_what_a_method_shapes_is_its_embedding_else_its_latents_else_its_features(
-    names: tuple[str, ...], own: str
-) -> None:
-    assert own_embedding(part(*names)) == own
+def test_own_embedding_prefers_embedding_then_latent_then_features(names: tuple[str, ...], expected: str) -> None:
+    assert own_embedding(embedded(*names)) == expected

@@ -1,3 +1,5 @@
+"""Fine-tuning learns from labels, leaves the encoder unchanged and is reproducible."""
+
 import copy
 from collections.abc import Iterator
 from typing import Any
@@ -19,18 +21,18 @@ RECIPE: dict[str, Any] = {
 
 
 class Normed(TinyEncoder):
-    """With batch norm and dropout (ours)."""
+    """TinyEncoder with batch norm and dropout (ours)."""
 
     def __init__(self) -> None:
         super().__init__(DATA)
         self.norm, self.drop = nn.BatchNorm1d(self.dim), nn.Dropout(0.2)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.drop(self.norm(super().forward(inputs)))  # type: ignore[no-any-return]  # a module's
+        return self.drop(self.norm(super().forward(inputs)))  # type: ignore[no-any-return]  # calls of modules are untyped
 
 
 class Flat(Encoder):
-    """The pixels (ours)."""
+    """Encoder without parameters that returns the pixels (ours)."""
 
     def __init__(self) -> None:
         super().__init__(DATA, NoConfig())
@@ -44,7 +46,7 @@ class Flat(Encoder):
 
 
 def stripes(count: int = 64, seed: int = 0) -> Split:
-    """Horizontal or vertical stripes at a random phase: no pixel tells the class."""
+    """Make images of horizontal or vertical stripes at a random phase, so that no single pixel shows the class."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     wave = (torch.arange(8)[None] + torch.randint(0, 4, (count, 1), generator=rng)) % 4 < 2
@@ -65,7 +67,7 @@ def accuracy(model: nn.Module, split: Split) -> float:
     return top_accuracy(answers(model, split, CPU), split.labels)
 
 
-def test_the_encoder_stays_as_it_was_bit_for_bit(encoder: Encoder) -> None:
+def test_fine_tuning_does_not_change_the_encoder_or_the_global_generator(encoder: Encoder) -> None:
     before = copy.deepcopy(encoder.state_dict())
     state = torch.get_rng_state()
     model = fine_tune(encoder, stripes(), DATA, 2, **RECIPE)
@@ -77,7 +79,7 @@ def test_the_encoder_stays_as_it_was_bit_for_bit(encoder: Encoder) -> None:
     assert {name for name in before if not torch.equal(before[name], moved[name])} == set(before)
 
 
-def test_training_is_the_same_twice_and_another_by_seed(encoder: Encoder) -> None:
+def test_result_depends_only_on_the_seed(encoder: Encoder) -> None:
     logits = [
         answers(fine_tune(encoder, stripes(), DATA, 2, **RECIPE | {"seed": seed}), stripes(), CPU) for seed in (0, 0, 1)
     ]
@@ -85,7 +87,7 @@ def test_training_is_the_same_twice_and_another_by_seed(encoder: Encoder) -> Non
     assert not torch.equal(logits[0], logits[2])
 
 
-def test_what_a_linear_classifier_of_pixels_cannot_tell_is_learned(encoder: Encoder) -> None:
+def test_fine_tuning_learns_what_a_linear_classifier_of_pixels_cannot(encoder: Encoder) -> None:
     longer = RECIPE | {"steps": 60, "augmentation": "none"}
     tuned = accuracy(fine_tune(encoder, stripes(), DATA, 2, **longer), stripes(seed=1))
     pixels = accuracy(fine_tune(Flat(), stripes(), DATA, 2, **longer), stripes(seed=1))
@@ -93,13 +95,13 @@ def test_what_a_linear_classifier_of_pixels_cannot_tell_is_learned(encoder: Enco
     assert pixels < 0.7
 
 
-def test_an_encoder_without_parameters_leaves_a_linear_classifier() -> None:
+def test_encoder_without_parameters_gives_a_linear_classifier() -> None:
     labels = torch.arange(64) % 2
     bright = Split((labels.view(-1, 1, 1, 1) * 100 + torch.zeros(64, 1, 8, 8)).to(torch.uint8), labels)
     assert accuracy(fine_tune(Flat(), bright, DATA, 2, **RECIPE), bright) == 1.0
 
 
-def test_the_first_step_starts_from_equal_logits_and_is_sgd_with_nesterov() -> None:
+def test_first_step_starts_from_equal_logits_and_is_sgd_with_nesterov() -> None:
     split = stripes(8)
     one = RECIPE | {"steps": 1, "batch_size": 8, "augmentation": "none", "learning_rate": 0.5}
     head = fine_tune(Flat(), split, DATA, 2, **one)[2]
@@ -108,24 +110,24 @@ def test_the_first_step_starts_from_equal_logits_and_is_sgd_with_nesterov() -> N
     assert split.labels is not None
     rows = split.inputs.flatten(1).double() / 255
     rows = (rows - rows.mean(0)) / (rows.var(0, correction=0) + 1e-5).sqrt()
-    residual = 0.5 - torch.nn.functional.one_hot(split.labels, 2).double()  # of equal logits
+    residual = 0.5 - torch.nn.functional.one_hot(split.labels, 2).double()  # the logits are equal
     gradient = residual.T @ rows / 8
     assert head.weight.double().detach().numpy() == pytest.approx((-0.5 * 1.9 * gradient).numpy(), abs=1e-5)
 
 
-def test_fewer_items_than_a_batch_make_one_short_batch(encoder: Encoder) -> None:
+def test_fewer_items_than_a_batch_are_trained_as_one_short_batch(encoder: Encoder) -> None:
     few = stripes(2)
     assert answers(fine_tune(encoder, few, DATA, 2, **RECIPE), few, CPU).isfinite().all()
 
 
-def test_a_run_that_diverged_has_equal_logits() -> None:
+def test_logits_of_a_diverged_model_are_0() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
     for weight in model.parameters():
         nn.init.constant_(weight, float("nan"))
     assert answers(model, stripes(4), CPU).tolist() == [[0, 0]] * 4
 
 
-def test_the_protocol_names_the_views_that_were_used() -> None:
+def test_description_names_the_views_that_are_used() -> None:
     natural = DataSpec(shape=(3, 8, 8), splits={"train": 4})
     assert describe("crop_flip", DATA).endswith("views: glyph")
     assert describe("crop_flip", natural).endswith("views: crop_flip")

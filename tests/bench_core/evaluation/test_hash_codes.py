@@ -1,3 +1,5 @@
+"""LSH, PCAH and ITQ, and measures of bits."""
+
 import math
 from collections.abc import Callable
 
@@ -24,7 +26,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def clusters(items: int = 400, dims: int = 24, seed: int = 0) -> Tensor:
-    """Eight clusters, one axis longer than the next, away from the origin."""
+    """Make eight clusters far from the origin, with axes of different lengths."""
     centres = torch.randn(8, dims, generator=rng(99))
     spread = torch.linspace(3, 0.3, dims)
     return (centres[torch.arange(items) % 8] + 0.5 * torch.randn(items, dims, generator=rng(seed))) * spread + 5
@@ -51,22 +53,22 @@ def test_lsh_differs_in_a_bit_with_probability_angle_over_pi(angle: float) -> No
     assert differ == pytest.approx(angle / math.pi, abs=4 * math.sqrt(0.25 / 20_000))
 
 
-def test_hashes_of_moved_and_scaled_features_are_the_same_codes() -> None:
+def test_shift_and_scale_of_features_do_not_change_codes() -> None:
     train = clusters().double()
     for make in HASHES:
-        one = make(train.float()).codes(train.float())
-        two = make((4 * train + 64).float()).codes((4 * train + 64).float())
-        assert float((one == two).double().mean()) > 0.998  # a bit may flip by rounding
+        plain = make(train.float()).codes(train.float())
+        moved = make((4 * train + 64).float()).codes((4 * train + 64).float())
+        assert float((plain == moved).double().mean()) > 0.998  # rounding may flip a bit
 
 
-def test_pcah_is_the_signs_of_scikit_learns_components() -> None:
-    train, others = clusters(), clusters(seed=1)
-    expected = torch.from_numpy(PCA(10, svd_solver="full").fit(train.numpy()).transform(others.numpy()) > 0)
-    agree = (pcah(train, 10).codes(others) == expected).double().mean(0)
+def test_pcah_codes_equal_signs_of_scikit_learn_components() -> None:
+    train, test = clusters(), clusters(seed=1)
+    expected = torch.from_numpy(PCA(10, svd_solver="full").fit(train.numpy()).transform(test.numpy()) > 0)
+    agree = (pcah(train, 10).codes(test) == expected).double().mean(0)
     assert bool((torch.maximum(agree, 1 - agree) > 0.999).all())  # a component's sign is free
 
 
-def test_the_sign_of_a_component_changes_no_distance_and_is_fixed_nevertheless() -> None:
+def test_signs_of_components_are_fixed_and_do_not_change_distances() -> None:
     train = clusters()
     hashed = pcah(train, 8)
     largest = hashed.projections.gather(0, hashed.projections.abs().argmax(0, keepdim=True))
@@ -77,7 +79,7 @@ def test_the_sign_of_a_component_changes_no_distance_and_is_fixed_nevertheless()
 
 
 @pytest.mark.parametrize(("bits", "seed"), [(8, 0), (24, 1), (40, 2)])
-def test_the_loss_of_itq_never_rises(bits: int, seed: int) -> None:
+def test_loss_of_itq_never_rises(bits: int, seed: int) -> None:
     values = clusters(seed=seed).double()[:, : min(bits, 24)]
     rotation, losses = itq_rotation(values - values.mean(0), bits, rng(seed))
     assert len(losses) == 51
@@ -86,7 +88,7 @@ def test_the_loss_of_itq_never_rises(bits: int, seed: int) -> None:
     assert torch.allclose(rotation @ rotation.T, torch.eye(len(rotation)).double(), atol=1e-10)
 
 
-def test_the_loss_of_itq_is_that_of_its_codes() -> None:
+def test_loss_of_itq_equals_a_slow_computation() -> None:
     values = clusters().double()[:, :6]
     values -= values.mean(0)
     rotation, losses = itq_rotation(values, 6, rng())
@@ -96,26 +98,26 @@ def test_the_loss_of_itq_is_that_of_its_codes() -> None:
     assert losses[-1] == pytest.approx(total / len(values))
 
 
-def test_itq_turns_a_square_onto_its_corners() -> None:
+def test_itq_rotates_a_square_so_that_its_corners_are_codes() -> None:
     corners = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]]).double().repeat(10, 1) * math.sqrt(2)
     rotation, losses = itq_rotation(corners, 2, rng())
     assert losses[-1] == pytest.approx(0, abs=1e-12)
     assert (corners @ rotation).abs() == pytest.approx(np.ones((40, 2)), abs=1e-6)
 
 
-def test_itq_finds_more_neighbours_than_pcah_where_axes_differ_in_length() -> None:
+def test_itq_separates_clusters_better_than_pcah_if_axes_differ_in_length() -> None:
     train = clusters(800)
     labels = torch.arange(800) % 8
     same = labels[:, None] == labels[None]
 
     def gap(codes: Tensor) -> float:
-        apart = distances(codes).double() / codes.shape[1]
-        return float(apart[~same].mean() - apart[same].mean())
+        distance = distances(codes).double() / codes.shape[1]
+        return float(distance[~same].mean() - distance[same].mean())
 
     assert gap(itq(train, 16, rng()).codes(train)) > gap(pcah(train, 16).codes(train)) + 0.02
 
 
-def test_more_bits_than_dimensions_are_a_frame_for_itq_and_constant_for_pcah() -> None:
+def test_bits_beyond_the_dimensions_are_a_frame_in_itq_and_constant_in_pcah() -> None:
     train = clusters(dims=6)
     few, many = pcah(train, 6).codes(train), pcah(train, 10).codes(train)
     assert torch.equal(distances(few[:40]), distances(many[:40]))
@@ -133,7 +135,7 @@ def test_directions_without_variance_give_no_bits(rank: int) -> None:
     assert bool(itq(factors, 8, rng()).projections.isfinite().all())
 
 
-def test_statistics_of_bits_by_hand() -> None:
+def test_measures_of_bits_by_hand() -> None:
     bits = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]]).bool()
     assert bit_imbalance(bits) == pytest.approx((0.5 + 0 + 0.25 + 0.5) / 4)
     quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
@@ -142,7 +144,7 @@ def test_statistics_of_bits_by_hand() -> None:
     assert bit_correlation(bits) == pytest.approx(2 * correlation / 12)  # constant bits have 0 with all
 
 
-def test_statistics_of_copied_and_of_fair_bits() -> None:
+def test_measures_of_copied_bits_and_of_independent_fair_bits() -> None:
     coin = torch.rand(4000, 1, generator=rng()) > 0.5
     assert bit_correlation(torch.cat([coin, ~coin, coin], 1)) == pytest.approx(1)
     fair = torch.rand(4000, 16, generator=rng()) > 0.5

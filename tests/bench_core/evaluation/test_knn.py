@@ -1,3 +1,5 @@
+"""Weighted votes of nearest neighbours against a slow computation."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ def blobs(items: int, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def slow_votes(queries: Tensor, bank: Tensor, labels: Tensor, classes: int, k: int, temperature: float) -> Tensor:
-    """The weighted vote, one query and one neighbour at a time."""
+    """Compute the weighted votes, one query and one neighbour at a time."""
     votes = torch.zeros(len(queries), classes, dtype=torch.float64)
     for q, query in enumerate(queries):
         cosine = torch.stack([query @ item / (query.norm() * item.norm()) for item in bank])
@@ -22,7 +24,7 @@ def slow_votes(queries: Tensor, bank: Tensor, labels: Tensor, classes: int, k: i
     return votes
 
 
-def test_votes_are_those_of_the_formula_up_to_a_factor_for_each_query() -> None:
+def test_votes_equal_the_formula_up_to_a_factor_for_each_query() -> None:
     bank, labels = blobs(40)
     queries, _ = blobs(6, seed=1)
     cosine, index = (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(10)
@@ -38,7 +40,7 @@ def test_votes_by_hand() -> None:
     assert votes[0].tolist() == pytest.approx([1, 2 * 2.718281828**-1], rel=1e-5)
 
 
-def test_answers_are_the_votes_of_the_nearest() -> None:
+def test_answers_are_the_votes_of_the_nearest_neighbours() -> None:
     bank, labels = blobs(40)
     queries, _ = blobs(6, seed=1)
     answers = knn_answers(queries, 3 * bank, labels, 3, k=10, temperature=0.1)

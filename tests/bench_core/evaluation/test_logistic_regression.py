@@ -1,3 +1,5 @@
+"""The solver reaches the optimum that scikit-learn reaches."""
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from bench_core.evaluation.logistic_regression import LogisticProblem
 
 
 def problem(items: int, dim: int, classes: int = 4, overlap: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Features whose scales span two decades, so that plain gradient steps crawl."""
+    """Make features whose scales span two orders of magnitude, on which plain gradient descent is slow."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(items) % classes
     centres, mixing = torch.randn(classes, dim, generator=rng), torch.randn(dim, dim, generator=rng) / dim**0.5
@@ -27,7 +29,7 @@ def slow_loss(weights: Tensor, bias: Tensor, features: Tensor, labels: Tensor, p
 
 @pytest.mark.parametrize(("items", "dim"), [(120, 20), (30, 60)])
 @pytest.mark.parametrize("penalty", [1e-1, 1e-3, 1e-5])
-def test_the_loss_is_that_of_scikit_learn_at_its_optimum(items: int, dim: int, penalty: float) -> None:
+def test_loss_equals_the_optimum_of_scikit_learn(items: int, dim: int, penalty: float) -> None:
     features, labels = problem(items, dim)
     fit = LogisticProblem(features, labels, 4).solve(penalty)
     reference = LogisticRegression(C=1 / (penalty * items), tol=1e-9, solver="newton-cholesky", max_iter=1000)
@@ -48,14 +50,14 @@ def test_float32_reaches_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
     assert single.solve(1e-4).loss == pytest.approx(exact.loss, rel=1e-4)
 
 
-def test_the_loss_without_information_is_the_entropy_of_the_labels() -> None:
+def test_loss_of_constant_features_is_the_entropy_of_the_labels() -> None:
     labels = torch.tensor([0, 0, 0, 1])
     fit = LogisticProblem(torch.ones(4, 3), labels, 2).solve(1e-3)
     assert fit.loss == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), rel=1e-6)
     assert fit.logits(torch.ones(1, 3)).softmax(1)[0].tolist() == pytest.approx([0.75, 0.25], abs=1e-3)
 
 
-def test_the_optimum_does_not_depend_on_the_start_or_on_a_shift_of_the_features() -> None:
+def test_optimum_does_not_depend_on_the_start_or_on_a_shift_of_the_features() -> None:
     features, labels = problem(100, 10)
     plain = LogisticProblem(features, labels, 4)
     cold, warm = plain.solve(1e-2), plain.solve(1e-2, start=plain.solve(1.0))
@@ -66,7 +68,7 @@ def test_the_optimum_does_not_depend_on_the_start_or_on_a_shift_of_the_features(
     torch.testing.assert_close(shifted.logits(features + 5), cold.logits(features), atol=0.02, rtol=0)
 
 
-def test_too_few_iterations_are_said_to_be_too_few() -> None:
+def test_fit_with_too_few_iterations_is_not_converged() -> None:
     fit = LogisticProblem(*problem(100, 10), 4).solve(1e-3, max_iterations=2)
     assert not fit.converged
     assert fit.iterations == 2

@@ -1,3 +1,5 @@
+"""Exact search against a full sort."""
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_top_k_is_the_head_of_a_full_sort() -> None:
+def test_top_k_equals_the_first_k_of_a_full_sort() -> None:
     queries, database = draw(5, 16), draw(60, 16, seed=1)
     similarity, index = top_k(queries, database, 7)
     expected = (queries @ database.T).sort(1, descending=True)
@@ -18,7 +20,7 @@ def test_top_k_is_the_head_of_a_full_sort() -> None:
 
 
 @pytest.mark.parametrize("chunk_pairs", [1, 130, 2**20])
-def test_products_find_what_faiss_finds_in_chunks_of_any_size(chunk_pairs: int) -> None:
+def test_products_in_chunks_of_any_size_find_the_same_as_faiss(chunk_pairs: int) -> None:
     queries, database = draw(9, 8), draw(60, 8, seed=1)
     similarity, index = _top_k_by_products(queries, database, 5, chunk_pairs)
     expected = top_k(queries, database, 5)

@@ -1,3 +1,5 @@
+"""Images of split datasets are converted and embedded."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -16,12 +18,12 @@ def images(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_images_of_the_shape_stay_as_they_are() -> None:
-    own = images(3, 1, 8, 8)
-    assert fitted(own, (1, 8, 8)) is own
+def test_images_of_the_right_shape_are_returned_unchanged() -> None:
+    same_shape = images(3, 1, 8, 8)
+    assert fitted(same_shape, (1, 8, 8)) is same_shape
 
 
-def test_grey_is_repeated_and_colour_weighed_as_pillow_does() -> None:
+def test_grey_is_repeated_and_colours_become_luma_as_in_pillow() -> None:
     grey = fitted(images(2, 1, 5, 5), (3, 5, 5))
     assert torch.equal(grey[:, 0], grey[:, 2])
     colour = images(1, 3, 6, 7)
@@ -31,7 +33,7 @@ def test_grey_is_repeated_and_colour_weighed_as_pillow_does() -> None:
     assert (fitted(colour, (1, 6, 7)).flatten().int() - pillow).abs().max() <= 1
 
 
-def test_a_constant_image_keeps_its_level_at_any_size() -> None:
+def test_constant_image_keeps_its_value_at_any_size() -> None:
     flat = torch.full((2, 1, 30, 28), 77, dtype=torch.uint8)
     for shape in ((1, 8, 8), (3, 64, 64)):
         assert (fitted(flat, shape) == 77).all()
@@ -46,19 +48,19 @@ def test_halving_with_antialiasing_agrees_with_pillow() -> None:
     ).abs().max() <= 1
 
 
-def test_what_is_no_image_is_refused() -> None:
+def test_inputs_that_are_not_images_are_refused() -> None:
     with pytest.raises(BenchError, match="uint8 images"):
         fitted(torch.zeros(2, 5), (1, 8, 8))
 
 
-def test_images_of_elsewhere_are_embedded_like_the_methods_own(plan_of: Callable[..., Plan]) -> None:
+def test_images_of_another_dataset_are_embedded_by_the_method(plan_of: Callable[..., Plan]) -> None:
     objective = build_objective(plan_of().chains[0]).eval()
     data = DataSpec(shape=(1, 8, 8), splits={"train": 1})
     frozen = Frozen({}, data, 0, torch.device("cpu"), lambda: objective, lambda name: Split(images(1, 1, 8, 8)))
-    other = Split(images(6, 3, 16, 16), torch.arange(6))
-    found = embed_images(frozen, other, torch.tensor([4, 1]))
-    assert found.labels is not None
-    assert found.labels.tolist() == [4, 1]
-    assert isinstance(other.inputs, torch.Tensor)
-    expected = objective.embed(fitted(other.inputs[[4, 1]], (1, 8, 8)).float() / 255)["features"]
-    torch.testing.assert_close(found.embeddings["features"], expected.detach())
+    split = Split(images(6, 3, 16, 16), torch.arange(6))
+    embedded = embed_images(frozen, split, torch.tensor([4, 1]))
+    assert embedded.labels is not None
+    assert embedded.labels.tolist() == [4, 1]
+    assert isinstance(split.inputs, torch.Tensor)
+    expected = objective.embed(fitted(split.inputs[[4, 1]], (1, 8, 8)).float() / 255)["features"]
+    torch.testing.assert_close(embedded.embeddings["features"], expected.detach())

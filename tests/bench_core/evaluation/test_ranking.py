@@ -1,3 +1,5 @@
+"""Measures of rankings against slow computations over all orders of ties."""
+
 from itertools import permutations
 
 import numpy as np
@@ -8,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from bench_core.evaluation.classification import constant_accuracy, top_accuracy, top_hits
 from bench_core.evaluation.hamming import hamming_histograms
 from bench_core.evaluation.ranking import (
     average_precision,
@@ -26,23 +27,23 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def groups(distances: list[int], relevant: list[int]) -> tuple[Tensor, Tensor]:
-    """Histograms of one query."""
+    """Make the histograms of one query from the distance and relevance of each item."""
     bins = torch.tensor(distances)
     items = torch.bincount(bins, minlength=6)[None]
     return items, torch.bincount(bins, weights=torch.tensor(relevant).double(), minlength=6)[None]
 
 
 def ap_of_order(relevant: list[int], k: int | None = None) -> float:
-    """Average precision of a list, rank by rank; at k divided by min(R, k)."""
-    k, total, hits, found = k or len(relevant), sum(relevant), 0, 0.0
+    """Compute the average precision of a list rank by rank; at k divided by min(R, k)."""
+    k, total, hits, precisions = k or len(relevant), sum(relevant), 0, 0.0
     for rank, hit in enumerate(relevant[:k], 1):
         hits += hit
-        found += hit * hits / rank
-    return found / min(total, k) if total else 0.0
+        precisions += hit * hits / rank
+    return precisions / min(total, k) if total else 0.0
 
 
 def mean_over_orders(distances: list[int], relevant: list[int], k: int | None = None) -> float:
-    """Average precision over every order of the items that sorts the distances."""
+    """Average the average precision over all orders of the items that sort the distances."""
     orders = [o for o in permutations(range(len(distances))) if sorted(distances) == [distances[i] for i in o]]
     return sum(ap_of_order([relevant[i] for i in o], k) for o in orders) / len(orders)
 
@@ -50,7 +51,7 @@ def mean_over_orders(distances: list[int], relevant: list[int], k: int | None = 
 ranked = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=6)
 
 
-def test_expected_average_precision_of_the_worked_example() -> None:
+def test_expected_average_precision_of_a_worked_example() -> None:
     value = expected_average_precision(*groups([0, 1, 1, 1, 2], [1, 0, 1, 0, 1])).item()
     assert value == pytest.approx((1 + (2 / 2 + 2 / 3 + 2 / 4) / 3 + 3 / 5) / 3, abs=1e-15)
     assert value == pytest.approx(0.774074, abs=5e-7)
@@ -92,19 +93,19 @@ def test_expected_average_precision_lies_between_the_worst_and_the_best_order_of
         assert worst < expected[query] < best
 
 
-def test_a_query_without_a_relevant_item_counts_as_0() -> None:
+def test_query_without_a_relevant_item_has_average_precision_0() -> None:
     assert expected_average_precision(*groups([0, 1, 1], [0, 0, 0])).item() == 0
     assert average_precision(torch.tensor([0.3, 0.1]), torch.tensor([False, False])) == 0
     assert list_average_precision(torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1)).item() == 0
 
 
-def test_several_labels_are_relevant_when_one_is_shared() -> None:
+def test_items_with_several_labels_are_relevant_if_they_share_one() -> None:
     queries = torch.tensor([[1, 1, 0], [0, 0, 0]]).bool()
     database = torch.tensor([[1, 1, 1], [0, 1, 0], [0, 0, 1], [0, 0, 0]]).bool()
     assert relevance(queries, database).tolist() == [[True, True, False, False], [False] * 4]
 
 
-def test_average_precision_of_distinct_scores_is_the_usual_loop() -> None:
+def test_average_precision_of_distinct_scores_equals_the_usual_loop() -> None:
     scores, relevant = draw(200), draw(200, seed=1) > 0.7
     total = 0.0
     order = np.argsort(-scores.numpy())
@@ -114,7 +115,7 @@ def test_average_precision_of_distinct_scores_is_the_usual_loop() -> None:
     assert average_precision(scores, relevant) == pytest.approx(total / len(positions), abs=1e-12)
 
 
-def test_the_two_forms_of_average_precision_at_k_differ_by_their_divisor() -> None:
+def test_average_precision_at_k_depends_on_the_divisor() -> None:
     hits = torch.tensor([[True, False, False, True]])
     assert list_average_precision(hits, torch.tensor([10]).clamp(max=4)).item() == pytest.approx((1 + 2 / 4) / 4)
     assert list_average_precision(hits, hits.sum(1)).item() == pytest.approx((1 + 2 / 4) / 2)
@@ -129,24 +130,7 @@ def test_precision_and_recall_within_radius_2_by_hand() -> None:
     assert precision[:, 3].tolist() == [4 / 8, 4 / 8]
 
 
-def test_top_accuracy_gives_equal_scores_to_the_lower_class() -> None:
-    scores = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    assert top_hits(scores, torch.tensor([0, 2])).tolist() == [True, False]
-    assert top_accuracy(scores, torch.tensor([0, 2])) == 0.5
-    assert top_accuracy(scores, torch.tensor([0, 2]), top=2) == 1
-
-
-def test_constant_accuracy_is_the_share_of_the_most_frequent_training_classes() -> None:
-    train, test = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 1, 1, 2])
-    assert constant_accuracy(train, test, 3) == pytest.approx(3 / 5)
-    assert constant_accuracy(train, test, 3, top=2) == pytest.approx(3 / 5 + (1 / 5 + 1 / 5) / 2)
-
-
-def test_constant_accuracy_of_balanced_training_labels_is_one_over_the_classes() -> None:
-    assert constant_accuracy(torch.arange(40) % 10, torch.tensor([3, 3, 7]), 10) == pytest.approx(0.1)
-
-
-def test_a_perfect_ranking_has_precision_1_and_not_a_rounding_more() -> None:
+def test_average_precision_of_a_perfect_ranking_never_exceeds_1() -> None:
     for items in range(100, 400):
         assert average_precision(-torch.arange(items).float(), torch.ones(items, dtype=torch.bool)) <= 1
 
@@ -155,7 +139,7 @@ RNG = torch.Generator().manual_seed(0)
 
 
 def rows(levels: int, count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores of so many values, and what is relevant: nothing in the first row, everything in the second."""
+    """Make scores of `levels` values, and relevance: nothing in the first row, everything in the second."""
     scores = torch.randint(levels, (5, count), generator=RNG).float()
     relevant = torch.rand(5, count, generator=RNG) < 0.3
     relevant[0], relevant[1] = False, True
@@ -163,18 +147,18 @@ def rows(levels: int, count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("levels", [1, 3, 10**6])
-def test_many_rankings_are_each_the_one(levels: int) -> None:
+def test_average_precisions_of_many_rows_equal_average_precision_of_each(levels: int) -> None:
     scores, relevant = rows(levels)
     each = [average_precision(score, hits) for score, hits in zip(scores, relevant, strict=True)]
     assert average_precisions(scores, relevant).tolist() == pytest.approx(each, abs=1e-12)
 
 
-def test_a_value_by_hand() -> None:
+def test_average_precisions_by_hand() -> None:
     scores, relevant = torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[True, False, True]])
     assert average_precisions(scores, relevant).tolist() == pytest.approx([(1 / 1 + 2 / 3) / 2])
 
 
-def test_it_needs_nothing_of_the_host() -> None:
+def test_average_precisions_never_reads_a_value_from_the_gpu() -> None:
     with FakeTensorMode():
         scores = torch.rand(5, 60, device="cuda")
         assert average_precisions(scores, scores > 0.5).device.type == "cuda"

@@ -1,17 +1,19 @@
+"""Queries, database, relevant items and chance levels of search tasks."""
+
 import pytest
 import torch
 
 from bench_core import DataSpec, Embedded, Frozen
 from bench_core.evaluation.ranking import average_precision
 from bench_core.evaluation.retrieval import (
-    Side,
+    SearchSet,
     chance,
     cosine_average_precision,
     listed_relevance,
     note_of_none,
-    read_side,
+    read_search_set,
+    retrieval_skip_reason,
     split_names,
-    why_no_search,
 )
 
 CPU = torch.device("cpu")
@@ -21,8 +23,8 @@ def hot(*rows: tuple[int, ...]) -> torch.Tensor:
     return torch.tensor(rows).bool()
 
 
-def side(labels: torch.Tensor, seed: int = 0) -> Side:
-    return Side(
+def search_set(labels: torch.Tensor, seed: int = 0) -> SearchSet:
+    return SearchSet(
         torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(seed)),
         labels,
         None,
@@ -30,21 +32,21 @@ def side(labels: torch.Tensor, seed: int = 0) -> Side:
     )
 
 
-def test_a_constant_code_gets_the_expected_precision_of_a_random_order() -> None:
+def test_chance_is_the_expected_precision_of_a_random_order() -> None:
     generator, total = torch.Generator().manual_seed(0), torch.tensor([3, 0, 10])
-    found = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(3, dtype=torch.float64)
     for _ in range(1000):
         scores = torch.rand(10, generator=generator)
-        found += torch.tensor([average_precision(scores, torch.arange(10) < n) for n in total.tolist()])
-    floor = chance(total, 10, 4)
-    assert floor["map"] == pytest.approx(float(found.mean() / 1000), abs=0.01)
-    assert floor["precision"] == pytest.approx((0.3 + 0 + 1) / 3)
-    assert floor["map_at_k"] <= floor["map"]
+        sums += torch.tensor([average_precision(scores, torch.arange(10) < n) for n in total.tolist()])
+    constant = chance(total, 10, 4)
+    assert constant["map"] == pytest.approx(float(sums.mean() / 1000), abs=0.01)
+    assert constant["precision"] == pytest.approx((0.3 + 0 + 1) / 3)
+    assert constant["map_at_k"] <= constant["map"]
 
 
-def test_one_label_in_common_is_enough_and_queries_without_one_are_noted() -> None:
-    queries = side(hot((1, 0, 1), (0, 0, 0), (0, 1, 0)))
-    database = side(hot((1, 1, 0), (0, 0, 1), (1, 0, 0), (0, 0, 0)), seed=1)
+def test_queries_without_a_shared_label_have_no_relevant_item_and_give_a_note() -> None:
+    queries = search_set(hot((1, 0, 1), (0, 0, 0), (0, 1, 0)))
+    database = search_set(hot((1, 1, 0), (0, 0, 1), (1, 0, 0), (0, 0, 0)), seed=1)
     index = torch.tensor([[0, 3], [0, 1], [2, 0]])
     hits, total = listed_relevance(queries, database, index)
     assert hits.tolist() == [[True, False], [False, False], [False, True]]
@@ -54,27 +56,27 @@ def test_one_label_in_common_is_enough_and_queries_without_one_are_noted() -> No
     assert cosine_average_precision(queries, database, CPU)[1] == 0
 
 
-def test_cosine_average_precision_is_that_of_each_ranking() -> None:
-    queries, database = side(torch.arange(6) % 3), side(torch.arange(30) % 3, seed=1)
+def test_cosine_average_precision_equals_average_precision_of_each_query() -> None:
+    queries, database = search_set(torch.arange(6) % 3), search_set(torch.arange(30) % 3, seed=1)
     cosine = torch.nn.functional.cosine_similarity(queries.features[:, None], database.features[None], dim=2)
     expected = [average_precision(cosine[q], database.labels == queries.labels[q]) for q in range(6)]
     assert cosine_average_precision(queries, database, CPU).tolist() == pytest.approx(expected)
 
 
-def test_query_and_database_go_before_test_and_train() -> None:
+def test_splits_query_and_database_are_preferred_to_test_and_train() -> None:
     assert split_names({"train", "test", "query", "database"}) == ("query", "database")
     assert split_names(["train", "test", "query"]) == ("test", "train")
 
 
-def test_a_part_of_a_side_is_balanced_shuffled_and_the_same_at_a_seed() -> None:
+def test_part_of_a_split_is_balanced_shuffled_and_set_by_the_seed() -> None:
     labels = torch.arange(40) % 4
     features = torch.arange(40.0)[:, None]
     data = DataSpec(shape=(1, 8, 8), splits={"test": 40}, num_classes=4)
 
-    def read(seed: int, count: int | None) -> Side:
+    def read(seed: int, count: int | None) -> SearchSet:
         splits = {"test": Embedded({"features": features, "code": features > 19}, labels)}
         frozen = Frozen(splits, data, seed, CPU, lambda: pytest.fail("unused"), lambda _: pytest.fail("unused"))
-        return read_side(frozen, "test", "features", count)
+        return read_search_set(frozen, "test", "features", count)
 
     part = read(0, 12)
     assert part.labels.bincount().tolist() == [3, 3, 3, 3]
@@ -86,10 +88,10 @@ def test_a_part_of_a_side_is_balanced_shuffled_and_the_same_at_a_seed() -> None:
     assert not torch.equal(read(0, None).features, features)
 
 
-def test_data_without_labels_splits_or_items_is_refused() -> None:
+def test_datasets_without_labels_splits_or_enough_items_are_skipped() -> None:
     splits = {"train": 9, "test": 5}
-    assert why_no_search(DataSpec(shape=(4,), splits=splits)) == "needs labels"
-    assert why_no_search(DataSpec(shape=(4,), splits={"train": 9}, num_labels=3)) == "needs a test split"
+    assert retrieval_skip_reason(DataSpec(shape=(4,), splits=splits)) == "needs labels"
+    assert retrieval_skip_reason(DataSpec(shape=(4,), splits={"train": 9}, num_labels=3)) == "needs a test split"
     data = DataSpec(shape=(4,), splits=splits, num_labels=3)
-    assert why_no_search(data) is None
-    assert why_no_search(data, (5, 10)) == "10 items are asked of train, which has 9"
+    assert retrieval_skip_reason(data) is None
+    assert retrieval_skip_reason(data, (5, 10)) == "10 items are asked of train, which has 9"
