@@ -31,13 +31,13 @@ from bench_core.evaluation.hash_codes import (
 )
 from bench_core.evaluation.ranking import ball_precision_recall, expected_average_precision
 from bench_core.evaluation.retrieval import (
-    Side,
+    SearchSet,
     chance,
     cosine_average_precision,
     note_of_none,
-    read_side,
+    read_search_set,
+    retrieval_skip_reason,
     split_names,
-    why_no_search,
 )
 from bench_core.evaluation.sign_patterns import count_distinct
 
@@ -108,14 +108,14 @@ class Hashing(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without labels or without one of the two splits."""
-        return why_no_search(data)
+        return retrieval_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Hash queries and database by every method and length, and rank the database by each code."""
         config, names = self.config, split_names(frozen.splits)
         count = min(config.num_queries, frozen.data.splits[names[0]])
-        queries = read_side(frozen, names[0], config.embedding, count)
-        database = read_side(frozen, names[1], config.embedding)
+        queries = read_search_set(frozen, names[0], config.embedding, count)
+        database = read_search_set(frozen, names[1], config.embedding)
         method_bits = None if queries.code is None or database.code is None else database.code.shape[1]
         lengths = list(config.code_lengths)
         if method_bits is not None and method_bits not in lengths:
@@ -146,7 +146,9 @@ class Hashing(Evaluator):
             curves=_curves(results),
         )
 
-    def _codes(self, frozen: Frozen, queries: Side, database: Side, bits: int) -> Mapping[str, tuple[Tensor, Tensor]]:
+    def _codes(
+        self, frozen: Frozen, queries: SearchSet, database: SearchSet, bits: int
+    ) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Return source -> codes (Q, B) and (N, B), bool; LSH's projections are those of the task `retrieval`."""
         train = embedding_of(frozen.splits["train"], self.config.embedding).float()
         hashes = {
@@ -217,7 +219,7 @@ class Hashing(Evaluator):
 
 
 def search(
-    query_codes: Tensor, database_codes: Tensor, queries: Side, database: Side, device: torch.device
+    query_codes: Tensor, database_codes: Tensor, queries: SearchSet, database: SearchSet, device: torch.device
 ) -> CodeResult:
     """Rank the database for each query by one code.
 

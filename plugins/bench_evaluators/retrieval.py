@@ -41,14 +41,14 @@ from bench_core.evaluation.ranking import (
     list_average_precision,
 )
 from bench_core.evaluation.retrieval import (
-    Side,
+    SearchSet,
     chance,
     cosine_average_precision,
     listed_relevance,
     note_of_none,
-    read_side,
+    read_search_set,
+    retrieval_skip_reason,
     split_names,
-    why_no_search,
 )
 from bench_core.evaluation.sign_patterns import count_distinct
 
@@ -104,14 +104,14 @@ class Retrieval(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without labels, without one of the two splits, or with fewer items than the config wants."""
-        return why_no_search(data, self._counts())
+        return retrieval_skip_reason(data, self._counts())
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Rank the database for each query, by each code and by cosine."""
         config, splits = self.config, split_names(frozen.splits)
         num_queries, num_database = self._counts()
-        queries = read_side(frozen, splits[0], config.embedding, num_queries)
-        database = read_side(frozen, splits[1], config.embedding, num_database)
+        queries = read_search_set(frozen, splits[0], config.embedding, num_queries)
+        database = read_search_set(frozen, splits[1], config.embedding, num_database)
         k, listed = min(config.k, len(database)), min(config.ranked_queries, len(queries))
         method_bits = None if queries.code is None or database.code is None else database.code.shape[1]
         scores: list[Score] = []
@@ -148,7 +148,9 @@ class Retrieval(Evaluator):
         """Return the wanted numbers of queries and of database items; None for all."""
         return self.config.num_queries, self.config.num_database
 
-    def _codes(self, frozen: Frozen, queries: Side, database: Side, bits: int) -> tuple[tuple[Tensor, Tensor], str]:
+    def _codes(
+        self, frozen: Frozen, queries: SearchSet, database: SearchSet, bits: int
+    ) -> tuple[tuple[Tensor, Tensor], str]:
         """Return codes (Q, B) and (N, B) with their source: the method's own of this length, or LSH of features."""
         if queries.code is not None and database.code is not None and database.code.shape[1] == bits:
             return (queries.code, database.code), "code"
@@ -159,7 +161,13 @@ class Retrieval(Evaluator):
 
 
 def hamming_scores(
-    codes: tuple[Tensor, Tensor], queries: Side, database: Side, k: int, listed: int, source: str, device: torch.device
+    codes: tuple[Tensor, Tensor],
+    queries: SearchSet,
+    database: SearchSet,
+    k: int,
+    listed: int,
+    source: str,
+    device: torch.device,
 ) -> tuple[list[Score], Mapping[str, list[float]], Tensor]:
     """Measure one code.
 
@@ -202,7 +210,7 @@ def hamming_scores(
     )
 
 
-def cosine_scores(queries: Side, database: Side, k: int, embedding: str, device: torch.device) -> list[Score]:
+def cosine_scores(queries: SearchSet, database: SearchSet, k: int, embedding: str, device: torch.device) -> list[Score]:
     """Measure features: mAP@all by sorting every item, measures at k by top-k search.
 
     Args:

@@ -1,23 +1,23 @@
-"""Generation: whether what a method decodes and draws looks like its data.
+"""Task generation: compare the images that a method draws and reconstructs with its data.
 
-Three kinds of images are made, as many of each as there are test items: samples from the method's own law of latents,
-samples like the latents of each cluster, and reconstructions of the test items. They are compared with the test items
-in the features of a reference network and in principal components of pixels
-(`bench_evaluators.generation.reference_network`), never in
-those of the encoder under test; on request by the Inception network, too.
+Three kinds of images are made, as many of each as test items are read: samples from the method's own distribution of
+latents, samples like the latents of each cluster, and reconstructions of the test items. They are compared with the
+test items in the features of a reference network and in principal components of pixels
+(`bench_evaluators.generation.reference_network`), never in those of the encoder under test; on request by the Inception
+network, too.
 
-Where a split has more items than are read, those are drawn with as many of each class, while samples have the classes'
-shares of train: on unbalanced data of such a size a faithful method is not at the floor.
+If a split has more items than are read, these are drawn with as many of each class, while samples have the classes'
+frequencies in train. So on large unbalanced data even a perfect method does not reach the best possible value.
 
 Source: papers of the measures are named in `bench_evaluators.generation.sample_quality` and
-`bench_evaluators.generation.image_errors`; samples by
-        cluster are U-CTRL's (Tong et al., CPAL 2024, https://arxiv.org/abs/2210.16782); the reference network is ours.
+        `bench_evaluators.generation.image_errors`; samples by cluster are U-CTRL's (Tong et al., CPAL 2024,
+        https://arxiv.org/abs/2210.16782); the reference network is ours.
 
 Shapes: N images, C channels, H x W pixels, D features, K classes, P latents.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -45,21 +45,21 @@ from bench_core import (
 from bench_core.data import draw_index, open_split
 from bench_core.evaluation.classification import top_accuracy, why_no_classes
 
-from .feature_space import INCEPTION_NAMES, MEASURES, Extractor
+from .feature_space import INCEPTION_NAMES, MEASURES, FeatureSpace
 from .image_errors import (
     WINDOW,
     peak_signal_to_noise,
     squared_error,
     structural_similarity,
 )
-from .inception import FILE, SHA256, Inception, why_no_inception
+from .inception import FILE, SHA256, Inception, inception_missing_reason
 from .reference_network import STEPS, PixelComponents, ReferenceNetwork, train_reference
 from .sample_quality import BLOCK, NEIGHBOURS, frechet_distance
-from .samples import BATCH, ByCluster, decoded, sampled, sampled_by_cluster
+from .samples import BATCH, ClusterSamples, decode, draw_by_cluster, draw_samples
 
-_LEAST_ITEMS = 100  # items: fewer say nothing about 64 features
-_MOST_ITEMS = 10_000  # items; also of those that the reference network, the components and k-means are fitted to
-_SHOWN, _ROW = 32, 8  # images of a grid, and of its rows
+_LEAST_ITEMS = 100  # fewer say nothing about 64 features
+_MOST_ITEMS = 10_000  # test items, and train items that the reference network, components and k-means are fitted to
+_SHOWN, _ROW = 32, 8  # images in a picture, and in one of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,14 @@ class GenerationConfig(Config):
 
 
 @dataclass(frozen=True)
-class Real:
-    """Items of a split in random order, the same for all chains: which (N,), images (N, C, H, W) uint8, labels."""
+class RealImages:
+    """Items of a split in random order, the same for all methods and seeds.
+
+    Attributes:
+        index: (N,) int64 positions in the split.
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64, or None.
+    """
 
     index: Tensor
     images: Tensor
@@ -114,60 +120,55 @@ class Generation(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Methods with a decoder, enough images, and Inception where it is asked for."""
+        """Skip methods without a decoder, data without enough images, and Inception where it is not installed."""
         if not issubclass(objective, Generative):
             return "does not decode or sample"
         if not data.is_image:
             return "needs images"
         if min(data.splits.get("test", 0), data.num_train) < _LEAST_ITEMS:
             return f"needs {_LEAST_ITEMS} or more items in train and in test"
-        return why_no_inception(self.config.inception_weights) if self.config.inception else None
+        return inception_missing_reason(self.config.inception_weights) if self.config.inception else None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Make images of each kind and compare them with test items."""
-        train = _real(frozen, "train", _MOST_ITEMS)
-        test = _real(frozen, "test", min(self.config.items, len(train.index)))
+        train = _read_images(frozen, "train", _MOST_ITEMS)
+        test = _read_images(frozen, "test", min(self.config.items, len(train.index)))
         n = len(test.index)
         method, rng = frozen.method(), stream(frozen.seed, "generation", device=frozen.device)
         model = cast(Generative, method)
         latents = frozen.splits["train"].embeddings["latent"][train.index]
-        labels, found_by = self._clusters(method, frozen, latents, train.images)
-        samples = sampled(model, n, rng)
-        drawn = sampled_by_cluster(model, latents.to(frozen.device), labels, n, rng, across=_ROW)
-        copies = decoded(model, frozen.splits["test"].embeddings["latent"][test.index], frozen.device)
+        labels, cluster_source = self._clusters(method, frozen, latents, train.images)
+        samples = draw_samples(model, n, rng)
+        cluster_samples = draw_by_cluster(model, latents.to(frozen.device), labels, n, rng, per_row=_ROW)
+        copies = decode(model, frozen.splits["test"].embeddings["latent"][test.index], frozen.device)
 
         network = None
         if train.labels is not None and frozen.data.num_classes and not why_no_classes(frozen.data):
             network = train_reference(train.images, train.labels, frozen.data.num_classes)
         components = PixelComponents(train.images)
-        extractors = self._extractors(network, components, frozen.device)
         mean = _mean_image(train.images)
-        noise = torch.randint(0, 256, test.images.shape, dtype=torch.uint8, generator=stream(0, "generation", "noise"))
         scores, notes = list[Score](), [f"{len(torch.unique(labels))} clusters hold train items"]
-        for extractor in extractors:
-            real = extractor.features(test.images)
-            least = extractor.distances(real, extractor.features(mean).expand(n, -1))
-            for kind, images in (("", samples), ("_clusters", drawn.images), ("_reconstructions", copies)):
-                measure = extractor.distances if kind == "_reconstructions" else extractor.measures
-                for name, value in measure(real, extractor.features(images)).items():
-                    scores.append(_score(extractor.metric(name) + kind, value, *MEASURES[name], least.get(name), n))
-            floor = extractor.measures(real, extractor.features(train.images[:n]))
-            said = ", ".join(f"{extractor.metric(name)} {value:.3g}" for name, value in floor.items())
-            far = frechet_distance(real, extractor.features(noise))
-            notes.append(f"train images as samples: {said}; uniform noise: {extractor.metric('frechet')} {far:.3g}")
+        generated = {"": samples, "_clusters": cluster_samples.images, "_reconstructions": copies}
+        for space in self._spaces(network, components, frozen.device):
+            real = space.features(test.images)
+            scores += _space_scores(space, real, generated, mean)
+            notes.append(_reference_note(space, real, train.images[:n], test.images.shape))
         if network is not None:
             notes.append(f"the reference network is right on {_accuracy(network, test):.1%} of these test items")
-            scores.append(_class_purity(network, drawn))
+            scores.append(_class_purity(network, cluster_samples))
         scores += _errors(test.images, copies, mean.expand_as(copies))
         return Evaluation(
             scores=scores,
-            protocol=self._protocol(n, len(train.index), found_by, network, components.size),
+            protocol=self._protocol(n, len(train.index), cluster_source, network, components.size),
             notes=notes,
-            images=_grids(samples, test.images, copies, drawn.rows),
+            images=_grids(samples, test.images, copies, cluster_samples.rows),
         )
 
     def _clusters(self, method: Objective, frozen: Frozen, latents: Tensor, images: Tensor) -> tuple[Tensor, str]:
-        """Clusters (M,) of train items by their latents (M, P) or images, and where they come from."""
+        """Return clusters (M,) of train items, and their source in words.
+
+        The method assigns clusters to the images if it has its own; otherwise k-means clusters the latents (M, P).
+        """
         if isinstance(method, Clustering):
             batches = open_split(Split(images), frozen.device).batches(BATCH)
             with torch.inference_mode():
@@ -177,60 +178,100 @@ class Generation(Evaluator):
         from sklearn.exceptions import ConvergenceWarning
 
         clusters = min(self.config.clusters or frozen.data.num_classes or 10, len(latents))
-        found = KMeans(clusters, n_init=3, random_state=stream_seed(frozen.seed, "generation", "k-means") % 2**32)
-        with warnings.catch_warnings(), threadpool_limits(1):  # one thread: a seed has one answer
-            warnings.simplefilter("ignore", ConvergenceWarning)  # latents that are all the same
-            labels = torch.from_numpy(found.fit_predict(latents.numpy())).long()
+        kmeans = KMeans(clusters, n_init=3, random_state=stream_seed(frozen.seed, "generation", "k-means") % 2**32)
+        with warnings.catch_warnings(), threadpool_limits(1):  # on one thread a seed has one result
+            warnings.simplefilter("ignore", ConvergenceWarning)  # raised for latents that are all equal
+            labels = torch.from_numpy(kmeans.fit_predict(latents.numpy())).long()
         return labels, f"{clusters} clusters of k-means on latents"
 
-    def _extractors(
+    def _spaces(
         self, network: ReferenceNetwork | None, components: PixelComponents, device: torch.device
-    ) -> list[Extractor]:
-        """Those that there are; the first ranks the methods."""
-        found = [Extractor(f"pixels_pca{components.size}", components.features, full=network is None)]
+    ) -> list[FeatureSpace]:
+        """List the spaces in which images are compared; scores in the first one rank the methods."""
+        spaces = [FeatureSpace(f"pixels_pca{components.size}", components.features, full=network is None)]
         if network is not None:
-            found.insert(0, Extractor("reference", network.features, network.logits))
+            spaces.insert(0, FeatureSpace("reference", network.features, network.logits))
         if self.config.inception:
             inception = Inception(self.config.inception_weights, device)
-            found.append(Extractor("inception", inception.features, inception.logits, metrics=INCEPTION_NAMES))
-        return found
+            spaces.append(FeatureSpace("inception", inception.features, inception.logits, metrics=INCEPTION_NAMES))
+        return spaces
 
-    def _protocol(self, n: int, fitted: int, found_by: str, network: ReferenceNetwork | None, components: int) -> str:
-        """The protocol in one line."""
-        judges = [f"{components} principal components of their pixels"]
+    def _protocol(
+        self, n: int, fitted: int, cluster_source: str, network: ReferenceNetwork | None, components: int
+    ) -> str:
+        """Write the protocol in one line.
+
+        Args:
+            n: Number of images of each kind.
+            fitted: Number of train items to which network and components are fitted.
+            cluster_source: Source of the clusters, in words.
+            network: The reference network, if there is one.
+            components: Number of principal components.
+        """
+        spaces = [f"{components} principal components of their pixels"]
         if network is not None:
-            judges.insert(
+            spaces.insert(
                 0,
                 f"64 features of a small network trained on them with labels ({STEPS} steps, one seed, sha256 "
                 f"{network.digest()})",
             )
         if self.config.inception:
-            judges.append(f"Inception of 2015 (sha256 {SHA256[:8]}, torch-fidelity's resizing)")
+            spaces.append(f"Inception of 2015 (sha256 {SHA256[:8]}, torch-fidelity's resizing)")
         return (
             f"{n:,} test items against {n:,} samples of the method's own law of latents, {n:,} like the latents of "
-            f"each cluster ({found_by} of train items, as often as they are there), and reconstructions of these very "
-            f"items; all of 8 bits; fitted to {fitted:,} train items: {', '.join(judges)}; kernel: unbiased, cubic, "
-            f"blocks of {min(BLOCK, n):,}; precision, recall, density, coverage: {NEIGHBOURS} neighbours; ssim: "
+            f"each cluster ({cluster_source} of train items, as often as they are there), and reconstructions of these "
+            f"very items; all of 8 bits; fitted to {fitted:,} train items: {', '.join(spaces)}; kernel: unbiased, "
+            f"cubic, blocks of {min(BLOCK, n):,}; precision, recall, density, coverage: {NEIGHBOURS} neighbours; ssim: "
             f"windows of {WINDOW} x {WINDOW}; chance: the mean train image, each time"
         )
 
 
-def _real(frozen: Frozen, name: str, most: int) -> Real:
-    """At most that many items of a split, balanced over classes."""
+def _read_images(frozen: Frozen, name: str, most: int) -> RealImages:
+    """Read at most this many items of a split, balanced over classes."""
     split = frozen.inputs(name)
     index = draw_index(split.labels, len(split), min(most, len(split)))
     index = index[torch.randperm(len(index), generator=stream(0, "generation", name))]
     images = split.inputs[index] if isinstance(split.inputs, Tensor) else split.inputs.read(index)
-    return Real(index, images, None if split.labels is None else split.labels[index])
+    return RealImages(index, images, None if split.labels is None else split.labels[index])
 
 
 def _mean_image(images: Tensor) -> Tensor:
-    """(1, C, H, W) uint8, summed in batches: float copies of all images may be large."""
+    """Return the mean image (1, C, H, W) uint8; sums over batches, as float copies of all images may be large."""
     total = torch.stack([part.double().sum(0) for part in torch.split(images, BATCH)]).sum(0, keepdim=True)
     return (total / len(images)).round().to(torch.uint8)
 
 
-def _accuracy(network: ReferenceNetwork, test: Real) -> float:
+def _space_scores(
+    space: FeatureSpace, real: Tensor, generated: Mapping[str, Tensor], mean_image: Tensor
+) -> list[Score]:
+    """Score each kind of generated images in one space.
+
+    Args:
+        space: The space in which images are compared.
+        real: (N, D) features of the test images.
+        generated: Suffix of the metrics -> images (N, C, H, W) of one kind.
+        mean_image: (1, C, H, W); the chance level is N copies of it.
+    """
+    scores = []
+    chance = space.distances(real, space.features(mean_image).expand(len(real), -1))
+    for kind, images in generated.items():
+        measure = space.distances if kind == "_reconstructions" else space.measures
+        for name, value in measure(real, space.features(images)).items():
+            scores.append(_score(space.metric(name) + kind, value, *MEASURES[name], chance.get(name), len(real)))
+    return scores
+
+
+def _reference_note(space: FeatureSpace, real: Tensor, train_images: Tensor, shape: tuple[int, ...]) -> str:
+    """Write the values that train images, as if they were samples, and uniform noise get in one space."""
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=stream(0, "generation", "noise"))
+    floor = space.measures(real, space.features(train_images))
+    values = ", ".join(f"{space.metric(name)} {value:.3g}" for name, value in floor.items())
+    noise_distance = frechet_distance(real, space.features(noise))
+    return f"train images as samples: {values}; uniform noise: {space.metric('frechet')} {noise_distance:.3g}"
+
+
+def _accuracy(network: ReferenceNetwork, test: RealImages) -> float:
+    """Return the accuracy of the reference network on the test items."""
     assert test.labels is not None, "the data has classes"
     return top_accuracy(network.logits(network.features(test.images)), test.labels)
 
@@ -239,42 +280,47 @@ def _score(metric: str, value: float, unit: str, higher: bool, chance: float | N
     return Score(metric=metric, value=value, unit=unit, higher_is_better=higher, chance=chance, embedding="latent", n=n)
 
 
-def _class_purity(network: ReferenceNetwork, drawn: ByCluster) -> Score:
-    """Part of the samples by cluster that have, by the reference network, their cluster's most frequent class."""
-    classes = network.logits(network.features(drawn.images)).argmax(1)
-    table = torch.zeros(int(drawn.clusters.max()) + 1, int(classes.max()) + 1)
-    table.index_put_((drawn.clusters, classes), torch.ones(()), accumulate=True)
-    purity, alone = float(table.amax(1).sum()) / len(classes), float(table.sum(0).max()) / len(classes)
-    return _score("class_purity_clusters", purity, "fraction", True, alone, len(classes))
+def _class_purity(network: ReferenceNetwork, samples: ClusterSamples) -> Score:
+    """Score the part of samples that have the most frequent class of their cluster, by the reference network.
+
+    Chance is the part of the most frequent class of all samples: that of a single cluster.
+    """
+    classes = network.logits(network.features(samples.images)).argmax(1)
+    table = torch.zeros(int(samples.clusters.max()) + 1, int(classes.max()) + 1)
+    table.index_put_((samples.clusters, classes), torch.ones(()), accumulate=True)
+    purity, one_cluster = float(table.amax(1).sum()) / len(classes), float(table.sum(0).max()) / len(classes)
+    return _score("class_purity_clusters", purity, "fraction", True, one_cluster, len(classes))
 
 
 def _errors(images: Tensor, copies: Tensor, constant: Tensor) -> list[Score]:
-    """Of reconstructions, mean over images; chance is that of one image for all."""
-    what = {
+    """Score the errors of reconstructions, mean over images; chance is that of one constant image for all."""
+    measures = {
         "mse": (squared_error, "square", False),
         "psnr": (lambda x, y: peak_signal_to_noise(squared_error(x, y)), "dB", True),
         "ssim": (structural_similarity, "similarity", True),
     }
     if min(images.shape[2:]) < WINDOW:
-        del what["ssim"]
-    found = []
-    for name, (measure, unit, higher) in what.items():
-        value, chance = (_mean_over(measure, images, made) for made in (copies, constant))
-        found.append(_score(f"{name}_reconstructions", value, unit, higher, chance, len(images)))
-    return found
+        del measures["ssim"]
+    scores = []
+    for name, (measure, unit, higher) in measures.items():
+        value, chance = _mean_over(measure, images, copies), _mean_over(measure, images, constant)
+        scores.append(_score(f"{name}_reconstructions", value, unit, higher, chance, len(images)))
+    return scores
 
 
-def _mean_over(measure: Callable[[Tensor, Tensor], Tensor], images: Tensor, made: Tensor) -> float:
-    """The mean of what is measured on each pair of uint8 images, in batches."""
-    pairs = zip(torch.split(images, BATCH), torch.split(made, BATCH), strict=True)
+def _mean_over(measure: Callable[[Tensor, Tensor], Tensor], images: Tensor, copies: Tensor) -> float:
+    """Return the mean of a measure over pairs of uint8 images, in batches."""
+    pairs = zip(torch.split(images, BATCH), torch.split(copies, BATCH), strict=True)
     return float(torch.cat([measure(x.float() / 255, y.float() / 255) for x, y in pairs]).double().mean())
 
 
 def _grids(samples: Tensor, real: Tensor, copies: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """Rows of eight: samples; real images above their reconstructions; a row for each of the first clusters."""
+    """Return pictures of rows of eight: samples; real images above their reconstructions; a row for each cluster."""
     if samples.shape[1] not in (1, 3):
         return {}
-    pairs = [half for at in range(0, _SHOWN // 2, _ROW) for half in (real[at : at + _ROW], copies[at : at + _ROW])]
+    pairs = []
+    for start in range(0, _SHOWN // 2, _ROW):
+        pairs += [real[start : start + _ROW], copies[start : start + _ROW]]
     return {"samples": samples[:_SHOWN], "reconstructions": torch.cat(pairs), "clusters": rows[:MOST_IMAGES]}
 
 

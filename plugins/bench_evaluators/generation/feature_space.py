@@ -1,4 +1,4 @@
-"""A space in which images are compared, and what is measured in it.
+"""A feature space in which images are compared, and the measures in it.
 
 Source: the measures are those of `bench_evaluators.generation.sample_quality`.
 
@@ -17,7 +17,7 @@ from .sample_quality import (
     neighbourhoods,
 )
 
-MEASURES = {  # the unit of each, and whether higher is better
+MEASURES = {  # measure -> unit, and whether higher is better
     "frechet": ("distance", False),
     "kernel": ("distance", False),
     "inception_score": ("classes", True),
@@ -30,15 +30,15 @@ INCEPTION_NAMES = {"frechet": "fid", "kernel": "kid", "inception_score": "incept
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """A space in which images are compared.
+class FeatureSpace:
+    """Feature space in which images are compared.
 
     Attributes:
-        name: Ends the names of metrics.
-        features: (N, C, H, W) uint8 -> (N, D).
-        logits: Features -> (N, K), of a classifier.
-        full: Whether more than the Frechet distance is measured.
-        metrics: Measures that have a name of their own here.
+        name: End of the metrics' names.
+        features: Maps images (N, C, H, W) uint8 to features (N, D).
+        logits: Maps features to a classifier's logits (N, K); None without a classifier.
+        full: False measures only the Frechet distance.
+        metrics: Measure -> its usual name in this space (`fid`), for measures that have one.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Extractor:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def metric(self, measure: str) -> str:
-        """The name of a metric."""
+        """Return the metric's name of a measure in this space."""
         return self.metrics.get(measure, f"{measure}_{self.name}")
 
-    def distances(self, real: Tensor, made: Tensor) -> dict[str, float]:
-        """Measures of features (N, D) that say something of any images, constant or paired with the real ones, too."""
-        found = {"frechet": frechet_distance(real, made)}
+    def distances(self, real: Tensor, generated: Tensor) -> dict[str, float]:
+        """Measure features (N, D) as is possible for any images, even constant ones or copies of the real ones."""
+        values = {"frechet": frechet_distance(real, generated)}
         if self.full:
-            found["kernel"] = kernel_distance(real, made)
+            values["kernel"] = kernel_distance(real, generated)
         if self.full and self.logits is not None:
-            found["inception_score"] = inception_score(self.logits(made))
-        return found
+            values["inception_score"] = inception_score(self.logits(generated))
+        return values
 
-    def measures(self, real: Tensor, made: Tensor) -> dict[str, float]:
-        """All measures of features (N, D)."""
-        return self.distances(real, made) | (neighbourhoods(real, made) if self.full else {})
+    def measures(self, real: Tensor, generated: Tensor) -> dict[str, float]:
+        """Take all measures of features (N, D): `distances`, and precision, recall, density and coverage."""
+        return self.distances(real, generated) | (neighbourhoods(real, generated) if self.full else {})

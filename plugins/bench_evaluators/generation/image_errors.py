@@ -1,4 +1,4 @@
-"""Errors of copies of images: mean squared error, peak signal-to-noise ratio, structural similarity.
+"""Errors of reconstructed images: mean squared error, peak signal-to-noise ratio, structural similarity.
 
 Paper: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity",
        IEEE Trans. Image Processing 13(4), 2004, https://doi.org/10.1109/TIP.2003.819861
@@ -10,24 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW = 7  # pixels of a side; the paper has a Gaussian of 11, which small images do not hold
-_LEAST = 1 / (12 * 255**2)  # mean squared error of rounding to 8 bits; no copy counts as better
+WINDOW = 7  # pixels a side; the paper has a Gaussian window of 11, which is too large for small images
+_LEAST_ERROR = 1 / (12 * 255**2)  # mean squared error of rounding to 8 bits; smaller errors count as this
 
 
 def squared_error(images: Tensor, copies: Tensor) -> Tensor:
-    """Mean squared error (N,) over an image's values (N, C, H, W)."""
+    """Return the mean squared error (N,) of each image (N, C, H, W)."""
     return (images - copies).square().flatten(1).mean(1)
 
 
 def peak_signal_to_noise(error: Tensor) -> Tensor:
-    """Ratio (N,) in dB of each image's mean squared error (N,), at most 58.9: that of rounding to 8 bits."""
-    return -10 * error.clamp_min(_LEAST).log10()
+    """Return the ratio in dB (N,) of mean squared errors (N,); at most 58.9, that of rounding to 8 bits."""
+    return -10 * error.clamp_min(_LEAST_ERROR).log10()
 
 
 def structural_similarity(images: Tensor, copies: Tensor) -> Tensor:
-    """Mean structural similarity (N,) over all windows of 7 x 7 pixels and all channels, in [-1, 1].
+    """Return the mean structural similarity (N,) over all windows of 7 x 7 pixels and all channels, in [-1, 1].
 
-    Windows are uniform and lie within the image; constants are the paper's, variances are by the number of pixels.
+    Windows are uniform and lie within the image. Constants are the paper's; variances divide by the number of pixels.
 
     Raises:
         ValueError: A side is shorter than a window.
@@ -35,8 +35,7 @@ def structural_similarity(images: Tensor, copies: Tensor) -> Tensor:
     if min(images.shape[2:]) < WINDOW:
         raise ValueError(f"structural similarity needs sides of {WINDOW} pixels or more, got {tuple(images.shape[2:])}")
     x, y = images.double(), copies.double()
-    mean = [F.avg_pool2d(values, WINDOW, stride=1) for values in (x, y, x * x, y * y, x * y)]
-    mx, my, xx, yy, xy = mean
+    mx, my, xx, yy, xy = (F.avg_pool2d(values, WINDOW, stride=1) for values in (x, y, x * x, y * y, x * y))
     c1, c2 = 0.01**2, 0.03**2
     light = (2 * mx * my + c1) / (mx * mx + my * my + c1)
     structure = (2 * (xy - mx * my) + c2) / (xx - mx * mx + yy - my * my + c2)

@@ -1,7 +1,7 @@
-"""What generated images are compared in, without a download: a small network of ours, and principal components.
+"""Two feature spaces without a download: a small network of ours, and principal components of pixels.
 
-The network is trained on the train split with its labels, by one recipe and one seed, so that all methods on a data
-set meet the same judge; it is never the encoder under test. The components of pixels know no labels and no training.
+The network is trained on the train split with its labels, by one recipe and one seed, so that all methods on a dataset
+are compared by the same network; it is never the encoder under test. Principal components need no labels.
 
 Source: ours. Two strided convolutions and a linear layer to 64 features, each of mean 0 and variance 1 on the train
         split; AdamW, 300 steps of 128 images, one cycle.
@@ -22,19 +22,19 @@ from bench_core.data import digest_of
 
 FEATURES = 64
 STEPS = 300
-_BATCH = 128
-_RATE = 4e-3  # the peak
-_WIDTHS = (16, 32)
-_SIDE = 32  # pixels: larger images are averaged down to it
-_BLOCK = 1000  # images that are looked at at once
-_SEED = 0  # of the judge, not of a chain
+_BATCH = 128  # images in a training step
+_RATE = 4e-3  # peak learning rate
+_WIDTHS = (16, 32)  # channels of the convolutions
+_SIDE = 32  # pixels: larger images are averaged down to this side
+_BLOCK = 1000  # images whose features are computed at once
+_SEED = 0  # fixed, so that the network does not depend on a run's seed
 
 
 class ReferenceNetwork(nn.Module):
-    """A classifier whose last features serve as the space in which images are compared."""
+    """A classifier whose last features are the space in which images are compared."""
 
     def __init__(self, shape: tuple[int, ...], num_classes: int) -> None:
-        """Random weights.
+        """Initialise random weights.
 
         Args:
             shape: (C, H, W) of the images.
@@ -50,34 +50,34 @@ class ReferenceNetwork(nn.Module):
         self.classifier = nn.Linear(FEATURES, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (N, D) of images in [0, 1], (N, C, H, W) with sides of at most 32 pixels."""
+        """Map images (N, C, H, W) in [0, 1], with sides of at most 32 pixels, to features (N, D)."""
         features: Tensor = self.layers(images)
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, K)."""
+        """Map features (N, D) to logits (N, K)."""
         logits: Tensor = self.classifier(F.relu(features))
         return logits
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
-        """Features (N, D) of uint8 images (N, C, H, W), in eval mode."""
+        """Map uint8 images (N, C, H, W) to features (N, D), in eval mode."""
         self.eval()
         return torch.cat([self(_small(part)) for part in torch.split(images, _BLOCK)])
 
     def digest(self) -> str:
-        """The first 8 hex digits of the SHA-256 of all weights: another machine may train to other last bits."""
+        """Return 8 hex digits of the SHA-256 of all weights, as training on another machine may round differently."""
         return digest_of(*self.state_dict().values()).rpartition(":")[2][:8]
 
 
 def train_reference(images: Tensor, labels: Tensor, num_classes: int) -> ReferenceNetwork:
-    """The network of a data set; always the same one, and the global generator stays as it was.
+    """Train the network of a dataset; the same data gives the same network, and the global generator stays as it was.
 
-    It is trained on one thread: with more, sums are taken in another order, and after 300 steps distances differ by
-    some per cent. So many small steps are no faster on more threads.
+    It is trained on one thread: on more, sums are taken in another order, and after 300 steps distances differ by some
+    per cent. Such small steps would not be faster on more threads.
 
     Args:
-        images: (N, C, H, W) uint8, on the CPU, where it is trained.
+        images: (N, C, H, W) uint8, on the CPU, on which the network is trained.
         labels: (N,) int64.
         num_classes: K.
     """
@@ -99,10 +99,10 @@ def train_reference(images: Tensor, labels: Tensor, num_classes: int) -> Referen
 
 
 class PixelComponents:
-    """Principal components of pixels: label-free, and no network that a decoder could have learned to please."""
+    """Principal components of pixels: they need no labels, and no decoder can be trained to fool them."""
 
     def __init__(self, images: Tensor) -> None:
-        """Fit at most 64 to uint8 images (N, C, H, W)."""
+        """Fit at most 64 components to uint8 images (N, C, H, W)."""
         from sklearn.decomposition import PCA
 
         pixels = _pixels(images)
@@ -110,13 +110,13 @@ class PixelComponents:
         self._pca = PCA(self.size, random_state=_SEED).fit(pixels.numpy())
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) uint8 -> (N, size), not scaled: distances are those of pixel values in [0, 1]."""
+        """Map images (N, C, H, W) uint8 to (N, size), unscaled: distances are those of pixel values in [0, 1]."""
         return torch.from_numpy(self._pca.transform(_pixels(images).numpy()))
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch's own threads, as many as there were afterwards."""
+    """Run torch on one thread, and restore the number of threads afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -126,11 +126,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def _pixels(images: Tensor) -> Tensor:
+    """Return small versions of uint8 images as rows (N, C h w) in [0, 1]."""
     return torch.cat([_small(part).flatten(1) for part in torch.split(images, _BLOCK)])
 
 
 def _small(images: Tensor) -> Tensor:
-    """uint8 -> [0, 1], sides averaged down to 32 pixels where they are longer."""
+    """Convert uint8 images to [0, 1], and average sides of more than 32 pixels down to 32."""
     values = images.float() / 255
     height, width = (min(side, _SIDE) for side in images.shape[2:])
     return values if (height, width) == images.shape[2:] else F.adaptive_avg_pool2d(values, (height, width))

@@ -1,4 +1,4 @@
-"""How close two sets of images are in the features of a fixed network, and how sure and varied their classes are.
+"""Measures of two sets of images in the features of a fixed network: distances, neighbourhoods, inception score.
 
 Papers: Heusel et al., NeurIPS 2017, https://arxiv.org/abs/1706.08500 (Frechet distance, FID)
         Binkowski et al., ICLR 2018, https://arxiv.org/abs/1801.01401 (kernel distance, KID)
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from bench_core.nn.latent_sampling import fit_gaussian
 
-BLOCK = 1000  # items of which one unbiased estimate of the kernel distance is made: KID's subsets
-NEIGHBOURS = 3  # of precision and recall: the paper's
-_ROWS = 1000  # of a matrix of distances that are held at once
+BLOCK = 1000  # items of one unbiased estimate of the kernel distance: KID's subsets
+NEIGHBOURS = 3  # neighbours k of precision and recall, from the paper
+_ROWS = 1000  # rows of a matrix of distances that are held at once
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Squared Wasserstein distance of the Gaussians with the sets' means and covariances.
+    """Return the squared Wasserstein distance of the Gaussians with the sets' means and covariances.
 
         |m - n|^2 + tr S + tr T - 2 tr (S T)^(1/2)
 
     With S = A^T A and T = B^T B the last trace is the nuclear norm of A B^T, so nothing is squared and no root of a
-    matrix is taken. Two samples of one law get about D^2 / 2N, not 0: compare at equal N only.
+    matrix is taken. Two samples of one distribution get about D^2 / 2N, not 0: compare at equal N only.
 
     Args:
         x: (N, D).
@@ -35,22 +35,22 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
         >= 0, in squared units of the features.
     """
     (m, a), (n, b) = fit_gaussian(x.double()), fit_gaussian(y.double())
-    apart = (m - n).square().sum() + a.square().sum() + b.square().sum()
-    return max(0.0, float(apart - 2 * torch.linalg.svdvals(a @ b.T).sum()))
+    first_terms = (m - n).square().sum() + a.square().sum() + b.square().sum()
+    return max(0.0, float(first_terms - 2 * torch.linalg.svdvals(a @ b.T).sum()))
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy of the kernel (x.y / D + 1)^3.
+    """Return the unbiased squared maximum mean discrepancy of the kernel (x.y / D + 1)^3.
 
-    The mean over disjoint blocks of 1,000 items, what is left over unused; rows must be in random order. 0 in the mean
-    for samples of one law, whatever their number; may be negative.
+    It is the mean over disjoint blocks of 1,000 items; an incomplete last block is not used. For samples of one
+    distribution its mean is 0, whatever their number; a single value may be negative.
 
     Args:
-        x: (N, D).
-        y: (N, D).
+        x: (N, D), rows in random order.
+        y: (N, D), rows in random order.
 
     Raises:
-        ValueError: Not the same number of items, or fewer than 2.
+        ValueError: The numbers of items differ, or are less than 2.
     """
     if len(x) != len(y) or len(x) < 2:
         raise ValueError(f"the kernel distance needs equal numbers of items, 2 or more, got {len(x)} and {len(y)}")
@@ -61,46 +61,53 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
 
 def _discrepancy(x: Tensor, y: Tensor) -> float:
+    """Return the kernel distance of one block."""
     n = len(x)
-    within, across = ((_kernel(a, a) for a in (x, y)), _kernel(x, y))
-    own = sum(float(k.sum() - k.trace()) / (n * (n - 1)) for k in within)
-    return own - 2 * float(across.mean())
+    within = 0.0  # mean kernel of two different items of the same set, summed over both sets
+    for rows in (x, y):
+        kernel = _kernel(rows, rows)
+        within += float(kernel.sum() - kernel.trace()) / (n * (n - 1))
+    return within - 2 * float(_kernel(x, y).mean())
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    """Return the kernel (x.y / D + 1)^3 of all pairs of rows."""
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def neighbourhoods(real: Tensor, made: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
-    """Precision, recall, density and coverage; an item's ball ends at its k-th nearest neighbour of its own set.
+def neighbourhoods(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
+    """Return precision, recall, density and coverage, from a ball around each item.
+
+    The radius of a ball is the distance to the k-th nearest neighbour in the same set.
 
     Args:
         real: (N, D).
-        made: (M, D).
+        generated: (M, D).
         k: Less than N and M.
 
     Returns:
-        `precision`, part of the made items inside a real one's ball; `recall`, part of the real items inside a made
-        one's; `density`, real balls that a made item lies in, over k (1 in the mean for one law, may exceed it);
-        `coverage`, part of the real balls that hold a made item (1 - 2^-k for one law and M = N).
+        `precision`, the part of generated items inside a real item's ball; `recall`, the part of real items inside a
+        generated item's ball; `density`, the mean number of real balls around a generated item, over k (its mean is 1
+        for one distribution, and it may exceed 1); `coverage`, the part of real balls with a generated item in them
+        (1 - 2^-k for one distribution and M = N).
 
     Raises:
         ValueError: k is not in [1, number of items).
     """
-    if not 1 <= k < min(len(real), len(made)):
-        raise ValueError(f"k must be in [1, {min(len(real), len(made))}), got {k}")
-    real, made = real.float(), made.float()
+    if not 1 <= k < min(len(real), len(generated)):
+        raise ValueError(f"k must be in [1, {min(len(real), len(generated))}), got {k}")
+    real, generated = real.float(), generated.float()
     centre = real.mean(0)
-    real, made = real - centre, made - centre  # distances of float32 are sums of squares
-    real_radius, made_radius = _radii(real, k), _radii(made, k)
-    held = torch.zeros(len(made), dtype=torch.int64)  # real balls that each made item lies in
+    real, generated = real - centre, generated - centre  # distances of float32 are sums of squares
+    real_radius, generated_radius = _radii(real, k), _radii(generated, k)
+    held = torch.zeros(len(generated), dtype=torch.int64)  # number of real balls around each generated item
     recalled, covered = 0, 0
     for rows, radius in zip(torch.split(real, _ROWS), torch.split(real_radius, _ROWS), strict=True):
-        distance = torch.cdist(rows, made)
+        distance = torch.cdist(rows, generated)
         inside = distance <= radius[:, None]
         held += inside.sum(0)
         covered += int(inside.any(1).sum())
-        recalled += int((distance <= made_radius).any(1).sum())
+        recalled += int((distance <= generated_radius).any(1).sum())
     return {
         "precision": float((held > 0).double().mean()),
         "recall": recalled / len(real),
@@ -110,24 +117,25 @@ def neighbourhoods(real: Tensor, made: Tensor, k: int = NEIGHBOURS) -> dict[str,
 
 
 def _radii(rows: Tensor, k: int) -> Tensor:
-    """Distance (N,) of each item to its k-th nearest other."""
-    found = []
+    """Return the distance (N,) of each item to its k-th nearest other item."""
+    radii = []
     for start in range(0, len(rows), _ROWS):
         distance = torch.cdist(rows[start : start + _ROWS], rows)
         distance[:, start : start + _ROWS].fill_diagonal_(torch.inf)  # not its own neighbour
-        found.append(distance.topk(k, dim=1, largest=False).values[:, -1])
-    return torch.cat(found)
+        radii.append(distance.topk(k, dim=1, largest=False).values[:, -1])
+    return torch.cat(radii)
 
 
-def inception_score(log_chances: Tensor) -> float:
-    """The exponential of the mean divergence of each item's classes from the mean of all, in one split.
+def inception_score(log_probabilities: Tensor) -> float:
+    """Return the exponential of the mean divergence of p(class | item) from p(class), in one split.
 
     Args:
-        log_chances: (N, K), log p(class | item) of a classifier.
+        log_probabilities: (N, K), log p(class | item) of a classifier, up to a constant for each item.
 
     Returns:
-        In [1, K]: K for items of which each has one class and all classes are as frequent, 1 for items that look alike.
+        A number in [1, K]: K if each item has one sure class and all classes are equally frequent, 1 if all items look
+        alike.
     """
-    logp = log_chances.double().log_softmax(1)
-    divergence = (logp.exp() * (logp - logp.exp().mean(0).log())).nansum(1)  # a class of chance 0 adds nothing
+    logp = log_probabilities.double().log_softmax(1)
+    divergence = (logp.exp() * (logp - logp.exp().mean(0).log())).nansum(1)  # a class of probability 0 adds nothing
     return float(divergence.mean().exp().clamp(1, logp.shape[1]))

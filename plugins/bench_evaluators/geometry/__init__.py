@@ -1,5 +1,5 @@
 """Task geometry: alignment, uniformity and effective rank of features.
 
-evaluator.py  Geometry: the shape of the cloud of features, and whether it has collapsed
-measures.py   The shape of a cloud of features: how it is spread over directions, over the sphere, and over classe
+evaluator.py  the task: items, views and pixels that are compared, all scores, notes on collapse
+measures.py   the measures of a matrix of features
 """

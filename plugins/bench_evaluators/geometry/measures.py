@@ -1,27 +1,27 @@
-"""The shape of a cloud of features: how it is spread over directions, over the sphere, and over classes.
+"""Measures of a matrix of features: spread over the sphere, over directions and over classes.
 
 Papers: Wang and Isola, ICML 2020, https://arxiv.org/abs/2005.10242 (alignment, uniformity)
         Garrido, Balestriero, Najman, LeCun, ICML 2023, https://arxiv.org/abs/2210.02885, eq. 1 (RankMe)
         Roy and Vetterli, "The effective rank", EUSIPCO 2007
         Kornblith, Chen, Lee, Norouzi, NeurIPS 2021, https://arxiv.org/abs/2010.16402 (class separation)
-Note:   all in float64. Where rows are made as long as 1, a row of zeros stays one.
+Note:   all in float64. Where rows are scaled to length 1, a row of zeros stays a row of zeros.
 
 Shapes: N items, D features, R = min(N, D).
 """
 
 import math
 
-import scipy  # its parts cost a second: they load where they are used
+import scipy  # its submodules take a second to load: they do so at their first use
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_EPS = 1e-7  # of RankMe, as in the paper
-_ROUNDING = 1e-7  # part of the features' size below which a singular value is float32's rounding
+_EPS = 1e-7  # added to each p in RankMe, as in the paper
+_ROUNDING = 1e-7  # singular values below this part of the features' norm are rounding errors of float32
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance of positive pairs on the unit sphere, 2 - 2 cosine: 0 if alike, 4 if opposite.
+    """Return the mean squared distance of positive pairs on the unit sphere, 2 - 2 cosine: 0 if equal, 4 if opposite.
 
     Args:
         first: (N, D).
@@ -36,11 +36,11 @@ def alignment(first: Tensor, second: Tensor) -> float:
 
 
 def uniformity(features: Tensor, t: float = 2.0) -> float:
-    """The value log mean_{i<j} exp(-t |z_i - z_j|^2) of rows made as long as 1: 0 if all are equal, lower is more even.
+    """Return log mean_{i<j} exp(-t |z_i - z_j|^2) of rows scaled to length 1: 0 if all are equal, lower is more even.
 
     Args:
         features: (N, D), N >= 2; all pairs are held at once.
-        t: The paper's 2.
+        t: Scale of the kernel; 2 in the paper.
     """
     z = _unit(features)
     length = z.square().sum(1)
@@ -50,20 +50,20 @@ def uniformity(features: Tensor, t: float = 2.0) -> float:
 
 
 def uniformity_floor(dim: int, t: float = 2.0) -> float:
-    """Uniformity of the uniform law on the sphere in D dimensions, log 0F1(; D/2; t^2) - 2t: no law has less."""
+    """Return the least possible uniformity, that of even spread over the sphere: log 0F1(; D/2; t^2) - 2t."""
     return math.log(float(scipy.special.hyp0f1(dim / 2, t * t))) - 2 * t
 
 
 def mean_cosine(features: Tensor) -> float:
-    """Mean cosine of two different items of features (N, D), N >= 2; 1 if all point one way."""
+    """Return the mean cosine of two different items of features (N, D), N >= 2; 1 if all have the same direction."""
     z = _unit(features)
     return float(z.sum(0).square().sum() - z.square().sum()) / (len(z) * (len(z) - 1))
 
 
 def singular_values(features: Tensor, *, centred: bool) -> Tensor:
-    """(R,) float64, descending, of features (N, D), with or without their mean; by the smaller Gram matrix.
+    """Return the singular values (R,) float64, descending, of features (N, D), by the smaller Gram matrix.
 
-    Those below 1e-7 of the norm of the features as they are count as 0: float32 holds no more.
+    Values below 1e-7 of the norm of the uncentred features count as 0, as float32 is not more precise.
     """
     x = features.double()
     least = _ROUNDING * x.norm()
@@ -74,7 +74,7 @@ def singular_values(features: Tensor, *, centred: bool) -> Tensor:
 
 
 def rankme(values: Tensor) -> float:
-    """RankMe: exp of the entropy of p = values / sum + 1e-7, from 1 to about R; 0 where all values are 0.
+    """Return RankMe: exp of the entropy of p = values / sum + 1e-7, from 1 to about R; 0 if all values are 0.
 
     Args:
         values: (R,) singular values of the features as they are, not centred.
@@ -87,17 +87,19 @@ def rankme(values: Tensor) -> float:
 
 
 def effective_rank(values: Tensor) -> float:
-    """Perplexity of values / sum, exp of its entropy, from 1 to R; 0 where all values are 0.
+    """Return the perplexity of values / sum, which is exp of its entropy, from 1 to R; 0 if all values are 0.
 
     Args:
-        values: (R,) singular values. Those of centred features leave the direction of the mean out.
+        values: (R,) singular values; those of centred features leave out the direction of the mean.
     """
     total = float(values.sum())
     return math.exp(float(torch.special.entr(values / total).sum())) if total > 0 else 0.0
 
 
 def participation_ratio(values: Tensor) -> float:
-    """(sum v)^2 / sum v^2 of variances v = values^2, from 1 to R, no more than the effective rank; 0 where all are 0.
+    """Return (sum v)^2 / sum v^2 of variances v = values^2, from 1 to R; 0 if all are 0.
+
+    It is at most the effective rank.
 
     Args:
         values: (R,) singular values of centred features.
@@ -107,14 +109,19 @@ def participation_ratio(values: Tensor) -> float:
     return total**2 / float(variance.square().sum()) if total > 0 else 0.0
 
 
-def spread(raw: Tensor, centred: Tensor) -> float:
-    """Part of the mean squared length that is variance, from singular values (R,), raw and centred; 0 if collapsed."""
+def variance_fraction(raw: Tensor, centred: Tensor) -> float:
+    """Return the part of the mean squared length that is variance; 0 if all features are equal.
+
+    Args:
+        raw: (R,) singular values of the features as they are.
+        centred: (R,) singular values of the centred features.
+    """
     length = float(raw.square().sum())
     return min(1.0, float(centred.square().sum()) / length) if length > 0 else 0.0
 
 
 def class_separation(features: Tensor, labels: Tensor) -> float:
-    """R^2 = 1 - d_within / d_total, mean cosine distances within classes and over all, each class with one weight.
+    """Return R^2 = 1 - d_within / d_total, of mean cosine distances within classes and over all; classes weigh equally.
 
     With mean unit vectors m_c of the C classes, d_within = 1 - mean_c |m_c|^2 and d_total = 1 - |mean_c m_c|^2.
 
@@ -123,7 +130,7 @@ def class_separation(features: Tensor, labels: Tensor) -> float:
         labels: (N,) int64 classes.
 
     Returns:
-        1 where classes are points apart, about (C - 1) / N where labels are random; 0 where all items are equal.
+        1 if each class is one point, about (C - 1) / N for random labels, 0 if all items are equal.
     """
     z, counts = _unit(features), torch.bincount(labels)
     sums = torch.zeros(len(counts), z.shape[1], dtype=z.dtype).index_add_(0, labels, z)
@@ -133,4 +140,5 @@ def class_separation(features: Tensor, labels: Tensor) -> float:
 
 
 def _unit(features: Tensor) -> Tensor:
+    """Scale rows to length 1, in float64."""
     return F.normalize(features.double(), dim=1)

@@ -1,5 +1,5 @@
 """Task linear_regions: linear regions of the encoder along lines between images.
 
-breakpoints.py  Breakpoints: where the ReLUs of a network switch on the way from one input to another, exactly
-evaluator.py    Linear regions: how finely an encoder's ReLUs cut up the space of its inputs
+evaluator.py    the task: segments between test images, counts of breakpoints and of activation patterns
+breakpoints.py  exact positions on a segment at which ReLUs of a network switch on or off
 """

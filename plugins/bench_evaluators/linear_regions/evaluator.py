@@ -1,11 +1,12 @@
-"""Linear regions: how finely an encoder's ReLUs cut up the space of its inputs.
+"""Task linear_regions: count the linear regions into which an encoder's ReLUs divide the space of its inputs.
 
-NAC's authors claim that noise-robust activation codes make an encoder's linear regions more; this counts them. It is
-no measure of quality by itself: an untrained network may have more regions than a trained one.
+NAC's authors claim that noise-robust activation codes give an encoder more linear regions. More regions are no quality
+by themselves: an untrained network may have more than a trained one.
 
-Distinct patterns of all units saturate at the number of items, so what ranks is the number of breakpoints between
-two items, which does not: each is a step into another region. Only a part of each segment is examined, drawn at
-random; what is found there, times the number of parts, is the whole segment's in the mean.
+The number of distinct activation patterns of all units cannot exceed the number of items. So methods are ranked by the
+number of breakpoints between two items, which has no such limit: each breakpoint is a step into another region. Only
+one random part of each segment is examined; its breakpoints times the number of parts estimate those of the whole
+segment without bias.
 
 Papers: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014 (the claim); Hanin and Rolnick, ICML 2019,
         https://arxiv.org/abs/1901.09021 (counting along lines)
@@ -24,9 +25,9 @@ from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objectiv
 from bench_core.data import draw_index, open_split, take
 from bench_core.evaluation.sign_patterns import count_distinct, mean_hamming, on_rates, pattern_entropy
 
-from .breakpoints import Breakpoints, breakpoints, relus, switches
+from .breakpoints import Breakpoints, breakpoints, record_switches, relus
 
-FEW = 16  # units of the last layer of ReLUs whose patterns are counted, too: their number is in the metric's name
+FEW = 16  # patterns of so few units of the last layer of ReLUs are counted, too; the metric's name has the number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +64,13 @@ class LinearRegions(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Images between which there are others."""
+        """Skip data without images, or with fewer than two test images."""
         if not data.is_image:
             return "needs images"
         return None if data.splits.get("test", 0) >= 2 else "needs a test split of 2 items or more"
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Pass the encoder over items, then along segments."""
+        """Count activation patterns of test images, and breakpoints on segments between them."""
         config = self.config
         encoder = frozen.method().encoder.double()
         split = frozen.inputs("test")
@@ -77,13 +78,14 @@ class LinearRegions(Evaluator):
         items = take(split, draw_index(None, len(split), n))
         images = torch.cat([batch.inputs for batch in open_split(items, frozen.device).batches(256)]).double()
         bits = torch.cat([_bits(encoder, batch) for batch in torch.split(images, 256)])
-        last = relus(switches(encoder, images[:1]))[-1:]
+        relu_layers = relus(record_switches(encoder, images[:1]))
+        last_units = int(relu_layers[-1].shape[1]) if relu_layers else 0
         units = bits.shape[1]
         parts = config.parts or max(1, math.ceil(units / 128))
-        found = self._segments(encoder, images, parts, frozen.seed)
-        counts = [parts * float(len(one.times)) for one in found]
+        segments = self._segments(encoder, images, parts, frozen.seed)
+        counts = [parts * float(len(segment.times)) for segment in segments]
         scores = [Score(metric="breakpoints", value=fmean(counts), unit="count", chance=0.0, n=len(counts))]
-        scores += self._patterns(bits, int(last[0].shape[1]) if last else 0, frozen.seed)
+        scores += self._patterns(bits, last_units, frozen.seed)
         code = frozen.splits["test"].embeddings.get("code")
         if code is not None:
             scores.append(
@@ -100,62 +102,72 @@ class LinearRegions(Evaluator):
                 f"{FEW} of the last layer of ReLUs, mean of {config.draws} draws; more regions is NAC's claim, no "
                 "quality by itself"
             ),
-            notes=[_size(units, parts, counts)],
-            curves=_by_layer(found, parts),
+            notes=[_size_note(units, parts, counts)],
+            curves=_by_layer(segments, parts),
         )
 
     def _segments(
         self, encoder: Callable[[Tensor], Tensor], images: Tensor, parts: int, seed: int
     ) -> list[Breakpoints]:
-        """One part of each segment; the same pairs and parts for all methods at a seed."""
+        """Find the breakpoints of one part of each segment; a seed draws the same pairs and parts for all methods."""
         rng = stream(seed, "linear_regions", "segments")
-        found = []
+        segments = []
         for _ in range(self.config.segments):
             first, second = images[torch.randperm(len(images), generator=rng)[:2]]
             part = int(torch.randint(parts, (), generator=rng))
-            start, end = (torch.lerp(first, second, (part + side) / parts) for side in (0, 1))
-            found.append(breakpoints(encoder, start, end))
-        return found
+            start, end = torch.lerp(first, second, part / parts), torch.lerp(first, second, (part + 1) / parts)
+            segments.append(breakpoints(encoder, start, end))
+        return segments
 
-    def _patterns(self, bits: Tensor, last: int, seed: int) -> list[Score]:
-        """Of patterns (N, U), the last layer's units last: counts, and what does not saturate."""
+    def _patterns(self, bits: Tensor, last_units: int, seed: int) -> list[Score]:
+        """Score the activation patterns.
+
+        Args:
+            bits: (N, U) bool, which units are on; the last layer's units come last.
+            last_units: Number of units of the last layer.
+            seed: Seed of the run.
+        """
         n, units = bits.shape
         distinct = count_distinct(bits)
-        found: dict[str, tuple[float, str, float | None]] = {
+        measured: dict[str, tuple[float, str, float | None]] = {
             "distinct_patterns": (float(distinct), "count", 1.0),
             "distinct_ratio": (distinct / n, "fraction", 1 / n),
             "pattern_entropy": (pattern_entropy(bits), "nats", 0.0),
         }
         if units:
             rng = stream(seed, "linear_regions", "units")
-            few = [units - last + torch.randperm(last, generator=rng)[:FEW] for _ in range(self.config.draws)]
+            few = []
+            for _ in range(self.config.draws):
+                columns = units - last_units + torch.randperm(last_units, generator=rng)[:FEW]
+                few.append(count_distinct(bits[:, columns]))
             rates = on_rates(bits)
-            found[f"distinct_patterns_{FEW}_units"] = (fmean(count_distinct(bits[:, c]) for c in few), "count", 1.0)
-            found["hamming"] = (mean_hamming(bits), "fraction", 0.0)
-            found["switching_units"] = (float(((rates > 0) & (rates < 1)).double().mean()), "fraction", 0.0)
-            found["on_rate"] = (float(rates.mean()), "fraction", None)
+            measured[f"distinct_patterns_{FEW}_units"] = (fmean(few), "count", 1.0)
+            measured["hamming"] = (mean_hamming(bits), "fraction", 0.0)
+            measured["switching_units"] = (float(((rates > 0) & (rates < 1)).double().mean()), "fraction", 0.0)
+            measured["on_rate"] = (float(rates.mean()), "fraction", None)
         return [
             Score(metric=metric, value=value, unit=unit, chance=chance, n=n)
-            for metric, (value, unit, chance) in found.items()
+            for metric, (value, unit, chance) in measured.items()
         ]
 
 
 def _bits(encoder: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """(N, U) bool on the CPU, shallow to deep."""
-    on = [values > 0 for values in relus(switches(encoder, images))]
+    """Return which ReLU units are on for each image, (N, U) bool on the CPU, shallow to deep."""
+    on = [values > 0 for values in relus(record_switches(encoder, images))]
     return torch.cat([torch.zeros(len(images), 0, dtype=torch.bool, device=images.device), *on], 1).cpu()
 
 
-def _size(units: int, parts: int, counts: list[float]) -> str:
+def _size_note(units: int, parts: int, counts: list[float]) -> str:
+    """Write the size of the network, and the standard error of the number of breakpoints."""
     if units == 0:
         return "has no ReLU units: one region, no breakpoints"
     error = stdev(counts) / math.sqrt(len(counts))
     return f"{units:,} ReLU units; segments in {parts} parts; breakpoints: standard error {error:.1f} over segments"
 
 
-def _by_layer(found: list[Breakpoints], parts: int) -> dict[str, dict[str, list[float]]]:
-    """Mean switches on a segment, by layer of ReLUs, shallow to deep."""
-    means = [parts * fmean(layer) for layer in zip(*(one.by_layer for one in found), strict=True)]
+def _by_layer(segments: list[Breakpoints], parts: int) -> dict[str, dict[str, list[float]]]:
+    """Return the curve of mean switches on a segment over layers of ReLUs, shallow to deep; {} without ReLUs."""
+    means = [parts * fmean(layer) for layer in zip(*(segment.by_layer for segment in segments), strict=True)]
     layers = [float(k) for k in range(1, len(means) + 1)]
     return {"switches_by_layer": {"layer": layers, "switches": means}} if means else {}
 

@@ -1,6 +1,6 @@
 """Task mi: estimates of the mutual information between input or label and embedding.
 
-critics.py     Lower bounds of mutual information that hold because they are measured on items nobody was trained
-evaluator.py   Mutual information: how many nats an embedding keeps of the label, and of another view of the same
-neighbours.py  Mutual information from distances to nearest neighbours, in nats: no critic, nothing is trained
+evaluator.py   the task: information on labels, on another view and on its pixels
+critics.py     lower bounds by a classifier and by trained critics, measured on other items
+neighbours.py  estimates from distances to nearest neighbours; nothing is trained
 """

@@ -1,7 +1,7 @@
-"""Mutual information: how many nats an embedding keeps of the label, and of another view of the same image.
+"""Task mi: estimate the mutual information of an embedding with the label, and with another view of the same image.
 
-Each number is an estimate with its own ceiling, and no number is the truth: bounds by a classifier and by critics are
-measured on test items and are from below; estimates by nearest neighbours read a few principal coordinates.
+Each number is an estimate with its own ceiling, and none is the true value. The bounds by a classifier and by critics
+are lower bounds, measured on test items; the estimates by nearest neighbours read only a few principal coordinates.
 
 Papers: Barber and Agakov, NeurIPS 2003 (a classifier's bound); van den Oord, Li, Vinyals, 2018,
         https://arxiv.org/abs/1807.03748 (InfoNCE); Belghazi et al., ICML 2018, https://arxiv.org/abs/1801.04062 (MINE);
@@ -48,7 +48,7 @@ from .critics import (
 )
 from .neighbours import class_information, pair_information
 
-SIDE = 32  # pixels of a view that a critic reads, at most
+SIDE = 32  # pixels: larger views are averaged down to this side for a critic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class MI(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Train and test, and labels or images."""
+        """Skip data with fewer than 20 train or test items, or with neither labels nor images."""
         if small := [name for name in ("train", "test") if data.splits.get(name, 0) < 20]:
             return f"needs a {small[0]} split of 20 items or more"
         return None if data.is_image else why_no_classes(data)
@@ -126,19 +126,21 @@ class MI(Evaluator):
         )
 
     def _labels(self, frozen: Frozen) -> "_Part":
-        """What a linear classifier and neighbours know of the label."""
+        """Estimate the information on the label by a linear classifier and by nearest neighbours."""
         name = self.config.embedding
-        (train, seen), (test, labels) = (self._labelled(frozen, split) for split in ("train", "test"))
-        rows = standardise(train, test)
-        num_classes = frozen.data.num_classes or 1 + int(max(seen.max(), labels.max()))
-        probe = fit_probe(rows[0], seen, num_classes, stream(frozen.seed, "mi", "validation"), frozen.device)
-        (near,) = _principal(self.config.dims, train, test)
-        found = {
-            "labels": classifier_information(probe.fit.logits(rows[1]), labels),
-            "labels_ross": class_information(near, labels, self.config.neighbours),
+        train, train_labels = self._labelled(frozen, "train")
+        test, labels = self._labelled(frozen, "test")
+        scaled_train, scaled_test = standardise(train, test)
+        num_classes = frozen.data.num_classes or 1 + int(max(train_labels.max(), labels.max()))
+        rng = stream(frozen.seed, "mi", "validation")
+        probe = fit_probe(scaled_train, train_labels, num_classes, rng, frozen.device)
+        (coordinates,) = _principal(self.config.dims, train, test)
+        estimates = {
+            "labels": classifier_information(probe.fit.logits(scaled_test), labels),
+            "labels_ross": class_information(coordinates, labels, self.config.neighbours),
         }
         return _Part(
-            scores=[_score(metric, value, name, len(test)) for metric, value in found.items()],
+            scores=[_score(metric, value, name, len(test)) for metric, value in estimates.items()],
             protocol=(
                 f"labels: H(label) less the test loss of {PROBLEM}, features standardised, {probe.protocol}; "
                 "labels_ross: by neighbours (Ross)"
@@ -147,41 +149,42 @@ class MI(Evaluator):
         )
 
     def _labelled(self, frozen: Frozen, split: str) -> Pairs:
+        """Return the embedding and the labels of the chosen items."""
         values, labels = labelled(frozen, split, self.config.embedding)
         chosen = self._chosen(frozen, split)
         return values[chosen], labels[chosen]
 
     def _chosen(self, frozen: Frozen, split: str) -> Tensor:
-        """Items of a split, the same for all methods at a seed, in random order."""
+        """Draw positions of items in random order; a seed draws the same ones for all methods."""
         most = {"train": self.config.train_items, "test": self.config.test_items}[split]
         rng = stream(frozen.seed, "mi", split)
         return torch.randperm(frozen.data.splits[split], generator=rng)[:most]
 
     def _views(self, frozen: Frozen) -> "_Part":
-        """What the embedding of one view knows of the other's, and of its pixels."""
+        """Estimate the information between the embeddings of two views, and between one view and the other's pixels."""
         config = self.config
         train, test = (self._embedded_views(frozen, split) for split in ("train", "test"))
         first, second, pixels = (standardise(a, b) for a, b in zip(train, test, strict=True))
         K = min(config.candidates, len(train[0]), len(test[0]))
         critics, steps = [], []
-        for what, partner in (("views", second), ("input", pixels)):
-            other_dim = None if what == "views" else partner[0].shape[1]
-            rng = stream(frozen.seed, "mi", what)
+        for target, partner in (("views", second), ("input", pixels)):
+            other_dim = None if target == "views" else partner[0].shape[1]
+            rng = stream(frozen.seed, "mi", target)
             with torch.random.fork_rng([]):
                 torch.manual_seed(stream_seed(frozen.seed, "mi", "critic"))
                 critic = PairCritic(first[0].shape[1], config.units, other_dim)
             steps.append(fit_critic(critic, (first[0], partner[0]), rng, batch_size=K, steps=config.steps))
             critics.append(critic)
-        both, other = critics
+        view_critic, pixel_critic = critics
         left, right = _principal(config.dims, torch.cat(train[:2]), *test[:2])
-        found = {
-            "views_infonce": held_out_info_nce(both, (first[1], second[1]), K),
-            "views_dv": held_out_donsker_varadhan(both, (first[1], second[1])),
+        estimates = {
+            "views_infonce": held_out_info_nce(view_critic, (first[1], second[1]), K),
+            "views_dv": held_out_donsker_varadhan(view_critic, (first[1], second[1])),
             "views_ksg": pair_information(left, right, min(config.neighbours, len(left) - 1)),
-            "input_infonce": held_out_info_nce(other, (first[1], pixels[1]), K),
+            "input_infonce": held_out_info_nce(pixel_critic, (first[1], pixels[1]), K),
         }
         return _Part(
-            scores=[_score(metric, value, config.embedding, len(test[0])) for metric, value in found.items()],
+            scores=[_score(metric, value, config.embedding, len(test[0])) for metric, value in estimates.items()],
             protocol=(
                 f"views: the embeddings of two augmented views ({config.augmentation}, or what keeps the meaning of "
                 f"this data); critic: distance of maps of {config.units} units, {config.steps} steps of Adam on "
@@ -195,24 +198,24 @@ class MI(Evaluator):
 
     @torch.no_grad()
     def _embedded_views(self, frozen: Frozen, split: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings of both views of each item and pixels of the second, (N, D), (N, D) and (N, E) on the CPU."""
+        """Embed two views of each item; return both, (N, D), and the pixels of the second, (N, E), on the CPU."""
         method, augmentation = frozen.method(), preset(self.config.augmentation, frozen.data)
         rng = stream(frozen.seed, "mi", "augmentation", split, device=frozen.device)
         items = take(frozen.inputs(split), self._chosen(frozen, split))
-        found: list[tuple[Tensor, ...]] = []
+        batches: list[tuple[Tensor, ...]] = []
         for batch in open_split(Split(items.inputs), frozen.device).batches(256):
             views = [augment(batch.inputs, rng, augmentation) for _ in range(2)]
             embedded = [method.embed(view)[self.config.embedding].float() for view in views]
             height, width = views[1].shape[2:]
             small = F.adaptive_avg_pool2d(views[1], (min(SIDE, height), min(SIDE, width)))
-            found.append(tuple(rows.flatten(1).cpu() for rows in (*embedded, small)))
-        first, second, pixels = (torch.cat(rows) for rows in zip(*found, strict=True))
+            batches.append(tuple(rows.flatten(1).cpu() for rows in (*embedded, small)))
+        first, second, pixels = (torch.cat(rows) for rows in zip(*batches, strict=True))
         return first, second, pixels
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Scores of one question, how they were measured, and their ceiling."""
+    """Scores on labels or on views, with their part of the protocol and a note on their ceiling."""
 
     scores: list[Score]
     protocol: str
@@ -223,9 +226,18 @@ def _score(metric: str, value: float, embedding: str, n: int) -> Score:
     return Score(metric=metric, value=value, unit="nats", chance=0.0, embedding=embedding, n=n)
 
 
-def _principal(dims: int, train: Tensor, *others: Tensor) -> list[Tensor]:
-    """Principal coordinates (M, P) of others (M, D), each of deviation 1 on train (N, D); 0 where train has none."""
-    from sklearn.utils.extmath import randomized_svd  # costs a second: only where it is used
+def _principal(dims: int, train: Tensor, *parts: Tensor) -> list[Tensor]:
+    """Project features on the principal directions of the train features.
+
+    Args:
+        dims: P, at most N and D.
+        train: (N, D).
+        *parts: Features (M, D) to project.
+
+    Returns:
+        (M, P) for each part, scaled so that each coordinate has deviation 1 on train, or 0 if train does not vary.
+    """
+    from sklearn.utils.extmath import randomized_svd  # takes a second to load: only where it is used
 
     mean = train.double().mean(0)
     centred = (train.double() - mean).numpy()
@@ -233,7 +245,7 @@ def _principal(dims: int, train: Tensor, *others: Tensor) -> list[Tensor]:
     _, values, directions = randomized_svd(centred, dims, random_state=0)
     deviation = values / math.sqrt(len(centred))
     scale = np.divide(1, deviation, out=np.zeros(dims), where=deviation > 1e-6 * deviation.max(initial=0))
-    return [(rows.double() - mean) @ torch.from_numpy(directions.T * scale) for rows in others]
+    return [(rows.double() - mean) @ torch.from_numpy(directions.T * scale) for rows in parts]
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """Task outliers: detection of items from outside the training classes.
 
-detectors.py  How far a point is from a set of training points: distances and densities, fitted once, asked of any
-evaluator.py  Outliers: whether images of another kind lie where no training image lies
-rates.py      How well one number tells items that are out of a distribution from those in it
+evaluator.py  the task: sets of outliers, held-out classes, all scores
+detectors.py  distances and densities that are fitted to training points and score any point
+rates.py      AUROC, areas under precision-recall curves, and false-positive rates of such scores
 """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import bench_evaluators.generation.inception as module
 from bench_core.errors import DataMissingError
 from bench_core.files import file_digest
-from bench_evaluators.generation.inception import FILE, Inception, why_no_inception
+from bench_evaluators.generation.inception import FILE, Inception, inception_missing_reason
 
 CPU = torch.device("cpu")
 
@@ -51,7 +51,9 @@ def weights(tmp_path: Path) -> Path:
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert why_no_inception(str(weights)) == "Inception needs torch-fidelity: pip install 'bench-core[generation]'"
+    assert (
+        inception_missing_reason(str(weights)) == "Inception needs torch-fidelity: pip install 'bench-core[generation]'"
+    )
     with pytest.raises(DataMissingError, match=r"pip install 'bench-core\[generation\]'\."):
         Inception(str(weights), CPU)
 
@@ -61,13 +63,13 @@ def test_without_the_file_it_says_which_one_and_where_it_is_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert why_no_inception(None) == (
+    assert inception_missing_reason(None) == (
         f"Inception needs the file {FILE} of torch-fidelity's release v0.2.0; there is none in torch's hub cache"
     )
-    assert str(why_no_inception(str(tmp_path / "no"))).endswith("there is none at inception_weights")
+    assert str(inception_missing_reason(str(tmp_path / "no"))).endswith("there is none at inception_weights")
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / FILE).touch()
-    assert why_no_inception(None) is None
+    assert inception_missing_reason(None) is None
 
 
 @pytest.mark.usefixtures("installed")

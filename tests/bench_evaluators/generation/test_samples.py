@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bench_core.errors import BenchError
-from bench_evaluators.generation.samples import BATCH, decoded, sampled, sampled_by_cluster
+from bench_evaluators.generation.samples import BATCH, decode, draw_by_cluster, draw_samples
 
 CPU = torch.device("cpu")
 
@@ -27,21 +27,21 @@ def rng() -> torch.Generator:
 
 
 def test_images_are_rounded_to_256_levels_and_kept_in_range() -> None:
-    images = decoded(Flat(), torch.tensor([[-0.2], [0.0], [0.4999], [1.0], [1.5]]), CPU)
+    images = decode(Flat(), torch.tensor([[-0.2], [0.0], [0.4999], [1.0], [1.5]]), CPU)
     assert images.dtype == torch.uint8
     assert images[:, 0, 0, 0].tolist() == [0, 0, 127, 255, 255]
 
 
 def test_many_images_are_made_in_batches() -> None:
-    assert sampled(Flat(), 2 * BATCH + 3, rng()).shape == (2 * BATCH + 3, 1, 8, 8)
+    assert draw_samples(Flat(), 2 * BATCH + 3, rng()).shape == (2 * BATCH + 3, 1, 8, 8)
     latents = torch.linspace(0, 1, BATCH + 2)[:, None]
-    assert torch.equal(decoded(Flat(), latents, CPU)[-2:], decoded(Flat(), latents[-2:], CPU))
+    assert torch.equal(decode(Flat(), latents, CPU)[-2:], decode(Flat(), latents[-2:], CPU))
 
 
 def test_clusters_keep_their_shares_and_their_latents() -> None:
     labels = torch.tensor([0] * 60 + [1] * 30 + [3] * 10)  # none in cluster 2
     latents = torch.tensor([0.1, 0.4, 0.0, 0.8])[labels][:, None]
-    found = sampled_by_cluster(Flat(), latents, labels, 50, rng(), across=8)
+    found = draw_by_cluster(Flat(), latents, labels, 50, rng(), per_row=8)
     assert found.clusters.bincount().tolist() == [30, 15, 0, 5]
     levels = found.images[:, 0, 0, 0].float() / 255
     assert torch.allclose(levels, torch.tensor([0.1, 0.4, 0.0, 0.8])[found.clusters], atol=0.015)
@@ -52,16 +52,16 @@ def test_clusters_keep_their_shares_and_their_latents() -> None:
 
 def test_shares_that_do_not_divide_give_as_many_as_are_wanted() -> None:
     labels = torch.arange(7) % 3
-    found = sampled_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), across=1)
+    found = draw_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), per_row=1)
     assert len(found.images) == len(found.clusters) == 101
     shares = found.clusters.bincount() - 101 * labels.bincount() / 7
     assert float(shares.abs().max()) < 1
 
 
 def test_the_same_generator_makes_the_same_images() -> None:
-    assert torch.equal(sampled(Flat(), 20, rng()), sampled(Flat(), 20, rng()))
+    assert torch.equal(draw_samples(Flat(), 20, rng()), draw_samples(Flat(), 20, rng()))
 
 
 def test_images_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(BenchError, match="not finite; it has diverged"):
-        decoded(Flat(), torch.tensor([[0.5], [torch.nan]]), CPU)
+    with pytest.raises(BenchError, match="not finite; its training has diverged"):
+        decode(Flat(), torch.tensor([[0.5], [torch.nan]]), CPU)

@@ -14,9 +14,9 @@ from bench_evaluators.geometry.measures import (
     participation_ratio,
     rankme,
     singular_values,
-    spread,
     uniformity,
     uniformity_floor,
+    variance_fraction,
 )
 
 
@@ -139,10 +139,12 @@ def test_a_rotation_and_a_scale_change_nothing() -> None:
     assert class_separation(turned, labels) == pytest.approx(class_separation(x, labels))
 
 
-def test_spread_is_the_part_of_the_length_that_is_variance() -> None:
+def test_variance_fraction_is_the_part_of_the_length_that_is_variance() -> None:
     x = normal(200, 3) + torch.tensor([1.0, 2.0, 0.0])
     expected = float((x - x.mean(0)).square().sum() / x.square().sum())
-    assert spread(singular_values(x, centred=False), singular_values(x, centred=True)) == pytest.approx(expected)
+    assert variance_fraction(singular_values(x, centred=False), singular_values(x, centred=True)) == pytest.approx(
+        expected
+    )
 
 
 def slow_separation(x: Tensor, labels: Tensor) -> float:
@@ -168,7 +170,7 @@ def test_class_separation_is_1_for_points_and_little_for_random_labels() -> None
 def test_nothing_is_not_finite_where_all_features_are_equal() -> None:
     for x in (torch.zeros(10, 3), torch.full((10, 3), 0.1)):
         raw, centred = (singular_values(x, centred=c) for c in (False, True))
-        assert effective_rank(centred) == participation_ratio(centred) == spread(raw, centred) == 0
+        assert effective_rank(centred) == participation_ratio(centred) == variance_fraction(raw, centred) == 0
         assert rankme(raw) == pytest.approx(float(x.sum() > 0), abs=1e-4)
         assert class_separation(x, torch.arange(10) % 2) == 0
         assert uniformity(x) == pytest.approx(0, abs=1e-9)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core.evaluation.sign_patterns import count_distinct
-from bench_evaluators.linear_regions.breakpoints import breakpoints, relus, switches
+from bench_evaluators.linear_regions.breakpoints import breakpoints, record_switches, relus
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -30,7 +30,7 @@ def planes(units: int, dims: int) -> tuple[Tensor, Tensor]:
 
 
 def patterns(network: nn.Module, inputs: Tensor) -> Tensor:
-    return torch.cat([values > 0 for values in relus(switches(network, inputs))], 1)
+    return torch.cat([values > 0 for values in relus(record_switches(network, inputs))], 1)
 
 
 class Residual(nn.Module):
@@ -188,7 +188,7 @@ def test_every_way_to_call_a_relu_is_seen_and_nothing_is_changed() -> None:
 
     with torch.no_grad():
         assert network(inputs).tolist() == [[1.5, 16.0]]
-    seen = switches(network, inputs)
+    seen = record_switches(network, inputs)
     assert len(relus(seen)) == 7
     assert len(seen) == 8
     assert all(values.tolist() == inputs.tolist() for values in relus(seen))
