@@ -93,7 +93,7 @@ class Chain:
 
     @property
     def starts_from(self) -> str:
-        """What the encoder starts from, in words; "" if it is initialised from the seed."""
+        """Description of what the encoder starts from: "nac, 200 epochs"; "" if it is initialised from the seed."""
         if isinstance(self.init, Chain):
             return f"{self.init.method.name}, {self.init.recipe.epochs} epochs"
         return self.init.label if self.init else ""

@@ -1,4 +1,4 @@
-"""Malformed words on the command line."""
+"""Malformed command lines are refused with one line."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ HUGE = f"0x{'f' * 5000}"  # more decimal digits than Python writes
 NAC = ("run", "--dry-run", "--methods", "nac")
 ROWS = ("run", "--dry-run", "--methods", "nac,vae", "--tasks", "knn,linear")
 
-# words, exit code, what the line says
+# the command line, its exit code, and a part of the message
 CASES: list[tuple[tuple[str, ...], int, str]] = [
     # options
     (("--nope",), 2, "No such option"),
@@ -70,7 +70,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     ((*NAC, "--datasets", "mnist,"), 2, "has an empty name"),
     ((*NAC, "--encoders", "resnet"), 2, "no encoder named 'resnet'"),
     ((*NAC, "--encoders", ","), 2, "has an empty name"),
-    (("-p", "no:nac", "run", "--methods", "nac"), 2, "no objective named 'nac'"),
+    (("-p", "no:nac", "run", "--methods", "nac"), 2, "no method named 'nac'"),
     # seeds
     *(((*NAC, "--seeds", bad), 2, "must be whole numbers from 0") for bad in (
         "", ",", "0,", "-1", "0,x", "1.0", "0 1", "0..3", "1e3", "0x1", "9" * 30, "1\n2", "true", "0,,1", "\u0661",
@@ -87,7 +87,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     (("plot", "--store", "runs/cells"), 2, "is no store"),
     (("export", "--store", ".", "--csv", "x.csv"), 2, "is no store"),
     (("publish", "digits", "--store", "."), 2, "is no store"),
-    (("publish", "digits", "--store", "none"), 2, "has no cell of board 'digits'"),
+    (("publish", "digits", "--store", "none"), 2, "there is no store at none"),
     (("publish", "nowhere"), 2, "no board named 'nowhere'"),
     (("publish",), 2, "Missing argument"),
     # data roots
@@ -151,7 +151,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     ((*ROWS, "--set", "digits.train_size=0"), 2, "train_size must be >= 1"),
     ((*ROWS, "--set", "digits.train_size=999999"), 2, "train_size must be at most"),
     ((*ROWS, "--set", "digits.path=x"), 2, "digits.path does not exist"),
-    ((*ROWS, "--set", "convnet.widths=[]"), 2, "widths must be"),
+    ((*ROWS, "--set", "convnet.widths=[]"), 2, "widths must"),
     ((*ROWS, "--set", 'convnet.widths=["a"]'), 2, "convnet.widths must be"),
     # --sweep
     *(((*NAC, "--sweep", bad), 2, "takes NAME.PARAM=VALUE") for bad in ("", "nac", "nac.flip", "flip=1,2", "=1")),
@@ -189,7 +189,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     (("check",), 2, "Missing argument"),
     (("check", "nothing"), 2, "nothing"),
     (("completion", "powershell"), 2, "is not one of"),
-    (("list", "nac"), 2, "unexpected extra argument"),
+    (("list", "nac"), 2, "'nac' is not one of 'methods'"),
     (("table", "--format", "html"), 2, "'html' is not one of"),
     (("table", "--sort", "x"), 2, "no column named 'x'"),
     (("table", "--metric", "x"), 2, "no metric named 'x'"),
@@ -217,7 +217,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
 
 
 @pytest.mark.parametrize(("words", "code", "message"), CASES, ids=[" ".join(words)[:60] for words, _, _ in CASES])
-def test_a_malformed_request_is_one_line_with_its_exit_code_and_the_store_stays(
+def test_a_malformed_command_line_is_refused_with_one_line_and_the_store_is_unchanged(
     refused: Callable[..., str], words: tuple[str, ...], code: int, message: str
 ) -> None:
     assert message in refused(*words, code=code)
