@@ -40,6 +40,15 @@ def test_relative_links_of_page_lead_to_files_and_headings(page: Path) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_link_that_shows_the_name_of_a_source_file_leads_to_a_file_of_this_name(page: Path) -> None:
+    wrong = []
+    for shown, target in re.findall(r"\[`?([\w./]+\.py)`?\]\(([^)\s#]+)", page.read_text(encoding="utf-8")):
+        if Path(shown).name != Path(target).name:
+            wrong.append(f"{shown} -> {target}")
+    assert not wrong
+
+
 def test_check_of_links_reads_the_pages_of_the_project() -> None:
     names = {str(page.relative_to(ROOT)) for page in PAGES}
     assert {"README.md", "docs/decisions.md", "docs/methods/sela.md", "benchmarks/README.md"} <= names
