@@ -62,13 +62,14 @@ def gaussian(train: Tensor) -> Detector:
 def relative_mahalanobis(train: Tensor, labels: Tensor) -> Detector:
     """Score by the Mahalanobis distance to the nearest class minus that to all points.
 
-    A point that is unusual in every respect has both distances, which cancel; what remains is unusual for a class.
+    For a point that is unusual in every respect both distances are large and cancel; what remains tells how unusual it
+    is for its class.
     """
     near, background = mahalanobis(train, labels), gaussian(train)
     return lambda features: near(features) - background(features)
 
 
-def clusters(train: Tensor, count: int, seed: int) -> Detector:
+def nearest_cluster(train: Tensor, count: int, seed: int) -> Detector:
     """Score by the Mahalanobis distance of features scaled to length 1, with k-means clusters instead of classes.
 
     In SSD each cluster has its own covariance; here all share one, as classes do, so that clusters may have fewer
@@ -88,7 +89,7 @@ def clusters(train: Tensor, count: int, seed: int) -> Detector:
     return lambda features: distance(F.normalize(features.double(), dim=1))
 
 
-def nearest(train: Tensor, k: int, device: torch.device | str = "cpu") -> Detector:
+def nearest_neighbour(train: Tensor, k: int, device: torch.device | str = "cpu") -> Detector:
     """Score by 1 minus the cosine of the k-th nearest training point: half the squared distance at length 1.
 
     Args:
@@ -105,7 +106,7 @@ def nearest(train: Tensor, k: int, device: torch.device | str = "cpu") -> Detect
     return score
 
 
-def mixture(train: Tensor, count: int, dims: int, seed: int) -> Detector:
+def gaussian_mixture(train: Tensor, count: int, dims: int, seed: int) -> Detector:
     """Score by minus the log-density of a mixture of Gaussians in the first whitened principal components.
 
     Args:

@@ -1,4 +1,4 @@
-"""Outliers: whether images of another kind lie where no training image lies.
+"""Task outliers: detect images of an unknown kind, as their features lie where no training features lie.
 
 Papers: those of `bench_evaluators.outliers.detectors`; near and far sets are those of OpenOOD (Zhang et al., 2023,
         https://arxiv.org/abs/2306.09301) and, for MNIST, of its first version.
@@ -35,21 +35,31 @@ from bench_core.data import take
 from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.other_datasets import embed_images
 
-from . import detectors as fit
+from .detectors import (
+    Detector,
+    gaussian,
+    gaussian_mixture,
+    mahalanobis,
+    nearest_cluster,
+    nearest_neighbour,
+    prior_density,
+    relative_mahalanobis,
+)
 from .rates import Rate, mean_rate, rates
 
 _FAR = ("mnist", "svhn", "textures", "places365")
 _CIFAR10 = {"near": ("cifar100", "tiny_imagenet"), "far": _FAR}
-GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {  # by what the method was trained on
+GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {  # training dataset -> its near and far outliers
     "cifar10": _CIFAR10,
     "cifar10_jpeg": _CIFAR10,
     "cifar100": {"near": ("cifar10", "tiny_imagenet"), "far": _FAR},
     "mnist": {"near": ("fashion_mnist", "notmnist"), "far": ("textures", "cifar10", "tiny_imagenet", "places365")},
 }
-RANKING = "knn"
-_PICTURES = 32
+RANKING = "knn"  # the detector whose AUROC ranks the methods
+_PICTURES = 32  # images in the picture of the test items that are furthest out
 
-Found = Mapping[str, Mapping[str, Rate]]  # detector -> measure -> what was found
+DetectorRates = Mapping[str, Mapping[str, Rate]]
+"""Rates of one set of outliers: detector -> measure -> rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,51 +125,52 @@ class Outliers(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """A test split, and at least one set of outliers."""
+        """Skip data without a train or test split, or for which none of the sets can be measured."""
         if missing := [split for split in ("train", "test") if split not in data.splits]:
             return f"needs a {missing[0]} split"
         return None if self._sets(data) else "; ".join(self._left_out(data))
 
     def datasets(self, data: DataSpec) -> Sequence[str]:
-        """Those among the sets."""
+        """Return the sets that are datasets."""
         return [name for name in self._sets(data) if name not in ("noise", "held_out")]
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Test items are inside; detectors are fitted on train alone."""
+        """Fit detectors on train, and compare their scores of test items, the inliers, with those of outliers."""
         data, method = frozen.data, frozen.method()
         train, test = self._part(frozen, "train"), self._part(frozen, "test")
         detectors = self._detectors(train, frozen, method)
         inside = self._distances(detectors, test.embeddings)
-        found: dict[str, Found] = {}
-        sizes: dict[str, int] = {}
+        rates_of: dict[str, DetectorRates] = {}  # set -> rates
+        sizes: dict[str, int] = {}  # set -> number of items, inliers and outliers
         for name in self._sets(data):
             if name == "held_out":
-                found[name], sizes[name] = self._held_out(train, test, frozen, method), len(test.index)
+                rates_of[name], sizes[name] = self._held_out(train, test, frozen, method), len(test.index)
             else:
-                others = self._elsewhere(name, frozen, len(test.index))
-                outside = self._distances(detectors, others)
-                found[name] = {detector: rates(values, outside[detector]) for detector, values in inside.items()}
-                sizes[name] = len(test.index) + len(others["features"])
+                outliers = self._embed_outliers(name, frozen, len(test.index))
+                outside = self._distances(detectors, outliers)
+                rates_of[name] = {detector: rates(values, outside[detector]) for detector, values in inside.items()}
+                sizes[name] = len(test.index) + len(outliers["features"])
         notes = [f"not measured: {reason}" for reason in self._left_out(data)]
-        if "held_out" in found and method.uses_labels:
+        if "held_out" in rates_of and method.uses_labels:
             notes.append("the method was trained with labels, those of the held-out classes too")
         furthest = inside[RANKING].sort(descending=True, stable=True).indices[:_PICTURES]
         return Evaluation(
-            scores=self._scores(found, sizes, GROUPS.get(data.name or "", {})),
-            protocol=self._protocol(len(train.index), len(test.index), list(found), list(detectors), data),
+            scores=self._scores(rates_of, sizes, GROUPS.get(data.name or "", {})),
+            protocol=self._protocol(len(train.index), len(test.index), list(rates_of), list(detectors), data),
             notes=notes,
             images=_pictures(frozen, test.index[furthest]),
         )
 
     def _sets(self, data: DataSpec) -> list[str]:
-        """Those sets that can be measured."""
-        return [name for name in self.config.sets if self._why_not(name, data) is None]
+        """Return the sets that can be measured."""
+        return [name for name in self.config.sets if self._set_skip_reason(name, data) is None]
 
     def _left_out(self, data: DataSpec) -> list[str]:
-        """The others, each with the reason."""
-        return [f"{name}: {reason}" for name in self.config.sets if (reason := self._why_not(name, data))]
+        """Return the sets that cannot be measured, each with the reason."""
+        return [f"{name}: {reason}" for name in self.config.sets if (reason := self._set_skip_reason(name, data))]
 
-    def _why_not(self, name: str, data: DataSpec) -> str | None:
+    def _set_skip_reason(self, name: str, data: DataSpec) -> str | None:
+        """Return the reason why a set cannot be measured, or None."""
         if name == "held_out":
             return None if (data.num_classes or 0) > 1 else "needs at least two classes"
         if not data.is_image:
@@ -167,101 +178,123 @@ class Outliers(Evaluator):
         return "it is what the method was trained on" if name == data.name else None
 
     def _part(self, frozen: Frozen, split: str) -> "_Part":
-        """The items of a split that are read."""
-        config, whole = self.config, frozen.splits[split]
+        """Draw items of a split, as many as the config allows."""
+        config, embedded = self.config, frozen.splits[split]
         most = config.train_items if split == "train" else config.test_items
-        index = _drawn(len(embedding_of(whole, config.embedding)), most, frozen.seed, split)
-        single = frozen.data.num_classes is not None and whole.labels is not None
-        labels = whole.labels[index] if single and whole.labels is not None else None
-        return _Part({name: values[index] for name, values in whole.embeddings.items()}, labels, index)
+        index = _draw_items(len(embedding_of(embedded, config.embedding)), most, frozen.seed, split)
+        labels = None
+        if frozen.data.num_classes is not None and embedded.labels is not None:
+            labels = embedded.labels[index]
+        return _Part({name: values[index] for name, values in embedded.embeddings.items()}, labels, index)
 
-    def _detectors(self, train: "_Part", frozen: Frozen, method: Objective) -> dict[str, fit.Detector]:
-        """All that this method and this data have; the ranking one first."""
+    def _detectors(self, train: "_Part", frozen: Frozen, method: Objective) -> dict[str, Detector]:
+        """Fit all detectors that this method and this data allow."""
         config, points = self.config, train.embeddings[self.config.embedding].float()
-        seed = stream_seed(frozen.seed, "outliers", "clusters") % 2**32  # what scikit-learn takes
-        found = {
-            RANKING: fit.nearest(points, config.k, frozen.device),
-            "gaussian": fit.gaussian(points),
-            "clusters": fit.clusters(points, config.components, seed),
-            "mixture": fit.mixture(points, config.components, config.mixture_dims, seed),
+        seed = stream_seed(frozen.seed, "outliers", "clusters") % 2**32  # scikit-learn accepts 32 bits
+        detectors = {
+            RANKING: nearest_neighbour(points, config.k, frozen.device),
+            "gaussian": gaussian(points),
+            "clusters": nearest_cluster(points, config.components, seed),
+            "mixture": gaussian_mixture(points, config.components, config.mixture_dims, seed),
         }
         if isinstance(method, Matching):
-            found["prior"] = fit.prior_density(method.matched_prior())
+            detectors["prior"] = prior_density(method.matched_prior())
         if train.labels is not None:
-            found["mahalanobis"] = fit.mahalanobis(points, train.labels)
-            found["relative_mahalanobis"] = fit.relative_mahalanobis(points, train.labels)
-        return found
+            detectors["mahalanobis"] = mahalanobis(points, train.labels)
+            detectors["relative_mahalanobis"] = relative_mahalanobis(points, train.labels)
+        return detectors
 
-    def _distances(self, detectors: Mapping[str, fit.Detector], embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """How far out each item is, by each detector."""
-        return {name: detector(embeddings[self._reads(name)].float()) for name, detector in detectors.items()}
+    def _distances(self, detectors: Mapping[str, Detector], embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return detector -> score of each item; higher is further out."""
+        return {name: detector(embeddings[self._embedding_for(name)].float()) for name, detector in detectors.items()}
 
-    def _reads(self, detector: str) -> str:
+    def _embedding_for(self, detector: str) -> str:
+        """Return the name of the embedding that a detector reads."""
         return "embedding" if detector == "prior" else self.config.embedding
 
-    def _elsewhere(self, name: str, frozen: Frozen, count: int) -> Mapping[str, Tensor]:
-        """Embeddings of noise (as many images as this), or of the test split of another data set."""
+    def _embed_outliers(self, name: str, frozen: Frozen, count: int) -> Mapping[str, Tensor]:
+        """Embed `count` images of noise, or items of another dataset's test split."""
         if name == "noise":
             rng = stream(frozen.seed, "outliers", "noise")
             split = Split(torch.randint(0, 256, (count, *frozen.data.shape), dtype=torch.uint8, generator=rng))
         elif "test" in frozen.others[name].data.splits:
             split = frozen.others[name].load("test")
         else:
-            raise BenchError(f"outliers needs a test split of {name}, which has none.")
-        return embed_images(frozen, split, _drawn(len(split), self.config.test_items, frozen.seed, name)).embeddings
+            raise BenchError(f"outliers needs a test split of {name}, which has none; leave it out of `sets`.")
+        index = _draw_items(len(split), self.config.test_items, frozen.seed, name)
+        return embed_images(frozen, split, index).embeddings
 
-    def _held_out(self, train: "_Part", test: "_Part", frozen: Frozen, method: Objective) -> Found:
-        """Detectors of some classes against test items of the others; means over draws of classes."""
+    def _held_out(self, train: "_Part", test: "_Part", frozen: Frozen, method: Objective) -> DetectorRates:
+        """Fit detectors without some classes, whose test items are the outliers; average over draws of classes."""
         if train.labels is None or test.labels is None:
             raise BenchError("held_out needs labels of train and test.")
         classes = torch.from_numpy(np.intersect1d(train.labels, test.labels))
         if len(classes) < 2:
             raise BenchError("held_out needs two classes that are in train and in test.")
         count = min(max(round(self.config.held_out * len(classes)), 1), len(classes) - 1)
-        rounds: list[Found] = []
+        draws: list[DetectorRates] = []
         for draw in range(self.config.draws):
             rng = stream(frozen.seed, "outliers", "held_out", str(draw))
-            unseen = classes[torch.randperm(len(classes), generator=rng)[:count]]
-            out = torch.isin(test.labels, unseen)
-            inside = torch.isin(test.labels, classes) & ~out  # a class that is in test alone is on neither side
-            detectors = self._detectors(train.where(~torch.isin(train.labels, unseen)), frozen, method)
+            held_out = classes[torch.randperm(len(classes), generator=rng)[:count]]
+            outside = torch.isin(test.labels, held_out)
+            inside = torch.isin(test.labels, classes) & ~outside  # items of a class without train items are on no side
+            detectors = self._detectors(train.where(~torch.isin(train.labels, held_out)), frozen, method)
             distances = self._distances(detectors, test.embeddings)
-            rounds.append({name: rates(values[inside], values[out]) for name, values in distances.items()})
+            draws.append({name: rates(values[inside], values[outside]) for name, values in distances.items()})
         return {
-            detector: {measure: mean_rate([found[detector][measure] for found in rounds]) for measure in measured}
-            for detector, measured in rounds[0].items()
+            detector: {measure: mean_rate([draw[detector][measure] for draw in draws]) for measure in measured}
+            for detector, measured in draws[0].items()
         }
 
     def _scores(
-        self, found: Mapping[str, Found], sizes: Mapping[str, int], groups: Mapping[str, Sequence[str]]
+        self, rates_of: Mapping[str, DetectorRates], sizes: Mapping[str, int], groups: Mapping[str, Sequence[str]]
     ) -> list[Score]:
-        """AUROC over all sets, over near and over far ones, then set by set; all rates for the ranking detector."""
+        """Return the mean AUROC over all sets, near sets and far sets, then the rates of each set.
+
+        Args:
+            rates_of: Set -> rates.
+            sizes: Set -> number of its items.
+            groups: Group (near, far) -> its sets.
+
+        Returns:
+            Scores; of a single set, all rates of the ranking detector and the AUROC of the others.
+        """
         scores = []
-        for group, members in {"mean": list(found), **groups}.items():
-            names = [name for name in found if name in members]
+        for group, members in {"mean": list(rates_of), **groups}.items():
+            names = [name for name in rates_of if name in members]
             if not names:
                 continue
             n = sum(sizes[name] for name in names)
-            for detector in found[names[0]]:
-                rate = mean_rate([found[name][detector]["auroc"] for name in names])
+            for detector in rates_of[names[0]]:
+                rate = mean_rate([rates_of[name][detector]["auroc"] for name in names])
                 scores.append(self._score("auroc", detector, group, rate, n))
-        for name, by_detector in found.items():
+        for name, by_detector in rates_of.items():
             for detector, measured in by_detector.items():
                 kept = measured if detector == RANKING else {"auroc": measured["auroc"]}
                 scores += [self._score(measure, detector, name, rate, sizes[name]) for measure, rate in kept.items()]
         return scores
 
     def _score(self, measure: str, detector: str, outliers: str, rate: Rate, n: int) -> Score:
+        """Make the score of one measure of one detector on a set or group of outliers."""
         return Score(
             metric=f"{measure}_{detector}_{re.sub('[^a-z0-9]+', '_', outliers.lower())}",
             value=rate.value,
             higher_is_better=rate.higher_is_better,
             chance=rate.chance,
-            embedding=self._reads(detector),
+            embedding=self._embedding_for(detector),
             n=n,
         )
 
-    def _protocol(self, fitted: int, asked: int, sets: list[str], detectors: list[str], data: DataSpec) -> str:
+    def _protocol(self, fitted: int, tested: int, sets: list[str], detectors: list[str], data: DataSpec) -> str:
+        """Write the protocol in one line.
+
+        Args:
+            fitted: Number of train items on which detectors are fitted.
+            tested: Number of test items.
+            sets: Sets that were measured.
+            detectors: Detectors that were fitted.
+            data: The training dataset.
+        """
         config = self.config
         k, count, dims = min(config.k, fitted), config.components, config.mixture_dims
         outliers = {
@@ -281,11 +314,11 @@ class Outliers(Evaluator):
             "relative_mahalanobis": "relative_mahalanobis: that less gaussian (reads labels)",
         }
         shape = "x".join(map(str, data.shape))
-        elsewhere = f"at most {config.test_items:,} test items, brought to {shape}"
+        other_dataset = f"at most {config.test_items:,} test items, brought to {shape}"
         return "; ".join(
             [
-                f"{asked:,} test items are inside, detectors fitted on {fitted:,} of train, both drawn by seed",
-                *(outliers.get(name, f"{name}: {elsewhere}") for name in sets),
+                f"{tested:,} test items are inside, detectors fitted on {fitted:,} of train, both drawn by seed",
+                *(outliers.get(name, f"{name}: {other_dataset}") for name in sets),
                 *(means[name] for name in detectors),
                 "auroc: ties count half; fpr95_id_pos: outliers that pass where 95% of insiders do; fpr95_ood_pos: "
                 "insiders flagged where 95% of outliers are; nothing is tuned on outliers",
@@ -295,25 +328,31 @@ class Outliers(Evaluator):
 
 @dataclass(frozen=True)
 class _Part:
-    """Some items of a split: embeddings by name, classes where there are any, and which items they are."""
+    """Some items of a split.
+
+    Attributes:
+        embeddings: Name -> (N, D).
+        labels: (N,) int64, or None where items have no single class.
+        index: (N,) int64 positions in the split.
+    """
 
     embeddings: Mapping[str, Tensor]
     labels: Tensor | None
     index: Tensor
 
     def where(self, kept: Tensor) -> "_Part":
-        """Those for which (N,) bool is true."""
+        """Return the items for which `kept` (N,) bool is true."""
         labels = None if self.labels is None else self.labels[kept]
         return _Part({name: values[kept] for name, values in self.embeddings.items()}, labels, self.index[kept])
 
 
-def _drawn(total: int, most: int, seed: int, name: str) -> Tensor:
-    """Which items are read, in index order; the same for all methods at a seed."""
+def _draw_items(total: int, most: int, seed: int, name: str) -> Tensor:
+    """Draw positions of items, in ascending order; a seed draws the same ones for all methods."""
     return torch.randperm(total, generator=stream(seed, "outliers", "items", name))[:most].sort().values
 
 
 def _pictures(frozen: Frozen, furthest: Tensor) -> dict[str, Tensor]:
-    """The test items that the ranking detector takes for outliers first, where they are images."""
+    """Return a picture of the test items that are furthest out for the ranking detector; {} if it cannot be drawn."""
     if not frozen.data.is_image or frozen.data.shape[0] not in (1, 3):
         return {}
     inputs = take(frozen.inputs("test"), furthest).inputs

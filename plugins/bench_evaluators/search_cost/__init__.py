@@ -1,5 +1,5 @@
 """Task search_cost: recall of approximate search against its cost.
 
-evaluator.py  Search cost: what approximate indexes find of the true neighbours, and what a query costs
-indexes.py    Approximate nearest neighbours by faiss: what they find, and what a query costs
+evaluator.py  the task: queries and database, settings of the indexes, all scores
+indexes.py    builds an index of faiss, searches it, and measures recall, distances, bytes and time
 """

@@ -1,7 +1,7 @@
-"""Search cost: what approximate indexes find of the true neighbours, and what a query costs.
+"""Task search_cost: measure the recall and the cost of approximate nearest-neighbour search in the embedding.
 
-Which items are near is decided by exact search, so no label is read. Scores are the same on every machine: recall,
-distances computed, bytes. Times of this machine stand in the curves and in the notes, and in no score.
+The true neighbours come from exact search, so no label is read. Scores are the same on every machine: recall, distances
+computed, bytes. Times depend on the machine; they are in curves and notes, and in no score.
 
 Source: indexes and measures are those of `bench_evaluators.search_cost.indexes`; the comparison is ours.
 
@@ -32,7 +32,10 @@ from .indexes import (
     pq_shape,
 )
 
-SWEEP = {"efSearch": (16, 32, 64, 128, 256), "nprobe": (1, 2, 4, 8, 16, 32)}
+SWEEP = {  # parameter of an index -> the settings that are drawn as a curve
+    "efSearch": (16, 32, 64, 128, 256),
+    "nprobe": (1, 2, 4, 8, 16, 32),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,24 +74,27 @@ class SearchCost(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Two splits; no labels."""
+        """Skip data without one of the two splits."""
         missing = [split for split in split_names(data.splits) if split not in data.splits]
         return f"needs a {missing[0]} split" if missing else None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Build each index of the database, and search it at several settings."""
+        """Build each index on the database, and search it at several settings."""
         config, names = self.config, split_names(frozen.splits)
         queries = self._directions(frozen, names[0], config.num_queries)
         database = self._directions(frozen, names[1], config.num_database)
-        (size, dims), lists = database.shape, num_lists(len(database))
+        size, dims = database.shape
+        lists = num_lists(size)
         k = min(config.k, size)
-        asked = {"efSearch": config.ef_search, "nprobe": min(config.num_probes, lists)}
-        settings = {
-            knob: sorted({asked[knob], *(v for v in values if knob == "efSearch" or v <= lists)})
-            for knob, values in SWEEP.items()
-        }
-        costs = {kind: approximate_cost(kind, queries, database, k, settings[KNOB[kind]]) for kind in KINDS}
-        scored = {kind: next(s for s in c.searches if s.setting == asked[KNOB[kind]]) for kind, c in costs.items()}
+        ef_search, num_probes = config.ef_search, min(config.num_probes, lists)
+        scored_settings = {"efSearch": ef_search, "nprobe": num_probes}
+        costs: dict[Kind, Cost] = {}
+        scored: dict[Kind, Search] = {}
+        for kind in KINDS:
+            setting = scored_settings[KNOB[kind]]
+            settings = _sweep(KNOB[kind], setting, lists)
+            costs[kind] = approximate_cost(kind, queries, database, k, settings)
+            scored[kind] = costs[kind].searches[settings.index(setting)]
         exact = exact_cost(queries, database, k)
         parts, bits = pq_shape(size, dims)
         return Evaluation(
@@ -96,8 +102,8 @@ class SearchCost(Evaluator):
             protocol=(
                 f"{len(queries):,} queries of {names[0]} against {size:,} items of {names[1]}, drawn at random; cosine "
                 f"of {config.embedding}, {dims} dimensions; recall@{k}: part of the items found that are as near as "
-                f"the {k}-th neighbour by exact search, to 1e-6; HNSW: {LINKS} links, efSearch {asked['efSearch']}; "
-                f"IVF: {lists} lists, nprobe {asked['nprobe']}; PQ: {parts} parts of {bits} bits; built on the "
+                f"the {k}-th neighbour by exact search, to 1e-6; HNSW: {LINKS} links, efSearch {ef_search}; "
+                f"IVF: {lists} lists, nprobe {num_probes}; PQ: {parts} parts of {bits} bits; built on the "
                 "database itself, one thread; distances: of HNSW those computed, of IVF items and centroids compared; "
                 f"exact search: {size:,} distances, {exact.bytes_per_item:.0f} bytes an item; chance: items at random; "
                 "times, in curves and notes, are this machine's: the median of single queries"
@@ -119,7 +125,7 @@ class SearchCost(Evaluator):
         )
 
     def _directions(self, frozen: Frozen, split: str, count: int) -> Tensor:
-        """A random part of one split, (count, D) float32, rows of length 1 (0 stays 0)."""
+        """Draw items of a split, (count, D) float32, scaled to length 1; a row of zeros stays zero."""
         values = embedding_of(frozen.splits[split], self.config.embedding)
         order = torch.randperm(len(values), generator=stream(frozen.seed, "search_cost", split))
         return F.normalize(values[order[:count]].float(), dim=1)
@@ -127,21 +133,28 @@ class SearchCost(Evaluator):
     def _scores(
         self, scored: Mapping[Kind, Search], costs: Mapping[Kind, Cost], k: int, num_queries: int, size: int
     ) -> list[Score]:
-        """Recall of each index at the setting asked for, then what it cost; fewer distances and bytes are better."""
+        """Return the recall of each index at its scored setting, then its distances and bytes (lower is better)."""
         name = self.config.embedding
         recalls = [
-            Score(metric=f"recall_at_{k}_{kind}", value=s.recall, chance=k / size, embedding=name, n=num_queries)
-            for kind, s in scored.items()
+            Score(metric=f"recall_at_{k}_{kind}", value=search.recall, chance=k / size, embedding=name, n=num_queries)
+            for kind, search in scored.items()
         ]
-        spent = {f"distances_{kind}": (s.distances, "count", num_queries) for kind, s in scored.items()}
-        spent |= {f"bytes_{kind}": (c.bytes_per_item, "bytes", size) for kind, c in costs.items()}
+        spent = {f"distances_{kind}": (search.distances, "count", num_queries) for kind, search in scored.items()}
+        spent |= {f"bytes_{kind}": (cost.bytes_per_item, "bytes", size) for kind, cost in costs.items()}
         return recalls + [
             Score(metric=metric, value=value, unit=unit, higher_is_better=False, embedding=name, n=n)
             for metric, (value, unit, n) in spent.items()
         ]
 
 
+def _sweep(knob: str, scored_setting: int, lists: int) -> list[int]:
+    """Return the settings at which an index is searched, ascending; no more lists are searched than there are."""
+    values = [value for value in SWEEP[knob] if knob == "efSearch" or value <= lists]
+    return sorted({scored_setting, *values})
+
+
 def _times(name: str, search: Search, cost: Cost) -> str:
+    """Write the times of an index for a note."""
     return f"{name}: {search.ms:.3f} ms a query, built in {cost.build_s:.2f} s, one thread of this machine"
 
 

@@ -14,21 +14,21 @@ from torch import Tensor
 
 from bench_evaluators.outliers.detectors import (
     Detector,
-    clusters,
     gaussian,
+    gaussian_mixture,
     mahalanobis,
-    mixture,
-    nearest,
+    nearest_cluster,
+    nearest_neighbour,
     prior_density,
     relative_mahalanobis,
 )
 from bench_evaluators.outliers.rates import auroc
 
 DETECTORS: dict[str, Callable[[Tensor, Tensor], Detector]] = {
-    "knn": lambda x, y: nearest(x, 10),
+    "knn": lambda x, y: nearest_neighbour(x, 10),
     "gaussian": lambda x, y: gaussian(x),
-    "clusters": lambda x, y: clusters(x, 4, 0),
-    "mixture": lambda x, y: mixture(x, 4, 6, 0),
+    "clusters": lambda x, y: nearest_cluster(x, 4, 0),
+    "mixture": lambda x, y: gaussian_mixture(x, 4, 6, 0),
     "mahalanobis": mahalanobis,
     "relative": relative_mahalanobis,
 }
@@ -76,10 +76,12 @@ def test_the_kth_neighbours_distance_is_scikit_learns() -> None:
     train, points = blobs(100)[0], blobs(20, seed=1)[0]
     search = NearestNeighbors(n_neighbors=7).fit(F.normalize(train, dim=1).numpy())
     distance = torch.from_numpy(search.kneighbors(F.normalize(points, dim=1).numpy())[0][:, -1])
-    torch.testing.assert_close(nearest(train, 7)(points), (distance**2 / 2).double(), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(nearest(train, 7)(5 * points), nearest(train, 7)(points), rtol=0, atol=1e-6)
-    assert float(nearest(train, 1)(train).abs().max()) < 1e-6
-    torch.testing.assert_close(nearest(train, 1000)(points), nearest(train, 100)(points))
+    torch.testing.assert_close(nearest_neighbour(train, 7)(points), (distance**2 / 2).double(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        nearest_neighbour(train, 7)(5 * points), nearest_neighbour(train, 7)(points), rtol=0, atol=1e-6
+    )
+    assert float(nearest_neighbour(train, 1)(train).abs().max()) < 1e-6
+    torch.testing.assert_close(nearest_neighbour(train, 1000)(points), nearest_neighbour(train, 100)(points))
 
 
 def test_clusters_that_are_the_classes_give_their_distance() -> None:
@@ -88,14 +90,14 @@ def test_clusters_that_are_the_classes_give_their_distance() -> None:
     labels = torch.arange(3).repeat_interleave(50)
     points = F.normalize(torch.randn(20, 6, generator=torch.Generator().manual_seed(1)), dim=1)
     expected = mahalanobis(F.normalize(train, dim=1), labels)(points)
-    torch.testing.assert_close(clusters(train, 3, 0)(points), expected, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(nearest_cluster(train, 3, 0)(points), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_mixture_of_one_gaussian_is_that_density_up_to_a_constant() -> None:
     train, points = blobs(400)[0].double(), blobs(20, seed=1)[0].double()
     law = multivariate_normal(train.mean(0).numpy(), torch.cov(train.T, correction=0).numpy())
-    apart = mixture(train, 1, 6, 0)(points) + torch.from_numpy(law.logpdf(points.numpy()))
-    assert float(apart.std()) < 0.01 * float(mixture(train, 1, 6, 0)(points).std())
+    apart = gaussian_mixture(train, 1, 6, 0)(points) + torch.from_numpy(law.logpdf(points.numpy()))
+    assert float(apart.std()) < 0.01 * float(gaussian_mixture(train, 1, 6, 0)(points).std())
 
 
 def test_the_density_of_a_prior_falls_from_its_middle_to_its_ends() -> None:
@@ -142,5 +144,5 @@ def test_k_means_is_fitted_on_one_thread_so_that_a_seed_has_one_answer(monkeypat
 
     monkeypatch.setattr(KMeans, "fit", spied)
     with threadpool_limits(2):
-        clusters(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), 3, 0)
+        nearest_cluster(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), 3, 0)
     assert set(seen) == {1}

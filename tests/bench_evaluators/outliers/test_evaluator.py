@@ -12,7 +12,7 @@ from bench_core import BenchError, DataSpec, Frozen, NoConfig, Objective, OtherD
 from bench_core.conformance.toys import TinyEncoder, Untrained
 from bench_core.contracts import Embedded, PriorName
 from bench_core.training.embed import embed_split
-from bench_evaluators.outliers.detectors import gaussian, nearest
+from bench_evaluators.outliers.detectors import gaussian, nearest_neighbour
 from bench_evaluators.outliers.evaluator import Outliers, OutliersConfig
 from bench_evaluators.outliers.rates import auroc
 from bench_methods.references import Pixels
@@ -84,7 +84,7 @@ def test_the_numbers_are_those_of_detectors_fitted_on_train_alone() -> None:
     train, test = (frozen.splits[name].embeddings["features"] for name in ("train", "test"))
     assert isinstance(other.inputs, Tensor)
     outside = other.inputs.flatten(1) / 255
-    for name, detector in {"knn": nearest(train, 7), "gaussian": gaussian(train)}.items():
+    for name, detector in {"knn": nearest_neighbour(train, 7), "gaussian": gaussian(train)}.items():
         assert found[f"auroc_{name}_dim"] == pytest.approx(auroc(detector(test), detector(outside)), abs=1e-3)
 
 
