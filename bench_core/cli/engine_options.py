@@ -39,7 +39,8 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--isolate", is_flag=True,
-            help="Run each chain in its own process, so that a crash ends one chain only. Off by default.",
+            help="Run each chain (one training and its tasks) in its own process, so that a crash ends one chain only. "
+            "Off by default.",
         ),
         click.option(
             "--jobs", type=int, default=1, show_default=True, metavar="N",

@@ -59,7 +59,8 @@ def run(
       0    all cells are done
       1    a cell failed
       2    the request is wrong; nothing was run
-      75   stopped by SIGTERM or SIGUSR1; give the same command again
+      75   stopped by SIGTERM or SIGUSR1: this process, or (with --isolate or
+           --jobs) the process of a chain; give the same command again
       130  stopped by Ctrl-C; give the same command again
     """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
     with Stop().listening() as stop:  # before torch is imported, which takes seconds

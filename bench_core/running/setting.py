@@ -12,7 +12,7 @@ from bench_core.training.stopping import Stop
 
 @dataclass(frozen=True, kw_only=True)
 class RunSetting:
-    """Where and how the chains of a plan run. No part of it is in a key.
+    """Settings of a run that say where and how its chains run. No part of them is in a key.
 
     `bench run` makes one from its options, `bench_core.run` from its arguments. Every engine takes it: `run_plan`,
     which runs the chains in this process, and `run_in_processes`, which starts a process for each chain.

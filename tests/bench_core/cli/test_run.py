@@ -61,7 +61,7 @@ def test_time_limit_without_a_process_for_each_chain_is_refused(bench: Callable[
 def test_help_lists_exit_codes_and_ends_with_examples(bench: Callable[..., Result]) -> None:
     lines = bench("run", "--help").stdout.splitlines()
     assert max(len(line) for line in lines) <= 80
-    assert "    75   stopped by SIGTERM or SIGUSR1; give the same command again" in lines
+    assert "    130  stopped by Ctrl-C; give the same command again" in lines
     assert lines[-3:] == [
         "  Examples:",
         "    bench run --methods nac,sela --tasks knn,linear --seeds 0,1,2",
