@@ -1,3 +1,5 @@
+"""Boards are read from files, and refused with what would be right."""
+
 import tomllib
 from pathlib import Path
 
@@ -21,7 +23,7 @@ recipe.learning_rate = 0.1
 """
 
 
-def test_a_board_file_names_rows_and_what_they_use(tmp_path: Path) -> None:
+def test_a_board_file_names_rows_and_their_components(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "board.toml").write_text(TEXT)
     board = load_board(str(tmp_path / "tiny"))
@@ -33,7 +35,7 @@ def test_a_board_file_names_rows_and_what_they_use(tmp_path: Path) -> None:
     assert load_board(str(tmp_path / "tiny" / "board.toml")) == board
 
 
-def test_a_board_has_from_its_base_the_sections_that_it_does_not_name(tmp_path: Path) -> None:
+def test_sections_that_a_board_does_not_have_are_those_of_its_base(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TEXT)
     (tmp_path / "more.toml").write_text(f"base = '{tmp_path / 'tiny.toml'}'\nseeds = [5]\n[tasks.other]\n")
     tiny, more = load_board(str(tmp_path / "tiny.toml")), load_board(str(tmp_path / "more.toml"))
@@ -52,7 +54,7 @@ def test_a_base_that_is_no_board_is_refused(base: str, message: str, tmp_path: P
         load_board(str(tmp_path))
 
 
-def test_a_base_may_have_a_base_and_no_circle(tmp_path: Path) -> None:
+def test_a_base_may_have_a_base_but_not_in_a_circle(tmp_path: Path) -> None:
     for name, text in (("a", TEXT), ("b", f"base = '{tmp_path / 'a.toml'}'"), ("c", f"base = '{tmp_path / 'b.toml'}'")):
         (tmp_path / f"{name}.toml").write_text(text)
     assert load_board(str(tmp_path / "c.toml")).methods == load_board(str(tmp_path / "a.toml")).methods
@@ -61,7 +63,7 @@ def test_a_base_may_have_a_base_and_no_circle(tmp_path: Path) -> None:
         load_board(str(tmp_path / "c.toml"))
 
 
-def test_only_takes_rows_in_its_own_order(tmp_path: Path) -> None:
+def test_only_keeps_rows_in_the_order_in_which_it_names_them(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(TEXT)
     (tmp_path / "b.toml").write_text(f"base = '{tmp_path / 'a.toml'}'\nonly = ['shrink_less', 'shrink']")
     assert list(load_board(str(tmp_path / "b.toml")).methods) == ["shrink_less", "shrink"]
@@ -74,7 +76,7 @@ def test_only_takes_rows_in_its_own_order(tmp_path: Path) -> None:
         ("3", r"only must be a list of rows, like .*got 3"),
     ],
 )
-def test_only_of_what_is_no_row_is_refused(only: str, message: str, tmp_path: Path) -> None:
+def test_only_is_refused_unless_it_lists_rows(only: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(f"only = {only}\n{TEXT}")
     with pytest.raises(RequestError, match=message):
         load_board(str(tmp_path / "a.toml"))
@@ -85,7 +87,7 @@ def test_the_digits_board_is_shipped() -> None:
     assert len(load_board("digits").seeds) == 5
 
 
-def test_an_unknown_board_says_which_are_shipped() -> None:
+def test_an_unknown_board_is_refused_with_the_names_of_the_shipped_ones() -> None:
     with pytest.raises(
         UnknownNameError, match=r"no board named 'digit'; did you mean 'digits'\?.*path of a board\.toml"
     ):
@@ -106,7 +108,7 @@ def test_an_unknown_board_says_which_are_shipped() -> None:
         ("[methods.nac]\nrecipe = 3", r"methods\.nac\.recipe must be a table, got 3"),
     ],
 )
-def test_a_bad_board_is_refused_with_what_would_be_right(text: str, message: str) -> None:
+def test_a_malformed_board_is_refused_with_what_would_be_right(text: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         read_board(tomllib.loads(text), "x", "x.toml")
 

@@ -1,4 +1,4 @@
-"""Encoders that start from another chain's."""
+"""Encoders that start from the weights of another chain or of a file."""
 
 import json
 import shutil
@@ -25,8 +25,8 @@ Add = Callable[[str, str, type], None]
 CPU = RunSetting(device="cpu")
 
 
-class Fine(Objective):
-    """Trains (a toy)."""
+class Succeeds(Objective):
+    """Trains without an error (a toy)."""
 
     recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=1, batch_size=16)
 
@@ -37,8 +37,8 @@ class Fine(Objective):
         return Loss(self.encoder(views).square().mean())
 
 
-class Fails(Fine):
-    """Does not, and counts how often it was tried (a toy)."""
+class Fails(Succeeds):
+    """Raises in training, and counts how often it was tried (a toy)."""
 
     trained = 0
 
@@ -52,29 +52,29 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs")
 
 
-def encoder_of(store: Store, key: str) -> dict[str, torch.Tensor]:
+def encoder_weights(store: Store, key: str) -> dict[str, torch.Tensor]:
     weights = load_file(store.chain_folder(key) / "weights.safetensors")
     return {name: value for name, value in weights.items() if name.startswith("encoder.")}
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(a[name], b[name]) for name in a)
+def are_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_row_starts_from_another_rows_encoder_at_the_same_seed(
     plan_of: PlanOf, add: Add, store: Store, registry: Registry
 ) -> None:
     add("objective", "second", registry.get("objective", "shrink").cls)
-    still = {"second.init": "shrink", "second.recipe.learning_rate": 0}
-    plan = plan_of(methods=["second", "shrink"], seeds=[0, 1], settings=still)
+    untrained = {"second.init": "shrink", "second.recipe.learning_rate": 0}
+    plan = plan_of(methods=["second", "shrink"], seeds=[0, 1], settings=untrained)
     assert run_plan(plan, store, CPU) == []
     keys = {(chain.method.name, chain.seed): chain.key for chain in plan.chains}
     for seed in (0, 1):
-        assert same(encoder_of(store, keys["second", seed]), encoder_of(store, keys["shrink", seed]))
-    assert not same(encoder_of(store, keys["shrink", 0]), encoder_of(store, keys["shrink", 1]))
+        assert are_equal(encoder_weights(store, keys["second", seed]), encoder_weights(store, keys["shrink", seed]))
+    assert not are_equal(encoder_weights(store, keys["shrink", 0]), encoder_weights(store, keys["shrink", 1]))
 
 
-def test_a_method_that_copies_its_encoder_copies_the_start(
+def test_a_method_that_copies_its_encoder_copies_the_initial_weights(
     plan_of: PlanOf, add: Add, store: Store, registry: Registry
 ) -> None:
     from bench_methods.byol import BYOL
@@ -92,7 +92,7 @@ def test_a_method_that_copies_its_encoder_copies_the_start(
         assert torch.equal(target[f"0.{name}"], value)
 
 
-def test_what_it_starts_from_is_trained_even_where_its_own_cells_are_done(
+def test_the_starting_chain_is_trained_again_even_if_its_cells_are_done(
     plan_of: PlanOf, add: Add, store: Store, registry: Registry
 ) -> None:
     add("objective", "second", registry.get("objective", "shrink").cls)
@@ -102,7 +102,9 @@ def test_what_it_starts_from_is_trained_even_where_its_own_cells_are_done(
     assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
 
 
-def test_a_sweep_sets_a_fresh_start_beside_another(plan_of: PlanOf, add: Add, registry: Registry) -> None:
+def test_a_sweep_of_init_compares_a_fresh_encoder_with_a_trained_one(
+    plan_of: PlanOf, add: Add, registry: Registry
+) -> None:
     add("objective", "second", registry.get("objective", "shrink").cls)
     plan = plan_of(methods=["shrink", "second"], sweeps={"second.init": ["none", "shrink"]}, seeds=[0, 1])
     rows = {chain.method.name: chain.document.get("init", {}) for chain in plan.chains}
@@ -113,50 +115,56 @@ def test_a_sweep_sets_a_fresh_start_beside_another(plan_of: PlanOf, add: Add, re
     assert len({chain.key for chain in plan.chains}) == 6
 
 
-def test_a_chains_folder_and_a_file_of_weights_serve_too(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
+def test_an_encoder_starts_from_a_chains_folder_or_a_file_of_weights(
+    plan_of: PlanOf, store: Store, tmp_path: Path
+) -> None:
     run_plan(plan_of(), store, CPU)
     key = plan_of().chains[0].key
     folder = store.chain_folder(key)
     bare = tmp_path / "encoder.safetensors"
-    save_file({name.removeprefix("encoder."): value for name, value in encoder_of(store, key).items()}, bare)
+    save_file({name.removeprefix("encoder."): value for name, value in encoder_weights(store, key).items()}, bare)
     for source in (folder, folder / "weights.safetensors", bare):
         plan = plan_of(settings={"shrink.init": str(source), "shrink.recipe.learning_rate": 0})
         assert run_plan(plan, store, CPU) == []
-        assert same(encoder_of(store, plan.chains[0].key), encoder_of(store, key))
+        assert are_equal(encoder_weights(store, plan.chains[0].key), encoder_weights(store, key))
 
 
-def test_a_start_that_is_not_there_is_refused_with_what_to_type(plan_of: PlanOf) -> None:
+def test_an_init_that_does_not_exist_is_refused_with_what_to_type(plan_of: PlanOf) -> None:
     with pytest.raises(
         RequestError, match=r"is no row of this request \(it has no other\), no chain's folder .* and no file"
     ):
         plan_of(settings={"shrink.init": "nac"})
 
 
-def test_a_start_from_itself_is_refused(plan_of: PlanOf) -> None:
+def test_a_row_that_starts_from_itself_is_refused(plan_of: PlanOf) -> None:
     with pytest.raises(RequestError, match="init goes in a circle: shrink <- shrink"):
         plan_of(settings={"shrink.init": "shrink"})
 
 
-def test_weights_of_another_encoder_fail_that_chain_alone(plan_of: PlanOf, store: Store, tmp_path: Path) -> None:
+def test_weights_of_another_encoder_make_that_chain_fail_and_no_other(
+    plan_of: PlanOf, store: Store, tmp_path: Path
+) -> None:
     wrong = tmp_path / "wrong.safetensors"
     save_file({"first.weight": torch.zeros(1)}, wrong)
     (failure,) = run_plan(plan_of(settings={"shrink.init": str(wrong)}), store, CPU)
     assert "does not hold the weights of this encoder" in failure.error
 
 
-def failing_sources(plan_of: PlanOf, add: Add, methods: list[str], start: str) -> tuple[Plan, type[Fails]]:
-    """A plan in which `second` and `third` start from a method that fails, and how often that was trained."""
+def plan_with_failing_start(
+    plan_of: PlanOf, add: Add, methods: list[str], third_starts_from: str
+) -> tuple[Plan, type[Fails]]:
+    """Return a plan in which `second` starts from the method `fails`, and the class that counts its trainings."""
     Fails.trained = 0
-    for name, cls in {"fails": Fails, "second": Fine, "third": Fine}.items():
+    for name, cls in {"fails": Fails, "second": Succeeds, "third": Succeeds}.items():
         add("objective", name, cls)
-    inits = {"second.init": "fails", "third.init": start}
+    inits = {"second.init": "fails", "third.init": third_starts_from}
     return plan_of(methods=methods, settings={k: v for k, v in inits.items() if k.split(".")[0] in methods}), Fails
 
 
-def test_a_source_that_fails_does_so_once_and_who_starts_from_it_says_so(
+def test_a_starting_chain_that_fails_is_tried_once_and_the_chains_after_it_name_it(
     plan_of: PlanOf, add: Add, store: Store
 ) -> None:
-    plan, fails = failing_sources(plan_of, add, ["fails", "second", "third"], "second")
+    plan, fails = plan_with_failing_start(plan_of, add, ["fails", "second", "third"], "second")
     failures = run_plan(plan, store, CPU)
     assert fails.trained == 1
     source = "its source chain (fails on blobs with tiny, seed 0) failed: "
@@ -166,14 +174,14 @@ def test_a_source_that_fails_does_so_once_and_who_starts_from_it_says_so(
     assert fails.trained == 2  # the next run tries it again
 
 
-def test_who_comes_before_its_source_has_tried_for_all(plan_of: PlanOf, add: Add, store: Store) -> None:
-    plan, fails = failing_sources(plan_of, add, ["third", "fails", "second"], "fails")
-    third, own, second = run_plan(plan, store, CPU)
+def test_a_row_before_its_starting_row_tries_it_for_all_others(plan_of: PlanOf, add: Add, store: Store) -> None:
+    plan, fails = plan_with_failing_start(plan_of, add, ["third", "fails", "second"], "fails")
+    third, start, second = run_plan(plan, store, CPU)
     assert fails.trained == 1
-    assert third.error == second.error == f"its source chain (fails on blobs with tiny, seed 0) failed: {own.error}"
-    assert own.error == "ValueError: no luck"
-    said = json.loads(third.log.read_text())["log_tail"]
-    assert said[-1] == own.error  # with the traceback, where it was tried
+    assert start.error == "ValueError: no luck"
+    assert third.error == second.error == f"its source chain (fails on blobs with tiny, seed 0) failed: {start.error}"
+    log_tail = json.loads(third.log.read_text())["log_tail"]
+    assert log_tail[-1] == start.error  # the log with the traceback belongs to the cell that was tried first
 
 
 def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: PlanOf, store: Store) -> None:
@@ -198,12 +206,12 @@ init = "shrink"
 """
 
 
-def test_a_row_of_the_board_that_is_not_asked_for_is_trained_for_those_that_start_from_it(
+def test_a_row_of_the_board_that_is_not_requested_is_trained_if_requested_rows_start_from_it(
     plan_of: PlanOf, store: Store, tmp_path: Path
 ) -> None:
     (tmp_path / "board.toml").write_text(BOARD)
-    asked = {"board": str(tmp_path / "board.toml"), "seeds": [0]}
-    alone, whole = plan_of(**asked, methods=["second"]), plan_of(**asked, methods=["shrink", "second"])
+    options = {"board": str(tmp_path / "board.toml"), "seeds": [0]}
+    alone, whole = plan_of(**options, methods=["second"]), plan_of(**options, methods=["shrink", "second"])
     assert [chain.method.name for chain in alone.chains] == ["second"]
     assert alone.chains[0].key == whole.chains[1].key
     assert run_plan(alone, store, CPU) == []
@@ -212,7 +220,7 @@ def test_a_row_of_the_board_that_is_not_asked_for_is_trained_for_those_that_star
     assert record.starts_from == "shrink, 2 epochs"
 
 
-def test_labels_of_the_start_are_shown(
+def test_records_say_that_the_starting_chain_used_labels(
     plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink = registry.get("objective", "shrink").cls

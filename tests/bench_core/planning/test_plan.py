@@ -1,3 +1,5 @@
+"""Plans: their chains and cells, what is in a key, and which requests are refused."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,19 @@ def keys(plan: Plan) -> list[str]:
     return [cell.key for cell in plan.cells]
 
 
-def test_a_plan_is_datasets_x_encoders_x_methods_x_seeds_then_tasks(plan_of: PlanOf) -> None:
+def test_a_plan_has_a_chain_for_each_seed_and_a_cell_for_each_task(plan_of: PlanOf) -> None:
     plan = plan_of(seeds=[0, 1, 2])
     assert [chain.seed for chain in plan.chains] == [0, 1, 2]
     assert len({chain.key for chain in plan.chains}) == len(set(keys(plan))) == 3
     assert plan.cells[0].names == {"dataset": "blobs", "encoder": "tiny", "method": "shrink", "task": "spread"}
 
 
-def test_without_a_board_one_seed_is_taken(plan_of: PlanOf) -> None:
+def test_without_a_board_the_seed_is_0(plan_of: PlanOf) -> None:
     assert [chain.seed for chain in plan_of().chains] == [0]
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "options",
     [
         {"settings": {"shrink.factor": 2.0}},
         {"settings": {"shrink.recipe.learning_rate": 0.5}},
@@ -40,23 +42,25 @@ def test_without_a_board_one_seed_is_taken(plan_of: PlanOf) -> None:
         {"seeds": [1]},
     ],
 )
-def test_whatever_defines_a_number_is_in_its_key(plan_of: PlanOf, asked: dict[str, Any]) -> None:
-    assert keys(plan_of(**asked)) != keys(plan_of())
+def test_whatever_defines_a_number_is_in_its_key(plan_of: PlanOf, options: dict[str, Any]) -> None:
+    assert keys(plan_of(**options)) != keys(plan_of())
 
 
-def test_a_default_written_out_changes_no_key(plan_of: PlanOf) -> None:
+def test_a_default_that_is_given_as_an_option_changes_no_key(plan_of: PlanOf) -> None:
     assert keys(plan_of(settings={"shrink.factor": 1.0}, epochs=2)) == keys(plan_of())
 
 
-def test_a_higher_revision_is_another_key(plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_higher_revision_changes_the_key(
+    plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = plan_of()
     monkeypatch.setattr(registry.get("evaluator", "spread").cls, "revision", 2)
     after = plan_of()
     assert keys(before) != keys(after)
-    assert before.chains[0].embed_key == after.chains[0].embed_key  # a mended task retrains nothing
+    assert before.chains[0].embed_key == after.chains[0].embed_key  # a corrected task retrains nothing
 
 
-def test_another_task_shares_the_chain(plan_of: PlanOf, registry: Registry) -> None:
+def test_tasks_share_a_chain(plan_of: PlanOf, registry: Registry) -> None:
     spread = registry.get("evaluator", "spread")
     registry.components.append(Component("evaluator", "spread2", "toys", "1.0", spread.cls))
     both, one = plan_of(tasks=["spread", "spread2"]), plan_of()
@@ -65,7 +69,7 @@ def test_another_task_shares_the_chain(plan_of: PlanOf, registry: Registry) -> N
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "message"),
+    ("options", "error", "message"),
     [
         ({"methods": ["shrnk"]}, UnknownNameError, r"no method named 'shrnk'; did you mean 'shrink'\? Known: shrink\."),
         ({"methods": None}, RequestError, r"say which methods: --methods .* Known: shrink\."),
@@ -79,14 +83,14 @@ def test_another_task_shares_the_chain(plan_of: PlanOf, registry: Registry) -> N
         ({"board": "nowhere.toml"}, UnknownNameError, r"no board named 'nowhere\.toml'"),
     ],
 )
-def test_a_request_that_does_not_fit_says_what_would(
-    plan_of: PlanOf, asked: dict[str, Any], error: type[Exception], message: str
+def test_a_request_that_does_not_fit_is_refused_with_what_would(
+    plan_of: PlanOf, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        plan_of(**asked)
+        plan_of(**options)
 
 
-def test_a_pair_that_cannot_work_is_skipped_with_its_reason(
+def test_a_task_that_cannot_run_on_the_data_is_skipped_with_its_reason(
     plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reason(self: Any, data: DataSpec, objective: type[Objective]) -> str:
@@ -96,7 +100,7 @@ def test_a_pair_that_cannot_work_is_skipped_with_its_reason(
     assert plan_of().cells[0].skip == "needs more than 2 classes"
 
 
-def test_a_name_in_two_sections_needs_its_section(plan_of: PlanOf, registry: Registry) -> None:
+def test_a_setting_of_a_name_in_two_sections_needs_its_section(plan_of: PlanOf, registry: Registry) -> None:
     shrink = registry.get("objective", "shrink")
     registry.components.append(Component("objective", "blobs", "toys", "1.0", shrink.cls))
     with pytest.raises(ConfigError, match=r"write datasets\.blobs\.train_size or methods\.blobs\.train_size"):
@@ -105,7 +109,7 @@ def test_a_name_in_two_sections_needs_its_section(plan_of: PlanOf, registry: Reg
     assert plan.chains[0].data.num_train == 47
 
 
-def test_two_owners_of_a_name_are_an_error_of_that_name_alone(plan_of: PlanOf, registry: Registry) -> None:
+def test_a_name_of_two_packages_must_be_given_in_full(plan_of: PlanOf, registry: Registry) -> None:
     shrink = registry.get("objective", "shrink")
     registry.components.append(Component("objective", "shrink", "rival", "1.0", shrink.cls))
     with pytest.raises(AmbiguousNameError, match=r"name it in full: rival/shrink, toys/shrink"):
@@ -113,29 +117,29 @@ def test_two_owners_of_a_name_are_an_error_of_that_name_alone(plan_of: PlanOf, r
     assert plan_of(methods=["rival/shrink"]).chains[0].method.component.distribution == "rival"
 
 
-def test_a_board_gives_rows_budget_and_seeds_and_the_request_goes_over_them(plan_of: PlanOf, tmp_path: Path) -> None:
+def test_a_board_gives_rows_budget_and_seeds_and_the_request_replaces_them(plan_of: PlanOf, tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(
         "seeds = [3, 4]\n[recipe]\nepochs = 5\n[datasets.blobs]\n[encoders.tiny]\n[methods.shrink]\n"
         '[methods.half]\nuse = "shrink"\nfactor = 0.5\nrecipe.epochs = 7\n[tasks.spread]\n'
     )
-    whole = {"datasets": None, "encoders": None, "methods": None, "tasks": None}
-    plan = plan_of(**whole, board=str(path))
+    whole_board = {"datasets": None, "encoders": None, "methods": None, "tasks": None}
+    plan = plan_of(**whole_board, board=str(path))
     assert [(c.method.name, c.seed, c.recipe.epochs) for c in plan.chains] == [
         ("shrink", 3, 5), ("shrink", 4, 5), ("half", 3, 7), ("half", 4, 7),
     ]  # fmt: skip
-    asked = plan_of(**{**whole, "methods": ["half"]}, board=str(path), seeds=[0], epochs=9)
-    assert [(c.method.name, c.seed, c.recipe.epochs, c.method.config.factor) for c in asked.chains] == [
+    half = plan_of(**{**whole_board, "methods": ["half"]}, board=str(path), seeds=[0], epochs=9)
+    assert [(c.method.name, c.seed, c.recipe.epochs, c.method.config.factor) for c in half.chains] == [
         ("half", 0, 9, 0.5)
     ]
 
 
-def test_the_digits_board_serves_as_default_only_for_its_own_data(plan_of: PlanOf) -> None:
+def test_the_digits_board_is_the_default_for_its_own_dataset_only(plan_of: PlanOf) -> None:
     assert load_board("digits").recipe["epochs"] != 2
     assert plan_of().chains[0].recipe.epochs == 2  # blobs: the method's own recipe
 
 
-def test_auto_precision_is_settled_by_the_device_before_the_key_is_made(plan_of: PlanOf) -> None:
+def test_auto_precision_depends_on_the_device_and_is_replaced_before_the_key_is_made(plan_of: PlanOf) -> None:
     on_cpu, on_cuda = plan_of(device="cpu"), plan_of(device="cuda")
     assert (on_cpu.chains[0].precision, on_cuda.chains[0].precision) == ("fp32", "bf16")
     assert keys(on_cpu) == keys(plan_of(device="cpu", precision="fp32")) != keys(on_cuda)
@@ -147,13 +151,13 @@ def test_seeds_are_whole_numbers_from_zero(plan_of: PlanOf, seeds: Any) -> None:
         plan_of(seeds=seeds)
 
 
-def test_a_board_with_an_empty_section_says_which(plan_of: PlanOf, tmp_path: Path) -> None:
+def test_a_board_without_a_section_is_refused_with_what_to_add(plan_of: PlanOf, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("[methods.shrink]\n")
     with pytest.raises(RequestError, match=r"board 'x' has no \[encoders\]; add it, or say --encoders"):
         plan_of(board=str(tmp_path / "x.toml"), encoders=None)
 
 
-def test_a_recipe_is_checked_even_where_nothing_is_trained(
+def test_the_recipe_of_a_method_with_0_epochs_is_checked_too(
     plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench_core import Recipe
@@ -170,7 +174,7 @@ def test_the_full_id_of_a_boards_row_is_that_row(plan_of: PlanOf, tmp_path: Path
     assert keys(plan_of(board=board, methods=["toys/shrink"])) == keys(plan_of(board=board))
 
 
-def test_the_default_boards_data_and_others_are_not_mixed(plan_of: PlanOf) -> None:
+def test_the_default_boards_dataset_is_not_mixed_with_others(plan_of: PlanOf) -> None:
     with pytest.raises(RequestError, match=r"digits has a board, which fixes its recipes; request it without blobs"):
         plan_of(datasets=["digits", "blobs"])
 
@@ -186,8 +190,8 @@ def test_a_plugin_that_breaks_while_planning_is_named(
         plan_of()
 
 
-class Elsewhere(Evaluator):
-    """Mean pixel of another data set (a toy)."""
+class ReadsFar(Evaluator):
+    """Reads the dataset `far` beside the chain's (a toy)."""
 
     Config = NoConfig
 
@@ -201,32 +205,32 @@ class Elsewhere(Evaluator):
         raise NotImplementedError
 
 
-def test_a_data_set_that_a_task_reads_joins_the_key_of_its_cell_alone(plan_of: PlanOf, registry: Registry) -> None:
+def test_a_dataset_that_a_task_reads_is_in_the_key_of_that_cell_only(plan_of: PlanOf, registry: Registry) -> None:
     blobs = registry.get("dataset", "blobs").cls
-    registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
+    registry.components.append(Component("evaluator", "reads_far", "toys", "1.0", ReadsFar))
     far = type("Far", (blobs,), {"digest": lambda self: "far-1"})
     registry.components.append(Component("dataset", "far", "toys", "1.0", far))
-    one = plan_of(tasks=["spread", "elsewhere"])
-    assert one.cells[1].document["others"]["far"] == {
+    before = plan_of(tasks=["spread", "reads_far"])
+    assert before.cells[1].document["others"]["far"] == {
         "id": "toys/far", "revision": 1, "digest": "far-1", "config": {"train_size": 48},
     }  # fmt: skip
-    assert len(one.cells[1].other_datasets["far"].load("test")) == 16
-    assert "others" not in one.cells[0].document
-    far.digest = lambda self: "far-2"  # type: ignore[attr-defined]  # a class made here
-    two = plan_of(tasks=["spread", "elsewhere"])
-    assert [a == b for a, b in zip(keys(one), keys(two), strict=True)] == [True, False]
-    assert one.chains[0].embed_key == two.chains[0].embed_key
+    assert len(before.cells[1].other_datasets["far"].load("test")) == 16
+    assert "others" not in before.cells[0].document
+    far.digest = lambda self: "far-2"  # type: ignore[attr-defined]  # mypy does not know the class that type() made
+    after = plan_of(tasks=["spread", "reads_far"])
+    assert [a == b for a, b in zip(keys(before), keys(after), strict=True)] == [True, False]
+    assert before.chains[0].embed_key == after.chains[0].embed_key
 
 
-def test_a_spec_carries_the_name_of_its_data_set(plan_of: PlanOf, registry: Registry) -> None:
-    registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
+def test_a_spec_has_the_name_of_its_dataset(plan_of: PlanOf, registry: Registry) -> None:
+    registry.components.append(Component("evaluator", "reads_far", "toys", "1.0", ReadsFar))
     registry.components.append(Component("dataset", "far", "toys", "1.0", registry.get("dataset", "blobs").cls))
-    (chain,) = plan_of(tasks=["elsewhere"]).chains
+    (chain,) = plan_of(tasks=["reads_far"]).chains
     assert chain.data.name == "blobs"
     assert chain.cells[0].other_datasets["far"].data.name == "far"
 
 
-def test_a_data_set_that_a_task_reads_must_be_known(plan_of: PlanOf, registry: Registry) -> None:
-    registry.components.append(Component("evaluator", "elsewhere", "toys", "1.0", Elsewhere))
+def test_a_task_that_reads_an_unknown_dataset_is_refused(plan_of: PlanOf, registry: Registry) -> None:
+    registry.components.append(Component("evaluator", "reads_far", "toys", "1.0", ReadsFar))
     with pytest.raises(UnknownNameError, match="no dataset named 'far'"):
-        plan_of(tasks=["elsewhere"])
+        plan_of(tasks=["reads_far"])

@@ -1,4 +1,4 @@
-"""Variants, sweeps, and which of several values wins."""
+"""Variants and sweeps, and which of several values of a parameter wins."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,13 @@ PlanOf = Callable[..., Plan]
 
 
 @pytest.fixture
-def _variants(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
+def _big_variant(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
     big = Variant({"factor": 3.0, "recipe.learning_rate": 0.5, "recipe.epochs": 7}, "ours: a test", "larger")
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "variants", {"big": big})
 
 
-@pytest.mark.usefixtures("_variants")
-def test_a_variant_is_the_method_with_its_values(plan_of: PlanOf) -> None:
+@pytest.mark.usefixtures("_big_variant")
+def test_a_variant_has_the_key_of_its_method_with_the_same_values(plan_of: PlanOf) -> None:
     (chain,) = plan_of(methods=["shrink:big"]).chains
     assert chain.method.name == "shrink:big"
     assert chain.method.config.factor == 3.0
@@ -29,23 +29,23 @@ def test_a_variant_is_the_method_with_its_values(plan_of: PlanOf) -> None:
     assert same.chains[0].key == chain.key  # a name is in no key
 
 
-@pytest.mark.usefixtures("_variants")
-def test_what_is_said_last_wins_over_a_variant(plan_of: PlanOf) -> None:
+@pytest.mark.usefixtures("_big_variant")
+def test_options_win_over_a_variant_and_set_wins_over_options(plan_of: PlanOf) -> None:
     (chain,) = plan_of(methods=["shrink:big"], epochs=4, settings={"shrink:big.factor": 5}).chains
     assert (chain.method.config.factor, chain.recipe.epochs, chain.recipe.learning_rate) == (5.0, 4, 0.5)
     (chain,) = plan_of(methods=["shrink:big"], epochs=4, settings={"shrink:big.recipe.epochs": 9}).chains
     assert chain.recipe.epochs == 9
 
 
-@pytest.mark.usefixtures("_variants")
-def test_an_unknown_variant_names_those_that_exist(plan_of: PlanOf) -> None:
+@pytest.mark.usefixtures("_big_variant")
+def test_an_unknown_variant_is_refused_with_those_that_exist(plan_of: PlanOf) -> None:
     with pytest.raises(UnknownNameError, match=r"no variant of shrink named 'bigg'; did you mean 'big'\? Known: big"):
         plan_of(methods=["shrink:bigg"])
     with pytest.raises(UnknownNameError, match="no method named 'shrunk:big'; did you mean 'shrink'"):
         plan_of(methods=["shrunk:big"])
 
 
-def test_a_sweep_makes_a_row_of_each_value(plan_of: PlanOf) -> None:
+def test_a_sweep_makes_a_row_for_each_value(plan_of: PlanOf) -> None:
     plan = plan_of(sweeps={"shrink.factor": [0, 0.5]}, settings={"shrink.recipe.learning_rate": 0.1}, seeds=[0, 1])
     assert [chain.method.name for chain in plan.chains] == [
         "shrink (factor=0)", "shrink (factor=0)", "shrink (factor=0.5)", "shrink (factor=0.5)",
@@ -56,14 +56,14 @@ def test_a_sweep_makes_a_row_of_each_value(plan_of: PlanOf) -> None:
     )
 
 
-def test_sweeps_combine_and_reach_recipes_and_data(plan_of: PlanOf) -> None:
+def test_several_sweeps_make_all_combinations_of_recipe_method_and_dataset(plan_of: PlanOf) -> None:
     sweeps: dict[str, Any] = {"shrink.recipe.epochs": [1, 2], "shrink.factor": [1.0, 2.0], "blobs.train_size": [32, 48]}
     plan = plan_of(sweeps=sweeps)
     assert len({chain.key for chain in plan.chains}) == len(plan.chains) == 8
     assert plan.chains[0].method.name == "shrink (recipe.epochs=1, factor=1.0)"
 
 
-def test_a_sweep_needs_values_and_a_row_of_this_request(plan_of: PlanOf) -> None:
+def test_a_sweep_is_refused_without_values_or_for_a_row_that_is_not_requested(plan_of: PlanOf) -> None:
     with pytest.raises(ConfigError, match="needs a list of values, got 3"):
         plan_of(sweeps={"shrink.factor": 3})
     with pytest.raises(ConfigError, match="needs a list of values"):
@@ -81,7 +81,7 @@ def test_an_init_that_is_no_text_is_refused(plan_of: PlanOf) -> None:
         plan_of(settings={"shrink.init": 3})
 
 
-def test_no_budget_trains_what_has_no_epochs(
+def test_a_method_with_0_epochs_is_not_trained_whatever_the_budget(
     plan_of: PlanOf, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "recipe", Recipe(epochs=0))
