@@ -65,8 +65,8 @@ def _check_scores(cls: Any) -> None:
         before = copy.deepcopy(frozen.splits)
         results.append(cls(cls.Config()).evaluate(frozen))
         for name, split in before.items():
-            for embedding, values in split.embeddings.items():
-                same = torch.equal(values, frozen.splits[name].embeddings[embedding])
+            for embedding, original in split.embeddings.items():
+                same = torch.equal(original, frozen.splits[name].embeddings[embedding])
                 require(same, f"evaluate() changed the embedding {embedding!r} of split {name!r}")
     require(bool(results[0].scores), "evaluate() returned no score")
     require(bool(results[0].protocol), "the protocol is empty; name split, solver, k, distance, ties")

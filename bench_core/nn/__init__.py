@@ -1,17 +1,17 @@
 """Building blocks that several methods and encoders share.
 
-activation_codes.py    Activation codes and the noisy channel they are sent through: what NAC and its momentum-que
-coding_rate.py         Coding rate and rate reduction: how many nats a set of features takes up to a squared error
-collapse.py            Measures of collapse: how far features spread, and over how many directions
-decoders.py            The decoder of every method that has one: latents -> images
-heads.py               Heads that training alone sees, and numbers that say whether what they return has collapsed
-latent_sampling.py     Drawing new latents like those of given items: a Gaussian, or along principal directions
-layers.py              Layers and checks that encoders share
-momentum.py            Momentum copies of networks: BYOL, MoCo, NAC's queue variant
-mutual_information.py  Lower bounds of mutual information from a critic's scores, in nats; each is to be maximised
-priors.py              Distributions that an embedding may be asked to follow: independent coordinates, each by it
-rate_clusters.py       Clusters of frozen latents: the memberships that reduce their rate the most
-sinkhorn.py            Sinkhorn-Knopp: labels for N items in K clusters of equal size, at the least total cost
-transcription.py       The closed loop of CTRL and U-CTRL: image -> latent on the sphere -> image -> latent
-variational.py         What variational auto-encoders share: posterior, likelihoods of images, bounds
+layers.py              layers of encoders: standardising inputs, and the check that a dataset has images
+heads.py               projection and prediction heads, which are used in training only
+momentum.py            momentum copies of networks, and queues of features
+collapse.py            measures of collapse: how far features spread, and over how many directions
+activation_codes.py    activation codes and their noisy channel, for `nac` and `nac_moco`
+mutual_information.py  lower bounds of mutual information from the scores of a critic
+coding_rate.py         coding rate and rate reduction of a set of features, in nats
+transcription.py       the closed loop of `ctrl` and `uctrl`: image -> latent -> image -> latent
+decoders.py            the convolutional decoder of generative methods: latents -> images
+variational.py         posterior, likelihoods and bounds of variational auto-encoders
+latent_sampling.py     draws new latents that resemble given ones
+rate_clusters.py       clusters of frozen latents, found by rate reduction
+priors.py              distributions with independent coordinates that an embedding can be trained to follow
+sinkhorn.py            Sinkhorn-Knopp: assigns items to clusters of equal size
 """
