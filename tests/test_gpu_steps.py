@@ -1,4 +1,4 @@
-"""What a GPU needs of a training step, proven without one: fake tensors say what would wait for the device."""
+"""Training steps on a GPU, checked without one: fake tensors show which operations would wait for the device."""
 
 import copy
 import tempfile
@@ -31,7 +31,7 @@ METHODS: dict[str, Any] = {
     for component in load_plugins().of_kind("objective")
     if component.distribution == "bench-core" and component.cls.recipe.epochs
 }
-VARIANTS = [  # other numbers alone lead through the same code
+VARIANTS = [  # that change a switch or a name; a variant that changes numbers only runs the same code
     (method, name)
     for method, cls in METHODS.items()
     for name, variant in cls.variants.items()
@@ -39,16 +39,19 @@ VARIANTS = [  # other numbers alone lead through the same code
 ]
 
 
-class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
-    """Notes what would make the host wait for the device; what depends on values, fake tensors refuse by themselves.
+class SynchronisationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
+    """Records operations in which the host would wait for the device.
 
-    That is a copy from one to the other (also of numbers: `torch.tensor(..., device=)`), error checks of
-    factorisations, and writing through a mask.
+    These are copies between host and device (also of numbers: `torch.tensor(..., device=)`), error checks of
+    factorisations, and writing through a mask. Where a shape depends on values, fake tensors raise an error.
+
+    Attributes:
+        operations: Names of the recorded operations, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found = list[str]()
+        self.operations = list[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -56,12 +59,12 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is u
         name = func.overloadpacket.__name__
         masks = name.startswith("index_put") and any(i is not None and i.dtype == torch.bool for i in args[1])
         if len(devices) > 1 or masks or name in CHECKS_ON_THE_HOST:
-            self.found.append(name)
+            self.operations.append(name)
         return result
 
 
 class FakeGenerator(torch.Generator):
-    """A generator that says it is on the device."""
+    """A generator on the CPU whose `device` is the fake CUDA device."""
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]  # torch's stubs say it could be set
@@ -69,14 +72,15 @@ class FakeGenerator(torch.Generator):
 
 
 def to_fake_device(objective: Objective) -> Objective:
-    """As `to(device)`, which cannot do it: parameters and buffers as fake tensors there, all else where it was."""
+    """Replace parameters and buffers by fake tensors on CUDA, which `to(device)` cannot do."""
     moved: dict[int, Tensor] = {}
 
     def fake(tensor: Tensor) -> Tensor:
         if id(tensor) not in moved:
-            here = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CUDA)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            moved[id(tensor)] = nn.Parameter(here, requires_grad=tensor.requires_grad) if is_parameter else here
+            on_cuda = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CUDA)
+            if isinstance(tensor, nn.Parameter):
+                on_cuda = nn.Parameter(on_cuda, requires_grad=tensor.requires_grad)
+            moved[id(tensor)] = on_cuda
         return moved[id(tensor)]
 
     for module in objective.modules():
@@ -85,8 +89,8 @@ def to_fake_device(objective: Objective) -> Objective:
     return objective
 
 
-def gradients(loss: Tensor, inputs: list[Tensor]) -> None:
-    """Stands for `torch.autograd.backward`, which asks the driver for streams."""
+def fake_backward(loss: Tensor, inputs: list[Tensor]) -> None:
+    """Replace `torch.autograd.backward`, which needs streams of a driver."""
     assert loss.requires_grad
     for parameter in inputs:
         parameter.grad = torch.empty_like(parameter)
@@ -94,56 +98,56 @@ def gradients(loss: Tensor, inputs: list[Tensor]) -> None:
 
 @pytest.fixture
 def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The training loop as it is, in bf16, but for what needs a driver, and the end of an epoch, where it may wait."""
+    """Replace in the training loop what needs a driver, and the end of an epoch, where the host may wait."""
     monkeypatch.setattr(
         loop, "stream", lambda *names, device="cpu": torch.Generator() if device == "cpu" else FakeGenerator()
     )
     monkeypatch.setattr(loop, "_cuda_indices", lambda device: [])
     monkeypatch.setattr(loop, "reset_peak_memory", lambda device: None)
     monkeypatch.setattr(loop, "peak_memory_gib", lambda device: None)
-    monkeypatch.setattr(loop, "epoch_line", lambda losses, step: {})
+    monkeypatch.setattr(loop, "epoch_line", lambda stacked, step: {})
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr(
         "bench_methods.sela.objective.is_due", lambda *_: False
-    )  # a relabelling passes over the whole split
-    monkeypatch.setattr(torch.autograd, "backward", gradients)
+    )  # a relabelling passes over the whole split and may wait
+    monkeypatch.setattr(torch.autograd, "backward", fake_backward)
     monkeypatch.setattr(torch.autograd, "grad", lambda outputs, inputs, **_: [tensor.clone() for tensor in inputs])
 
 
 def objective_of(cls: Any, variant: str = "") -> tuple[Objective, Any]:
-    """On the CPU, of a tiny encoder, and the data that it is made for."""
+    """Build a method with a tiny encoder on the CPU; return it with the data that it is built for."""
     settings = cls.variants[variant].config if variant else {}
     spec = replace(spec_for(cls), splits={"train": 2 * BATCH, "test": BATCH})
     return cls(TinyEncoder(spec), spec, build(cls.Config, settings, variant)), spec
 
 
-def waits_of_training(objective: Objective, source: Any, recipe: Recipe) -> list[str]:
-    """What waits in two steps of the loop, without full passes over the data."""
-    none = mock.patch.multiple(type(objective), before_epoch=lambda *_: {}, after_training=lambda *_: {})
-    with tempfile.TemporaryDirectory() as folder, none, Waits() as waits:
+def synchronisations_of_training(objective: Objective, source: Any, recipe: Recipe) -> list[str]:
+    """Return the operations that wait in two steps of the loop, without full passes over the data."""
+    no_passes = mock.patch.multiple(type(objective), before_epoch=lambda *_: {}, after_training=lambda *_: {})
+    with tempfile.TemporaryDirectory() as folder, no_passes, SynchronisationRecorder() as recorder:
         log = Path(folder) / "log.jsonl"
-        done = loop.pretrain(objective, source, recipe, seed=0, device=CUDA, precision="bf16", log=log)
-    assert done["steps"] == 2
-    found: list[str] = waits.found
-    return found
+        result = loop.pretrain(objective, source, recipe, seed=0, device=CUDA, precision="bf16", log=log)
+    assert result["steps"] == 2
+    operations: list[str] = recorder.operations
+    return operations
 
 
 @pytest.mark.parametrize(("method", "variant"), [*((method, "") for method in METHODS), *VARIANTS])
-def test_a_training_step_never_waits_for_the_device(method: str, variant: str, on_fake_cuda: None) -> None:
+def test_training_step_never_waits_for_the_device(method: str, variant: str, on_fake_cuda: None) -> None:
     cls = METHODS[method]
     objective, spec = objective_of(cls, variant)
     recipe = build(Recipe, cls.variants[variant].recipe if variant else {}, method, base=cls.recipe)
     recipe = replace(recipe, epochs=1, batch_size=BATCH)
     with FakeTensorMode():
-        found = waits_of_training(to_fake_device(objective), Resident(split_of(spec), CUDA), recipe)
-    assert found == ["_to_copy"]  # the order of the epoch, once for all its steps
+        operations = synchronisations_of_training(to_fake_device(objective), Resident(split_of(spec), CUDA), recipe)
+    assert operations == ["_to_copy"]  # copy of the order of the epoch, once for all its steps
 
 
 @pytest.mark.parametrize("rule", ["lars", "adam", "adamw"])
-def test_an_optimiser_whose_rate_lies_on_the_device_never_waits(rule: Any) -> None:
-    """As a captured step has it; torch's own SGD reads such a rate on the host."""
-    with FakeTensorMode(), Waits() as waits:
+def test_optimiser_with_its_rate_on_the_device_never_waits(rule: Any) -> None:
+    """A step that is captured in a CUDA graph needs this; torch's own SGD reads such a rate on the host."""
+    with FakeTensorMode(), SynchronisationRecorder() as recorder:
         parameters = [nn.Parameter(torch.ones(4, 3, device=CUDA)), nn.Parameter(torch.ones(4, device=CUDA))]
         optimizer = make_optimizer(parameters, Recipe(optimizer=rule, weight_decay=0.1, trust_cap=True))
         for group in optimizer.param_groups:
@@ -153,10 +157,10 @@ def test_an_optimiser_whose_rate_lies_on_the_device_never_waits(rule: Any) -> No
             parameter.grad = torch.ones_like(parameter)
         for _ in range(2):
             optimizer.step()
-    assert waits.found == []
+    assert recorder.operations == []
 
 
-WAITING = {
+WAITING_OPERATIONS = {
     "a number read back": lambda x: x.sum().item(),
     "a tensor as a condition": lambda x: bool((x > 0).any()),
     "a mask that selects": lambda x: x[x > 0],
@@ -169,65 +173,65 @@ WAITING = {
 }
 
 
-@pytest.mark.parametrize("what", WAITING)
-def test_what_waits_is_found(what: str) -> None:
-    with FakeTensorMode(), Waits() as waits:
+@pytest.mark.parametrize("name", WAITING_OPERATIONS)
+def test_operation_that_waits_is_recorded(name: str) -> None:
+    with FakeTensorMode(), SynchronisationRecorder() as recorder:
         x = torch.ones(4, 4, device=CUDA)
-        assert waits.found == []
+        assert recorder.operations == []
         try:
-            WAITING[what](x)  # type: ignore[no-untyped-call]
+            WAITING_OPERATIONS[name](x)  # type: ignore[no-untyped-call]
         except (DataDependentOutputException, DynamicOutputShapeException):
             return
-    assert len(waits.found) == 1
+    assert len(recorder.operations) == 1
 
 
-def a_batch(objective: Objective, spec: DataSpec) -> Batch:
+def batch_of(objective: Objective, spec: DataSpec) -> Batch:
     labels = torch.arange(BATCH) % NUM_CLASSES if objective.uses_labels else None
     return Batch(images_of(spec, BATCH), torch.arange(BATCH), labels)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_gradient_depends_on_values_for_its_shape(method: str) -> None:
+def test_shapes_in_a_gradient_do_not_depend_on_values(method: str) -> None:
     objective, spec = objective_of(METHODS[method])
-    views = objective.make_views(a_batch(objective, spec), torch.Generator())  # on a CPU they may look at values
-    with FakeTensorMode(allow_non_fake_inputs=True), Waits() as waits:
+    views = objective.make_views(batch_of(objective, spec), torch.Generator())  # views may read values on a CPU
+    with FakeTensorMode(allow_non_fake_inputs=True), SynchronisationRecorder() as recorder:
         for player in objective.players():
             torch.autograd.backward(objective(views, player.name).total, inputs=list(player.parameters))
-    assert waits.found == []
+    assert recorder.operations == []
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_loss_of_a_method_is_one_graph(method: str) -> None:
+def test_loss_of_a_method_compiles_to_one_graph(method: str) -> None:
     objective, spec = objective_of(METHODS[method])
-    views, player = objective.make_views(a_batch(objective, spec), torch.Generator()), objective.players()[0].name
+    views, player = objective.make_views(batch_of(objective, spec), torch.Generator()), objective.players()[0].name
     expected = copy.deepcopy(objective)(views, player).total
     torch.compiler.reset()
     compiled = torch.compile(objective, fullgraph=True, backend="eager")(views, player)
     assert torch.allclose(compiled.total, expected, rtol=1e-4)
 
 
-def test_the_gradient_penalty_is_no_part_of_a_graph() -> None:
-    """What cannot be compiled in one piece, so that it is noticed when it can: a gradient within a loss."""
+def test_gradient_penalty_of_dim_cannot_be_compiled() -> None:
+    """If this fails, torch has learned to compile a gradient within a loss, and `dim` can be compiled as a whole."""
     objective, spec = objective_of(METHODS["dim"])
-    views = objective.make_views(a_batch(objective, spec), torch.Generator())
+    views = objective.make_views(batch_of(objective, spec), torch.Generator())
     torch.compiler.reset()
     with pytest.raises(torch._dynamo.exc.Unsupported, match=r"autograd\.grad"):
         torch.compile(objective, fullgraph=True, backend="eager")(views, "prior")
 
 
-# Set by `before_step`: a captured step would go on with the value that it was captured with. BYOL's momentum rises, as
-# MoCo's does in `v2plus`; SwAV's prototypes thaw and its queue comes in, one new graph each.
-IN_PYTHON = {"byol": {".momentum"}, "swav": {"._step"}}
+# Numbers that `before_step` sets in Python: a captured step would always use the value from its capture. BYOL's
+# momentum rises, as MoCo's does in `v2plus`; SwAV thaws its prototypes and starts its queue, each with a new graph.
+CHANGED_IN_PYTHON = {"byol": {".momentum"}, "swav": {"._step"}}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_moves_tensors_and_nothing_in_python(method: str) -> None:
+def test_step_changes_tensors_and_no_attribute_in_python(method: str) -> None:
     objective, spec = objective_of(METHODS[method])
     optimizers = [make_optimizer(player.parameters, Recipe()) for player in objective.players()]
 
     def step(number: int) -> dict[str, Any]:
         objective.before_step(EpochContext(0, 1, number, 10, lambda: iter([]), torch.Generator()))
-        views = objective.make_views(a_batch(objective, spec), torch.Generator().manual_seed(number))
+        views = objective.make_views(batch_of(objective, spec), torch.Generator().manual_seed(number))
         for player, optimizer in zip(objective.players(), optimizers, strict=True):
             optimizer.zero_grad()
             torch.autograd.backward(objective(views, player.name).total, inputs=list(player.parameters))
@@ -241,4 +245,4 @@ def test_a_step_moves_tensors_and_nothing_in_python(method: str) -> None:
         }
 
     first, second = step(1), step(2)
-    assert {name for name in first if first[name] != second[name]} == IN_PYTHON.get(method, set())
+    assert {name for name in first if first[name] != second[name]} == CHANGED_IN_PYTHON.get(method, set())

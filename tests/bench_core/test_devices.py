@@ -55,10 +55,11 @@ def test_peak_of_the_whole_process_is_plausible() -> None:
 
 
 def test_channels_last_changes_the_layout_of_convolutions_and_no_value() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    convolution = nn.Conv2d(3, 4, 3)
+    net = nn.Sequential(convolution, nn.Flatten(), nn.Linear(4, 2))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     assert to_channels_last(net) is net
-    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 

@@ -1,4 +1,4 @@
-"""The closed forms of the objective, by enumeration of all received words where there are few bits."""
+"""The loss against closed forms; with few bits all received words are enumerated."""
 
 import itertools
 import math
@@ -30,22 +30,22 @@ def beta(flip: float) -> float:
 
 
 def mean_information(codes: Tensor, logits: Tensor, flip: float) -> float:
-    """Mean over all 2^P patterns of flips, each the same for all rows, with their chances."""
+    """Return the mean over all 2^P patterns of flips, each the same for all rows, weighted by probability."""
     total = 0.0
     for pattern in itertools.product((1.0, -1.0), repeat=codes.shape[1]):
         flipped = sum(bit < 0 for bit in pattern)
-        chance = flip**flipped * (1 - flip) ** (len(pattern) - flipped)
+        probability = flip**flipped * (1 - flip) ** (len(pattern) - flipped)
         flips = torch.tensor(pattern, dtype=torch.float64).expand_as(codes)
-        total += chance * float(information(codes, logits, flips, flip))
+        total += probability * float(information(codes, logits, flips, flip))
     return total
 
 
-def test_nac_loss_is_the_formula_row_by_row() -> None:
+def test_nac_loss_equals_the_formula_row_by_row() -> None:
     codes, logits, flips, flip, n = draw(0).tanh(), draw(1), signs(2), 0.2, 6
     losses = []
     for i in range(2 * n):
-        y, answer = flips[i] * codes[i], logits[(i + n) % (2 * n)]
-        q = torch.sigmoid(answer)
+        y, logit = flips[i] * codes[i], logits[(i + n) % (2 * n)]
+        q = torch.sigmoid(logit)
         log_q = (0.5 * (1 + y) * (2 * q).log() + 0.5 * (1 - y) * (2 * (1 - q)).log()).sum()
         mixture = sum(torch.exp(beta(flip) * (y * codes[j]).sum()) for j in range(2 * n))
         losses.append(torch.as_tensor(mixture).log() - log_q)
@@ -59,7 +59,7 @@ def test_zero_codes_and_logits_give_log_of_the_number_of_rows(flip: float, rows:
     assert nac_loss(zero, zero, torch.ones_like(zero), flip).item() == pytest.approx(math.log(rows), rel=1e-6)
 
 
-def test_hard_bits_pay_the_log_of_the_sigmoid() -> None:
+def test_posterior_of_binary_codes_is_the_log_of_the_sigmoid() -> None:
     codes, logits, flips = signs(0), draw(1), signs(2)
     log_q = torch.nn.functional.logsigmoid(flips * codes * logits.roll(6, 0)) + math.log(2)
     mixture = torch.logsumexp(beta(0.3) * (flips * codes) @ codes.T, 1)
@@ -67,11 +67,11 @@ def test_hard_bits_pay_the_log_of_the_sigmoid() -> None:
 
 
 @pytest.mark.parametrize(("flip", "expected"), [(0.1, 1.8403), (0.4, 0.1007)])
-def test_information_of_all_words_of_five_bits_is_the_channels_capacity(flip: float, expected: float) -> None:
+def test_information_of_all_words_of_five_bits_is_the_capacity_of_the_channel(flip: float, expected: float) -> None:
     words = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=5)), dtype=torch.float64).repeat(2, 1)
-    found = mean_information(words, 2 * beta(flip) * words, flip)
-    assert found == pytest.approx(expected, abs=5e-5)
-    assert found == pytest.approx(information_ceiling(64, 5, flip), abs=1e-9)
+    value = mean_information(words, 2 * beta(flip) * words, flip)
+    assert value == pytest.approx(expected, abs=5e-5)
+    assert value == pytest.approx(information_ceiling(64, 5, flip), abs=1e-9)
 
 
 @pytest.mark.parametrize("flip", [0.1, 0.3])
@@ -96,36 +96,36 @@ def test_equal_codes_carry_no_information(flip: float, expected: float) -> None:
 
 
 @pytest.mark.parametrize("flip", [0.1, 0.3, 0.4])
-def test_information_stays_under_its_ceiling(flip: float) -> None:
+def test_information_is_at_most_its_ceiling(flip: float) -> None:
     for seed in range(5):
         codes = signs(seed, rows=20, bits=6)
         codes[10:] = codes[:10]
         for logits in (2 * beta(flip) * codes, 3 * beta(flip) * codes, draw(seed, 20)):
-            found = mean_information(codes, logits, flip)
-            assert found <= information_ceiling(20, 6, flip) + 1e-9
-            assert found <= math.log(len(set(map(tuple, codes.tolist())))) + 1e-9
+            value = mean_information(codes, logits, flip)
+            assert value <= information_ceiling(20, 6, flip) + 1e-9
+            assert value <= math.log(len(set(map(tuple, codes.tolist())))) + 1e-9
 
 
-def test_ceilings_are_the_batch_or_the_channel() -> None:
+def test_ceiling_is_the_limit_of_the_batch_or_of_the_channel() -> None:
     assert information_ceiling(2000, 128, 0.1) == pytest.approx(math.log(2000))
     assert information_ceiling(2000, 128, 0.4) == pytest.approx(2.58, abs=0.01)
 
 
-def test_information_of_relaxed_codes_is_that_of_their_signs_and_of_logits_for_whole_bits() -> None:
+def test_information_uses_the_signs_of_relaxed_codes_and_rescaled_logits() -> None:
     codes, logits, flips = draw(0).tanh(), draw(1), signs(2)
     size = codes.abs().mean()
     assert torch.allclose(information(codes, logits * size, flips, 0.2), information(codes.sign(), logits, flips, 0.2))
     assert information(0 * codes, logits, flips, 0.2).isfinite()
 
 
-def test_two_beta_is_the_best_logit_of_a_bit_that_is_certain() -> None:
+def test_best_logit_of_a_certain_bit_is_two_beta() -> None:
     codes = signs(4).roll(6, 0)
     codes[6:] = codes[:6]
-    best, *others = (mean_information(codes, scale * beta(0.2) * codes, 0.2) for scale in (2.0, 1.8, 2.2, -2.0))
-    assert all(best > other for other in others)
+    best, *worse = (mean_information(codes, scale * beta(0.2) * codes, 0.2) for scale in (2.0, 1.8, 2.2, -2.0))
+    assert all(best > value for value in worse)
 
 
-def test_the_loss_ignores_signs_and_order_of_units_and_the_order_of_views() -> None:
+def test_loss_does_not_depend_on_signs_or_order_of_units_or_order_of_views() -> None:
     codes, logits, flips = draw(0).tanh(), draw(1), signs(2)
     expected = nac_loss(codes, logits, flips, 0.1)
     unit, order = torch.tensor([1.0, -1, 1, -1, -1, 1]).double(), torch.tensor([2, 0, 1, 5, 3, 4])
@@ -134,30 +134,30 @@ def test_the_loss_ignores_signs_and_order_of_units_and_the_order_of_views() -> N
     assert torch.allclose(nac_loss(codes.roll(6, 0), logits.roll(6, 0), flips.roll(6, 0), 0.1), expected)
 
 
-def test_own_logits_are_not_the_partners() -> None:
+def test_rows_are_predicted_from_the_logits_of_their_partners() -> None:
     codes, logits, flips = draw(0).tanh(), draw(1), signs(2)
     assert not torch.allclose(nac_loss(codes, logits.roll(6, 0), flips, 0.1), nac_loss(codes, logits, flips, 0.1))
 
 
-def test_keys_given_apart_are_what_is_mixed() -> None:
+def test_mixture_is_over_the_given_keys() -> None:
     codes, logits, flips, keys = draw(0).tanh(), draw(1), signs(2), draw(3, rows=5).tanh()
     received = flips * codes
     mixture = (beta(0.4) * received @ keys.T).exp().sum(1).log()
     expected = (mixture - log_posterior(received, logits)).mean()
     assert torch.allclose(nac_loss(codes, logits, flips, 0.4, keys), expected, atol=1e-12)
     assert torch.equal(nac_loss(codes, logits, flips, 0.4, codes), nac_loss(codes, logits, flips, 0.4))
-    none = torch.zeros(7, 6, dtype=torch.float64)
-    assert nac_loss(0 * codes, 0 * logits, flips, 0.4, none).item() == pytest.approx(math.log(7))
+    zero_keys = torch.zeros(7, 6, dtype=torch.float64)
+    assert nac_loss(0 * codes, 0 * logits, flips, 0.4, zero_keys).item() == pytest.approx(math.log(7))
 
 
-def test_gradients_are_those_of_differences() -> None:
+def test_gradients_equal_finite_differences() -> None:
     codes, logits, flips = 0.5 * draw(0, 4, 3), draw(1, 4, 3), signs(2, 4, 3)
     assert torch.autograd.gradcheck(
         lambda c, z: nac_loss(c, z, flips, 0.2), (codes.requires_grad_(), logits.requires_grad_())
     )
 
 
-def test_codes_get_gradients_as_anchors_of_both_terms_and_as_keys() -> None:
+def test_codes_get_gradients_from_both_terms_and_as_keys() -> None:
     codes, logits, flips = draw(0).tanh().requires_grad_(), draw(1), signs(2)
     (whole,) = torch.autograd.grad(nac_loss(codes, logits, flips, 0.1), codes)
     (anchors,) = torch.autograd.grad(nac_loss(codes, logits, flips, 0.1, codes.detach()), codes)
@@ -167,7 +167,7 @@ def test_codes_get_gradients_as_anchors_of_both_terms_and_as_keys() -> None:
     assert (anchors - posterior).abs().max() > 1e-4
 
 
-def test_huge_logits_stay_finite() -> None:
+def test_loss_of_huge_logits_is_finite() -> None:
     codes, flips = signs(0).float(), signs(2).float()
     assert nac_loss(codes, 1e4 * signs(1).float(), flips, 0.1).isfinite()
 
@@ -181,23 +181,24 @@ def test_huge_logits_stay_finite() -> None:
         (0.4, 0.2027, 4.933, 0.0204, 0.0201, 2.58),
     ],
 )
-def test_the_channels_constants_are_those_of_the_table(
+def test_constants_of_the_channel_equal_a_table(
     flip: float, beta_: float, temperature: float, log_cosh: float, capacity: float, of_128_bits: float
 ) -> None:
     bit, zero = torch.ones(2, 1, dtype=torch.float64), torch.zeros(2, 1, dtype=torch.float64)
-    found = float(nac_loss(bit, zero, bit, flip)) - math.log(2)  # two keys at a product of 1
-    assert found == pytest.approx(beta_, abs=5e-5)
-    assert 1 / found == pytest.approx(temperature, abs=5e-4)
-    assert float(information(bit, zero, bit, flip)) + found == pytest.approx(log_cosh, abs=5e-5)
+    value = float(nac_loss(bit, zero, bit, flip)) - math.log(2)  # two keys at a product of 1
+    assert value == pytest.approx(beta_, abs=5e-5)
+    assert 1 / value == pytest.approx(temperature, abs=5e-4)
+    assert float(information(bit, zero, bit, flip)) + value == pytest.approx(log_cosh, abs=5e-5)
     assert information_ceiling(10**9, 1, flip) == pytest.approx(capacity, abs=5e-5)
     assert information_ceiling(10**30, 128, flip) == pytest.approx(of_128_bits, abs=0.05)
 
 
-def test_the_trained_logit_of_a_bit_is_twice_the_artanh_of_its_received_mean() -> None:
-    # Three kinds of image, whose other view has the bit on in 8, 6 and 3 of 8; the code stays as it is.
+def test_trained_logit_of_a_bit_is_twice_the_artanh_of_its_received_mean() -> None:
+    # Three kinds of images: in their other view the bit is on in 8, 6 and 3 of 8 cases. The codes are fixed.
     flip, on = 0.1, torch.tensor([8, 6, 3])
     codes = torch.cat([torch.cat([torch.ones(k), -torch.ones(8 - k)]) for k in on.tolist()]).double()
-    codes = torch.cat([codes, torch.zeros(24, dtype=torch.float64)])[:, None]  # second views answer, and say nothing
+    # The second views give the logits; their own codes are 0.
+    codes = torch.cat([codes, torch.zeros(24, dtype=torch.float64)])[:, None]
     kind = torch.arange(3).repeat_interleave(8)
     network = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     for _ in range(100):
@@ -211,12 +212,12 @@ def test_the_trained_logit_of_a_bit_is_twice_the_artanh_of_its_received_mean() -
     assert network[0].item() == pytest.approx(2 * beta(flip), abs=1e-5)  # a bit that is certain
 
 
-def test_a_channel_of_almost_only_noise_leaves_the_plateaus_value() -> None:
+def test_loss_of_an_almost_random_channel_is_that_of_the_plateau() -> None:
     codes, flips = draw(0).tanh(), signs(2)
     assert nac_loss(codes, 0 * codes, flips, 0.5 - 1e-9).item() == pytest.approx(math.log(12), abs=1e-7)
 
 
-def test_near_zero_the_loss_falls_with_the_squared_noise_and_the_predictable_part_of_the_code() -> None:
+def test_loss_near_zero_codes_has_its_second_order_expansion() -> None:
     # log(2N) - (1 - 2p)^2 / 2 * mean |E[c | x']|^2, at the best logits, for small centred codes equal in both views
     codes = 1e-2 * signs(0, rows=512, bits=4)
     codes[256:] = codes[:256]
@@ -234,10 +235,10 @@ def test_near_zero_the_loss_falls_with_the_squared_noise_and_the_predictable_par
         assert fall == pytest.approx(0.5 * (1 - 2 * flip) ** 2 * norm, rel=0.01)
 
 
-def test_views_are_drawn_before_the_channels_flips() -> None:
+def test_views_are_drawn_before_the_flips_of_the_channel() -> None:
     images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    rng, same = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    rng, rng_again = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     views = code_views(images, PRESETS["nac"], 5, 0.3, rng)
-    first, second = (augment(images, same, PRESETS["nac"]) for _ in range(2))
+    first, second = (augment(images, rng_again, PRESETS["nac"]) for _ in range(2))
     assert torch.equal(views.images, torch.cat([first, second]))
-    assert torch.equal(views.flips < 0, torch.rand(12, 5, generator=same) < 0.3)
+    assert torch.equal(views.flips < 0, torch.rand(12, 5, generator=rng_again) < 0.3)

@@ -1,4 +1,4 @@
-"""Projectors and the collapse monitor."""
+"""Projection heads and measures of collapse."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from bench_core.nn.collapse import directions, spread
 from bench_core.nn.heads import mlp
 
 
-def test_an_mlp_has_norm_between_its_layers_and_no_bias_under_it() -> None:
+def test_mlp_has_batch_norm_between_its_layers_and_no_bias_before_it() -> None:
     layers = list(mlp(4, 8, 8, 2))
     assert [type(layer).__name__ for layer in layers] == [
         "Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear",
@@ -16,7 +16,7 @@ def test_an_mlp_has_norm_between_its_layers_and_no_bias_under_it() -> None:
     assert [layer.bias is None for layer in layers if isinstance(layer, nn.Linear)] == [True, True, False]
 
 
-def test_an_mlp_of_two_widths_is_linear() -> None:
+def test_mlp_of_two_widths_is_linear() -> None:
     assert [type(layer) for layer in mlp(4, 2)] == [nn.Linear]
     normed = mlp(4, 2, norm_output=True, affine_output=False)
     assert [type(layer) for layer in normed] == [nn.Linear, nn.BatchNorm1d]
@@ -35,14 +35,14 @@ def test_spread_ignores_the_length_of_rows() -> None:
     assert float(spread(rows * lengths)) == pytest.approx(float(spread(rows)), abs=1e-6)
 
 
-def test_directions_are_counted() -> None:
+def test_directions_equal_the_number_of_used_dimensions() -> None:
     rows = torch.randn(4096, 16, generator=torch.Generator().manual_seed(0))
     assert float(directions(rows)) == pytest.approx(16.0, rel=0.02)
     rows[:, 4:] = 0
     assert float(directions(rows)) == pytest.approx(4.0, rel=0.02)
 
 
-def test_rows_on_a_line_have_one_direction_though_they_spread() -> None:
+def test_rows_on_a_line_have_one_direction_though_their_spread_is_large() -> None:
     both_ways = torch.randn(64, 1, generator=torch.Generator().manual_seed(0)) * torch.ones(1, 16)
     assert float(directions(both_ways)) == pytest.approx(1.0, abs=1e-5)
     assert float(spread(both_ways)) > 0.9

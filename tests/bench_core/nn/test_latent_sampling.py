@@ -14,7 +14,7 @@ def skewed(rows: int = 500) -> Tensor:
     return mixed + torch.tensor([5.0, 0.0, -3.0])
 
 
-def test_the_root_is_one_of_the_covariance() -> None:
+def test_root_is_a_square_root_of_the_covariance() -> None:
     rows = skewed()
     mean, root = fit_gaussian(rows)
     assert torch.allclose(mean, rows.mean(0), atol=1e-5)
@@ -30,17 +30,17 @@ def test_draws_have_the_mean_and_covariance_of_the_rows() -> None:
     assert torch.allclose(torch.cov(drawn.T), torch.cov(rows.T), atol=0.15)  # .03
 
 
-def test_fewer_rows_than_latents_give_draws_on_what_they_span() -> None:
+def test_draws_from_fewer_rows_than_latents_stay_in_their_span() -> None:
     rows = torch.randn(4, 10, generator=rng(2), dtype=torch.float64)
     drawn = gaussian_like(rows, 20_000, rng())
     basis = torch.linalg.svd(rows - rows.mean(0), full_matrices=False).Vh[:3]
-    away = drawn - rows.mean(0)
-    assert torch.allclose(away @ basis.T @ basis, away, atol=1e-9)
+    centred = drawn - rows.mean(0)
+    assert torch.allclose(centred @ basis.T @ basis, centred, atol=1e-9)
     assert torch.allclose(torch.cov(drawn.T), torch.cov(rows.T), atol=0.1)
     assert fit_gaussian(rows)[1].shape == (10, 10)
 
 
-def test_one_row_is_repeated_and_none_is_refused() -> None:
+def test_single_row_is_repeated_and_no_rows_are_refused() -> None:
     row = torch.tensor([[1.0, -2.0]])
     assert torch.equal(gaussian_like(row, 3, rng()), row.expand(3, 2))
     with pytest.raises(ValueError, match=r"one or more rows \(M, P\), got shape \(0, 2\)"):
@@ -51,7 +51,7 @@ def test_one_row_is_repeated_and_none_is_refused() -> None:
         principal_like(row, 3, rng(), 0)
 
 
-def test_a_large_mean_costs_no_precision() -> None:
+def test_large_mean_costs_no_precision() -> None:
     rows = skewed().double()
     shifted = fit_gaussian(rows + 1e6)[1]
     assert torch.allclose(shifted.T @ shifted, torch.cov(rows.T), atol=1e-6)
@@ -67,7 +67,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
     assert torch.equal(draw_gaussian(*fit_gaussian(rows), 5, rng(3)), gaussian_like(rows, 5, rng(3)))
 
 
-def test_rows_come_in_turn_from_each_uncentred_direction() -> None:
+def test_rows_are_drawn_in_turn_along_each_uncentred_direction() -> None:
     generator = rng(5)
     first = torch.zeros(60, 4)
     first[:, 0] = 10 + torch.randn(60, generator=generator)
@@ -83,7 +83,7 @@ def test_rows_come_in_turn_from_each_uncentred_direction() -> None:
     assert along_first[:, 0].std().item() == pytest.approx(longest.std().item(), rel=0.05)
 
 
-def test_no_more_directions_are_taken_than_there_are() -> None:
+def test_rank_above_the_number_of_directions_takes_all_of_them() -> None:
     rows = torch.randn(3, 7, generator=rng(6), dtype=torch.float64)
     drawn = principal_like(rows, 10, rng(), 12)
     assert torch.linalg.matrix_rank(torch.cat([rows, drawn])) == 3

@@ -23,7 +23,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def log_ratio(x: Tensor, y: Tensor, rho: float) -> Tensor:
-    """log p(y | x) / p(y) of unit Gaussians with correlation rho, a coordinate each."""
+    """Return log p(y | x) / p(y) of unit Gaussians whose coordinates have correlation rho."""
     left = 1 - rho**2
     return ((y**2 - (y - rho * x) ** 2 / left - math.log(left)) / 2).sum(-1)
 
@@ -33,27 +33,27 @@ def gaussians(n: int, rho: float, dim: int = 1) -> tuple[Tensor, Tensor]:
     return x, rho * x + math.sqrt(1 - rho**2) * draw(n, dim, seed=1)
 
 
-def test_info_nce_is_its_formula_row_by_row() -> None:
+def test_info_nce_equals_its_formula_row_by_row() -> None:
     T = draw(5, 5)
     rows = [T[i, i] - sum(T[i, j].exp() for j in range(5)).log() for i in range(5)]  # type: ignore[union-attr]  # a tensor
     assert torch.allclose(info_nce(T), math.log(5) + torch.stack(rows).mean())
     assert torch.allclose(info_nce(T), math.log(5) - F.cross_entropy(T, torch.arange(5)))
 
 
-def test_info_nce_is_anchored_on_rows() -> None:
+def test_info_nce_ignores_a_constant_in_a_row_and_not_in_a_column() -> None:
     T = draw(6, 6)
     assert torch.allclose(info_nce(T + draw(6, 1, seed=1)), info_nce(T))
     assert not torch.allclose(info_nce(T + draw(1, 6, seed=1)), info_nce(T))
 
 
-def test_info_nce_ends_at_the_logarithm_of_the_number_of_pairs() -> None:
+def test_info_nce_is_at_most_the_logarithm_of_the_number_of_pairs() -> None:
     assert info_nce(torch.eye(7) * 1000).item() == pytest.approx(math.log(7))
     assert info_nce(draw(7, 7) * 10).item() < math.log(7)
     assert info_nce(torch.full((7, 7), 3.0)).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("rho", "truth"), [(0.5, 0.1438), (0.9, 0.8304), (0.99, 1.9585)])
-def test_the_optimal_critic_of_correlated_gaussians_gives_their_information(rho: float, truth: float) -> None:
+def test_optimal_critic_of_correlated_gaussians_gives_their_information(rho: float, truth: float) -> None:
     x, y = gaussians(200_000, rho)
     joint, product = log_ratio(x, y, rho), log_ratio(x, y.roll(1, 0), rho)
     assert -math.log(1 - rho**2) / 2 == pytest.approx(truth, abs=1e-4)
@@ -65,30 +65,28 @@ def test_the_optimal_critic_of_correlated_gaussians_gives_their_information(rho:
     ("dim", "sigma", "K", "expected"),
     [(1, 0.5, 512, 0.80), (2, 0.1, 128, 4.03), (2, 0.3, 512, 2.47), (8, 0.3, 128, 4.83), (8, 1.0, 512, 2.70)],
 )
-def test_info_nce_of_a_gaussian_channel_falls_short_of_it_by_so_much(
-    dim: int, sigma: float, K: int, expected: float
-) -> None:
+def test_info_nce_of_a_gaussian_channel_has_known_values(dim: int, sigma: float, K: int, expected: float) -> None:
     clean = draw(8, K, dim)
     received = clean + sigma * draw(8, K, dim, seed=1)
-    found = [info_nce(-(torch.cdist(r, c) ** 2) / (2 * sigma**2)).item() for r, c in zip(received, clean, strict=True)]
-    assert sum(found) / len(found) == pytest.approx(expected, abs=0.06)
-    assert max(found) < math.log(K)
+    values = [info_nce(-(torch.cdist(r, c) ** 2) / (2 * sigma**2)).item() for r, c in zip(received, clean, strict=True)]
+    assert sum(values) / len(values) == pytest.approx(expected, abs=0.06)
+    assert max(values) < math.log(K)
 
 
 def test_independent_pairs_have_no_information() -> None:
     x, y = gaussians(512, 0.9)
     scores = log_ratio(x[:, None], y[torch.randperm(512, generator=torch.Generator().manual_seed(2))][None], 0.9)
     joint, product = joint_and_product(scores)
-    for found in (
+    for value in (
         info_nce(scores),
         donsker_varadhan(joint, product),
         nwj(joint, product),
         jensen_shannon(joint, product),
     ):
-        assert found.item() < 0.02
+        assert value.item() < 0.02
 
 
-def test_nwj_is_never_above_donsker_varadhan() -> None:
+def test_nwj_is_at_most_donsker_varadhan() -> None:
     for seed in range(20):
         joint, product = draw(30, seed=seed) * 2 + 1, draw(50, seed=seed + 100) * 2
         assert nwj(joint, product) <= donsker_varadhan(joint, product)
@@ -101,7 +99,7 @@ def test_donsker_varadhan_ignores_a_constant() -> None:
     assert torch.allclose(donsker_varadhan(joint, product), slow)
 
 
-def test_constants_by_hand() -> None:
+def test_bounds_of_constant_scores_are_known() -> None:
     zero, one = torch.zeros(4), torch.ones(3, 2)
     assert donsker_varadhan(zero, one).item() == pytest.approx(-1)
     assert nwj(torch.ones(4), one).item() == pytest.approx(0, abs=1e-7)
@@ -110,7 +108,7 @@ def test_constants_by_hand() -> None:
     assert jensen_shannon(zero, one).item() == pytest.approx(math.log(2) - math.log(1 + math.e))
 
 
-def test_the_moving_average_starts_at_the_first_batch_and_follows() -> None:
+def test_moving_average_starts_with_the_first_batch_and_follows() -> None:
     first, second = draw(40), draw(40, seed=1) + 2
     _, average = mine(draw(5), first, NOTHING, rate=0.1)
     assert average.exp().item() == pytest.approx(first.exp().mean().item(), rel=1e-5)
@@ -120,7 +118,7 @@ def test_the_moving_average_starts_at_the_first_batch_and_follows() -> None:
     )
 
 
-def test_mine_has_the_value_of_donsker_varadhan_and_at_its_own_mean_the_gradient() -> None:
+def test_mine_has_the_value_of_donsker_varadhan_and_with_the_batch_mean_its_gradient() -> None:
     gradients = []
     for averaged in (False, True):
         joint, product = draw(8).requires_grad_(), draw(12, seed=1).requires_grad_()
@@ -138,7 +136,7 @@ def test_mine_divides_the_gradient_by_the_moving_average() -> None:
     assert torch.allclose(torch.autograd.grad(value, product)[0], -product.exp() / 12 / mean)
 
 
-def test_mine_survives_scores_far_beyond_exp() -> None:
+def test_mine_is_finite_for_scores_far_beyond_the_range_of_exp() -> None:
     product = torch.full((4,), 500.0, requires_grad=True)
     value, average = mine(torch.full((4,), 500.0), product, torch.tensor(0.0), rate=0.01)
     assert value.item() == pytest.approx(0, abs=1e-3)
@@ -146,7 +144,7 @@ def test_mine_survives_scores_far_beyond_exp() -> None:
     assert torch.autograd.grad(value, product)[0].sum().item() == pytest.approx(-100, rel=1e-3)  # 1 / rate at most
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+def test_gradients_equal_finite_differences() -> None:
     scores = draw(4, 4).requires_grad_()
     joint, product = draw(4).requires_grad_(), draw(5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(info_nce, scores)
@@ -154,7 +152,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
         assert torch.autograd.gradcheck(estimate, (joint, product))
 
 
-def test_all_are_worked_in_float32_under_autocast() -> None:
+def test_bounds_are_computed_in_float32_under_autocast() -> None:
     scores = draw(6, 6).float()
     joint, product = joint_and_product(scores)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -164,13 +162,13 @@ def test_all_are_worked_in_float32_under_autocast() -> None:
     assert info_nce(scores.bfloat16()).dtype == torch.float32
 
 
-def test_joint_and_product_part_the_diagonal_from_the_rest() -> None:
+def test_joint_and_product_split_the_diagonal_from_the_other_scores() -> None:
     joint, product = joint_and_product(torch.arange(9.0).view(3, 3))
     assert joint.tolist() == [0, 4, 8]
     assert product.tolist() == [1, 2, 3, 5, 6, 7]
 
 
-def test_a_bound_is_taken_by_name_from_log_ratios() -> None:
+def test_lower_bound_selects_a_bound_by_name() -> None:
     scores, average = draw(5, 5), torch.tensor(0.5, dtype=torch.float64)
     joint, product = joint_and_product(scores)
     assert lower_bound("infonce", scores, average) == (info_nce(scores), average)
@@ -179,6 +177,6 @@ def test_a_bound_is_taken_by_name_from_log_ratios() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1), (3,)])
-def test_scores_that_are_no_square_are_refused(shape: tuple[int, ...]) -> None:
+def test_scores_that_are_not_square_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"scores must be \(K, K\) with K >= 2, got"):
         info_nce(torch.zeros(shape))

@@ -11,14 +11,14 @@ from bench_core.nn.rate_clusters import Memberships
 
 
 def cones(per_cluster: int = 60, clusters: int = 4, dim: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Unit rows around orthogonal axes, and the axis of each."""
+    """Return unit rows around orthogonal axes, and the axis of each row."""
     labels = torch.arange(clusters).repeat(per_cluster)
     noise = 0.2 * torch.randn(len(labels), dim, generator=torch.Generator().manual_seed(seed))
     return F.normalize(torch.eye(dim)[labels] + noise, dim=1), labels
 
 
 def planes(per_cluster: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Unit rows of either sign in three orthogonal planes of six dimensions: no linear map tells these apart."""
+    """Return unit rows in three orthogonal planes of six dimensions, which no linear map can separate."""
     labels = torch.arange(3).repeat(per_cluster)
     draws = torch.randn(len(labels), 2, generator=torch.Generator().manual_seed(seed))
     z = torch.zeros(len(labels), 6)
@@ -33,14 +33,14 @@ def fitted(z: Tensor, clusters: int, *, seed: int = 0, **options: int) -> tuple[
     return memberships, memberships.fit(z, 0.2, torch.Generator().manual_seed(1), **options)
 
 
-def accuracy(labels: Tensor, found: Tensor, clusters: int) -> float:
+def accuracy(labels: Tensor, assigned: Tensor, clusters: int) -> float:
     return max(
-        float((torch.tensor(order)[found] == labels).float().mean())
+        float((torch.tensor(order)[assigned] == labels).float().mean())
         for order in itertools.permutations(range(clusters))
     )
 
 
-def test_cones_and_planes_become_clusters() -> None:
+def test_cones_and_planes_are_found_as_clusters() -> None:
     for z, labels, clusters in ((*cones(), 4), (*planes(), 3)):
         memberships, numbers = fitted(z, clusters, starts=5)
         assert accuracy(labels, memberships.assign(z), clusters) > 0.95
@@ -48,22 +48,23 @@ def test_cones_and_planes_become_clusters() -> None:
         assert 0.8 * len(z) / clusters < numbers["smallest_cluster"] <= numbers["largest_cluster"]
 
 
-def test_the_numbers_are_those_of_the_clusters() -> None:
+def test_returned_numbers_describe_the_clusters() -> None:
     z, _ = cones()
     memberships, numbers = fitted(z, 4, starts=1)
-    found = memberships.assign(z)
-    assert numbers["cluster_reduction"] == pytest.approx(float(rate_reduction(z, F.one_hot(found, 4), 0.2)), abs=1e-4)
-    assert numbers["smallest_cluster"] == int(torch.bincount(found, minlength=4).min())
-    assert numbers["largest_cluster"] == int(torch.bincount(found, minlength=4).max())
+    assigned = memberships.assign(z)
+    reduction = float(rate_reduction(z, F.one_hot(assigned, 4), 0.2))
+    assert numbers["cluster_reduction"] == pytest.approx(reduction, abs=1e-4)
+    assert numbers["smallest_cluster"] == int(torch.bincount(assigned, minlength=4).min())
+    assert numbers["largest_cluster"] == int(torch.bincount(assigned, minlength=4).max())
 
 
-def test_a_second_start_is_kept_only_if_it_is_better() -> None:
+def test_more_starts_never_give_a_smaller_reduction() -> None:
     z, _ = planes()
     one, two = (fitted(z, 3, starts=starts, max_steps=20)[1]["cluster_reduction"] for starts in (1, 4))
     assert two >= one
 
 
-def test_the_fit_depends_on_the_generator_alone() -> None:
+def test_fit_depends_on_the_generator_alone() -> None:
     z, _ = cones()
     state = torch.get_rng_state()
     first, second = fitted(z, 4, seed=0, starts=1)[0], fitted(z, 4, seed=5, starts=1)[0]
@@ -74,7 +75,7 @@ def test_the_fit_depends_on_the_generator_alone() -> None:
     assert not torch.equal(next(first.parameters()), next(third.parameters()))
 
 
-def test_no_gradient_is_left_and_none_is_asked_for() -> None:
+def test_fit_works_without_gradients_and_leaves_none() -> None:
     z, _ = cones()
     with torch.no_grad():  # as it is called after training
         memberships, _ = fitted(z, 4, starts=1)
@@ -82,7 +83,7 @@ def test_no_gradient_is_left_and_none_is_asked_for() -> None:
     assert not z.requires_grad
 
 
-def test_more_items_than_a_batch_and_fewer_items_than_clusters_are_fitted() -> None:
+def test_fit_works_with_more_items_than_a_batch_and_fewer_items_than_clusters() -> None:
     z, labels = cones(per_cluster=600)
     memberships, _ = fitted(z, 4, starts=1, max_steps=150)
     assert accuracy(labels, memberships.assign(z), 4) > 0.95

@@ -1,4 +1,4 @@
-"""SeLa's formulas by hand, exact assignment (SciPy) and another Sinkhorn (POT) beside ours."""
+"""Labels and prices against closed forms, the exact assignment (SciPy) and another Sinkhorn (POT)."""
 
 import math
 import os
@@ -24,13 +24,13 @@ def gaussian(n: int, k: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 
 
 def plan(logits: Tensor, strength: float, tolerance: float = 1e-10, max_iterations: int = 20000) -> Tensor:
-    found = sinkhorn(logits, strength, tolerance=tolerance, max_iterations=max_iterations)
-    assert found.converged
-    return transport_plan(logits, found.log_prices, strength)
+    assignment = sinkhorn(logits, strength, tolerance=tolerance, max_iterations=max_iterations)
+    assert assignment.converged
+    return transport_plan(logits, assignment.log_prices, strength)
 
 
 @pytest.mark.parametrize(("second", "expected"), [(0.2, 0.492308), (0.6, 0.406623)])
-def test_two_items_and_two_clusters_are_the_closed_form(second: float, expected: float) -> None:
+def test_plan_of_two_items_and_two_clusters_equals_the_closed_form(second: float, expected: float) -> None:
     logits = torch.tensor([[0.8, 0.2], [second, 1 - second]], dtype=torch.float64).log()
     odds = (0.8 / 0.2) / (second / (1 - second))
     t = odds ** (3 / 2)
@@ -40,27 +40,28 @@ def test_two_items_and_two_clusters_are_the_closed_form(second: float, expected:
     assert q[1, 1].item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_plan_has_the_marginals_of_items_and_clusters() -> None:
+def test_plan_has_the_required_sums_of_items_and_clusters() -> None:
     q = plan(gaussian(60, 7), 5.0)
     assert torch.allclose(q.sum(1), torch.full((60,), 1 / 60, dtype=q.dtype), atol=1e-15)
     assert torch.allclose(q.sum(0), torch.full((7,), 1 / 7, dtype=q.dtype), atol=1e-10)
     assert (q >= 0).all()
 
 
-def test_uniform_probabilities_are_converged_at_once_and_fill_all_clusters() -> None:
-    found = sinkhorn(torch.zeros(24, 6), 25.0)
-    assert (found.iterations, found.converged) == (0, True)
-    assert found.mass_error < 1e-12
-    assert torch.allclose(transport_plan(torch.zeros(24, 6), found.log_prices, 25.0), torch.tensor(1 / 144).double())
-    assert found.labels.bincount().tolist() == [4] * 6
+def test_uniform_probabilities_need_no_iteration_and_fill_all_clusters() -> None:
+    assignment = sinkhorn(torch.zeros(24, 6), 25.0)
+    assert (assignment.iterations, assignment.converged) == (0, True)
+    assert assignment.mass_error < 1e-12
+    uniform_plan = transport_plan(torch.zeros(24, 6), assignment.log_prices, 25.0)
+    assert torch.allclose(uniform_plan, torch.tensor(1 / 144).double())
+    assert assignment.labels.bincount().tolist() == [4] * 6
 
 
-def test_a_constant_head_with_biases_still_fills_all_clusters() -> None:
-    found = sinkhorn(torch.tensor([0.3, -1.7, 2.2]).expand(30, 3), 10.0)
-    assert found.labels.bincount(minlength=3).tolist() == [10, 10, 10]
+def test_constant_logits_with_biases_still_fill_all_clusters() -> None:
+    assignment = sinkhorn(torch.tensor([0.3, -1.7, 2.2]).expand(30, 3), 10.0)
+    assert assignment.labels.bincount(minlength=3).tolist() == [10, 10, 10]
 
 
-def test_the_plan_ignores_constants_of_items_and_of_clusters() -> None:
+def test_plan_does_not_depend_on_constants_of_items_or_clusters() -> None:
     logits = gaussian(40, 5)
     moved = logits + 30 * gaussian(40, 1, seed=1) + 30 * gaussian(1, 5, seed=2)
     assert torch.allclose(plan(moved, 5.0), plan(logits, 5.0), atol=1e-9)
@@ -75,16 +76,16 @@ def test_permuted_items_and_clusters_permute_the_plan() -> None:
 @given(n=st.integers(1, 30), k=st.integers(1, 8), seed=st.integers(0, 99), strength=st.floats(0.1, 30))
 def test_labels_are_the_argmax_of_the_plan_and_of_priced_logits(n: int, k: int, seed: int, strength: float) -> None:
     logits = gaussian(n, k, seed)
-    found = sinkhorn(logits, strength)
+    assignment = sinkhorn(logits, strength)
     for scores in (
-        transport_plan(logits, found.log_prices, strength).log(),
-        strength * logits + found.log_prices,
+        transport_plan(logits, assignment.log_prices, strength).log(),
+        strength * logits + assignment.log_prices,
     ):
-        chosen = scores.gather(1, found.labels[:, None])[:, 0]
-        assert torch.allclose(chosen, scores.amax(1), atol=1e-7)  # equal but for ties
+        chosen = scores.gather(1, assignment.labels[:, None])[:, 0]
+        assert torch.allclose(chosen, scores.amax(1), atol=1e-7)  # not equal where clusters tie
 
 
-def test_a_growing_strength_approaches_the_exact_assignment() -> None:
+def test_growing_strength_approaches_the_exact_assignment() -> None:
     logits = gaussian(64, 8)
     cost = -torch.log_softmax(logits, 1)
     rows, columns = linear_sum_assignment(cost.repeat_interleave(8, dim=1).numpy())
@@ -92,12 +93,12 @@ def test_a_growing_strength_approaches_the_exact_assignment() -> None:
     costs = [float((plan(logits, s, 1e-3) * cost).sum()) for s in (1.0, 5.0, 25.0, 100.0, 400.0)]
     assert costs == sorted(costs, reverse=True)
     assert costs[-1] == pytest.approx(exact, abs=1e-3)
-    assert costs[-1] >= exact - 1e-3  # its cluster sums are right to 1e-3 only
+    assert costs[-1] >= exact - 1e-3  # because cluster sums are exact to 1e-3 only
     labels = sinkhorn(logits, 400.0, max_iterations=20000).labels
     assert (labels == torch.as_tensor(columns // 8)).float().mean() >= 0.96
 
 
-def test_a_vanishing_strength_gives_the_uniform_plan() -> None:
+def test_vanishing_strength_gives_the_uniform_plan() -> None:
     assert torch.allclose(plan(gaussian(20, 4), 1e-9), torch.tensor(1 / 80).double(), atol=1e-9)
 
 
@@ -105,8 +106,8 @@ def test_a_vanishing_strength_gives_the_uniform_plan() -> None:
 def test_pot_finds_the_same_plan(strength: float) -> None:
     logits = gaussian(50, 6, seed=3)
     cost = -torch.log_softmax(logits, 1).numpy()
-    theirs = ot.sinkhorn(np.full(50, 1 / 50), np.full(6, 1 / 6), cost, 1 / strength, stopThr=1e-13, numItermax=50000)
-    assert np.allclose(plan(logits, strength).numpy(), theirs, atol=1e-9)
+    expected = ot.sinkhorn(np.full(50, 1 / 50), np.full(6, 1 / 6), cost, 1 / strength, stopThr=1e-13, numItermax=50000)
+    assert np.allclose(plan(logits, strength).numpy(), expected, atol=1e-9)
 
 
 def in_log_domain(logits: Tensor, max_iterations: int = 2000) -> tuple[Tensor, int, float]:
@@ -117,17 +118,17 @@ def in_log_domain(logits: Tensor, max_iterations: int = 2000) -> tuple[Tensor, i
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
-def test_the_linear_and_the_log_domain_agree(scale: float) -> None:
+def test_linear_and_log_domain_agree(scale: float) -> None:
     logits = gaussian(200, 16, scale=scale)
-    found, (log_prices, steps, error) = sinkhorn(logits, 25.0), in_log_domain(logits)
-    assert torch.allclose(found.log_prices, log_prices - log_prices.mean(), atol=1e-6)
-    assert torch.equal(found.labels, (25 * logits + log_prices).argmax(1))
-    assert found.iterations == steps
-    assert found.mass_error == pytest.approx(error, abs=1e-9)
+    assignment, (log_prices, steps, error) = sinkhorn(logits, 25.0), in_log_domain(logits)
+    assert torch.allclose(assignment.log_prices, log_prices - log_prices.mean(), atol=1e-6)
+    assert torch.equal(assignment.labels, (25 * logits + log_prices).argmax(1))
+    assert assignment.iterations == steps
+    assert assignment.mass_error == pytest.approx(error, abs=1e-9)
 
 
 def hard_rows() -> dict[str, Tensor]:
-    """The problems in which a plain power of probabilities breaks down (K=32)."""
+    """Return problems in which iterating on plain powers of probabilities fails (K=32)."""
     logits, item = gaussian(400, 32), torch.arange(400)
     far_10, far_40 = logits.clone(), logits.clone()
     far_10[:, 0] -= 10
@@ -139,11 +140,11 @@ def hard_rows() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", ["far_10", "far_40", "confident", "crowded"])
-def test_hard_problems_end_finite_and_nearly_balanced(name: str) -> None:
-    found = sinkhorn(hard_rows()[name], 25.0)
-    counts = found.labels.bincount(minlength=32)
-    assert found.log_prices.isfinite().all()
-    assert math.isfinite(found.mass_error)
+def test_labels_of_hard_problems_are_nearly_balanced(name: str) -> None:
+    assignment = sinkhorn(hard_rows()[name], 25.0)
+    counts = assignment.labels.bincount(minlength=32)
+    assert assignment.log_prices.isfinite().all()
+    assert math.isfinite(assignment.mass_error)
     assert counts.min() >= 5
     assert counts.max() <= 20
 
@@ -152,9 +153,9 @@ def test_hard_problems_end_finite_and_nearly_balanced(name: str) -> None:
 def test_hard_problems_get_the_labels_of_the_log_domain(name: str) -> None:
     logits = hard_rows()[name]
     log_prices, _, _ = in_log_domain(logits, 500)
-    found = sinkhorn(logits, 25.0, max_iterations=500)
-    assert found.domain == "linear"
-    assert torch.equal(found.labels, (25 * logits + log_prices).argmax(1))
+    assignment = sinkhorn(logits, 25.0, max_iterations=500)
+    assert assignment.domain == "linear"
+    assert torch.equal(assignment.labels, (25 * logits + log_prices).argmax(1))
 
 
 @pytest.mark.parametrize(
@@ -167,9 +168,7 @@ def test_hard_problems_get_the_labels_of_the_log_domain(name: str) -> None:
         ("far_40", torch.float64, False),
     ],
 )
-def test_with_less_precision_or_one_shift_less_hard_problems_have_no_prices(
-    name: str, dtype: torch.dtype, columns: bool
-) -> None:
+def test_hard_problems_fail_in_float32_or_without_both_shifts(name: str, dtype: torch.dtype, columns: bool) -> None:
     scores = (25 * hard_rows()[name]).to(dtype)
     scores -= scores.amax(1, keepdim=True)
     kernel, a = (scores - scores.amax(0) if columns else scores).exp(), torch.ones(32, dtype=dtype)
@@ -178,7 +177,7 @@ def test_with_less_precision_or_one_shift_less_hard_problems_have_no_prices(
     assert not a.isfinite().all()
 
 
-def test_the_plain_power_in_float32_converges_on_nothing() -> None:
+def test_iteration_on_plain_powers_in_float32_gives_nan() -> None:
     kernel = torch.softmax(gaussian(2000, 128, scale=0.1), 1).float() ** 25
     assert kernel.max() == 0
     a = 1 / (128 * (kernel.T @ torch.full((2000,), 1 / 2000)))
@@ -193,35 +192,35 @@ def test_float32_logits_get_the_labels_of_float64() -> None:
         assert torch.equal(single.labels, double.labels)
 
 
-def test_what_leaves_the_range_of_float64_is_solved_in_the_log_domain() -> None:
+def test_problem_outside_the_range_of_float64_is_solved_in_the_log_domain() -> None:
     logits = torch.full((8, 4), -1000.0)
     logits[torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])] = 1000.0
-    logits[:, 3] = -torch.arange(8.0) * 100 - 2000  # nobody's choice
-    found = sinkhorn(logits, 25.0)
-    assert found.domain == "log"
-    assert found.log_prices.isfinite().all()
-    assert found.labels.bincount(minlength=4).min() >= 1
+    logits[:, 3] = -torch.arange(8.0) * 100 - 2000  # no item's best cluster
+    assignment = sinkhorn(logits, 25.0)
+    assert assignment.domain == "log"
+    assert assignment.log_prices.isfinite().all()
+    assert assignment.labels.bincount(minlength=4).min() >= 1
 
 
-def test_confident_balanced_probabilities_keep_their_labels_at_equal_prices() -> None:
+def test_confident_balanced_items_keep_their_labels() -> None:
     labels = torch.arange(40) % 4
-    found = sinkhorn(10.0 * torch.eye(4)[labels], 25.0)
-    assert torch.equal(found.labels, labels)
-    assert found.log_prices.abs().max() < 1e-9
+    assignment = sinkhorn(10.0 * torch.eye(4)[labels], 25.0)
+    assert torch.equal(assignment.labels, labels)
+    assert assignment.log_prices.abs().max() < 1e-9
 
 
-def test_confident_but_crowded_items_move_where_the_loss_is_smallest() -> None:
+def test_confident_items_of_a_crowded_cluster_move_at_the_least_cost() -> None:
     logits = gaussian(40, 4, scale=0.5)
     logits[torch.arange(40), torch.where(torch.arange(40) < 25, 0, torch.arange(40) % 4)] += 12
     cost = -torch.log_softmax(logits, 1)
     _, columns = linear_sum_assignment(cost.repeat_interleave(10, dim=1).numpy())
-    found = sinkhorn(logits, 100.0, max_iterations=20000)
-    assert found.labels.bincount().tolist() == [10] * 4
-    assert torch.equal(found.labels, torch.as_tensor(columns // 10))
+    assignment = sinkhorn(logits, 100.0, max_iterations=20000)
+    assert assignment.labels.bincount().tolist() == [10] * 4
+    assert torch.equal(assignment.labels, torch.as_tensor(columns // 10))
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
-def test_new_labels_cost_no_more_than_the_last_balanced_ones_and_the_entropy_term(scale: float) -> None:
+def test_new_labels_cost_at_most_the_previous_balanced_ones_plus_the_entropy_term(scale: float) -> None:
     logits, before = (
         gaussian(640, 32, scale=scale),
         torch.randperm(640, generator=torch.Generator().manual_seed(1)) % 32,
@@ -230,19 +229,19 @@ def test_new_labels_cost_no_more_than_the_last_balanced_ones_and_the_entropy_ter
     assert float((plan(logits, 25.0, 1e-6) * cost).sum()) <= cost[torch.arange(640), before].mean() + math.log(32) / 25
 
 
-def test_one_cluster_takes_all_and_as_many_clusters_as_items_take_one_each() -> None:
+def test_one_cluster_takes_all_items_and_as_many_clusters_as_items_take_one_each() -> None:
     assert sinkhorn(gaussian(9, 1), 10.0).labels.tolist() == [0] * 9
-    alone = sinkhorn(gaussian(12, 12), 200.0, max_iterations=20000)
-    assert alone.labels.sort().values.tolist() == list(range(12))
+    one_each = sinkhorn(gaussian(12, 12), 200.0, max_iterations=20000)
+    assert one_each.labels.sort().values.tolist() == list(range(12))
 
 
-def test_the_cap_is_reported() -> None:
-    found = sinkhorn(gaussian(100, 8), 25.0, max_iterations=3)
-    assert (found.iterations, found.converged) == (3, False)
-    assert found.mass_error >= 1e-3
+def test_reaching_the_maximum_of_iterations_is_reported() -> None:
+    assignment = sinkhorn(gaussian(100, 8), 25.0, max_iterations=3)
+    assert (assignment.iterations, assignment.converged) == (3, False)
+    assert assignment.mass_error >= 1e-3
 
 
-def test_the_input_stays_as_it_was() -> None:
+def test_logits_are_not_changed() -> None:
     logits = gaussian(20, 4)
     before = logits.clone()
     sinkhorn(logits, 5.0)
@@ -257,14 +256,14 @@ def test_logits_that_are_not_finite_are_refused(value: float) -> None:
         sinkhorn(logits, 5.0)
 
 
-def test_a_strength_that_is_not_positive_and_logits_that_are_no_matrix_are_refused() -> None:
+def test_strength_of_zero_and_logits_that_are_no_matrix_are_refused() -> None:
     with pytest.raises(ValueError, match="strength must be > 0, got 0"):
         sinkhorn(gaussian(4, 3), 0.0)
     with pytest.raises(ValueError, match=r"got \(4,\)"):
         sinkhorn(torch.zeros(4), 5.0)
 
 
-def test_a_start_at_the_prices_of_a_similar_problem_changes_the_way_and_not_the_labels() -> None:
+def test_start_at_prices_of_a_similar_problem_saves_iterations_and_keeps_the_labels() -> None:
     logits = torch.randn(400, 16, generator=torch.Generator().manual_seed(3))
     cold = sinkhorn(logits, 10.0, tolerance=1e-6)
     near = logits + 0.01 * torch.randn(400, 16, generator=torch.Generator().manual_seed(4))
@@ -287,20 +286,20 @@ def test_mixing_finds_the_same_prices_in_fewer_iterations(scale: float, memory: 
 
 
 @pytest.mark.parametrize("name", ["far_10", "far_40", "confident", "crowded"])
-def test_mixing_takes_no_longer_on_hard_problems(name: str) -> None:
+def test_mixing_needs_no_more_iterations_on_hard_problems(name: str) -> None:
     logits = hard_rows()[name]
     plain, mixed = (sinkhorn(logits, 25.0, max_iterations=5000, mixing=memory) for memory in (0, 5))
     assert (mixed.converged, mixed.domain) == (True, "linear")
     assert mixed.iterations <= plain.iterations + 20
 
 
-def test_mixing_goes_on_in_the_log_domain() -> None:
+def test_mixing_works_in_the_log_domain() -> None:
     logits = torch.full((8, 4), -1000.0)
     logits[torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])] = 1000.0
     logits[:, 3] = -torch.arange(8.0) * 100 - 2000
-    found = sinkhorn(logits, 25.0, mixing=5)
-    assert found.domain == "log"
-    assert found.labels.bincount(minlength=4).min() >= 1
+    assignment = sinkhorn(logits, 25.0, mixing=5)
+    assert assignment.domain == "log"
+    assert assignment.labels.bincount(minlength=4).min() >= 1
 
 
 def test_mixing_of_two_points_is_the_secant_step() -> None:
@@ -312,28 +311,28 @@ def test_mixing_of_two_points_is_the_secant_step() -> None:
     assert torch.allclose(second, torch.tensor([2.0, -2.0]))  # steps halve: 1 + 1/2 + 1/4 + ... = 2
 
 
-def test_one_block_is_the_plain_iteration_but_for_rounding() -> None:
+def test_single_block_equals_the_plain_iteration_up_to_rounding() -> None:
     logits = gaussian(300, 12, seed=5).float()
     scores = 25.0 * logits.double()
     scores -= scores.amax(1, keepdim=True)
     shift = scores.amax(0)
     kernel = (scores - shift).exp()
     a = torch.ones(12, dtype=torch.float64)
-    found = sinkhorn(logits, 25.0)
-    for _ in range(found.iterations):
+    assignment = sinkhorn(logits, 25.0)
+    for _ in range(assignment.iterations):
         a = 1 / (12 * (kernel.T @ (1 / (300 * (kernel @ a)))))
-    assert found.iterations > 50
+    assert assignment.iterations > 50
     prices = a.log() - shift
-    assert torch.allclose(found.log_prices, prices - prices.mean(), rtol=0, atol=1e-12)
-    assert torch.equal(found.labels, (scores - shift + a.log()).argmax(1))
+    assert torch.allclose(assignment.log_prices, prices - prices.mean(), rtol=0, atol=1e-12)
+    assert torch.equal(assignment.labels, (scores - shift + a.log()).argmax(1))
     (one,) = [sinkhorn([logits], 25.0)]
-    assert torch.equal(one.log_prices, found.log_prices)
+    assert torch.equal(one.log_prices, assignment.log_prices)
 
 
 @pytest.mark.parametrize(
     ("n", "k", "scale", "rows"), [(20_000, 100, 0.1, 3000), (2000, 20, 1.0, 299), (300, 9, 3.0, 7)]
 )
-def test_blocks_give_the_labels_of_the_whole(n: int, k: int, scale: float, rows: int) -> None:
+def test_blocks_give_the_labels_of_a_single_matrix(n: int, k: int, scale: float, rows: int) -> None:
     logits = gaussian(n, k, scale=scale).float()
     whole, blocks = (
         sinkhorn(logits, 25.0, max_iterations=200),
@@ -344,7 +343,7 @@ def test_blocks_give_the_labels_of_the_whole(n: int, k: int, scale: float, rows:
     assert blocks.iterations == whole.iterations
 
 
-def test_hard_problems_in_blocks_get_the_labels_of_the_whole() -> None:
+def test_hard_problems_in_blocks_get_the_labels_of_a_single_matrix() -> None:
     for logits in hard_rows().values():
         whole, blocks = (
             sinkhorn(logits, 25.0, max_iterations=300),
@@ -353,7 +352,7 @@ def test_hard_problems_in_blocks_get_the_labels_of_the_whole() -> None:
         assert torch.equal(blocks.labels, whole.labels)
 
 
-def test_blocks_are_solved_in_the_log_domain_where_the_whole_is() -> None:
+def test_blocks_are_solved_in_the_log_domain_where_a_single_matrix_is() -> None:
     logits = torch.full((8, 4), -1000.0)
     logits[torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])] = 1000.0
     logits[:, 3] = -torch.arange(8.0) * 100 - 2000
@@ -362,33 +361,33 @@ def test_blocks_are_solved_in_the_log_domain_where_the_whole_is() -> None:
     assert torch.equal(blocks.labels, whole.labels)
 
 
-def test_ties_take_turns_across_blocks() -> None:
+def test_tied_items_take_clusters_in_turn_across_blocks() -> None:
     assert sinkhorn([torch.zeros(1, 3)] * 9, 25.0).labels.tolist() == [0, 1, 2] * 3
 
 
 @pytest.mark.parametrize("entries", [1, 40, 2**17])
-def test_the_parts_that_blocks_are_worked_on_in_change_no_label(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_the_parts_of_a_block_changes_no_label(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = gaussian(60, 12, seed=5)
-    logits[20:40, :5] = 4.0  # those five tie and take turns
+    logits[20:40, :5] = 4.0  # these five clusters tie
     whole = sinkhorn(logits, 25.0)
     monkeypatch.setattr(module, "_PART_ENTRIES", entries)
-    found = sinkhorn(logits, 25.0)
-    assert torch.equal(found.labels, whole.labels)
-    assert (found.iterations, found.domain) == (whole.iterations, whole.domain)
-    assert torch.allclose(found.log_prices, whole.log_prices, atol=1e-10)
+    assignment = sinkhorn(logits, 25.0)
+    assert torch.equal(assignment.labels, whole.labels)
+    assert (assignment.iterations, assignment.domain) == (whole.iterations, whole.domain)
+    assert torch.allclose(assignment.log_prices, whole.log_prices, atol=1e-10)
     log_prices, steps, _ = in_log_domain(logits)
-    assert torch.allclose(found.log_prices, log_prices - log_prices.mean(), atol=1e-9)
-    assert steps == found.iterations
+    assert torch.allclose(assignment.log_prices, log_prices - log_prices.mean(), atol=1e-9)
+    assert steps == assignment.iterations
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
 def test_half_precision_changes_few_labels(scale: float) -> None:
     logits = gaussian(2000, 32, scale=scale).float() + 100
-    found = sinkhorn([halved(block) for block in torch.split(logits, 500)], 25.0, max_iterations=300)
-    assert (found.labels == sinkhorn(logits, 25.0, max_iterations=300).labels).float().mean() > 0.99
+    assignment = sinkhorn([halved(block) for block in torch.split(logits, 500)], 25.0, max_iterations=300)
+    assert (assignment.labels == sinkhorn(logits, 25.0, max_iterations=300).labels).float().mean() > 0.99
 
 
-def test_half_precision_takes_the_row_maximum_out_and_cuts_at_its_range() -> None:
+def test_half_precision_subtracts_the_row_maximum_and_clamps_to_its_range() -> None:
     kept = halved(torch.tensor([[1e6, 1e6 - 1, -1e6], [3.0, 3.0, 5.0]]))
     assert kept.dtype == torch.float16
     assert kept.tolist() == [[0.0, -1.0, -65504.0], [-2.0, -2.0, 0.0]]
@@ -407,7 +406,7 @@ import torch
 from bench_core.devices import peak_memory_gib, reset_peak_memory
 from bench_core.nn.sinkhorn import halved, planned_bytes, sinkhorn
 cpu = torch.device("cpu")
-sinkhorn([torch.randn(1000, 500)] * 2, 25.0, max_iterations=2)  # what the first call loads is no part of it
+sinkhorn([torch.randn(1000, 500)] * 2, 25.0, max_iterations=2)  # the first call loads libraries
 reset_peak_memory(cpu)
 before = peak_memory_gib(cpu)
 sinkhorn([halved(0.02 * torch.randn(1000, 500)) for _ in range(20)], 25.0)
@@ -417,16 +416,17 @@ print(peak_memory_gib(cpu) - before, planned_bytes(20_000, 500, 1000, half=True)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is measured through /proc")
-def test_the_peak_that_is_measured_is_the_peak_that_was_planned() -> None:
-    fixed = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back at once: no gaps are counted
+def test_measured_peak_memory_is_within_the_planned_bytes() -> None:
+    # With this threshold freed memory is returned to the system at once, so that gaps are not counted.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     ran = subprocess.run(
-        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=120, env=fixed
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=120, env=environment
     )
     measured, planned = map(float, ran.stdout.split())
     assert 20_000 * 500 * 2 / 2**30 < measured < planned < 20_000 * 500 * 4 / 2**30
 
 
 @pytest.mark.parametrize("blocks", [[], [torch.zeros(2, 3), torch.zeros(2, 4)], [torch.zeros(2, 3), torch.zeros(0, 3)]])
-def test_blocks_that_are_no_matrix_together_are_refused(blocks: list[Tensor]) -> None:
+def test_blocks_of_different_widths_or_without_items_are_refused(blocks: list[Tensor]) -> None:
     with pytest.raises(ValueError, match="logits must be"):
         sinkhorn(blocks, 5.0)

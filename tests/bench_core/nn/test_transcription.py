@@ -14,7 +14,7 @@ DATA = DataSpec(shape=(1, 8, 8), splits={"train": 50})
 
 
 class Normed(TinyEncoder):
-    """With batch norm, which tells one batch from two."""
+    """Encoder with batch norm, whose output depends on the split into batches."""
 
     def __init__(self) -> None:
         super().__init__(DATA)
@@ -33,7 +33,7 @@ def parts() -> tuple[Normed, Transcription, Tensor]:
         return encoder, loop, torch.rand(50, 1, 8, 8)
 
 
-def reached(module: nn.Module, total: Tensor) -> bool:
+def has_gradient(module: nn.Module, total: Tensor) -> bool:
     gradients = torch.autograd.grad(total, list(module.parameters()), retain_graph=True, allow_unused=True)
     return any(g is not None and bool(g.abs().sum() > 0) for g in gradients)
 
@@ -44,7 +44,7 @@ def context(images: Tensor, size: int = 16) -> EpochContext:
     return EpochContext(1, 1, 4, 4, lambda: iter(batches), torch.Generator().manual_seed(3))
 
 
-def test_latents_have_length_1_and_images_lie_in_0_to_1(parts: Any) -> None:
+def test_latents_have_length_1_and_images_are_in_0_to_1(parts: Any) -> None:
     encoder, loop, images = parts
     z = loop.latents(encoder(images))
     assert torch.allclose(z.norm(dim=1), torch.ones(50))
@@ -55,36 +55,37 @@ def test_latents_have_length_1_and_images_lie_in_0_to_1(parts: Any) -> None:
     assert torch.allclose(loop.decode(z), torch.sigmoid(2 * loop.decoder(z)), atol=1e-6)  # (tanh + 1) / 2
 
 
-def test_the_encoder_gets_a_gradient_through_both_passes_and_the_decoder_none(parts: Any) -> None:
+def test_step_of_the_encoder_has_gradients_through_both_passes_and_none_for_the_decoder(parts: Any) -> None:
     encoder, loop, images = parts
     z, z_hat = loop.transcribe(encoder, images, "encoder")
-    assert reached(encoder, z.sum())
-    assert reached(encoder, z_hat.sum())
-    assert reached(loop.head, z_hat.sum())
-    assert not reached(loop.decoder, z_hat.sum())
+    assert has_gradient(encoder, z.sum())
+    assert has_gradient(encoder, z_hat.sum())
+    assert has_gradient(loop.head, z_hat.sum())
+    assert not has_gradient(loop.decoder, z_hat.sum())
 
 
-def test_the_encoder_is_not_reached_through_the_decoder(parts: Any) -> None:
+def test_step_of_the_encoder_has_no_gradient_through_the_decoder(parts: Any) -> None:
     encoder, loop, images = parts
     weights = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
     _, z_hat = loop.transcribe(encoder, images, "encoder")
     with torch.no_grad():
         copies = loop.decode(loop.latents(encoder(images)))
-    alone = loop.latents(encoder(copies))
-    for total, other in zip(
-        *(torch.autograd.grad((x * weights).sum(), list(encoder.parameters())) for x in (z_hat, alone)), strict=True
+    second_pass = loop.latents(encoder(copies))
+    for total, expected in zip(
+        *(torch.autograd.grad((x * weights).sum(), list(encoder.parameters())) for x in (z_hat, second_pass)),
+        strict=True,
     ):
-        assert torch.allclose(total, other, atol=1e-6)
+        assert torch.allclose(total, expected, atol=1e-6)
 
 
-def test_the_decoder_gets_its_gradient_through_the_encoder_and_not_through_z(parts: Any) -> None:
+def test_step_of_the_decoder_has_gradients_through_the_encoder_and_not_through_z(parts: Any) -> None:
     encoder, loop, images = parts
     z, z_hat = loop.transcribe(encoder, images, "decoder")
     assert not z.requires_grad
-    assert reached(loop.decoder, z_hat.sum())
+    assert has_gradient(loop.decoder, z_hat.sum())
 
 
-def test_real_and_decoded_images_are_two_batches(parts: Any) -> None:
+def test_real_and_decoded_images_are_two_batches_for_batch_norm(parts: Any) -> None:
     encoder, loop, images = parts
     z, z_hat = loop.transcribe(encoder, images, "decoder")
     copies = loop.decode(z)
@@ -95,14 +96,14 @@ def test_real_and_decoded_images_are_two_batches(parts: Any) -> None:
     assert int(encoder.norm.num_batches_tracked) == 5
 
 
-def test_no_gradient_is_asked_for_where_there_is_none_to_give(parts: Any) -> None:
+def test_without_gradients_enabled_no_latents_require_any(parts: Any) -> None:
     encoder, loop, images = parts
     for player in ("encoder", "decoder"):
         with torch.no_grad():
             assert not any(z.requires_grad for z in loop.transcribe(encoder, images, player))
 
 
-def test_players_share_all_parameters_and_own_none_together(parts: Any) -> None:
+def test_each_parameter_belongs_to_exactly_one_player(parts: Any) -> None:
     encoder, loop, _ = parts
     first, second = loop.players(encoder, 2)
     assert (first.name, first.steps, second.name, second.steps) == ("encoder", 2, "decoder", 1)
@@ -110,7 +111,7 @@ def test_players_share_all_parameters_and_own_none_together(parts: Any) -> None:
     assert sorted(owned) == sorted(id(p) for module in (encoder, loop) for p in module.parameters())
 
 
-def test_the_fit_is_that_of_the_latents_in_eval_mode(parts: Any) -> None:
+def test_fitted_gaussian_is_that_of_the_latents_in_eval_mode(parts: Any) -> None:
     encoder, loop, images = parts
     before = encoder.norm.running_mean.clone()
     latents = loop.fit(encoder.train(), context(images))
@@ -120,37 +121,37 @@ def test_the_fit_is_that_of_the_latents_in_eval_mode(parts: Any) -> None:
     assert torch.allclose(latents, expected, atol=1e-5)
     assert torch.allclose(loop.mean, latents.mean(0), atol=1e-6)
     assert torch.allclose(loop.root.T @ loop.root, latents.T.cov(), atol=1e-6)
-    other = Transcription(12, DATA, latent_dim=6, width=4)
-    other.load_state_dict(loop.state_dict())
-    assert torch.equal(other.root, loop.root)
+    loaded = Transcription(12, DATA, latent_dim=6, width=4)
+    loaded.load_state_dict(loop.state_dict())
+    assert torch.equal(loaded.root, loop.root)
 
 
-def test_samples_are_decoded_from_the_sphere_and_depend_on_the_generator(parts: Any) -> None:
+def test_samples_are_decoded_from_unit_latents_and_depend_on_the_generator(parts: Any) -> None:
     encoder, loop, images = parts
     latents = loop.fit(encoder, context(images))
     loop.eval()
-    seen: list[Tensor] = []
-    loop.decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    decoded_latents: list[Tensor] = []
+    loop.decoder.register_forward_pre_hook(lambda module, inputs: decoded_latents.append(inputs[0]))
     for like in (None, latents[:9]):
-        first, again, other = (loop.sample(7, torch.Generator().manual_seed(seed), like) for seed in (0, 0, 1))
+        first, again, other_seed = (loop.sample(7, torch.Generator().manual_seed(seed), like) for seed in (0, 0, 1))
         assert first.shape == (7, 1, 8, 8)
         assert torch.equal(first, again)
-        assert not torch.equal(first, other)
+        assert not torch.equal(first, other_seed)
         assert not first.requires_grad
-    assert all(torch.allclose(z.norm(dim=1), torch.ones(7), atol=1e-5) for z in seen)
+    assert all(torch.allclose(z.norm(dim=1), torch.ones(7), atol=1e-5) for z in decoded_latents)
 
 
-def test_samples_like_one_direction_stay_near_it(parts: Any) -> None:
+def test_samples_like_latents_of_one_direction_stay_near_it(parts: Any) -> None:
     _, loop, _ = parts
     rows = F.normalize(torch.eye(6)[:1] + 0.01 * torch.randn(30, 6, generator=torch.Generator().manual_seed(0)), dim=1)
-    seen: list[Tensor] = []
-    loop.decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    decoded_latents: list[Tensor] = []
+    loop.decoder.register_forward_pre_hook(lambda module, inputs: decoded_latents.append(inputs[0]))
     loop.eval().sample(20, torch.Generator().manual_seed(0), rows)
     loop.sample(20, torch.Generator().manual_seed(0))
-    assert float(seen[0][:, 0].mean()) > 0.99
-    assert math.isclose(float(seen[1][:, 0].mean()), 0, abs_tol=0.4)
+    assert float(decoded_latents[0][:, 0].mean()) > 0.99
+    assert math.isclose(float(decoded_latents[1][:, 0].mean()), 0, abs_tol=0.4)
 
 
-def test_images_too_small_for_a_decoder_are_refused() -> None:
+def test_images_too_small_for_the_decoder_are_refused() -> None:
     with pytest.raises(ValueError, match="sides >= 8"):
         Transcription(12, DataSpec(shape=(1, 7, 7), splits={"train": 5}), latent_dim=6, width=4)

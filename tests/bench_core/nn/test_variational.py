@@ -1,4 +1,4 @@
-"""Against closed forms: a linear-Gaussian model, whose likelihood is known, and chances that add up to 1."""
+"""Bounds against closed forms: a linear-Gaussian model has a known likelihood, and probabilities sum to 1."""
 
 import itertools
 import math
@@ -32,7 +32,10 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 class LinearGaussian:
-    """x = W z + s e with orthogonal columns in W: the posterior is normal with independent coordinates (pPCA)."""
+    """Model x = W z + s e with orthogonal columns in W.
+
+    Its posterior is normal with independent coordinates (probabilistic PCA).
+    """
 
     def __init__(self) -> None:
         self.weight = torch.linalg.qr(draw(7, 3)).Q * torch.tensor([2.0, 1.0, 0.5]).double()
@@ -40,9 +43,9 @@ class LinearGaussian:
         self.x = draw(5, 3, seed=1) @ self.weight.T + self.scale * draw(5, 7, seed=2)
 
     def conditional(self, latents: Tensor) -> Tensor:
-        away = (self.x - latents @ self.weight.T) / self.scale
-        found: Tensor = (-0.5 * away.square() - math.log(self.scale * math.sqrt(2 * math.pi))).sum(1)
-        return found
+        residual = (self.x - latents @ self.weight.T) / self.scale
+        likelihood: Tensor = (-0.5 * residual.square() - math.log(self.scale * math.sqrt(2 * math.pi))).sum(1)
+        return likelihood
 
     def posterior(self) -> Posterior:
         precision = self.weight.square().sum(0) / self.scale**2 + 1
@@ -53,26 +56,26 @@ class LinearGaussian:
         return torch.from_numpy(multivariate_normal(cov=covariance.numpy()).logpdf(self.x.numpy()))
 
     def elbo(self, posterior: Posterior) -> Tensor:
-        """Exact: the mean of a quadratic form over the 2P points at sqrt(P) deviations."""
+        """Return the exact ELBO: a quadratic form has its mean over the 2P points at sqrt(P) deviations."""
         points = math.sqrt(3) * torch.cat([torch.eye(3), -torch.eye(3)]).double()
-        found = [self.conditional(posterior.mean + posterior.deviation * point) for point in points]
-        return torch.stack(found).mean(0) - gaussian_kl(posterior)
+        likelihoods = [self.conditional(posterior.mean + posterior.deviation * point) for point in points]
+        return torch.stack(likelihoods).mean(0) - gaussian_kl(posterior)
 
 
-def test_the_elbo_is_the_likelihood_at_the_true_posterior_and_below_it_elsewhere() -> None:
+def test_elbo_is_the_likelihood_at_the_true_posterior_and_less_at_others() -> None:
     model = LinearGaussian()
     mean, deviation = model.posterior()
     assert torch.allclose(model.elbo(Posterior(mean, deviation)), model.exact(), atol=1e-10)
-    for other in (Posterior(mean + 0.1, deviation), Posterior(mean, 1.5 * deviation), Posterior(0 * mean, deviation)):
-        assert (model.elbo(other) < model.exact() - 0.01).all()
+    for wrong in (Posterior(mean + 0.1, deviation), Posterior(mean, 1.5 * deviation), Posterior(0 * mean, deviation)):
+        assert (model.elbo(wrong) < model.exact() - 0.01).all()
 
 
-def test_one_draw_of_the_true_posterior_gives_the_likelihood_exactly() -> None:
+def test_one_draw_of_the_true_posterior_gives_the_exact_likelihood() -> None:
     model = LinearGaussian()
     assert torch.allclose(log_likelihood(model.conditional, model.posterior(), 1, rng()), model.exact(), atol=1e-10)
 
 
-def test_the_importance_weighted_bound_is_above_the_elbo_and_rises_to_the_likelihood() -> None:
+def test_importance_weighted_bound_rises_from_the_elbo_to_the_likelihood() -> None:
     model = LinearGaussian()
     mean, deviation = model.posterior()
     wrong = Posterior(mean + 0.7 * deviation, 1.3 * deviation)
@@ -88,13 +91,13 @@ def test_the_importance_weighted_bound_is_above_the_elbo_and_rises_to_the_likeli
     assert torch.allclose(bound(2000), model.exact(), atol=0.15)
 
 
-def test_the_bound_needs_a_draw() -> None:
+def test_bound_without_samples_is_refused() -> None:
     model = LinearGaussian()
     with pytest.raises(ValueError, match="samples must be >= 1, got 0"):
         log_likelihood(model.conditional, model.posterior(), 0, rng())
 
 
-def test_the_kl_is_the_formula_and_zero_for_the_prior() -> None:
+def test_kl_equals_that_of_torch_and_is_zero_for_the_prior() -> None:
     posterior = Posterior(draw(4, 3), draw(4, 3, seed=1).exp())
     q, p = torch.distributions.Normal(*posterior), torch.distributions.Normal(0.0, 1.0)
     assert torch.allclose(gaussian_kl(posterior), torch.distributions.kl_divergence(q, p).sum(1))
@@ -103,46 +106,46 @@ def test_the_kl_is_the_formula_and_zero_for_the_prior() -> None:
 
 @pytest.mark.parametrize("scale", [1.1e-3, 0.01, 0.14, 1.0, 20.0])
 @pytest.mark.parametrize("mean", [-3.0, 0.0, 0.3333, 0.5, 1.0, 1.7])
-def test_the_chances_of_all_levels_add_up_to_one(scale: float, mean: float) -> None:
+def test_probabilities_of_all_levels_sum_to_one(scale: float, mean: float) -> None:
     for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 2e-4)):
         levels = LEVELS.to(dtype)
-        chances = discretised_gaussian(levels, torch.full_like(levels, mean), torch.tensor(scale, dtype=dtype))
-        assert chances.isfinite().all()
-        assert chances.exp().sum().item() == pytest.approx(1.0, abs=tolerance)
+        log_probs = discretised_gaussian(levels, torch.full_like(levels, mean), torch.tensor(scale, dtype=dtype))
+        assert log_probs.isfinite().all()
+        assert log_probs.exp().sum().item() == pytest.approx(1.0, abs=tolerance)
 
 
-def test_a_level_has_the_mass_of_its_bin_and_the_outermost_have_the_tails() -> None:
+def test_level_has_the_mass_of_its_bin_and_the_outermost_levels_have_the_tails() -> None:
     mean, scale = torch.tensor([0.02, 0.7, 0.4, 0.9]), torch.tensor(0.2)
-    found = discretised_gaussian(torch.tensor([0.0, 1.0, 100 / 255, 30 / 255]), mean, scale)
+    log_probs = discretised_gaussian(torch.tensor([0.0, 1.0, 100 / 255, 30 / 255]), mean, scale)
     expected = [
         norm.logcdf((0.5 / 255 - 0.02) / 0.2),
         norm.logsf((254.5 / 255 - 0.7) / 0.2),
         *(math.log(norm.cdf(high, m, 0.2) - norm.cdf(low, m, 0.2)) for low, high, m in bins()),
     ]
-    assert found.tolist() == pytest.approx(expected, abs=2e-4)
+    assert log_probs.tolist() == pytest.approx(expected, abs=2e-4)
 
 
 def bins() -> list[tuple[float, float, float]]:
     return [(99.5 / 255, 100.5 / 255, 0.4), (29.5 / 255, 30.5 / 255, 0.9)]
 
 
-def test_both_tails_are_alike() -> None:
+def test_tails_are_symmetric() -> None:
     mean, scale = torch.rand(256, generator=rng(4), dtype=torch.float64), torch.tensor(0.01)
     assert torch.allclose(
         discretised_gaussian(LEVELS, mean, scale), discretised_gaussian(1 - LEVELS, 1 - mean, scale), atol=1e-6
     )
 
 
-def test_a_mean_beyond_the_range_makes_black_or_white_nearly_certain() -> None:
+def test_mean_outside_the_range_makes_black_or_white_nearly_certain() -> None:
     levels = torch.tensor([0.0, 1.0])
-    found = discretised_gaussian(levels, torch.tensor([-1.0, 2.0]), torch.tensor(0.2))
-    assert (found > -1e-5).all()
+    log_probs = discretised_gaussian(levels, torch.tensor([-1.0, 2.0]), torch.tensor(0.2))
+    assert (log_probs > -1e-5).all()
     wrong = discretised_gaussian(levels, torch.tensor([300.0, -300.0]), torch.tensor(0.01))
     assert wrong.isfinite().all()
     assert (wrong < -1e8).all()
 
 
-def test_gradients_of_the_discretised_gaussian_are_right_and_finite_in_the_tails() -> None:
+def test_gradients_of_the_discretised_gaussian_equal_finite_differences_and_are_finite_in_the_tails() -> None:
     images = torch.tensor([0.0, 1.0, 0.2, 0.6, 1.0, 0.0]).double()
     mean = torch.tensor([-0.1, 1.2, 0.3, 0.6, 0.1, 0.9]).double().requires_grad_()
     scale = torch.tensor(0.15).double().requires_grad_()
@@ -160,7 +163,7 @@ def test_units_are_active_if_their_means_vary_by_more_than_a_hundredth() -> None
     assert active_units(torch.ones(1, 4)).item() == 0
 
 
-def test_a_bernoulli_of_grey_values_is_the_mean_over_binary_images() -> None:
+def test_bernoulli_likelihood_of_grey_values_is_the_mean_over_binary_images() -> None:
     torch.manual_seed(0)
     model = LatentModel(6, (1, 8, 8), 4, "bernoulli", 2).eval()
     images, latents = torch.rand(1, 1, 8, 8, generator=rng(1)), torch.randn(1, 4, generator=rng(2))
@@ -168,18 +171,18 @@ def test_a_bernoulli_of_grey_values_is_the_mean_over_binary_images() -> None:
     binary = torch.bernoulli(images.expand(20_000, -1, -1, -1), generator=generator)
     with torch.no_grad():
         values = model.decoder(latents).expand_as(binary)
-        chances = F.logsigmoid((2 * binary - 1) * values).flatten(1).sum(1)
-        assert model.conditional(images, latents).item() == pytest.approx(chances.mean().item(), abs=0.02)
+        likelihoods = F.logsigmoid((2 * binary - 1) * values).flatten(1).sum(1)
+        assert model.conditional(images, latents).item() == pytest.approx(likelihoods.mean().item(), abs=0.02)
 
 
-def test_only_the_gaussian_learns_a_scale_which_is_one_number() -> None:
+def test_only_the_gaussian_likelihood_learns_a_scale_which_is_one_number() -> None:
     gaussian = dict(LatentModel(6, (3, 8, 8), 4, "gaussian", 2).named_parameters())
     bernoulli = dict(LatentModel(6, (3, 8, 8), 4, "bernoulli", 2).named_parameters())
     assert gaussian["log_scale"].shape == ()
     assert set(gaussian) - set(bernoulli) == {"log_scale"}
 
 
-def test_bits_are_named_for_the_values_they_are_of() -> None:
+def test_bits_are_named_after_the_kind_of_values() -> None:
     posterior = Posterior(torch.ones(2, 4), torch.ones(2, 4))
     conditional, kl = torch.tensor([-100.0, -200.0]), torch.tensor([3.0, 5.0])
     kinds: list[tuple[Likelihood, str]] = [("gaussian", "bits_per_dim"), ("bernoulli", "bits_per_binary_value")]
