@@ -10,7 +10,7 @@ from bench_core.conformance.toys import require
 
 
 def _check_docstring(cls: type) -> None:
-    """The class has a docstring, and a source is named: a paper, a link, or "ours"."""
+    """The docstring names a source: a paper, a link, or "ours"."""
     module = inspect.getmodule(cls)
     text = f"{cls.__dict__.get('__doc__') or ''}\n{(module.__doc__ or '') if module else ''}"
     require(bool(cls.__dict__.get("__doc__")), "the class has no docstring")
@@ -22,7 +22,7 @@ def _check_docstring(cls: type) -> None:
 
 
 def _check_config(cls: Any) -> None:
-    """Config is a frozen, keyword-only dataclass; each parameter has a default, a help text and a source."""
+    """Config is frozen and keyword-only; each parameter has a help text and a source."""
     config = cls.Config
     require(
         dataclasses.is_dataclass(config),

@@ -52,7 +52,7 @@ def _toy_frozen(spec: DataSpec, others: Sequence[str]) -> Frozen:
 
 
 def _check_scores(cls: Any) -> None:
-    """Scores are finite, named in snake_case, the same twice, and agree with their items; embeddings stay unchanged."""
+    """Scores are finite, reproducible, and the means of their items; embeddings stay unchanged."""
     splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
     spec = DataSpec(shape=(3, 32, 32), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
     evaluator = cls(cls.Config())

@@ -83,7 +83,7 @@ def _check_losses(cls: Any) -> None:
 
 
 def _check_encoder_moves(cls: Any) -> None:
-    """Training changes the encoder, unless there are no players; no two players own the same parameter."""
+    """Training changes the encoder, and no two players share a parameter."""
     objective, spec = _build(cls)
     before = copy.deepcopy(objective.encoder.state_dict())
     players = objective.players()
@@ -119,7 +119,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _check_embeddings(cls: Any) -> None:
-    """embed() returns finite `features`, one row per input, in any batch; a loaded state_dict gives the same ones."""
+    """embed() returns finite `features`, the same in any batch and from a loaded state_dict."""
     objective, spec = _build(cls)
     _train(objective, spec)
     images = images_of(spec, 6)
@@ -142,7 +142,7 @@ def _check_embeddings(cls: Any) -> None:
 
 
 def _check_resumed_training(cls: Any) -> None:
-    """Training that is stopped and resumed ends with the same weights, so all state is in state_dict()."""
+    """Training that is stopped and resumed ends with the same weights."""
     finished = []
     with tempfile.TemporaryDirectory() as folder:
         for stops_after in (None, 3):
@@ -153,7 +153,8 @@ def _check_resumed_training(cls: Any) -> None:
             _pretrain(objective, spec, Path(folder))
             finished.append(objective.state_dict())
     different = [name for name, value in finished[0].items() if not _same(value, finished[1][name])]
-    require(not different, f"resumed training ended with different weights: {', '.join(different[:3])}")
+    names = ", ".join(different[:3])
+    require(not different, f"resumed training ended with different weights: {names}; keep all state in state_dict()")
 
 
 def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: int | None = None) -> None:
@@ -178,7 +179,7 @@ def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: i
 
 
 def _check_variants(cls: Any) -> None:
-    """Each variant sets parameters that exist to valid values, and has a help text and a source."""
+    """Each variant sets existing parameters to valid values, with a help text and a source."""
     for name, variant in cls.variants.items():
         build(cls.Config, variant.config, name)
         build(Recipe, variant.recipe, name, base=cls.recipe)

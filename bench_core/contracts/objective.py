@@ -24,7 +24,9 @@ class Recipe(Config):
     Each method has its own, with its source (`Objective.recipe`). A board or `--set NAME.recipe.X=` changes it.
     """
 
-    optimizer: Literal["sgd", "adam", "adamw", "lars"] = param("adamw", "update rule", "ours: robust at small size")
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = param(
+        "adamw", "update rule of the weights", "ours: robust at small size"
+    )
     learning_rate: float = param(
         1e-3,
         "peak learning rate; the schedule sets it at each step",
