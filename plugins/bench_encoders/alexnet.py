@@ -3,8 +3,8 @@
 Paper: Krizhevsky, Sutskever, Hinton, NeurIPS 2012; with batch norm in Asano, Rupprecht, Vedaldi, ICLR 2020,
     https://arxiv.org/abs/1911.05371
 Code:  https://github.com/yukimasano/self-label/blob/149a96f9/models/alexnet.py (size "big")
-Note:  There the data loader enlarges CIFAR images to 256 pixels and crops 224; here the encoder enlarges
-    what it is given to 224, after augmentation, so that views stay small.
+Note:  SeLa's data loader enlarges CIFAR images to 256 pixels and crops 224. Here the encoder enlarges its input to
+    224 pixels, after augmentation, so that views stay small.
 
 Shapes: N images, C channels, H x W pixels, 4096 features.
 """
@@ -14,36 +14,37 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import DataSpec, Encoder, hookimpl, param
+from bench_core import Config, DataSpec, Encoder, hookimpl, param
 from bench_core.nn.layers import Standardize, image_skip_reason
 
-SMALLEST = 63  # pixels: from here on the last max-pool finds its 3 x 3
+SMALLEST = 63  # side in pixels; in a smaller image the last max-pool would have less than 3 x 3 positions
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlexNetConfig:
-    """What is done with images of another size than 224."""
+class AlexNetConfig(Config):
+    """Parameters of AlexNet: size of its input, and dropout."""
 
     upsample: int | None = param(
-        224, "side that images are resized to, bilinear; none: as they are", "self-label, cifar.py: 224"
+        224,
+        "side in pixels that images are resized to, bilinearly; none: their own size",
+        "self-label, cifar.py: 224",
+        ge=SMALLEST,
     )
-    dropout: float = param(0.5, "before each fully connected layer", "self-label, models/alexnet.py")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.upsample is not None and self.upsample < SMALLEST:
-            raise ValueError(f"upsample must be >= {SMALLEST}, got {self.upsample}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+    dropout: float = param(
+        0.5, "chance of dropping a unit before each fully connected layer", "self-label, models/alexnet.py", ge=0, lt=1
+    )
 
 
 class AlexNet(Encoder):
-    """Five convolutions of 96, 256, 384, 384, 256 channels and two layers of 4096."""
+    """AlexNet with batch norm, as in SeLa (Asano 2020).
+
+    Five convolutions of 96, 256, 384, 384 and 256 channels, and two fully connected layers of 4096 units.
+    """
 
     Config = AlexNetConfig
 
     def __init__(self, data: DataSpec, config: AlexNetConfig) -> None:
-        """Build and initialise."""
+        """Build the layers and initialise them as SeLa's code does."""
         super().__init__(data, config)
         self.dim = 4096
         self.upsample = config.upsample
@@ -71,36 +72,39 @@ class AlexNet(Encoder):
         _initialise(self)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, 4096), each >= 0: after the last ReLU, where SeLa's kNN reads."""
+        """Return features (N, 4096) >= 0 of images (N, C, H, W) in [0, 1]: after the last ReLU, as SeLa's kNN does."""
         features: Tensor = self.fc(self.pool(self.maps(inputs)["conv5"]))
         return features
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`conv1` to `conv5` after their ReLU, before any max-pool: what SeLa's probes by layer read."""
-        here = self.standardize(inputs)
-        if self.upsample is not None and here.shape[2:] != (self.upsample, self.upsample):
+        """Return `conv1` to `conv5` after their ReLU and before any max-pool, as SeLa's probes of layers read them."""
+        x = self.standardize(inputs)
+        if self.upsample is not None and x.shape[2:] != (self.upsample, self.upsample):
             size = (self.upsample, self.upsample)
-            here = F.interpolate(here, size, mode="bilinear", align_corners=False, antialias=True)
-        found = {}
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        maps = {}
         for name, conv in self.convs.items():
-            found[name] = conv(self.pool(here) if name in ("conv2", "conv3") else here)
-            here = found[name]
-        return found
+            if name in ("conv2", "conv3"):
+                x = self.pool(x)
+            x = conv(x)
+            maps[name] = x
+        return maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: AlexNetConfig) -> str | None:
-        """Images only; at least 63 x 63 without `upsample`."""
+        """Return a reason unless the data are images, of at least 63 x 63 pixels without `upsample`."""
         return image_skip_reason(data, smallest=SMALLEST if config.upsample is None else 1)
 
 
 def _conv(before: int, after: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Sequential:
+    """Return a convolution from `before` to `after` channels, with batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, after, kernel, stride, padding), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )
 
 
 def _initialise(net: nn.Module) -> None:
-    """He normal over the fan out for convolutions, N(0, 0.01) for linear layers, no bias."""
+    """Initialise convolutions by He normal over the fan out, linear layers by N(0, 0.01), biases by 0."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

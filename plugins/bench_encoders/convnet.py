@@ -2,8 +2,9 @@
 
 Source: ours. Stages of 3x3 convolution, batch norm (Ioffe and Szegedy, ICML 2015,
     https://arxiv.org/abs/1502.03167) and ReLU, then the average over all positions (Lin et al., ICLR 2014, https://arxiv.org/abs/1312.4400).
-Note: Every stage halves the map as long as 2 x 2 remain: 8x8 images have maps of side 4, 2, 2, and 32x32 of
-    16, 8, 4. A first stage at full resolution costs 2 to 8 times as much on a CPU, mostly in batch norm and ReLU.
+Note: Each stage halves the map while at least 2 x 2 positions remain: 8 x 8 images have maps of side 4, 2, 2, and
+    32 x 32 images of side 16, 8, 4. A first stage at full resolution would take 2 to 8 times as long on a CPU, mostly
+    for batch norm and ReLU.
 
 Shapes: N images, C channels, H x W pixels, D = the last width.
 """
@@ -13,26 +14,31 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from bench_core import DataSpec, Encoder, hookimpl, param
+from bench_core import Config, DataSpec, Encoder, hookimpl, param
 from bench_core.nn.layers import Standardize, image_skip_reason
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvNetConfig:
-    """How many stages, and how wide."""
+class ConvNetConfig(Config):
+    """Parameters of the network: number and width of its stages."""
 
     widths: tuple[int, ...] = param(
-        (32, 64, 128), "channels of each stage, shallow to deep", "ours: digits on one core"
+        (32, 64, 128), "channels of each stage, shallow to deep", "ours: digits on one core", ge=1
     )
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"widths must be one or more numbers >= 1, got {self.widths}")
+        """Check that there is a stage."""
+        super().__post_init__()
+        if not self.widths:
+            raise ValueError("widths must have at least one number, got none")
 
 
 class ConvNet(Encoder):
-    """Any number of channels, any size of image."""
+    """Small plain network for a CPU (ours).
+
+    Stages of 3 x 3 convolution, batch norm and ReLU, for images of any size and number of channels. Features are the
+    average of the last map over positions.
+    """
 
     Config = ConvNetConfig
 
@@ -54,19 +60,21 @@ class ConvNet(Encoder):
             )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, D), each >= 0."""
+        """Return features (N, D) >= 0 of images (N, C, H, W) in [0, 1]."""
         return self.maps(inputs)[f"conv{len(self.stages)}"].mean((2, 3))
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`conv1`, `conv2`, ...: (N, width, h, w)."""
-        found, here = {}, self.standardize(inputs)
+        """Return the map of each stage (N, width, h, w): `conv1`, `conv2`, ..."""
+        x = self.standardize(inputs)
+        maps = {}
         for name, stage in self.stages.items():
-            found[name] = here = stage(here)
-        return found
+            x = stage(x)
+            maps[name] = x
+        return maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: ConvNetConfig) -> str | None:
-        """Images only."""
+        """Return a reason unless the data are images."""
         return image_skip_reason(data)
 
 

@@ -1,9 +1,9 @@
-"""VGG-16 with batch norm: NAC's network for hashing, without its three fully connected layers.
+"""VGG-16 with batch norm and without fully connected layers, as NAC uses it for hashing.
 
 Paper: Simonyan and Zisserman, ICLR 2015, https://arxiv.org/abs/1409.1556 (configuration D)
 Code:  torchvision.models.vgg16_bn; the average over all positions as in https://github.com/yookoon/nac
-Note:  Random initialisation. Written out here because torchvision's network comes with 124 million
-    parameters of classifier, which would be made and thrown away.
+Note:  Random initialisation. It is written out here because torchvision's network has a classifier of 124 million
+    parameters, which would be built only to be deleted.
 
 Shapes: N images, C channels, H x W pixels, 512 features.
 """
@@ -17,10 +17,14 @@ BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 
 
 class VGG16BN(Encoder):
-    """13 convolutions in five blocks, each ended by a max-pool, and the average over what is left."""
+    """VGG-16 with batch norm (Simonyan 2015).
+
+    13 convolutions in five blocks, each with a max-pool at its end; features are the average of the last map over
+    positions.
+    """
 
     def __init__(self, data: DataSpec, config: NoConfig) -> None:
-        """Build for the size and channels of these images."""
+        """Build the network for the channels of these images."""
         super().__init__(data, config)
         self.dim = BLOCKS[-1][-1]
         self.standardize = Standardize(data)
@@ -43,19 +47,21 @@ class VGG16BN(Encoder):
                 nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, 512), each >= 0."""
+        """Return features (N, 512) >= 0 of images (N, C, H, W) in [0, 1]."""
         return self.maps(inputs)["block5"].mean((2, 3))
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`block1` to `block5`, after their max-pool: 64, 128, 256, 512, 512 channels."""
-        found, here = {}, self.standardize(inputs)
+        """Return `block1` to `block5` after their max-pool: 64, 128, 256, 512, 512 channels."""
+        x = self.standardize(inputs)
+        maps = {}
         for name, block in self.blocks.items():
-            found[name] = here = block(here)
-        return found
+            x = block(x)
+            maps[name] = x
+        return maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:
-        """Images of at least 32 x 32, which five max-pools leave 1 x 1 of."""
+        """Return a reason unless the data are images of at least 32 x 32, of which five max-pools leave 1 x 1."""
         return image_skip_reason(data, smallest=32)
 
 

@@ -71,10 +71,11 @@ def test_gradients_reach_every_parameter() -> None:
     assert all(p.grad is not None and bool(p.grad.any()) for p in encoder.parameters())
 
 
-@pytest.mark.parametrize("widths", [(), (32, 0)])
-def test_widths_must_be_positive(widths: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="widths must be one or more numbers >= 1"):
-        ConvNetConfig(widths=widths)
+def test_widths_must_be_positive_and_at_least_one() -> None:
+    with pytest.raises(ValueError, match=r"widths must each be >= 1, got \(32, 0\)"):
+        ConvNetConfig(widths=(32, 0))
+    with pytest.raises(ValueError, match="widths must have at least one number"):
+        ConvNetConfig(widths=())
 
 
 def test_only_images_are_read() -> None:
