@@ -1,8 +1,8 @@
-"""The pictures of CIFAR-10 recompressed as JPEG: slightly worse ones, and never to be called CIFAR-10.
+"""CIFAR-10 recompressed as JPEG: a dataset of its own, with slightly worse images than CIFAR-10.
 
 Source: Krizhevsky, Learning multiple layers of features from tiny images, 2009; here as JPEG files of quality
     75 with halved chroma.
-Note:  Numbers lie below those on true CIFAR-10 (`cifar10`) and must not stand beside them. Mean and std are
+Note:  Scores are lower than on the original CIFAR-10 (`cifar10`) and must not be compared with them. Mean and std are
     computed from the decoded training images.
 
 Shapes: 50,000 + 10,000 images, (3, 32, 32) each, 10 classes.
@@ -19,20 +19,24 @@ from bench_core.data import (
     subset_counts,
 )
 
-DIGEST = "sha256:55ed7336ab371b28fbd3a5c0ccb61a1cb1b4c100bb6b4b259f8d4d8c5f6923e0"  # of the folder, computed
+DIGEST = "sha256:55ed7336ab371b28fbd3a5c0ccb61a1cb1b4c100bb6b4b259f8d4d8c5f6923e0"  # of the folder, computed by us
 
 
 class CIFAR10JPEG(Dataset):
-    """Recompressed CIFAR-10, under `cifar10-jpeg/{train,test}/<class>` of the data root."""
+    """CIFAR-10 recompressed as JPEG, 32 x 32 pixels.
+
+    60,000 photographs of 10 classes of animals and vehicles. The files lie under `cifar10-jpeg/{train,test}/<class>` of
+    the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load` or `digest`."""
         self.config, self.images = config, ImageFolder("cifar10_jpeg", root / "cifar10-jpeg", 32)
 
     def spec(self) -> DataSpec:
-        """Counts under the config."""
+        """Return shapes, classes and the counts that follow from the config."""
         return DataSpec(
             shape=(3, 32, 32),
             splits=subset_counts(self.config, 50_000, 10_000),
@@ -42,14 +46,18 @@ class CIFAR10JPEG(Dataset):
         )
 
     def digest(self) -> str:
-        """Of the paths and bytes of all images, which `load` compares."""
+        """Return the known SHA-256 of the paths and bytes of all images, which `load` checks."""
         return DIGEST
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
-        found = self.images.digest()
-        if found != DIGEST:
-            why = f"its content ({found}) differs from what is known under this name ({DIGEST})"
+        """Read one split: `train` or `test`, or those that the config draws from them.
+
+        Raises:
+            DataMissingError: The folder is missing or holds other images.
+        """
+        digest = self.images.digest()
+        if digest != DIGEST:
+            why = f"its content ({digest}) differs from the known content of this dataset ({DIGEST})"
             raise missing_data("cifar10_jpeg", self.images.folder, why, fetch=False)
         return subset(self.config, split, self.images.load)
 

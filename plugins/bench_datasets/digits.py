@@ -1,9 +1,9 @@
-"""Handwritten digits of 8 x 8 pixels that come with scikit-learn: real data without a download.
+"""Handwritten digits of 8 x 8 pixels from scikit-learn: real data without a download.
 
 Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998,
-    https://doi.org/10.24432/C50P49 (its test part), as `sklearn.datasets.load_digits` has it.
-Note:  Grey levels 0..16 become 0..255. The split is ours: 1,257 to train on and 540 to test on, each class
-    divided in the same proportion. The source's writers are not known here, so writers are on both sides.
+    https://doi.org/10.24432/C50P49 (its test part), as `sklearn.datasets.load_digits` returns it.
+Note:  Grey levels 0..16 become 0..255. The split is ours: 1,257 images to train on and 540 to test on, each class
+    divided in the same proportion. The writer of an image is not known, so both splits have digits of the same writers.
 
 Shapes: N = 1,797 images, (1, 8, 8) each, 10 classes.
 """
@@ -18,7 +18,7 @@ from bench_core import Dataset, DataSpec, Split, hookimpl
 from bench_core.data import (
     Subsets,
     digest_of,
-    ranks,
+    ranks_in_class,
     subset,
     subset_counts,
     take,
@@ -28,16 +28,19 @@ NUM_TRAIN, NUM_TEST = 1257, 540
 
 
 class Digits(Dataset):
-    """1,797 digits, bundled."""
+    """1,797 handwritten digits, 8 x 8 pixels, bundled.
+
+    10 classes, grey; the images come with scikit-learn, and nothing is read from the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Keep the config; nothing lies under `root`."""
+        """Keep the config; `root` is not used."""
         self.config = config
 
     def spec(self) -> DataSpec:
-        """Counts under the config; mean and std of all training images, computed."""
+        """Return shapes, classes and counts; mean and std are those of all training images, computed by us."""
         return DataSpec(
             shape=(1, 8, 8),
             splits=subset_counts(self.config, NUM_TRAIN, NUM_TEST),
@@ -48,20 +51,21 @@ class Digits(Dataset):
         )
 
     def digest(self) -> str:
-        """Of images and labels as this scikit-learn has them."""
+        """Return the SHA-256 of images and labels as the installed scikit-learn returns them."""
         whole = _whole()
         assert isinstance(whole.inputs, torch.Tensor)
         assert whole.labels is not None
         return digest_of(whole.inputs, whole.labels)
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
+        """Read one split: `train` or `test`, or those that the config draws from them."""
         return subset(self.config, split, _part)
 
 
 @cache
 def _whole() -> Split:
-    from sklearn.datasets import load_digits  # costs a second: only where it is used
+    """Return all 1,797 images with their labels."""
+    from sklearn.datasets import load_digits  # here, because importing it takes a second
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
@@ -69,13 +73,16 @@ def _whole() -> Split:
 
 
 def _part(name: str) -> Split:
-    """Stratified: shuffled, then ordered by relative rank within the class; the first 540 are the test."""
+    """Return `train` or `test` of the stratified split.
+
+    All images are shuffled, then ordered by their relative rank within their class; the first 540 are the test split.
+    """
     whole = _whole()
     assert whole.labels is not None
-    order = np.random.RandomState(0).permutation(len(whole))  # its stream is frozen across numpy's versions
+    order = np.random.RandomState(0).permutation(len(whole))  # this stream is the same in every version of numpy
     classes = whole.labels.numpy()[order]
-    place = (ranks(classes) + 0.5) / np.bincount(classes)[classes]
-    order = order[np.argsort(place, kind="stable")]
+    relative_rank = (ranks_in_class(classes) + 0.5) / np.bincount(classes)[classes]
+    order = order[np.argsort(relative_rank, kind="stable")]
     return take(whole, torch.from_numpy(np.sort(order[:NUM_TEST] if name == "test" else order[NUM_TEST:])))
 
 

@@ -1,10 +1,10 @@
 """Any folder of images: `PATH/{train,test}/<class>/<image>`.
 
 Source: the layout of torchvision.datasets.ImageFolder, once for each split.
-Note:  Images are cut to their centre square and resized. What fits into 4 GiB is decoded once and kept as an
-    array; more is decoded as it is read. Mean and std are those of ImageNet in common use.
+Note:  Images are cropped to their centre square and resized. Up to 4 GiB of decoded images are decoded once and kept as
+    an array; more are decoded each time they are read. Mean and std are the usual ones of ImageNet.
 
-Shapes: (3, size, size), or (1, size, size) where grey.
+Shapes: (3, size, size); (1, size, size) if `grey`.
 """
 
 import os
@@ -23,44 +23,52 @@ from bench_core.data import (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolderConfig(Subsets):
-    """Where the images are, and what becomes of them."""
+    """Parameters of the folder: its path, and how images are decoded."""
 
     path: str = param(
         "image_folder",
-        "folder that holds train and test, below the data root or absolute",
+        "folder with `train` and `test`: absolute, or below the data root",
         "ours: any place",
         in_key=False,
     )
-    size: int = param(224, "side of the decoded images, in pixels", "ours: usual for ImageNet")
-    grey: bool = param(False, "decode to one channel", "ours: photographs have colour")
+    size: int = param(224, "side of the decoded images, in pixels", "ours: usual for ImageNet", ge=1)
+    grey: bool = param(False, "decode images to one grey channel", "ours: photographs have colour")
     undecodable: Literal["refuse", "skip"] = param(
-        "refuse", "images that cannot be decoded; skip: the digest is of the others", "ours", added=True
+        "refuse",
+        "images that cannot be decoded: refuse the dataset, or skip them (the digest is of the others)",
+        "ours",
+        added=True,
     )
     views: Literal["natural", "glyph"] = param(
-        "natural", "whether mirrored, recoloured images keep their meaning", "ours: photographs do"
+        "natural",
+        "'glyph' if mirroring or recolouring an image changes its meaning; views then leave these out",
+        "ours: photographs do",
     )
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        super().__post_init__()
-        if self.size < 1:
-            raise ValueError(f"size must be >= 1, got {self.size}")
 
 
 class ImageFolderDataset(Dataset):
-    """Your own images."""
+    """Your own images, one folder for each class.
+
+    Reads `PATH/{train,test}/<class>/<image>` and decodes every image to one size.
+    """
 
     Config = ImageFolderConfig
 
     def __init__(self, root: Path, config: ImageFolderConfig) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load` or `digest`."""
         self.config = config
         folder = root / os.path.expanduser(config.path)
         skip = config.undecodable == "skip"
         self.images = ImageFolder("image_folder", folder, config.size, grey=config.grey, skip_undecodable=skip)
 
     def spec(self) -> DataSpec:
-        """Lists the files, opens none unless some may be skipped; DataMissingError where there are none."""
+        """Return shapes, classes and counts.
+
+        The files are listed; they are opened only if some may be skipped.
+
+        Raises:
+            DataMissingError: There are no images.
+        """
         counts = {name: len(listing.files) for name, listing in self.images.listings.items()}
         return DataSpec(
             shape=self.images.shape,
@@ -72,11 +80,11 @@ class ImageFolderDataset(Dataset):
         )
 
     def digest(self) -> str:
-        """Of the paths and bytes of all images."""
+        """Return the SHA-256 of the paths and bytes of all images."""
         return self.images.digest()
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
+        """Read one split: `train` or `test`, or those that the config draws from them."""
         return subset(self.config, split, self.images.load)
 
 

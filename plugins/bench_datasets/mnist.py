@@ -1,10 +1,11 @@
-"""MNIST and Fashion-MNIST, in the files that torchvision downloads.
+"""MNIST and Fashion-MNIST, from the files that torchvision downloads.
 
 Source: LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86(11), 1998; Xiao, Rasul, Vollgraf, 2017,
     https://arxiv.org/abs/1708.07747
-Note:  torchvision downloads; reading is ours, because torchvision checks archives only, and takes an old
-    `processed` folder without a look. MNIST's unpacked files are checked against their published md5 sums. Of
-    Fashion-MNIST only the archives' sums are published: they are read where they are, the unpacked files else.
+Note:  torchvision downloads the files. We read them ourselves, because torchvision checks the archives only, and
+    accepts an old `processed` folder unchecked. MNIST's unpacked files are checked against their published md5 sums. Of
+    Fashion-MNIST only the sums of the archives are published: the archives are read if they exist, else the unpacked
+    files.
 
 Shapes: 60,000 + 10,000 images, (1, 28, 28) each, 10 classes.
 """
@@ -46,16 +47,19 @@ FASHION_MD5 = {  # of the archives
 
 
 class MNIST(Dataset):
-    """Handwritten digits, under `MNIST/raw` of the data root."""
+    """70,000 handwritten digits, 28 x 28 pixels.
+
+    10 classes, grey, under `MNIST/raw` of the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load` or `digest`."""
         self.root, self.raw, self.config = root, root / "MNIST" / "raw", config
 
     def spec(self) -> DataSpec:
-        """Counts under the config; mean and std of all training images, computed."""
+        """Return shapes, classes and counts; mean and std are those of all training images, computed by us."""
         return DataSpec(
             shape=(1, 28, 28),
             splits=subset_counts(self.config, 60_000, 10_000),
@@ -66,16 +70,16 @@ class MNIST(Dataset):
         )
 
     def digest(self) -> str:
-        """Of the published md5 sums, which `load` compares."""
+        """Return the SHA-256 of the published md5 sums, which `load` checks."""
         return digest_of(*MNIST_MD5.values())
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
+        """Read one split: `train` or `test`, or those that the config draws from them."""
         return subset(self.config, split, self._whole)
 
     def download(self) -> None:
-        """Fetch through torchvision what is missing, and check all four files."""
-        from torchvision import datasets  # costs seconds: only where it is used
+        """Download missing files through torchvision, and check all four files."""
+        from torchvision import datasets  # here, because importing it takes seconds
 
         with fetching("mnist", self.raw):
             datasets.MNIST(str(self.root), download=True)
@@ -83,21 +87,25 @@ class MNIST(Dataset):
         self._whole("test")
 
     def _whole(self, name: str) -> Split:
+        """Read all of `train` or `test`."""
         data = [_read("mnist", self.raw / file, MNIST_MD5[file]) for file in FILES[name]]
         return Split(_images(data[0]), _labels(data[1]))
 
 
 class FashionMNIST(Dataset):
-    """Pictures of clothes, under `FashionMNIST/raw` of the data root."""
+    """70,000 clothes of 10 classes, 28 x 28 pixels.
+
+    Grey photographs, under `FashionMNIST/raw` of the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load` or `digest`."""
         self.root, self.raw, self.config = root, root / "FashionMNIST" / "raw", config
 
     def spec(self) -> DataSpec:
-        """Counts under the config; mean and std are the constants in common use, not computed here."""
+        """Return shapes, classes and counts; mean and std are the usual constants, not computed by us."""
         return DataSpec(
             shape=(1, 28, 28),
             splits=subset_counts(self.config, 60_000, 10_000),
@@ -107,19 +115,20 @@ class FashionMNIST(Dataset):
         )
 
     def digest(self) -> str:
-        """Of the archives' published md5 sums; where one was deleted, of the unpacked files as they are."""
-        bare = [f for f in FASHION_MD5 if not (self.raw / f).exists() and (self.raw / f[:-3]).exists()]
-        if not bare:
-            return digest_of(*FASHION_MD5.values())
-        return digest_of(*(self._file(file) for pair in FILES.values() for file in pair))
+        """Return the SHA-256 of the archives' published md5 sums; of the unpacked files if an archive was deleted."""
+        for archive in FASHION_MD5:
+            unpacked = archive.removesuffix(".gz")
+            if not (self.raw / archive).exists() and (self.raw / unpacked).exists():
+                return digest_of(*(self._file(file) for pair in FILES.values() for file in pair))
+        return digest_of(*FASHION_MD5.values())
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
+        """Read one split: `train` or `test`, or those that the config draws from them."""
         return subset(self.config, split, self._whole)
 
     def download(self) -> None:
-        """Fetch through torchvision what is missing, and check the archives."""
-        from torchvision import datasets  # costs seconds: only where it is used
+        """Download missing files through torchvision, and check the archives."""
+        from torchvision import datasets  # here, because importing it takes seconds
 
         with fetching("fashion_mnist", self.raw):
             datasets.FashionMNIST(str(self.root), download=True)
@@ -127,14 +136,16 @@ class FashionMNIST(Dataset):
         self._whole("test")
 
     def _whole(self, name: str) -> Split:
+        """Read all of `train` or `test`; check the lengths, because unpacked files have no published sum."""
         images, labels = FILES[name]
         pixels, classes = self._file(images), self._file(labels)
-        if len(classes) <= 8 or len(pixels) != 16 + (len(classes) - 8) * 28 * 28:  # unpacked, they have no known sum
-            why = f"{images} and {labels} do not hold an image for each label, delete them"
+        if len(classes) <= 8 or len(pixels) != 16 + (len(classes) - 8) * 28 * 28:
+            why = f"{images} and {labels} do not have one image for each label, delete them"
             raise missing_data("fashion_mnist", self.raw, why, fetch=True)
         return Split(_images(pixels), _labels(classes))
 
     def _file(self, name: str) -> bytes:
+        """Read an unpacked file: from its archive, after a check, if there is one."""
         archive = self.raw / f"{name}.gz"
         if archive.exists():
             return gzip.decompress(_read("fashion_mnist", archive, FASHION_MD5[archive.name]))
@@ -142,6 +153,11 @@ class FashionMNIST(Dataset):
 
 
 def _read(name: str, path: Path, md5: str | None) -> bytes:
+    """Read a file of a dataset and check its md5 sum, if one is given.
+
+    Raises:
+        DataMissingError: The file is missing, or its sum differs.
+    """
     if not path.exists():
         raise missing_data(name, path, "does not exist", fetch=True)
     data = path.read_bytes()
@@ -151,12 +167,12 @@ def _read(name: str, path: Path, md5: str | None) -> bytes:
 
 
 def _images(data: bytes) -> Tensor:
-    """IDX: 16 bytes of header (magic number, items, rows, columns), then the pixels."""
+    """Parse images in IDX format: 16 bytes of header (magic number, items, rows, columns), then the pixels."""
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=16).reshape(-1, 1, 28, 28).copy())
 
 
 def _labels(data: bytes) -> Tensor:
-    """IDX: 8 bytes of header (magic number, items), then one byte an item."""
+    """Parse labels in IDX format: 8 bytes of header (magic number, items), then one byte for each item."""
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=8).astype(np.int64))
 
 

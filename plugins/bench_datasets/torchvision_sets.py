@@ -1,11 +1,11 @@
-"""CIFAR-10, CIFAR-100, SVHN and STL-10, through torchvision.
+"""CIFAR-10, CIFAR-100, SVHN and STL-10, read through torchvision.
 
 Source: Krizhevsky, Learning multiple layers of features from tiny images, 2009; Netzer et al., NeurIPS
     workshop, 2011, http://ufldl.stanford.edu/housenumbers; Coates, Lee, Ng, AISTATS 2011,
     https://cs.stanford.edu/~acoates/stl10
-Note:  torchvision compares the published md5 sum of each file each time before it is read, which matters for
-    CIFAR: those files are pickles. Mean and std are the constants in common use, not computed here. SVHN is without its
-    `extra` part, STL-10 without its unlabelled images.
+Note:  torchvision compares the published md5 sum of each file each time before it reads it. This matters for CIFAR,
+    whose files are pickles. Mean and std are the usual constants, not computed by us. SVHN is used without its `extra`
+    part, STL-10 without its unlabelled images.
 
 Shapes: (3, 32, 32), STL-10 (3, 96, 96); 10 classes, CIFAR-100 100.
 """
@@ -30,13 +30,28 @@ from bench_core.data import (
 
 @dataclass(frozen=True, kw_only=True)
 class _Facts:
-    """What is known of a dataset before it is there."""
+    """Constants of a dataset.
+
+    Attributes:
+        name: Registered name.
+        torchvision: Name of torchvision's class.
+        below: Folder of the data root that is given to torchvision as root.
+        folder: Folder of the data root that has the files.
+        md5: Published sums of the archive, or of the files if there is no archive.
+        side: Side of an image in pixels.
+        num_train: Images of the train split.
+        num_test: Images of the test split.
+        num_classes: Number of classes.
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1].
+        views: "glyph" if mirroring or recolouring changes the meaning of an image.
+    """
 
     name: str
-    torchvision: str  # its class
-    below: str  # of the data root: what torchvision is given as root
-    folder: str  # of the data root: where the files are
-    md5: tuple[str, ...]  # published: of the archive, or of the files where there is none
+    torchvision: str
+    below: str
+    folder: str
+    md5: tuple[str, ...]
     side: int = 32
     num_train: int = 50_000
     num_test: int = 10_000
@@ -92,110 +107,123 @@ _STL10 = _Facts(
 
 
 class CIFAR10(Dataset):
-    """Photographs of 10 kinds of animals and vehicles, 32 x 32, under `cifar-10-batches-py` of the data root."""
+    """60,000 photos of 10 classes, 32 x 32 pixels.
+
+    Animals and vehicles, under `cifar-10-batches-py` of the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load`."""
         self.root, self.config = root, config
 
     def spec(self) -> DataSpec:
-        """Counts under the config."""
+        """Return shapes, classes and the counts that follow from the config."""
         return _spec(_CIFAR10, self.config)
 
     def digest(self) -> str:
-        """Of the published md5 sum of the archive."""
+        """Return the SHA-256 of the archive's published md5 sum."""
         return digest_of(*_CIFAR10.md5)
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
+        """Read one split: `train` or `test`, or those that the config draws from them."""
         return subset(self.config, split, lambda name: _whole(_CIFAR10, self.root, name))
 
     def download(self) -> None:
-        """Fetch what is missing, and check it."""
+        """Download missing files, and check all of them."""
         _fetch(_CIFAR10, self.root)
 
 
 class CIFAR100(Dataset):
-    """Photographs of 100 kinds of things, 32 x 32, under `cifar-100-python` of the data root."""
+    """60,000 photos of 100 classes, 32 x 32 pixels.
+
+    Animals, plants, objects and scenes, under `cifar-100-python` of the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load`."""
         self.root, self.config = root, config
 
     def spec(self) -> DataSpec:
-        """Counts under the config."""
+        """Return shapes, classes and the counts that follow from the config."""
         return _spec(_CIFAR100, self.config)
 
     def digest(self) -> str:
-        """Of the published md5 sum of the archive."""
+        """Return the SHA-256 of the archive's published md5 sum."""
         return digest_of(*_CIFAR100.md5)
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them; labels are the 100 fine ones."""
+        """Read one split, as of CIFAR-10; labels are the 100 fine ones."""
         return subset(self.config, split, lambda name: _whole(_CIFAR100, self.root, name))
 
     def download(self) -> None:
-        """Fetch what is missing, and check it."""
+        """Download missing files, and check all of them."""
         _fetch(_CIFAR100, self.root)
 
 
 class SVHN(Dataset):
-    """House numbers cut out of street views, 32 x 32, under `svhn` of the data root; digit 0 has label 0."""
+    """99,289 digits of house numbers, 32 x 32 pixels.
+
+    10 classes, in colour, cut out of street views, under `svhn` of the data root. Digit 0 has label 0.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load`."""
         self.root, self.config = root, config
 
     def spec(self) -> DataSpec:
-        """Counts under the config."""
+        """Return shapes, classes and the counts that follow from the config."""
         return _spec(_SVHN, self.config)
 
     def digest(self) -> str:
-        """Of the published md5 sums of both files."""
+        """Return the SHA-256 of both files' published md5 sums."""
         return digest_of(*_SVHN.md5)
 
     def load(self, split: str) -> Split:
-        """`train` and `test`, or what the config makes of them."""
+        """Read one split: `train` or `test`, or those that the config draws from them."""
         return subset(self.config, split, lambda name: _whole(_SVHN, self.root, name))
 
     def download(self) -> None:
-        """Fetch what is missing, and check it."""
+        """Download missing files, and check all of them."""
         _fetch(_SVHN, self.root)
 
 
 class STL10(Dataset):
-    """Photographs of 10 kinds of animals and vehicles, 96 x 96, under `stl10_binary` of the data root."""
+    """13,000 photos of 10 classes, 96 x 96 pixels.
+
+    Animals and vehicles, under `stl10_binary` of the data root.
+    """
 
     Config = Subsets
 
     def __init__(self, root: Path, config: Subsets) -> None:
-        """Look at nothing yet."""
+        """Keep root and config; no file is read before `load`."""
         self.root, self.config = root, config
 
     def spec(self) -> DataSpec:
-        """Counts under the config."""
+        """Return shapes, classes and the counts that follow from the config."""
         return _spec(_STL10, self.config)
 
     def digest(self) -> str:
-        """Of the published md5 sum of the archive."""
+        """Return the SHA-256 of the archive's published md5 sum."""
         return digest_of(*_STL10.md5)
 
     def load(self, split: str) -> Split:
-        """`train` (5,000) and `test` (8,000), or what the config makes of them."""
+        """Read one split: `train` (5,000) or `test` (8,000), or those that the config draws from them."""
         return subset(self.config, split, lambda name: _whole(_STL10, self.root, name))
 
     def download(self) -> None:
-        """Fetch what is missing, and check it."""
+        """Download missing files, and check all of them."""
         _fetch(_STL10, self.root)
 
 
 def _spec(facts: _Facts, config: Subsets) -> DataSpec:
+    """Return shapes, classes and counts."""
     return DataSpec(
         shape=(3, facts.side, facts.side),
         splits=subset_counts(config, facts.num_train, facts.num_test),
@@ -207,27 +235,33 @@ def _spec(facts: _Facts, config: Subsets) -> DataSpec:
 
 
 def _whole(facts: _Facts, root: Path, name: str) -> Split:
+    """Read all of `train` or `test`; DataMissingError if files are missing or damaged."""
     try:
-        opened = _open(facts, root, name)
+        dataset = _open(facts, root, name)
     except RuntimeError as error:
         why = "files are missing, or their md5 sums differ from the published ones"
         raise missing_data(facts.name, root / facts.folder, why, fetch=True) from error
-    images = opened.data
+    images = dataset.data
     if images.shape[-1] == 3:  # CIFAR comes as (N, H, W, C)
         images = images.transpose(0, 3, 1, 2)
-    labels = opened.targets if hasattr(opened, "targets") else opened.labels
+    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
     return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(np.asarray(labels, dtype=np.int64)))
 
 
 def _fetch(facts: _Facts, root: Path) -> None:
+    """Download missing files, and check all of them."""
     with fetching(facts.name, root / facts.folder):
         for name in ("train", "test"):
             _open(facts, root, name, download=True)
 
 
 def _open(facts: _Facts, root: Path, name: str, *, download: bool = False) -> Any:
-    """What torchvision makes of it; RuntimeError where files are missing or their sums differ."""
-    from torchvision import datasets  # costs seconds: only where it is used
+    """Return torchvision's dataset of one split.
+
+    Raises:
+        RuntimeError: Files are missing, or their sums differ.
+    """
+    from torchvision import datasets  # here, because importing it takes seconds
 
     part = {"train": name == "train"} if facts.name.startswith("cifar") else {"split": name}
     return getattr(datasets, facts.torchvision)(str(root / facts.below), **part, download=download)

@@ -135,9 +135,9 @@ def test_the_digest_is_of_the_pictures_and_not_of_how_many_are_drawn() -> None:
     ("changes", "message"),
     [
         ({"size": 7}, r"size must be in \[8, 256\], got 7"),
-        ({"sizes": (4, 6, 40, 32, 32)}, "of shape <= 3"),
-        ({"sizes": (3, 0, 40, 32, 32)}, "sizes must be >= 1"),
-        ({"sizes": (3, 2, 2, 2, 2)}, "sizes must make train_size"),
+        ({"sizes": (4, 6, 40, 32, 32)}, "the first of sizes, of shape, must be <= 3"),
+        ({"sizes": (3, 0, 40, 32, 32)}, "sizes must each be >= 1"),
+        ({"sizes": (3, 2, 2, 2, 2)}, "the product of sizes must be from train_size"),
         ({"train_size": 0}, "train_size must be >= 1"),
     ],
 )
