@@ -1,62 +1,106 @@
-"""MoCo: find an image's other view, as a slow copy of the network sees it, among a queue of keys of earlier batches.
+"""MoCo: recognise an image's other view, encoded by a slow copy of the network, among the keys of earlier batches.
 
 Paper: He, Fan, Wu, Xie, Girshick, CVPR 2020, https://arxiv.org/abs/1911.05722
 Code:  https://github.com/facebookresearch/moco/blob/f7364915/colab/moco_cifar10_demo.ipynb, the authors' for CIFAR-10
-Note:  the demo adds the losses of both orders, this file takes their mean. Batch statistics tell a query its key's
-       batch: the demo splits batch norm and shuffles the keys, as several GPUs do (Sec. 3.3). Here a batch passes each
-       network in parts; keys are dealt out like cards, which in a batch of random order gives them other companions.
+Note:  the demo adds the losses of both orders of the views, this file takes their mean. Batch statistics leak which
+       batch a key comes from. Against that the demo splits batch norm and shuffles the keys, as several GPUs do (Sec.
+       3.3). Here a batch passes each network in parts (`in_parts`). Queries of one part are consecutive rows; keys are
+       dealt out like cards, so that a key shares its part with other images than its query does.
 
-Shapes: N images, two views, C channels, H x W pixels, D features, P projected, K keys in the queue.
+Shapes: N images, two views, C channels, H x W pixels, D features, P units of the projection, K keys in the queue.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, Variant, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    EpochContext,
+    Loss,
+    Objective,
+    Player,
+    Recipe,
+    Variant,
+    choice,
+    hookimpl,
+    log,
+    param,
+)
 from bench_core.nn.collapse import spread
 from bench_core.nn.heads import mlp
 from bench_core.nn.momentum import cosine_momentum, enqueue, momentum_copy, update_copy
-from bench_core.views import augment, check_preset, preset
+from bench_core.views import PRESETS, augment, preset
 
-V2PLUS = {"hidden_dim": 2048, "output_dim": 256, "temperature": 0.2, "queue_size": 32768, "final_momentum": 0.999}
-V2PLUS |= {"recipe.learning_rate": 0.3, "recipe.weight_decay": 1e-4, "recipe.warmup_epochs": 10.0, "parts": 1}
-V2PLUS |= {"recipe.epochs": 1000, "recipe.batch_size": 256}
+_V2PLUS: Mapping[str, Any] = {
+    "hidden_dim": 2048,
+    "output_dim": 256,
+    "temperature": 0.2,
+    "queue_size": 32768,
+    "final_momentum": 0.999,
+    "recipe.learning_rate": 0.3,
+    "recipe.weight_decay": 1e-4,
+    "recipe.warmup_epochs": 10.0,
+    "parts": 1,
+    "recipe.epochs": 1000,
+    "recipe.batch_size": 256,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoCoConfig:
-    """Defaults are those of CIFAR-10."""
+class MoCoConfig(Config):
+    """Parameters of MoCo; defaults for CIFAR-10."""
 
-    hidden_dim: int = param(0, "hidden width of the projector; 0: one linear layer", "code, CIFAR-10; v2: an MLP")
-    output_dim: int = param(128, "width of the projection", "code, --moco-dim")
-    temperature: float = param(0.1, "> 0, divides the cosine similarities", "code, --moco-t")
-    queue_size: int = param(4096, "keys in the queue, at first random unit vectors", "code, --moco-k")
-    momentum: float = param(0.99, "of the keys' network, in [0, 1]", "code, --moco-m")
-    final_momentum: float = param(0.99, "to which it goes by cosine, in [0, 1]", "code: constant")
-    symmetric: bool = param(True, "both views are queries; False: the first", "code, --symmetric; the paper: False")
-    parts: int = param(8, "of a batch, each with batch statistics of its own; 1: whole", "code, --bn-splits")
-    augmentation: str = param("simclr", "preset of the views", "code, train_transform: the same as SimCLR's")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, low in {"hidden_dim": 0, "output_dim": 1, "queue_size": 1, "parts": 1}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be > 0, got {self.temperature}")
-        if not 0 <= min(ends := (self.momentum, self.final_momentum)) <= max(ends) <= 1:
-            raise ValueError(f"momentum and final_momentum must be in [0, 1], got {ends}")
-        check_preset(self.augmentation)
+    hidden_dim: int = param(
+        0, "hidden width of the projector, in units; 0: one linear layer", "code, CIFAR-10; v2: an MLP", ge=0
+    )
+    output_dim: int = param(128, "width of the projection, in units", "code, --moco-dim", ge=1)
+    temperature: float = param(
+        0.1,
+        "divides the cosine similarities; lower values weigh the most similar negatives more",
+        "code, --moco-t",
+        gt=0,
+        tune=log(0.05, 1.0),
+    )
+    queue_size: int = param(
+        4096, "number of keys in the queue, which starts with random unit vectors", "code, --moco-k", ge=1
+    )
+    momentum: float = param(
+        0.99,
+        "momentum of the keys' network at the first step",
+        "code, --moco-m",
+        ge=0,
+        le=1,
+        tune=choice(0.9, 0.99, 0.999),
+    )
+    final_momentum: float = param(
+        0.99, "momentum of the keys' network at the last step, reached by half a cosine", "code: constant", ge=0, le=1
+    )
+    symmetric: bool = param(
+        True, "use both views as queries; False: the first view only", "code, --symmetric; the paper: False"
+    )
+    parts: int = param(
+        8, "parts of a batch that have batch statistics of their own; 1: the whole batch", "code, --bn-splits", ge=1
+    )
+    augmentation: str = param(
+        "simclr", "preset of the views", "code, train_transform: the same as SimCLR's", choices=tuple(PRESETS)
+    )
 
 
 class MoCo(Objective):
-    """The encoder under study with a projector, a slow copy of both that makes keys, and a queue of those."""
+    """Contrast with a queue of slow keys (He 2020).
+
+    Trains the encoder and a projector, which make the queries. The target is a copy of both that makes the keys; it
+    gets no gradient, its weights follow by a moving average. A queue holds the keys of earlier batches as negatives.
+    """
 
     Config = MoCoConfig
     recipe = Recipe(optimizer="sgd", learning_rate=0.12, weight_decay=2.5e-4, epochs=200, batch_size=512)
@@ -65,35 +109,41 @@ class MoCo(Objective):
         "asymmetric": Variant(
             {"symmetric": False, "recipe.learning_rate": 0.06, "recipe.weight_decay": 5e-4},
             "paper, Alg. 1; code, CIFAR-10 without --symmetric",
-            "one view asks, the other answers",
+            "the first view is the query, the second the key",
         ),
         "v2plus": Variant(
-            V2PLUS,
+            _V2PLUS,
             "solo-learn 48e669e8, scripts/pretrain/cifar/mocov2plus.sh; there each view has a queue of its own",
-            "MLP head, long queue, momentum that rises; batch norm sees the whole batch",
+            "solo-learn's MoCo v2+: MLP head, longer queue, 1000 epochs",
         ),
     }
-    queue: Tensor
-    position: Tensor
+    queue: Tensor  # (K, P) unit rows
+    position: Tensor  # () int64, the row of the queue that is overwritten next
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: MoCoConfig) -> None:
         """Add the projector, the keys' network and the queue."""
         super().__init__(encoder, data, config)
         self.config = config
         self.augmentation = preset(config.augmentation, data)
-        self.projector = mlp(encoder.dim, *[config.hidden_dim] * (config.hidden_dim > 0), config.output_dim, norm=False)
+        hidden = [config.hidden_dim] if config.hidden_dim else []
+        self.projector = mlp(encoder.dim, *hidden, config.output_dim, norm=False)
         self.target = momentum_copy(nn.Sequential(encoder, self.projector))
         self.register_buffer("queue", F.normalize(torch.randn(config.queue_size, config.output_dim), dim=1))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        # Set anew in every step, by `before_step` and `forward`, before they are read: no state.
-        self.momentum, self.new_keys = config.momentum, torch.empty(0, config.output_dim)
-        size, images = config.queue_size, config.queue_size // (1 + config.symmetric)
-        warning = f"the queue's {size} keys are of {images} images, more than the {data.num_train} to train on: lower"
-        warning += " moco.queue_size, for most images find earlier keys of their own among the negatives"
-        self.warnings = [warning] * (images > data.num_train)
+        # Every step sets these two, in `before_step` and `forward`, before it reads them: they need not be saved.
+        self.momentum = config.momentum
+        self.new_keys = torch.empty(0, config.output_dim)
+        self.warnings: list[str] = []
+        images_in_queue = config.queue_size // (2 if config.symmetric else 1)
+        if images_in_queue > data.num_train:
+            self.warnings.append(
+                f"the queue's {config.queue_size} keys are of {images_in_queue} images, more than the "
+                f"{data.num_train} to train on: lower moco.queue_size, for most images find earlier keys of their own "
+                "among the negatives"
+            )
 
     def players(self) -> list[Player]:
-        """One, without the keys' network."""
+        """Return one player with all parameters but those of the keys' network."""
         return [Player("main", [p for p in self.parameters() if p.requires_grad])]
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -101,44 +151,48 @@ class MoCo(Objective):
         return torch.stack([augment(batch.inputs, rng, self.augmentation) for _ in range(2)])
 
     def before_step(self, context: EpochContext) -> Mapping[str, float]:
-        """The momentum, by cosine over all steps."""
+        """Set the momentum, which follows half a cosine over all steps, and log it."""
         start, end = self.config.momentum, self.config.final_momentum
         self.momentum = cosine_momentum(start, context.step, context.num_steps, end)
         return {"momentum": self.momentum}
 
     def forward(self, views: Tensor, player: str = "main") -> Loss:
-        """InfoNCE of views (2, N, C, H, W) in nats, mean of both orders; with how far the queries spread."""
-        online, parts = nn.Sequential(self.encoder, self.projector), self.config.parts
-        asks, answers = (views, views.flip(0)) if self.config.symmetric else (views[:1], views[1:])
-        queries = torch.cat([in_parts(online, view, parts) for view in asks])
+        """Return InfoNCE of views (2, N, C, H, W) in nats, with the spread of the queries.
+
+        Where both views are queries (`symmetric`) it is the mean of both orders.
+        """
+        online = nn.Sequential(self.encoder, self.projector)
+        parts = self.config.parts
+        query_views, key_views = (views, views.flip(0)) if self.config.symmetric else (views[:1], views[1:])
+        queries = torch.cat([in_parts(online, view, parts) for view in query_views])
         with torch.no_grad():
-            keys = torch.cat([in_parts(self.target, view, parts, dealt=True) for view in answers])
+            keys = torch.cat([in_parts(self.target, view, parts, dealt=True) for view in key_views])
             self.new_keys = F.normalize(keys.float(), dim=1)
         total = info_nce(queries, self.new_keys, self.queue, self.config.temperature)
         return Loss(total, {"spread": spread(queries)}, floors={"spread": 0.1}, warnings=self.warnings)
 
     def after_step(self) -> None:
-        """The batch's keys, scored by now, enter the queue; the keys' network follows the optimiser's step."""
+        """Put the batch's keys into the queue, and move the keys' network; called after the optimiser's step."""
         enqueue(self.queue, self.position, self.new_keys)
         update_copy(self.target, nn.Sequential(self.encoder, self.projector), self.momentum)
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: MoCoConfig) -> str | None:
-        """Views are augmented images."""
+        """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
 
 
 def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each query's key among it and the queue, Eq. (1).
+    """Return the cross-entropy of picking each query's key among this key and the queue, Eq. (1).
 
     Args:
         queries: (N, P), of any length.
-        keys: (N, P) unit rows; row i answers query i.
+        keys: (N, P) unit rows; row i belongs to query i.
         queue: (K, P) unit rows, negatives for every query.
         temperature: Divides the cosine similarities, > 0.
 
     Returns:
-        () mean over queries, in nats; log(K + 1) where all keys are alike.
+        () mean over queries, in nats; log(K + 1) if all keys are equal.
     """
     with torch.autocast(queries.device.type, enabled=False):  # bf16 products would round the similarities
         q = F.normalize(queries.float(), dim=1)
@@ -146,22 +200,17 @@ def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -
         return (logits.logsumexp(1) - logits[:, 0]).mean()
 
 
-@hookimpl
-def bench_objectives() -> dict[str, type[Objective]]:
-    return {"moco": MoCo}
-
-
 def in_parts(network: nn.Module, images: Tensor, parts: int, *, dealt: bool = False) -> Tensor:
-    """A network's output on a batch that passes in parts, so that each part has batch statistics of its own.
+    """Return a network's output on a batch that passes it in parts, each with batch statistics of its own.
 
     Args:
         network: (n, C, H, W) -> (n, P).
         images: (N, C, H, W).
-        parts: As equal as can be; fewer where a part would have less than two images.
-        dealt: Row i goes to part i mod `parts`, as cards are dealt, instead of consecutive rows together.
+        parts: Number of parts, of nearly equal size; fewer are used if a part would have less than two images.
+        dealt: Put row i into part i mod `parts`, as cards are dealt; False puts consecutive rows together.
 
     Returns:
-        (N, P), row i for image i.
+        (N, P); row i is of image i.
     """
     parts = max(1, min(parts, len(images) // 2))
     if dealt:
@@ -173,13 +222,21 @@ def in_parts(network: nn.Module, images: Tensor, parts: int, *, dealt: bool = Fa
 
 @contextmanager
 def _slower_statistics(network: nn.Module, parts: int) -> Iterator[None]:
-    """Batch norm's running statistics move by a part's share at each part, so that they remember as many batches."""
+    """Divide the momentum of batch norm's running statistics by the number of parts, within a `with` block.
+
+    All parts of a batch together then move the statistics about as far as one whole batch would.
+    """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.momentum is not None]
-    usual = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
             norm.momentum = (norm.momentum or 0.0) / parts
         yield
     finally:
-        for norm, momentum in zip(norms, usual, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+@hookimpl
+def bench_objectives() -> dict[str, type[Objective]]:
+    return {"moco": MoCo}

@@ -1,9 +1,10 @@
-"""SimCLR: find an image's other view among all other views in the batch.
+"""SimCLR: recognise an image's other view among all other views in the batch.
 
 Paper: Chen, Kornblith, Norouzi, Hinton, ICML 2020, https://arxiv.org/abs/2002.05709
 Code:  https://github.com/google-research/simclr/blob/be133b38/objective.py
-Note:  the code adds its two views' mean losses, Eq. (1) averages over both; this file follows the equation, so its
-       loss is half of the code's. The projector is the paper's g (Sec. 2.1) with biases, without the code's batch norm.
+Note:  the code adds the mean losses of the two views, Eq. (1) averages over both. This file follows the equation, so
+       its loss is half of the code's. The projector is the paper's g (Sec. 2.1) with biases, without the code's batch
+       norm.
 
 Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P projected.
 """
@@ -14,29 +15,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
-from bench_core.views import augment, check_preset, preset
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, log, param
+from bench_core.views import PRESETS, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimCLRConfig:
-    """Defaults are those of CIFAR-10."""
+class SimCLRConfig(Config):
+    """Parameters of SimCLR; defaults for CIFAR-10."""
 
-    output_dim: int = param(128, "width of the projection", "paper, Sec. 2.1")
-    temperature: float = param(0.5, "> 0, divides the cosine similarities", "README, CIFAR-10 command")
-    augmentation: str = param("simclr", "preset of the views", "paper, App. A and B.9")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.output_dim < 1:
-            raise ValueError(f"output_dim must be >= 1, got {self.output_dim}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be > 0, got {self.temperature}")
-        check_preset(self.augmentation)
+    output_dim: int = param(128, "width of the projection, in units", "paper, Sec. 2.1", ge=1)
+    temperature: float = param(
+        0.5,
+        "divides the cosine similarities; lower values weigh the most similar negatives more",
+        "README, CIFAR-10 command",
+        gt=0,
+        tune=log(0.05, 1.0),
+    )
+    augmentation: str = param(
+        "simclr", "preset that both views are drawn from", "paper, App. A and B.9", choices=tuple(PRESETS)
+    )
 
 
 class SimCLR(Objective):
-    """The encoder under study, then a projector that only training sees."""
+    """Contrast two views within a batch (Chen 2020).
+
+    Trains the encoder and a projector of two layers. The projector is used by the loss and gives the `code`; tasks on
+    `features` read the encoder alone.
+    """
 
     Config = SimCLRConfig
     recipe = Recipe(
@@ -58,36 +63,39 @@ class SimCLR(Objective):
         return torch.cat([augment(batch.inputs, rng, self.augmentation) for _ in range(2)])
 
     def forward(self, views: Tensor, player: str = "main") -> Loss:
-        """NT-Xent of views (2N, C, H, W), in nats."""
+        """Return the NT-Xent loss of views (2N, C, H, W), in nats."""
         return Loss(nt_xent(self.projector(self.encoder(views)), self.temperature))
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`features` (N, D); `code` (N, P), the signs of the projection, as NAC's code reads SimCLR for retrieval."""
+        """Return `features` (N, D) and `code` (N, P), the signs of the projection.
+
+        NAC's authors read SimCLR's code for retrieval in the same way.
+        """
         features = self.encoder(inputs)
         return {"features": features, "code": self.projector(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SimCLRConfig) -> str | None:
-        """Views are augmented images."""
+        """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
-    """Normalised temperature-scaled cross-entropy, Eq. (1).
+    """Return the normalised temperature-scaled cross-entropy, Eq. (1).
 
     Args:
         projections: (2N, P); rows i and i + N are two views of one image.
         temperature: Divides the cosine similarities, > 0.
 
     Returns:
-        () mean over 2N rows, in nats; log(2N - 1) when all rows are alike.
+        () mean over 2N rows, in nats; log(2N - 1) when all rows are equal.
     """
     with torch.autocast(projections.device.type, enabled=False):  # bf16 products would round the similarities
         z = F.normalize(projections.float(), dim=-1)
         similarity = z @ z.T / temperature  # (2N, 2N)
-        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        diagonal = torch.eye(len(z), dtype=torch.bool, device=z.device)  # a view is no candidate for itself
         partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
-        return F.cross_entropy(similarity.masked_fill(itself, -torch.inf), partner)
+        return F.cross_entropy(similarity.masked_fill(diagonal, -torch.inf), partner)
 
 
 @hookimpl
