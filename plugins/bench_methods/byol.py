@@ -1,12 +1,13 @@
-"""BYOL: predict what a slow copy of the network makes of the other view; no negatives.
+"""BYOL: predict the projection that a slow copy of the network gives the other view; no negatives.
 
 Paper: Grill et al., NeurIPS 2020, https://arxiv.org/abs/2006.07733
 Code:  https://github.com/google-deepmind/deepmind-research/tree/4822a455/byol
-Note:  paper and code add the losses of both orders; this file takes their mean, half of theirs. LARS does not see the
-       difference but on biases and norms. Each view passes both networks by itself, as in the code: batch norm never
-       mixes the views. The heads' last layers have biases (paper, App. J.2), which the code leaves out.
+Note:  paper and code add the losses of both orders of the views; this file takes their mean, which is half. Under LARS
+       this changes the steps of biases and norms only. Each view passes both networks by itself, as in the code, so
+       that batch norm never mixes the views. The last layers of the heads have biases (paper, App. J.2), which the code
+       leaves out.
 
-Shapes: N images, two views, C channels, H x W pixels, D features, P projected.
+Shapes: N images, two views, C channels, H x W pixels, D features, P units of the projection.
 """
 
 from collections.abc import Mapping
@@ -16,39 +17,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    EpochContext,
+    Loss,
+    Objective,
+    Player,
+    Recipe,
+    choice,
+    hookimpl,
+    param,
+)
 from bench_core.nn.collapse import spread
 from bench_core.nn.heads import mlp
 from bench_core.nn.momentum import cosine_momentum, momentum_copy, update_copy
-from bench_core.views import augment, check_preset, preset
+from bench_core.views import PRESETS, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class BYOLConfig:
-    """Defaults are those of the paper's 300 epochs, with views for CIFAR-10."""
+class BYOLConfig(Config):
+    """Parameters of BYOL; defaults for the paper's 300 epochs, with views for CIFAR-10."""
 
-    hidden_dim: int = param(4096, "hidden width of projector and predictor", "paper, Sec. 3.3")
-    output_dim: int = param(256, "width of projection and prediction", "paper, Sec. 3.3")
+    hidden_dim: int = param(4096, "hidden width of projector and predictor, in units", "paper, Sec. 3.3", ge=1)
+    output_dim: int = param(256, "width of projection and prediction, in units", "paper, Sec. 3.3", ge=1)
     momentum: float = param(
-        0.99, "of the target at the first step, in [0, 1]; rises to 1", "paper, App. F and Table 5a"
+        0.99,
+        "momentum of the target network at the first step; it rises to 1 by half a cosine",
+        "paper, App. F and Table 5a",
+        ge=0,
+        le=1,
+        tune=choice(0.9, 0.99, 0.999),
     )
-    predictor: bool = param(True, "False: none, which collapses (a control)", "paper, Table 5b: the ablation")
-    augmentation: str = param("byol", "preset of the first view", "paper, Table 6; CIFAR: solo-learn")
-    second_augmentation: str = param("byol_prime", "preset of the second view", "paper, Table 6; CIFAR: solo-learn")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("hidden_dim", "output_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"momentum must be in [0, 1], got {self.momentum}")
-        check_preset(self.augmentation)
-        check_preset(self.second_augmentation)
+    predictor: bool = param(
+        True, "use a predictor; without one training collapses (a control)", "paper, Table 5b: the ablation"
+    )
+    augmentation: str = param(
+        "byol", "preset of the first view", "paper, Table 6; CIFAR: solo-learn", choices=tuple(PRESETS)
+    )
+    second_augmentation: str = param(
+        "byol_prime", "preset of the second view", "paper, Table 6; CIFAR: solo-learn", choices=tuple(PRESETS)
+    )
 
 
 class BYOL(Objective):
-    """The encoder under study with projector and predictor, and a target that follows the first two."""
+    """Predict a slow copy's other view (Grill 2020).
+
+    Trains the encoder, a projector and a predictor. The target is a copy of encoder and projector; it gets no
+    gradient, its weights follow those of the two by a moving average.
+    """
 
     Config = BYOLConfig
     recipe = Recipe(
@@ -60,7 +79,7 @@ class BYOL(Objective):
     )
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: BYOLConfig) -> None:
-        """Add the heads and the target."""
+        """Add projector, predictor and target."""
         super().__init__(encoder, data, config)
         self.config = config
         self.augmentations = preset(config.augmentation, data), preset(config.second_augmentation, data)
@@ -69,10 +88,10 @@ class BYOL(Objective):
         if config.predictor:
             self.predictor = mlp(config.output_dim, config.hidden_dim, config.output_dim)
         self.target = momentum_copy(nn.Sequential(encoder, self.projector))
-        self.momentum = config.momentum  # of the step under way; `before_step` sets it, so it is no state
+        self.momentum = config.momentum  # of the current step: `before_step` sets it each time, so it need not be saved
 
     def players(self) -> list[Player]:
-        """One, without the target."""
+        """Return one player with all parameters but those of the target."""
         return [Player("main", [p for p in self.parameters() if p.requires_grad])]
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -80,12 +99,12 @@ class BYOL(Objective):
         return torch.stack([augment(batch.inputs, rng, augmentation) for augmentation in self.augmentations])
 
     def before_step(self, context: EpochContext) -> Mapping[str, float]:
-        """The target's momentum, by cosine over all steps."""
+        """Set the target's momentum, which follows half a cosine over all steps, and log it."""
         self.momentum = cosine_momentum(self.config.momentum, context.step, context.num_steps)
         return {"momentum": self.momentum}
 
     def forward(self, views: Tensor, player: str = "main") -> Loss:
-        """Mean of both orders' losses of views (2, N, C, H, W); with how far the projections spread."""
+        """Return the mean loss of both orders of views (2, N, C, H, W), with the spread of the projections."""
         with torch.no_grad():
             targets = [self.target(view) for view in views]
         projections = [self.projector(self.encoder(view)) for view in views]
@@ -94,24 +113,24 @@ class BYOL(Objective):
         return Loss(total, {"spread": spread(projections[0])}, floors={"spread": 0.1})
 
     def after_step(self) -> None:
-        """The target follows, after the optimiser's step."""
+        """Move the target towards encoder and projector; called after the optimiser's step."""
         update_copy(self.target, nn.Sequential(self.encoder, self.projector), self.momentum)
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: BYOLConfig) -> str | None:
-        """Views are augmented images."""
+        """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
 
 
 def regression_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Squared distance of unit vectors, Eq. (2): 2 - 2 cos.
+    """Return the squared distance of unit vectors, Eq. (2): 2 - 2 cos.
 
     Args:
-        predictions: (N, P).
-        targets: (N, P), without gradient.
+        predictions: (N, P), of any length.
+        targets: (N, P), of any length; no gradient flows through them.
 
     Returns:
-        () mean over rows, in [0, 4]; 2 where they are orthogonal.
+        () mean over rows, in [0, 4]; 2 if predictions are orthogonal to their targets.
     """
     with torch.autocast(predictions.device.type, enabled=False):
         return 2 - 2 * F.cosine_similarity(predictions.float(), targets.float(), dim=1).mean()

@@ -1,14 +1,14 @@
-"""VICReg: two views of an image agree, each unit of the projection varies over images, no two units covary.
+"""VICReg: two views of an image agree, each unit of the projection varies over images, and no two units covary.
 
 Paper: Bardes, Ponce, LeCun, ICLR 2022, https://arxiv.org/abs/2105.04906
 Code:  https://github.com/facebookresearch/vicreg/blob/4e12602/main_vicreg.py (ImageNet); CIFAR-10: "solo" below is
        https://github.com/vturrisi/solo-learn/blob/9187ea3/scripts/pretrain/cifar/vicreg.yaml
-Note:  the paper and solo add the two views' variance terms, the paper's code takes their mean (vicreg
-       issues 8 and 26). This file follows the code, so theirs is `variance_weight` 50 here: variant `summed`.
-       The paper has no CIFAR recipe, the defaults are solo's, its LARS included (`trust`, `trust_cap`). Solo's views
-       crop from .2 of the area, with saturation .2; SimCLR's from .08, with .4.
+Note:  the paper and solo add the variance terms of the two views, the paper's code takes their mean (vicreg issues 8
+       and 26). This file follows the code; their sum is `variance_weight` 50 here, the variant `summed`. The paper has
+       no recipe for CIFAR. The defaults are solo's, with its form of LARS (`trust`, `trust_cap`). Solo crops views from
+       .2 of the area with saturation .2, the preset `simclr` from .08 with .4.
 
-Shapes: N images, rows i and i + N of views are two views of one; C channels, H x W pixels, P projected.
+Shapes: N images; rows i and i + N of the views show image i. C channels, H x W pixels, P units of the projection.
 """
 
 from collections.abc import Mapping
@@ -19,44 +19,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, log, param
 from bench_core.nn.heads import mlp
-from bench_core.views import augment, check_preset, preset
+from bench_core.views import PRESETS, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class VICRegConfig:
-    """Defaults are those of CIFAR-10."""
+class VICRegConfig(Config):
+    """Parameters of VICReg; defaults for CIFAR-10."""
 
-    hidden_dim: int = param(2048, "width of the projector's two hidden layers", "solo; ImageNet: 8192")
-    output_dim: int = param(2048, "width of the projection", "solo; ImageNet: 8192")
-    invariance_weight: float = param(25.0, ">= 0, of the mean squared difference of views", "code, --sim-coeff; solo")
+    hidden_dim: int = param(2048, "width of the projector's two hidden layers, in units", "solo; ImageNet: 8192", ge=1)
+    output_dim: int = param(2048, "width of the projection, in units", "solo; ImageNet: 8192", ge=1)
+    invariance_weight: float = param(
+        25.0,
+        "weight of the mean squared difference between views",
+        "code, --sim-coeff; solo",
+        ge=0,
+        tune=log(1.0, 100.0),
+    )
     variance_weight: float = param(
         25.0,
-        ">= 0, of the mean of both views' hinges on the standard deviation; 0 is a control",
+        "weight of the hinge on the standard deviation, a mean over both views; 0 is a control",
         "code, --std-coeff; solo: 50",
+        ge=0,
+        tune=log(1.0, 100.0),
     )
     covariance_weight: float = param(
-        1.0, ">= 0, of the sum of both views' squared covariances / P", "code, --cov-coeff; solo"
+        1.0, "weight of the squared covariances / P, a sum over both views", "code, --cov-coeff; solo", ge=0
     )
-    augmentation: str = param("simclr", "preset of the views", "ours: near solo's")
-    solarize: float = param(0.1, "chance of solarizing a view, where the preset changes colours", "solo")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("hidden_dim", "output_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("invariance_weight", "variance_weight", "covariance_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if not 0 <= self.solarize <= 1:
-            raise ValueError(f"solarize must be in [0, 1], got {self.solarize}")
-        check_preset(self.augmentation)
+    augmentation: str = param("simclr", "preset of the views", "ours: near solo's", choices=tuple(PRESETS))
+    solarize: float = param(0.1, "chance of solarizing a view; only if the preset changes colours", "solo", ge=0, le=1)
 
 
 class VICReg(Objective):
-    """The encoder under study, then a projector (the paper's expander) that only training sees."""
+    """Match views, keep variance per unit (Bardes 2022).
+
+    Trains the encoder and a projector of three layers, the paper's expander. The projector is used by the loss alone;
+    tasks read the encoder.
+    """
 
     Config = VICRegConfig
     recipe = Recipe(
@@ -72,9 +72,13 @@ class VICReg(Objective):
     recipe_source = "solo-learn, cifar/vicreg.yaml; warm-up is its default"
     variants: ClassVar[Mapping[str, Variant]] = {
         "summed": Variant(
-            {"variance_weight": 50.0}, "paper, by vicreg issue 8; solo", "the views' variance terms are added"
+            {"variance_weight": 50.0},
+            "paper, by vicreg issue 8; solo",
+            "variance terms of the views are added, not averaged",
         ),
-        "no_variance_term": Variant({"variance_weight": 0.0}, "ours: control", "nothing keeps units from dying"),
+        "no_variance_term": Variant(
+            {"variance_weight": 0.0}, "ours: control", "control: nothing keeps units from becoming constant"
+        ),
     }
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: VICRegConfig) -> None:
@@ -82,7 +86,7 @@ class VICReg(Objective):
         super().__init__(encoder, data, config)
         self.config = config
         view = preset(config.augmentation, data)
-        # Glyphs and "none" keep their colours.
+        # Presets that change no colours ("glyph", "none") get no solarization either.
         self.augmentation = replace(view, solarize_prob=config.solarize) if view.jitter_prob else view
         self.projector = mlp(encoder.dim, config.hidden_dim, config.hidden_dim, config.output_dim)
 
@@ -91,22 +95,26 @@ class VICReg(Objective):
         return torch.cat([augment(batch.inputs, rng, self.augmentation) for _ in range(2)])
 
     def forward(self, views: Tensor, player: str = "main") -> Loss:
-        """The loss of views (2N, C, H, W), each with batch statistics of its own; its terms, and the mean deviation."""
+        """Return the loss of views (2N, C, H, W), with its three terms and the mean deviation of a unit.
+
+        Each half of the views passes the network by itself, so that batch norm never mixes the two views of an image.
+        """
+        config = self.config
         z1, z2 = (self.projector(self.encoder(view)) for view in views.chunk(2))
-        terms, c = vicreg_terms(z1, z2), self.config
-        total = c.invariance_weight * terms.invariance
-        total = total + c.variance_weight * terms.variance + c.covariance_weight * terms.covariance
+        terms = vicreg_terms(z1, z2)
+        total = config.invariance_weight * terms.invariance
+        total = total + config.variance_weight * terms.variance + config.covariance_weight * terms.covariance
         deviation = z1.detach().float().std(0).mean()
         return Loss(total, {**terms._asdict(), "deviation": deviation}, floors={"deviation": 0.1})
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: VICRegConfig) -> str | None:
-        """Views are augmented images."""
+        """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
 
 
 class Terms(NamedTuple):
-    """Each () and >= 0, before its weight."""
+    """The three terms of the loss before their weights, each () and >= 0."""
 
     invariance: Tensor
     variance: Tensor
@@ -114,19 +122,20 @@ class Terms(NamedTuple):
 
 
 def vicreg_terms(z1: Tensor, z2: Tensor) -> Terms:
-    """Invariance, variance and covariance, combined over views as in the code.
+    """Return the terms invariance, variance and covariance, combined over views as in the code.
 
     Args:
         z1: (N, P) projections of one view of each image.
-        z2: (N, P) of the other.
+        z2: (N, P) projections of the other view.
 
     Returns:
-        The mean squared difference over N and P; the mean over units and both views of max(0, 1 - s) with
-        s = sqrt(variance + 1e-4), .99 after collapse; the sum over both views of squared off-diagonal covariances / P.
-        Variance and covariance are unbiased.
+        invariance: the mean squared difference over N and P.
+        variance: the mean over units and both views of max(0, 1 - s) with s = sqrt(variance + 1e-4); collapse: .99.
+        covariance: the sum over both views of squared off-diagonal covariances / P.
+        The estimates of variance and covariance are unbiased.
 
     Raises:
-        ValueError: Fewer than two images.
+        ValueError: There are fewer than two images.
     """
     if len(z1) < 2:
         raise ValueError(f"vicreg needs at least 2 images in a batch, got {len(z1)}")

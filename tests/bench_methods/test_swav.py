@@ -15,7 +15,7 @@ from bench_core.contracts import Clustering
 from bench_core.data import open_split
 from bench_core.errors import ConfigError
 from bench_core.training.pretrain import pretrain
-from bench_methods.swav import SwAV, SwAVConfig, sinkhorn_codes, swav_loss, used
+from bench_methods.swav import SwAV, SwAVConfig, prototypes_used, sinkhorn_codes, swav_loss
 
 DIGITS = DataSpec(shape=(1, 8, 8), splits={"train": 256}, num_classes=10, views="glyph")
 NATURAL = DataSpec(shape=(3, 32, 32), splits={"train": 96}, num_classes=10)
@@ -145,8 +145,8 @@ def test_a_single_prototype_in_use_is_below_the_floor_however_many_there_are(
 
 def test_used_counts_the_prototypes_that_are_nearest_to_some_row() -> None:
     scores = torch.eye(6)[[0, 0, 3, 3]]
-    assert float(used(scores)) == 2 / 4
-    assert float(used(torch.eye(6))) == 1
+    assert float(prototypes_used(scores)) == 2 / 4
+    assert float(prototypes_used(torch.eye(6))) == 1
 
 
 @pytest.mark.parametrize(
