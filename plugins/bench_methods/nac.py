@@ -1,14 +1,15 @@
-"""NAC: send one view's activation code through a noisy channel; the other view is to tell what was received.
+"""NAC: send the binary code of one view through a noisy channel; recognise the received code from the other view.
 
 Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0)
-Note:  formulas (`bench_core.nn.activation_codes`) and settings follow the code, which relaxes the code's signs to
-       tanh(z / sqrt(P)). Codes and logits of 0 are a saddle, on which every run begins: a plateau at log(2N), left the
-       later the noisier the channel. The log says so while the codes' norm is under its floor. Both views pass the
-       network together; in the code one by one, so that batch norm sees each apart. The README's commands decay and
-       LARS-adapt biases and batch norm as well, here neither is done.
+Note:  formulas (`bench_core.nn.activation_codes`) and settings follow the authors' program, which relaxes the signs of
+       a code to tanh(z / sqrt(P)). Every run begins at a saddle, where codes and logits are near 0: the loss stays on a
+       plateau at log(2N), the longer the noisier the channel. While the norm of the codes is below its floor, the log
+       says so. Both views pass the network together; in the authors' program they pass one by one, so that batch norm
+       never mixes them. The README's commands also decay biases and batch norm and adapt their rate by LARS; here
+       neither is done.
 
-Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits.
+Shapes: N images; rows i and i + N of the views show image i. C channels, H x W pixels, D features, P code bits.
 """
 
 import math
@@ -19,7 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, Variant, choice, hookimpl, param
 from bench_core.nn.activation_codes import (
     PLATEAU,
     CodeViews,
@@ -29,29 +30,32 @@ from bench_core.nn.activation_codes import (
     information_ceiling,
     nac_loss,
 )
-from bench_core.views import check_preset, preset
+from bench_core.views import PRESETS, preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class NACConfig:
-    """Defaults are those of CIFAR-10, linear classification."""
+class NACConfig(Config):
+    """Parameters of NAC; defaults for linear classification of CIFAR-10."""
 
-    code_dim: int = param(128, "bits of the code", "code, default of --feature_dim")
-    flip: float = param(0.1, "chance that the channel flips a bit, in (0, .5)", "README, CIFAR-10; hashing: .4")
-    noise: bool = param(True, "False: nothing is flipped, `flip` only scales the loss (a control)", "ours: control")
-    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.code_dim < 1:
-            raise ValueError(f"code_dim must be >= 1, got {self.code_dim}")
-        if not 0 < self.flip < 0.5:
-            raise ValueError(f"flip must be in (0, 0.5), got {self.flip}")
-        check_preset(self.augmentation)
+    code_dim: int = param(128, "length of the code, in bits", "code, default of --feature_dim", ge=1)
+    flip: float = param(
+        0.1,
+        "chance that the channel flips a bit",
+        "README, CIFAR-10; hashing: .4",
+        gt=0,
+        lt=0.5,
+        tune=choice(0.1, 0.2, 0.3, 0.4),
+    )
+    noise: bool = param(True, "flip bits; without flips `flip` only scales the loss (a control)", "ours: control")
+    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=tuple(PRESETS))
 
 
 class NAC(Objective):
-    """The encoder under study, a code head, and an inference network that reads the code off the other view."""
+    """Send a binary code through noise (Park 2021).
+
+    Trains the encoder and two heads: the code head makes the code of a view, the inference network estimates the code
+    of the other view. Tasks read `features`, the encoder's output, and `code`, the signs of the code head.
+    """
 
     Config = NACConfig
     recipe = Recipe(
@@ -62,7 +66,7 @@ class NAC(Objective):
         "hashing": Variant(
             {"flip": 0.4, "recipe.epochs": 2000, "recipe.warmup_epochs": 100},
             source="README, CIFAR-10 command for hashing",
-            help="for retrieval by the code, on VGG-16-BN: so noisy a channel tells about a dozen groups apart",
+            help="retrieval by code: noisier channel, 2000 epochs",
         )
     }
 
@@ -79,7 +83,11 @@ class NAC(Objective):
         return code_views(batch.inputs, self.augmentation, self.config.code_dim, self.config.flip, rng)
 
     def forward(self, views: CodeViews, player: str = "main") -> Loss:
-        """The loss, in nats; with the squared norm of the codes (0: still on the plateau) and the information."""
+        """Return the loss in nats, with two numbers for the log.
+
+        These are the mean squared norm of the codes, near 0 while training is on the plateau, and the estimated
+        information that passes the channel, in nats.
+        """
         features = self.encoder(views.images)
         scale = math.sqrt(self.config.code_dim)
         codes = torch.tanh(self.code_head(features).float() / scale)
@@ -96,13 +104,13 @@ class NAC(Objective):
         return Loss(total, parts, ceilings, floors={"code_norm": PLATEAU})
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`features` (N, D); `code` (N, P), which units are on."""
+        """Return `features` (N, D) and `code` (N, P) bool: the units that are on."""
         features = self.encoder(inputs)
         return {"features": features, "code": self.code_head(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NACConfig) -> str | None:
-        """Views are augmented images."""
+        """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
 
 

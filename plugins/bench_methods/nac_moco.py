@@ -1,13 +1,14 @@
-"""NAC with a momentum encoder and a queue: more codes to tell a received one from than a batch has.
+"""NAC with a momentum encoder and a queue: a received code is compared with more codes than a batch has.
 
 Paper: Park, Lee, Kim, Blei, ICML 2021, https://arxiv.org/abs/2112.04014
 Code:  https://github.com/yookoon/nac (7d706c0, option --moco)
-Note:  this part of the code divides by beta where the base method's multiplies; at flip .4 it then never leaves the
-       plateau at log(K). Here it multiplies. The queue holds codes of older networks, so that the loss is no bound
-       even of hard codes: the information that is logged is the base method's, of the batch alone. The code sums the
-       inference network's term over both views, here it is a mean, and passes the views one by one, here together.
+Note:  the authors' program multiplies by beta in the base method and divides by it here; divided, a run at flip .4
+       never leaves the plateau at log(K). This file multiplies. The queue holds codes of older networks, so the loss is
+       no bound on the information, not even for hard codes. The logged information is therefore that of the base
+       method, from the batch alone. The authors' program sums the term of the inference network over both views and
+       passes the views one by one; here the term is a mean, and the views pass together.
 
-Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixels, D features, P code bits, K keys.
+Shapes: N images; rows i and i + N of the views show image i. C channels, H x W pixels, D features, P code bits, K keys.
 """
 
 import math
@@ -18,7 +19,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Player, Recipe, Variant, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    Loss,
+    Objective,
+    Player,
+    Recipe,
+    Variant,
+    choice,
+    hookimpl,
+    param,
+)
 from bench_core.nn.activation_codes import (
     PLATEAU,
     CodeViews,
@@ -30,36 +44,48 @@ from bench_core.nn.activation_codes import (
     nac_loss,
 )
 from bench_core.nn.momentum import enqueue, momentum_copy, update_copy
-from bench_core.views import check_preset, preset
+from bench_core.views import PRESETS, preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class NACMoCoConfig:
-    """Defaults are those of CIFAR-10, linear classification."""
+class NACMoCoConfig(Config):
+    """Parameters of NAC with a queue; defaults for linear classification of CIFAR-10."""
 
-    code_dim: int = param(128, "bits of the code", "code, default of --feature_dim")
-    flip: float = param(0.1, "chance that the channel flips a bit, in (0, .5)", "README, CIFAR-10; hashing: .4")
-    queue_size: int = param(50_000, "codes kept; a batch of N images needs 2N", "code, CIFAR-10; hashing: 5000")
-    momentum: float = param(0.99, "of the copy, in [0, 1]", "code, CIFAR-10")
-    l2_weight: float = param(
-        0.1, "of the codes' squared norm; from (1 - 2 flip)^2 / 2 on they stay 0", "code; hashing: 0"
+    code_dim: int = param(128, "length of the code, in bits", "code, default of --feature_dim", ge=1)
+    flip: float = param(
+        0.1,
+        "chance that the channel flips a bit",
+        "README, CIFAR-10; hashing: .4",
+        gt=0,
+        lt=0.5,
+        tune=choice(0.1, 0.2, 0.3, 0.4),
     )
-    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, low in (("code_dim", 1), ("queue_size", 2), ("l2_weight", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
-        if not 0 < self.flip < 0.5:
-            raise ValueError(f"flip must be in (0, 0.5), got {self.flip}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"momentum must be in [0, 1], got {self.momentum}")
-        check_preset(self.augmentation)
+    queue_size: int = param(
+        50_000, "number of codes in the queue; a batch of N images needs 2N", "code, CIFAR-10; hashing: 5000", ge=2
+    )
+    momentum: float = param(
+        0.99,
+        "momentum of the moving average that the copies follow",
+        "code, CIFAR-10",
+        ge=0,
+        le=1,
+        tune=choice(0.9, 0.99, 0.999),
+    )
+    l2_weight: float = param(
+        0.1,
+        "weight of the codes' squared norm; codes stay 0 if it is (1 - 2 flip)^2 / 2 or more",
+        "code; hashing: 0",
+        ge=0,
+    )
+    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=tuple(PRESETS))
 
 
 class NACMoCo(Objective):
-    """Encoder, code head and inference network, a momentum copy of the three, and a queue of the copy's codes."""
+    """NAC with a queue of slow codes (Park 2021).
+
+    Trains the encoder, the code head and the inference network. Copies of the three get no gradient; their weights
+    follow by a moving average. A queue holds the codes that the copies made of earlier batches.
+    """
 
     Config = NACMoCoConfig
     recipe = Recipe(
@@ -70,14 +96,14 @@ class NACMoCo(Objective):
         "hashing": Variant(
             {"flip": 0.4, "queue_size": 5000, "l2_weight": 0.0, "recipe.epochs": 2000, "recipe.warmup_epochs": 100},
             source="README, CIFAR-10 command for hashing (of the base method); code, queue and l2 of --moco there",
-            help="for retrieval by the code, on VGG-16-BN and 5,000 images",
+            help="retrieval by code: noisier channel, shorter queue",
         )
     }
-    queue: Tensor
-    oldest: Tensor
+    queue: Tensor  # (K, P)
+    oldest: Tensor  # () int64, the row of the queue that is overwritten next
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: NACMoCoConfig) -> None:
-        """Add both heads, the momentum copies and a queue of next to nothing."""
+        """Add both heads, the momentum copies and a queue of codes near 0."""
         super().__init__(encoder, data, config)
         self.config = config
         self.augmentation = preset(config.augmentation, data)
@@ -85,16 +111,18 @@ class NACMoCo(Objective):
         self.inference = code_head(encoder.dim, config.code_dim)
         self.copies = momentum_copy(self._networks())
         self.register_buffer("queue", 1e-3 * torch.randn(config.queue_size, config.code_dim))
-        self.register_buffer("oldest", torch.zeros((), dtype=torch.long))  # the queue's next row to be written over
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> CodeViews:
         """Augment each image twice and draw the channel's flips: (N, C, H, W) in [0, 1] -> 2N rows."""
         return code_views(batch.inputs, self.augmentation, self.config.code_dim, self.config.flip, rng)
 
     def forward(self, views: CodeViews, player: str = "main") -> Loss:
-        """Loss in nats; the copies answer for the encoder, the inference network learns its own term on held features.
+        """Return the loss in nats, with the mean squared norm of the codes and the estimated information.
 
-        This batch's codes are in the queue when it is read: forward changes buffers, as batch norm's does.
+        The loss compares the received codes with logits that the copies infer. The trained inference network has a term
+        of its own, on features that get no gradient from it. This batch's codes enter the queue before the loss reads
+        it, so forward changes buffers, as batch norm does.
         """
         flip, flips = self.config.flip, views.flips
         features = self.encoder(views.images)
@@ -104,25 +132,25 @@ class NACMoCo(Objective):
             encoder, head, inference = self.copies
             copied = encoder(views.images)
             self._enqueue(self._relaxed(head(copied)).tanh())
-            answers = self._relaxed(inference(copied))
-            known = information(codes, logits, flips, flip)
+            copied_logits = self._relaxed(inference(copied))
+            passed = information(codes, logits, flips, flip)
         norm = codes.square().sum(1).mean()
-        own = -log_posterior(flips * codes.detach(), logits).mean()
-        total = nac_loss(codes, answers, flips, flip, self.queue) + own + self.config.l2_weight * norm
-        parts = {"code_norm": norm.detach(), "information": known}
+        inference_loss = -log_posterior(flips * codes.detach(), logits).mean()
+        total = nac_loss(codes, copied_logits, flips, flip, self.queue) + inference_loss + self.config.l2_weight * norm
+        parts = {"code_norm": norm.detach(), "information": passed}
         ceilings = {"information": information_ceiling(len(codes), codes.shape[1], flip)}
         return Loss(total, parts, ceilings, floors={"code_norm": PLATEAU})
 
     def players(self) -> list[Player]:
-        """All but the copies."""
+        """Return one player with all parameters but those of the copies."""
         return [Player("main", list(self._networks().parameters()))]
 
     def after_step(self) -> None:
-        """The copies follow; their batch norm's statistics are their own."""
+        """Move the weights of the copies; their batch norm keeps statistics of its own."""
         update_copy(self.copies, self._networks(), self.config.momentum)
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`features` (N, D); `code` (N, P), which units are on."""
+        """Return `features` (N, D) and `code` (N, P) bool: the units that are on."""
         features = self.encoder(inputs)
         return {"features": features, "code": self.code_head(features) > 0}
 
@@ -133,14 +161,14 @@ class NACMoCo(Objective):
         return outputs.float() / math.sqrt(self.config.code_dim)
 
     def _enqueue(self, codes: Tensor) -> None:
-        """Codes (2N, P) take the place of the oldest ones."""
+        """Overwrite the oldest codes of the queue with codes (2N, P)."""
         if len(codes) > len(self.queue):
             raise ValueError(f"queue_size must hold a batch's {len(codes)} codes, got {len(self.queue)}")
         enqueue(self.queue, self.oldest, codes)
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NACMoCoConfig) -> str | None:
-        """Views are augmented images."""
+        """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
 
 

@@ -1,7 +1,7 @@
-"""References that every table needs: no encoder, an untrained one, and one that saw the labels.
+"""References that every table needs: raw pixels, an untrained encoder, and one trained on labels.
 
-`pixels` and `random` say what a task gives away without learning; `supervised` is cross-entropy on the labels of the
-train split and is shown as such.
+`pixels` and `random` show which scores a task gives without any learning. `supervised` minimises cross-entropy on the
+labels of the train split; tables mark it as trained on labels.
 
 Source: ours; no paper. The recipe of `supervised` is the field's usual one for ResNets on CIFAR
         (https://github.com/kuangliu/pytorch-cifar).
@@ -16,78 +16,82 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, hookimpl, param
-from bench_core.views import augment, check_preset, preset
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, hookimpl, param
+from bench_core.views import PRESETS, augment, preset
 
 
 class Random(Objective):
-    """The encoder as it was initialised."""
+    """Untrained encoder, the floor of a table (ours).
+
+    Leaves the encoder as it was initialised.
+    """
 
     recipe = Recipe(epochs=0)
     recipe_source = "ours: nothing is trained"
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
-        """The inputs as they are."""
+        """Return the inputs unchanged."""
         return batch.inputs
 
     def forward(self, views: Any, player: str = "main") -> Loss:
-        """Zero: there is nothing to minimise."""
+        """Return a loss of 0: nothing is trained."""
         return Loss(torch.zeros(()))
 
     def players(self) -> list[Player]:
-        """Nobody."""
+        """Return no players: nothing is trained."""
         return []
 
 
 class Flat(Encoder):
-    """The inputs themselves, as one row each; no parameters."""
+    """Encoder that returns each input as one row; it has no parameters."""
 
     def __init__(self, data: DataSpec, config: NoConfig) -> None:
-        """Any shape."""
+        """Set `dim` to the number of values in an input of any shape."""
         super().__init__(data, config)
         self.dim = math.prod(data.shape)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C * H * W), in [0, 1]."""
+        """Flatten (N, C, H, W) in [0, 1] to (N, C * H * W)."""
         return inputs.flatten(1)
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
-        """None."""
+        """Return no maps."""
         return {}
 
 
 class Pixels(Objective):
-    """The inputs themselves, flattened; the encoder is not asked."""
+    """Raw pixels as features; nothing is trained (ours).
+
+    Features are the flattened inputs. The given encoder is not used.
+    """
 
     recipe = Recipe(epochs=0)
     recipe_source = "ours: nothing is trained"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig) -> None:
-        """Leave the encoder aside."""
+        """Replace the given encoder by one that flattens its inputs."""
         super().__init__(Flat(data, config), data, config)
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
-        """The inputs as they are."""
+        """Return the inputs unchanged."""
         return batch.inputs
 
     def forward(self, views: Any, player: str = "main") -> Loss:
-        """Zero: there is nothing to minimise."""
+        """Return a loss of 0: nothing is trained."""
         return Loss(torch.zeros(()))
 
     def players(self) -> list[Player]:
-        """Nobody."""
+        """Return no players: nothing is trained."""
         return []
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisedConfig:
-    """Views as the methods have them, so that only the objective differs."""
+class SupervisedConfig(Config):
+    """Parameters of supervised training, with the views of the other methods, so that only the loss differs."""
 
-    augmentation: str = param("simclr", "preset of the views", "ours: the views of the methods beside it")
-
-    def __post_init__(self) -> None:
-        """Check the name."""
-        check_preset(self.augmentation)
+    augmentation: str = param(
+        "simclr", "preset of the views", "ours: the views of the methods beside it", choices=tuple(PRESETS)
+    )
 
 
 class LabelledViews(NamedTuple):
@@ -98,12 +102,15 @@ class LabelledViews(NamedTuple):
 
 
 class Supervised(Objective):
-    """The encoder with a linear head, trained on the labels."""
+    """Cross-entropy on labels, the reference (ours).
+
+    Trains the encoder and a linear head on the labels of the train split. Tasks read the encoder.
+    """
 
     Config = SupervisedConfig
     uses_labels = True
     recipe = Recipe(optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, epochs=200, batch_size=128)
-    recipe_source = "the field's usual one for ResNets on CIFAR"
+    recipe_source = "ours: usual for ResNets on CIFAR (github.com/kuangliu/pytorch-cifar)"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: SupervisedConfig) -> None:
         """Add the linear head."""
@@ -114,19 +121,19 @@ class Supervised(Objective):
         self.head = nn.Linear(encoder.dim, data.num_classes)
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> LabelledViews:
-        """One view of each image (N, C, H, W), with its label."""
+        """Augment each image once: views (N, C, H, W) with their labels."""
         assert batch.labels is not None, "uses_labels asks for them"
         return LabelledViews(augment(batch.inputs, rng, self.augmentation), batch.labels)
 
     def forward(self, views: LabelledViews, player: str = "main") -> Loss:
-        """Cross-entropy in nats, with the accuracy on the training views."""
+        """Return the cross-entropy in nats, with the accuracy on the training views."""
         logits = self.head(self.encoder(views.images))  # (N, K)
         accuracy = (logits.argmax(1) == views.labels).float().mean()
         return Loss(F.cross_entropy(logits, views.labels), {"accuracy": accuracy})
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SupervisedConfig) -> str | None:
-        """Views are augmented images, and each has one class."""
+        """Return a reason unless the data are images with one class each."""
         if not data.is_image:
             return "needs images"
         return None if data.num_classes is not None else "needs one class for each image"
