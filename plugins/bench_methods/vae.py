@@ -1,11 +1,11 @@
-"""VAE: a code of each image that a decoder can read, close to one normal law for all images.
+"""VAE: a code of each image that a decoder can read, with a distribution close to a normal prior.
 
 Paper: Kingma and Welling, ICLR 2014, https://arxiv.org/abs/1312.6114
 Code:  none by the authors
-Note:  the encoder is the one under study, the decoder is convolutional (`conv_decoder`); the paper has neither. The
-       reconstruction is summed over an image's values and the KL over latents, as in Eq. (10). `gaussian` is integrated
-       over the 256 levels, so that `bits_per_dim` is a bound for 8-bit images; `bernoulli` takes grey values as chances
-       of binary pixels, and its bits are for these (`bits_per_binary_value`): the two do not compare.
+Note:  any encoder, and a convolutional decoder (`conv_decoder`); the paper has neither. The reconstruction is summed
+       over an image's values and the KL over latents, as in Eq. (10). The likelihood `gaussian` is integrated over the
+       256 levels, so that `bits_per_dim` is a bound for 8-bit images. `bernoulli` takes grey values as chances of
+       binary pixels, and its bits are for these (`bits_per_binary_value`). The two are not comparable.
 
 Shapes: N images, C channels, H x W pixels, D features, P latents.
 """
@@ -17,46 +17,46 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core import Batch, Config, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Variant, hookimpl, param
 from bench_core.nn.decoders import decoder_skip_reason
 from bench_core.nn.variational import LatentModel, LatentViews, gaussian_kl
-from bench_core.views import augment, check_preset, preset
+from bench_core.views import PRESETS, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAEConfig:
-    """Sizes, likelihood and warm-up."""
+class VAEConfig(Config):
+    """Parameters of the VAE."""
 
-    latent_dim: int = param(64, "coordinates of the code", "ours: more of them slow short runs down")
+    latent_dim: int = param(64, "length of the code, in coordinates", "ours: more of them slow short runs down", ge=1)
     likelihood: Literal["gaussian", "bernoulli"] = param(
-        "gaussian", "'gaussian' of 256 levels, or 'bernoulli'", "ours: bits of the data"
+        "gaussian", "distribution of a value: Gaussian on 256 levels, or of binary pixels", "ours: bits of the data"
     )
-    kl_warmup_epochs: float = param(0.0, "linear rise of the KL's weight from 0 to 1, per step", "paper: none")
-    width: int = param(64, "channels before the decoder's last stage", "ours: as other decoders here")
-    augmentation: str = param("none", "preset of the images that are encoded and decoded", "paper: none")
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.latent_dim < 1:
-            raise ValueError(f"latent_dim must be >= 1, got {self.latent_dim}")
-        if not self.kl_warmup_epochs >= 0:
-            raise ValueError(f"kl_warmup_epochs must be >= 0, got {self.kl_warmup_epochs}")
-        if self.width < 1:
-            raise ValueError(f"width must be >= 1, got {self.width}")
-        check_preset(self.augmentation)
+    kl_warmup_epochs: float = param(
+        0.0, "epochs in which the KL's weight rises from 0 to 1, evenly at each step", "paper: none", ge=0
+    )
+    width: int = param(64, "channels before the decoder's last stage", "ours: as other decoders here", ge=1)
+    augmentation: str = param(
+        "none", "preset of the images that are encoded and decoded", "paper: none", choices=tuple(PRESETS)
+    )
 
 
 class VAE(Objective):
-    """The encoder under study, heads for the posterior's mean and deviation, a decoder."""
+    """Code images close to a normal prior (Kingma 2014).
+
+    Trains the encoder, heads for the mean and deviation of the posterior, and a decoder. Tasks read `features` and
+    `latent`, the means of the posterior.
+    """
 
     Config = VAEConfig
     recipe = Recipe(optimizer="adam", learning_rate=1e-3, epochs=100, batch_size=128)
     recipe_source = "ours: Adam's usual rate; the paper has Adagrad"
     variants: ClassVar[Mapping[str, Variant]] = {
-        "bernoulli": Variant({"likelihood": "bernoulli"}, "paper, App. C.1", "binary pixels"),
-        "warmup": Variant({"kl_warmup_epochs": 10.0}, "ours: a control of posterior collapse", "KL warm-up"),
+        "bernoulli": Variant({"likelihood": "bernoulli"}, "paper, App. C.1", "likelihood of binary pixels"),
+        "warmup": Variant(
+            {"kl_warmup_epochs": 10.0}, "ours: a control of posterior collapse", "KL weight rises over 10 epochs"
+        ),
     }
-    kl_weight: Tensor
+    kl_weight: Tensor  # () in [0, 1], weight of the KL at the current step
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: VAEConfig) -> None:
         """Add the heads and the decoder."""
@@ -67,7 +67,7 @@ class VAE(Objective):
         self.register_buffer("kl_weight", torch.ones(()))
 
     def before_step(self, context: EpochContext) -> Mapping[str, float]:
-        """Raise the KL's weight."""
+        """Set the KL's weight for this step, and log it while there is a warm-up."""
         if self.kl_warmup_epochs == 0:
             return {}
         epochs = context.step * context.num_epochs / max(1, context.num_steps)
@@ -76,11 +76,14 @@ class VAE(Objective):
         return {"kl_weight": weight}
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> LatentViews:
-        """The images (N, C, H, W) and the noise (N, P) of the reparametrisation."""
+        """Augment each image once and draw the noise (N, P) of the reparametrisation."""
         return self.model.views(augment(batch.inputs, rng, self.augmentation), rng)
 
     def forward(self, views: LatentViews, player: str = "main") -> Loss:
-        """The negative ELBO in nats, its KL weighted during warm-up; without an active unit the code has collapsed."""
+        """Return the negative ELBO in nats, whose KL is weighted during warm-up.
+
+        Without an active unit the code has collapsed.
+        """
         posterior = self.model.posterior(self.encoder(views.images))
         conditional = self.model.conditional(views.images, posterior.mean + posterior.deviation * views.noise)
         kl = gaussian_kl(posterior)
@@ -89,33 +92,33 @@ class VAE(Objective):
         return Loss(total, parts, floors={"active_units": 1.0})
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """`features` (N, D); `latent` (N, P), the posterior's means."""
+        """Return `features` (N, D) and `latent` (N, P), the means of the posterior."""
         features = self.encoder(inputs)
         return {"features": features, "latent": self.model.posterior(features).mean}
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(N, P) -> images (N, C, H, W) in [0, 1]."""
+        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
         return self.model.decode(latents)
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Images (n, C, H, W) of latents from the prior, or from one Gaussian fitted to `like` (M, P)."""
+        """Draw n images (n, C, H, W), with latents from the prior or from one Gaussian fitted to `like` (M, P)."""
         return self.model.sample(n, rng, like)
 
     def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
-        """Importance-weighted bound (N,) in nats on the log-likelihood of images, of this many draws each."""
+        """Return the importance-weighted bound (N,) in nats on the log-likelihood, of `samples` draws an image."""
         return self.model.log_likelihood(inputs, self.encoder(inputs), samples, rng)
 
     def divergence(self, inputs: Tensor) -> Tensor:
-        """KL (N,) in nats between the posterior of images and the prior."""
+        """Return the KL divergence (N,) in nats of each image's posterior from the prior."""
         return gaussian_kl(self.model.posterior(self.encoder(inputs)))
 
     def likelihood_of(self) -> Literal["levels", "binary"]:
-        """Images of 256 levels for a Gaussian, binary ones for a Bernoulli."""
+        """Return the kind of images that the likelihood is of: 256 levels for `gaussian`, binary for `bernoulli`."""
         return "levels" if self.model.likelihood == "gaussian" else "binary"
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: VAEConfig) -> str | None:
-        """Images that the decoder can make."""
+        """Return a reason unless the data are images of a size that the decoder can make."""
         return decoder_skip_reason(data)
 
 
