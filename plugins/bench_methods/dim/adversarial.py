@@ -1,4 +1,6 @@
-"""A game over rows: a discriminator tells real ones from made ones, their maker is to fool it.
+"""Losses of an adversarial game: a discriminator separates real rows from fake ones, the encoder makes the fake ones.
+
+DIM matches its summary to the prior with it: real rows are samples of the prior, fake rows are summaries.
 
 Papers: Goodfellow et al., NeurIPS 2014, https://arxiv.org/abs/1406.2661 (both losses); Mescheder, Geiger, Nowozin,
         ICML 2018, https://arxiv.org/abs/1801.04406 (the gradient penalty, centred at zero)
@@ -12,36 +14,36 @@ from torch import Tensor, nn
 
 
 def discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """What the discriminator minimises: the sum of the two that are returned, the second with a weight.
+    """Return the two terms of the discriminator's loss: cross-entropy and gradient penalty.
 
     Args:
-        discriminator: (N, P) -> logits (N, 1), high where it takes a row for real.
-        real: (N, P).
-        fake: (N, P); no gradient goes back to it, nor to `real`.
+        discriminator: (N, P) -> logits (N, 1), high for rows that it classifies as real.
+        real: (N, P); gets no gradient.
+        fake: (N, P); gets no gradient.
 
     Returns:
-        () cross-entropy of the real rows plus that of the fake ones, 2 log 2 where the logits are 0; () the squared
-        length of the logit's gradient by its input, averaged over both kinds of row.
+        () cross-entropy of the real rows plus that of the fake ones; 2 log 2 if the logits are 0.
+        () squared length of the logit's gradient by its input, a mean over both kinds of rows.
     """
     with torch.autocast(real.device.type, enabled=False):
         inputs = [rows.detach().float().requires_grad_() for rows in (real, fake)]
-        says_real, says_fake = (discriminator(rows) for rows in inputs)
-        slopes = torch.autograd.grad(says_real.sum() + says_fake.sum(), inputs, create_graph=True)
-        penalty = torch.cat(slopes).square().sum(1).mean()
-        return F.softplus(-says_real).mean() + F.softplus(says_fake).mean(), penalty
+        real_logits, fake_logits = (discriminator(rows) for rows in inputs)
+        gradients = torch.autograd.grad(real_logits.sum() + fake_logits.sum(), inputs, create_graph=True)
+        penalty = torch.cat(gradients).square().sum(1).mean()
+        return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(), penalty
 
 
 def fooling_loss(discriminator: nn.Module, fake: Tensor) -> Tensor:
-    """What the maker of the fake rows minimises, non-saturating: -log of the chance that they are taken for real.
+    """Return the encoder's loss in the game: -log of the chance that its rows are classified as real.
 
-    Its gradient stays where the discriminator is sure; that of log(1 - chance) does not.
+    This non-saturating loss keeps its gradient where the discriminator is sure; log(1 - chance) would lose it.
 
     Args:
         discriminator: (N, P) -> logits (N, 1).
-        fake: (N, P); the gradient goes back to it, and to whatever parameters of the discriminator are asked for.
+        fake: (N, P); gets a gradient, as do those parameters of the discriminator that require one.
 
     Returns:
-        () log 2 where the logits are 0.
+        () mean over rows; log 2 if the logits are 0.
     """
     with torch.autocast(fake.device.type, enabled=False):
         return F.softplus(-discriminator(fake.float())).mean()

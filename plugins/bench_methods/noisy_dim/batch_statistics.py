@@ -1,6 +1,6 @@
-"""Statistics of batch norm, taken anew when training is over.
+"""Statistics of batch norm, renewed after training.
 
-Running statistics lag behind weights that still move, and mix the views that training saw.
+The running statistics of training belong to older weights, and to views instead of images.
 
 Source: Izmailov et al., UAI 2018, https://arxiv.org/abs/1803.05407, Sec. 3.2, and torch's `update_bn`; the second pass
         is ours.
@@ -17,18 +17,19 @@ from bench_core import Batch
 
 @torch.no_grad()
 def renew_statistics(body: nn.Module, last: nn.BatchNorm1d, batches: Callable[[], Iterator[Batch]]) -> float:
-    """Set the statistics of every batch norm by two passes over images as they are; leaves all in eval mode.
+    """Set the statistics of every batch norm by two passes over images without augmentation.
 
-    The first pass averages those of whole batches, as training uses them. The second sets those of the last batch norm
-    to the moments of what it gets in eval mode: its outputs have mean 0 and variance 1 over the pass.
+    The first pass averages the statistics of whole batches, as training computes them. The second pass sets those of
+    the last batch norm to the moments of its inputs in eval mode. Its outputs then have mean 0 and variance 1 over the
+    pass. Both modules are left in eval mode.
 
     Args:
-        body: What stands before the last batch norm; inputs -> (N, P).
-        last: On P coordinates, with running statistics.
-        batches: Each call is a pass, all batches of one size but the last.
+        body: The network before the last batch norm; inputs -> (N, P).
+        last: Batch norm of P coordinates, with running statistics.
+        batches: Each call starts a pass; all batches but the last have one size.
 
     Returns:
-        How far the furthest of the last one's means moved, in deviations.
+        The largest move of one of the last batch norm's means, in standard deviations.
     """
     assert last.running_mean is not None
     assert last.running_var is not None

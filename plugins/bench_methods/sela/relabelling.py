@@ -1,4 +1,4 @@
-"""Labels of the whole train split that a method makes for itself: when they are renewed, from what, how they spread.
+"""Steps of an update of the train split's labels: when it is due, the logits that it reads, numbers for the log.
 
 Code:  https://github.com/yukimasano/self-label/blob/3891e37/cifar.py ("linear") and main.py ("quadratic")
 Shapes: N items of the train split, D features, T heads, K clusters.
@@ -12,62 +12,68 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import (
-    Batch,
-    Encoder,
-    EpochContext,
-)
+from bench_core import Batch, Encoder, EpochContext
 from bench_core.errors import TrainingError
 from bench_core.nn.sinkhorn import halved
 
-_FEWEST = ("labels_smallest_cluster",)  # the worst of several heads has the least of these, the most of the others
+# Of several heads the log shows the least of these numbers, the mean of those, and the largest of all others.
+_LEAST = ("labels_smallest_cluster",)
 _MEAN = ("labels_changed",)
 
 
 def is_due(schedule: Literal["epochs", "linear", "quadratic"], updates: int, done: int, context: EpochContext) -> bool:
-    """Whether the next update of the labels takes place here; ask before each epoch ("epochs") or step (the others).
+    """Say if the next update of the labels is due.
 
-    "epochs" spreads updates evenly, at most one an epoch. With E epochs, update k of n is due after
-    (E + 1.0001) k / (n - 1) epochs ("linear") or (E + 1.01) (k / (n - 1))^2 ("quadratic": dense in the beginning), at
-    most one a step; k counts from 0, so the first comes before the first step. The last time lies behind the run's end,
-    and so do others of a short run: with these two, about n E / (E + 1) or n sqrt(E / (E + 1)) updates take place.
+    Call it before each epoch with "epochs", before each step with the other schedules. "epochs" spreads n updates
+    evenly over the run of E epochs, at most one before each epoch. The others allow one before each step. They place
+    update k, counted from 0, after so many epochs:
+
+        "linear"     (E + 1.0001) k / (n - 1)
+        "quadratic"  (E + 1.01) (k / (n - 1))^2, more often at first
+
+    The first update comes before the first step. The last one would come after the end of the run, and in a short run
+    others too: about n E / (E + 1) ("linear") or n sqrt(E / (E + 1)) ("quadratic") updates take place.
 
     Args:
-        schedule: Which.
-        updates: n, of the whole run.
-        done: k: how many took place already.
-        context: Steps count as parts of a run of E epochs: what a last short batch leaves out is not missed.
+        schedule: Name of the schedule.
+        updates: n, updates of the whole run.
+        done: k, updates that have taken place.
+        context: Epoch and step. Steps are counted as parts of E epochs, so it does not matter that a last short batch
+            is left out.
     """
     if schedule == "epochs":
         return done < min(updates, 1 + context.epoch * updates // max(context.num_epochs, 1))
     part = done / max(updates - 1, 1)
-    when = (context.num_epochs + 1.0001) * part if schedule == "linear" else (context.num_epochs + 1.01) * part**2
-    return done < updates and context.step * context.num_epochs >= when * context.num_steps
+    if schedule == "linear":
+        due_epoch = (context.num_epochs + 1.0001) * part
+    else:
+        due_epoch = (context.num_epochs + 1.01) * part**2
+    return done < updates and context.step * context.num_epochs >= due_epoch * context.num_steps
 
 
 @torch.no_grad()
 def training_features(
     encoder: Encoder, view: Callable[[Batch], Tensor], context: EpochContext, items: int, *, half: bool = False
 ) -> Tensor:
-    """Features (N, D) of one view of each image.
+    """Return features (N, D) of one view of each image, in the order of the train split.
 
-    In train mode: batch norm uses the batch and moves its running statistics.
+    The encoder is in train mode: batch norm uses the batch's statistics and moves its running ones.
 
     Args:
-        encoder: Left in the mode it was in.
-        view: Batch -> images (n, C, H, W).
-        context: Its batches are passed over once.
+        encoder: Returned to the mode that it was in.
+        view: Makes images (n, C, H, W) of a batch.
+        context: Gives one pass over the batches.
         items: N.
-        half: Whether they are kept in float16; else float32.
+        half: Keep the features in float16 instead of float32.
     """
     features = torch.empty(0)
     training = encoder.training
     for batch in context.batches():
         encoder.train(len(batch.index) > 1)  # batch norm refuses a last batch of one
-        found = encoder(view(batch))
+        outputs = encoder(view(batch))
         if not len(features):
-            features = found.new_empty(items, found.shape[1], dtype=torch.float16 if half else torch.float32)
-        features[batch.index] = found.to(features.dtype)
+            features = outputs.new_empty(items, outputs.shape[1], dtype=torch.float16 if half else torch.float32)
+        features[batch.index] = outputs.to(features.dtype)
     encoder.train(training)
     return features
 
@@ -75,18 +81,18 @@ def training_features(
 def head_logits(
     features: Tensor, weight: Tensor, bias: Tensor, name: str, block_rows: int | None = None, half: bool = False
 ) -> list[Tensor]:
-    """Logits of one linear head over all features, in blocks (n, K) as `sinkhorn` takes them.
+    """Return the logits of one linear head for all features, as a list of blocks (n, K) that `sinkhorn` reads.
 
     Args:
-        features: (N, D), float32 or float16; the product is float32.
+        features: (N, D), float32 or float16; products are float32.
         weight: (K, D).
         bias: (K,).
-        name: Of the head, for the error.
-        block_rows: Items in a block; None is one block of all.
-        half: Whether blocks are kept in float16, less their row's maximum.
+        name: Name of the head in the error message.
+        block_rows: Items in a block; None makes one block of all.
+        half: Keep blocks in float16, minus the maximum of each row.
 
     Raises:
-        TrainingError: Logits that are not finite.
+        TrainingError: A logit is not finite.
     """
     blocks = []
     for part in torch.split(features, block_rows or len(features)):
@@ -99,7 +105,7 @@ def head_logits(
 
 
 def describe_labels(labels: Tensor, before: Tensor, clusters: int) -> dict[str, float]:
-    """How one head's labels (N,) fill its clusters, and the part that differs from those before."""
+    """Return sizes of the clusters of labels (N,), and the part of labels that differs from `before` (N,)."""
     counts = torch.bincount(labels, minlength=clusters)
     return {
         "labels_smallest_cluster": int(counts.min()),
@@ -110,24 +116,29 @@ def describe_labels(labels: Tensor, before: Tensor, clusters: int) -> dict[str, 
 
 
 def over_heads(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """One line for several heads: of each number the worst, of `labels_changed` the mean."""
-    lines: dict[str, float] = {}
+    """Summarise the numbers of several heads: the worst value of each, of `labels_changed` the mean."""
+    summary: dict[str, float] = {}
     for name in numbers[0]:
-        values = [n[name] for n in numbers]
-        lines[name] = sum(values) / len(values) if name in _MEAN else (min if name in _FEWEST else max)(values)
-    return lines
+        values = [of_head[name] for of_head in numbers]
+        if name in _MEAN:
+            summary[name] = sum(values) / len(values)
+        elif name in _LEAST:
+            summary[name] = min(values)
+        else:
+            summary[name] = max(values)
+    return summary
 
 
 def label_entropy(labels: Tensor, clusters: int) -> Tensor:
-    """How evenly labels spread over the clusters, in the head where they do so least.
+    """Return the relative entropy of the labels, in the head where it is lowest.
 
     Args:
         labels: (T, N) int64, of the train split or of a batch.
         clusters: K.
 
     Returns:
-        () entropy as a part of the most that N labels in K clusters can have: 1 where clusters are equally large, 0
-        where one has all; 1 where there is nothing to choose.
+        () entropy divided by the largest that N labels in K clusters can have: 1 if clusters are equally large, 0 if
+        one cluster has all labels, 1 also if there is one label or one cluster.
     """
     most = min(labels.shape[1], clusters)
     if most == 1:
