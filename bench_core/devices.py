@@ -6,6 +6,7 @@ into a record, `place_on_device` moves a method there, `exact_float32` surrounds
 """
 
 import platform
+import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -19,6 +20,7 @@ from bench_core.contracts import Objective
 from bench_core.errors import RequestError
 
 _PROC = Path("/proc/self")
+_DEVICE_NAME = re.compile(r"auto|(cpu|cuda|mps)(:[0-9]{1,3})?")
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -34,13 +36,19 @@ def find_device(name: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def check_device_name(name: str) -> None:
+    """Raise RequestError if this is no name of a device. The device is not touched, and may be missing."""
+    if not _DEVICE_NAME.fullmatch(str(name)):
+        raise RequestError(
+            f"device {name!r} cannot be used here: it is none of auto, cpu, cuda, cuda:NUMBER and mps. Try auto or cpu."
+        )
+
+
 def check_device(name: str) -> None:
     """Raise RequestError if the device of this name cannot be used on this machine."""
+    check_device_name(name)
     try:
-        device = find_device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("it is none of cpu, cuda and mps.")
-        torch.empty(0, device=device)
+        torch.empty(0, device=find_device(name))
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).partition("\n")[0]
         raise RequestError(f"device {name!r} cannot be used here: {first_line} Try auto or cpu.") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bench_core.devices import check_device, find_device
+from bench_core.devices import check_device, check_device_name, find_device
 from bench_core.errors import RequestError, shown
 from bench_core.training.stopping import Stop
 
@@ -65,8 +65,10 @@ class RunSetting:
                     "time-limit works only where each chain has its own process, which can be ended; add --isolate "
                     "or --jobs 2 (in Python isolate=True or jobs=2)."
                 )
-        if not self.uses_processes:
-            # A process that only starts others does not touch the device: all its memory is left to the chains.
+        if self.uses_processes:
+            # A process that only starts others does not touch the device: all of its memory is for the chains.
+            check_device_name(self.device)
+        else:
             check_device(self.device)
 
     @property

@@ -25,7 +25,7 @@ def test_usable_device_passes_the_check(name: str) -> None:
     assert find_device("cpu") == CPU
 
 
-@pytest.mark.parametrize("name", ["meta", "gpu", "cuda:99"])
+@pytest.mark.parametrize("name", ["meta", "gpu", "cuda:99", "cuda:-1", ""])
 def test_device_that_cannot_be_used_is_refused_with_its_name_and_what_to_try(name: str) -> None:
     with pytest.raises(RequestError, match=rf"device '{name}' cannot be used here: .*Try auto or cpu\.$"):
         check_device(name)

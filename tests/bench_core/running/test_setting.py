@@ -25,6 +25,11 @@ from bench_core.running.setting import RunSetting
         ({"time_limit": True, "isolate": True}, "time-limit must be a number of seconds above 0, got True"),
         ({"time_limit": float("nan"), "isolate": True}, "time-limit must be a number of seconds above 0, got nan"),
         ({"time_limit": 5}, "time-limit works only where each chain has its own process, .* add --isolate or --jobs 2"),
+        (
+            {"device": "abacus"},
+            "device 'abacus' cannot be used here: it is none of auto, cpu, cuda, cuda:NUMBER and mps",
+        ),
+        ({"device": "abacus", "jobs": 2}, "device 'abacus' cannot be used here"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
     ],
 )
