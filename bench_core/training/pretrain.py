@@ -63,12 +63,10 @@ def pretrain(
     num_steps = num_epochs * steps_per_epoch
     images_per_step = min(recipe.batch_size, len(source))
 
-    shuffle, views_rng, passes_rng = (
-        stream(seed, "shuffle"),
-        stream(seed, "views", device=device),
-        stream(seed, "passes"),
-    )
-    generators = {"shuffle": shuffle, "views": views_rng, "passes": passes_rng}
+    shuffle_rng = stream(seed, "shuffle")
+    views_rng = stream(seed, "views", device=device)
+    passes_rng = stream(seed, "passes")
+    generators = {"shuffle": shuffle_rng, "views": views_rng, "passes": passes_rng}
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     optimizers = [optimizer for player in players for _, optimizer in player.optimizers]
     training = TrainingState(objective, optimizers, generators, device)
@@ -92,10 +90,10 @@ def pretrain(
         while counters.epoch < num_epochs:
             objective.train()
             if counters.batch == 0:  # not where training was resumed within the epoch
-                counters.begin_epoch(shuffle)
+                counters.begin_epoch(shuffle_rng)
                 counters.notes |= objective.before_epoch(context())
             batches = source.batches(
-                recipe.batch_size, rng=shuffle, drop_last=True, labels=objective.uses_labels, skip=counters.batch
+                recipe.batch_size, rng=shuffle_rng, drop_last=True, labels=objective.uses_labels, skip=counters.batch
             )
             for batch in batches:
                 counters.notes |= objective.before_step(context())
