@@ -26,16 +26,16 @@ def docstrings(paths: Iterable[Path]) -> Iterator[tuple[Path, int, str]]:
 
 def fragments(paths: Iterable[Path]) -> tuple[list[str], int]:
     """Return `file:line: first line` of each docstring that begins with one of the words, and the number of all."""
-    found, count = [], 0
+    lines, count = [], 0
     for file, line, text in docstrings(paths):
         count += 1
         first = text.splitlines()[0]
         if first.partition(" ")[0].strip(",.:;") in FRAGMENTS:
-            found.append(f"{file}:{line}: {first}")
-    return found, count
+            lines.append(f"{file}:{line}: {first}")
+    return lines, count
 
 
 if __name__ == "__main__":
-    asked = [Path(name) for name in sys.argv[1:]] or [ROOT / folder for folder in FOLDERS]
-    found, count = fragments(asked)
-    print(*found, f"{len(found)} of {count} docstrings", sep="\n")
+    paths = [Path(name) for name in sys.argv[1:]] or [ROOT / folder for folder in FOLDERS]
+    lines, count = fragments(paths)
+    print(*lines, f"{len(lines)} of {count} docstrings", sep="\n")
