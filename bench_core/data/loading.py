@@ -46,7 +46,7 @@ class Resident:
         """Pass over the split once; `open_split` describes the arguments."""
         # The order is copied once for the whole pass: a copy for each batch would wait for the device each time.
         order = _order(len(self), rng).to(self._device)
-        batch_labels = _labels_if_asked(self._labels, labels)
+        batch_labels = _labels_if_requested(self._labels, labels)
         return (self._batch(chunk, batch_labels) for chunk in _chunks(order, batch_size, drop_last)[skip:])
 
     def _batch(self, index: Tensor, labels: Tensor | None) -> Batch:
@@ -85,7 +85,7 @@ class Streamed:
     ) -> Iterator[Batch]:
         """Pass over the split once; `open_split` describes the arguments."""
         chunks = _chunks(_order(len(self), rng), batch_size, drop_last)[skip:]
-        batch_labels = _labels_if_asked(self._labels, labels)
+        batch_labels = _labels_if_requested(self._labels, labels)
         loader: DataLoader[Any] = DataLoader(
             self._batches,
             batch_size=None,
@@ -160,10 +160,10 @@ def _chunks(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
     return chunks
 
 
-def _labels_if_asked(labels: Tensor | None, asked: bool) -> Tensor | None:
-    if asked and labels is None:
+def _labels_if_requested(labels: Tensor | None, requested: bool) -> Tensor | None:
+    if requested and labels is None:
         raise RequestError("the method needs labels, but this split has none; choose a method that uses no labels.")
-    return labels if asked else None
+    return labels if requested else None
 
 
 def _as_float(inputs: Any) -> Any:
