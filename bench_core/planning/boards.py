@@ -99,8 +99,8 @@ class Board:
         seeds: Seeds of the trainings.
         precision: "auto", "fp32" or "bf16".
         recipe: The budget of every method: parameter of the training recipe -> value.
-        datasets: Name -> dataset; each has tables of its own.
-        encoders: Name -> encoder; likewise.
+        datasets: Name -> dataset.
+        encoders: Name -> encoder; each pair of dataset and encoder has its own table.
         methods: Name -> method, the rows of the tables.
         tasks: Name -> task, the columns.
         pictures: Name -> picture.
@@ -223,16 +223,16 @@ def _section(document: Mapping[str, Any], section: str, where: str) -> dict[str,
     for name, table in _table(document.get(section, {}), f"{where}: {section}").items():
         if not _NAME.fullmatch(name):
             raise RequestError(f"{where}: {section}.{shown(name)} must be letters, digits, '_' and '-'.")
-        place = f"{where}: {section}.{name}"
-        values = dict(_table(table, place))
+        key = f"{where}: {section}.{name}"
+        values = dict(_table(table, key))
         use = values.pop("use", name)
         if not isinstance(use, str):
-            raise RequestError(f"{place}.use must be the name of a component, got {shown(use)}.")
+            raise RequestError(f"{key}.use must be the name of a component, got {shown(use)}.")
         recipe: Mapping[str, Any] = {}
         init = ""
         if section == "methods":
-            recipe = _table(values.pop("recipe", {}), f"{place}.recipe")
-            init = check_init(values.pop("init", "none"), f"{place}.init")
+            recipe = _table(values.pop("recipe", {}), f"{key}.recipe")
+            init = check_init(values.pop("init", "none"), f"{key}.init")
         components[name] = NamedComponent(name, use, values, recipe, init)
     return components
 

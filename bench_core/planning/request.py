@@ -34,7 +34,7 @@ ALL = "all"
 class Request:
     """The rows, columns and parameters that a user chose. None takes the board's.
 
-    Everything here but `device` and `data_root` ends up in keys. How a plan is run is in `RunSetting`, and in no key.
+    These choices decide the numbers and are in the keys. How a plan is run is in `RunSetting`, and in no key.
 
     Attributes:
         datasets: Names of datasets; likewise for encoders, methods and tasks. "all" alone names all that there are.

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from bench_core.errors import RequestError
@@ -117,8 +118,8 @@ class PlotRequest:
 class PictureKind(ABC, Generic[Data]):
     """One kind of picture, for example `projection`.
 
-    A new kind is a subclass in a file of its own, and a line in `bench_core.reports.pictures.kinds`. `draw` calls
-    `read` and passes its result to `fingerprint_values` and `paint`; `bench plot` calls `possible_pictures` before.
+    A new kind is a subclass in a new file, and a line in `bench_core.reports.pictures.kinds`. `draw` calls `read` and
+    passes the result to `fingerprint_values` and `paint`. `bench plot` first calls `possible_pictures`.
 
     Attributes:
         name: What a board's `kind = ...` and `--kind` call it.
@@ -173,9 +174,9 @@ class PictureKind(ABC, Generic[Data]):
         """Return what the picture lacks, for the user; empty where it shows all rows."""
         return []
 
-    def nothing_to_draw(self, place: str) -> str:
-        """Return the message for a place without such data; the place is "in runs" or "of task 'knn' here"."""
-        return f"no record {place} holds {self.noun}; {self.hint}."
+    def nothing_to_draw(self, store_path: Path) -> str:
+        """Return the message for a store in which `possible_pictures` finds nothing."""
+        return f"no record in {store_path} holds {self.noun}; {self.hint}."
 
 
 def _nine_digits(value: Any) -> Any:

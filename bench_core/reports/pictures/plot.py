@@ -24,7 +24,7 @@ class PlotResult:
 
 
 def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: PlotRequest, folder: Path) -> PlotResult:
-    """Draw all pictures that were requested and can be drawn, in files of their own for each dataset and encoder.
+    """Draw all pictures of a request that can be drawn; each pair of dataset and encoder has its own files.
 
     Args:
         entries: Cells of the store, or of a board.
@@ -76,7 +76,7 @@ def _pictures(entries: Sequence[Entry], board: Board, request: PlotRequest) -> I
 
 def _nothing_to_draw(store: Store, request: PlotRequest) -> str:
     if request.kind:
-        return get_kind(request.kind).nothing_to_draw(f"in {store.path}")
+        return get_kind(request.kind).nothing_to_draw(store.path)
     return (
         f"no record in {store.path} holds a curve or an image; tasks such as projection, retrieval and distribution "
         "leave some: `bench run --tasks projection`."

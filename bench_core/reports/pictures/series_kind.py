@@ -77,8 +77,8 @@ class SeriesKind(PictureKind[PictureData]):
         """Raise RequestError unless there are series of exactly one dataset, encoder and task."""
         if not cells:
             named = f" named {picture.curve!r}" if picture.curve else ""
-            task = f"of task {picture.task!r} " if picture.task else ""
-            raise RequestError(f"no record {task}here holds {self.noun}{named}; {self.hint}.")
+            task = f" of task {picture.task!r}" if picture.task else ""
+            raise RequestError(f"no record{task} holds {self.noun}{named}; {self.hint}.")
         if len({(dataset, encoder) for dataset, encoder, _ in cells}) > 1:
             raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
         if len(cells) > 1:

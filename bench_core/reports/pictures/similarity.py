@@ -62,10 +62,7 @@ class Similarity(PictureKind[SimilarityData]):
 
     def check(self, picture: Picture) -> None:
         """Refuse the picture: a board's page shows nothing that its published records do not hold."""
-        raise RequestError(
-            f"picture {picture.name!r}: similarity reads embeddings, which are not published; draw it from a store "
-            "with `bench plot --kind similarity`."
-        )
+        raise _no_embeddings(picture)
 
     def possible_pictures(self, entries: Sequence[Entry], request: PlotRequest) -> Iterator[Picture]:
         """Yield one picture of all rows, only where the request names this kind: it reads many large files."""
@@ -80,8 +77,7 @@ class Similarity(PictureKind[SimilarityData]):
                 one dataset or encoder.
         """
         if store is None:
-            self.check(picture)
-            raise AssertionError("check refuses every picture")
+            raise _no_embeddings(picture)
         done = [entry for entry in select_rows(distinct(list(entries)), picture.methods) if entry.state == "done"]
         pairs = {(entry.names["dataset"], entry.names["encoder"]) for entry in done}
         if len(pairs) > 1:
@@ -93,8 +89,8 @@ class Similarity(PictureKind[SimilarityData]):
         if len(methods) < 2:
             raise RequestError(
                 f"{len(methods)} of {len(rows)} rows have embeddings of a test split under {store.path / 'chains'}, "
-                "and a heat map needs two: they were deleted, or never made here. A task without a record makes them "
-                "again."
+                "and a heat map needs two: they were deleted, or the records come from another store. Running a task "
+                "that has no record yet makes them again."
             )
         features = [_load_features(folders[seed, method], seed) for method in methods]
         missing = tuple(method for method in rows if method not in methods)
@@ -133,6 +129,13 @@ class Similarity(PictureKind[SimilarityData]):
     def notes(self, data: SimilarityData) -> list[str]:
         """Return which rows the heat map lacks."""
         return [f"no embeddings in this store of {', '.join(data.missing)}"] if data.missing else []
+
+
+def _no_embeddings(picture: Picture) -> RequestError:
+    return RequestError(
+        f"picture {picture.name!r}: similarity reads embeddings, which are not published; draw it from a store with "
+        "`bench plot --kind similarity`."
+    )
 
 
 def _embedding_folders(entries: Sequence[Entry], store: "Store") -> dict[tuple[int, str], Path]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
@@ -82,8 +83,8 @@ class Tradeoff(PictureKind[TradeoffData]):
         axes.set_title("means over seeds; bars: 95 % t intervals", fontsize=8, color="0.4", loc="right")
         axes.grid(alpha=0.3)
 
-    def nothing_to_draw(self, place: str) -> str:
-        """Return what is missing in the request: no record lacks a trade-off by itself."""
+    def nothing_to_draw(self, store_path: Path) -> str:
+        """Return what the request lacks: it must name two scores, whatever the store holds."""
         return f"{self.hint}."
 
 

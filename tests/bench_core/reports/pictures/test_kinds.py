@@ -63,9 +63,9 @@ def test_a_curve_keeps_its_x_first_on_disk(entries: list[Entry], store: Store) -
 
 def test_records_without_the_data_are_refused_with_what_to_run(entries: list[Entry]) -> None:
     other_task = [entry for entry in entries if entry.names["task"] == "spread"]
-    with pytest.raises(RequestError, match=r"no record here holds a projection; `bench run --tasks projection` makes"):
+    with pytest.raises(RequestError, match=r"no record holds a projection; `bench run --tasks projection` makes"):
         read(other_task, "projection")
-    with pytest.raises(RequestError, match="no record of task 'spread' here holds a precision-recall curve"):
+    with pytest.raises(RequestError, match="no record of task 'spread' holds a precision-recall curve"):
         read(entries, "pr", task="spread")
     with pytest.raises(RequestError, match="a histogram named 'histogram_3'"):
         read(entries, "histogram", curve="histogram_3")
