@@ -28,7 +28,7 @@ PHASES = {  # name -> the function that is this phase, and how long at most a si
     "writing weights": (chain, "save_tensors", 0.01),
     "embedding": (chain, "embed_all", 0.1),
     "tasks": (runner, "run_cell", 0.2),
-    "writing a record": (Store, "publish", 0.01),
+    "writing a record": (Store, "add_record", 0.01),
     "table and page": (cli_run, "_print_outcome", 0.05),
 }
 BETWEEN_PHASES = "between these phases"
