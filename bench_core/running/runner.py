@@ -64,7 +64,7 @@ class _PlanRun:
         if queue:
             self.store.create()
         for number, (chain, cells) in enumerate(queue, 1):
-            self.setting.stop.check()  # a signal whose Stopped was swallowed by a library's clean-up
+            self.setting.stop.raise_if_requested()  # a signal whose Stopped was swallowed by a library's clean-up
             self.progress.chain(number, len(queue), chain.label)
             self.run_chain(chain, cells)
         return self.failed
@@ -106,7 +106,7 @@ class _PlanRun:
             self.progress.log(f"  failed: {self.failed[-1].error}")
             return
         for cell in cells:
-            self.setting.stop.check()
+            self.setting.stop.raise_if_requested()
             self.run_task(chain, cell, frozen, summary)
 
     def run_task(self, chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any]) -> None:

@@ -37,11 +37,11 @@ class Autosave(NoAutosave):
         Raises:
             StoreError: The checkpoint is one of another method.
         """
-        state = self.checkpoints.latest()
+        state = self.checkpoints.load_latest()
         if state is None:
             return
         try:
-            self.training.resume(state)
+            self.training.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise StoreError(
                 f"the checkpoints in {self.checkpoints.folder} do not fit this method; was its code changed? Delete "
@@ -55,7 +55,7 @@ class Autosave(NoAutosave):
             Stopped: A stop was requested; the training is saved.
         """
         within_epoch = self.training.counters.batch < self.steps_per_epoch
-        if within_epoch and self.checkpoints.due(epoch_ends=False):
+        if within_epoch and self.checkpoints.is_due(epoch_ends=False):
             self._save()
 
     def after_epoch(self) -> None:
@@ -64,11 +64,11 @@ class Autosave(NoAutosave):
         Raises:
             Stopped: A stop was requested; the training is saved.
         """
-        if self.checkpoints.due(epoch_ends=True):
+        if self.checkpoints.is_due(epoch_ends=True):
             self._save()
 
     def _save(self) -> None:
-        self.checkpoints.save(self.training.counters.step, self.training.state())
+        self.checkpoints.save(self.training.counters.step, self.training.state_dict())
 
 
 def make_autosave(checkpoints: Checkpoints | None, training: TrainingState, steps_per_epoch: int) -> NoAutosave:

@@ -52,7 +52,7 @@ class Checkpoints:
         self.folder, self.interval, self.stop, self.warn = folder, interval, stop or Stop(), warn
         self._last_save = time.monotonic()
 
-    def due(self, epoch_ends: bool) -> bool:
+    def is_due(self, epoch_ends: bool) -> bool:
         """Return True if it is time to save: the interval is over, or a stop is requested."""
         seconds = time.monotonic() - self._last_save
         share = _EPOCH_END_SHARE if epoch_ends else 1.0
@@ -65,8 +65,8 @@ class Checkpoints:
 
         Args:
             step: Batches done.
-            state: What `latest` shall return: dicts with text or whole numbers as keys, lists, tensors, text, numbers,
-                bool and None.
+            state: The state that `load_latest` shall return: nested dicts and lists of tensors, text, numbers, bool and
+                None. Keys are text or whole numbers.
 
         Raises:
             Stopped: A stop was requested.
@@ -82,13 +82,12 @@ class Checkpoints:
             for old in self._newest_first()[_NUM_KEPT:]:
                 old.unlink(missing_ok=True)
         self._last_save = time.monotonic()
-        self.stop.check()
+        self.stop.raise_if_requested()
 
-    def latest(self) -> dict[str, Any] | None:
-        """Return the state in the newest checkpoint that is not damaged; None where there is none.
+    def load_latest(self) -> dict[str, Any] | None:
+        """Return the state in the newest undamaged checkpoint, or None if there is none.
 
-        Damaged files are set aside: they get another name, so that they do not take the place of a checkpoint that is
-        kept.
+        A damaged file gets another name, so that it no longer counts as one of the two that are kept.
         """
         any_damaged = False
         for path in self._newest_first():

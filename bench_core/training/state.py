@@ -107,8 +107,8 @@ class TrainingState:
                 error.add_note(f"log: {json.dumps(line)}")
             raise
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that `resume` needs, as `Checkpoints.save` takes it."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that `load_state_dict` needs, as `Checkpoints.save` takes it."""
         counters = self.counters
         generators = {name: generator.get_state() for name, generator in self.generators.items()}
         if counters.batch and counters.shuffle is not None:
@@ -126,8 +126,8 @@ class TrainingState:
             "seconds": [counters.seconds(), counters.epoch_seconds()],
         }
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `state()` returned, in this process or in an earlier one."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state that `state_dict` returned, in this process or in an earlier one."""
         self.objective.load_state_dict(state["objective"])
         for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)

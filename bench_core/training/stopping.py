@@ -1,7 +1,8 @@
 """Stop signals: Ctrl-C, SIGTERM, and Slurm's SIGUSR1 shortly before its time limit.
 
-A signal raises `Stopped` at once, except in a block of `Stop.deferred()`: there it waits until the code asks for it
-with `check` (after a training step, when a checkpoint is written) or the block ends. A second signal is never deferred.
+A signal raises `Stopped` at once, except in a block of `Stop.deferred()`. There it waits until the code calls
+`raise_if_requested` (when a checkpoint was written after a training step) or the block ends. A second signal is never
+deferred.
 """
 
 import signal
@@ -44,15 +45,15 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Defer a signal that arrives in this block to the next `check`, or to the end of the block."""
+        """Defer a signal that arrives in this block to the next `raise_if_requested`, or to the end of the block."""
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
-        self.check()
+        self.raise_if_requested()
 
-    def check(self) -> None:
+    def raise_if_requested(self) -> None:
         """Raise Stopped if a stop signal was received."""
         if self._number is not None:
             raise Stopped(self._number)
@@ -75,4 +76,4 @@ class Stop:
         is_second = self._number is not None
         self._number = number
         if is_second or not self._deferred:
-            self.check()
+            self.raise_if_requested()

@@ -60,10 +60,10 @@ def test_file_holds_json_and_tensors_and_no_pickle() -> None:
 
 def test_newest_checkpoint_is_loaded_and_two_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "a")
-    assert checkpoints.latest() is None
+    assert checkpoints.load_latest() is None
     for step in (1, 2, 10):
         checkpoints.save(step, {"step": step})
-    assert checkpoints.latest() == {"step": 10}
+    assert checkpoints.load_latest() == {"step": 10}
     assert [p.name[:12] for p in sorted((tmp_path / "a").iterdir())] == ["000000000002", "000000000010"]
 
 
@@ -75,7 +75,7 @@ def test_older_checkpoint_is_loaded_where_the_newest_is_damaged(kind: str, tmp_p
     checkpoints.save(2, STATE | {"more": 1})
     newest = max(tmp_path.iterdir())
     damage(newest, kind)
-    state = checkpoints.latest()
+    state = checkpoints.load_latest()
     assert state is not None
     assert same(STATE, state)
     assert messages == [
@@ -92,7 +92,7 @@ def test_damage_to_all_checkpoints_is_reported_as_a_start_from_step_0(tmp_path: 
         checkpoints.save(step, {"step": step})
     for path in list(tmp_path.iterdir()):
         damage(path, "flip")
-    assert checkpoints.latest() is None
+    assert checkpoints.load_latest() is None
     assert ["is damaged" in message for message in messages] == [True, True, False]
     assert messages[-1] == f"no undamaged checkpoint is left in {tmp_path}; training starts again from step 0"
 
@@ -103,10 +103,10 @@ def test_damaged_checkpoints_do_not_take_the_place_of_new_ones(tmp_path: Path) -
         checkpoints.save(step, {"step": step})
     for path in list(tmp_path.iterdir()):
         damage(path, "cut")
-    assert checkpoints.latest() is None
+    assert checkpoints.load_latest() is None
     for step in (1, 2, 3):  # lower steps than those of the damaged files
         checkpoints.save(step, {"step": step})
-    assert checkpoints.latest() == {"step": 3}
+    assert checkpoints.load_latest() == {"step": 3}
     assert sorted((p.name[:12], p.suffix) for p in tmp_path.iterdir()) == [
         ("000000000002", ".safetensors"),
         ("000000000003", ".safetensors"),
@@ -142,7 +142,7 @@ def test_whole_file_that_cannot_be_unpacked_counts_as_damaged(content: bytes, tm
     checkpoints = Checkpoints(tmp_path, warn=messages.append)
     checkpoints.save(1, {"step": 1})
     path = write_whole(tmp_path, 2, content)
-    assert checkpoints.latest() == {"step": 1}
+    assert checkpoints.load_latest() == {"step": 1}
     assert messages[0].startswith(f"checkpoint {path} is damaged (it ")
     assert not path.exists()
 
@@ -159,7 +159,7 @@ def test_damaged_checkpoint_in_a_folder_that_cannot_be_changed_is_passed_over(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(Path, "rename", refuse)
-    assert checkpoints.latest() == {"step": 1}
+    assert checkpoints.load_latest() == {"step": 1}
     assert messages[0].endswith("and cannot be renamed (Read-only file system)")
 
 
@@ -174,21 +174,21 @@ def test_full_disk_costs_one_checkpoint_and_leaves_no_file(tmp_path: Path, monke
     monkeypatch.setattr(os, "fsync", full)
     checkpoints.save(2, {"step": 2})
     assert messages == ["no checkpoint at step 2 (No space left on device); the one before it is kept"]
-    assert checkpoints.latest() == {"step": 1}
+    assert checkpoints.load_latest() == {"step": 1}
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_checkpoint_is_due_after_the_interval_or_sooner_at_the_end_of_an_epoch_or_on_a_stop(tmp_path: Path) -> None:
-    assert Checkpoints(tmp_path, interval=0.0).due(epoch_ends=False)
+    assert Checkpoints(tmp_path, interval=0.0).is_due(epoch_ends=False)
     stop = Stop()
     checkpoints = Checkpoints(tmp_path, interval=1000.0, stop=stop)
     checkpoints._last_save -= 300
-    assert not checkpoints.due(epoch_ends=False)
-    assert checkpoints.due(epoch_ends=True)
+    assert not checkpoints.is_due(epoch_ends=False)
+    assert checkpoints.is_due(epoch_ends=True)
     checkpoints.save(1, {})
-    assert not checkpoints.due(epoch_ends=True)
+    assert not checkpoints.is_due(epoch_ends=True)
     stop._number = 15
-    assert checkpoints.due(epoch_ends=False)
+    assert checkpoints.is_due(epoch_ends=False)
     with pytest.raises(Stopped):
         checkpoints.save(2, {"saved": True})
-    assert checkpoints.latest() == {"saved": True}
+    assert checkpoints.load_latest() == {"saved": True}

@@ -54,5 +54,5 @@ def test_without_a_signal_nothing_is_raised() -> None:
     stop = Stop()
     with stop.deferred():
         pass
-    stop.check()
+    stop.raise_if_requested()
     assert not stop.is_requested()
