@@ -85,7 +85,7 @@ class Cost:
 
     Attributes:
         pretrain_s: Seconds of the training, which all cells of a chain share.
-        embed_s: Seconds of embedding the dataset, shared likewise.
+        embed_s: Seconds of embedding the dataset, which all cells of a chain share.
         task_s: Seconds of the task.
         images_per_s: Training speed.
         peak_memory_gib: Memory of the training, in GiB.

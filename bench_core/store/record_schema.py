@@ -121,13 +121,13 @@ def _each(
     content: Mapping[str, Any], name: str, kind: type, check: Callable[[str, Any], Iterator[str]]
 ) -> Iterator[str]:
     """Check every item of a list or mapping; a list must be there, a mapping may be missing."""
-    items = content.get(name)
+    items: Any = content.get(name)
     if items is None and kind is not list:
         return
     if not isinstance(items, kind):
         yield f"{name} must be {'a list' if kind is list else 'an object'}"
         return
-    pairs: Any = items.items() if isinstance(items, Mapping) else enumerate(items)
+    pairs = items.items() if isinstance(items, Mapping) else enumerate(items)
     for position, item in pairs:
         if isinstance(position, str) and not _is_name(position):
             yield f"a name in {name} must be one line of text, got {shown(position)}"

@@ -1,4 +1,4 @@
-"""Rows that are not what they should be: records and attempts, by a table and at random."""
+"""Damaged records and attempts: cases from a table, and random ones."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ TEXT = RECORD.read_text()
 LONG = "x" * 600
 HALF = "\ud800"  # half a character: JSON can spell it, no file can hold it
 
-# what stands in the file
+# contents of the file of a record
 TORN: list[bytes] = [
     b"", b" ", b"{", b"[]", b"null", b"1", b'"record"', b"{}", b"\xff\xfe", b"\x00" * 40, TEXT[:300].encode(),
     TEXT.encode()[:-3], TEXT.encode() + b"}", TEXT.encode("utf-16"), b"[" * 5000, b'{"format": ' + b"9" * 5000 + b"}",
@@ -37,7 +37,7 @@ TORN: list[bytes] = [
 
 HITS: dict[str, Any] = {"split": "test", "which": "all", "n": 8, "type": "hits", "values": "eNr7DwABAAEA"}
 
-# where something else stands, and what; the key is made to fit
+# field -> a wrong value; the key is computed again
 CHANGED: list[tuple[str, Any]] = [
     ("names", None), ("names", []), ("names", {}), ("names.method", None), ("names.method", 3), ("names.method", ""),
     ("names.method", "a\nb"), ("names.method", "\x1b[2J"), ("names.method", "=1+1"), ("names.method", "../nac"),
@@ -80,24 +80,24 @@ CASES = [*TORN, *CHANGED, *ATTEMPTS]
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The record with another value at a place, under a key that fits."""
+    """Return the record with another value in one field, and the key that belongs to it."""
     record: Any = json.loads(TEXT)
-    place, (*above, last) = record, path.split(".")
-    for name in above:
-        place = place[int(name) if isinstance(place, list) else name]
-    place[last] = value
+    parent, (*names, last) = record, path.split(".")
+    for name in names:
+        parent = parent[int(name) if isinstance(parent, list) else name]
+    parent[last] = value
     return {**record, "key": key_of(record["doc"])}
 
 
 def put(world: Path, record: dict[str, Any]) -> None:
-    """Into the store, beside the good one."""
+    """Write a record into the store, beside the valid one."""
     cell = world / "runs" / "cells" / record["key"][:2] / f"{record['key']}.json"
     cell.parent.mkdir(exist_ok=True)
     cell.write_text(json.dumps(record))
 
 
 @pytest.mark.parametrize("content", TORN, ids=range(len(TORN)))
-def test_a_torn_or_altered_record_is_named_and_nothing_is_shown(
+def test_torn_or_altered_record_is_named_and_nothing_is_printed(
     world: Path, refused: Callable[..., str], content: bytes
 ) -> None:
     (cell,) = (world / "runs").glob("cells/*/*.json")
@@ -106,17 +106,17 @@ def test_a_torn_or_altered_record_is_named_and_nothing_is_shown(
 
 
 @pytest.mark.parametrize(("path", "value"), CHANGED, ids=[f"{p}={str(v)[:20]!r}" for p, v in CHANGED])
-def test_a_record_with_another_type_somewhere_is_named_with_the_place(
+def test_error_of_a_record_names_the_field_with_the_wrong_type(
     world: Path, refused: Callable[..., str], path: str, value: Any
 ) -> None:
     put(world, changed(path, value))
-    said = refused("table", code=1)
-    assert "is no record: " in said
-    assert path.removesuffix(".id").rpartition(".")[2].split("[")[0] in said
+    message = refused("table", code=1)
+    assert "is no record: " in message
+    assert path.removesuffix(".id").rpartition(".")[2].split("[")[0] in message
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=range(len(ATTEMPTS)))
-def test_an_attempt_that_is_none_is_named(world: Path, refused: Callable[..., str], attempt: Any) -> None:
+def test_error_names_the_file_of_a_wrong_attempt(world: Path, refused: Callable[..., str], attempt: Any) -> None:
     path = world / "runs" / "attempts" / "a" / "20260101T000000000000-aaaaaaaa.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(attempt))
@@ -124,7 +124,7 @@ def test_an_attempt_that_is_none_is_named(world: Path, refused: Callable[..., st
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path), lambda path: path.symlink_to("x")])
-def test_a_folder_or_a_link_to_nowhere_in_place_of_a_record_is_named(
+def test_folder_or_broken_link_in_place_of_a_record_is_named(
     world: Path, refused: Callable[..., str], make: Callable[[Path], None]
 ) -> None:
     make(world / "runs" / "cells" / f"{'a' * 64}.json")
@@ -140,7 +140,7 @@ def test_a_store_whose_marker_is_damaged_or_newer_is_not_read(
         assert "runs" in refused(*words, code=1)
 
 
-def test_a_value_that_is_not_finite_is_a_failed_cell_and_no_number(world: Path) -> None:
+def test_value_that_is_not_finite_is_shown_as_failed(world: Path) -> None:
     for path in (world / "runs").glob("cells/*/*.json"):
         path.unlink()
     for place, value in enumerate((float("nan"), float("inf"), None)):
@@ -154,9 +154,9 @@ def test_a_value_that_is_not_finite_is_a_failed_cell_and_no_number(world: Path) 
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON value."""
+    """Return the path of every value inside a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(deep for name, held in items for deep in places(held, (*path, name)))]
+    return [path, *(deep for name, parent in items for deep in places(parent, (*path, name)))]
 
 
 WHOLE = {**json.loads(TEXT), "items": {"top1": HITS}}
@@ -172,7 +172,7 @@ QUICK = settings(
 
 
 def is_shown_or_refused(folder: Path) -> bool:
-    """Whether all that reads a store gives a table and a frame with what is in it, or one line."""
+    """Return whether reading a store gives its table and frame, or an error of one line."""
     try:
         entries = entries_of(Store(folder).records())
         table = render(build(entries), "md")
@@ -182,18 +182,18 @@ def is_shown_or_refused(folder: Path) -> bool:
 
 
 @QUICK
-@given(place=st.sampled_from(PLACES), value=JSON, gone=st.booleans())
+@given(place=st.sampled_from(PLACES), value=JSON, deleted=st.booleans())
 def test_any_value_at_any_place_gives_a_table_or_one_line(
-    world: Path, place: tuple[Any, ...], value: Any, gone: bool
+    world: Path, place: tuple[Any, ...], value: Any, deleted: bool
 ) -> None:
     record: Any = copy.deepcopy(WHOLE)
-    held = record
+    parent = record
     for name in place[:-1]:
-        held = held[name]
-    if gone:
-        del held[place[-1]]
+        parent = parent[name]
+    if deleted:
+        del parent[place[-1]]
     else:
-        held[place[-1]] = value
+        parent[place[-1]] = value
     for path in (world / "runs").glob("cells/*/*.json"):
         path.unlink()
     try:
@@ -206,7 +206,7 @@ def test_any_value_at_any_place_gives_a_table_or_one_line(
 
 @QUICK
 @given(place=st.integers(0, len(TEXT) - 1), byte=st.integers(0, 255))
-def test_a_byte_that_flipped_is_refused_or_leaves_a_whole_record(world: Path, place: int, byte: int) -> None:
+def test_flipped_byte_is_refused_or_leaves_a_valid_record(world: Path, place: int, byte: int) -> None:
     content = bytearray(TEXT.encode())
     content[place] ^= byte or 1
     (cell,) = (world / "runs").glob("cells/*/*.json")

@@ -29,7 +29,7 @@ class Line:
         paired: First minus second, paired by seed.
         items: First minus second, paired by test item, where both rows keep the results of each.
         p: p-value of `paired`, after Holm for all lines of the comparison.
-        p_items: p-value of `items`, after Holm likewise.
+        p_items: p-value of `items`, after Holm for all lines of the comparison.
         verdict: The result in words. What seeds cannot tell of the methods, items cannot tell either.
     """
 

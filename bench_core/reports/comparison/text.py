@@ -16,7 +16,7 @@ from bench_core.reports.tables.statistics import Paired
 FORMATS = ("text", "md", "json")
 _SEEDS = (
     "Means and differences are over the seeds that both rows have, paired by seed. Intervals are 95 % intervals of "
-    "Student's t, each for itself; p is of the same test, after Holm for all tests of this list."
+    "Student's t, each for itself; p is of the same test, corrected after Holm for all tests of this list."
 )
 _SEEDS_ALONE = "Only seeds vary here: the sampling error of the test items is not in the intervals."
 _TITLES = (
@@ -25,13 +25,13 @@ _TITLES = (
 )
 _ITEMS = (
     f"Over test items: {DRAWS:,} bootstrap draws of the items, the same for both rows and all seeds. Intervals are "
-    "95 % percentiles, each for itself; p is of a test that turns the sign of each item's difference at random, after "
-    "Holm for all such tests of this list."
+    "95 % percentiles, each for itself; p is of a test that turns the sign of each item's difference at random, "
+    "corrected after Holm for all such tests of this list."
 )
-_EACH = "Neither interval holds what the other asks. What is said of the rows is said by seeds."
+_EACH = "Neither interval answers the question of the other. The verdicts are by seeds."
 _RANKS = (
     "Rows whose mean ranks differ by less than the critical difference cannot be told apart (Nemenyi, 95 %; Demsar "
-    "2006). His data sets are tasks here, which share one training of each row: take it as a rough guide."
+    "2006). His datasets are tasks here, which share one training of each row, so this is a rough guide."
 )
 
 

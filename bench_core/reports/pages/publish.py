@@ -5,7 +5,8 @@ leaderboards/<board>/records/*.json   the records behind the page, copied from a
 leaderboards/<board>/failed/*.json    cells that failed, and why
 leaderboards/<board>/README.md        the page, between markers
 leaderboards/<board>/<picture>.svg    the pictures that the board names
-docs/methods/<method>.md              a method's parameters and numbers, between markers; docs/tasks/ likewise
+docs/methods/<method>.md              a method's parameters and numbers, between markers
+docs/tasks/<task>.md                  a task's parameters and numbers, between markers
 """
 
 import re

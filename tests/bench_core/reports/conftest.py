@@ -1,4 +1,4 @@
-"""Records as finished cells write them, made by hand."""
+"""Records as JSON objects, as finished cells write them."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def _record(
     uses_labels: bool = False,
     **changes: Any,
 ) -> dict[str, Any]:
-    """One record; a number in place of scores is a top1."""
+    """Return a record; a number in place of scores is a top1."""
     if not isinstance(scores, Sequence):
         scores = [_score("top1", scores)]
     doc = {
@@ -53,12 +53,12 @@ def _record(
             },
         },
     }
-    asked = {"dataset": "digits", "encoder": "convnet", "method": method, "task": task}
+    requested = {"dataset": "digits", "encoder": "convnet", "method": method, "task": task}
     return {
         "format": 1,
         "key": hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest(),
         "doc": doc,
-        "names": {**asked, **(names or {})},
+        "names": {**requested, **(names or {})},
         "scores": [dict(score) for score in scores],
         "protocol": f"{task}: on test",
         "notes": [],

@@ -1,4 +1,4 @@
-"""What is on record of what failed."""
+"""Attempts in the store of cells that failed."""
 
 import json
 from collections.abc import Callable
@@ -11,16 +11,16 @@ import torch
 from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, Objective, Recipe
 from bench_core.planning.plan import Plan
 from bench_core.reports.tables.cell_states import plan_entries
-from bench_core.running.failures import Failure, describe
+from bench_core.running.failures import UnfinishedCell, describe
 from bench_core.running.pending import to_run
 from bench_core.running.runner import run_plan
-from bench_core.running.setting import Setting
+from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.store import PREEMPTED
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
-CPU = Setting(torch.device("cpu"))
+CPU = RunSetting(device="cpu")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 
 class Fails(Objective):
-    """Trains for two epochs, then raises what it is told (a toy)."""
+    """A toy method that trains for two epochs and then raises `raised`."""
 
     recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=3, batch_size=16)
     raised: BaseException = RuntimeError("no luck")
@@ -51,9 +51,7 @@ def attempt_at(store: Store) -> dict[str, Any]:
     return attempt
 
 
-def test_an_attempt_has_the_traceback_the_last_lines_of_the_log_and_the_seconds(
-    plan_of: PlanOf, add: Add, store: Store
-) -> None:
+def test_attempt_holds_traceback_last_lines_of_the_log_and_seconds(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("objective", "fails", Fails)
     (failure,) = run_plan(plan_of(methods=["fails"]), store, CPU)
     attempt = attempt_at(store)
@@ -62,8 +60,8 @@ def test_an_attempt_has_the_traceback_the_last_lines_of_the_log_and_the_seconds(
     assert attempt["seconds"] > 0
     assert attempt["log_tail"][0] == "Traceback (most recent call last):"
     assert "RuntimeError: no luck" in attempt["log_tail"]
-    told = [json.loads(line.removeprefix("log: ")) for line in attempt["log_tail"] if line.startswith("log: ")]
-    assert [line["epoch"] for line in told] == [1, 2]
+    log_lines = [json.loads(line.removeprefix("log: ")) for line in attempt["log_tail"] if line.startswith("log: ")]
+    assert [line["epoch"] for line in log_lines] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,7 @@ def test_an_attempt_has_the_traceback_the_last_lines_of_the_log_and_the_seconds(
         MemoryError("Unable to allocate 9 TiB"),
     ],
 )
-def test_memory_that_ran_out_says_what_to_lower(
+def test_out_of_memory_error_says_what_to_lower(
     plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     add("objective", "fails", Fails)
@@ -86,7 +84,9 @@ def test_memory_that_ran_out_says_what_to_lower(
     assert failure.error.endswith(" ".join(str(error).split()))
 
 
-def test_in_bf16_nothing_advises_bf16(plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advice_in_bf16_does_not_name_bf16(
+    plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add("objective", "fails", Fails)
     monkeypatch.setattr(Fails, "raised", MemoryError())
     (failure,) = run_plan(plan_of(methods=["fails"], precision="bf16"), store, CPU)
@@ -94,7 +94,7 @@ def test_in_bf16_nothing_advises_bf16(plan_of: PlanOf, add: Add, store: Store, m
 
 
 class Exits(Evaluator):
-    """Calls exit() (a toy)."""
+    """A toy task that calls exit()."""
 
     def __init__(self, config: Any) -> None:
         pass
@@ -103,21 +103,21 @@ class Exits(Evaluator):
         raise SystemExit(0)
 
 
-def test_a_plugin_that_calls_exit_ends_its_own_cell_only(plan_of: PlanOf, add: Add, store: Store) -> None:
+def test_plugin_that_calls_exit_fails_its_own_cell_only(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("evaluator", "exits", Exits)
     (failure,) = run_plan(plan_of(tasks=["exits", "spread"]), store, CPU)
     assert (failure.kind, failure.error) == ("error", "SystemExit: 0")
     assert len(store.records()) == 1
 
 
-def test_what_failed_before_comes_last(plan_of: PlanOf, add: Add, store: Store) -> None:
+def test_chains_that_failed_before_run_last(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("objective", "fails", Fails)
     run_plan(plan_of(methods=["fails"]), store, CPU)
     plan = plan_of(methods=["fails", "shrink"])
     assert [chain.method.name for chain, _ in to_run(plan, store)] == ["shrink", "fails"]
 
 
-def test_who_was_preempted_has_not_failed(plan_of: PlanOf, add: Add, store: Store) -> None:
+def test_preempted_cell_is_missing_not_failed(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("objective", "fails", Fails)
     plan = plan_of(methods=["fails"])
     run_plan(plan, store, CPU)
@@ -126,10 +126,10 @@ def test_who_was_preempted_has_not_failed(plan_of: PlanOf, add: Add, store: Stor
     assert entry.state == "missing"
 
 
-def test_a_chain_whose_cells_failed_by_one_reason_is_one_line() -> None:
-    def one(task: str, error: str) -> Failure:
+def test_cells_of_a_chain_that_failed_for_one_reason_are_one_line() -> None:
+    def one(task: str, error: str) -> UnfinishedCell:
         names = {"dataset": "d", "encoder": "e", "method": "m", "task": task}
-        return Failure(names, 0, "nan", error, Path(f"{task}.json"))
+        return UnfinishedCell(names, 0, "nan", error, Path(f"{task}.json"))
 
     assert describe([one("a", "no"), one("b", "no"), one("c", "other")]) == [
         "d/e/m/a,b seed 0: nan: no (log: b.json)",

@@ -1,4 +1,4 @@
-"""A record is run again from its own document; other code or data is refused, other numbers are said."""
+"""Running a record again: changed code or data is refused, different scores are reported."""
 
 import copy
 from collections.abc import Callable
@@ -27,7 +27,7 @@ PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
 
 
-def ran(plan: Plan, path: Path) -> list[Record]:
+def run(plan: Plan, path: Path) -> list[Record]:
     run_plan(plan, Store(path), CPU)
     return Store(path).records()
 
@@ -40,33 +40,33 @@ def with_pretrain(record: Record, **changes: Any) -> Record:
     return record_from_json({**record.stored, "doc": content, "key": key_of(content)})
 
 
-def test_a_number_comes_back_exactly_and_the_store_stays_as_it_was(
+def test_score_is_reproduced_exactly_and_the_store_is_not_changed(
     plan_of: PlanOf, registry: Registry, tmp_path: Path
 ) -> None:
     settings = {"shrink.factor": 0.5, "shrink.recipe.learning_rate": 0.02, "blobs.train_size": 40}
-    [record] = ran(plan_of(settings=settings, seeds=[3], epochs=1, precision="fp32"), tmp_path / "runs")
+    [record] = run(plan_of(settings=settings, seeds=[3], epochs=1, precision="fp32"), tmp_path / "runs")
     before = sorted((tmp_path / "runs").rglob("*"))
     plan = plan_again(record, registry, tmp_path)
     assert [cell.key for cell in plan.cells] == [record.key]
-    found = verify(plan, record, "cpu")
+    result = verify(plan, record, "cpu")
     value = record.scores["spread"].value
-    assert (found.scores, found.largest) == ((ScorePair("spread", value, value),), 0.0)
+    assert (result.scores, result.largest) == ((ScorePair("spread", value, value),), 0.0)
     assert sorted((tmp_path / "runs").rglob("*")) == before
 
 
 @pytest.mark.parametrize("method", ["nac", "sela"])
-def test_a_trained_row_of_a_built_in_method_comes_back_exactly(method: str, tmp_path: Path) -> None:
+def test_score_of_a_built_in_method_is_reproduced_exactly(method: str, tmp_path: Path) -> None:
     settings = {"digits.train_size": 64, "knn.k": 5, f"{method}.recipe.batch_size": 32}
     request = Request(methods=[method], tasks=["knn"], epochs=2, seeds=[1], settings=settings, data_root=tmp_path)
-    real = load_plugins()
-    [record] = ran(make_plan(request, real), tmp_path / "runs")
+    built_ins = load_plugins()
+    [record] = run(make_plan(request, built_ins), tmp_path / "runs")
     assert record.stored["cost"]["steps"] == 4
-    found = verify(plan_again(record, real, tmp_path), record, "cpu")
-    assert found.largest == 0.0
-    assert found.new.key == record.key
+    result = verify(plan_again(record, built_ins, tmp_path), record, "cpu")
+    assert result.largest == 0.0
+    assert result.new.key == record.key
 
 
-def test_a_row_that_starts_from_others_is_run_again_with_them(
+def test_row_that_starts_from_other_rows_is_reproduced_with_them(
     plan_of: PlanOf, add: Add, registry: Registry, tmp_path: Path
 ) -> None:
     for name in ("first", "second"):
@@ -75,33 +75,33 @@ def test_a_row_that_starts_from_others_is_run_again_with_them(
         methods=["first", "second", "shrink"],
         settings={"shrink.init": "second", "second.init": "first", "first.recipe.epochs": 1},
     )
-    records = {record.names["method"]: record for record in ran(plan, tmp_path / "runs")}
+    records = {record.names["method"]: record for record in run(plan, tmp_path / "runs")}
     for record in records.values():
         assert verify(plan_again(record, registry, tmp_path), record, "cpu").largest == 0.0
     assert len(plan_again(records["shrink"], registry, tmp_path).chains) == 1
 
 
-def test_a_start_from_a_file_is_refused(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
-    [record] = ran(plan_of(), tmp_path / "runs")
+def test_record_that_starts_from_a_file_is_refused(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
+    [record] = run(plan_of(), tmp_path / "runs")
     changed = with_pretrain(record, init={"sha256": "0" * 64})
     with pytest.raises(RequestError, match="starts from a file that it does not hold"):
         plan_again(changed, registry, tmp_path)
 
 
-def test_other_revisions_are_named_and_nothing_runs(
+def test_changed_revisions_are_named_and_nothing_is_run(
     plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [record] = ran(plan_of(), tmp_path / "runs")
+    [record] = run(plan_of(), tmp_path / "runs")
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "revision", 4)
     monkeypatch.setattr(registry.get("evaluator", "spread").cls, "revision", 2)
     with pytest.raises(RequestError, match="revision of toys/shrink was 1, is 4; revision of toys/spread was 1, is 2"):
         plan_again(record, registry, tmp_path)
 
 
-def test_other_data_another_protocol_and_a_missing_plugin_are_named(
+def test_changed_data_changed_protocol_and_a_missing_plugin_are_named(
     plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [record] = ran(plan_of(), tmp_path / "runs")
+    [record] = run(plan_of(), tmp_path / "runs")
     with monkeypatch.context() as patch:
         patch.setattr(registry.get("dataset", "blobs").cls, "digest", lambda self: "blobs-2")
         with pytest.raises(RequestError, match=r"dataset.digest was 'blobs-1', is 'blobs-2'"):
@@ -114,21 +114,21 @@ def test_other_data_another_protocol_and_a_missing_plugin_are_named(
         plan_again(record, registry, tmp_path)
 
 
-def test_a_cell_that_fails_now_says_why(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
-    [record] = ran(plan_of(), tmp_path / "runs")
+def test_cell_that_fails_now_is_reported_with_the_reason(plan_of: PlanOf, registry: Registry, tmp_path: Path) -> None:
+    [record] = run(plan_of(), tmp_path / "runs")
     plan = plan_of(settings={"shrink.broken": True})
     with pytest.raises(BenchError, match=r"it does not run any more: .*shrink"):
         verify(plan, record, "cpu")
 
 
-def test_differences_are_relative_and_a_score_that_is_gone_is_infinitely_far() -> None:
+def test_difference_is_relative_and_infinite_for_a_missing_score() -> None:
     assert ScorePair("m", 2.0, 1.0).difference == 0.5
     assert ScorePair("m", 0.0, 0.0).difference == 0.0
     assert ScorePair("m", None, 1.0).difference == float("inf")
 
 
 def test_a_cell_is_chosen_by_the_beginning_of_its_key(plan_of: PlanOf, tmp_path: Path) -> None:
-    records = ran(plan_of(seeds=[0, 1]), tmp_path / "runs")
+    records = run(plan_of(seeds=[0, 1]), tmp_path / "runs")
     key = records[0].key
     assert choose_record(key[:20], tmp_path / "runs").key == key
     with pytest.raises(RequestError, match=r"2 records of .* begin with ''"):
@@ -137,10 +137,10 @@ def test_a_cell_is_chosen_by_the_beginning_of_its_key(plan_of: PlanOf, tmp_path:
         choose_record("xyz", tmp_path / "runs")
 
 
-def test_the_command_says_old_new_and_difference_and_exits_with_1_where_a_number_changed(
+def test_verify_command_prints_both_scores_and_exits_with_1_if_they_differ(
     plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [record] = ran(plan_of(), tmp_path / "runs")
+    [record] = run(plan_of(), tmp_path / "runs")
     monkeypatch.setattr("bench_core.plugins.load_plugins", lambda block: registry)
     words = [record.key[:9], "--store", str(tmp_path / "runs"), "--device", "cpu", "--quiet"]
     value = record.scores["spread"].value
@@ -159,8 +159,8 @@ def test_the_command_says_old_new_and_difference_and_exits_with_1_where_a_number
     assert CliRunner().invoke(command, [*words, "--tolerance", "0.01"]).exit_code == 0
 
 
-def test_every_cell_of_the_digits_board_could_be_planned_again_from_its_record(tmp_path: Path) -> None:
-    """What a record holds is enough: no parameter of any built-in lies outside the document."""
+def test_every_cell_of_the_digits_board_can_be_planned_from_its_record(tmp_path: Path) -> None:
+    """No parameter of any built-in is missing in the document of a record."""
     registry, board = load_plugins(), load_board("digits")
     plan = make_plan(Request(board="digits", seeds=[0], data_root=tmp_path), registry)
     assert len(plan.chains) == len(board.methods)

@@ -14,7 +14,7 @@ def pixels(png: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
 
 
-def test_images_stand_eight_in_a_row_in_their_order() -> None:
+def test_grid_has_eight_images_in_a_row_in_their_order() -> None:
     images = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 3, 4)
     sheet = pixels(image_grid(images))
     assert sheet.shape == (2 * 4 - 1, 8 * 5 - 1)
@@ -24,7 +24,7 @@ def test_images_stand_eight_in_a_row_in_their_order() -> None:
     assert (sheet[3] == 255).all()
 
 
-def test_colours_are_kept() -> None:
+def test_grid_keeps_colours() -> None:
     image = torch.randint(0, 256, (1, 3, 5, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert np.array_equal(pixels(image_grid(image)), image[0].permute(1, 2, 0).numpy())
 
@@ -39,6 +39,6 @@ def test_colours_are_kept() -> None:
         torch.zeros(4, 4, dtype=torch.uint8),
     ],
 )
-def test_what_is_no_small_set_of_images_is_refused(images: Tensor) -> None:
+def test_grid_refuses_anything_but_1_to_64_uint8_images(images: Tensor) -> None:
     with pytest.raises(ValueError, match="1 to 64 uint8 images"):
         image_grid(images)

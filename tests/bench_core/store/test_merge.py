@@ -1,4 +1,4 @@
-"""Two stores become one: what is new comes in once, what contradicts stays out and is said."""
+"""Merging two stores: new records are copied once, conflicting ones are left out and reported."""
 
 import copy
 import shutil
@@ -24,7 +24,7 @@ CPU = RunSetting(device="cpu", command="test")
 PlanOf = Callable[..., Plan]
 
 
-def ran(path: Path, plan: Plan) -> Store:
+def run(path: Path, plan: Plan) -> Store:
     store = Store(path)
     run_plan(plan, store, CPU)
     return store
@@ -47,48 +47,51 @@ def change_score(store: Store, value: float) -> dict[str, Any]:
     return record
 
 
-def test_records_chains_and_attempts_come_in_and_a_second_time_nothing(plan_of: PlanOf, tmp_path: Path) -> None:
-    other = ran(tmp_path / "b", plan_of(seeds=[1]))
+def test_merge_copies_records_chains_and_attempts_once(plan_of: PlanOf, tmp_path: Path) -> None:
+    other = run(tmp_path / "b", plan_of(seeds=[1]))
     run_plan(plan_of(seeds=[2], settings={"shrink.broken": True}), other, CPU)
-    ours = ran(tmp_path / "a", plan_of(seeds=[0]))
-    found = compare_stores(other.path, ours)
-    assert (len(found.records), found.known, len(found.attempts), len(found.chains)) == (1, 0, 1, 1)
-    apply(found, ours)
+    ours = run(tmp_path / "a", plan_of(seeds=[0]))
+    merged = compare_stores(other.path, ours)
+    assert (len(merged.records), merged.known, len(merged.attempts), len(merged.chains)) == (1, 0, 1, 1)
+    apply(merged, ours)
     assert [missing(chain, ours) for chain in plan_of(seeds=[0, 1]).chains] == [[], []]
     assert set(files(other)) <= set(files(ours))
     assert not list(ours.path.rglob("*.tmp"))
-    again = compare_stores(other.path, ours)
-    assert (len(again.records), again.known, len(again.attempts), len(again.chains)) == (0, 1, 0, 0)
+    second_merge = compare_stores(other.path, ours)
+    assert (len(second_merge.records), second_merge.known, len(second_merge.attempts), len(second_merge.chains)) == (
+        0,
+        1,
+        0,
+        0,
+    )
 
 
-def test_the_chain_that_came_in_is_not_trained_again(
+def test_chain_that_was_merged_is_not_trained_again(
     plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, ours = ran(tmp_path / "b", plan_of()), Store(tmp_path / "a")
+    other, ours = run(tmp_path / "b", plan_of()), Store(tmp_path / "a")
     apply(compare_stores(other.path, ours), ours)
     ours.record_file(plan_of().cells[0].key).unlink()
     monkeypatch.setattr("bench_core.running.chain.pretrain", None)
     assert run_plan(plan_of(), ours, CPU) == []
 
 
-def test_other_times_are_the_same_record_and_other_scores_a_conflict_that_changes_nothing(
-    plan_of: PlanOf, tmp_path: Path
-) -> None:
-    other, ours = ran(tmp_path / "b", plan_of()), ran(tmp_path / "a", plan_of())
+def test_records_that_differ_in_times_are_equal_and_in_scores_are_a_conflict(plan_of: PlanOf, tmp_path: Path) -> None:
+    other, ours = run(tmp_path / "b", plan_of()), run(tmp_path / "a", plan_of())
     assert compare_stores(other.path, ours).known == 1  # each has its own seconds
     shutil.rmtree(ours.path / "chains")  # deleted to save space
     mine, theirs = ours.records()[0].scores["spread"].value, change_score(other, 123.0)
     before = files(ours)
-    [conflict] = (found := compare_stores(other.path, ours)).conflicts
-    apply(found, ours)
+    [conflict] = (merged := compare_stores(other.path, ours)).conflicts
+    apply(merged, ours)
     assert conflict.values == (("spread", mine, 123.0),)
     assert (conflict.ours, conflict.theirs) == (ours.record_file(theirs["key"]), other.record_file(theirs["key"]))
     assert conflict.cell == "blobs/tiny/shrink/spread seed 0"
     assert files(ours) == before
 
 
-def test_a_score_that_one_side_lacks_or_that_is_over_other_items_is_a_conflict(plan_of: PlanOf, tmp_path: Path) -> None:
-    other, ours = ran(tmp_path / "b", plan_of()), ran(tmp_path / "a", plan_of())
+def test_missing_score_and_score_over_other_items_are_conflicts(plan_of: PlanOf, tmp_path: Path) -> None:
+    other, ours = run(tmp_path / "b", plan_of()), run(tmp_path / "a", plan_of())
     record = stored(other)
     score = record["scores"][0]
     record["scores"] = [{**score, "n": 3}, {**score, "metric": "another", "value": 0.5}]
@@ -97,15 +100,15 @@ def test_a_score_that_one_side_lacks_or_that_is_over_other_items_is_a_conflict(p
     assert conflict.values == (("spread", score, {**score, "n": 3}), ("another", None, 0.5))
 
 
-def test_other_weights_of_one_chain_are_said_and_ours_stay(plan_of: PlanOf, tmp_path: Path) -> None:
-    other, ours = ran(tmp_path / "b", plan_of()), ran(tmp_path / "a", plan_of())
+def test_different_weights_of_one_chain_are_reported(plan_of: PlanOf, tmp_path: Path) -> None:
+    other, ours = run(tmp_path / "b", plan_of()), run(tmp_path / "a", plan_of())
     key = plan_of().chains[0].key
     write_over(other.chain_folder(key) / "summary.json", {"weights_sha256": "0" * 64})
     assert compare_stores(other.path, ours).other_weights == (other.chain_folder(key),)
 
 
-def test_one_damaged_record_or_chain_and_nothing_of_it_comes_in(plan_of: PlanOf, tmp_path: Path) -> None:
-    other, ours = ran(tmp_path / "b", plan_of(seeds=[0, 1])), Store(tmp_path / "a")
+def test_damaged_record_or_chain_is_not_merged(plan_of: PlanOf, tmp_path: Path) -> None:
+    other, ours = run(tmp_path / "b", plan_of(seeds=[0, 1])), Store(tmp_path / "a")
     record = stored(other, 1)
     write_over(other.record_file(record["key"]), {**record, "doc": {"task": "another"}})
     with pytest.raises(StoreError, match="not what its key says"):
@@ -119,8 +122,8 @@ def test_one_damaged_record_or_chain_and_nothing_of_it_comes_in(plan_of: PlanOf,
     assert not ours.chain_folder(key).exists()
 
 
-def test_published_records_come_back_into_a_store(plan_of: PlanOf, tmp_path: Path) -> None:
-    other = ran(tmp_path / "b", plan_of(seeds=[0, 1]))
+def test_published_records_can_be_merged_into_a_store(plan_of: PlanOf, tmp_path: Path) -> None:
+    other = run(tmp_path / "b", plan_of(seeds=[0, 1]))
     records = tmp_path / "leaderboards" / "toys" / "records"
     for record in other.records():
         write_over(records / f"{record.key}.json", record.stored)
@@ -130,22 +133,24 @@ def test_published_records_come_back_into_a_store(plan_of: PlanOf, tmp_path: Pat
         assert ours.records() == other.records()
 
 
-def test_a_folder_without_records_and_the_store_itself_are_refused(plan_of: PlanOf, tmp_path: Path) -> None:
-    ours = ran(tmp_path / "a", plan_of())
-    with pytest.raises(RequestError, match="there is no store at .*nowhere"):
+def test_merge_refuses_a_missing_folder_and_the_store_itself(plan_of: PlanOf, tmp_path: Path) -> None:
+    ours = run(tmp_path / "a", plan_of())
+    with pytest.raises(RequestError, match=r"there is no store at .*nowhere"):
         compare_stores(tmp_path / "nowhere", ours)
     with pytest.raises(RequestError, match="is the store itself"):
         compare_stores(tmp_path / "a", ours)
 
 
-def test_the_command_says_what_came_shows_both_values_and_exits_with_1(plan_of: PlanOf, tmp_path: Path) -> None:
-    other, ours = ran(tmp_path / "b", plan_of(seeds=[0, 1])), ran(tmp_path / "a", plan_of())
+def test_merge_command_prints_counts_and_both_values_and_exits_with_1_on_conflict(
+    plan_of: PlanOf, tmp_path: Path
+) -> None:
+    other, ours = run(tmp_path / "b", plan_of(seeds=[0, 1])), run(tmp_path / "a", plan_of())
     words = [str(other.path), "--store", str(ours.path)]
     dry = CliRunner().invoke(merge, [*words, "--dry-run"])
     assert dry.output.startswith(f"1 records, 0 attempts and 1 chains would come into {ours.path}; 1 records were")
     assert len(ours.records()) == 1
     assert CliRunner().invoke(merge, words).exit_code == 0
-    path = next(path for path in sorted((other.path / "cells").rglob("*.json")))
+    path = sorted((other.path / "cells").rglob("*.json"))[0]
     record = copy.deepcopy(dict(read_record(path).stored))
     mine = record["scores"][0]["value"]
     record["scores"][0]["value"] = 123.0

@@ -1,4 +1,4 @@
-"""What a record keeps of each test item, and what is not taken for it."""
+"""Per-item results packed into a record, and those that are refused."""
 
 import base64
 import zlib
@@ -18,38 +18,38 @@ SPLITS = {"train": 30, "test": 5}
 HITS = torch.tensor([True, False, True, True, False])
 
 
-def evaluation(own: PerItem, name: str = "top1", **score: Any) -> Evaluation:
-    """With a score that is the mean of the items, unless told otherwise."""
-    values = own.values.double()
+def evaluation(items: PerItem, name: str = "top1", **score: Any) -> Evaluation:
+    """Return an evaluation whose score is the mean of the items, unless `score` overrides it."""
+    values = items.values.double()
     fields = {"value": float(values.mean()) if len(values) else 0.0, "n": len(values), **score}
-    return Evaluation(scores=[Score(metric="top1", **fields)], protocol="made", items={name: own})
+    return Evaluation(scores=[Score(metric="top1", **fields)], protocol="made", items={name: items})
 
 
-def packed(own: PerItem) -> Mapping[str, Any]:
-    return pack_items(evaluation(own), SPLITS)[0]["top1"]
+def packed(items: PerItem) -> Mapping[str, Any]:
+    return pack_items(evaluation(items), SPLITS)[0]["top1"]
 
 
 def test_hits_are_kept_as_bits() -> None:
-    kept = packed(PerItem(HITS))
-    assert zlib.decompress(base64.b64decode(kept["values"])) == bytes([0b10110000])
-    assert {**kept, "values": ""} == {"split": "test", "which": ALL, "n": 5, "type": "hits", "values": ""}
-    assert unpack_items(kept).tolist() == [1, 0, 1, 1, 0]
+    packed_items = packed(PerItem(HITS))
+    assert zlib.decompress(base64.b64decode(packed_items["values"])) == bytes([0b10110000])
+    assert {**packed_items, "values": ""} == {"split": "test", "which": ALL, "n": 5, "type": "hits", "values": ""}
+    assert unpack_items(packed_items).tolist() == [1, 0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8])
 def test_other_values_are_kept_in_float32(dtype: torch.dtype) -> None:
     values = (10 * torch.rand(5, generator=torch.Generator().manual_seed(0))).to(dtype)
-    kept = packed(PerItem(values))
-    assert kept["type"] == "float32"
-    assert np.array_equal(unpack_items(kept), values.float().double().numpy())
+    packed_items = packed(PerItem(values))
+    assert packed_items["type"] == "float32"
+    assert np.array_equal(unpack_items(packed_items), values.float().double().numpy())
 
 
-def test_items_are_kept_in_the_order_of_their_split_whatever_order_they_came_in() -> None:
+def test_items_are_packed_in_the_order_of_their_split() -> None:
     order = torch.tensor([3, 0, 4, 2, 1])
     assert packed(PerItem(HITS[order], index=order)) == packed(PerItem(HITS))
 
 
-def test_a_part_of_a_split_says_which() -> None:
+def test_items_of_part_of_a_split_are_named_by_a_digest() -> None:
     some, same, other = (
         packed(PerItem(HITS[torch.tensor(index)], index=torch.tensor(index))) for index in ([4, 0], [0, 4], [0, 3])
     )
@@ -59,14 +59,14 @@ def test_a_part_of_a_split_says_which() -> None:
 
 def test_ten_thousand_hits_take_less_than_two_thousand_characters() -> None:
     hits = torch.rand(10_000, generator=torch.Generator().manual_seed(0)) < 0.5  # nothing to deflate
-    [kept] = pack_items(evaluation(PerItem(hits)), {"test": 10_000})[0].values()
-    assert len(kept["values"]) < 2000
+    [packed_items] = pack_items(evaluation(PerItem(hits)), {"test": 10_000})[0].values()
+    assert len(packed_items["values"]) < 2000
 
 
-def test_too_many_items_are_left_out_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_items_are_left_out_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench_core.store.per_item.LIMIT", 4)
-    kept, notes = pack_items(evaluation(PerItem(HITS)), SPLITS)
-    assert kept == {}
+    packed_items, notes = pack_items(evaluation(PerItem(HITS)), SPLITS)
+    assert packed_items == {}
     assert notes == ["per-item results of top1 are not kept: 5 items, at most 4"]
 
 
@@ -74,7 +74,7 @@ INDEX = torch.arange(5)
 
 
 @pytest.mark.parametrize(
-    ("own", "score", "said"),
+    ("items", "score", "message"),
     [
         (PerItem(HITS), {"value": 0.8}, "top1 is 0.8, and the mean of its values 0.6"),
         (PerItem(HITS), {"value": 0.6 + 1e-5}, "and the mean of its values"),
@@ -92,10 +92,12 @@ INDEX = torch.arange(5)
         (PerItem(torch.tensor([1.0, 2.0, 3.0, 4.0, 1e300], dtype=torch.float64)), {}, "not finite in float32"),
     ],
 )
-def test_what_is_not_the_items_of_its_score_is_refused(own: PerItem, score: dict[str, Any], said: str) -> None:
+def test_items_that_do_not_belong_to_their_score_are_refused(
+    items: PerItem, score: dict[str, Any], message: str
+) -> None:
     with pytest.raises(StoreError, match="per-item results do not belong to their score: ") as refused:
-        pack_items(evaluation(own, **score), SPLITS)
-    assert said in str(refused.value)
+        pack_items(evaluation(items, **score), SPLITS)
+    assert message in str(refused.value)
 
 
 def test_items_need_a_score_of_their_name() -> None:
@@ -103,11 +105,11 @@ def test_items_need_a_score_of_their_name() -> None:
         pack_items(evaluation(PerItem(HITS), "top5"), SPLITS)
 
 
-def test_rounding_in_float32_is_no_other_mean() -> None:
+def test_rounding_to_float32_is_accepted_as_the_same_mean() -> None:
     values = -100 - torch.rand(5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    own = PerItem(values.float())
-    kept, notes = pack_items(evaluation(own, value=float(values.mean())), SPLITS)
-    assert (set(kept), notes) == ({"top1"}, [])
+    items = PerItem(values.float())
+    packed_items, notes = pack_items(evaluation(items, value=float(values.mean())), SPLITS)
+    assert (set(packed_items), notes) == ({"top1"}, [])
 
 
 def text(raw: bytes) -> str:
@@ -115,7 +117,7 @@ def text(raw: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("type_", "values", "said"),
+    ("type_", "values", "message"),
     [
         ("hits", "%%", "cannot be read"),
         ("hits", "é", "cannot be read|ASCII"),
@@ -128,17 +130,17 @@ def text(raw: bytes) -> str:
         ("float32", text(np.full(5, np.nan, "<f4").tobytes()), "not finite"),
     ],
 )
-def test_damaged_values_are_refused(type_: str, values: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_damaged_values_are_refused(type_: str, values: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         unpack_items({"n": 5, "type": type_, "values": values})
 
 
-def test_evaluations_compare_without_their_items() -> None:
+def test_evaluations_are_compared_without_their_items() -> None:
     values: Tensor = torch.rand(5)
     assert evaluation(PerItem(values)) == evaluation(PerItem(values.clone()))
 
 
 @pytest.mark.parametrize("n", [0, 50_001, 10**12])
-def test_more_than_a_record_may_hold_is_not_inflated(n: int) -> None:
+def test_more_items_than_the_limit_are_not_inflated(n: int) -> None:
     with pytest.raises(ValueError, match="n must be 1 to 50,000"):
         unpack_items({"n": n, "type": "hits", "values": text(bytes(9))})

@@ -22,7 +22,7 @@ def record(value: float = 1.0) -> dict[str, Any]:
     return {"format": 1, "key": key_of(doc), "doc": doc, "names": names, "scores": [score]}
 
 
-def test_a_record_comes_back_and_lies_under_its_key(tmp_path: Path) -> None:
+def test_record_is_read_back_from_the_file_of_its_key(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     assert store.add_record(record())
     key = record()["key"]
@@ -38,13 +38,13 @@ def test_the_first_record_of_a_key_wins(tmp_path: Path) -> None:
     assert store.records()[0].scores["top1"].value == 1.0
 
 
-def test_nothing_is_left_beside_what_was_written(tmp_path: Path) -> None:
+def test_writing_leaves_no_temporary_files(tmp_path: Path) -> None:
     Store(tmp_path).add_record(record())
     write_text(tmp_path / "page.md", "x")
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_without_hard_links_a_record_is_still_published_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_written_once_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("no links here")
 
@@ -54,7 +54,7 @@ def test_without_hard_links_a_record_is_still_published_once(tmp_path: Path, mon
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
 
 
-def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_torn_or_edited_record_is_refused_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add_record(record())
     (path,) = tmp_path.glob("cells/*/*.json")
@@ -69,9 +69,7 @@ def test_a_torn_or_edited_record_is_refused_with_its_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("written", "edited"), [('"value": 1.0', '"value": 7.0'), ('"seed": 0', '"seed": 1'), ("sha256", "sha257")]
 )
-def test_a_record_of_which_a_byte_changed_is_refused_wherever_it_stands(
-    written: str, edited: str, tmp_path: Path
-) -> None:
+def test_record_with_a_changed_byte_is_refused(written: str, edited: str, tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add_record(record())
     (path,) = tmp_path.glob("cells/*/*.json")
@@ -81,27 +79,27 @@ def test_a_record_of_which_a_byte_changed_is_refused_wherever_it_stands(
         store.record(record()["key"])
 
 
-def test_a_record_from_before_there_were_seals_is_read(tmp_path: Path) -> None:
+def test_record_without_a_seal_is_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = tmp_path / "cells" / "ab" / f"{record()['key']}.json"
     write_once(path, record())
-    assert [found.stored for found in store.records()] == [record()]
+    assert [stored_record.stored for stored_record in store.records()] == [record()]
 
 
-def test_a_folder_in_which_a_process_died_while_it_made_the_store_is_one_to_be(tmp_path: Path) -> None:
+def test_folder_with_a_half_made_marker_can_become_a_store(tmp_path: Path) -> None:
     (tmp_path / ".bench-store.json.0123abcd.tmp").write_text("{")
     Store(tmp_path).add_record(record())
-    assert [found.stored for found in Store(tmp_path).records()] == [record()]
+    assert [stored_record.stored for stored_record in Store(tmp_path).records()] == [record()]
 
 
-def test_a_folder_that_is_something_else_is_no_store(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(RequestError, match=r"exists and is no store.*choose another with --store"):
         Store(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "", '{"fprmat": 1}', "\x00"])
-def test_a_store_without_a_good_marker_says_what_to_write_into_it(content: str | None, tmp_path: Path) -> None:
+def test_error_of_a_damaged_marker_says_what_to_write_into_it(content: str | None, tmp_path: Path) -> None:
     Store(tmp_path).add_record(record())
     marker = tmp_path / "bench-store.json"
     marker.unlink() if content is None else marker.write_text(content)
@@ -127,10 +125,10 @@ def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
     assert [attempt["error"] for attempt in store.attempts()] == ["first", "second"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     def fill(text: str, fail: bool = False) -> None:
-        with new_folder(tmp_path / "chains" / "ab", "a.txt") as making:
-            (making / "a.txt").write_text(text)
+        with new_folder(tmp_path / "chains" / "ab", "a.txt") as folder_to_fill:
+            (folder_to_fill / "a.txt").write_text(text)
             assert not (tmp_path / "chains" / "ab").exists() or text == "second"
             if fail:
                 raise RuntimeError("stopped")
@@ -144,15 +142,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "chains" / "ab" / "a.txt").read_text() == "first"
 
 
-def test_a_folder_that_lost_its_last_file_is_made_again(tmp_path: Path) -> None:
+def test_folder_without_its_last_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
     (tmp_path / "ab" / "half").write_text("x")
-    with new_folder(tmp_path / "ab", "a.txt") as making:
-        (making / "a.txt").write_text("whole")
+    with new_folder(tmp_path / "ab", "a.txt") as folder_to_fill:
+        (folder_to_fill / "a.txt").write_text("whole")
     assert [p.name for p in (tmp_path / "ab").iterdir()] == ["a.txt"]
 
 
-def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+def test_error_names_a_store_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(
         RequestError, match=r"cannot be written \(Not a directory\); choose another folder with --store"
@@ -160,9 +158,7 @@ def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "runs").create()
 
 
-def test_a_store_that_another_process_makes_while_this_one_looks_is_a_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_store_created_by_another_process_meanwhile_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = Path.iterdir
 
     def made_meanwhile(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Two rows paired by seed, or all by mean rank: what the seeds do not tell is not said."""
+"""Two rows paired by seed, or all rows by mean rank, with verdicts that the seeds allow."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
 
 @pytest.fixture
 def runs(make_record: Make, make_score: Make) -> Runs:
-    """`runs("nac", "linear", [0.9, 0.8])`: a record for each seed."""
+    """Return a function: `runs("nac", "linear", [0.9, 0.8])` makes a record for each seed."""
 
     def make(method: str, task: str, values: Sequence[float], higher: bool = True, **fields: Any) -> list[Any]:
         scores = [[make_score("top1", value, higher_is_better=higher)] for value in values]
@@ -54,7 +54,7 @@ def test_lower_is_better_where_the_metric_says_so(runs: Runs) -> None:
     assert (turned.verdict, turned.paired.mean, turned.p) == ("b better", pytest.approx(-line.paired.mean), line.p)  # type: ignore[operator]  # p is there
 
 
-def test_what_stands_alone_at_5_percent_does_not_stand_among_many(runs: Runs) -> None:
+def test_win_at_5_percent_alone_is_no_win_among_many_tasks(runs: Runs) -> None:
     records = [*runs("a", "t", [0.90, 0.91, 0.94]), *runs("b", "t", [0.80, 0.84, 0.83])]  # p = 0.024
     assert compare(entries_from(records), "a", "b").lines[0].verdict == "a better"
     for k in range(3):
@@ -74,12 +74,14 @@ def test_what_stands_alone_at_5_percent_does_not_stand_among_many(runs: Runs) ->
         ([0.5, 0.25], [0.25, 0.0], "the same difference at every seed: nothing can be said"),
     ],
 )
-def test_too_little_to_go_by_is_said(runs: Runs, first: list[float], second: list[float], verdict: str) -> None:
+def test_verdict_says_when_there_are_too_few_seeds(
+    runs: Runs, first: list[float], second: list[float], verdict: str
+) -> None:
     [line] = compare(entries_from([*runs("a", "t", first), *runs("b", "t", second)]), "a", "b").lines
     assert (line.verdict, line.p) == (verdict, None)
 
 
-def test_what_one_row_alone_has_and_labels_are_noted(runs: Runs) -> None:
+def test_tasks_of_one_row_alone_and_labels_are_noted(runs: Runs) -> None:
     records = [*runs("a", "t", [0.9, 0.8]), *runs("b", "t", [0.8, 0.9], uses_labels=True), *runs("a", "u", [0.1])]
     comparison = compare(entries_from(records), "a", "b")
     assert comparison.notes == ("a alone has u on digits, convnet", "b is trained with labels")
@@ -118,7 +120,7 @@ def test_mean_ranks_have_a_critical_difference_from_five_tasks_and_three_rows_on
     assert "3 rows and 5 tasks are needed, these are 2 rows" in two.reason
 
 
-def test_where_friedman_finds_nothing_no_row_is_worse(runs: Runs) -> None:
+def test_no_row_is_worse_if_friedmans_test_finds_no_difference(runs: Runs) -> None:
     values = [(3, 2, 1), (1, 2, 3), (3, 2, 1), (1, 2, 3), (2, 2, 2)]
     records = [
         record
@@ -131,7 +133,7 @@ def test_where_friedman_finds_nothing_no_row_is_worse(runs: Runs) -> None:
     assert not any(ranking.told_from_best(rank) for rank in (1.0, 9.0))
 
 
-def test_all_formats_say_the_same_and_names_cannot_break_a_table(runs: Runs) -> None:
+def test_all_formats_have_the_same_content_and_names_cannot_break_a_table(runs: Runs) -> None:
     records = [*runs("a|b", "t", [0.90, 0.91, 0.93]), *runs("c", "t", [0.80, 0.82, 0.83])]
     comparison = compare(entries_from(records), "a|b", "c")
     text = show_comparison(comparison, "text").splitlines()[2].split()
@@ -142,7 +144,7 @@ def test_all_formats_say_the_same_and_names_cannot_break_a_table(runs: Runs) -> 
     assert line["paired"]["low"] < line["paired"]["mean"] < line["paired"]["high"]
 
 
-def test_the_command_reads_published_records() -> None:
+def test_compare_command_reads_published_records() -> None:
     records = Path(__file__).parents[4] / "leaderboards" / "mnist_vae" / "records"
     shown = CliRunner().invoke(command, ["--store", str(records)])
     assert shown.exit_code == 0, shown.output

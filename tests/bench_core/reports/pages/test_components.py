@@ -1,4 +1,4 @@
-"""Every method and every task has its page, and its index names it."""
+"""Pages of methods and tasks, and the indexes that link them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ OURS = [c for c in load_plugins().components if c.distribution == "bench-core"]
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("objective", "methods"), ("evaluator", "tasks")])
-def test_each_has_a_page_that_its_index_names(kind: str, folder: str) -> None:
+def test_each_component_has_a_page_that_the_index_links(kind: str, folder: str) -> None:
     names = {component.name for component in OURS if component.kind == kind}
     assert len(names) > 15
     assert {path.stem for path in (DOCS / folder).glob("*.md")} - {"README"} == names
@@ -21,10 +21,10 @@ def test_each_has_a_page_that_its_index_names(kind: str, folder: str) -> None:
     assert [name for name in sorted(names) if f"({name}.md)" not in index] == []
 
 
-def test_a_tasks_page_has_its_parameters_and_says_where_there_is_no_number() -> None:
-    made = task_sections("knn", {}, load_plugins())
-    assert "`knn.k`" in made["parameters"]
-    assert made["numbers"] == "No board has a number of this task yet."
+def test_page_of_a_task_has_its_parameters_and_says_if_there_is_no_number() -> None:
+    sections = task_sections("knn", {}, load_plugins())
+    assert "`knn.k`" in sections["parameters"]
+    assert sections["numbers"] == "No board has a number of this task yet."
 
 
 def test_a_page_about_no_task_is_refused() -> None:

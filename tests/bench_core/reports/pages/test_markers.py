@@ -15,12 +15,12 @@ Make = Callable[..., dict[str, Any]]
 TEXT = "# Mine\n\n<!-- bench:begin digits -->\nold\n<!-- bench:end digits -->\n\nmy words\n"
 
 
-def test_splice_replaces_what_stands_between_the_markers_alone() -> None:
+def test_splice_replaces_the_content_between_the_markers_only() -> None:
     expected = "# Mine\n\n<!-- bench:begin digits -->\nnew\n<!-- bench:end digits -->\n\nmy words\n"
     assert splice(TEXT, "digits", "\nnew\n\n") == expected
 
 
-def test_splicing_twice_is_splicing_once_and_the_old_text_comes_back() -> None:
+def test_splicing_twice_changes_nothing_and_can_be_undone() -> None:
     once = splice(TEXT, "digits", "| a \\| b |\n\n\\1 \\g<0>")
     assert splice(once, "digits", "| a \\| b |\n\n\\1 \\g<0>") == once
     assert splice(once, "digits", "old") == TEXT
@@ -59,27 +59,29 @@ def test_content_with_its_own_markers_is_refused() -> None:
 
 def test_a_page_holds_heading_command_and_tables(make_record: Make) -> None:
     tables = build(entries_of([record_from_json(make_record("nac", "linear", 0, 0.5))]))
-    made = page("digits | full", "Held fixed: *everything*.", "bench run --board digits", tables)
-    blocks = made.split("\n\n")
+    text = page("digits | full", "Held fixed: *everything*.", "bench run --board digits", tables)
+    blocks = text.split("\n\n")
     assert blocks[:3] == [r"# digits \| full", "Held fixed: *everything*.", "    bench run --board digits"]
     assert blocks[4].startswith("| method")
-    assert made.count("\n\n\n") == 0
-    assert made.endswith("\n")
+    assert text.count("\n\n\n") == 0
+    assert text.endswith("\n")
 
 
 def test_a_page_without_description_or_records_has_no_gaps() -> None:
     assert page("digits", "", "bench run", []) == "# digits\n\n    bench run\n\nNo records.\n"
 
 
-def test_only_pages_that_differ_are_stale_and_show_how(tmp_path: Path) -> None:
-    right, wrong, gone = tmp_path / "right.md", tmp_path / "wrong.md", tmp_path / "gone.md"
+def test_stale_pages_are_those_that_differ_with_a_diff(tmp_path: Path) -> None:
+    right, wrong, missing = tmp_path / "right.md", tmp_path / "wrong.md", tmp_path / "gone.md"
     right.write_text(TEXT, encoding="utf-8")
     wrong.write_text(TEXT + placeholder("mnist"), encoding="utf-8")
-    stale = stale_pages({right: {"digits": "old\n"}, wrong: {"digits": "old", "mnist": "new"}, gone: {"digits": "old"}})
-    assert list(stale) == [wrong, gone]
+    stale = stale_pages(
+        {right: {"digits": "old\n"}, wrong: {"digits": "old", "mnist": "new"}, missing: {"digits": "old"}}
+    )
+    assert list(stale) == [wrong, missing]
     assert "\n+new\n" in stale[wrong]
     assert "old" not in stale[wrong]
-    assert stale[gone] == f"{gone} does not exist\n"
+    assert stale[missing] == f"{missing} does not exist\n"
     assert right.read_text(encoding="utf-8") == TEXT
 
 

@@ -1,4 +1,4 @@
-"""Numbers of others: complete, sourced, beside ours and never among them."""
+"""Reported numbers: each has its source, and they are shown below ours."""
 
 from pathlib import Path
 
@@ -42,13 +42,13 @@ def numbers(tmp_path: Path) -> list[ReportedNumber]:
     return load_reported(tmp_path / "published.toml")
 
 
-def test_a_number_stands_beside_rows_of_its_method_whatever_they_are_called(numbers: list[ReportedNumber]) -> None:
+def test_reported_number_is_shown_with_its_method_under_any_row_name(numbers: list[ReportedNumber]) -> None:
     assert beside([entry("cifar10_jpeg", "dim_local", "dim")], numbers) == numbers
     assert beside([entry("cifar10", "dim", "dim")], numbers) == numbers
     assert beside([entry("mnist", "dim", "dim"), entry("cifar10", "nac", "nac")], numbers) == []
 
 
-def test_the_table_names_the_source_and_escapes_what_it_shows(numbers: list[ReportedNumber]) -> None:
+def test_table_of_reported_numbers_names_sources_and_escapes_text(numbers: list[ReportedNumber]) -> None:
     shown = render_reported(numbers, "md")
     assert "75.2 %" in shown
     assert "[paper, Table 1](https://arxiv.org/abs/1808.06670)" in shown
@@ -81,7 +81,7 @@ def test_a_number_without_its_source_is_refused(tmp_path: Path, old: str, new: s
         load_reported(tmp_path / "published.toml")
 
 
-def test_every_shipped_number_is_of_a_method_that_is_there() -> None:
+def test_every_shipped_number_is_of_an_existing_method() -> None:
     numbers = load_reported(shipped_numbers())
     methods = {component.name for component in load_plugins().of_kind("objective")}
     assert len(numbers) > 20

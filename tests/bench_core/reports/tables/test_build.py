@@ -24,8 +24,8 @@ def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
 
 
 def row(table: Table, name: str) -> Row:
-    [found] = [row for row in table.rows if row.name == name]
-    return found
+    [matching] = [row for row in table.rows if row.name == name]
+    return matching
 
 
 def cell(table: Table, name: str, column: str) -> TableCell:
@@ -48,16 +48,16 @@ def not_done(state: State, method: str, task: str, seed: int, reason: str = "") 
 
 @pytest.fixture
 def one_table(make_record: Make) -> Callable[..., Table]:
-    """Of {method: {task: values, a seed each}}, and what is not done."""
+    """Return a function that builds a table from {method: {task: values, one for each seed}} and further entries."""
 
-    def make(values: Mapping[str, Mapping[str, list[float]]], *others: Entry, **asked: Any) -> Table:
+    def make(values: Mapping[str, Mapping[str, list[float]]], *others: Entry, **options: Any) -> Table:
         records = [
             make_record(method, task, seed, value)
             for method, tasks in values.items()
             for task, by_seed in tasks.items()
             for seed, value in enumerate(by_seed)
         ]
-        [table] = build([*entries_from(records), *others], **asked)
+        [table] = build([*entries_from(records), *others], **options)
         return table
 
     return make
@@ -66,13 +66,13 @@ def one_table(make_record: Make) -> Callable[..., Table]:
 def test_a_cell_is_mean_and_t_half_width_over_seeds_in_per_cent(one_table: Callable[..., Table]) -> None:
     values = [0.81, 0.815, 0.808]
     table = one_table({"nac": {"linear": values}})
-    found = cell(table, "nac", "linear")
-    assert (found.mean, found.halfwidth, found.n) == (fmean(values), t_halfwidth(values), 3)
-    assert found.text == "81.1 ± 0.9"
+    shown = cell(table, "nac", "linear")
+    assert (shown.mean, shown.halfwidth, shown.n) == (fmean(values), t_halfwidth(values), 3)
+    assert shown.text == "81.1 ± 0.9"
     assert table.columns[0].title == "linear top1 % ↑ (n = 3)"
 
 
-def test_cells_with_another_number_of_seeds_say_so(one_table: Callable[..., Table]) -> None:
+def test_cell_with_another_number_of_seeds_shows_it(one_table: Callable[..., Table]) -> None:
     table = one_table(
         {"a": {"t": [0.5, 0.6, 0.7]}, "b": {"t": [0.1, 0.2, 0.3]}, "c": {"t": [0.4, 0.5]}, "d": {"t": [0.9]}}
     )
@@ -92,7 +92,7 @@ def test_one_seed_has_no_interval_and_nothing_is_bold(one_table: Callable[..., T
     assert "One seed: no interval, and nothing is bold." in table.footer
 
 
-def test_the_best_and_what_is_not_told_from_it_are_bold(one_table: Callable[..., Table]) -> None:
+def test_best_row_and_rows_not_told_from_it_are_bold(one_table: Callable[..., Table]) -> None:
     table = one_table(
         {
             "a": {"t": [0.80, 0.82, 0.81]},
@@ -129,10 +129,10 @@ def test_the_mean_is_blank_where_a_task_is_missing(one_table: Callable[..., Tabl
             "partial": {"t1": [0.7, 0.7], "t2": [0.7, 0.7]},
         }
     )
-    found = cell(table, "complete", "mean")
+    shown = cell(table, "complete", "mean")
     by_seed = [fmean([0.6, 0.5, 0.1]), fmean([0.62, 0.54, 0.12])]
-    assert found.mean == pytest.approx(fmean(by_seed))
-    assert found.halfwidth == pytest.approx(t_halfwidth(by_seed))
+    assert shown.mean == pytest.approx(fmean(by_seed))
+    assert shown.halfwidth == pytest.approx(t_halfwidth(by_seed))
     assert cell(table, "partial", "mean").text == ""
     assert cell(table, "partial", "mean rank").text == ""
     assert [cell(table, m, "tasks").text for m in ("complete", "partial")] == ["3/3", "2/3"]
@@ -146,7 +146,7 @@ def test_the_mean_takes_only_seeds_that_have_every_task(one_table: Callable[...,
     assert cell(table, "a", "mean").text.startswith("55.0 ± ")
 
 
-def test_there_is_no_mean_of_what_has_no_common_scale(make_record: Make, make_score: Make) -> None:
+def test_tasks_without_a_common_scale_have_no_mean(make_record: Make, make_score: Make) -> None:
     nats = [make_score("bound", 3.0, unit="nats", chance=None)]
     [table] = build(entries_from([make_record("a", "t", 0, 0.5), make_record("a", "bound", 0, nats)]))
     assert "mean" not in [column.name for column in table.columns]
@@ -155,7 +155,7 @@ def test_there_is_no_mean_of_what_has_no_common_scale(make_record: Make, make_sc
     assert "mean" not in [column.name for column in table.columns]
 
 
-def test_mean_rank_is_that_of_scipy(one_table: Callable[..., Table]) -> None:
+def test_mean_rank_equals_scipy(one_table: Callable[..., Table]) -> None:
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 4, size=(6, 3)) / 4  # methods x tasks, with ties
     table = one_table({f"m{i}": {f"t{j}": [float(scores[i, j])] for j in range(3)} for i in range(len(scores))})
@@ -175,7 +175,7 @@ def test_mean_rank_compares_complete_rows_only(one_table: Callable[..., Table]) 
     assert "Mean rank: among the rows that have every task (2). Cost: medians over seeds." in table.footer
 
 
-def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -> None:
+def test_task_that_a_row_skips_ranks_no_row(make_record: Make) -> None:
     records = [make_record(m, t, 0, v) for t in ("knn", "fid") for m, v in (("vae", 0.5), ("ae", 0.4))]
     records.append(make_record("nac", "knn", 0, 0.9))
     (table,) = build([*entries_from(records), not_done("skipped", "nac", "fid", 0, "cannot decode")])
@@ -184,7 +184,7 @@ def test_what_a_method_cannot_do_by_its_nature_ranks_nobody(make_record: Make) -
                for line in table.footer)  # fmt: skip
 
 
-def test_a_task_alone_shows_all_its_metrics_and_nothing_beside(make_record: Make, make_score: Make) -> None:
+def test_table_of_one_task_has_all_its_metrics_and_no_other_columns(make_record: Make, make_score: Make) -> None:
     scores = [make_score("top1", 0.5), make_score("fid", 3.0, unit="", higher_is_better=False)]
     records = [make_record("nac", "knn", 0, scores), make_record("nac", "linear", 0, 0.9)]
     (table,) = build(entries_from(records), task="knn")
@@ -227,7 +227,7 @@ def test_a_small_negative_is_not_shown_as_minus_zero(one_table: Callable[..., Ta
     assert cell(one_table({"a": {"t": [-0.0001]}}), "a", "t").text == "0.0"
 
 
-def test_cells_without_numbers_say_why(one_table: Callable[..., Table]) -> None:
+def test_cells_without_numbers_give_the_reason(one_table: Callable[..., Table]) -> None:
     table = one_table(
         {"a": {"t": [0.5, 0.6]}},
         *[not_done("skipped", "b", "t", s, "needs classes") for s in (0, 1)],
@@ -251,7 +251,7 @@ def test_cells_without_numbers_say_why(one_table: Callable[..., Table]) -> None:
     assert [cell(table, m, "tasks").text for m in "ab"] == ["1/1", "0/1"]
 
 
-def test_seeds_that_are_not_done_are_told_beside_those_that_are(one_table: Callable[..., Table]) -> None:
+def test_cell_notes_the_seeds_that_are_missing(one_table: Callable[..., Table]) -> None:
     table = one_table(
         {"a": {"t": [0.5, 0.6]}},
         not_done("failed", "a", "t", 4, "oom"),
@@ -269,7 +269,7 @@ def test_a_number_that_is_not_finite_is_a_failure(one_table: Callable[..., Table
     assert cell(table, "b", "mean rank").text == "1.00"
 
 
-def test_the_chance_row_is_last_and_says_ranges_and_blanks(make_record: Make, make_score: Make) -> None:
+def test_chance_row_is_last_and_has_ranges_and_blanks(make_record: Make, make_score: Make) -> None:
     records = [make_record(m, "t", 0, 0.5) for m in ("z", "a")]
     records += [
         make_record(m, "retrieval", 0, [make_score("map", 0.3, chance=c)]) for m, c in (("z", 0.10), ("a", 0.14))
@@ -285,12 +285,12 @@ def test_the_chance_row_is_last_and_says_ranges_and_blanks(make_record: Make, ma
     assert cell(table, "chance", "mean rank").text == ""
 
 
-def test_without_any_chance_level_there_is_no_chance_row(make_record: Make, make_score: Make) -> None:
+def test_table_without_chance_levels_has_no_chance_row(make_record: Make, make_score: Make) -> None:
     [table] = build(entries_from([make_record("a", "t", 0, [make_score("x", 0.3, chance=None)])]))
     assert [row.kind for row in table.rows] == ["method"]
 
 
-def test_the_mean_chance_is_that_of_the_tasks(make_record: Make, make_score: Make) -> None:
+def test_mean_chance_is_the_mean_over_tasks(make_record: Make, make_score: Make) -> None:
     records = [make_record("a", "t", 0, 0.5), make_record("a", "u", 0, [make_score("x", 0.3, chance=0.5)])]
     [table] = build(entries_from(records))
     assert cell(table, "chance", "mean").text == "30.0"
@@ -310,7 +310,7 @@ def test_costs_are_medians_over_seeds(make_record: Make) -> None:
     assert titles == ["pretrain s", "images/s", "peak memory GiB", "parameters"]
 
 
-def test_datasets_and_encoders_have_tables_of_their_own(make_record: Make) -> None:
+def test_each_dataset_and_encoder_has_its_own_table(make_record: Make) -> None:
     records = [
         make_record("a", "t", 0, 0.5, names={"dataset": d, "encoder": e}, config={"at": d + e})
         for d in ("digits", "mnist")
@@ -345,7 +345,7 @@ def test_another_revision_of_a_task_is_another_column(make_record: Make) -> None
     assert cell(table, "a", "mean").text == ""
 
 
-def test_tasks_stand_in_the_order_of_the_plan(make_record: Make) -> None:
+def test_tasks_keep_the_order_of_the_plan(make_record: Make) -> None:
     records = [make_record("a", task, 0, 0.5) for task in ("retrieval", "linear", "knn")]
     [table] = build(
         [Entry(r["names"], 0, "done", record=record_from_json(r), document=Document(r["doc"])) for r in records]
@@ -422,7 +422,7 @@ def to_sort() -> dict[str, dict[str, list[float]]]:
         ("pretrain_s", "abcd"),
     ],
 )
-def test_rows_are_sorted_as_asked(
+def test_rows_are_sorted_by_any_column(
     one_table: Callable[..., Table], to_sort: Any, sort: str | None, expected: str
 ) -> None:
     assert "".join(order(one_table(to_sort, sort=sort))) == expected
@@ -433,7 +433,7 @@ def test_an_unknown_sort_is_refused_with_the_columns_that_exist(one_table: Calla
         one_table(to_sort, sort="t11")
 
 
-def test_equal_rows_stand_by_name(one_table: Callable[..., Table]) -> None:
+def test_equal_rows_are_sorted_by_name(one_table: Callable[..., Table]) -> None:
     assert order(one_table({m: {"t": [0.5]} for m in ("b", "c", "a")})) == ["a", "b", "c"]
 
 
@@ -441,7 +441,7 @@ def test_no_entries_make_no_tables() -> None:
     assert build([]) == []
 
 
-def test_a_table_without_any_record_still_says_what_happened() -> None:
+def test_table_without_records_gives_the_reasons() -> None:
     [table] = build([not_done("failed", "a", "t", 0, "error: boom"), not_done("missing", "b", "t", 0)])
     assert table.columns[0].title == "t"
     assert [row.cells[0].text for row in table.rows] == ["failed", ""]
@@ -450,11 +450,11 @@ def test_a_table_without_any_record_still_says_what_happened() -> None:
         build([not_done("missing", "a", "t", 0)], metric="top1")
 
 
-def test_the_footer_says_how_the_numbers_were_made(make_record: Make) -> None:
-    made = make_record("a", "t", 0, 0.5)["provenance"]
+def test_footer_tells_how_the_numbers_were_made(make_record: Make) -> None:
+    provenance = make_record("a", "t", 0, 0.5)["provenance"]
     records = [make_record("a", "t", s, 0.5, notes=["k capped at 1,257", f"{s} iterations"]) for s in (0, 1)]
     records += [make_record("b", "t", 0, 0.5, protocol="t: other", notes=["k capped at 1,257"])]
-    records += [make_record("b", "t", 1, 0.5, provenance={**made, "dirty": True, "device": "cuda: X"})]
+    records += [make_record("b", "t", 1, 0.5, provenance={**provenance, "dirty": True, "device": "cuda: X"})]
     records[-1]["doc"]["embed"]["pretrain"]["recipe"] = {"epochs": 1, "batch_size": 2}
     records[-1]["names"]["method"] = "short"
     [table] = build(entries_from(records))
@@ -473,7 +473,7 @@ def test_the_footer_says_how_the_numbers_were_made(make_record: Make) -> None:
     assert not any("iterations" in line for line in table.footer)
 
 
-def test_the_store_hash_is_of_the_sorted_keys_alone(make_record: Make) -> None:
+def test_store_hash_depends_on_the_sorted_keys_only(make_record: Make) -> None:
     records = [make_record("a", "t", s, 0.5) for s in (0, 1, 2)]
     [table] = build(entries_from(records))
     [again] = build(entries_from(records[::-1]))

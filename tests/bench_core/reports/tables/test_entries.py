@@ -76,14 +76,14 @@ def test_recipe_revision_digest_and_missing_parameters_are_told_apart(make_recor
 
 def test_values_that_look_alike_are_told_apart_by_a_hash(make_record: Make) -> None:
     configs: list[dict[str, Any]] = [{"p": "x" * 40 + "a"}, {"p": "x" * 40 + "b"}]
-    found = labels(entries_from(make_record("m", "t", 0, 0.5, config=c) for c in configs), "method")
-    assert len(found) == 2
-    assert all(" #" in label for label in found)
-    found = labels(
+    names = labels(entries_from(make_record("m", "t", 0, 0.5, config=c) for c in configs), "method")
+    assert len(names) == 2
+    assert all(" #" in label for label in names)
+    names = labels(
         entries_from(make_record("m", "t", 0, 0.5, config=c) for c in [{"p": 1}, {"p": "1"}]),
         "method",
     )
-    assert len(found) == 2
+    assert len(names) == 2
 
 
 def test_a_name_that_looks_like_a_suffix_shares_no_row(make_record: Make) -> None:
@@ -100,7 +100,7 @@ def test_the_same_name_in_two_tables_needs_no_suffix(make_record: Make) -> None:
     assert labels(entries_from(records), "method") == {"nac"}
 
 
-def test_one_content_under_two_names_stays_two_rows(make_record: Make) -> None:
+def test_same_parameters_under_two_names_are_two_rows(make_record: Make) -> None:
     records = [
         make_record("nac", "t", 0, 0.5, config={"flip": flip}, names={"method": name})
         for name, flip in (("nac", 0.1), ("nac_strong", 0.3))
@@ -150,12 +150,12 @@ def test_a_failure_without_a_document_names_its_seed() -> None:
     assert (entry.seed, entry.reason, entry.document) == (4, "error: boom", None)
 
 
-def test_nothing_gives_nothing() -> None:
+def test_no_records_give_no_entries() -> None:
     assert entries_of([]) == []
 
 
 def tables_of(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Every cell of a task that shows a number, in all tables: data, encoder, row, column, text."""
+    """Return (data, encoder, row, column, text) of every cell with a number in a task column, of all tables."""
     return [
         (table.dataset, table.encoder, row.name, column.name, cell.text)
         for table in build(entries_from(records))
@@ -191,16 +191,16 @@ def test_records_that_differ_by_more_than_their_seed_never_share_a_cell(
     records = [make_record("nac", "linear", seed, score) for seed, score in enumerate([0.1, 0.3, 0.9, 0.5])]
     *parents, last = path.split(".")
     for record in records[2:]:
-        place = record["doc"]
+        parent = record["doc"]
         for name in parents:
-            place = place.setdefault(name, {})
-        place[last] = value
+            parent = parent.setdefault(name, {})
+        parent[last] = value
         record["key"] += "-other"
     cells = tables_of(records)
     assert len({cell[:-1] for cell in cells}) == 2
     assert {cell[-1].split(" ")[0] for cell in cells} == {"20.0", "70.0"}  # means of two seeds each, of their own kind
 
 
-def test_with_the_seed_alone_they_share_one(make_record: Make) -> None:
+def test_records_that_differ_by_their_seed_share_a_cell(make_record: Make) -> None:
     cells = tables_of([make_record("nac", "linear", seed, score) for seed, score in enumerate([0.1, 0.3, 0.9, 0.5])])
     assert [cell[-1].split(" ")[0] for cell in cells] == ["45.0"]

@@ -14,7 +14,7 @@ def frame_of(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return tidy(map(record_from_json, records))
 
 
-def test_one_row_a_score_and_the_first_is_primary(make_record: Make, make_score: Make) -> None:
+def test_frame_has_one_line_for_each_score_and_the_first_is_primary(make_record: Make, make_score: Make) -> None:
     scores = [make_score("map", 0.8), make_score("bound", 3.0, unit="nats", chance=None, embedding="code")]
     frame = frame_of([make_record("nac", "retrieval", 0, scores)])
     assert frame["metric"].tolist() == ["map", "bound"]
@@ -24,7 +24,7 @@ def test_one_row_a_score_and_the_first_is_primary(make_record: Make, make_score:
     assert frame["chance"].isna().tolist() == [False, True]
 
 
-def test_every_column_holds_what_the_record_says(make_record: Make) -> None:
+def test_columns_hold_the_values_of_the_record(make_record: Make) -> None:
     record = make_record("nac", "linear", 3, 0.97, uses_labels=True)
     row = frame_of([record]).iloc[0].to_dict()
     assert row == {

@@ -30,15 +30,15 @@ NASTY = ("a|b", "1e5", "x_y", "two\nlines", "<script>", "100%", "`tick`", "*_[z]
 
 @pytest.fixture
 def tables(make_record: Make, make_score: Make) -> list[Table]:
-    """Two tasks, one of them lower is better, three seeds; every kind of cell and every kind of name."""
+    """Tables of two tasks (in one lower is better) and three seeds, with every kind of cell and of name."""
     records = []
-    for place, name in enumerate(NASTY):
+    for number, name in enumerate(NASTY):
         for seed in range(3):
-            value = 0.9 - place / 10 + (seed + place) % 3 / 50
+            value = 0.9 - number / 10 + (seed + number) % 3 / 50
             records.append(make_record(name, "linear", seed, value, protocol="probe | of <features>\n5 % held out"))
-        seeds = range(3 if place < 4 else 0)
+        seeds = range(3 if number < 4 else 0)
         for seed in seeds:
-            fid = make_score("fid", 12.5 + place + seed * 3 % 4, unit="", higher_is_better=False, chance=None)
+            fid = make_score("fid", 12.5 + number + seed * 3 % 4, unit="", higher_is_better=False, chance=None)
             records.append(make_record(name, "fid_", seed, [fid]))
     records += [make_record("supervised", "linear", seed, 0.99, uses_labels=True) for seed in range(3)]
 
@@ -53,7 +53,7 @@ def tables(make_record: Make, make_score: Make) -> list[Table]:
 
 
 @pytest.mark.parametrize("format", SUFFIX)
-def test_each_format_is_its_golden_file(tables: list[Table], format: str) -> None:
+def test_each_format_equals_its_golden_file(tables: list[Table], format: str) -> None:
     golden = (GOLDEN / f"board.{SUFFIX[format]}").read_text(encoding="utf-8")
     assert render(tables, format) == golden
 
@@ -110,7 +110,7 @@ def test_several_tables_are_drawn_one_after_the_other(make_record: Make) -> None
 
 
 @pytest.mark.parametrize("format", SUFFIX)
-def test_no_tables_are_drawn_as_such(format: str) -> None:
+def test_no_tables_give_a_line_that_says_so(format: str) -> None:
     drawn = render([], format)
     assert drawn.endswith("\n")
     assert drawn.strip() in {"No records.", "% No records."} or format in {"csv", "json"}

@@ -22,7 +22,7 @@ SAMPLES = [[0.1, 0.4], [1.0, 2.0, 3.0], [0.81, 0.82, 0.79, 0.815, 0.8]]
 
 
 @pytest.mark.parametrize("values", SAMPLES)
-def test_half_width_is_that_of_scipys_t_interval(values: list[float]) -> None:
+def test_half_width_equals_scipys_t_interval(values: list[float]) -> None:
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     half = t_halfwidth(values)
     assert half is not None
@@ -36,7 +36,7 @@ def test_half_width_of_1_2_3_is_4_3027_over_the_root_of_3() -> None:
 
 
 @pytest.mark.parametrize(("n", "half"), [(3, 0.75), (5, 0.37), (10, 0.21)])
-def test_half_width_at_a_standard_deviation_of_0_3_is_what_the_textbook_table_says(n: int, half: float) -> None:
+def test_half_width_at_a_standard_deviation_of_0_3_equals_the_textbook_table(n: int, half: float) -> None:
     values = np.arange(n, dtype=float)
     values *= 0.3 / np.std(values, ddof=1)
     assert t_halfwidth(values.tolist()) == pytest.approx(half, abs=0.005)
@@ -78,7 +78,7 @@ def test_only_common_seeds_count_and_their_order_does_not() -> None:
     assert not indistinguishable(best, other)
 
 
-def test_a_constant_difference_is_told_and_none_is_not() -> None:
+def test_constant_difference_is_told_apart_and_no_difference_is_not() -> None:
     assert not indistinguishable({0: 0.5, 1: 0.75}, {0: 0.25, 1: 0.5})
     assert indistinguishable({0: 0.5, 1: 0.75}, {0: 0.5, 1: 0.75})
 
@@ -99,13 +99,13 @@ def test_best_group_by_hand() -> None:
     assert best_group(values, higher_is_better=False) == {"c"}
 
 
-def test_best_group_is_empty_where_nobody_has_two_seeds() -> None:
+def test_best_group_is_empty_where_no_row_has_two_seeds() -> None:
     assert best_group({"a": {0: 0.9}, "b": {}}, higher_is_better=True) == set()
     assert best_group({}, higher_is_better=True) == set()
 
 
 @given(st.lists(st.integers(0, 5), max_size=8), st.booleans())
-def test_a_rank_is_one_more_than_those_ahead_plus_half_of_those_beside(values: list[int], higher: bool) -> None:
+def test_rank_is_one_plus_rows_ahead_plus_half_of_ties(values: list[int], higher: bool) -> None:
     def slow(value: int) -> float:
         ahead = sum(v > value if higher else v < value for v in values)
         return 1 + ahead + (values.count(value) - 1) / 2
@@ -119,26 +119,26 @@ def test_ties_share_the_mean_of_their_ranks() -> None:
 
 
 def test_a_paired_difference_by_hand() -> None:
-    found = paired({0: 3.0, 1: 5.0, 2: 7.0, 9: 100.0}, {0: 2.0, 1: 3.0, 2: 4.0, 8: -100.0})  # 1, 2, 3: t = 2 sqrt(3)
-    assert (found.seeds, found.mean) == (3, 2.0)
-    assert found.low == pytest.approx(2 - 2.484138, abs=1e-6)
-    assert found.high == pytest.approx(2 + 2.484138, abs=1e-6)
-    assert found.p == pytest.approx(1 - math.sqrt(12 / 14))  # of t with 2 degrees of freedom: 1 - t / sqrt(2 + t * t)
+    result = paired({0: 3.0, 1: 5.0, 2: 7.0, 9: 100.0}, {0: 2.0, 1: 3.0, 2: 4.0, 8: -100.0})  # 1, 2, 3: t = 2 sqrt(3)
+    assert (result.seeds, result.mean) == (3, 2.0)
+    assert result.low == pytest.approx(2 - 2.484138, abs=1e-6)
+    assert result.high == pytest.approx(2 + 2.484138, abs=1e-6)
+    assert result.p == pytest.approx(1 - math.sqrt(12 / 14))  # of t with 2 degrees of freedom: 1 - t / sqrt(2 + t * t)
 
 
-def test_pairing_takes_away_what_a_seed_does_to_both() -> None:
+def test_pairing_removes_the_effect_of_a_seed_on_both_rows() -> None:
     base = {0: 0.1, 1: 0.5, 2: 0.9}
     better = {0: 0.121, 1: 0.519, 2: 0.92}
-    assert (found := paired(better, base)).p is not None
-    assert found.p < 0.01
-    assert paired(base, better).mean == pytest.approx(-found.mean)  # type: ignore[operator]  # there are seeds
+    assert (result := paired(better, base)).p is not None
+    assert result.p < 0.01
+    assert paired(base, better).mean == pytest.approx(-result.mean)  # type: ignore[operator]  # there are seeds
 
 
 @pytest.mark.parametrize("second", [{}, {0: 0.4}, {0: 0.4, 1: 0.5}, {0: 0.4, 1: 0.5 + 1e-15}])
 def test_no_seed_one_seed_and_differences_that_do_not_vary_have_no_interval(second: dict[int, float]) -> None:
-    found = paired({0: 0.5, 1: 0.6}, second)
-    assert found.seeds == len(second)
-    assert (found.low, found.high, found.p) == (None, None, None)
+    result = paired({0: 0.5, 1: 0.6}, second)
+    assert result.seeds == len(second)
+    assert (result.low, result.high, result.p) == (None, None, None)
 
 
 def test_holm_by_hand() -> None:
@@ -147,7 +147,7 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-def test_the_critical_difference_is_demsars() -> None:
+def test_critical_difference_equals_demsars() -> None:
     assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)  # JMLR 2006, section 3.2.3
     assert critical_difference(5, 30) == pytest.approx(2.728 * math.sqrt(1 / 6), abs=1e-3)  # his table 5a
 
