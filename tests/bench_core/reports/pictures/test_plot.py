@@ -1,15 +1,19 @@
 """`bench plot` draws what the records of a store hold, and says what it cannot draw."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from bench_core.cli.group import main
 from bench_core.errors import RequestError
-from bench_core.planning.boards import Board
-from bench_core.reports.pictures.model import PlotRequest
+from bench_core.planning.boards import Board, Picture
+from bench_core.reports.pictures.draw import fingerprint, fingerprint_in
+from bench_core.reports.pictures.kinds import KINDS, check_pictures
+from bench_core.reports.pictures.model import PictureData, PlotRequest
 from bench_core.reports.pictures.plot import plot_all
+from bench_core.reports.pictures.series_kind import SeriesKind
 from bench_core.reports.tables.entries import Entry
 from bench_core.store import Store
 
@@ -48,6 +52,31 @@ def test_plot_draws_one_kind_some_rows_or_a_tradeoff_into_a_folder(
 def test_help_lists_every_kind() -> None:
     text = " ".join(CliRunner().invoke(main, ["plot", "--help"]).output.split())
     assert "tradeoff, projection, pr, histogram, layers, lines, samples, similarity" in text
+
+
+class Bars(SeriesKind):
+    """Curves over k as bars (a toy)."""
+
+    name = "bars"
+    noun = "a curve over k"
+    hint = "nothing makes one"
+    prefix = "over_k"
+    mean_if = "never"
+
+    def paint(self, figure: Any, data: PictureData, picture: Picture) -> None:
+        figure.add_subplot().bar(range(len(data.series)), [series.columns["accuracy"][0] for series in data.series])
+
+
+def test_a_kind_in_the_table_can_be_plotted_put_on_a_board_and_is_in_the_help(
+    entries: list[Entry], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "bars", Bars())
+    plot(store, "--kind", "bars")
+    path = store.path / "pictures" / "blobs_tiny_size_bars.svg"
+    picture = Picture(name="size_bars", kind="bars", task="size")
+    check_pictures(Board(pictures={"size_bars": picture}))
+    assert fingerprint_in(path) == fingerprint(entries, picture)
+    assert "similarity, bars" in " ".join(plot(store, "--help").output.split())
 
 
 @pytest.mark.parametrize(
