@@ -140,8 +140,9 @@ def resolve(request: Request, registry: Registry) -> Resolved:
 def _choose_board(request: Request) -> Board:
     """Return the board of the request.
 
-    A request without a board takes the default board if its datasets are those of the default board. For other
-    datasets the recipes of the default board were not chosen, so methods keep their own; encoders and tasks stay.
+    A request without a board takes the default board if its datasets are those of the default board. The recipes of
+    the default board were not chosen for other datasets. There methods have their own recipes, and of the default
+    board only the encoders are kept, and the tasks with their default parameters.
     """
     if request.board is not None:
         return boards.load_board(request.board)
