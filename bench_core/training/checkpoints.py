@@ -143,7 +143,7 @@ def unpack(content: bytes) -> dict[str, Any]:
         header = json.loads(content[8 : 8 + header_size])
         plain = json.loads(header["__metadata__"]["state"])
         state = _from_plain(plain, load(content))
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise DamagedCheckpointError(f"it cannot be unpacked: {type(error).__name__}: {error}") from error
     if not isinstance(state, dict):
         raise DamagedCheckpointError(f"it holds a {type(state).__name__} instead of a dict")

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch import nn
+
+from bench_core import Loss
+from bench_core.devices import to_channels_last
+from bench_core.training.checkpoints import pack, unpack
+from bench_core.training.state import Counters, TrainingState
+
+CPU = torch.device("cpu")
+
+
+def training(net: nn.Module, seed: int = 0) -> TrainingState:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    return TrainingState(net, [optimizer], {"shuffle": torch.Generator().manual_seed(seed)}, CPU)
+
+
+def test_error_has_the_last_lines_of_the_log_as_notes() -> None:
+    state = training(nn.Linear(2, 2))
+    state.counters.log = [{"step": step} for step in range(8)]
+    with pytest.raises(ValueError, match="diverged") as raised, state.log_on_failure():
+        raise ValueError("diverged")
+    assert raised.value.__notes__ == [f'log: {{"step": {step}}}' for step in (3, 4, 5, 6, 7)]
+
+
+def test_state_within_an_epoch_is_loaded_as_it_was_saved() -> None:
+    saved, loaded = training(nn.Linear(2, 2), seed=3), training(nn.Linear(2, 2))
+    shuffle = saved.generators["shuffle"]
+    saved.counters.begin_epoch(shuffle)
+    order = torch.randperm(9, generator=shuffle)
+    saved.counters.notes = {"momentum": 0.9}
+    for total in (1.0, 2.0):
+        saved.counters.end_step({"main": Loss(torch.tensor(total), {"part": torch.tensor(0.5)}, {"part": 1.0})})
+    loaded.load_state_dict(unpack(pack(saved.state_dict())))
+    counters = loaded.counters
+    assert (counters.epoch, counters.batch, counters.step) == (0, 2, 2)
+    assert counters.notes == {"momentum": 0.9}
+    assert [loss["main"].total.item() for loss in counters.losses] == [1.0, 2.0]
+    assert counters.losses[0]["main"].ceilings == {"part": 1.0}
+    assert torch.equal(torch.randperm(9, generator=loaded.generators["shuffle"]), order)  # the order is drawn again
+
+
+def test_seconds_of_earlier_processes_are_added() -> None:
+    counters = Counters(seconds_before=100.0, epoch_seconds_before=10.0)
+    assert 100 <= counters.seconds() < 110
+    assert 10 <= counters.epoch_seconds() < 20
+    counters.begin_epoch(torch.Generator())
+    assert counters.epoch_seconds() < 10
+    assert counters.seconds() >= 100
+
+
+def test_loaded_moments_have_the_memory_layout_of_their_parameters() -> None:
+    def trained() -> tuple[TrainingState, nn.Parameter]:
+        convolution = to_channels_last(nn.Conv2d(3, 4, 3))
+        convolution(torch.ones(1, 3, 4, 4)).sum().backward()
+        state = training(convolution)
+        state.optimizers[0].step()
+        return state, convolution.weight
+
+    (saved, _), (loaded, weight) = trained(), trained()
+    loaded.load_state_dict(unpack(pack(saved.state_dict())))
+    momentum = loaded.optimizers[0].state[weight]["momentum_buffer"]
+    assert momentum.stride() == weight.stride()
+    assert momentum.is_contiguous(memory_format=torch.channels_last)
