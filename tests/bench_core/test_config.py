@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from bench_core.config import build, param, parameters, plain
 from bench_core.errors import ConfigError
-from bench_core.planning.settings import parse_settings, parse_sweeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +72,6 @@ def test_plain_values_build_the_same_config_again(rate: float, count: int, on: b
     assert build(Config, plain(config), "x") == config
 
 
-def test_settings_are_toml_and_a_bare_word_is_text() -> None:
-    assert parse_settings(["a.b=0.2", "a.c=true", "a.d=[1, 2]", "a.e=none", 'a.f="x y"', "a.g=3"]) == {
-        "a.b": 0.2, "a.c": True, "a.d": [1, 2], "a.e": "none", "a.f": "x y", "a.g": 3,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["a.b", "ab=1", "a.b=[1", "a.b=1 2"])
-def test_a_setting_that_is_not_one_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="--set"):
-        parse_settings([text])
-
-
 def test_a_whole_number_and_the_same_float_are_one_value_in_a_key() -> None:
     assert str(plain(Config(rate=2))["rate"]) == "2.0"
 
@@ -107,18 +94,3 @@ class Grown:
 def test_a_parameter_that_came_later_is_in_no_key_while_it_has_its_default() -> None:
     assert plain(Grown()) == {"old": 1}
     assert plain(Grown(new=3)) == {"old": 1, "new": 3}
-
-
-def test_sweeps_are_lists_of_values() -> None:
-    assert parse_sweeps(["a.noise=0,0.1, 1", "vae.init=none,nac", "b.sizes=[1, 2],[3]", "c.on=true,false"]) == {
-        "a.noise": [0, 0.1, 1], "vae.init": ["none", "nac"], "b.sizes": [[1, 2], [3]], "c.on": [True, False],
-    }  # fmt: skip
-
-
-def test_a_sweep_without_values_or_a_path_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--sweep takes NAME\.PARAM=VALUE, got 'noise'; for example --sweep"):
-        parse_sweeps(["noise"])
-    with pytest.raises(ConfigError, match=r"--sweep a\.noise is given twice"):
-        parse_sweeps(["a.noise=0", "a.noise=1"])
-    with pytest.raises(ConfigError, match=r"--sweep a\.noise: '{' is not a TOML value"):
-        parse_sweeps(["a.noise=0,{"])
