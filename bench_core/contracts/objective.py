@@ -191,7 +191,7 @@ class Objective(nn.Module, abc.ABC):
                 after_step()
         after_training(context)
 
-    All state must lie in `state_dict()` (parameters and buffers), because a checkpoint saves nothing else.
+    All state must lie in `state_dict()` (parameters and buffers), because a checkpoint saves nothing else of a method.
 
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.

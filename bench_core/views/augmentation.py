@@ -99,43 +99,62 @@ class AugmentationDraws(NamedTuple):
     noise: Tensor | None = None
 
 
-def draw(shape: tuple[int, ...], rng: torch.Generator, a: Augmentation, size: tuple[int, int]) -> AugmentationDraws:
+def draw(
+    shape: tuple[int, ...], rng: torch.Generator, augmentation: Augmentation, size: tuple[int, int]
+) -> AugmentationDraws:
     """Draw what happens to each image of a batch, without waiting for the device.
+
+    Published numbers depend on the order of these draws.
 
     Args:
         shape: Shape (N, C, H, W) of the images.
         rng: Generator on their device.
-        a: Probabilities and ranges.
+        augmentation: Probabilities and ranges.
         size: Size (h, w) of the views.
     """
     N, C, H, W = shape
-    return AugmentationDraws(  # published numbers depend on the order of these draws
-        affine=_draw_affine(N, H, W, a, rng) if a.affine_prob > 0 else None,
-        flip=_chance(N, a.flip_prob, rng) if a.flip_prob > 0 else None,
-        box=None if a.crop_scale is None else draw_boxes(N, H, W, a.crop_scale, a.crop_ratio, rng),
-        jitter=_draw_jitter(N, a, rng) if a.jitter_prob > 0 and C in (1, 3) else None,
-        gray=_chance(N, a.gray_prob, rng) if a.gray_prob > 0 and C == 3 else None,
-        blur=(_uniform((N,), *a.blur_sigma, rng), _chance(N, a.blur_prob, rng)) if a.blur_prob > 0 else None,
-        solarize=_chance(N, a.solarize_prob, rng) if a.solarize_prob > 0 else None,
-        noise=torch.randn((N, C, *size), generator=rng, device=rng.device).mul_(a.noise) if a.noise > 0 else None,
-    )
+    draws = AugmentationDraws()
+    if augmentation.affine_prob > 0:
+        draws = draws._replace(affine=_draw_affine(N, H, W, augmentation, rng))
+    if augmentation.flip_prob > 0:
+        draws = draws._replace(flip=_chance(N, augmentation.flip_prob, rng))
+    if augmentation.crop_scale is not None:
+        box = draw_boxes(N, H, W, augmentation.crop_scale, augmentation.crop_ratio, rng)
+        draws = draws._replace(box=box)
+    if augmentation.jitter_prob > 0 and C in (1, 3):
+        draws = draws._replace(jitter=_draw_jitter(N, augmentation, rng))
+    if augmentation.gray_prob > 0 and C == 3:
+        draws = draws._replace(gray=_chance(N, augmentation.gray_prob, rng))
+    if augmentation.blur_prob > 0:
+        sigma = _uniform((N,), *augmentation.blur_sigma, rng)
+        draws = draws._replace(blur=(sigma, _chance(N, augmentation.blur_prob, rng)))
+    if augmentation.solarize_prob > 0:
+        draws = draws._replace(solarize=_chance(N, augmentation.solarize_prob, rng))
+    if augmentation.noise > 0:
+        noise = torch.randn((N, C, *size), generator=rng, device=rng.device).mul_(augmentation.noise)
+        draws = draws._replace(noise=noise)
+    return draws
 
 
 def _draw_affine(
-    N: int, H: int, W: int, a: Augmentation, rng: torch.Generator
+    N: int, H: int, W: int, augmentation: Augmentation, rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    angle = _uniform((N,), -a.rotation, a.rotation, rng)
-    x, y = (_uniform((N,), -a.translation * side, a.translation * side, rng) for side in (W, H))
-    scale = _uniform((N,), *a.scaling, rng)
-    shear = _uniform((N, 2), -a.shear, a.shear, rng)
-    return angle, torch.stack((x, y), 1), scale, shear, _chance(N, a.affine_prob, rng)
+    """Draw angle (N,), shift (N, 2), magnification (N,), shear (N, 2) and chosen (N,)."""
+    rotation, translation, shear = augmentation.rotation, augmentation.translation, augmentation.shear
+    angle = _uniform((N,), -rotation, rotation, rng)
+    x, y = (_uniform((N,), -translation * side, translation * side, rng) for side in (W, H))
+    scale = _uniform((N,), *augmentation.scaling, rng)
+    shears = _uniform((N, 2), -shear, shear, rng)
+    return angle, torch.stack((x, y), 1), scale, shears, _chance(N, augmentation.affine_prob, rng)
 
 
-def _draw_jitter(N: int, a: Augmentation, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    factors = [_uniform((N,), max(0.0, 1.0 - s), 1.0 + s, rng) for s in a.jitter[:3]]
-    factors.append(_uniform((N,), -a.jitter[3], a.jitter[3], rng))
+def _draw_jitter(N: int, augmentation: Augmentation, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw factors (N, 4), order (N, 4) and chosen (N,)."""
+    *strengths, hue = augmentation.jitter
+    factors = [_uniform((N,), max(0.0, 1.0 - s), 1.0 + s, rng) for s in strengths]
+    factors.append(_uniform((N,), -hue, hue, rng))
     order = torch.rand((N, 4), generator=rng, device=rng.device).argsort(1)
-    return torch.stack(factors, 1), order, _chance(N, a.jitter_prob, rng)
+    return torch.stack(factors, 1), order, _chance(N, augmentation.jitter_prob, rng)
 
 
 def draw_boxes(
