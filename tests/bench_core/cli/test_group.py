@@ -63,7 +63,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         (["run", "--methods", "nac", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (
             ["run", "--methods", "nac", "--datasets", "mnist", "--tasks", "knn"],
-            "does not exist. To mend it, add --download",
+            "does not exist. To repair it, add --download",
         ),
         (["run", "--board", "nowhere"], "no board named 'nowhere'"),
         (["show", "nca"], "no component or board named 'nca'; did you mean 'nac'?"),
