@@ -96,6 +96,7 @@ class Finetune(Evaluator):
         encoder = frozen.method().encoder
 
         def train_copy(part: Split, steps: int, rate: float, stage: str) -> nn.Module:
+            """Fine-tune a copy of the encoder on a part of train."""
             return fine_tune(
                 encoder, part, frozen.data, num_classes,
                 steps=steps, batch_size=config.batch_size, learning_rate=rate, augmentation=config.augmentation,

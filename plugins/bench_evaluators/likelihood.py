@@ -94,14 +94,14 @@ class Likelihood(Evaluator):
                 higher_is_better=False, embedding="latent", n=n,
             ),
         ]  # fmt: skip
-        law = {
+        images = {
             "levels": "images of 256 levels",
             "binary": "binary images drawn with the grey values as chances",
         }[pixels]
         return Evaluation(
             scores=scores,
             protocol=(
-                f"{n:,} items of test, seeded, in batches of {_BATCH}; {law}; log_likelihood: importance-weighted "
+                f"{n:,} items of test, seeded, in batches of {_BATCH}; {images}; log_likelihood: importance-weighted "
                 f"bound of {self.config.samples} draws, in nats an image, its bits for each value; elbo: one draw; "
                 "active units: variance of the posterior's mean above .01"
             ),

@@ -1,4 +1,4 @@
-"""A frozen method made of tensors, and one with an encoder and images, for tests of evaluators."""
+"""Fixtures for tests of tasks: a frozen method made of tensors, and one with an encoder and images."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ Freeze = Callable[..., Frozen]
 
 @pytest.fixture
 def freeze() -> Freeze:
-    """Split name -> (embeddings by name, labels), to what evaluators get."""
+    """Return a function that makes a Frozen from split name -> (embeddings by name, labels)."""
 
     def build(splits: Mapping[str, tuple[Mapping[str, Tensor], Tensor]], seed: int = 0, device: str = "cpu") -> Frozen:
         first = next(iter(splits.values()))[1]
@@ -40,7 +40,7 @@ def freeze() -> Freeze:
 
 @pytest.fixture
 def freeze_encoder() -> Callable[..., Frozen]:
-    """An encoder and labelled images by split, to what evaluators get that ask for the method itself."""
+    """Return a function that makes a Frozen from an encoder and split name -> labelled images."""
 
     def build(encoder: Encoder, splits: Mapping[str, Split], num_classes: int, seed: int = 0) -> Frozen:
         first = splits["train"].inputs

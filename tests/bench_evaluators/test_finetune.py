@@ -15,14 +15,14 @@ DATA = DataSpec(shape=(1, 8, 8), splits={"train": 96, "test": 60}, num_classes=3
 SHORT = FinetuneConfig(steps=25, search_steps=8, batch_size=16, grid=(0.02, 0.1))
 
 
-def bars(count: int, seed: int, told: bool = True) -> Split:
-    """A bright third of the image, which one says the class; or the same with classes by chance."""
+def bars(count: int, seed: int, separable: bool = True) -> Split:
+    """Draw images with a bright third, which is the class; or with random classes if not separable."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     images = torch.randint(0, 60, (count, 1, 8, 9), generator=rng)
     for k in range(3):
         images[labels == k, :, :, 3 * k : 3 * k + 3] += 150
-    if not told:
+    if not separable:
         labels = labels[torch.randperm(count, generator=rng)]
     return Split(images[..., :8].to(torch.uint8), labels)
 
@@ -34,17 +34,15 @@ def encoder() -> Encoder:
         return TinyEncoder(DATA)
 
 
-def splits(told: bool = True) -> dict[str, Split]:
-    return {"train": bars(96, 0, told), "test": bars(60, 1, told)}
+def splits(separable: bool = True) -> dict[str, Split]:
+    return {"train": bars(96, 0, separable), "test": bars(60, 1, separable)}
 
 
 def tuned(frozen: Frozen, config: FinetuneConfig = SHORT) -> Evaluation:
     return Finetune(config).evaluate(frozen)
 
 
-def test_classes_that_can_be_told_are_learned_and_others_are_not(
-    freeze_encoder: FreezeEncoder, encoder: Encoder
-) -> None:
+def test_separable_classes_are_learned_and_random_ones_are_not(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
     evaluation = tuned(freeze_encoder(encoder, splits(), 3))
     (score,) = evaluation.scores
     assert items_error(evaluation, DATA.splits) is None
@@ -52,7 +50,7 @@ def test_classes_that_can_be_told_are_learned_and_others_are_not(
     assert (score.metric, score.n) == ("top1", 60)
     assert score.chance == pytest.approx(1 / 3)
     assert score.value > 0.9
-    assert tuned(freeze_encoder(encoder, splits(told=False), 3)).scores[0].value < 0.6
+    assert tuned(freeze_encoder(encoder, splits(separable=False), 3)).scores[0].value < 0.6
 
 
 def test_the_frozen_method_and_its_embeddings_stay_as_they_were(
@@ -67,14 +65,14 @@ def test_the_frozen_method_and_its_embeddings_stay_as_they_were(
         assert torch.equal(split.embeddings["features"], frozen.splits[name].embeddings["features"])
 
 
-def test_the_test_split_has_no_say_in_the_rate(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
-    one = tuned(freeze_encoder(encoder, splits(), 3))
-    other = tuned(freeze_encoder(encoder, splits() | {"test": bars(60, 2, told=False)}, 3))
-    assert (one.notes, one.curves) == (other.notes, other.curves)
-    assert one.scores != other.scores
+def test_learning_rate_does_not_depend_on_the_test_split(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+    first = tuned(freeze_encoder(encoder, splits(), 3))
+    second = tuned(freeze_encoder(encoder, splits() | {"test": bars(60, 2, separable=False)}, 3))
+    assert (first.notes, first.curves) == (second.notes, second.curves)
+    assert first.scores != second.scores
 
 
-def test_the_rate_is_the_one_of_least_held_out_loss(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+def test_learning_rate_has_the_least_held_out_loss(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
     config = FinetuneConfig(steps=5, search_steps=20, batch_size=16, grid=(1e-6, 0.05, 1e-5))
     evaluation = tuned(freeze_encoder(encoder, splits(), 3), config)
     curve = evaluation.curves["rates"]

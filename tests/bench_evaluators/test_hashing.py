@@ -27,32 +27,32 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 
 def test_lsh_and_the_methods_own_code_have_the_precision_that_retrieval_has(freeze: Freeze) -> None:
     frozen = freeze({"train": blobs(200, bits=12), "test": blobs(40, bits=12, seed=1)})
-    found = values(Hashing(HashingConfig(code_lengths=(16, 8))).evaluate(frozen))
-    other = values(Retrieval(RetrievalConfig(code_lengths=(16, 12, 8))).evaluate(frozen))
-    assert found["map_lsh_16_bits"] == other["map_hamming_16_bits"]
-    assert found["map_lsh_8_bits"] == other["map_hamming_8_bits"]
-    assert found["map_code"] == pytest.approx(other["map_hamming_12_bits"], abs=1e-15)
-    assert found["map_cosine"] == pytest.approx(other["map_cosine"], abs=1e-15)
-    assert found["empty_radius_2"] == pytest.approx(other["empty_radius_2_12_bits"], abs=1e-15)
-    assert found["precision_radius_2"] == pytest.approx(other["precision_radius_2_12_bits"], abs=1e-15)
-    assert (found["distinct_codes"], found["code_bits"]) == (other["distinct_codes_12_bits"], 12)
+    scores = values(Hashing(HashingConfig(code_lengths=(16, 8))).evaluate(frozen))
+    retrieval = values(Retrieval(RetrievalConfig(code_lengths=(16, 12, 8))).evaluate(frozen))
+    assert scores["map_lsh_16_bits"] == retrieval["map_hamming_16_bits"]
+    assert scores["map_lsh_8_bits"] == retrieval["map_hamming_8_bits"]
+    assert scores["map_code"] == pytest.approx(retrieval["map_hamming_12_bits"], abs=1e-15)
+    assert scores["map_cosine"] == pytest.approx(retrieval["map_cosine"], abs=1e-15)
+    assert scores["empty_radius_2"] == pytest.approx(retrieval["empty_radius_2_12_bits"], abs=1e-15)
+    assert scores["precision_radius_2"] == pytest.approx(retrieval["precision_radius_2_12_bits"], abs=1e-15)
+    assert (scores["distinct_codes"], scores["code_bits"]) == (retrieval["distinct_codes_12_bits"], 12)
 
 
-def test_the_own_code_stands_beside_itq_of_its_own_length(freeze: Freeze) -> None:
+def test_own_code_is_compared_with_itq_of_its_length(freeze: Freeze) -> None:
     evaluation = Hashing(HashingConfig()).evaluate(
         freeze({"train": blobs(200, bits=12), "test": blobs(40, bits=12, seed=1)})
     )
-    found = values(evaluation)
+    scores = values(evaluation)
     assert [s.metric for s in evaluation.scores][:3] == ["map_itq_32_bits", "map_code", "code_minus_itq"]
-    assert found["code_minus_itq"] == pytest.approx(found["map_code"] - found["map_itq_12_bits"], abs=1e-12)
+    assert scores["code_minus_itq"] == pytest.approx(scores["map_code"] - scores["map_itq_12_bits"], abs=1e-12)
     assert {s.embedding for s in evaluation.scores[3:]} == {
         "features", "itq(features)", "pcah(features)", "lsh(features)", "code"
     }  # fmt: skip
     assert evaluation.curves["itq"]["bits"] == [12, 16, 32, 64]
-    assert evaluation.curves["code"]["map"] == [found["map_code"]]
+    assert evaluation.curves["code"]["map"] == [scores["map_code"]]
 
 
-def test_a_method_without_a_code_is_ranked_all_the_same(freeze: Freeze) -> None:
+def test_method_without_a_code_is_ranked_by_itq(freeze: Freeze) -> None:
     evaluation = Hashing(HashingConfig()).evaluate(freeze({"train": blobs(200), "test": blobs(40, seed=1)}))
     names = list(values(evaluation))
     assert names[0] == "map_itq_32_bits"
@@ -61,7 +61,7 @@ def test_a_method_without_a_code_is_ranked_all_the_same(freeze: Freeze) -> None:
     assert evaluation.notes == ["64 bits of 40 dimensions: PCAH's others are constant"]
 
 
-def test_what_separates_classes_is_found_and_noise_is_at_chance(freeze: Freeze) -> None:
+def test_separated_classes_are_found_and_noise_is_at_chance(freeze: Freeze) -> None:
     def evaluate(signal: float) -> Evaluation:
         splits = {"train": blobs(400, signal=signal), "test": blobs(100, seed=1, signal=signal)}
         return Hashing(HashingConfig(code_lengths=(16,))).evaluate(freeze(splits))
@@ -81,18 +81,18 @@ def test_constant_features_and_codes_score_the_floor(freeze: Freeze) -> None:
     for score in evaluation.scores:
         if score.metric.startswith("map"):
             assert score.value == pytest.approx(score.chance, abs=1e-12)
-    found = values(evaluation)
-    assert (found["distinct_codes"], found["bit_entropy"], found["bit_imbalance"]) == (1, 0, 0.5)
-    assert (found["bit_correlation"], found["code_minus_itq"]) == (0, 0)
+    scores = values(evaluation)
+    assert (scores["distinct_codes"], scores["bit_entropy"], scores["bit_imbalance"]) == (1, 0, 0.5)
+    assert (scores["bit_correlation"], scores["code_minus_itq"]) == (0, 0)
 
 
 def test_queries_are_capped_and_several_labels_share_one(freeze: Freeze) -> None:
     train, test = blobs(80), blobs(20, seed=1)
     hot = {name: (part[0], F.one_hot(part[1], 4).bool()) for name, part in {"train": train, "test": test}.items()}
-    one = Hashing(HashingConfig()).evaluate(freeze({"train": train, "test": test}))
-    two = Hashing(HashingConfig()).evaluate(freeze(hot))
-    assert values(one) == values(two)
-    assert "relevant: a label in common" in two.protocol
+    first = Hashing(HashingConfig()).evaluate(freeze({"train": train, "test": test}))
+    second = Hashing(HashingConfig()).evaluate(freeze(hot))
+    assert values(first) == values(second)
+    assert "relevant: a label in common" in second.protocol
     capped = Hashing(HashingConfig(num_queries=8)).evaluate(freeze({"train": train, "test": test}))
     assert "8 queries of test against 80 items of train" in capped.protocol
     assert capped.scores[0].n == 8
@@ -108,7 +108,7 @@ def test_codes_are_learned_from_train_without_its_labels(freeze: Freeze) -> None
         assert task.evaluate(unlabelled).scores == task.evaluate(frozen).scores
 
 
-def test_data_and_parameters_that_do_not_fit_are_refused() -> None:
+def test_unlabelled_data_is_skipped_and_parameters_out_of_range_are_refused() -> None:
     data = DataSpec(shape=(1, 8, 8), splits={"train": 5}, num_labels=2)
     assert Hashing(HashingConfig()).skip_reason(data, Objective) == "needs a test split"  # type: ignore[type-abstract]  # not read
     with pytest.raises(ValueError, match="num_queries must be >= 1, got 0"):

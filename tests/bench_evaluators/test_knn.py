@@ -19,7 +19,7 @@ def blobs(items: int, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
     return F.one_hot(labels, 8) * 1.5 + noise, labels
 
 
-def test_accuracy_is_that_of_the_votes(freeze: Freeze) -> None:
+def test_accuracy_equals_that_of_the_votes(freeze: Freeze) -> None:
     bank, labels = blobs(60)
     queries, truth = blobs(30, seed=1)
     frozen = freeze({"train": ({"features": bank}, labels), "test": ({"features": queries}, truth)})
@@ -32,7 +32,7 @@ def test_accuracy_is_that_of_the_votes(freeze: Freeze) -> None:
     assert score.n == 30
 
 
-def test_items_are_the_hits_in_the_order_of_the_test_split(freeze: Freeze) -> None:
+def test_per_item_results_are_hits_in_the_order_of_the_test_split(freeze: Freeze) -> None:
     bank, labels = blobs(60)
     queries, truth = blobs(30, seed=1)
     frozen = freeze({"train": ({"features": bank}, labels), "test": ({"features": queries}, truth)})
@@ -61,7 +61,7 @@ def test_features_of_length_0_give_a_number(freeze: Freeze) -> None:
     assert 0 <= KNN(KNNConfig(temperature=1e-4)).evaluate(freeze({"train": part, "test": part})).scores[0].value <= 1
 
 
-def test_k_is_capped_at_the_bank_and_that_is_said(freeze: Freeze) -> None:
+def test_k_is_capped_at_the_number_of_train_items_with_a_note(freeze: Freeze) -> None:
     part = {"features": blobs(30)[0]}, blobs(30)[1]
     evaluation = KNN(KNNConfig()).evaluate(freeze({"train": part, "test": part}))
     assert evaluation.notes == ["k capped at 30, the size of the bank (asked: 200)"]
@@ -93,7 +93,7 @@ def test_the_named_embedding_is_read(freeze: Freeze) -> None:
         ({}, None),
     ],
 )
-def test_data_that_cannot_be_classed_is_refused_with_a_reason(changes: dict[str, object], reason: str | None) -> None:
+def test_data_without_classes_is_skipped_with_a_reason(changes: dict[str, object], reason: str | None) -> None:
     spec = {"shape": (1, 8, 8), "splits": {"train": 5, "test": 5}, "num_classes": 2} | changes
     assert KNN(KNNConfig()).skip_reason(DataSpec(**spec), Objective) == reason  # type: ignore[arg-type, type-abstract]  # not read
 

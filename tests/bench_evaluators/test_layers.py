@@ -16,7 +16,7 @@ DATA = DataSpec(shape=(1, 8, 8), splits={"train": 120, "test": 80}, num_classes=
 
 
 class Forgetful(Encoder):
-    """Its first map is the image, its second says nothing of the class, its third half of it (ours)."""
+    """Encoder whose first map is the image; the second tells nothing of the class, the third half of it."""
 
     def __init__(self) -> None:
         super().__init__(DATA, NoConfig())
@@ -32,7 +32,7 @@ class Forgetful(Encoder):
 
 
 def quarters(count: int, seed: int) -> Split:
-    """One bright quarter of the image."""
+    """Draw images with one bright quarter, which is the class."""
     labels = torch.arange(count) % 4
     images = torch.randint(0, 100, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
     for k in range(4):
@@ -44,32 +44,34 @@ def splits() -> dict[str, Split]:
     return {"train": quarters(120, 0), "test": quarters(80, 1)}
 
 
-def test_each_layer_is_probed_and_held_out_items_choose_the_first_score(freeze_encoder: FreezeEncoder) -> None:
+def test_each_layer_is_probed_and_held_out_items_choose_the_first_score(
+    freeze_encoder: FreezeEncoder,
+) -> None:
     evaluation = Layers(LayersConfig()).evaluate(freeze_encoder(Forgetful(), splits(), 4))
-    found = {score.metric: score.value for score in evaluation.scores}
-    assert list(found) == ["top1", "top1_block_1", "top1_block_2", "top1_block3", "top1_features"]
-    assert found["top1"] == found["top1_block_1"] > 0.95
-    assert found["top1_block_2"] < 0.5
-    assert found["top1_features"] == found["top1_block_2"]
-    assert 0.4 < found["top1_block3"] < 0.8
+    scores = {score.metric: score.value for score in evaluation.scores}
+    assert list(scores) == ["top1", "top1_block_1", "top1_block_2", "top1_block3", "top1_features"]
+    assert scores["top1"] == scores["top1_block_1"] > 0.95
+    assert scores["top1_block_2"] < 0.5
+    assert scores["top1_features"] == scores["top1_block_2"]
+    assert 0.4 < scores["top1_block3"] < 0.8
     assert all(score.chance == pytest.approx(0.25) and score.n == 80 for score in evaluation.scores)
     assert evaluation.curves["layers"]["depth"] == [0, 1, 2, 3]
-    assert evaluation.curves["layers"]["top1"] == list(found.values())[1:]
+    assert evaluation.curves["layers"]["top1"] == list(scores.values())[1:]
     assert evaluation.notes[0] == "top1 is that of Block.1, chosen on held-out training items"
 
 
-def test_the_choice_never_looks_at_test(freeze_encoder: FreezeEncoder) -> None:
+def test_choice_of_the_layer_does_not_depend_on_test(freeze_encoder: FreezeEncoder) -> None:
     turned = quarters(80, 1)
     assert turned.labels is not None
     wrong = Split(turned.inputs, (turned.labels + 1) % 4)
     evaluation = Layers(LayersConfig()).evaluate(freeze_encoder(Forgetful(), splits() | {"test": wrong}, 4))
-    found = {score.metric: score.value for score in evaluation.scores}
-    assert found["top1"] == found["top1_block_1"] < min(found["top1_block_2"], found["top1_block3"])
+    scores = {score.metric: score.value for score in evaluation.scores}
+    assert scores["top1"] == scores["top1_block_1"] < min(scores["top1_block_2"], scores["top1_block3"])
 
 
 def test_accuracy_is_that_of_scikit_learn_on_the_averages(freeze_encoder: FreezeEncoder) -> None:
     frozen = freeze_encoder(Forgetful(), splits(), 4)
-    found = Layers(LayersConfig(max_features=16, grid=(0.02,))).evaluate(frozen).scores[1].value
+    accuracy = Layers(LayersConfig(max_features=16, grid=(0.02,))).evaluate(frozen).scores[1].value
     rows = {}
     for name, split in splits().items():
         assert isinstance(split.inputs, Tensor)
@@ -77,7 +79,7 @@ def test_accuracy_is_that_of_scikit_learn_on_the_averages(freeze_encoder: Freeze
     mean, std = rows["train"].mean(0), rows["train"].std(0, correction=0)
     model = LogisticRegression(C=1 / (0.02 * 120), tol=1e-8, max_iter=10_000)
     model.fit(((rows["train"] - mean) / std).numpy(), splits()["train"].labels)
-    assert found == pytest.approx(
+    assert accuracy == pytest.approx(
         model.score(((rows["test"] - mean) / std).numpy(), splits()["test"].labels), abs=1 / 80
     )
 
@@ -116,7 +118,7 @@ def test_batches_change_nothing(freeze_encoder: FreezeEncoder, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("alike", ["block 1", "features"])
-def test_layers_that_would_share_a_score_are_refused(freeze_encoder: FreezeEncoder, alike: str) -> None:
+def test_layers_with_the_same_metric_name_are_refused(freeze_encoder: FreezeEncoder, alike: str) -> None:
     class Alike(Forgetful):
         def maps(self, inputs: Tensor) -> dict[str, Tensor]:
             return super().maps(inputs) | {alike: inputs}
@@ -125,7 +127,7 @@ def test_layers_that_would_share_a_score_are_refused(freeze_encoder: FreezeEncod
         Layers(LayersConfig()).evaluate(freeze_encoder(Alike(), splits(), 4))
 
 
-def test_a_probe_that_did_not_converge_says_so(freeze_encoder: FreezeEncoder) -> None:
+def test_a_probe_that_did_not_converge_is_noted(freeze_encoder: FreezeEncoder) -> None:
     evaluation = Layers(LayersConfig(max_iterations=1)).evaluate(freeze_encoder(Forgetful(), splits(), 4))
     assert any(note.startswith("Block.1: ") and "NOT converged" in note for note in evaluation.notes)
 

@@ -1,4 +1,4 @@
-"""Likelihood of a latent-variable model whose exact likelihood is known, and its refusals."""
+"""Likelihood of a latent-variable model whose exact likelihood is known, and skip reasons."""
 
 import math
 from typing import Any, Literal
@@ -18,7 +18,7 @@ DATA = DataSpec(shape=SHAPE, splits={"train": 8, "test": 40})
 
 
 class Linear(Objective):
-    """x = z + N(0, 1) in one coordinate, the mean pixel; q is the true posterior unless it is told to be off."""
+    """x = z + N(0, 1) in one coordinate, the mean pixel; q is the true posterior, shifted by `off`."""
 
     off = 0.0
 
@@ -29,7 +29,7 @@ class Linear(Objective):
         return Loss(torch.zeros(()))
 
     def exact(self, inputs: Tensor) -> Tensor:
-        """log N(x; 0, 2)."""
+        """Return the exact log-likelihood, log N(x; 0, 2)."""
         return -0.25 * inputs.flatten(1).mean(1) ** 2 - 0.5 * math.log(4 * math.pi)
 
     def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
@@ -74,7 +74,7 @@ def test_with_the_true_posterior_both_bounds_are_the_log_likelihood() -> None:
     assert scores["bits_per_dim"] == pytest.approx(-exact / (64 * math.log(2)), abs=1e-6)
 
 
-def test_with_another_posterior_more_draws_are_tighter_and_the_kl_is_larger() -> None:
+def test_with_a_worse_posterior_more_draws_are_tighter_and_the_kl_is_larger() -> None:
     sound, few, many = measured(), measured(off=1.0, samples=1), measured(off=1.0, samples=200)
     assert few["log_likelihood"] < many["log_likelihood"] < sound["log_likelihood"] + 0.1
     assert many["kl"] > sound["kl"] + 0.5
@@ -84,14 +84,14 @@ def test_units_that_do_not_vary_are_not_active() -> None:
     assert measured()["active_units"] == 2
 
 
-def test_fewer_items_are_drawn_by_seed_and_said() -> None:
+def test_items_are_drawn_by_seed_and_their_number_is_in_the_protocol() -> None:
     evaluation = Likelihood(LikelihoodConfig(items=7, samples=2)).evaluate(frozen())
     assert {score.n for score in evaluation.scores} == {7}
     assert "7 items of test" in evaluation.protocol
     assert measured(items=7, samples=2) == measured(items=7, samples=2)
 
 
-def test_vaes_have_a_likelihood_and_others_are_skipped() -> None:
+def test_methods_without_a_likelihood_are_skipped() -> None:
     task = Likelihood(LikelihoodConfig())
     assert task.skip_reason(DATA, Untrained) == "has no likelihood"
     for cls in (VAE, BetaVAE):
@@ -99,7 +99,7 @@ def test_vaes_have_a_likelihood_and_others_are_skipped() -> None:
         assert task.skip_reason(DATA, cls) is None
 
 
-def test_likelihoods_of_binary_values_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_likelihoods_of_binary_values_have_other_metric_names(monkeypatch: pytest.MonkeyPatch) -> None:
     of_levels = measured(items=10, samples=2)
     monkeypatch.setattr(Linear, "likelihood_of", lambda self: "binary")
     of_binary = measured(items=10, samples=2)
@@ -111,9 +111,9 @@ def test_likelihoods_of_binary_values_have_names_of_their_own(monkeypatch: pytes
 def test_a_vae_is_measured() -> None:
     torch.manual_seed(0)
     vae = VAE(TinyEncoder(DATA), DATA, VAE.Config(latent_dim=3, width=4)).eval()
-    around = frozen()
-    one = Frozen(around.splits, DATA, 0, torch.device("cpu"), lambda: vae, around.inputs)
-    scores = {s.metric: s.value for s in Likelihood(LikelihoodConfig(items=20, samples=5)).evaluate(one).scores}
+    template = frozen()
+    with_vae = Frozen(template.splits, DATA, 0, torch.device("cpu"), lambda: vae, template.inputs)
+    scores = {s.metric: s.value for s in Likelihood(LikelihoodConfig(items=20, samples=5)).evaluate(with_vae).scores}
     assert scores["log_likelihood"] >= scores["elbo"] - 5
     assert scores["kl"] >= 0
     assert scores["bits_per_dim"] == pytest.approx(-scores["log_likelihood"] / (64 * math.log(2)))

@@ -36,7 +36,7 @@ def test_accuracy_is_that_of_scikit_learn_at_the_chosen_penalty(freeze: Freeze) 
 
 
 @pytest.mark.parametrize(("labels_per_class", "values"), [(None, {0.0, 1.0}), (3, {0.0, 0.5, 1.0})])
-def test_items_are_hits_or_their_share_over_draws(
+def test_per_item_results_are_hits_or_their_mean_over_draws(
     freeze: Freeze, labels_per_class: int | None, values: set[float]
 ) -> None:
     frozen = freeze({"train": blobs(80), "test": blobs(120, seed=1)})
@@ -45,15 +45,15 @@ def test_items_are_hits_or_their_share_over_draws(
     assert items_error(evaluation, frozen.data.splits) is None
 
 
-def test_the_test_split_has_no_say_in_the_penalty(freeze: Freeze) -> None:
+def test_penalty_does_not_depend_on_the_test_split(freeze: Freeze) -> None:
     train = blobs(80)
-    one = Linear(LinearConfig()).evaluate(freeze({"train": train, "test": blobs(40, seed=1)}))
-    other = Linear(LinearConfig()).evaluate(freeze({"train": train, "test": blobs(40, seed=2)}))
-    assert one.notes == other.notes
-    assert one.scores != other.scores
+    first = Linear(LinearConfig()).evaluate(freeze({"train": train, "test": blobs(40, seed=1)}))
+    second = Linear(LinearConfig()).evaluate(freeze({"train": train, "test": blobs(40, seed=2)}))
+    assert first.notes == second.notes
+    assert first.scores != second.scores
 
 
-def test_noise_asks_for_a_stronger_penalty_than_clean_features(freeze: Freeze) -> None:
+def test_noisy_features_get_a_stronger_penalty_than_clean_ones(freeze: Freeze) -> None:
     labels = torch.arange(200) % 4
     noise = torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
     clean = {"features": F.one_hot(labels, 50) * 20 + noise}, labels
@@ -73,7 +73,7 @@ def test_scale_and_shift_of_features_do_not_matter(freeze: Freeze) -> None:
     assert scores[0] == scores[1]
 
 
-def test_the_solver_says_how_far_it_came(freeze: Freeze) -> None:
+def test_notes_tell_if_the_solver_converged(freeze: Freeze) -> None:
     splits = {"train": blobs(80), "test": blobs(40, seed=1)}
     assert Linear(LinearConfig()).evaluate(freeze(splits)).notes[1].startswith("converged in ")
     stopped = Linear(LinearConfig(max_iterations=2)).evaluate(freeze(splits))
@@ -81,7 +81,7 @@ def test_the_solver_says_how_far_it_came(freeze: Freeze) -> None:
     assert "L-BFGS" in stopped.protocol
 
 
-def test_few_labels_are_drawn_from_train_alike_for_all_methods(freeze: Freeze) -> None:
+def test_few_labels_are_the_same_items_for_all_methods(freeze: Freeze) -> None:
     config = LinearConfig(labels_per_class=2, num_draws=4)
     splits = {"train": blobs(80), "test": blobs(40, seed=1)}
     other = {
@@ -97,7 +97,7 @@ def test_few_labels_are_drawn_from_train_alike_for_all_methods(freeze: Freeze) -
     assert evaluation.scores[0].chance == pytest.approx(0.25)
 
 
-def test_few_labels_are_so_many_of_each_class_and_no_other(freeze: Freeze, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_labels_are_the_given_number_of_each_class(freeze: Freeze, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def watched(features: Tensor, labels: Tensor, *rest: Any) -> LogisticProblem:

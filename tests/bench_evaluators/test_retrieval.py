@@ -28,7 +28,7 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 
 
 def usual_loop(queries: Part, database: Part) -> float:
-    """mAP@all by cosine, as hashing repositories compute it: sort, find the hits, average their precisions."""
+    """Return mAP@all by cosine, as hashing repositories compute it: sort, find the hits, average their precisions."""
     q, d = (F.normalize(part[0]["features"].double(), dim=1) for part in (queries, database))
     total = 0.0
     for query, label in zip(q, queries[1], strict=True):
@@ -37,30 +37,32 @@ def usual_loop(queries: Part, database: Part) -> float:
     return total / len(q)
 
 
-def test_map_by_cosine_is_the_usual_loop(freeze: Freeze) -> None:
+def test_map_by_cosine_equals_a_plain_loop(freeze: Freeze) -> None:
     train, test = blobs(120), blobs(30, seed=1)
-    found = values(Retrieval(RetrievalConfig(k=10)).evaluate(freeze({"train": train, "test": test})))
-    assert found["map_cosine"] == pytest.approx(usual_loop(test, train), abs=1e-6)
+    scores = values(Retrieval(RetrievalConfig(k=10)).evaluate(freeze({"train": train, "test": test})))
+    assert scores["map_cosine"] == pytest.approx(usual_loop(test, train), abs=1e-6)
     q, d = (F.normalize(part[0]["features"], dim=1) for part in (test, train))
     hits = train[1][(q @ d.T).topk(10).indices] == test[1][:, None]
-    assert found["precision_cosine_at_10"] == pytest.approx(float(hits.double().mean()))
+    assert scores["precision_cosine_at_10"] == pytest.approx(float(hits.double().mean()))
     precision = hits.double().cumsum(1) / torch.arange(1, 11)
-    assert found["map_cosine_at_10"] == pytest.approx(float((precision * hits).sum(1).mean() / 10), abs=1e-6)
+    assert scores["map_cosine_at_10"] == pytest.approx(float((precision * hits).sum(1).mean() / 10), abs=1e-6)
 
 
-def test_items_are_average_precisions_whatever_order_the_seed_gives_the_queries(freeze: Freeze) -> None:
+def test_per_item_results_do_not_depend_on_the_order_of_queries(freeze: Freeze) -> None:
     splits = {"train": blobs(120, bits=6), "test": blobs(30, bits=6, seed=1)}
     evaluations = [Retrieval(RetrievalConfig(k=10)).evaluate(freeze(splits, seed)) for seed in (0, 1)]
     first, second = (pack_items(e, {"train": 120, "test": 30})[0]["map_hamming"] for e in evaluations)
     assert not torch.equal(*(e.items["map_hamming"].index for e in evaluations))  # type: ignore[arg-type]
     assert (first["which"], second["which"]) == (ALL, ALL)
     assert unpack_items(first).tolist() == pytest.approx(unpack_items(second).tolist(), abs=1e-6)
-    [(code, labels), (own, own_labels)] = ((part["code"], part_labels) for part, part_labels in splits.values())
-    expected = expected_average_precision(*hamming_histograms(own, code, own_labels, labels))
+    [(code, labels), (query_code, query_labels)] = (
+        (part["code"], part_labels) for part, part_labels in splits.values()
+    )
+    expected = expected_average_precision(*hamming_histograms(query_code, code, query_labels, labels))
     assert unpack_items(first).tolist() == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_items_of_some_queries_and_of_several_codes_are_those_of_the_first_score(freeze: Freeze) -> None:
+def test_per_item_results_are_those_of_the_first_score(freeze: Freeze) -> None:
     frozen = freeze({"train": blobs(120), "test": blobs(30, seed=1)})
     evaluation = Retrieval(RetrievalConfig(k=10, num_queries=12, code_lengths=(8, 4))).evaluate(frozen)
     [kept] = pack_items(evaluation, frozen.data.splits)[0].values()
@@ -73,13 +75,13 @@ def test_perfect_codes_score_1_at_every_measure(freeze: Freeze) -> None:
     code = torch.tensor([[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     part = {"features": F.one_hot(labels, 8).float(), "code": code[labels].to(torch.uint8)}, labels
     evaluation = Retrieval(RetrievalConfig(k=10)).evaluate(freeze({"train": part, "test": part}))
-    found = values(evaluation)
-    assert (found.pop("distinct_codes"), found.pop("code_bits"), found.pop("empty_radius_2")) == (4, 6, 0)
-    assert set(found.values()) == {1.0}
+    scores = values(evaluation)
+    assert (scores.pop("distinct_codes"), scores.pop("code_bits"), scores.pop("empty_radius_2")) == (4, 6, 0)
+    assert set(scores.values()) == {1.0}
     assert evaluation.scores[0].embedding == "code"
 
 
-def test_a_constant_code_scores_chance_which_is_the_prevalence(freeze: Freeze) -> None:
+def test_constant_code_scores_chance_which_is_the_prevalence(freeze: Freeze) -> None:
     labels = torch.arange(400) % 4
     part = {"features": torch.ones(400, 8), "code": torch.ones(400, 24, dtype=torch.bool)}, labels
     evaluation = Retrieval(RetrievalConfig(k=100)).evaluate(freeze({"train": part, "test": part}))
@@ -91,17 +93,17 @@ def test_a_constant_code_scores_chance_which_is_the_prevalence(freeze: Freeze) -
     assert scores["distinct_codes"].value == 1
 
 
-def test_order_and_complement_leave_every_value_as_it_is(freeze: Freeze) -> None:
+def test_order_of_items_and_complement_of_codes_change_no_score(freeze: Freeze) -> None:
     train, test = blobs(200, bits=12), blobs(40, bits=12, seed=1)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(2))
     moved = {"features": train[0]["features"][order], "code": ~train[0]["code"][order]}, train[1][order]
     flipped = {"features": test[0]["features"], "code": ~test[0]["code"]}, test[1]
     config = RetrievalConfig(k=50)
-    one = values(Retrieval(config).evaluate(freeze({"train": train, "test": test})))
-    two = values(Retrieval(config).evaluate(freeze({"train": moved, "test": flipped})))
-    del one["map_hamming_at_50_over_hits"], two["map_hamming_at_50_over_hits"]  # the one measure of a drawn order
-    assert one == pytest.approx(two, abs=1e-6)
-    assert one["map_hamming"] == pytest.approx(two["map_hamming"], abs=1e-12)
+    first = values(Retrieval(config).evaluate(freeze({"train": train, "test": test})))
+    second = values(Retrieval(config).evaluate(freeze({"train": moved, "test": flipped})))
+    del first["map_hamming_at_50_over_hits"], second["map_hamming_at_50_over_hits"]  # the one measure of a drawn order
+    assert first == pytest.approx(second, abs=1e-6)
+    assert first["map_hamming"] == pytest.approx(second["map_hamming"], abs=1e-12)
 
 
 def test_precision_over_the_lists_of_faiss_agrees_with_the_histograms() -> None:
@@ -130,15 +132,15 @@ def test_precision_within_radius_2_and_the_curve_by_hand(freeze: Freeze) -> None
     }
     far = {"features": torch.eye(4)[:1], "code": torch.tensor([[1, 1, 0, 0]]).bool()}, torch.tensor([1])
     train[0]["code"][0] = True  # nothing is left within radius 1; radius 2 holds 1111 twice, of class 0
-    found = values(Retrieval(RetrievalConfig(k=2)).evaluate(freeze({"train": train, "test": far})))
-    assert (found["precision_radius_2"], found["empty_radius_2"]) == (0, 0)
+    scores = values(Retrieval(RetrievalConfig(k=2)).evaluate(freeze({"train": train, "test": far})))
+    assert (scores["precision_radius_2"], scores["empty_radius_2"]) == (0, 0)
 
 
 def test_an_empty_ball_has_precision_0_and_is_counted(freeze: Freeze) -> None:
     train = {"features": torch.eye(2), "code": torch.zeros(2, 5).bool()}, torch.tensor([0, 1])
     test = {"features": torch.eye(2), "code": torch.tensor([[1] * 5, [0] * 5]).bool()}, torch.tensor([0, 1])
-    found = values(Retrieval(RetrievalConfig(k=2)).evaluate(freeze({"train": train, "test": test})))
-    assert (found["precision_radius_2"], found["empty_radius_2"]) == (1 / 4, 1 / 2)
+    scores = values(Retrieval(RetrievalConfig(k=2)).evaluate(freeze({"train": train, "test": test})))
+    assert (scores["precision_radius_2"], scores["empty_radius_2"]) == (1 / 4, 1 / 2)
 
 
 def test_a_method_without_a_code_is_hashed_by_seeded_projections(freeze: Freeze) -> None:
@@ -155,26 +157,26 @@ def test_projections_start_at_the_training_mean(freeze: Freeze) -> None:
     moved = {
         name: ({"features": e["features"] + 64}, labels) for name, (e, labels) in {"train": train, "test": test}.items()
     }
-    here, there = (
+    original, shifted = (
         values(Retrieval(RetrievalConfig(k=50)).evaluate(freeze(s))) for s in ({"train": train, "test": test}, moved)
     )
-    assert there["map_hamming"] == pytest.approx(here["map_hamming"], abs=2e-3)  # a bit may flip by rounding
-    assert there["distinct_codes"] > 100
+    assert shifted["map_hamming"] == pytest.approx(original["map_hamming"], abs=2e-3)  # a bit may flip by rounding
+    assert shifted["distinct_codes"] > 100
 
 
-def test_lengths_asked_for_are_columns_of_one_name_whatever_they_are_made_of(freeze: Freeze) -> None:
+def test_metrics_of_given_code_lengths_have_the_same_names_for_all_methods(freeze: Freeze) -> None:
     config = RetrievalConfig(k=50, code_lengths=(12, 8))
     hashing = Retrieval(config).evaluate(freeze({"train": blobs(200, bits=12), "test": blobs(40, bits=12, seed=1)}))
-    other = Retrieval(config).evaluate(freeze({"train": blobs(200), "test": blobs(40, seed=1)}))
-    assert list(values(hashing)) == list(values(other))
+    unhashed = Retrieval(config).evaluate(freeze({"train": blobs(200), "test": blobs(40, seed=1)}))
+    assert list(values(hashing)) == list(values(unhashed))
     assert hashing.scores[0].metric == "map_hamming_12_bits"
-    found = {s.metric: s.embedding for s in hashing.scores}
-    assert (found["map_hamming_12_bits"], found["map_hamming_8_bits"]) == ("code", "lsh(features)")
+    scores = {s.metric: s.embedding for s in hashing.scores}
+    assert (scores["map_hamming_12_bits"], scores["map_hamming_8_bits"]) == ("code", "lsh(features)")
     assert set(hashing.curves) == {"pr_12_bits", "pr_8_bits"}
     assert "12 bits from code, 8 bits from lsh(features)" in hashing.protocol
 
 
-def test_query_and_database_splits_go_first(freeze: Freeze) -> None:
+def test_query_and_database_splits_are_preferred(freeze: Freeze) -> None:
     part = blobs(40)
     splits = {"train": part, "test": part, "query": blobs(24, seed=1), "database": blobs(80, seed=2)}
     evaluation = Retrieval(RetrievalConfig(k=10)).evaluate(freeze(splits))
@@ -192,22 +194,22 @@ def test_counts_are_drawn_evenly_and_stated(freeze: Freeze) -> None:
     assert chance == pytest.approx(0.25)  # 15 of 60 for each class
 
 
-def test_k_is_capped_at_the_database_and_that_is_said(freeze: Freeze) -> None:
+def test_k_is_capped_at_the_database_size_with_a_note(freeze: Freeze) -> None:
     evaluation = Retrieval(RetrievalConfig()).evaluate(freeze({"train": blobs(40), "test": blobs(8, seed=1)}))
     assert evaluation.notes == ["k capped at 40, the size of the database (asked: 1,000)"]
-    found = values(evaluation)
-    assert found["map_hamming_at_40"] == pytest.approx(found["map_hamming"], abs=1e-12)
-    drawn = found["map_hamming_at_40_over_hits"]  # of one order of the ties, and of all items here
-    assert drawn == pytest.approx(found["map_hamming"], abs=0.03)
+    scores = values(evaluation)
+    assert scores["map_hamming_at_40"] == pytest.approx(scores["map_hamming"], abs=1e-12)
+    drawn = scores["map_hamming_at_40_over_hits"]  # of one order of the ties, and of all items here
+    assert drawn == pytest.approx(scores["map_hamming"], abs=0.03)
 
 
 def test_several_labels_an_item_work_like_classes_where_each_has_one(freeze: Freeze) -> None:
     train, test = blobs(80, bits=12), blobs(20, bits=12, seed=1)
     hot = {name: (part[0], F.one_hot(part[1], 4).bool()) for name, part in {"train": train, "test": test}.items()}
     config = RetrievalConfig(k=10)
-    one, two = (Retrieval(config).evaluate(freeze(s)) for s in ({"train": train, "test": test}, hot))
-    assert values(one) == values(two)
-    assert "relevant: a label in common" in two.protocol
+    first, second = (Retrieval(config).evaluate(freeze(s)) for s in ({"train": train, "test": test}, hot))
+    assert values(first) == values(second)
+    assert "relevant: a label in common" in second.protocol
 
 
 @pytest.mark.parametrize(
@@ -237,6 +239,8 @@ def test_parameters_out_of_range_are_refused() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_values(freeze: Freeze) -> None:
     splits = {"train": blobs(400, bits=12), "test": blobs(80, bits=12, seed=1)}
-    one, two = (values(Retrieval(RetrievalConfig(k=50)).evaluate(freeze(splits, device=d))) for d in ("cpu", "cuda"))
-    assert one["map_hamming"] == pytest.approx(two["map_hamming"], abs=1e-12)
-    assert one == pytest.approx(two, abs=1e-3)
+    first, second = (
+        values(Retrieval(RetrievalConfig(k=50)).evaluate(freeze(splits, device=d))) for d in ("cpu", "cuda")
+    )
+    assert first["map_hamming"] == pytest.approx(second["map_hamming"], abs=1e-12)
+    assert first == pytest.approx(second, abs=1e-3)

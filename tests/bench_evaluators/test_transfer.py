@@ -1,4 +1,4 @@
-"""Probes on images of another data set, of another size, seen as pixels or as something worse."""
+"""Task transfer on images of another dataset and size, with pixels or something worse as features."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,35 +16,41 @@ from bench_evaluators.transfer import Transfer, TransferConfig
 from bench_methods.references import Pixels
 
 SHAPE = (1, 8, 8)
-OWN = DataSpec(shape=SHAPE, splits={"train": 4, "test": 4}, num_classes=2, name="own")
-THERE = DataSpec(shape=(3, 12, 12), splits={"train": 120, "test": 60}, num_classes=3)
+TRAINED_ON = DataSpec(shape=SHAPE, splits={"train": 4, "test": 4}, num_classes=2, name="own")
+TARGET = DataSpec(shape=(3, 12, 12), splits={"train": 120, "test": 60}, num_classes=3)
 
 
 def images(count: int, seed: int, classes: int = 3) -> Split:
-    """Class c: columns from c on are brighter, a little, beside much noise."""
+    """Draw much noise with a few columns a little brighter; their place is the class."""
     labels = torch.arange(count) % classes
-    pixels = torch.randint(0, 160, (count, *THERE.shape), generator=torch.Generator().manual_seed(seed))
+    pixels = torch.randint(0, 160, (count, *TARGET.shape), generator=torch.Generator().manual_seed(seed))
     for c in range(classes):
         pixels[labels == c, :, :, c * 12 // classes : (c + 1) * 12 // classes] += 12
     return Split(pixels.to(torch.uint8), labels)
 
 
 class Blurred(Pixels):
-    """Sees the mean brightness only."""
+    """Method whose only feature is the mean brightness."""
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         return {"features": inputs.flatten(1).mean(1, keepdim=True)}
 
 
-def freeze(cls: type[Objective] = Pixels, data: DataSpec = THERE, classes: int = 3, seed: int = 0) -> Frozen:
-    method = cls(TinyEncoder(OWN), OWN, NoConfig()).eval()
+def freeze(cls: type[Objective] = Pixels, data: DataSpec = TARGET, classes: int = 3, seed: int = 0) -> Frozen:
+    method = cls(TinyEncoder(TRAINED_ON), TRAINED_ON, NoConfig()).eval()
     parts = {"train": images(120, 1, classes), "test": images(60, 2, classes)}
 
     def unused(name: str) -> Split:
         raise AssertionError("only the other data is read")
 
     return Frozen(
-        {}, OWN, seed, torch.device("cpu"), lambda: method, unused, {"digits": OtherData(data, parts.__getitem__)}
+        {},
+        TRAINED_ON,
+        seed,
+        torch.device("cpu"),
+        lambda: method,
+        unused,
+        {"digits": OtherData(data, parts.__getitem__)},
     )
 
 
@@ -52,7 +58,7 @@ def measured(frozen: Frozen, **config: Any) -> dict[str, float]:
     return {s.metric: s.value for s in Transfer(TransferConfig(**config)).evaluate(frozen).scores}
 
 
-def test_the_linear_probe_is_scikit_learns_on_the_fitted_images() -> None:
+def test_linear_probe_equals_scikit_learn_on_the_resized_images() -> None:
     evaluation = Transfer(TransferConfig()).evaluate(freeze())
     penalty = float(evaluation.notes[1].split()[1].rstrip(","))
     (train, labels), (test, truth) = (
@@ -69,15 +75,15 @@ def test_the_linear_probe_is_scikit_learns_on_the_fitted_images() -> None:
     assert evaluation.scores[0].chance == pytest.approx(1 / 3)
 
 
-def test_pixels_are_their_own_floor_and_less_is_below_it() -> None:
-    own, blurred = measured(freeze()), measured(freeze(Blurred))
-    assert own["linear_top1_over_pixels"] == own["knn_top1_over_pixels"] == 0
-    assert blurred["linear_top1"] < own["linear_top1"]
-    assert blurred["linear_top1_over_pixels"] == pytest.approx(100 * (blurred["linear_top1"] - own["linear_top1"]))
-    assert blurred["knn_top1_over_pixels"] == pytest.approx(100 * (blurred["knn_top1"] - own["knn_top1"]))
+def test_pixels_gain_nothing_over_pixels_and_less_is_below_them() -> None:
+    pixels, blurred = measured(freeze()), measured(freeze(Blurred))
+    assert pixels["linear_top1_over_pixels"] == pixels["knn_top1_over_pixels"] == 0
+    assert blurred["linear_top1"] < pixels["linear_top1"]
+    assert blurred["linear_top1_over_pixels"] == pytest.approx(100 * (blurred["linear_top1"] - pixels["linear_top1"]))
+    assert blurred["knn_top1_over_pixels"] == pytest.approx(100 * (blurred["knn_top1"] - pixels["knn_top1"]))
 
 
-def test_labels_that_say_nothing_are_at_chance() -> None:
+def test_random_labels_are_at_chance() -> None:
     frozen = freeze()
     other = frozen.others["digits"]
 
@@ -87,11 +93,11 @@ def test_labels_that_say_nothing_are_at_chance() -> None:
         assert split.labels is not None
         return replace(split, labels=split.labels[order])
 
-    found = measured(replace(frozen, others={"digits": replace(other, load=shuffled)}))
-    assert found["linear_top1"] == pytest.approx(1 / 3, abs=0.2)
+    scores = measured(replace(frozen, others={"digits": replace(other, load=shuffled)}))
+    assert scores["linear_top1"] == pytest.approx(1 / 3, abs=0.2)
 
 
-def test_items_are_drawn_by_seed_and_their_numbers_said() -> None:
+def test_items_are_drawn_by_seed_and_their_numbers_are_in_the_protocol() -> None:
     task = Transfer(TransferConfig(train_items=50, test_items=20, k=9))
     evaluation = task.evaluate(freeze())
     assert evaluation.protocol.startswith(
@@ -104,11 +110,11 @@ def test_items_are_drawn_by_seed_and_their_numbers_said() -> None:
 
 
 def test_more_than_10_classes_have_top5_too() -> None:
-    found = measured(freeze(data=replace(THERE, num_classes=12), classes=12), k=5)
-    assert list(found) == [
+    scores = measured(freeze(data=replace(TARGET, num_classes=12), classes=12), k=5)
+    assert list(scores) == [
         "linear_top1", "linear_top5", "knn_top1", "knn_top5", "linear_top1_over_pixels", "knn_top1_over_pixels",
     ]  # fmt: skip
-    assert found["linear_top5"] > found["linear_top1"]
+    assert scores["linear_top5"] > scores["linear_top1"]
 
 
 def test_features_that_are_constant_give_chance() -> None:
@@ -116,21 +122,21 @@ def test_features_that_are_constant_give_chance() -> None:
         def embed(self, inputs: Tensor) -> dict[str, Tensor]:
             return {"features": inputs.new_ones(len(inputs), 3)}
 
-    found = measured(freeze(Constant))
-    assert found["linear_top1"] == pytest.approx(1 / 3)
-    assert 0 <= found["knn_top1"] <= 1
+    scores = measured(freeze(Constant))
+    assert scores["linear_top1"] == pytest.approx(1 / 3)
+    assert 0 <= scores["knn_top1"] <= 1
 
 
 @pytest.mark.parametrize(
     ("data", "dataset", "reason"),
     [
-        (OWN, "digits", None),
-        (OWN, "own", "own is what the method was trained on"),
-        (replace(OWN, shape=(5,)), "digits", "needs images"),
-        (replace(OWN, num_classes=None), "digits", None),
+        (TRAINED_ON, "digits", None),
+        (TRAINED_ON, "own", "own is what the method was trained on"),
+        (replace(TRAINED_ON, shape=(5,)), "digits", "needs images"),
+        (replace(TRAINED_ON, num_classes=None), "digits", None),
     ],
 )
-def test_pairs_that_say_nothing_are_skipped(data: DataSpec, dataset: str, reason: str | None) -> None:
+def test_training_dataset_and_data_without_images_are_skipped(data: DataSpec, dataset: str, reason: str | None) -> None:
     task = Transfer(TransferConfig(dataset=dataset))
     assert task.skip_reason(data, Untrained) == reason
     assert task.datasets(data) == [dataset]
@@ -138,7 +144,7 @@ def test_pairs_that_say_nothing_are_skipped(data: DataSpec, dataset: str, reason
 
 def test_other_data_without_classes_and_unknown_embeddings_are_refused() -> None:
     with pytest.raises(BenchError, match="transfer to digits: needs labels"):
-        Transfer(TransferConfig()).evaluate(freeze(data=replace(THERE, num_classes=None)))
+        Transfer(TransferConfig()).evaluate(freeze(data=replace(TARGET, num_classes=None)))
     with pytest.raises(BenchError, match="no embedding named 'code'"):
         Transfer(TransferConfig(embedding="code")).evaluate(freeze())
 

@@ -208,7 +208,7 @@ class Disentanglement(Evaluator):
         }
 
     def _remarks(self, data: FactorData) -> list[str]:
-        """Note the scores of perfect codes on these items, and conditions under which scores say less."""
+        """Note the scores of perfect codes on these items, and conditions under which scores are less reliable."""
         perfect = mutual_information(data.test_factors, data.test_factors, self.config.bins)
         best = mean_gap(perfect / entropies(data.test_factors))
         notes = [f"perfect codes of these items: mig {best:.3f}, med {med(perfect):.3f}"]

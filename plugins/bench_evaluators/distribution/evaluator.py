@@ -64,7 +64,7 @@ class DistributionConfig(Config):
     )
     prior: str | None = param(
         None,
-        "name of the prior, or a law of scipy.stats such as beta(2, 5); none uses the method's own, else gaussian",
+        "prior, by name or as in scipy.stats: beta(2, 5); none uses the method's own prior, else gaussian",
         "usual",
     )
     standardize: bool = param(False, "give each coordinate mean 0 and deviation 1 on train first", "ours: off")
@@ -205,7 +205,7 @@ def _sliced_ks(normal: Tensor, seed: int) -> float:
 def _certificate(method: Objective, channel: NoisyChannel, frozen: Frozen, batch_size: int) -> list[Score]:
     """Return the information that arrives on the test split, a mean over whole batches, and its gap to the bound.
 
-    The channel transmits the embedding `embedding`, so both scores are about it, whatever the config evaluates.
+    The channel transmits the embedding `embedding`, so both scores are about it, even if the config names another one.
     """
     name = "embedding"
     rng = stream(frozen.seed, "distribution", "views", device=frozen.device)

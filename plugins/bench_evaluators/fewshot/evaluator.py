@@ -195,7 +195,7 @@ class Fewshot(Evaluator):
         features = F.normalize(test - train.mean(0), dim=1)
         measured: dict[str, Measured] = {}
         for shots in config.shots:
-            # The queries are the last items of each class, whatever the number of shots.
+            # The queries are the last items of each class, the same for every number of shots.
             kept = torch.cat((index[..., :shots], index[..., -queries:]), -1)
             values = centroid_accuracy(features, kept, shots).tolist()
             metric = f"centroid_{ways}_way_{shots}_shot"

@@ -57,7 +57,7 @@ from .reference_network import STEPS, PixelComponents, ReferenceNetwork, train_r
 from .sample_quality import BLOCK, NEIGHBOURS, frechet_distance
 from .samples import BATCH, ClusterSamples, decode, draw_by_cluster, draw_samples
 
-_LEAST_ITEMS = 100  # fewer say nothing about 64 features
+_LEAST_ITEMS = 100  # fewer are too few to compare 64 features
 _MOST_ITEMS = 10_000  # test items, and train items that the reference network, components and k-means are fitted to
 _SHOWN, _ROW = 32, 8  # images in a picture, and in one of its rows
 

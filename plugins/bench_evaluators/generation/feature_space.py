@@ -48,11 +48,11 @@ class FeatureSpace:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def metric(self, measure: str) -> str:
-        """Return the metric's name of a measure in this space."""
+        """Return the name of the metric for a measure in this space."""
         return self.metrics.get(measure, f"{measure}_{self.name}")
 
     def distances(self, real: Tensor, generated: Tensor) -> dict[str, float]:
-        """Measure features (N, D) as is possible for any images, even constant ones or copies of the real ones."""
+        """Take the measures of features (N, D) that make sense even for constant images and copies of real ones."""
         values = {"frechet": frechet_distance(real, generated)}
         if self.full:
             values["kernel"] = kernel_distance(real, generated)

@@ -42,7 +42,10 @@ _POINTS = 256  # points of the curve of variances, at most
 COLLAPSED = 1e-6  # if less than this part of the mean squared length is variance, all features count as equal
 NARROW = 0.1  # if effective rank / number of directions is less, a note names a dimensional collapse
 _UNITS = {"rankme": "count", "effective_rank": "count", "participation_ratio": "count", "class_separation": "fraction"}
-_HIGHER = {*_UNITS, "cka_labels"}  # metrics of which more is usually wanted; the page of this task says why
+_HIGHER = {
+    *_UNITS,
+    "cka_labels",
+}  # metrics of which more is usually wanted; docs/tasks/geometry.md explains the reasons
 
 Measured = dict[str, tuple[float, float, int]]  # name -> value, chance, items
 

@@ -83,7 +83,7 @@ def relus(layers: Sequence[Layer]) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Breakpoints:
-    """Breakpoints of a segment.
+    """Breakpoints of a segment: the result of `breakpoints`.
 
     Attributes:
         times: (B,) float64 in [0, 1], ascending: positions at which one ReLU or more switches.

@@ -116,7 +116,7 @@ def approximate_cost(kind: Kind, queries: Tensor, database: Tensor, k: int, sett
 
 
 def num_lists(items: int) -> int:
-    """Return the number of inverted lists for N items: 4 sqrt(N) (faiss' wiki), if k-means has enough items for it."""
+    """Return the number of inverted lists for N items: 4 sqrt(N) (faiss' wiki), or as many as k-means has items for."""
     return max(1, min(round(4 * math.sqrt(items)), items // _POINTS))
 
 

@@ -16,7 +16,7 @@ METRICS = ["accuracy", "nmi", "ari", "ami", "purity", "clusters", "perplexity"]
 
 
 class Heads(Untrained):
-    """Each head puts an image into the cluster that one of its pixels says."""
+    """Method with own clusters: each head reads the cluster of an image from one of its pixels."""
 
     heads = 2
 
@@ -27,7 +27,7 @@ class Heads(Untrained):
 def frozen(
     features: Sequence[Tensor], labels: Sequence[Tensor], own: Tensor | None = None, seed: int = 0, **other: Any
 ) -> Frozen:
-    """From train and test features and labels, and own clusters (T, N) of the test split."""
+    """Make a frozen method from features and labels of train and test, and own clusters (T, N) of test."""
     count = {"train": len(features[0]), "test": len(features[1])}
     spec = DataSpec(shape=(1, 8, 8), splits=count, num_classes=1 + int(max(part.max() for part in labels)))
     images = torch.zeros(count["test"], 1, 8, 8, dtype=torch.uint8)
@@ -58,13 +58,13 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 
 
 def test_classes_that_lie_apart_are_found_and_noise_is_not() -> None:
-    apart, noise = evaluate(two_sides(0.1)), evaluate(two_sides(30))
-    assert list(values(apart)) == METRICS
-    assert values(apart) == pytest.approx({m: 5.0 if m in ("clusters", "perplexity") else 1.0 for m in METRICS})
+    separated, noise = evaluate(two_sides(0.1)), evaluate(two_sides(30))
+    assert list(values(separated)) == METRICS
+    assert values(separated) == pytest.approx({m: 5.0 if m in ("clusters", "perplexity") else 1.0 for m in METRICS})
     assert values(noise)["accuracy"] < 0.35
     assert abs(values(noise)["ami"]) < 0.05
-    found = values(evaluate(two_sides(0.7)))
-    assert values(noise)["accuracy"] < found["accuracy"] < 1
+    scores = values(evaluate(two_sides(0.7)))
+    assert values(noise)["accuracy"] < scores["accuracy"] < 1
 
 
 def test_the_classes_of_the_train_split_are_not_read() -> None:
@@ -77,8 +77,8 @@ def test_the_classes_of_the_train_split_are_not_read() -> None:
 def test_chance_is_that_of_one_cluster_and_of_shuffled_ones() -> None:
     test, _ = blobs(0.1, 200, seed=1)
     labels = (torch.arange(200) % 10 > 6).long()  # 70 and 30 per cent
-    found = evaluate(frozen([blobs(0.1)[0], test], [torch.arange(300) % 2, labels]))
-    chance = {score.metric: score.chance for score in found.scores}
+    evaluation = evaluate(frozen([blobs(0.1)[0], test], [torch.arange(300) % 2, labels]))
+    chance = {score.metric: score.chance for score in evaluation.scores}
     assert chance["accuracy"] == pytest.approx(0.7)
     assert (chance["ari"], chance["ami"]) == (0, 0)
     assert chance["purity"] == pytest.approx(0.7, abs=0.02)
@@ -90,27 +90,27 @@ def test_own_clusters_are_scored_as_a_mean_over_heads() -> None:
     labels = torch.arange(200) % 5
     own = torch.stack([(labels + 3) % 5, torch.full((200,), 9)])
     evaluation = evaluate(two_sides(30, own))
-    found = values(evaluation)
-    assert list(found) == METRICS + [f"own_{metric}" for metric in METRICS]
-    assert found["own_accuracy"] == pytest.approx((1 + 0.2) / 2)
-    assert found["own_nmi"] == found["own_ari"] == pytest.approx(0.5)
-    assert (found["own_clusters"], found["own_perplexity"]) == pytest.approx(((5 + 1) / 2, (5 + 1) / 2))
+    scores = values(evaluation)
+    assert list(scores) == METRICS + [f"own_{metric}" for metric in METRICS]
+    assert scores["own_accuracy"] == pytest.approx((1 + 0.2) / 2)
+    assert scores["own_nmi"] == scores["own_ari"] == pytest.approx(0.5)
+    assert (scores["own_clusters"], scores["own_perplexity"]) == pytest.approx(((5 + 1) / 2, (5 + 1) / 2))
     assert {s.embedding for s in evaluation.scores if s.metric.startswith("own_")} == {"own_labels"}
     assert evaluation.scores[0].metric == "accuracy"
-    assert found["accuracy"] < 0.4
+    assert scores["accuracy"] < 0.4
 
 
 def test_other_numbers_of_clusters_have_other_names() -> None:
-    found = values(evaluate(two_sides(0.1), clusters=20))
-    assert list(found) == [f"{metric}_20_clusters" for metric in METRICS]
-    assert found["clusters_20_clusters"] > 15
-    assert found["purity_20_clusters"] == 1
-    assert found["accuracy_20_clusters"] < 0.8
+    scores = values(evaluate(two_sides(0.1), clusters=20))
+    assert list(scores) == [f"{metric}_20_clusters" for metric in METRICS]
+    assert scores["clusters_20_clusters"] > 15
+    assert scores["purity_20_clusters"] == 1
+    assert scores["accuracy_20_clusters"] < 0.8
     assert list(values(evaluate(two_sides(0.1), clusters=5))) == METRICS
 
 
 @pytest.mark.parametrize("features", [torch.zeros(300, 8), torch.full((300, 8), 0.1), torch.ones(300, 1)])
-def test_features_that_are_all_equal_score_what_chance_does(features: Tensor) -> None:
+def test_equal_features_score_chance(features: Tensor) -> None:
     labels = torch.arange(300) % 5
     evaluation = evaluate(frozen([features, features[:200]], [labels, labels[:200]]))
     assert values(evaluation) == {"clusters": 1, "perplexity": 1, "accuracy": 0.2, "purity": 0.2} | dict.fromkeys(
@@ -120,7 +120,7 @@ def test_features_that_are_all_equal_score_what_chance_does(features: Tensor) ->
     assert "5 clusters" in evaluation.protocol
 
 
-def test_a_seed_has_one_answer_and_some_of_the_items_will_do() -> None:
+def test_a_seed_gives_one_result_and_a_part_of_the_items_is_enough() -> None:
     first, second = (evaluate(two_sides(0.7), fit_items=60) for _ in range(2))
     assert first == second
     assert "fitted to 60 items of train" in first.protocol

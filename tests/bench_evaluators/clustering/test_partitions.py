@@ -25,7 +25,7 @@ def draw(n: int, k: int, seed: int) -> Tensor:
 
 
 def blobs(n: int = 300, k: int = 5, noise: float = 0.15, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Around k directions at right angles, of any length."""
+    """Draw rows of any length around k orthogonal directions."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % k
     rows = F.one_hot(labels, 8) + noise * torch.randn(n, 8, generator=rng)
@@ -33,14 +33,14 @@ def blobs(n: int = 300, k: int = 5, noise: float = 0.15, seed: int = 0) -> tuple
 
 
 def of_table(table: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Labels and clusters of so many items."""
+    """Return labels and clusters of as many items as each count says."""
     cells = [(c, k) for c, row in enumerate(table) for k, count in enumerate(row) for _ in range(count)]
     labels, clusters = torch.tensor(cells).T
     return labels, clusters
 
 
 def matches(classes: int, clusters: int) -> Iterator[dict[int, int]]:
-    """Every one-to-one match of clusters to classes."""
+    """Yield every one-to-one match, cluster -> class."""
     if clusters <= classes:
         yield from (dict(enumerate(p)) for p in itertools.permutations(range(classes), clusters))
     else:
@@ -56,27 +56,27 @@ def test_the_best_match_is_found_where_a_greedy_one_is_not() -> None:
 @pytest.mark.parametrize(("classes", "clusters"), [(4, 4), (5, 3), (3, 5)])
 def test_accuracy_is_that_of_the_best_of_all_matches(classes: int, clusters: int) -> None:
     for seed in range(5):
-        labels, found = draw(40, classes, seed), draw(40, clusters, 100 + seed)
+        labels, clusters_of_items = draw(40, classes, seed), draw(40, clusters, 100 + seed)
         best = max(
-            sum(match.get(k, -1) == c for c, k in zip(labels.tolist(), found.tolist(), strict=True)) / 40
+            sum(match.get(k, -1) == c for c, k in zip(labels.tolist(), clusters_of_items.tolist(), strict=True)) / 40
             for match in matches(classes, clusters)
         )
-        assert matched_accuracy(labels, found) == pytest.approx(best, abs=1e-12)
+        assert matched_accuracy(labels, clusters_of_items) == pytest.approx(best, abs=1e-12)
 
 
 def test_clusters_beyond_the_classes_count_as_errors_and_not_for_purity() -> None:
-    labels, own = torch.tensor([0, 0, 1, 1]), torch.arange(4)
-    found = agreement(labels, own)
-    assert (found["accuracy"], found["purity"]) == (0.5, 1.0)
+    labels, single = torch.tensor([0, 0, 1, 1]), torch.arange(4)
+    values = agreement(labels, single)
+    assert (values["accuracy"], values["purity"]) == (0.5, 1.0)
 
 
 def test_agreement_by_hand() -> None:
-    """Two classes of 2, the second one split: H(C) = log 2, H(K) = 1.5 log 2, I = log 2."""
-    found = agreement(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 3, 4]))
-    assert found["nmi"] == pytest.approx(2 * 1 / 2.5)
-    assert found["accuracy"] == 0.75
+    """Check two classes of 2, the second one split: H(C) = log 2, H(K) = 1.5 log 2, I = log 2."""
+    values = agreement(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 3, 4]))
+    assert values["nmi"] == pytest.approx(2 * 1 / 2.5)
+    assert values["accuracy"] == 0.75
     # pairs together: in both 1, in classes 2, in clusters 1, of 6; expected 1/3, mean 3/2
-    assert found["ari"] == pytest.approx((1 - 1 / 3) / (3 / 2 - 1 / 3))
+    assert values["ari"] == pytest.approx((1 - 1 / 3) / (3 / 2 - 1 / 3))
 
 
 def test_agreement_is_that_of_the_formulas() -> None:
@@ -85,12 +85,12 @@ def test_agreement_is_that_of_the_formulas() -> None:
     rows, columns = joint.sum(1), joint.sum(0)
     information = float((joint * np.log(joint / np.outer(rows, columns))).sum())
     mean = -float((rows * np.log(rows)).sum() + (columns * np.log(columns)).sum()) / 2
-    found = agreement(labels, clusters)
-    assert found["nmi"] == pytest.approx(information / mean, abs=1e-12)
+    values = agreement(labels, clusters)
+    assert values["nmi"] == pytest.approx(information / mean, abs=1e-12)
     expected = metrics.cluster.expected_mutual_information(contingency(labels, clusters), 200)
-    assert found["ami"] == pytest.approx((information - expected) / (mean - expected), abs=1e-10)
-    assert found["purity"] == pytest.approx(float(joint.max(0).sum()))
-    assert found["purity"] == pytest.approx(metrics.cluster.contingency_matrix(labels, clusters).max(0).sum() / 200)
+    assert values["ami"] == pytest.approx((information - expected) / (mean - expected), abs=1e-10)
+    assert values["purity"] == pytest.approx(float(joint.max(0).sum()))
+    assert values["purity"] == pytest.approx(metrics.cluster.contingency_matrix(labels, clusters).max(0).sum() / 200)
 
 
 def test_no_relabelling_changes_a_number() -> None:
@@ -103,15 +103,15 @@ def test_no_relabelling_changes_a_number() -> None:
 
 
 def test_random_partitions_have_no_adjusted_agreement_in_the_mean() -> None:
-    found = [agreement(draw(200, 5, s), draw(200, 5, 100 + s)) for s in range(30)]
-    assert abs(sum(f["ari"] for f in found) / 30) < 0.005
-    assert abs(sum(f["ami"] for f in found) / 30) < 0.005
-    assert sum(f["nmi"] for f in found) / 30 > 0.01  # which is not adjusted
+    values = [agreement(draw(200, 5, s), draw(200, 5, 100 + s)) for s in range(30)]
+    assert abs(sum(f["ari"] for f in values) / 30) < 0.005
+    assert abs(sum(f["ami"] for f in values) / 30) < 0.005
+    assert sum(f["nmi"] for f in values) / 30 > 0.01  # which is not adjusted
 
 
-def test_one_cluster_for_all_knows_nothing() -> None:
-    found = agreement(torch.tensor([0, 0, 0, 1]), torch.zeros(4, dtype=torch.int64))
-    assert found == {"accuracy": 0.75, "nmi": 0.0, "ari": 0.0, "ami": 0.0, "purity": 0.75}
+def test_one_cluster_for_all_has_no_agreement() -> None:
+    values = agreement(torch.tensor([0, 0, 0, 1]), torch.zeros(4, dtype=torch.int64))
+    assert values == {"accuracy": 0.75, "nmi": 0.0, "ari": 0.0, "ami": 0.0, "purity": 0.75}
 
 
 def test_labels_and_clusters_must_be_of_the_same_items() -> None:
@@ -153,12 +153,12 @@ def test_kmeans_is_as_good_as_scikit_learns() -> None:
     assert inertia < 1.01 * KMeans(8, n_init=20, random_state=0).fit(rows.numpy()).inertia_
 
 
-def test_a_seed_has_one_answer_and_restarts_keep_the_best() -> None:
+def test_a_seed_gives_one_result_and_restarts_keep_the_best() -> None:
     rows = F.normalize(torch.randn(300, 6, generator=torch.Generator().manual_seed(0)), dim=1)
     first, second = (kmeans(rows, 8, seed=2**62 + 3) for _ in range(2))
     assert torch.equal(first, second)
-    many, one = (float((rows @ kmeans(rows, 8, seed=5, restarts=r).T).amax(1).mean()) for r in (20, 1))
-    assert many > one
+    many, single = (float((rows @ kmeans(rows, 8, seed=5, restarts=r).T).amax(1).mean()) for r in (20, 1))
+    assert many > single
 
 
 def test_fewer_distinct_rows_than_clusters_are_the_centres() -> None:

@@ -26,12 +26,12 @@ def spec(sizes: Mapping[str, int] | None = SIZES, **splits: int) -> DataSpec:
 
 
 def frozen(make: Any, sizes: Mapping[str, int] = SIZES, name: str = "features") -> Frozen:
-    """The embeddings that `make` gives of the factors."""
+    """Make a frozen method whose embeddings are `make` of the factors."""
     splits = {}
     for split, count, seed in (("train", 800, 0), ("test", 400, 1)):
         known = factors(count, seed, sizes)
-        made = make(known)
-        splits[split] = Embedded(made if isinstance(made, dict) else {name: made.float()}, known[:, 0], known)
+        codes = make(known)
+        splits[split] = Embedded(codes if isinstance(codes, dict) else {name: codes.float()}, known[:, 0], known)
     no: Any = None
     return Frozen(splits, spec(sizes), 0, torch.device("cpu"), no, no)
 
@@ -68,9 +68,9 @@ def test_what_is_fitted_is_fitted_on_train_and_measured_on_test() -> None:
     good, _ = measure(given)
     test = given.splits["test"]
     mirrored = Embedded({"features": -test.embeddings["features"]}, test.labels, test.factors)
-    other = Frozen({**given.splits, "test": mirrored}, given.data, 0, given.device, given.method, given.inputs)
-    changed, _ = measure(other)
-    assert changed["mig"] == pytest.approx(good["mig"], abs=0.01)  # fitted nowhere
+    with_mirrored = Frozen({**given.splits, "test": mirrored}, given.data, 0, given.device, given.method, given.inputs)
+    changed, _ = measure(with_mirrored)
+    assert changed["mig"] == pytest.approx(good["mig"], abs=0.01)  # MIG fits nothing
     assert changed["sap_nearest_mean"] < good["sap_nearest_mean"] - 0.3
     assert changed["dci_informativeness_trees"] < good["dci_informativeness_trees"] - 0.3
 
@@ -102,16 +102,16 @@ def test_the_embedding_is_read_first_then_latents_then_features() -> None:
     ids=["constant", "one constant", "one code", "rank 1", "huge", "bits"],
 )
 def test_poor_embeddings_are_measured(make: Any) -> None:
-    found, evaluation = measure(frozen(make))
-    for value in found.values():
+    scores, evaluation = measure(frozen(make))
+    for value in scores.values():
         assert 0 <= value <= 1
     assert all(0 <= score.chance <= 1 for score in evaluation.scores if score.chance is not None)
 
 
 def test_a_constant_factor_is_left_out_and_named() -> None:
     sizes = {"colour": 1, **SIZES}
-    found, evaluation = measure(frozen(lambda known: known[:, 1:], sizes))
-    assert found["mig"] == pytest.approx(measure(frozen(lambda known: known))[0]["mig"], abs=0.01)
+    scores, evaluation = measure(frozen(lambda known: known[:, 1:], sizes))
+    assert scores["mig"] == pytest.approx(measure(frozen(lambda known: known))[0]["mig"], abs=0.01)
     assert "left out, constant: colour" in evaluation.notes
     with pytest.raises(BenchError, match="fewer than two factors vary"):
         measure(frozen(lambda known: known, {"colour": 1, "x": 5}))
@@ -127,7 +127,7 @@ def test_wide_embeddings_are_read_in_part_and_active_codes_are_counted() -> None
     assert "20 of 30 codes are active" in evaluation.notes
 
 
-def test_outliers_and_rare_values_are_told() -> None:
+def test_outliers_and_rare_values_are_noted() -> None:
     def with_outlier(known: Tensor) -> Tensor:
         codes = known.float().clone()
         codes[0, :2] = 1e6
@@ -144,9 +144,9 @@ def test_outliers_and_rare_values_are_told() -> None:
 def test_the_published_learners_give_metrics_of_other_names() -> None:
     sizes = {"shape": 3, "x": 4}
     given = frozen(lambda known: known + 0.1 * noise(len(known), 2), sizes)
-    found, evaluation = measure(given, learners="published", tree_items=200, items=300)
-    assert {"sap_svm", "dci_disentanglement_boosting"} <= found.keys()
-    assert found["dci_disentanglement_boosting"] > 0.9
+    scores, evaluation = measure(given, learners="published", tree_items=200, items=300)
+    assert {"sap_svm", "dci_disentanglement_boosting"} <= scores.keys()
+    assert scores["dci_disentanglement_boosting"] > 0.9
     assert "LinearSVC" in evaluation.protocol
     assert "on 300 of test" in evaluation.protocol
 
@@ -169,7 +169,7 @@ def test_parameters_out_of_range_are_refused(name: str) -> None:
         DisentanglementConfig(**changes)
 
 
-def test_factors_reach_the_task_from_the_data_set(tmp_path: Path) -> None:
+def test_factors_reach_the_task_from_the_dataset(tmp_path: Path) -> None:
     settings = {
         "sprites.train_size": 200,
         "sprites.test_size": 100,
@@ -177,6 +177,6 @@ def test_factors_reach_the_task_from_the_data_set(tmp_path: Path) -> None:
         **{f"disentanglement.{name}": value for name, value in QUICK.items()},
     }
     run("pixels", "disentanglement", datasets="sprites", seeds=[0], store=tmp_path, progress=False, settings=settings)
-    found = results(tmp_path).set_index("metric")["value"]
-    assert len(found) == 9
-    assert found["beta_vae_score"] > 0.3  # pixels know where a sprite is
+    scores = results(tmp_path).set_index("metric")["value"]
+    assert len(scores) == 9
+    assert scores["beta_vae_score"] > 0.3  # pixels tell the position of a sprite

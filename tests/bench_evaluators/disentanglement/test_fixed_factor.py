@@ -34,9 +34,9 @@ def both(codes: Tensor, known: Tensor, test_codes: Tensor, test: Tensor) -> tupl
 
 def test_items_of_a_trial_share_the_value_and_every_such_item_is_drawn() -> None:
     values = torch.tensor([4, 0, 4, 2, 0, 4])
-    found = same_value(values, torch.tensor([0, 1, 3]), 200, rng())
-    assert [set(row.tolist()) for row in found] == [{0, 2, 5}, {1, 4}, {3}]
-    share = (found[0][:, None] == torch.tensor([0, 2, 5])).double().mean(0)
+    drawn = same_value(values, torch.tensor([0, 1, 3]), 200, rng())
+    assert [set(row.tolist()) for row in drawn] == [{0, 2, 5}, {1, 4}, {3}]
+    share = (drawn[0][:, None] == torch.tensor([0, 2, 5])).double().mean(0)
     assert share.tolist() == pytest.approx([1 / 3] * 3, abs=0.1)
 
 
@@ -67,8 +67,8 @@ def test_differences_are_small_only_in_the_code_of_the_shared_factor() -> None:
 def test_perfect_codes_score_one_and_independent_ones_chance() -> None:
     known, test = factors(), factors(2000, 1)
     assert both(known, known, test, test) == (1.0, 1.0)
-    noise, other = torch.randn(3000, 10, generator=rng(1)), torch.randn(2000, 10, generator=rng(2))
-    assert both(noise, known, other, test) == pytest.approx((0.2, 0.2), abs=0.06)
+    noise, test_codes = torch.randn(3000, 10, generator=rng(1)), torch.randn(2000, 10, generator=rng(2))
+    assert both(noise, known, test_codes, test) == pytest.approx((0.2, 0.2), abs=0.06)
 
 
 def test_rotated_codes_score_less() -> None:
@@ -103,9 +103,9 @@ def test_constant_embeddings_score_chance() -> None:
     assert both(torch.ones(3000, 3), known, torch.ones(2000, 3), test) == pytest.approx((0.2, 0.2), abs=0.06)
 
 
-def test_the_draws_are_those_of_the_generator_however_many_fit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     known, test = factors(), factors(2000, 1)
-    codes, other = known + torch.randn(3000, 5, generator=rng()), test + torch.randn(2000, 5, generator=rng(1))
-    once = both(codes, known, other, test)
+    codes, test_codes = known + torch.randn(3000, 5, generator=rng()), test + torch.randn(2000, 5, generator=rng(1))
+    once = both(codes, known, test_codes, test)
     monkeypatch.setattr("bench_evaluators.disentanglement.fixed_factor._CHUNK", 1000)
-    assert both(codes, known, other, test) == once
+    assert both(codes, known, test_codes, test) == once

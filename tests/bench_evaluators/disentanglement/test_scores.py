@@ -1,4 +1,4 @@
-"""Golden values: perfect codes of dSprites' factors, 10,000 of them, by an independent implementation."""
+"""Scores against golden values of an independent implementation, for 10,000 perfect codes of dSprites' factors."""
 
 import math
 
@@ -47,11 +47,11 @@ def mig(codes: Tensor, known: Tensor) -> float:
 def test_mutual_information_is_that_of_scikit_learn_on_numpys_histogram() -> None:
     known = factors(2000)
     codes = torch.cat([turned(known, 1), torch.randn(2000, 2, generator=rng()) ** 3], 1)
-    found = mutual_information(codes, known, bins=20)
+    information = mutual_information(codes, known, bins=20)
     for j, code in enumerate(codes.T.numpy()):
         cells = np.digitize(code, np.histogram(code, 20)[1][:-1])
         for k, values in enumerate(known.T.numpy()):
-            assert float(found[j, k]) == pytest.approx(mutual_info_score(values, cells), abs=1e-9)
+            assert float(information[j, k]) == pytest.approx(mutual_info_score(values, cells), abs=1e-9)
     assert entropies(known).tolist() == pytest.approx([mutual_info_score(v, v) for v in known.T.numpy()])
 
 
@@ -76,7 +76,7 @@ def test_perfect_codes_have_the_known_mig_and_med(seed: int) -> None:
     assert med(information, 1) == pytest.approx(med(information))
 
 
-def test_a_code_that_stands_twice_has_no_mig_and_the_same_med_and_half_the_completeness() -> None:
+def test_duplicated_code_has_no_mig_and_the_same_med_and_half_the_completeness() -> None:
     known = factors()
     once, twice = (mutual_information(known.repeat(1, n).double(), known) for n in (1, 2))
     assert mean_gap(twice / entropies(known)) == 0
@@ -97,8 +97,8 @@ def test_independent_gaussians_have_the_known_mig_and_med() -> None:
 
 def test_rotated_codes_are_between_perfect_and_independent_ones() -> None:
     known = factors()
-    found = [mutual_information(turned(known, seed), known) for seed in range(8)]
-    gaps, meds = ([f(i) for i in found] for f in (lambda i: mean_gap(i / entropies(known)), med))
+    information = [mutual_information(turned(known, seed), known) for seed in range(8)]
+    gaps, meds = ([f(i) for i in information] for f in (lambda i: mean_gap(i / entropies(known)), med))
     assert 0.01 < min(gaps) < max(gaps) < 0.4
     assert 0.1 < min(meds) < max(meds) < 0.6
 
@@ -124,7 +124,7 @@ def test_constant_codes_and_factors_are_measured() -> None:
 
 def test_disentanglement_by_hand() -> None:
     importance = torch.tensor([[3.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-    # code 0 serves one factor, code 1 both equally: (3 * 1 + 2 * 0) / 5
+    # code 0 is used for one factor, code 1 for both equally: (3 * 1 + 2 * 0) / 5
     assert disentanglement(importance) == pytest.approx(0.6)
     # completeness: factor 0 is 3:1 in three codes, factor 1 in one code
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(3)
@@ -143,42 +143,42 @@ def test_med_of_the_best_codes_by_hand() -> None:
     assert med(information) == pytest.approx((1.2 * 1 + 0.8 * (1 - entropy)) / 2)
 
 
-def test_a_factor_that_no_code_knows_counts_nowhere() -> None:
+def test_factor_that_no_code_knows_has_no_influence() -> None:
     information = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     assert med(information) == 1
     assert med(information, 1) == 1
 
 
-def test_the_nearest_mean_is_scikit_learns_nearest_centroid() -> None:
+def test_nearest_mean_equals_scikit_learns_nearest_centroid() -> None:
     known, test = factors(1000, sizes=(3, 7)), factors(400, seed=1, sizes=(3, 7))
     codes, test_codes = (k.double() @ torch.ones(2, 3, dtype=torch.float64) for k in (known, test))
     codes, test_codes = (c + torch.randn(c.shape, generator=rng(2)) for c in (codes, test_codes))
     for k in range(2):
-        found = nearest_mean_accuracy(codes, known[:, k], test_codes, test[:, k])
+        accuracy = nearest_mean_accuracy(codes, known[:, k], test_codes, test[:, k])
         for j in range(3):
             fit = NearestCentroid().fit(codes[:, j : j + 1].numpy(), known[:, k].numpy())
-            assert float(found[j]) == pytest.approx(fit.score(test_codes[:, j : j + 1].numpy(), test[:, k].numpy()))
+            assert float(accuracy[j]) == pytest.approx(fit.score(test_codes[:, j : j + 1].numpy(), test[:, k].numpy()))
 
 
-def test_the_nearest_mean_knows_no_value_that_it_has_not_seen() -> None:
+def test_nearest_mean_never_answers_with_an_unseen_value() -> None:
     codes, values = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([5, 1, 5])
     assert nearest_mean_accuracy(codes, values, codes, torch.tensor([3, 3, 3])).tolist() == [0]
     assert nearest_mean_accuracy(torch.zeros(3, 1), values, codes, values).isfinite().all()
 
 
-def test_sap_of_perfect_codes_is_one_less_chance() -> None:
+def test_sap_of_perfect_codes_is_1_minus_chance() -> None:
     known, test = factors(), factors(5000, seed=1)
     accuracy = torch.stack([nearest_mean_accuracy(known, known[:, k], test, test[:, k]) for k in range(5)], 1)
     assert accuracy.diagonal().tolist() == [1] * 5
     assert mean_gap(accuracy) == pytest.approx(1 - np.mean([1 / size for size in SIZES]), abs=0.02)
 
 
-def test_support_vectors_are_those_of_the_code() -> None:
+def test_support_vectors_equal_those_of_the_published_code() -> None:
     known, test = factors(300, sizes=(3, 4)), factors(100, seed=1, sizes=(3, 4))
-    found = svm_accuracy(known.float(), known[:, 0], test.float(), test[:, 0])
+    accuracy = svm_accuracy(known.float(), known[:, 0], test.float(), test[:, 0])
     svm = LinearSVC(C=0.01, class_weight="balanced").fit(known[:, :1].numpy(), known[:, 0].numpy())
-    assert float(found[0]) == svm.score(test[:, :1].numpy(), test[:, 0].numpy())
-    assert float(found[0]) > float(found[1])
+    assert float(accuracy[0]) == svm.score(test[:, :1].numpy(), test[:, 0].numpy())
+    assert float(accuracy[0]) > float(accuracy[1])
 
 
 @pytest.mark.parametrize("boosting", [False, True])

@@ -20,7 +20,7 @@ def data(items: int) -> DataSpec:
 
 
 class Sending(Objective):
-    """The mean of an image's pixels as embedding; its information is the number of images of a batch."""
+    """Method whose embedding is an image's mean pixel, and whose information is the number of images in a batch."""
 
     def __init__(self, prior: PriorName, bound: float) -> None:
         nn.Module.__init__(self)
@@ -63,54 +63,51 @@ def measure(given: Frozen, **config: Any) -> dict[str, float]:
 
 def test_samples_of_the_prior_are_near_it_by_every_measure() -> None:
     evaluation = Distribution(DistributionConfig()).evaluate(frozen({"features": normal()}))
-    found = {score.metric: score.value for score in evaluation.scores}
+    scores = {score.metric: score.value for score in evaluation.scores}
     assert evaluation.scores[0].metric == "sliced_ks"
     assert not evaluation.scores[0].higher_is_better
-    assert found["sliced_ks"] < 0.03
-    assert found["ks_mean"] < 0.03
-    assert found["max_correlation"] < 0.06
-    assert found["excess_kurtosis"] < 0.3
-    assert min(v for k, v in found.items() if k.endswith("pass_rate")) > 0.8
-    assert "gap" not in found
+    assert scores["sliced_ks"] < 0.03
+    assert scores["ks_mean"] < 0.03
+    assert scores["max_correlation"] < 0.06
+    assert scores["excess_kurtosis"] < 0.3
+    assert min(v for k, v in scores.items() if k.endswith("pass_rate")) > 0.8
+    assert "gap" not in scores
     for note, metric in zip(evaluation.notes, ("sliced_ks", "sliced_wasserstein"), strict=True):
-        assert found[metric] == pytest.approx(float(note.rsplit(" ", 1)[1]), abs=0.02)
+        assert scores[metric] == pytest.approx(float(note.rsplit(" ", 1)[1]), abs=0.02)
 
 
 @pytest.mark.parametrize("prior", ["uniform", "laplace", "exponential", "cauchy", "beta(2, 5)", "gamma(3)"])
 def test_samples_of_any_prior_are_near_it_and_far_from_another(prior: Any) -> None:
     values = frozen({"features": from_normal(prior, normal())})
-    own, other = measure(values, prior=prior), measure(values, prior="gaussian")
-    assert own["sliced_ks"] == pytest.approx(measure(frozen({"features": normal()}))["sliced_ks"], abs=1e-3)
-    assert own["ks_mean"] < 0.03
-    assert own["henze_zirkler_pass_rate"] > 0.8
-    assert other["sliced_ks"] > 3 * own["sliced_ks"]
+    matching, mismatched = measure(values, prior=prior), measure(values, prior="gaussian")
+    assert matching["sliced_ks"] == pytest.approx(measure(frozen({"features": normal()}))["sliced_ks"], abs=1e-3)
+    assert matching["ks_mean"] < 0.03
+    assert matching["henze_zirkler_pass_rate"] > 0.8
+    assert mismatched["sliced_ks"] > 3 * matching["sliced_ks"]
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "beta(2, 5)"])
-def test_true_samples_of_a_prior_pass_the_tests_as_often_as_their_level_says(prior: str) -> None:
+def test_samples_of_a_prior_pass_the_tests_at_the_rate_of_their_level(prior: str) -> None:
     drawn = to_normal(prior, from_normal(prior, normal(500 * 200, 1).double())).view(500, 200, 1)
-    rates = [pass_rates(sample, torch.Generator().manual_seed(0), samples=1) for sample in drawn]  # apart, as all 200
+    # One call for each sample, as a sample has all of its 200 items.
+    rates = [pass_rates(sample, torch.Generator().manual_seed(0), samples=1) for sample in drawn]
     for test in rates[0]:
         assert 0.93 <= sum(rate[test] for rate in rates) / 500 <= 0.97
 
 
-def test_old_scores_come_first_and_are_what_they_were() -> None:
-    found = measure(frozen({"features": normal(400, 5) ** 3}))
-    assert list(found) == [
+def test_scores_equal_those_of_published_records() -> None:
+    scores = measure(frozen({"features": normal(400, 5) ** 3}))
+    assert list(scores) == [
         "sliced_ks", "ks_mean", "max_correlation", "excess_kurtosis", "shapiro_wilk_pass_rate",
         "dagostino_pearson_pass_rate", "henze_zirkler_pass_rate", "sliced_wasserstein",
     ]  # fmt: skip
-    published = [
-        0.17260320572493332,
-        0.17445766664402004,
-        0.08593052519949178,
-        37.3729544366706,
-    ]  # by the version whose records are published
-    assert [found[name] for name in list(found)[:4]] == pytest.approx(published, rel=1e-9)
+    # Values of the version whose records are published.
+    published = [0.17260320572493332, 0.17445766664402004, 0.08593052519949178, 37.3729544366706]
+    assert [scores[name] for name in list(scores)[:4]] == pytest.approx(published, rel=1e-9)
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "uniform", "cauchy", "beta(2, 5)"])
-def test_the_histogram_is_a_density_beside_the_priors(prior: str) -> None:
+def test_histogram_holds_the_density_and_that_of_the_prior(prior: str) -> None:
     evaluation = Distribution(DistributionConfig(prior=prior)).evaluate(
         frozen({"features": from_normal(prior, normal(20000, 2))})
     )
@@ -123,7 +120,7 @@ def test_the_histogram_is_a_density_beside_the_priors(prior: str) -> None:
     assert float((density - expected).abs().sum()) * width < 0.05
 
 
-def test_the_histogram_shows_what_lies_apart_from_the_prior_and_constants() -> None:
+def test_histogram_covers_values_far_from_the_prior_and_constants() -> None:
     curve = histogram("gaussian", torch.full((300, 2), 7.0, dtype=torch.float64))
     width = curve["centre"][1] - curve["centre"][0]
     full = [centre for centre, density in zip(curve["centre"], curve["density"], strict=True) if density > 0]
@@ -140,18 +137,18 @@ def test_the_histogram_shows_what_lies_apart_from_the_prior_and_constants() -> N
         ("max_correlation", lambda x: torch.stack([x[:, 0], x[:, 0] + 0.5 * x[:, 1]], 1)),
     ],
 )
-def test_what_differs_from_the_prior_shows(name: str, change: Callable[[Tensor], Tensor]) -> None:
+def test_deviations_from_the_prior_raise_their_score(name: str, change: Callable[[Tensor], Tensor]) -> None:
     assert measure(frozen({"features": change(normal())}))[name] > 0.3
 
 
-def test_the_matched_embedding_is_read_first_then_latents_then_features() -> None:
-    every = {"features": normal() + 9, "latent": normal() + 5, "embedding": normal()}
-    for left, expected in ((every, "embedding"), ({k: every[k] for k in ("features", "latent")}, "latent")):
+def test_default_embedding_is_the_first_of_embedding_latent_features() -> None:
+    embeddings = {"features": normal() + 9, "latent": normal() + 5, "embedding": normal()}
+    for left, expected in ((embeddings, "embedding"), ({k: embeddings[k] for k in ("features", "latent")}, "latent")):
         evaluation = Distribution(DistributionConfig()).evaluate(frozen(left))
         assert {score.embedding for score in evaluation.scores} == {expected}
-    assert measure(frozen(every), embedding="features")["ks_mean"] > 0.9
+    assert measure(frozen(embeddings), embedding="features")["ks_mean"] > 0.9
     with pytest.raises(BenchError, match=r"no embedding named 'code'\. This method has: embedding, features, latent"):
-        measure(frozen(every), embedding="code")
+        measure(frozen(embeddings), embedding="code")
 
 
 def test_standardising_uses_the_train_split() -> None:
@@ -162,23 +159,23 @@ def test_standardising_uses_the_train_split() -> None:
     assert measure(given)["sliced_ks"] > 0.4
 
 
-def test_the_methods_own_prior_is_taken_and_its_gap_to_the_bound() -> None:
+def test_method_with_a_prior_and_a_channel_is_compared_with_both() -> None:
     method = Sending("uniform", bound=3.0)
     given = frozen({"embedding": from_normal("uniform", normal(450))}, method=method)
-    found = measure(given, batch_size=200)
-    assert found["ks_mean"] < 0.06
-    assert found["information"] == pytest.approx(2.0)  # batches of 200; the last 50 items are left out
-    assert found["gap"] == pytest.approx(1.0)
+    scores = measure(given, batch_size=200)
+    assert scores["ks_mean"] < 0.06
+    assert scores["information"] == pytest.approx(2.0)  # batches of 200; the last 50 items are left out
+    assert scores["gap"] == pytest.approx(1.0)
     assert measure(given, prior="gaussian")["ks_mean"] > 0.3
 
 
 def test_a_channel_without_noise_has_no_gap() -> None:
-    found = measure(frozen({"embedding": normal(300)}, method=Sending("gaussian", bound=math.inf)))
-    assert "information" in found
-    assert "gap" not in found
+    scores = measure(frozen({"embedding": normal(300)}, method=Sending("gaussian", bound=math.inf)))
+    assert "information" in scores
+    assert "gap" not in scores
 
 
-def test_wide_features_are_tested_on_some_coordinates_the_same_at_a_seed() -> None:
+def test_pass_rates_of_wide_features_read_some_coordinates_drawn_by_seed() -> None:
     evaluation = Distribution(DistributionConfig(test_dims=4)).evaluate(frozen({"features": normal(400, 300)}))
     assert "4 of 300 coordinates" in evaluation.protocol
     assert evaluation == Distribution(DistributionConfig(test_dims=4)).evaluate(frozen({"features": normal(400, 300)}))
@@ -188,9 +185,9 @@ def test_wide_features_are_tested_on_some_coordinates_the_same_at_a_seed() -> No
 
 
 def test_constant_features_are_measured() -> None:
-    found = measure(frozen({"features": torch.zeros(300, 2)}))
-    assert found["sliced_ks"] == 0.5
-    assert found["henze_zirkler_pass_rate"] == found["shapiro_wilk_pass_rate"] == 0
+    scores = measure(frozen({"features": torch.zeros(300, 2)}))
+    assert scores["sliced_ks"] == 0.5
+    assert scores["henze_zirkler_pass_rate"] == scores["shapiro_wilk_pass_rate"] == 0
 
 
 def test_a_small_test_split_is_skipped() -> None:

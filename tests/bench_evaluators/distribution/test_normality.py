@@ -28,7 +28,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def drawn(kind: str, draws: int, dim: int) -> Tensor:
-    """(draws, 200, dim) of a distribution that the note gives pass rates for."""
+    """Draw samples (draws, 200, dim) of a distribution whose pass rates the tests below know."""
     if kind == "t5":
         return torch.from_numpy(np.random.default_rng(0).standard_t(5, (draws, 200, dim)))
     if kind == "uniform":
@@ -37,7 +37,7 @@ def drawn(kind: str, draws: int, dim: int) -> Tensor:
 
 
 def slow_henze_zirkler(x: Tensor) -> float:
-    """The statistic as a double sum, with the inverse of the covariance."""
+    """Return the statistic as a double sum, with the inverse of the covariance."""
     n, p = x.shape
     inverse = torch.linalg.inv(torch.cov(x.T, correction=0).view(p, p))
     b: float = ((2 * p + 1) * n / 4) ** (1 / (p + 4)) / math.sqrt(2)
@@ -76,14 +76,14 @@ def test_henze_zirkler_needs_more_rows_than_coordinates() -> None:
     ("kind", "dim", "rate"),
     [("normal", 1, 0.95), ("normal", 2, 0.95), ("normal", 8, 0.94), ("t5", 1, 0.34), ("t5", 2, 0.18), ("t5", 8, 0.07)],
 )
-def test_henze_zirkler_passes_as_many_as_in_the_note(kind: str, dim: int, rate: float) -> None:
+def test_henze_zirkler_has_the_known_pass_rates(kind: str, dim: int, rate: float) -> None:
     passed = [henze_zirkler(sample)[1] > 0.05 for sample in drawn(kind, 300, dim)]
-    error = math.sqrt(2 * rate * (1 - rate) / 300)  # of the difference of two such rates
+    error = math.sqrt(2 * rate * (1 - rate) / 300)  # standard error of the difference of two such rates
     assert sum(passed) / 300 == pytest.approx(rate, abs=max(0.03, 2.5 * error))
 
 
 @pytest.mark.parametrize(("kind", "shapiro", "dagostino"), [("normal", 0.95, 0.94), ("t5", 0.19, 0.18)])
-def test_the_other_tests_pass_as_many_as_in_the_note(kind: str, shapiro: float, dagostino: float) -> None:
+def test_other_tests_have_the_known_pass_rates(kind: str, shapiro: float, dagostino: float) -> None:
     rates = pass_rates(drawn(kind, 300, 1).view(-1, 1), generator(), samples=300)
     assert rates["shapiro_wilk"] == pytest.approx(shapiro, abs=0.07)
     assert rates["dagostino_pearson"] == pytest.approx(dagostino, abs=0.07)
@@ -103,9 +103,9 @@ def test_duplicated_coordinates_pass_each_by_itself_but_not_together() -> None:
 
 def test_ks_distance_is_scipys() -> None:
     x = draw(300, 2) * 1.3 + 0.2
-    found = ks_distance(torch.special.ndtr(x))
+    distances = ks_distance(torch.special.ndtr(x))
     expected = [stats.kstest(column, "norm").statistic for column in x.numpy().T]
-    assert found.tolist() == pytest.approx(expected)
+    assert distances.tolist() == pytest.approx(expected)
 
 
 def test_ks_distance_by_hand() -> None:
@@ -114,7 +114,7 @@ def test_ks_distance_by_hand() -> None:
     assert ks_distance(torch.zeros(4, 1)).item() == 1
 
 
-def test_sliced_ks_of_normals_is_that_of_their_number_and_sees_what_tests_ignore() -> None:
+def test_sliced_ks_of_normals_has_its_known_value_and_detects_shift_and_scale() -> None:
     x = draw(4000, 3)
     level = math.sqrt(math.pi / 2) * math.log(2) / math.sqrt(4000)
     assert sliced_ks(x, generator()) == pytest.approx(level, rel=0.3)
@@ -154,7 +154,7 @@ def test_sliced_wasserstein_is_the_integral_of_squared_quantile_differences() ->
     assert sliced_wasserstein(x, generator()) == pytest.approx(float(slow), abs=1e-4)
 
 
-def test_sliced_wasserstein_is_that_of_many_samples_by_another_package() -> None:
+def test_sliced_wasserstein_agrees_with_another_package_on_many_samples() -> None:
     x = draw(500, 3) @ draw(3, 3, seed=1) + 0.5
     directions = draw(3, 64, seed=4)
     directions = (directions / directions.norm(dim=0)).numpy()
@@ -163,7 +163,7 @@ def test_sliced_wasserstein_is_that_of_many_samples_by_another_package() -> None
     assert sliced_wasserstein(x, generator(4)) == pytest.approx(expected, rel=0.02)
 
 
-def test_sliced_wasserstein_of_moved_and_scaled_normals_is_the_formula() -> None:
+def test_sliced_wasserstein_of_shifted_and_scaled_normals_is_the_formula() -> None:
     x = draw(20_000, 1)
     assert sliced_wasserstein(x, generator()) < 0.03
     assert sliced_wasserstein(x + 2, generator()) == pytest.approx(2, rel=0.02)
@@ -172,7 +172,7 @@ def test_sliced_wasserstein_of_moved_and_scaled_normals_is_the_formula() -> None
 
 
 @pytest.mark.parametrize("n", [777, 1000])
-def test_constants_have_no_kurtosis_and_no_correlation_whatever_their_mean_is_rounded_to(n: int) -> None:
+def test_constants_have_no_kurtosis_and_no_correlation_despite_rounded_means(n: int) -> None:
     constant = to_normal("uniform", torch.full((n, 3), 0.77))
     assert float((constant - constant.mean(0)).abs().max()) > 0  # the mean is not exact
     assert excess_kurtosis(constant).tolist() == [0.0] * 3

@@ -36,9 +36,9 @@ def test_all_items_of_a_class_are_equally_likely() -> None:
 
 
 def test_episodes_are_the_same_twice_and_others_by_seed() -> None:
-    first, again, other = (draw_episodes(LABELS, 3, 5, 20, stream(seed, "x")) for seed in (0, 0, 1))
+    first, again, different = (draw_episodes(LABELS, 3, 5, 20, stream(seed, "x")) for seed in (0, 0, 1))
     assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert not torch.equal(first, different)
 
 
 def test_too_few_classes_are_refused() -> None:
@@ -65,18 +65,18 @@ def test_accuracy_is_that_of_a_slow_loop_and_of_scikit_learn(shots: int) -> None
         )
         answers = model.predict(values[episode[:, shots:].flatten()].numpy())
         sklearn.append(float((answers == torch.arange(4).repeat_interleave(7 - shots).numpy()).mean()))
-    found = centroid_accuracy(values, index, shots).tolist()
-    assert found == pytest.approx(slow)
+    accuracy = centroid_accuracy(values, index, shots).tolist()
+    assert accuracy == pytest.approx(slow)
     assert sklearn == (pytest.approx(slow) if shots > 1 else [])
 
 
-def test_a_turn_and_a_shift_of_the_features_change_nothing() -> None:
+def test_rotation_and_shift_of_features_change_no_accuracy() -> None:
     values, index = features(), draw_episodes(LABELS, 4, 7, 30, stream(0, "x"))
     turn = torch.linalg.qr(torch.randn(6, 6, generator=stream(0, "y"))).Q
     assert torch.equal(centroid_accuracy(values, index, 2), centroid_accuracy(values @ turn * 3 + 5, index, 2))
 
 
-def test_noise_is_at_chance_and_far_classes_are_told_apart() -> None:
+def test_noise_is_at_chance_and_distant_classes_are_separated() -> None:
     index = draw_episodes(LABELS, 4, 7, 300, stream(0, "x"))
     noise = torch.randn(39, 200, generator=stream(0, "z"))
     assert float(centroid_accuracy(noise, index, 2).mean()) == pytest.approx(0.25, abs=0.06)

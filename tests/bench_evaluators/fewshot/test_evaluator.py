@@ -21,7 +21,7 @@ SHORT: dict[str, Any] = {"draws": 3, "steps": 4, "episodes": 60, "test_items": 4
 
 
 def spots(count: int, seed: int, noise: int = 120) -> Split:
-    """A bright patch on noise; where it is says the class."""
+    """Draw a bright patch on noise; its place is the class."""
     labels = torch.arange(count) % CLASSES
     images = torch.randint(0, noise, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
     for k in range(CLASSES):
@@ -47,7 +47,7 @@ def values(evaluation: Evaluation) -> dict[str, float]:
     return {score.metric: score.value for score in evaluation.scores}
 
 
-def test_scores_stand_in_their_order_with_their_chances(freeze_encoder: FreezeEncoder) -> None:
+def test_order_and_chances_of_scores(freeze_encoder: FreezeEncoder) -> None:
     scores = few(freeze_encoder(encoder(), splits(), CLASSES)).scores
     assert [(s.metric, s.n, round(s.chance or 0, 3)) for s in scores] == [
         ("linear_1_percent", 150, 0.167),
@@ -60,10 +60,10 @@ def test_scores_stand_in_their_order_with_their_chances(freeze_encoder: FreezeEn
 
 
 def test_more_labels_help_and_pixels_are_above_chance(freeze_encoder: FreezeEncoder) -> None:
-    found = values(few(freeze_encoder(Flat(DATA, NoConfig()), splits(), CLASSES), steps=40))
-    assert 0.3 < found["linear_1_percent"] < found["linear_10_percent"]
-    assert 0.3 < found["finetuned_1_percent"] <= found["finetuned_10_percent"]
-    assert 0.3 < found["centroid_5_way_1_shot"] < found["centroid_5_way_5_shot"]
+    scores = values(few(freeze_encoder(Flat(DATA, NoConfig()), splits(), CLASSES), steps=40))
+    assert 0.3 < scores["linear_1_percent"] < scores["linear_10_percent"]
+    assert 0.3 < scores["finetuned_1_percent"] <= scores["finetuned_10_percent"]
+    assert 0.3 < scores["centroid_5_way_1_shot"] < scores["centroid_5_way_5_shot"]
 
 
 def test_images_without_classes_are_at_chance(freeze_encoder: FreezeEncoder) -> None:
@@ -71,8 +71,8 @@ def test_images_without_classes_are_at_chance(freeze_encoder: FreezeEncoder) -> 
         name: Split(spots(len(split), seed=5 + len(split)).inputs, split.labels[torch.randperm(len(split))])  # type: ignore[index]  # they have labels
         for name, split in splits().items()
     }
-    found = values(few(freeze_encoder(encoder(), noise, CLASSES)))
-    assert all(value < 0.33 for value in found.values())
+    scores = values(few(freeze_encoder(encoder(), noise, CLASSES)))
+    assert all(value < 0.33 for value in scores.values())
 
 
 def test_subsets_are_balanced_nested_and_equal_for_all_methods(
@@ -95,14 +95,14 @@ def test_subsets_are_balanced_nested_and_equal_for_all_methods(
     for small, large in ((seen[0], seen[2]), (seen[1], seen[3])):
         assert set(small.tolist()) < set(large.tolist())
     assert not torch.equal(seen[2], seen[3])
-    assert all(torch.equal(one, other) for one, other in zip(seen[:4], seen[4:], strict=True))
+    assert all(torch.equal(first, second) for first, second in zip(seen[:4], seen[4:], strict=True))
     seen.clear()
     few(freeze_encoder(encoder(), splits(), CLASSES, seed=1), draws=1, percents=(10,))
     assert len(seen) == 1
 
 
 def test_the_linear_probe_is_that_of_linear_with_as_many_labels(freeze_encoder: FreezeEncoder) -> None:
-    found = values(few(freeze_encoder(Flat(DATA, NoConfig()), splits(), CLASSES), percents=(100,), draws=1))
+    scores = values(few(freeze_encoder(Flat(DATA, NoConfig()), splits(), CLASSES), percents=(100,), draws=1))
     from sklearn.linear_model import LogisticRegression
 
     frozen = freeze_encoder(Flat(DATA, NoConfig()), splits(), CLASSES)
@@ -111,10 +111,10 @@ def test_the_linear_probe_is_that_of_linear_with_as_many_labels(freeze_encoder: 
     model = LogisticRegression(C=1 / (0.01 * 240), tol=1e-8, max_iter=10_000)
     model.fit(((train - mean) / std).numpy(), frozen.splits["train"].labels.numpy())  # type: ignore[union-attr]  # they have labels
     right = model.score(((test - mean) / std).numpy(), frozen.splits["test"].labels.numpy())  # type: ignore[union-attr]  # they have labels
-    assert found["linear_100_percent"] == pytest.approx(right, abs=1 / 150)
+    assert scores["linear_100_percent"] == pytest.approx(right, abs=1 / 150)
 
 
-def test_intervals_are_students_over_the_draws(freeze_encoder: FreezeEncoder) -> None:
+def test_intervals_are_t_intervals_over_draws(freeze_encoder: FreezeEncoder) -> None:
     evaluation = few(freeze_encoder(encoder(), splits(), CLASSES))
     curve = evaluation.curves["draws"]
     assert curve["draw"] == [0, 1, 2]
@@ -127,7 +127,7 @@ def test_intervals_are_students_over_the_draws(freeze_encoder: FreezeEncoder) ->
     assert "10 %: 4 of each class, 24 labels in all" in evaluation.notes
 
 
-def test_it_is_the_same_twice_and_another_at_another_seed(freeze_encoder: FreezeEncoder) -> None:
+def test_a_seed_gives_one_result_and_another_seed_another(freeze_encoder: FreezeEncoder) -> None:
     frozen = freeze_encoder(encoder(), splits(), CLASSES)
     assert few(frozen) == few(frozen)
     assert values(few(freeze_encoder(encoder(), splits(), CLASSES, seed=1))) != values(few(frozen))
@@ -146,7 +146,7 @@ def test_fewer_classes_make_fewer_ways_and_small_ones_fewer_queries(freeze_encod
     assert "4 queries a class: test classes are small" in evaluation.notes  # 9 items, 5 shots
 
 
-def test_without_items_for_episodes_the_rest_is_measured(freeze_encoder: FreezeEncoder) -> None:
+def test_classes_too_small_for_episodes_leave_the_other_scores(freeze_encoder: FreezeEncoder) -> None:
     frozen = freeze_encoder(encoder(), splits() | {"test": spots(18, 1)}, CLASSES)
     evaluation = few(frozen)
     assert len(evaluation.scores) == 4
@@ -158,9 +158,9 @@ def test_features_that_are_constant_are_at_chance_and_finite(freeze_encoder: Fre
         name: Split(torch.full((len(split), 1, 8, 8), 7, dtype=torch.uint8), split.labels)
         for name, split in splits().items()
     }
-    found = values(few(freeze_encoder(Flat(DATA, NoConfig()), grey, CLASSES), augmentation="none"))
-    assert found["linear_1_percent"] == pytest.approx(1 / 6)
-    assert found["centroid_5_way_1_shot"] == pytest.approx(0.2)
+    scores = values(few(freeze_encoder(Flat(DATA, NoConfig()), grey, CLASSES), augmentation="none"))
+    assert scores["linear_1_percent"] == pytest.approx(1 / 6)
+    assert scores["centroid_5_way_1_shot"] == pytest.approx(0.2)
 
 
 def test_data_without_classes_are_skipped() -> None:

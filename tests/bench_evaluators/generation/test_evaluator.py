@@ -1,4 +1,4 @@
-"""Generation: what it asks for, what good, blurred and collapsed methods get, and what it says."""
+"""Scores of good, blurred and collapsed methods in the task generation; its protocol, notes and skip reasons."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ DATA = DataSpec(shape=(1, 8, 8), splits=SIZES, num_classes=3)
 
 
 def split(count: int, seed: int, labelled: bool = True) -> Split:
-    """Noise with a bright row, a bright column or a bright diagonal."""
+    """Draw noise with a bright row, a bright column or a bright diagonal."""
     rng = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 100, (count, 1, 8, 8), dtype=torch.uint8, generator=rng)
     labels = torch.arange(count) % 3
@@ -36,7 +36,7 @@ def split(count: int, seed: int, labelled: bool = True) -> Split:
 
 
 class Pixels(Objective):
-    """Its latents are the pixels, which it decodes with an error; it draws from the images it kept."""
+    """Method whose latents are the pixels, decoded with an error; it draws samples from the images that it kept."""
 
     def __init__(self, kept: Tensor, error: float = 0.0, collapsed: bool = False) -> None:
         nn.Module.__init__(self)
@@ -62,7 +62,7 @@ class Pixels(Objective):
 
 
 class Sorting(Pixels):
-    """Finds the classes itself: one cluster for rows, one for the rest."""
+    """Method with its own clusters: one for images with a bright row, one for the others."""
 
     def assign(self, inputs: Tensor) -> Tensor:
         return (inputs[:, 0, 3].mean(1) > 0.85).long()[None]
@@ -84,7 +84,7 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few steps of the reference network tell these classes apart."""
+    """Shorten the training of the reference network: few steps are enough for these classes."""
     monkeypatch.setattr("bench_evaluators.generation.reference_network.STEPS", 60)
 
 
@@ -100,7 +100,7 @@ def perfect(kept: Tensor) -> Evaluation:
     return evaluate(Pixels(kept))
 
 
-def test_real_images_as_samples_get_the_floor_and_noisy_ones_more(kept: Tensor, perfect: Evaluation) -> None:
+def test_real_images_as_samples_score_the_floor_and_noisy_ones_are_worse(kept: Tensor, perfect: Evaluation) -> None:
     good, noisy = values(perfect), values(evaluate(Pixels(kept, error=0.6)))
     for metric in ("frechet_reference", "kernel_reference", "frechet_pixels_pca64", "frechet_reference_clusters"):
         assert good[metric] < noisy[metric], metric
@@ -111,23 +111,23 @@ def test_real_images_as_samples_get_the_floor_and_noisy_ones_more(kept: Tensor, 
 
 
 def test_a_perfect_copy_has_no_error(perfect: Evaluation) -> None:
-    found = values(perfect)
-    assert found["mse_reconstructions"] == 0
-    assert found["ssim_reconstructions"] == pytest.approx(1)
-    assert found["psnr_reconstructions"] == pytest.approx(58.92, abs=0.01)
-    assert found["frechet_reference_reconstructions"] == pytest.approx(0, abs=1e-4)
-    assert found["frechet_pixels_pca64_reconstructions"] == pytest.approx(0, abs=1e-4)
+    scores = values(perfect)
+    assert scores["mse_reconstructions"] == 0
+    assert scores["ssim_reconstructions"] == pytest.approx(1)
+    assert scores["psnr_reconstructions"] == pytest.approx(58.92, abs=0.01)
+    assert scores["frechet_reference_reconstructions"] == pytest.approx(0, abs=1e-4)
+    assert scores["frechet_pixels_pca64_reconstructions"] == pytest.approx(0, abs=1e-4)
 
 
-def test_one_image_for_all_is_about_what_chance_says(kept: Tensor) -> None:
+def test_one_image_for_all_scores_about_chance(kept: Tensor) -> None:
     evaluation = evaluate(Pixels(kept, collapsed=True))
-    found = values(evaluation)
+    scores = values(evaluation)
     chance = {score.metric: score.chance or 0.0 for score in evaluation.scores}
-    assert found["inception_score_reference"] == chance["inception_score_reference"] == pytest.approx(1)
+    assert scores["inception_score_reference"] == chance["inception_score_reference"] == pytest.approx(1)
     for metric in ("frechet_pixels_pca64", "mse_reconstructions"):  # the mean image is the best of all constant ones
-        assert chance[metric] < found[metric] < 2 * chance[metric]
-    assert found["class_purity_clusters"] == chance["class_purity_clusters"] == 1
-    assert found["recall_reference"] == 0
+        assert chance[metric] < scores[metric] < 2 * chance[metric]
+    assert scores["class_purity_clusters"] == chance["class_purity_clusters"] == 1
+    assert scores["recall_reference"] == 0
 
 
 def test_chance_of_the_error_is_the_distance_to_the_mean_image(perfect: Evaluation) -> None:
@@ -139,7 +139,7 @@ def test_chance_of_the_error_is_the_distance_to_the_mean_image(perfect: Evaluati
     assert chance == pytest.approx(float(slow), rel=1e-3)
 
 
-def test_the_first_score_ranks_and_all_are_over_equal_numbers(perfect: Evaluation) -> None:
+def test_first_score_is_the_reference_frechet_distance_and_all_have_equal_n(perfect: Evaluation) -> None:
     assert perfect.scores[0].metric == "frechet_reference"
     assert not perfect.scores[0].higher_is_better
     assert {score.n for score in perfect.scores} == {150}
@@ -153,24 +153,24 @@ def test_clusters_are_k_means_on_latents_or_the_methods_own(kept: Tensor, perfec
     assert "3 clusters of k-means on latents" in perfect.protocol
     assert values(perfect)["class_purity_clusters"] > 0.95
     assert "5 clusters of k-means" in evaluate(Pixels(kept), clusters=5).protocol
-    own = evaluate(Sorting(kept))
-    assert "the method's own clusters" in own.protocol
-    assert own.notes[0] == "2 clusters hold train items"
-    assert values(own)["class_purity_clusters"] == pytest.approx(2 / 3, abs=0.05)
-    assert own.images["clusters"].shape == (16, 1, 8, 8)
+    clustered = evaluate(Sorting(kept))
+    assert "the method's own clusters" in clustered.protocol
+    assert clustered.notes[0] == "2 clusters hold train items"
+    assert values(clustered)["class_purity_clusters"] == pytest.approx(2 / 3, abs=0.05)
+    assert clustered.images["clusters"].shape == (16, 1, 8, 8)
 
 
 def test_the_numbers_are_the_same_twice_and_the_floor_at_every_seed(kept: Tensor, perfect: Evaluation) -> None:
     assert values(evaluate(Pixels(kept))) == values(perfect)
     first = frozen(Pixels(kept))
-    other = Frozen(first.splits, DATA, 1, CPU, first.method, first.inputs)
-    second = Generation(GenerationConfig()).evaluate(other)
+    seed_1 = Frozen(first.splits, DATA, 1, CPU, first.method, first.inputs)
+    second = Generation(GenerationConfig()).evaluate(seed_1)
     assert values(second) != values(perfect)
     assert list(second.notes) == list(perfect.notes)
     assert second.protocol == perfect.protocol
 
 
-def test_the_notes_tell_the_floor_and_how_good_the_judge_is(perfect: Evaluation) -> None:
+def test_notes_give_the_floor_and_the_accuracy_of_the_reference_network(perfect: Evaluation) -> None:
     _, first, second, third = perfect.notes
     assert first.startswith("train images as samples: frechet_reference ")
     assert "; uniform noise: frechet_reference " in first
@@ -179,13 +179,13 @@ def test_the_notes_tell_the_floor_and_how_good_the_judge_is(perfect: Evaluation)
     assert "sha256 " in perfect.protocol
 
 
-def test_without_labels_pixels_judge_alone(kept: Tensor) -> None:
+def test_without_labels_images_are_compared_by_pixels_only(kept: Tensor) -> None:
     data = DataSpec(shape=(1, 8, 8), splits=SIZES)
     evaluation = Generation(GenerationConfig(clusters=4)).evaluate(frozen(Pixels(kept), data, labelled=False))
-    found = values(evaluation)
+    scores = values(evaluation)
     assert evaluation.scores[0].metric == "frechet_pixels_pca64"
-    assert {"kernel_pixels_pca64", "recall_pixels_pca64", "mse_reconstructions"} <= set(found)
-    assert not any("reference" in metric or "class" in metric for metric in found)
+    assert {"kernel_pixels_pca64", "recall_pixels_pca64", "mse_reconstructions"} <= set(scores)
+    assert not any("reference" in metric or "class" in metric for metric in scores)
 
 
 def test_pictures_are_rows_of_eight_that_fit_a_record(kept: Tensor, perfect: Evaluation) -> None:
@@ -199,13 +199,13 @@ def test_pictures_are_rows_of_eight_that_fit_a_record(kept: Tensor, perfect: Eva
     assert all(image_grid(images) for images in perfect.images.values())
 
 
-def test_images_smaller_than_a_window_have_no_similarity() -> None:
+def test_images_smaller_than_a_window_have_no_ssim() -> None:
     images = torch.zeros(3, 1, 6, 9, dtype=torch.uint8)
-    found = [score.metric for score in module._errors(images, images, images + 9)]
-    assert found == ["mse_reconstructions", "psnr_reconstructions"]
+    metrics = [score.metric for score in module._errors(images, images, images + 9)]
+    assert metrics == ["mse_reconstructions", "psnr_reconstructions"]
 
 
-def test_images_of_two_channels_are_no_picture() -> None:
+def test_images_of_two_channels_make_no_pictures() -> None:
     assert module._grids(*[torch.zeros(32, 2, 8, 8, dtype=torch.uint8)] * 4) == {}
 
 
@@ -215,12 +215,12 @@ def test_every_method_with_a_decoder_is_measured_untrained(cls: Any) -> None:
     method = cls(TinyEncoder(DATA), DATA, cls.Config(latent_dim=4, width=4)).eval()
     assert issubclass(cls, Generative)
     assert Generation(GenerationConfig()).skip_reason(DATA, cls) is None
-    found = evaluate(method)
-    assert all(torch.tensor(score.value).isfinite() for score in found.scores)
-    assert all(0 <= score.value <= 1 for score in found.scores if score.unit == "fraction")
+    evaluation = evaluate(method)
+    assert all(torch.tensor(score.value).isfinite() for score in evaluation.scores)
+    assert all(0 <= score.value <= 1 for score in evaluation.scores if score.unit == "fraction")
 
 
-def test_latents_that_are_all_the_same_are_measured(kept: Tensor) -> None:
+def test_equal_latents_are_measured(kept: Tensor) -> None:
     method = Pixels(kept)
     given = frozen(method)
     same = {
@@ -230,7 +230,7 @@ def test_latents_that_are_all_the_same_are_measured(kept: Tensor) -> None:
     assert all(torch.tensor(score.value).isfinite() for score in evaluation.scores)
 
 
-def test_inception_is_asked_for_by_the_names_that_all_know(kept: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inception_scores_have_their_usual_names(kept: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     class Means:
         def __init__(self, path: str | None, device: torch.device) -> None:
             assert path == "there.pth"
@@ -243,33 +243,33 @@ def test_inception_is_asked_for_by_the_names_that_all_know(kept: Tensor, monkeyp
 
     monkeypatch.setattr(module, "Inception", Means)
     evaluation = evaluate(Pixels(kept), inception=True, inception_weights="there.pth")
-    found = values(evaluation)
-    wanted = {"fid", "kid", "inception_score", "precision_inception", "fid_clusters", "kid_reconstructions"}
-    assert wanted <= set(found)
+    scores = values(evaluation)
+    metrics = {"fid", "kid", "inception_score", "precision_inception", "fid_clusters", "kid_reconstructions"}
+    assert metrics <= set(scores)
     assert evaluation.scores[0].metric == "frechet_reference", "it adds columns and ranks nothing anew"
     assert "sha256 6726825d" in evaluation.protocol
 
 
-def test_why_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skip_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Generation(GenerationConfig())
     assert task.skip_reason(DATA, Untrained) == "does not decode or sample"
     assert task.skip_reason(DataSpec(shape=(64,), splits=SIZES), VAE) == "needs images"
     few = DataSpec(shape=(1, 8, 8), splits={"train": 240, "test": 99})
     assert task.skip_reason(few, VAE) == "needs 100 or more items in train and in test"
     assert task.skip_reason(DataSpec(shape=(1, 8, 8), splits={"train": 240}), VAE) is not None
-    asked = Generation(GenerationConfig(inception=True, inception_weights=str(Path("no", "file.pth"))))
-    assert str(asked.skip_reason(DATA, VAE)).startswith("Inception needs ")
+    with_inception = Generation(GenerationConfig(inception=True, inception_weights=str(Path("no", "file.pth"))))
+    assert str(with_inception.skip_reason(DATA, VAE)).startswith("Inception needs ")
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [({"items": 99}, r"items must be in \[100, 10000\], got 99"), ({"clusters": 0}, "clusters must be >= 1, got 0")],
 )
-def test_counts_have_ranges(config: dict[str, Any], message: str) -> None:
+def test_parameters_out_of_range_are_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GenerationConfig(**config)
 
 
-def test_the_place_of_the_weights_is_not_in_the_key_and_asking_for_them_is() -> None:
+def test_key_holds_the_inception_switch_but_not_the_path_of_its_weights() -> None:
     assert plain(GenerationConfig(inception_weights="here")) == plain(GenerationConfig(inception_weights="there"))
     assert plain(GenerationConfig(inception=True)) != plain(GenerationConfig())

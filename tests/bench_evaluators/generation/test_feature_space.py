@@ -1,4 +1,4 @@
-"""What is measured in a space, and under which names."""
+"""Measures of a feature space, and the names of its metrics."""
 
 import pytest
 import torch
@@ -7,22 +7,22 @@ from torch import nn
 from bench_evaluators.generation.feature_space import INCEPTION_NAMES, MEASURES, FeatureSpace
 from bench_evaluators.generation.sample_quality import frechet_distance
 
-REAL, MADE = torch.rand(40, 3), torch.rand(40, 3)
+REAL, GENERATED = torch.rand(40, 3), torch.rand(40, 3)
 
 
-def test_one_that_is_not_full_gives_a_frechet_distance_alone() -> None:
-    found = FeatureSpace("pixels", nn.Identity(), full=False).measures(REAL, MADE)
-    assert found == {"frechet": pytest.approx(frechet_distance(REAL, MADE))}
+def test_space_that_is_not_full_measures_only_the_frechet_distance() -> None:
+    values = FeatureSpace("pixels", nn.Identity(), full=False).measures(REAL, GENERATED)
+    assert values == {"frechet": pytest.approx(frechet_distance(REAL, GENERATED))}
 
 
-def test_a_classifier_adds_the_inception_score_and_neighbours_the_rest() -> None:
-    assert set(FeatureSpace("a", nn.Identity()).distances(REAL, MADE)) == {"frechet", "kernel"}
-    judge = FeatureSpace("a", nn.Identity(), nn.Identity())
-    assert set(judge.distances(REAL, MADE)) == {"frechet", "kernel", "inception_score"}
-    assert set(judge.measures(REAL, MADE)) == set(MEASURES)
+def test_classifier_adds_the_inception_score_and_measures_add_neighbourhoods() -> None:
+    assert set(FeatureSpace("a", nn.Identity()).distances(REAL, GENERATED)) == {"frechet", "kernel"}
+    space = FeatureSpace("a", nn.Identity(), nn.Identity())
+    assert set(space.distances(REAL, GENERATED)) == {"frechet", "kernel", "inception_score"}
+    assert set(space.measures(REAL, GENERATED)) == set(MEASURES)
 
 
-def test_names_end_with_the_extractors_unless_all_know_another() -> None:
+def test_metric_ends_with_the_name_of_the_space_unless_it_has_a_usual_name() -> None:
     assert FeatureSpace("reference", nn.Identity()).metric("frechet") == "frechet_reference"
     inception = FeatureSpace("inception", nn.Identity(), metrics=INCEPTION_NAMES)
     assert [inception.metric(name) for name in ("frechet", "kernel", "recall")] == ["fid", "kid", "recall_inception"]

@@ -1,4 +1,4 @@
-"""Errors of copies of images: by hand, slowly, and by torchmetrics."""
+"""Errors of reconstructed images, against values by hand, plain loops and torchmetrics."""
 
 import math
 
@@ -18,7 +18,7 @@ def test_the_squared_error_is_a_mean_over_values() -> None:
     assert torch.allclose(squared_error(images(), copies), torch.tensor([0.0, 0.01, 0.04, 0.09]), atol=1e-6)
 
 
-def test_the_ratio_is_in_decibels_and_ends_at_8_bits() -> None:
+def test_peak_ratio_is_in_decibels_and_limited_by_8_bits() -> None:
     ratio = peak_signal_to_noise(torch.tensor([1.0, 0.01, 0.0]))
     assert torch.allclose(ratio, torch.tensor([0.0, 20.0, 10 * math.log10(12 * 255**2)]))
 
@@ -40,11 +40,11 @@ def test_similarity_is_that_of_torchmetrics() -> None:
     assert torch.allclose(structural_similarity(x, y), within.flatten(1).mean(1).double(), atol=1e-5)
 
 
-def test_a_copy_is_alike_and_an_inverted_one_is_not() -> None:
+def test_copy_has_ssim_1_and_an_inverted_one_far_less() -> None:
     assert torch.allclose(structural_similarity(images(), images()), torch.ones(4, dtype=torch.float64))
     assert (structural_similarity(images(), 1 - images()) < 0).all()
 
 
-def test_small_images_have_no_window() -> None:
+def test_images_smaller_than_a_window_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sides of 7 pixels or more, got \(6, 6\)"):
         structural_similarity(images(side=6), images(side=6))

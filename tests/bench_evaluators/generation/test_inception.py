@@ -1,4 +1,4 @@
-"""The Inception network comes from one file only, and says what is missing; the network itself is stood in for."""
+"""The Inception network is loaded from one file only, and a missing part is named; a stub replaces the network."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 class StandIn(nn.Module):
-    """Mean colours in place of 2,048 features."""
+    """Stub of the network: mean colours instead of 2,048 features."""
 
     def __init__(self, name: str, features: Sequence[str], feature_extractor_weights_path: Path) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class StandIn(nn.Module):
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A torch-fidelity that holds the stand-in."""
+    """Install a torch-fidelity with the stub."""
     package, inner = ModuleType("torch_fidelity"), ModuleType("torch_fidelity.feature_extractor_inceptionv3")
     inner.FeatureExtractorInceptionV3 = StandIn  # type: ignore[attr-defined]  # a module made here
     monkeypatch.setitem(sys.modules, "torch_fidelity", package)
@@ -49,7 +49,7 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+def test_missing_package_names_what_to_install(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert (
         inception_missing_reason(str(weights)) == "Inception needs torch-fidelity: pip install 'bench-core[generation]'"
@@ -59,7 +59,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("installed")
-def test_without_the_file_it_says_which_one_and_where_it_is_looked_for(
+def test_missing_file_is_named_with_the_place_where_it_is_expected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -73,14 +73,14 @@ def test_without_the_file_it_says_which_one_and_where_it_is_looked_for(
 
 
 @pytest.mark.usefixtures("installed")
-def test_another_file_is_refused_whatever_its_name(weights: Path) -> None:
+def test_file_with_another_digest_is_refused(weights: Path) -> None:
     named = weights.rename(weights.with_name(FILE))
     with pytest.raises(DataMissingError, match=r"its SHA-256 is [0-9a-f]{8}\.\.\., not 6726825d"):
         Inception(str(named), CPU)
 
 
 @pytest.mark.usefixtures("installed")
-def test_grey_is_repeated_and_logits_have_no_bias(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grey_channel_is_repeated_and_logits_have_no_bias(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHA256", file_digest(weights))
     network = Inception(str(weights), CPU)
     images = torch.arange(120, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)  # more than one batch

@@ -1,4 +1,4 @@
-"""The judge of generated images: it learns, it is always the same one, and it knows no order of classes by heart."""
+"""The reference network learns, and the same data always gives the same network."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from bench_evaluators.generation.reference_network import PixelComponents, Refer
 
 
 def striped(n: int = 200, side: int = 8, channels: int = 1) -> tuple[Tensor, Tensor]:
-    """Noise with a bright row (class 0) or a bright column (class 1)."""
+    """Draw noise with a bright row (class 0) or a bright column (class 1)."""
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 100, (n, channels, side, side), dtype=torch.uint8, generator=rng)
     labels = torch.arange(n) % 2
@@ -22,7 +22,7 @@ def network() -> ReferenceNetwork:
     return train_reference(*striped(), num_classes=2)
 
 
-def test_it_learns_and_its_features_have_unit_variance_on_what_it_saw(network: ReferenceNetwork) -> None:
+def test_network_learns_and_its_features_have_unit_variance_on_train(network: ReferenceNetwork) -> None:
     images, labels = striped()
     features = network.features(images)
     assert features.shape == (200, 64)
@@ -30,7 +30,7 @@ def test_it_learns_and_its_features_have_unit_variance_on_what_it_saw(network: R
     assert float(features.var(0).mean()) == pytest.approx(1, abs=0.3)
 
 
-def test_it_is_the_same_one_whatever_was_drawn_before(network: ReferenceNetwork) -> None:
+def test_network_does_not_depend_on_the_global_generator(network: ReferenceNetwork) -> None:
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     again = train_reference(*striped(), num_classes=2)
@@ -56,13 +56,13 @@ def test_large_images_are_averaged_down_to_32_pixels() -> None:
     assert torch.allclose(square.features(twice), square.features(small), atol=1e-5)
 
 
-def test_components_keep_distances_of_pixels_where_they_are_all_kept() -> None:
+def test_all_components_together_keep_the_distances_of_pixels() -> None:
     images, _ = striped()
     components = PixelComponents(images)
     assert components.size == 64
     pixels = images.flatten(1).float() / 255
-    found = components.features(images)
-    assert torch.allclose(torch.pdist(found), torch.pdist(pixels), atol=1e-4)
+    features = components.features(images)
+    assert torch.allclose(torch.pdist(features), torch.pdist(pixels), atol=1e-4)
 
 
 def test_there_are_at_most_64_components_and_no_more_than_items() -> None:
@@ -73,7 +73,7 @@ def test_there_are_at_most_64_components_and_no_more_than_items() -> None:
     assert few.features(images).shape == (200, 10)
 
 
-def test_it_is_the_same_one_on_any_number_of_threads(network: ReferenceNetwork) -> None:
+def test_network_is_the_same_on_any_number_of_threads(network: ReferenceNetwork) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -21,7 +21,7 @@ def normal(n: int, d: int, seed: int = 0) -> Tensor:
 
 
 def whitened(n: int, d: int, seed: int = 0) -> Tensor:
-    """Rows whose mean is 0 and whose covariance (by n - 1) is the identity, both exactly."""
+    """Draw rows whose mean is 0 and whose covariance (by n - 1) is the identity, both exactly."""
     rows = normal(n, d, seed)
     q: Tensor = torch.linalg.qr(rows - rows.mean(0)).Q
     return q * math.sqrt(n - 1)
@@ -39,20 +39,20 @@ def test_frechet_of_diagonal_gaussians_is_the_formula() -> None:
     assert frechet_distance(x, y) == pytest.approx(by_hand, abs=1e-10)
 
 
-def test_frechet_of_a_set_with_itself_is_0_and_of_a_moved_copy_the_squared_way() -> None:
+def test_frechet_of_equal_sets_is_0_and_of_a_shifted_copy_the_squared_shift() -> None:
     x, shift = normal(200, 6), torch.tensor([0.5, 0, 0, -2.0, 0, 1.0])
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-10)
     assert frechet_distance(x, x + shift) == pytest.approx(float(shift.square().sum()), abs=1e-10)
 
 
-def test_frechet_does_not_see_rotations_of_both_sets() -> None:
+def test_frechet_is_unchanged_if_both_sets_are_rotated() -> None:
     x, y, turn = normal(100, 5), normal(80, 5, 1) * 2 + 1, rotation(5)
     assert frechet_distance(x @ turn, y @ turn) == pytest.approx(frechet_distance(x, y), abs=1e-9)
     assert frechet_distance(x @ turn, y) != pytest.approx(frechet_distance(x, y), abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [6, 300])  # fewer items than features: singular covariances
-def test_frechet_is_the_definition_with_scipys_root(n: int) -> None:
+def test_frechet_equals_its_definition_with_scipys_matrix_root(n: int) -> None:
     x, y = normal(n, 8), normal(n + 1, 8, 1) @ normal(8, 8, 2) + 0.3
     s, t = np.cov(x.numpy(), rowvar=False), np.cov(y.numpy(), rowvar=False)
     root = np.trace(sqrtm(s @ t).real)
@@ -61,10 +61,10 @@ def test_frechet_is_the_definition_with_scipys_root(n: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "value"), [(100, 22.1), (500, 4.3), (2000, 1.15)])
-def test_frechet_of_two_samples_of_one_law_has_the_known_bias(n: int, value: float) -> None:
-    """64 coordinates; measured once, and about d^2 / 2n."""
-    found = frechet_distance(normal(n, 64, 3), normal(n, 64, 4))
-    assert found == pytest.approx(value, rel=0.12)
+def test_frechet_of_two_samples_of_one_distribution_has_the_known_bias(n: int, value: float) -> None:
+    """Check the bias with 64 coordinates against measured values of about d^2 / 2n."""
+    distance = frechet_distance(normal(n, 64, 3), normal(n, 64, 4))
+    assert distance == pytest.approx(value, rel=0.12)
 
 
 @pytest.mark.filterwarnings("ignore:Metric .* will save all extracted features")
@@ -79,15 +79,15 @@ def test_frechet_and_kernel_distance_are_those_of_torchmetrics() -> None:
 
     rng = torch.Generator().manual_seed(0)
     real = torch.randint(0, 256, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
-    made = torch.randint(40, 200, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
+    generated = torch.randint(40, 200, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
     flat = Flat()
     theirs = fid.FrechetInceptionDistance(feature=flat).set_dtype(torch.float64)
     kernel = kid.KernelInceptionDistance(feature=flat, subsets=1, subset_size=60)
     for metric in (theirs, kernel):
         metric.update(real, real=True)
-        metric.update(made, real=False)
-    assert frechet_distance(flat(real), flat(made)) == pytest.approx(float(theirs.compute()), rel=1e-6)
-    assert kernel_distance(flat(real), flat(made)) == pytest.approx(float(kernel.compute()[0]), rel=1e-5)
+        metric.update(generated, real=False)
+    assert frechet_distance(flat(real), flat(generated)) == pytest.approx(float(theirs.compute()), rel=1e-6)
+    assert kernel_distance(flat(real), flat(generated)) == pytest.approx(float(kernel.compute()[0]), rel=1e-5)
 
 
 def test_the_kernel_distance_is_its_double_sum() -> None:
@@ -96,19 +96,19 @@ def test_the_kernel_distance_is_its_double_sum() -> None:
     def k(a: Tensor, b: Tensor) -> float:
         return (float(a @ b) / 3 + 1) ** 3
 
-    own = sum(k(s[i], s[j]) for s in (x, y) for i in range(5) for j in range(5) if i != j) / 20
+    within = sum(k(s[i], s[j]) for s in (x, y) for i in range(5) for j in range(5) if i != j) / 20
     across = sum(k(a, b) for a in x for b in y) / 25
-    assert kernel_distance(x, y) == pytest.approx(own - 2 * across)
+    assert kernel_distance(x, y) == pytest.approx(within - 2 * across)
 
 
-def test_the_kernel_distance_of_one_law_is_0_in_the_mean_and_of_two_laws_is_not() -> None:
+def test_mean_kernel_distance_is_0_for_one_distribution_and_positive_for_two() -> None:
     same = torch.tensor([kernel_distance(normal(50, 8, 2 * s), normal(50, 8, 2 * s + 1)) for s in range(100)])
     assert abs(float(same.mean())) < 3 * float(same.std()) / 10
     assert float(same.min()) < 0
     assert kernel_distance(normal(50, 8), normal(50, 8, 1) + 1) > float(same.max())
 
 
-def test_the_kernel_distance_is_a_mean_over_whole_blocks() -> None:
+def test_kernel_distance_is_a_mean_over_whole_blocks() -> None:
     x, y = normal(2500, 4), normal(2500, 4, 1) + 0.2
     parts = [kernel_distance(x[a : a + 1000], y[a : a + 1000]) for a in (0, 1000)]
     assert kernel_distance(x, y) == pytest.approx(sum(parts) / 2)
@@ -120,23 +120,23 @@ def test_the_kernel_distance_refuses_unequal_numbers() -> None:
 
 
 def test_neighbourhoods_by_hand() -> None:
-    """Real 0, 1, 3 have radii 1, 1, 2; made .5, 2.5, 9 have radii 2, 2, 6.5 (k = 1)."""
-    real, made = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.5], [2.5], [9.0]])
-    found = neighbourhoods(real, made, k=1)
-    assert found["precision"] == pytest.approx(2 / 3)  # 9 lies in no ball
-    assert found["recall"] == pytest.approx(1.0)
-    assert found["density"] == pytest.approx((2 + 1) / 3)  # .5 lies in the balls of 0 and 1, 2.5 in that of 3
-    assert found["coverage"] == pytest.approx(1.0)
+    """Real 0, 1, 3 have radii 1, 1, 2; generated .5, 2.5, 9 have radii 2, 2, 6.5 (k = 1)."""
+    real, generated = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.5], [2.5], [9.0]])
+    measures = neighbourhoods(real, generated, k=1)
+    assert measures["precision"] == pytest.approx(2 / 3)  # 9 lies in no ball
+    assert measures["recall"] == pytest.approx(1.0)
+    assert measures["density"] == pytest.approx((2 + 1) / 3)  # .5 lies in the balls of 0 and 1, 2.5 in that of 3
+    assert measures["coverage"] == pytest.approx(1.0)
 
 
-def test_neighbourhoods_of_one_law_have_their_known_means() -> None:
-    found = neighbourhoods(normal(1500, 8), normal(1500, 8, 1))
-    assert found["density"] == pytest.approx(1, abs=0.06)
-    assert found["coverage"] == pytest.approx(1 - 2**-3, abs=0.03)
-    assert found["precision"] == pytest.approx(found["recall"], abs=0.04)
+def test_neighbourhoods_of_one_distribution_have_their_known_means() -> None:
+    measures = neighbourhoods(normal(1500, 8), normal(1500, 8, 1))
+    assert measures["density"] == pytest.approx(1, abs=0.06)
+    assert measures["coverage"] == pytest.approx(1 - 2**-3, abs=0.03)
+    assert measures["precision"] == pytest.approx(measures["recall"], abs=0.04)
 
 
-def test_a_lost_mode_costs_recall_and_junk_costs_precision() -> None:
+def test_missing_mode_lowers_recall_and_junk_lowers_precision() -> None:
     real = torch.cat([normal(300, 4), normal(300, 4, 1) + 20])
     lost = neighbourhoods(real, normal(600, 4, 2))
     junk = neighbourhoods(real, torch.cat([real + 0.01 * normal(600, 4, 3), normal(600, 4, 4) - 20]))
@@ -146,19 +146,19 @@ def test_a_lost_mode_costs_recall_and_junk_costs_precision() -> None:
 
 
 def test_blocks_of_rows_change_nothing() -> None:
-    """1,001 items are more than are held at once; here all distances at once."""
-    real, made = normal(1001, 3).float(), normal(1001, 3, 1).float() * 1.2
-    found = neighbourhoods(real, made)
-    within, across = torch.cdist(real, real), torch.cdist(real, made)
+    """Compare with all distances at once, for 1,001 items, which are more than one block."""
+    real, generated = normal(1001, 3).float(), normal(1001, 3, 1).float() * 1.2
+    measures = neighbourhoods(real, generated)
+    within, across = torch.cdist(real, real), torch.cdist(real, generated)
     radius = within.fill_diagonal_(torch.inf).sort(1).values[:, 2]
-    assert found["precision"] == pytest.approx(float((across <= radius[:, None]).any(0).double().mean()), abs=2e-3)
-    assert found["coverage"] == pytest.approx(float((across <= radius[:, None]).any(1).double().mean()), abs=2e-3)
+    assert measures["precision"] == pytest.approx(float((across <= radius[:, None]).any(0).double().mean()), abs=2e-3)
+    assert measures["coverage"] == pytest.approx(float((across <= radius[:, None]).any(1).double().mean()), abs=2e-3)
 
 
-def test_one_image_for_all_recalls_nothing() -> None:
-    found = neighbourhoods(normal(50, 4), torch.zeros(50, 4))
-    assert found["recall"] == 0
-    assert found["coverage"] < 1
+def test_one_image_for_all_has_no_recall() -> None:
+    measures = neighbourhoods(normal(50, 4), torch.zeros(50, 4))
+    assert measures["recall"] == 0
+    assert measures["coverage"] < 1
 
 
 def test_neighbourhoods_refuse_too_many_neighbours() -> None:
@@ -166,7 +166,7 @@ def test_neighbourhoods_refuse_too_many_neighbours() -> None:
         neighbourhoods(normal(3, 2), normal(9, 2))
 
 
-def test_the_inception_score_of_sure_and_balanced_classes_is_their_number_and_of_unsure_ones_1() -> None:
+def test_inception_score_is_the_number_of_sure_balanced_classes_and_1_for_unsure_ones() -> None:
     sure = torch.where(torch.eye(10).repeat(7, 1) > 0, 0.0, -torch.inf)
     assert inception_score(sure) == pytest.approx(10)
     assert inception_score(torch.zeros(30, 10)) == pytest.approx(1)

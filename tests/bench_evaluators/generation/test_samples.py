@@ -1,4 +1,4 @@
-"""Images of a generative method whose images say from which latents they are."""
+"""Images of a generative method whose brightness tells the latents."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 class Flat:
-    """An image is as bright as its latent says; samples are near the mean of `like`, or near 1/2."""
+    """Method whose images are as bright as their latent; samples are near the mean of `like`, or near 1/2."""
 
     def decode(self, latents: Tensor) -> Tensor:
         assert len(latents) <= BATCH
@@ -41,20 +41,20 @@ def test_many_images_are_made_in_batches() -> None:
 def test_clusters_keep_their_shares_and_their_latents() -> None:
     labels = torch.tensor([0] * 60 + [1] * 30 + [3] * 10)  # none in cluster 2
     latents = torch.tensor([0.1, 0.4, 0.0, 0.8])[labels][:, None]
-    found = draw_by_cluster(Flat(), latents, labels, 50, rng(), per_row=8)
-    assert found.clusters.bincount().tolist() == [30, 15, 0, 5]
-    levels = found.images[:, 0, 0, 0].float() / 255
-    assert torch.allclose(levels, torch.tensor([0.1, 0.4, 0.0, 0.8])[found.clusters], atol=0.015)
-    assert not torch.equal(found.clusters, found.clusters.sort().values), "they are in random order"
-    assert torch.allclose(found.rows[::8, 0, 0, 0].float() / 255, torch.tensor([0.1, 0.4, 0.8]), atol=0.015)
-    assert len(found.rows) == 24
+    samples = draw_by_cluster(Flat(), latents, labels, 50, rng(), per_row=8)
+    assert samples.clusters.bincount().tolist() == [30, 15, 0, 5]
+    levels = samples.images[:, 0, 0, 0].float() / 255
+    assert torch.allclose(levels, torch.tensor([0.1, 0.4, 0.0, 0.8])[samples.clusters], atol=0.015)
+    assert not torch.equal(samples.clusters, samples.clusters.sort().values), "they are in random order"
+    assert torch.allclose(samples.rows[::8, 0, 0, 0].float() / 255, torch.tensor([0.1, 0.4, 0.8]), atol=0.015)
+    assert len(samples.rows) == 24
 
 
-def test_shares_that_do_not_divide_give_as_many_as_are_wanted() -> None:
+def test_shares_that_do_not_divide_evenly_still_give_n_images() -> None:
     labels = torch.arange(7) % 3
-    found = draw_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), per_row=1)
-    assert len(found.images) == len(found.clusters) == 101
-    shares = found.clusters.bincount() - 101 * labels.bincount() / 7
+    samples = draw_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), per_row=1)
+    assert len(samples.images) == len(samples.clusters) == 101
+    shares = samples.clusters.bincount() - 101 * labels.bincount() / 7
     assert float(shares.abs().max()) < 1
 
 

@@ -16,16 +16,16 @@ Look = Callable[[Tensor], Tensor]
 
 
 def images(n: int) -> Tensor:
-    """One bright square of 3 x 3 somewhere in 8 x 8."""
+    """Draw one bright square of 3 x 3 at a random place of 8 x 8."""
     places = torch.randint(0, 6, (n, 2), generator=torch.Generator().manual_seed(0))
-    found = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
-    for image, (top, left) in zip(found, places.tolist(), strict=True):
+    squares = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    for image, (top, left) in zip(squares, places.tolist(), strict=True):
         image[0, top : top + 3, left : left + 3] = 200
-    return found
+    return squares
 
 
 def frozen(look: Look, n: int = 100, labels: Tensor | None = None, **spec: Any) -> Frozen:
-    """A method whose features are `look` of the images in [0, 1]."""
+    """Make a method whose features are `look` of the images in [0, 1]."""
     given: dict[str, Any] = {"shape": (1, 8, 8), "splits": {"train": n, "test": n}, "views": "glyph"} | spec
     data = DataSpec(**given)
 
@@ -61,13 +61,13 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 
 def test_all_is_measured_and_the_sum_comes_first() -> None:
     evaluation = evaluate(frozen(pixels, labels=torch.arange(100) % 4))
-    found = values(evaluation)
-    assert list(found) == [
+    scores = values(evaluation)
+    assert list(scores) == [
         "alignment_plus_uniformity", "alignment", "cka_pixels", "uniformity", "mean_cosine", "rankme",
         "effective_rank", "participation_ratio", "class_separation", "cka_labels",
     ]  # fmt: skip
-    assert found["alignment_plus_uniformity"] == pytest.approx(found["alignment"] + found["uniformity"])
-    assert found["cka_pixels"] == pytest.approx(1)
+    assert scores["alignment_plus_uniformity"] == pytest.approx(scores["alignment"] + scores["uniformity"])
+    assert scores["cka_pixels"] == pytest.approx(1)
     assert {s.metric for s in evaluation.scores if s.higher_is_better} == {
         "rankme", "effective_rank", "participation_ratio", "class_separation", "cka_labels",
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_neither_a_constant_nor_noise_has_the_best_sum() -> None:
     assert calm["alignment_plus_uniformity"] < random["alignment_plus_uniformity"]
 
 
-def test_chance_of_alignment_is_that_of_other_images() -> None:
+def test_chance_of_alignment_is_that_of_pairs_of_different_images() -> None:
     score = next(s for s in evaluate(frozen(noise)).scores if s.metric == "alignment")
     assert score.chance == pytest.approx(score.value, abs=0.3)
     score = next(s for s in evaluate(frozen(pixels), augmentation="none").scores if s.metric == "alignment")
@@ -94,14 +94,14 @@ def test_chance_of_alignment_is_that_of_other_images() -> None:
     assert score.chance > 0.5 > score.value
 
 
-def test_labels_that_features_are_made_of_show_and_others_do_not() -> None:
+def test_only_labels_that_features_contain_give_class_separation() -> None:
     labels = (images(400).flatten(1).float().argmax(1) // 8).clamp(max=5)  # the row of the square
 
     def row(inputs: Tensor) -> Tensor:
         return F.one_hot(((inputs.flatten(1) > 0).float().argmax(1) // 8).clamp(max=5), 6).float()
 
-    told = values(evaluate(frozen(row, 400, labels)))
-    assert (told["class_separation"], told["cka_labels"]) == pytest.approx((1, 1))
+    scores = values(evaluate(frozen(row, 400, labels)))
+    assert (scores["class_separation"], scores["cka_labels"]) == pytest.approx((1, 1))
     shuffled = evaluate(frozen(row, 400, labels[torch.randperm(400, generator=torch.Generator().manual_seed(1))]))
     assert values(shuffled)["class_separation"] < 0.04
     assert abs(values(shuffled)["cka_labels"]) < 0.05
@@ -109,19 +109,19 @@ def test_labels_that_features_are_made_of_show_and_others_do_not() -> None:
     assert chance == pytest.approx(5 / 400, abs=0.015)
 
 
-def test_collapse_is_called_so() -> None:
+def test_collapse_is_noted() -> None:
     evaluation = evaluate(frozen(constant, labels=torch.arange(100) % 2))
     assert evaluation.notes[0].startswith("collapsed: all features are equal")
     assert evaluation.curves == {}
-    found = values(evaluation)
-    assert found["effective_rank"] == found["cka_labels"] == found["class_separation"] == 0
-    assert (found["rankme"], found["mean_cosine"]) == pytest.approx((1, 1), abs=1e-4)
+    scores = values(evaluation)
+    assert scores["effective_rank"] == scores["cka_labels"] == scores["class_separation"] == 0
+    assert (scores["rankme"], scores["mean_cosine"]) == pytest.approx((1, 1), abs=1e-4)
     dead = evaluate(frozen(lambda x: 0 * constant(x)))
     assert dead.notes[0].startswith("collapsed")
     assert values(dead)["rankme"] == 0
 
 
-def test_collapse_of_dimensions_is_called_so() -> None:
+def test_dimensional_collapse_is_noted() -> None:
     narrow = evaluate(frozen(lambda x: pixels(x)[:, :2] @ torch.ones(2, 40)))
     assert narrow.notes[0] == "dimensional collapse: effective rank 1.0 of 40"
     wide = evaluate(frozen(noise))
@@ -140,13 +140,13 @@ def test_the_curve_is_the_spectrum() -> None:
     assert spectrum["direction"][:2] == [1, 2]
 
 
-def test_some_items_will_do_the_same_at_a_seed() -> None:
+def test_a_seed_draws_the_same_items() -> None:
     first, second = (evaluate(frozen(pixels, 200), items=150, pairs=50) for _ in range(2))
     assert first == second
     assert "150 items of test" in first.protocol
     assert {s.metric: s.n for s in first.scores}["uniformity"] == 50
-    other = evaluate(replace(frozen(pixels, 200), seed=1), items=150, pairs=50)
-    assert values(other)["uniformity"] != values(first)["uniformity"]
+    another_seed = evaluate(replace(frozen(pixels, 200), seed=1), items=150, pairs=50)
+    assert values(another_seed)["uniformity"] != values(first)["uniformity"]
 
 
 def test_large_images_are_compared_at_32_pixels() -> None:
@@ -168,9 +168,9 @@ def test_inputs_that_are_no_images_have_no_views() -> None:
     assert next(iter(values(evaluate(given)))) == "uniformity"
 
 
-def test_several_labels_an_item_are_left_aside() -> None:
-    found = values(evaluate(frozen(pixels, labels=torch.ones(100, 3, dtype=torch.bool))))
-    assert not {"class_separation", "cka_labels"} & set(found)
+def test_data_with_several_labels_an_item_has_no_class_scores() -> None:
+    scores = values(evaluate(frozen(pixels, labels=torch.ones(100, 3, dtype=torch.bool))))
+    assert not {"class_separation", "cka_labels"} & set(scores)
 
 
 def test_few_items_and_unknown_embeddings_are_refused() -> None:

@@ -38,14 +38,14 @@ def test_alignment_runs_from_alike_to_opposite() -> None:
 
 def test_alignment_and_uniformity_are_those_of_lightly() -> None:
     x, y = normal(50, 6), normal(50, 6, 1)
-    found = alignment(x, y)
-    assert found == pytest.approx(float(HypersphereLoss(t=2, lam=0)(x, y)), abs=1e-12)
+    value = alignment(x, y)
+    assert value == pytest.approx(float(HypersphereLoss(t=2, lam=0)(x, y)), abs=1e-12)
     both = (uniformity(x) + uniformity(y)) / 2
-    assert both == pytest.approx(float(HypersphereLoss(t=2, lam=1)(x, y)) - found, abs=1e-12)
+    assert both == pytest.approx(float(HypersphereLoss(t=2, lam=1)(x, y)) - value, abs=1e-12)
 
 
 def test_uniformity_by_hand() -> None:
-    """Three points, two of them equal: one pair at squared distance 0, two at 4."""
+    """Check three points, two of them equal: one pair at squared distance 0, two at 4."""
     x = torch.tensor([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
     assert uniformity(x) == pytest.approx(math.log((1 + 2 * math.exp(-8)) / 3))
     assert uniformity(torch.ones(5, 3)) == pytest.approx(0, abs=1e-9)
@@ -83,7 +83,7 @@ def test_singular_values_are_those_of_the_matrix(shape: tuple[int, int]) -> None
         torch.testing.assert_close(singular_values(x, centred=centred), expected, rtol=1e-7, atol=1e-7)
 
 
-def test_rounding_is_no_direction() -> None:
+def test_rounding_errors_give_no_singular_value() -> None:
     constant = torch.full((50, 8), 0.1)
     assert singular_values(constant, centred=True).tolist() == [0] * 8
     assert (singular_values(constant, centred=False) > 0).sum() == 1
@@ -95,7 +95,7 @@ def test_rankme_of_orthonormal_columns_is_their_number() -> None:
     assert rankme(singular_values(columns, centred=False)) == pytest.approx(8, abs=1e-4)
 
 
-def test_rankme_of_normal_features_is_the_known_one() -> None:
+def test_rankme_of_normal_features_has_its_known_value() -> None:
     assert rankme(singular_values(normal(1000, 64), centred=False)) == pytest.approx(63.5, abs=0.1)
 
 
@@ -115,13 +115,13 @@ def test_ranks_by_hand() -> None:
     assert participation_ratio(torch.ones(6)) == pytest.approx(6)
 
 
-def test_variances_give_the_smaller_rank() -> None:
+def test_participation_ratio_is_at_most_the_effective_rank() -> None:
     for seed in range(5):
         values = normal(1, 9, seed).abs().squeeze(0)
         assert participation_ratio(values) <= effective_rank(values)
 
 
-def test_a_mean_is_one_direction_that_centring_takes_off() -> None:
+def test_centring_removes_the_direction_of_the_mean() -> None:
     x = normal(500, 6) + 100
     assert rankme(singular_values(x, centred=False)) < 2
     assert effective_rank(singular_values(x, centred=True)) == pytest.approx(6, abs=0.05)
@@ -129,12 +129,12 @@ def test_a_mean_is_one_direction_that_centring_takes_off() -> None:
 
 def test_a_rotation_and_a_scale_change_nothing() -> None:
     x, y, labels = normal(80, 6) + 1, normal(80, 6, 1), torch.arange(80) % 4
-    turned, other = 3 * x @ rotation(6), 3 * y @ rotation(6)
+    turned, second = 3 * x @ rotation(6), 3 * y @ rotation(6)
     for centred in (False, True):
         torch.testing.assert_close(singular_values(turned, centred=centred), 3 * singular_values(x, centred=centred))
     assert rankme(singular_values(turned, centred=False)) == pytest.approx(rankme(singular_values(x, centred=False)))
     assert uniformity(turned) == pytest.approx(uniformity(x))
-    assert alignment(turned, other) == pytest.approx(alignment(x, y))
+    assert alignment(turned, second) == pytest.approx(alignment(x, y))
     assert mean_cosine(turned) == pytest.approx(mean_cosine(x))
     assert class_separation(turned, labels) == pytest.approx(class_separation(x, labels))
 
@@ -148,7 +148,7 @@ def test_variance_fraction_is_the_part_of_the_length_that_is_variance() -> None:
 
 
 def slow_separation(x: Tensor, labels: Tensor) -> float:
-    """Over all pairs of items, each class (and pair of classes) with one weight."""
+    """Compare with the mean over all pairs of items; classes and pairs of classes weigh equally."""
     distance = 1 - F.normalize(x, dim=1) @ F.normalize(x, dim=1).T
     groups = [labels == c for c in labels.unique()]  # type: ignore[no-untyped-call]  # torch's
     table = torch.stack([torch.stack([distance[a][:, b].mean() for b in groups]) for a in groups])
@@ -167,7 +167,7 @@ def test_class_separation_is_1_for_points_and_little_for_random_labels() -> None
     assert class_separation(normal(400, 20), labels) == pytest.approx(3 / 400, abs=0.004)
 
 
-def test_nothing_is_not_finite_where_all_features_are_equal() -> None:
+def test_equal_features_give_finite_values() -> None:
     for x in (torch.zeros(10, 3), torch.full((10, 3), 0.1)):
         raw, centred = (singular_values(x, centred=c) for c in (False, True))
         assert effective_rank(centred) == participation_ratio(centred) == variance_fraction(raw, centred) == 0

@@ -24,7 +24,7 @@ def layer(weight: Tensor, bias: Tensor) -> nn.Sequential:
 
 
 def planes(units: int, dims: int) -> tuple[Tensor, Tensor]:
-    """Generic hyperplanes."""
+    """Draw generic hyperplanes."""
     rng = generator(units)
     return (torch.randn(units, dims, generator=rng, dtype=torch.float64), torch.randn(units, generator=rng).double())
 
@@ -34,7 +34,7 @@ def patterns(network: nn.Module, inputs: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """What a network may have: batch norm, a max-pool, a shortcut, an in-place ReLU, a called one, a leaky one."""
+    """Network with batch norm, a max-pool, a shortcut, and ReLUs that work in place, are called, or are leaky."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class Residual(nn.Module):
         self.last = nn.Linear(6, 5)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        here = self.pool(self.relu(self.norm(self.first(inputs))))
-        here = self.relu(here + self.second(F.relu(self.second(here))))
-        found: Tensor = F.leaky_relu(self.last(here.mean((2, 3))), 0.1)
-        return found
+        values = self.pool(self.relu(self.norm(self.first(inputs))))
+        values = self.relu(values + self.second(F.relu(self.second(values))))
+        outputs: Tensor = F.leaky_relu(self.last(values.mean((2, 3))), 0.1)
+        return outputs
 
 
 def residual(seed: int = 0) -> Residual:
@@ -75,41 +75,41 @@ def test_generic_hyperplanes_cut_space_into_the_known_number_of_regions(units: i
     assert count_distinct(patterns(layer(weight, bias), torch.stack(near))) == regions
 
 
-def test_one_layer_is_crossed_where_its_lines_are() -> None:
+def test_breakpoints_of_one_layer_are_the_zeros_of_its_units() -> None:
     weight, bias = planes(10, 2)
     start, end = torch.tensor([[-9.0, -4.0], [8.0, 7.0]], dtype=torch.float64)
     expected = sorted(t for t in (-(weight @ start + bias) / (weight @ (end - start))).tolist() if 0 < t < 1)
-    found = breakpoints(layer(weight, bias), start, end)
+    result = breakpoints(layer(weight, bias), start, end)
     assert len(expected) > 5
-    assert found.times.tolist() == pytest.approx(expected, abs=1e-12)
-    assert found.by_layer == [len(expected)]
+    assert result.times.tolist() == pytest.approx(expected, abs=1e-12)
+    assert result.by_layer == [len(expected)]
 
 
 def test_two_layers_by_hand() -> None:
     first = layer(torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.25, 0.75]))
     second = layer(torch.tensor([[1.0, 1.0]]), torch.tensor([-0.6]))
     # relu(t - 1/4) + relu(3/4 - t) is 3/4 - t, then 1/2, then t - 1/4: less .6 it is 0 at .15 and at .85.
-    found = breakpoints(nn.Sequential(first, second), torch.zeros(1).double(), torch.ones(1).double())
-    assert found.times.tolist() == pytest.approx([0.15, 0.25, 0.75, 0.85])
-    assert found.by_layer == [2, 2]
+    result = breakpoints(nn.Sequential(first, second), torch.zeros(1).double(), torch.ones(1).double())
+    assert result.times.tolist() == pytest.approx([0.15, 0.25, 0.75, 0.85])
+    assert result.by_layer == [2, 2]
 
 
-def test_a_unit_that_dips_and_returns_between_equal_patterns_is_found() -> None:
+def test_unit_that_switches_twice_between_equal_patterns_is_found() -> None:
     first = layer(torch.tensor([[1.0]]), torch.tensor([-0.5]))
     second = layer(torch.tensor([[-4.0], [3.0]]), torch.tensor([1.0, -1.0]))
     bend = nn.Sequential(first, second, layer(torch.tensor([[1.0, 1.0]]), torch.tensor([-0.1])))
-    found = breakpoints(bend, torch.zeros(1).double(), torch.ones(1).double())
+    result = breakpoints(bend, torch.zeros(1).double(), torch.ones(1).double())
     # second: 1 - 4 r and 3 r - 1 with r = relu(t - 1/2): zeros at .75 and .5 + 1/3; third: off between .725 and .8667
-    assert found.times.tolist() == pytest.approx([0.5, 0.725, 0.75, 0.5 + 1 / 3, 0.5 + 1.1 / 3])
-    assert found.by_layer == [1, 2, 2]
+    assert result.times.tolist() == pytest.approx([0.5, 0.725, 0.75, 0.5 + 1 / 3, 0.5 + 1.1 / 3])
+    assert result.by_layer == [1, 2, 2]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_between_breakpoints_and_pool_switches_any_network_is_linear(seed: int) -> None:
     network, (start, end) = residual(seed), ends()
-    found = breakpoints(network, start, end)
-    assert len(found.by_layer) == 4
-    assert sum(count > 0 for count in found.by_layer) >= 3
+    result = breakpoints(network, start, end)
+    assert len(result.by_layer) == 4
+    assert sum(count > 0 for count in result.by_layer) >= 3
 
     def at(times: Tensor) -> Tensor:
         return torch.lerp(start, end, times.view(-1, 1, 1, 1))
@@ -117,10 +117,10 @@ def test_between_breakpoints_and_pool_switches_any_network_is_linear(seed: int) 
     grid = torch.linspace(0, 1, 4001, dtype=torch.float64)
     bits = torch.cat([patterns(network, at(part)) for part in torch.split(grid, 500)])
     changed = (bits[1:] != bits[:-1]).any(1)  # all cells of the grid that hold a breakpoint, but for double crossings
-    cells = torch.bincount((found.times * 4000).long(), minlength=4000) > 0
+    cells = torch.bincount((result.times * 4000).long(), minlength=4000) > 0
     assert (changed & ~cells).sum() == 0
     assert (cells & ~changed).sum() <= 2
-    pieces = torch.cat([torch.zeros(1).double(), found.times, torch.ones(1).double()])
+    pieces = torch.cat([torch.zeros(1).double(), result.times, torch.ones(1).double()])
     inside = (pieces[1:] + pieces[:-1]) / 2
     thirds = [(2 * pieces[:-1] + pieces[1:]) / 3, inside, (pieces[:-1] + 2 * pieces[1:]) / 3]
     same = [patterns(network, at(times)) for times in thirds]
@@ -131,8 +131,8 @@ def test_between_breakpoints_and_pool_switches_any_network_is_linear(seed: int) 
 def test_without_a_pool_the_output_is_affine_on_every_piece() -> None:
     network, (start, end) = residual(), ends()
     network.pool = nn.AvgPool2d(2)  # type: ignore[assignment]  # any layer will do
-    found = breakpoints(network, start, end)
-    times = torch.cat([torch.zeros(1).double(), found.times, torch.ones(1).double()])
+    result = breakpoints(network, start, end)
+    times = torch.cat([torch.zeros(1).double(), result.times, torch.ones(1).double()])
     values = [
         network(start + t.view(-1, 1, 1, 1) * (end - start))
         for t in (times[:-1], (times[:-1] + times[1:]) / 2, times[1:])
@@ -140,7 +140,7 @@ def test_without_a_pool_the_output_is_affine_on_every_piece() -> None:
     assert torch.allclose(values[1], (values[0] + values[2]) / 2, atol=1e-12)
 
 
-def test_the_way_back_has_the_same_breakpoints_and_parts_add_up() -> None:
+def test_reversed_segment_has_the_same_breakpoints_and_parts_add_up() -> None:
     network, (start, end) = residual(), ends()
     forth, back = breakpoints(network, start, end), breakpoints(network, end, start)
     assert forth.times.tolist() == pytest.approx((1 - back.times.flip(0)).tolist(), abs=1e-8)
@@ -151,23 +151,23 @@ def test_the_way_back_has_the_same_breakpoints_and_parts_add_up() -> None:
 
 def test_positive_factors_of_a_layer_change_nothing() -> None:
     network, (start, end) = residual(), ends()
-    other = copy.deepcopy(network)
+    scaled = copy.deepcopy(network)
     with torch.no_grad():
-        for parameter in (other.norm.weight, other.norm.bias):
+        for parameter in (scaled.norm.weight, scaled.norm.bias):
             parameter.mul_(3.0)
-        for module in (other.second, other.last):
+        for module in (scaled.second, scaled.last):
             assert module.bias is not None
             module.bias.mul_(3.0)
-    assert len(breakpoints(other, start, end).times) == len(breakpoints(network, start, end).times)
+    assert len(breakpoints(scaled, start, end).times) == len(breakpoints(network, start, end).times)
 
 
 def test_units_that_switch_together_are_one_breakpoint() -> None:
     weight, bias = planes(4, 2)
     twice = layer(torch.cat([weight, 2 * weight]), torch.cat([bias, 2 * bias]))
     start, end = torch.tensor([[-9.0, -4.0], [8.0, 7.0]], dtype=torch.float64)
-    found = breakpoints(twice, start, end)
-    assert found.by_layer == [2 * len(found.times)]
-    assert len(found.times) == len(breakpoints(layer(weight, bias), start, end).times) > 1
+    result = breakpoints(twice, start, end)
+    assert result.by_layer == [2 * len(result.times)]
+    assert len(result.times) == len(breakpoints(layer(weight, bias), start, end).times) > 1
 
 
 def test_equal_ends_and_linear_networks_have_no_breakpoints() -> None:
@@ -176,15 +176,15 @@ def test_equal_ends_and_linear_networks_have_no_breakpoints() -> None:
     assert breakpoints(nn.Flatten(), start, end).by_layer == []
 
 
-def test_every_way_to_call_a_relu_is_seen_and_nothing_is_changed() -> None:
+def test_every_way_to_call_a_relu_is_recorded_and_outputs_stay_the_same() -> None:
     inputs = torch.tensor([[-1.0, 2.0]])
 
     def network(x: Tensor) -> Tensor:
-        here = nn.ReLU()(x.clone()) + nn.ReLU(inplace=True)(x.clone()) + F.relu(x) + torch.relu(x) + x.relu()
-        found: Tensor = (
-            here + x.clone().relu_() + F.leaky_relu(x, 0.5) + F.max_pool2d(x[:, None, None], (1, 2))[:, 0, 0]
+        total = nn.ReLU()(x.clone()) + nn.ReLU(inplace=True)(x.clone()) + F.relu(x) + torch.relu(x) + x.relu()
+        outputs: Tensor = (
+            total + x.clone().relu_() + F.leaky_relu(x, 0.5) + F.max_pool2d(x[:, None, None], (1, 2))[:, 0, 0]
         )
-        return found
+        return outputs
 
     with torch.no_grad():
         assert network(inputs).tolist() == [[1.5, 16.0]]

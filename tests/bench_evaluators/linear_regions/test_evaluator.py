@@ -15,7 +15,7 @@ SPEC = DataSpec(shape=(1, 4, 4), splits={"train": 60, "test": 60})
 
 
 class Small(Encoder):
-    """Two layers of ReLUs on 16 pixels."""
+    """Encoder with two layers of ReLUs on 16 pixels."""
 
     def __init__(self, hidden: int = 24) -> None:
         super().__init__(SPEC, NoConfig())
@@ -26,15 +26,15 @@ class Small(Encoder):
             self.relu = nn.ReLU(inplace=True)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        found: Tensor = self.relu(self.second(self.relu(self.first(inputs.flatten(1)))))
-        return found
+        outputs: Tensor = self.relu(self.second(self.relu(self.first(inputs.flatten(1)))))
+        return outputs
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         return {}
 
 
 class Linear(Small):
-    """No ReLU at all."""
+    """Encoder without ReLUs."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.flatten(1)
@@ -57,7 +57,7 @@ def measure(given: Frozen, **config: Any) -> dict[str, float]:
     return {score.metric: score.value for score in evaluation.scores}
 
 
-def test_breakpoints_rank_and_are_those_of_whole_segments() -> None:
+def test_first_score_is_the_mean_number_of_breakpoints_of_whole_segments() -> None:
     evaluation = LinearRegions(LinearRegionsConfig(segments=200, parts=1)).evaluate(frozen(Small()))
     first = evaluation.scores[0]
     assert (first.metric, first.unit, first.higher_is_better, first.chance, first.n) == (
@@ -70,8 +70,8 @@ def test_breakpoints_rank_and_are_those_of_whole_segments() -> None:
     encoder, inputs = Small().double(), images().double() / 255
     rng = torch.Generator().manual_seed(5)
     pairs = [torch.randperm(60, generator=rng)[:2] for _ in range(200)]
-    other = [len(breakpoints(encoder, *inputs[pair]).times) for pair in pairs]
-    assert first.value == pytest.approx(sum(other) / 200, rel=0.1)
+    expected = [len(breakpoints(encoder, *inputs[pair]).times) for pair in pairs]
+    assert first.value == pytest.approx(sum(expected) / 200, rel=0.1)
     by_layer = evaluation.curves["switches_by_layer"]
     assert by_layer["layer"] == [1, 2]
     assert sum(by_layer["switches"]) == pytest.approx(first.value)
@@ -91,18 +91,18 @@ def test_wide_networks_are_examined_in_parts() -> None:
 def test_patterns_of_items_by_hand() -> None:
     encoder = Small()
     inputs = torch.cat([images()[:3].repeat(10, 1, 1, 1), images()[30:]])
-    found = measure(frozen(encoder, inputs=inputs))
+    scores = measure(frozen(encoder, inputs=inputs))
     pixels = inputs.flatten(1).double() / 255
     net = copy.deepcopy(encoder).double()
     first = net.first(pixels)
     bits = torch.cat([first > 0, net.second(first.relu()) > 0], 1)
     rows = {tuple(row) for row in bits.tolist()}
-    assert found["distinct_patterns"] == len(rows) == 33
-    assert found["distinct_ratio"] == pytest.approx(33 / 60)
-    assert found["pattern_entropy"] == pytest.approx(0.5 * math.log(60) + 0.5 * math.log(6))
-    assert found["on_rate"] == pytest.approx(float(bits.double().mean()))
-    assert found["switching_units"] == pytest.approx(float((bits.any(0) & ~bits.all(0)).double().mean()))
-    assert 1 < found["distinct_patterns_16_units"] <= 33
+    assert scores["distinct_patterns"] == len(rows) == 33
+    assert scores["distinct_ratio"] == pytest.approx(33 / 60)
+    assert scores["pattern_entropy"] == pytest.approx(0.5 * math.log(60) + 0.5 * math.log(6))
+    assert scores["on_rate"] == pytest.approx(float(bits.double().mean()))
+    assert scores["switching_units"] == pytest.approx(float((bits.any(0) & ~bits.all(0)).double().mean()))
+    assert 1 < scores["distinct_patterns_16_units"] <= 33
 
 
 def test_units_that_are_always_on_or_off_leave_fewer_regions() -> None:
@@ -124,13 +124,13 @@ def test_positive_factors_of_weights_change_no_score() -> None:
 
 def test_without_relus_there_is_one_region() -> None:
     evaluation = LinearRegions(LinearRegionsConfig()).evaluate(frozen(Linear()))
-    found = {score.metric: score.value for score in evaluation.scores}
-    assert found == {"breakpoints": 0, "distinct_patterns": 1, "distinct_ratio": 1 / 60, "pattern_entropy": 0}
+    scores = {score.metric: score.value for score in evaluation.scores}
+    assert scores == {"breakpoints": 0, "distinct_patterns": 1, "distinct_ratio": 1 / 60, "pattern_entropy": 0}
     assert evaluation.notes == ["has no ReLU units: one region, no breakpoints"]
     assert evaluation.curves == {}
 
 
-def test_codes_are_counted_where_there_are_any() -> None:
+def test_distinct_codes_are_counted_if_the_method_has_a_code() -> None:
     code = torch.tensor([[True, False], [True, True], [False, False]]).repeat(20, 1)
     assert measure(frozen(Small(), code))["distinct_codes"] == 3
     assert measure(frozen(Small(), code.to(torch.uint8)))["distinct_codes"] == 3
@@ -139,15 +139,15 @@ def test_codes_are_counted_where_there_are_any() -> None:
 
 def test_seeds_choose_items_and_segments_and_the_protocol_says_how_many() -> None:
     evaluate = LinearRegions(LinearRegionsConfig(items=40, segments=7)).evaluate
-    one, same, other = evaluate(frozen(Small())), evaluate(frozen(Small())), evaluate(frozen(Small(), seed=1))
-    assert one == same
-    assert one.scores[0].value != other.scores[0].value
-    assert "mean of 7 random pairs" in one.protocol
-    assert "40 test items" in one.protocol
-    assert {score.n for score in one.scores} == {7, 40}
+    first, same, third = evaluate(frozen(Small())), evaluate(frozen(Small())), evaluate(frozen(Small(), seed=1))
+    assert first == same
+    assert first.scores[0].value != third.scores[0].value
+    assert "mean of 7 random pairs" in first.protocol
+    assert "40 test items" in first.protocol
+    assert {score.n for score in first.scores} == {7, 40}
 
 
-def test_what_it_needs() -> None:
+def test_skip_reasons() -> None:
     task = LinearRegions(LinearRegionsConfig())
     assert task.skip_reason(SPEC, Untrained) is None
     assert task.skip_reason(DataSpec(shape=(3,), splits={"test": 9}), Untrained) == "needs images"

@@ -30,9 +30,9 @@ def critic(dim: int, other_dim: int | None = None) -> PairCritic:
 
 
 def measured(train: Pairs, test: Pairs, other_dim: int | None = None, steps: int = 150) -> tuple[float, float]:
-    found = critic(train[0].shape[1], other_dim)
-    fit_critic(found, train, torch.Generator().manual_seed(1), batch_size=128, steps=steps)
-    return held_out_info_nce(found, test, 128), held_out_donsker_varadhan(found, test)
+    fitted = critic(train[0].shape[1], other_dim)
+    fit_critic(fitted, train, torch.Generator().manual_seed(1), batch_size=128, steps=steps)
+    return held_out_info_nce(fitted, test, 128), held_out_donsker_varadhan(fitted, test)
 
 
 @pytest.mark.parametrize("other_dim", [None, 1])
@@ -43,7 +43,7 @@ def test_correlated_gaussians_have_the_information_of_the_formula(rho: float, ot
         assert value == pytest.approx(truth, abs=0.07)
 
 
-def test_independence_is_about_zero_although_the_critic_could_learn_its_pairs_by_heart() -> None:
+def test_independent_pairs_score_about_zero_although_the_critic_could_memorise_them() -> None:
     train, test = gaussians(0.0, 60, dims=8), gaussians(0.0, 400, dims=8, seed=1)
     for value in measured(train, test):
         assert -0.3 < value < 0.05
@@ -56,7 +56,7 @@ def test_no_estimate_exceeds_its_ceiling() -> None:
     assert dv < -3 * math.log(1 - 0.999**2)
 
 
-def test_independence_is_kept_where_training_only_harms() -> None:
+def test_all_scores_are_zero_if_training_never_helps() -> None:
     first = critic(3)
     step = fit_critic(
         first,
@@ -72,23 +72,23 @@ def test_independence_is_kept_where_training_only_harms() -> None:
 
 def test_an_exchangeable_critic_is_symmetric_and_has_half_the_weights() -> None:
     x, y = gaussians(0.5, 20, dims=3)
-    shared, apart = critic(3), critic(3, 3)
+    shared, separate = critic(3), critic(3, 3)
     assert torch.allclose(shared(x, y), shared(y, x).T, atol=1e-5)
-    assert not torch.allclose(apart(x, y), apart(y, x).T, atol=1e-2)
-    sizes = [sum(p.numel() for p in one.parameters()) for one in (shared, apart)]
+    assert not torch.allclose(separate(x, y), separate(y, x).T, atol=1e-2)
+    sizes = [sum(p.numel() for p in each.parameters()) for each in (shared, separate)]
     assert sizes[1] == 2 * sizes[0]
 
 
 @torch.no_grad()
 def test_a_score_is_a_squared_distance_and_a_term_for_each_side() -> None:
     x, y = gaussians(0.5, 5, dims=3)
-    made = critic(3, 3)
-    f, b = made.left(x)
-    g, c = made.right(y)
+    fitted = critic(3, 3)
+    f, b = fitted.left(x)
+    g, c = fitted.right(y)
     slow = [
         [float(b[i] + c[j] - (f[i] - g[j]).square().sum() / (2 * math.sqrt(32))) for j in range(5)] for i in range(5)
     ]
-    assert torch.allclose(made(x, y), torch.tensor(slow), atol=1e-5)
+    assert torch.allclose(fitted(x, y), torch.tensor(slow), atol=1e-5)
 
 
 def test_fits_draw_from_their_own_generator_only() -> None:
@@ -99,10 +99,10 @@ def test_fits_draw_from_their_own_generator_only() -> None:
 
 
 def test_batches_of_info_nce_are_whole_and_a_short_split_is_one() -> None:
-    made, (x, y) = critic(1), gaussians(0.5, 30)
-    halves = [held_out_info_nce(made, (x[i : i + 10], y[i : i + 10]), 10) for i in (0, 10)]
-    assert held_out_info_nce(made, (x[:25], y[:25]), 10) == pytest.approx(sum(halves) / 2)
-    assert held_out_info_nce(made, (x, y), 99) <= math.log(30)
+    fitted, (x, y) = critic(1), gaussians(0.5, 30)
+    halves = [held_out_info_nce(fitted, (x[i : i + 10], y[i : i + 10]), 10) for i in (0, 10)]
+    assert held_out_info_nce(fitted, (x[:25], y[:25]), 10) == pytest.approx(sum(halves) / 2)
+    assert held_out_info_nce(fitted, (x, y), 99) <= math.log(30)
 
 
 def labelled(items: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -116,12 +116,12 @@ def test_a_classifiers_information_is_the_entropy_less_scikit_learns_loss() -> N
     fit = LogisticRegression().fit(x.numpy(), seen.numpy())
     logits = torch.from_numpy(fit.decision_function(z.numpy()))
     expected = entropy_of(labels) - log_loss(labels.numpy(), fit.predict_proba(z.numpy()))
-    found = classifier_information(logits, labels)
-    assert found == pytest.approx(expected)
-    assert 0.2 < found < entropy_of(labels) <= math.log(3)
+    information = classifier_information(logits, labels)
+    assert information == pytest.approx(expected)
+    assert 0.2 < information < entropy_of(labels) <= math.log(3)
 
 
-def test_sure_and_right_is_the_entropy_and_ignorant_is_zero() -> None:
+def test_sure_correct_classifier_has_the_entropy_and_a_constant_one_zero() -> None:
     labels = torch.tensor([0, 0, 1, 2])
     assert entropy_of(labels) == pytest.approx(1.5 * math.log(2))
     assert classifier_information(1000.0 * torch.eye(3)[labels], labels) == pytest.approx(1.5 * math.log(2))

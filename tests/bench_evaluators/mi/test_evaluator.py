@@ -19,7 +19,7 @@ def spec(classes: int | None = 4, shape: tuple[int, ...] = (1, 6, 6), items: int
 
 
 class Map(Encoder):
-    """A linear map of the pixels, of any rank."""
+    """Encoder: a linear map of the pixels, of any rank."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__(spec(), NoConfig())
@@ -33,7 +33,7 @@ class Map(Encoder):
 
 
 def images(seed: int) -> tuple[Tensor, Tensor]:
-    """Bright quadrants; the class says which."""
+    """Draw images with a bright quadrant, which is the class."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.randint(4, (N,), generator=rng)
     pixels = torch.rand(N, 1, 6, 6, generator=rng) * 120
@@ -44,14 +44,14 @@ def images(seed: int) -> tuple[Tensor, Tensor]:
 
 def frozen(weight: Tensor, *, labels: bool = True, data: DataSpec | None = None, seed: int = 0) -> Frozen:
     objective = Untrained(Map(weight), spec(), NoConfig()).eval()
-    made = {"train": images(1), "test": images(2)}
+    data_of = {"train": images(1), "test": images(2)}
     splits = {
         name: Embedded({"features": objective.encoder(pixels / 255)}, classes if labels else None)
-        for name, (pixels, classes) in made.items()
+        for name, (pixels, classes) in data_of.items()
     }
     data = data or spec(4 if labels else None)
     return Frozen(
-        splits, data, seed, torch.device("cpu"), lambda: copy.deepcopy(objective), lambda name: Split(made[name][0])
+        splits, data, seed, torch.device("cpu"), lambda: copy.deepcopy(objective), lambda name: Split(data_of[name][0])
     )
 
 
@@ -65,7 +65,7 @@ def measure(given: Frozen, **config: Any) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def whole() -> dict[str, float]:
-    """Of the pixels themselves."""
+    """Return the scores of the pixels as embedding."""
     return measure(frozen(torch.eye(36)))
 
 
@@ -78,21 +78,21 @@ def test_pixels_that_show_the_class_carry_nearly_its_entropy(whole: dict[str, fl
     assert whole["views_infonce"] <= math.log(64)
 
 
-def test_constants_carry_nothing() -> None:
-    found = measure(frozen(torch.zeros(36, 3)))
-    assert set(found) == {"labels", "labels_ross", "views_infonce", "views_dv", "views_ksg", "input_infonce"}
-    assert all(-0.1 < value < 0.05 for value in found.values())
+def test_constant_embeddings_have_no_information() -> None:
+    scores = measure(frozen(torch.zeros(36, 3)))
+    assert set(scores) == {"labels", "labels_ross", "views_infonce", "views_dv", "views_ksg", "input_infonce"}
+    assert all(-0.1 < value < 0.05 for value in scores.values())
 
 
-def test_part_of_the_pixels_carries_less(whole: dict[str, float]) -> None:
+def test_part_of_the_pixels_has_less_information(whole: dict[str, float]) -> None:
     corner = torch.zeros(36, 1)
     corner[0] = 1.0
-    found = measure(frozen(corner))
-    assert found["labels"] < 0.7 * whole["labels"]
-    assert found["views_infonce"] < whole["views_infonce"]
+    scores = measure(frozen(corner))
+    assert scores["labels"] < 0.7 * whole["labels"]
+    assert scores["views_infonce"] < whole["views_infonce"]
 
 
-def test_ceilings_and_sizes_are_said() -> None:
+def test_ceilings_and_sizes_are_in_notes_and_protocol() -> None:
     evaluation = evaluate(frozen(torch.eye(36)), train_items=100, test_items=50)
     assert {score.n for score in evaluation.scores} == {50}
     assert "at most 50 items of test, fitted on at most 100 of train" in evaluation.protocol
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_numbers_and_no_global_draw() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_without_labels_views_are_left_and_without_images_labels() -> None:
+def test_without_labels_only_views_are_measured_and_without_images_only_labels() -> None:
     assert set(measure(frozen(torch.eye(36), labels=False))) == {
         "views_infonce", "views_dv", "views_ksg", "input_infonce"
     }  # fmt: skip
@@ -117,17 +117,17 @@ def test_without_labels_views_are_left_and_without_images_labels() -> None:
     assert set(measure(rows)) == {"labels", "labels_ross"}
 
 
-def test_more_coordinates_than_features_are_no_matter() -> None:
-    found = measure(frozen(torch.ones(36, 1)), dims=9)
-    assert all(math.isfinite(value) for value in found.values())
+def test_dims_may_exceed_the_number_of_features() -> None:
+    scores = measure(frozen(torch.ones(36, 1)), dims=9)
+    assert all(math.isfinite(value) for value in scores.values())
 
 
-def test_more_neighbours_than_items_are_no_matter() -> None:
-    found = measure(frozen(torch.eye(36)), test_items=20, neighbours=40)
-    assert all(math.isfinite(value) for value in found.values())
+def test_neighbours_may_exceed_the_number_of_items() -> None:
+    scores = measure(frozen(torch.eye(36)), test_items=20, neighbours=40)
+    assert all(math.isfinite(value) for value in scores.values())
 
 
-def test_what_it_needs() -> None:
+def test_skip_reasons() -> None:
     task = MI(MIConfig())
     assert task.skip_reason(spec(), Untrained) is None
     assert task.skip_reason(spec(None), Untrained) is None

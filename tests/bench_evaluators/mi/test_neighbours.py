@@ -39,7 +39,7 @@ def test_independence_is_about_zero() -> None:
 
 
 def slow_pairs(x: Tensor, y: Tensor, k: int) -> float:
-    """Kraskov's first estimate with all distances."""
+    """Return Kraskov's first estimate, by all distances."""
     dx, dy = ((v[:, None] - v).abs().amax(2).fill_diagonal_(math.inf) for v in (x, y))
     radius = torch.maximum(dx, dy).sort(1).values[:, k - 1 : k]
     counts = [(d < radius).sum(1).numpy() for d in (dx, dy)]
@@ -47,14 +47,14 @@ def slow_pairs(x: Tensor, y: Tensor, k: int) -> float:
 
 
 def slow_classes(x: Tensor, labels: Tensor, k: int) -> float:
-    """Ross's estimate with all distances."""
+    """Return Ross's estimate, by all distances."""
     distance = torch.cdist(x, x).fill_diagonal_(math.inf)
     total = []
     for i, row in enumerate(distance):
-        own = row[labels == labels[i]]  # itself is infinitely far
-        radius = own.sort().values[min(k, len(own) - 1) - 1]
+        same_class = row[labels == labels[i]]  # the distance to itself is infinite
+        radius = same_class.sort().values[min(k, len(same_class) - 1) - 1]
         near = int((row < radius).sum()) + 1
-        total.append(digamma(min(k, len(own) - 1)) - digamma(len(own)) - digamma(near))
+        total.append(digamma(min(k, len(same_class) - 1)) - digamma(len(same_class)) - digamma(near))
     return float(digamma(len(x)) + np.mean(total))
 
 
@@ -66,7 +66,7 @@ def test_both_are_their_double_sums(k: int) -> None:
     assert class_information(x, labels, k) == pytest.approx(slow_classes(x, labels, k))
 
 
-def test_one_dimension_is_scikit_learns() -> None:
+def test_one_dimension_equals_scikit_learn() -> None:
     x, labels = clusters(600, 1.0, dims=1)
     expected = mutual_info_classif(x.numpy(), labels.numpy(), n_neighbors=3, random_state=0)[0]
     assert class_information(x, labels) == pytest.approx(expected, abs=1e-6)
@@ -76,7 +76,7 @@ def test_one_dimension_is_scikit_learns() -> None:
     assert pair_information(*scaled) == pytest.approx(expected, abs=1e-6)
 
 
-def test_information_on_classes_ends_at_their_entropy() -> None:
+def test_information_on_classes_does_not_exceed_their_entropy() -> None:
     far = class_information(*clusters(900, 100.0))
     assert far == pytest.approx(math.log(3), abs=0.01)
     assert class_information(*clusters(900, 0.5)) < class_information(*clusters(900, 2.0)) < far + 1e-9
@@ -97,7 +97,7 @@ def test_scales_orders_and_names_of_classes_change_nothing() -> None:
     assert class_information(5 * x[order] + 3, 7 - 2 * labels[order]) == pytest.approx(class_information(x, labels))
 
 
-def test_constants_and_lonely_classes_carry_nothing() -> None:
+def test_constants_and_classes_of_one_item_have_no_information() -> None:
     assert class_information(torch.zeros(50, 2), torch.arange(50) % 2) == pytest.approx(0, abs=1e-12)
     assert class_information(draw(50, 2), torch.arange(50)) == 0
     assert pair_information(torch.zeros(50, 1), draw(50, 1)) == 0
@@ -110,7 +110,7 @@ def test_too_few_rows_are_refused() -> None:
         pair_information(draw(9, 1), draw(8, 1))
 
 
-def test_rows_that_are_equal_know_what_they_know() -> None:
+def test_equal_rows_keep_their_information() -> None:
     labels = torch.arange(600) % 6
     points = torch.eye(6, dtype=torch.float64)[labels]
     assert class_information(points, labels) == pytest.approx(math.log(6), abs=0.01)

@@ -1,4 +1,4 @@
-"""Distances and densities against their formulas, scikit-learn, and features that are degenerate."""
+"""Detectors against their formulas and scikit-learn, and on degenerate features."""
 
 from collections.abc import Callable
 
@@ -35,14 +35,14 @@ DETECTORS: dict[str, Callable[[Tensor, Tensor], Detector]] = {
 
 
 def blobs(items: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Four classes in six features that are correlated."""
+    """Draw four classes in six correlated features."""
     rng = torch.Generator().manual_seed(seed)
     mix = torch.randn(6, 6, generator=torch.Generator().manual_seed(9))
     labels = torch.arange(items) % 4
     return (3 * F.one_hot(labels, 6) + torch.randn(items, 6, generator=rng)) @ mix, labels
 
 
-def test_mahalanobis_is_the_formula_and_scikit_learns() -> None:
+def test_mahalanobis_equals_the_formula_and_scikit_learn() -> None:
     train, labels = blobs(200)
     points = blobs(20, seed=1)[0]
     means = torch.stack([train[labels == c].double().mean(0) for c in range(4)])
@@ -55,24 +55,24 @@ def test_mahalanobis_is_the_formula_and_scikit_learns() -> None:
     torch.testing.assert_close(mahalanobis(train, labels)(points), distance.amin(0), rtol=1e-6, atol=1e-6)
 
 
-def test_one_gaussian_is_scikit_learns_and_the_relative_distance_is_the_difference() -> None:
+def test_one_gaussian_equals_scikit_learn_and_the_relative_distance_is_the_difference() -> None:
     train, labels = blobs(200)
     points = blobs(20, seed=1)[0]
     expected = EmpiricalCovariance().fit(train.double().numpy()).mahalanobis(points.double().numpy())
     torch.testing.assert_close(gaussian(train)(points), torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
-    less = mahalanobis(train, labels)(points) - gaussian(train)(points)
-    torch.testing.assert_close(relative_mahalanobis(train, labels)(points), less)
+    difference = mahalanobis(train, labels)(points) - gaussian(train)(points)
+    torch.testing.assert_close(relative_mahalanobis(train, labels)(points), difference)
 
 
-def test_mahalanobis_does_not_see_affine_maps_nor_the_names_of_classes() -> None:
+def test_mahalanobis_ignores_affine_maps_and_names_of_classes() -> None:
     train, labels = blobs(200)
     points = blobs(20, seed=1)[0]
     move = torch.randn(6, 6, generator=torch.Generator().manual_seed(3))
-    one, other = mahalanobis(train, labels), mahalanobis(train @ move + 7, 10 - 3 * labels)
-    torch.testing.assert_close(one(points), other(points @ move + 7), rtol=1e-3, atol=1e-3)
+    first, second = mahalanobis(train, labels), mahalanobis(train @ move + 7, 10 - 3 * labels)
+    torch.testing.assert_close(first(points), second(points @ move + 7), rtol=1e-3, atol=1e-3)
 
 
-def test_the_kth_neighbours_distance_is_scikit_learns() -> None:
+def test_the_kth_neighbours_distance_equals_scikit_learn() -> None:
     train, points = blobs(100)[0], blobs(20, seed=1)[0]
     search = NearestNeighbors(n_neighbors=7).fit(F.normalize(train, dim=1).numpy())
     distance = torch.from_numpy(search.kneighbors(F.normalize(points, dim=1).numpy())[0][:, -1])
@@ -96,8 +96,8 @@ def test_clusters_that_are_the_classes_give_their_distance() -> None:
 def test_a_mixture_of_one_gaussian_is_that_density_up_to_a_constant() -> None:
     train, points = blobs(400)[0].double(), blobs(20, seed=1)[0].double()
     law = multivariate_normal(train.mean(0).numpy(), torch.cov(train.T, correction=0).numpy())
-    apart = gaussian_mixture(train, 1, 6, 0)(points) + torch.from_numpy(law.logpdf(points.numpy()))
-    assert float(apart.std()) < 0.01 * float(gaussian_mixture(train, 1, 6, 0)(points).std())
+    difference = gaussian_mixture(train, 1, 6, 0)(points) + torch.from_numpy(law.logpdf(points.numpy()))
+    assert float(difference.std()) < 0.01 * float(gaussian_mixture(train, 1, 6, 0)(points).std())
 
 
 def test_the_density_of_a_prior_falls_from_its_middle_to_its_ends() -> None:
@@ -110,13 +110,13 @@ def test_the_density_of_a_prior_falls_from_its_middle_to_its_ends() -> None:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_points_far_away_are_told_and_points_of_the_same_law_are_not(name: str) -> None:
+def test_distant_points_are_detected_and_points_of_the_train_distribution_are_not(name: str) -> None:
     train, labels = blobs(400)
     detector = DETECTORS[name](train, labels)
     inside, same = detector(blobs(400, seed=1)[0]), detector(blobs(400, seed=2)[0])
     far = detector(-3 * blobs(400, seed=3)[0])
     assert auroc(inside, same) == pytest.approx(0.5, abs=0.07)
-    assert auroc(inside, far) > 0.75  # by direction alone for those that read unit lengths
+    assert auroc(inside, far) > 0.75  # detectors that scale rows to length 1 see only directions
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -135,7 +135,7 @@ def test_degenerate_features_give_finite_numbers(name: str, shape: str) -> None:
     assert score.isfinite().all()
 
 
-def test_k_means_is_fitted_on_one_thread_so_that_a_seed_has_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_k_means_runs_on_one_thread_so_that_a_seed_gives_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
     fit, seen = KMeans.fit, list[int]()
 
     def spied(self: KMeans, *args: object, **kwargs: object) -> object:

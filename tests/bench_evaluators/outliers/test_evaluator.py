@@ -1,4 +1,4 @@
-"""Images whose classes are bright quarters, seen as pixels, against images of other kinds."""
+"""Task outliers with pixels as features: images with a bright quarter against images of other kinds."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +23,7 @@ DETECTORS = ("knn", "gaussian", "clusters", "mixture", "mahalanobis", "relative_
 
 
 def images(count: int, seed: int, level: int = 200) -> Split:
-    """Class c of 4: the c-th two columns are bright, the rest is dim noise."""
+    """Draw images whose c-th two columns are bright for class c of 4, the rest dim noise."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 4
     pixels = torch.randint(0, 50, (count, *SHAPE), generator=rng)
@@ -47,45 +47,45 @@ def freeze(
         name: Embedded(embed_split(method, split, CPU), split.labels if labels else None)
         for name, split in inputs.items()
     }
-    other = {
+    other_datasets = {
         name: OtherData(DataSpec(shape=SHAPE, splits={"test": len(split)}), {"test": split}.__getitem__)
         for name, split in (others or {}).items()
     }
-    return Frozen(splits, data, seed, CPU, lambda: method, lambda name: inputs[name], other)
+    return Frozen(splits, data, seed, CPU, lambda: method, lambda name: inputs[name], other_datasets)
 
 
 def measured(frozen: Frozen, **config: Any) -> dict[str, float]:
     return {s.metric: s.value for s in Outliers(OutliersConfig(**config)).evaluate(frozen).scores}
 
 
-def test_noise_and_classes_that_were_held_out_are_told_by_every_detector() -> None:
-    found = measured(freeze(), k=5, components=4)
+def test_every_detector_detects_noise_and_held_out_classes() -> None:
+    scores = measured(freeze(), k=5, components=4)
     for detector in DETECTORS:
-        assert found[f"auroc_{detector}_noise"] > 0.95, detector
-        assert found[f"auroc_{detector}_mean"] == pytest.approx(
-            (found[f"auroc_{detector}_noise"] + found[f"auroc_{detector}_held_out"]) / 2
+        assert scores[f"auroc_{detector}_noise"] > 0.95, detector
+        assert scores[f"auroc_{detector}_mean"] == pytest.approx(
+            (scores[f"auroc_{detector}_noise"] + scores[f"auroc_{detector}_held_out"]) / 2
         )
-    assert found["auroc_knn_held_out"] > 0.95
-    assert found["fpr95_id_pos_knn_noise"] < 0.05
-    assert next(iter(found)) == "auroc_knn_mean"
+    assert scores["auroc_knn_held_out"] > 0.95
+    assert scores["fpr95_id_pos_knn_noise"] < 0.05
+    assert next(iter(scores)) == "auroc_knn_mean"
 
 
-def test_more_of_the_same_is_not_told() -> None:
-    found = measured(freeze(others={"more": images(300, 7)}), sets=("more",), k=5)
+def test_more_test_items_are_not_detected_as_outliers() -> None:
+    scores = measured(freeze(others={"more": images(300, 7)}), sets=("more",), k=5)
     for detector in DETECTORS:
-        assert found[f"auroc_{detector}_more"] == pytest.approx(0.5, abs=0.1), detector
-    assert "auroc_knn_noise" not in found
+        assert scores[f"auroc_{detector}_more"] == pytest.approx(0.5, abs=0.1), detector
+    assert "auroc_knn_noise" not in scores
 
 
 def test_the_numbers_are_those_of_detectors_fitted_on_train_alone() -> None:
-    other = images(50, 3, level=150)
-    frozen = freeze(others={"dim": other})
-    found = measured(frozen, sets=("dim",), k=7)
+    dim_images = images(50, 3, level=150)
+    frozen = freeze(others={"dim": dim_images})
+    scores = measured(frozen, sets=("dim",), k=7)
     train, test = (frozen.splits[name].embeddings["features"] for name in ("train", "test"))
-    assert isinstance(other.inputs, Tensor)
-    outside = other.inputs.flatten(1) / 255
+    assert isinstance(dim_images.inputs, Tensor)
+    outside = dim_images.inputs.flatten(1) / 255
     for name, detector in {"knn": nearest_neighbour(train, 7), "gaussian": gaussian(train)}.items():
-        assert found[f"auroc_{name}_dim"] == pytest.approx(auroc(detector(test), detector(outside)), abs=1e-3)
+        assert scores[f"auroc_{name}_dim"] == pytest.approx(auroc(detector(test), detector(outside)), abs=1e-3)
 
 
 def test_held_out_classes_are_in_no_statistic() -> None:
@@ -96,7 +96,7 @@ def test_held_out_classes_are_in_no_statistic() -> None:
     task = Outliers(OutliersConfig(sets=("held_out",), draws=1, held_out=0.25, k=3))
     before = {s.metric: s.value for s in task.evaluate(frozen).scores}
     changed = []
-    for c in range(4):  # one of the four is the one that was drawn: what it is like does not matter
+    for c in range(4):  # one of the four classes is held out; its features do not matter
         moved = train.embeddings["features"].clone()
         moved[train.labels == c] += 5 * torch.randn(30, 64, generator=torch.Generator().manual_seed(c))
         splits = {**frozen.splits, "train": replace(train, embeddings={"features": moved})}
@@ -105,7 +105,7 @@ def test_held_out_classes_are_in_no_statistic() -> None:
     assert sum(not c for c in changed) == 1
 
 
-def test_a_class_that_is_in_test_alone_is_on_neither_side() -> None:
+def test_class_without_train_items_is_neither_inside_nor_outside() -> None:
     frozen = freeze()
     test = frozen.splits["test"]
     assert test.labels is not None
@@ -125,7 +125,7 @@ def test_without_labels_there_are_no_held_out_classes_and_no_detectors_that_read
 
 
 class Matched(Pixels):
-    """Says that its embedding, centred pixels, follows a Gaussian."""
+    """Method with centred pixels as embedding, which has a Gaussian prior."""
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         rows = inputs.flatten(1)
@@ -135,7 +135,7 @@ class Matched(Pixels):
         return "gaussian"
 
 
-def test_a_method_with_a_prior_has_its_density_too() -> None:
+def test_method_with_a_prior_gets_the_prior_detector() -> None:
     frozen = freeze(Matched, {"black": Split(torch.zeros(30, *SHAPE, dtype=torch.uint8))})
     scores = {s.metric: s for s in Outliers(OutliersConfig(sets=("black",))).evaluate(frozen).scores}
     inside = frozen.splits["test"].embeddings["embedding"].double().square().sum(1)
@@ -152,17 +152,17 @@ def test_near_and_far_are_those_of_openood_where_their_sets_are_given() -> None:
         "mnist": images(40, 7, 50),
         "odd-one": images(9, 8),
     }
-    found = measured(freeze(others=others, name="cifar10"), sets=tuple(others), k=5)
-    assert found["auroc_knn_near"] == found["auroc_knn_cifar100"]
-    assert found["auroc_gaussian_far"] == pytest.approx(
-        (found["auroc_gaussian_svhn"] + found["auroc_gaussian_mnist"]) / 2
+    scores = measured(freeze(others=others, name="cifar10"), sets=tuple(others), k=5)
+    assert scores["auroc_knn_near"] == scores["auroc_knn_cifar100"]
+    assert scores["auroc_gaussian_far"] == pytest.approx(
+        (scores["auroc_gaussian_svhn"] + scores["auroc_gaussian_mnist"]) / 2
     )
-    assert "auroc_knn_odd_one" in found
+    assert "auroc_knn_odd_one" in scores
     unknown = measured(freeze(others=others, name="flowers"), sets=tuple(others), k=5)
     assert not [name for name in unknown if name.endswith(("_near", "_far"))]
 
 
-def test_items_are_drawn_by_seed_and_their_numbers_said() -> None:
+def test_items_are_drawn_by_seed_and_their_numbers_are_in_the_protocol() -> None:
     config: dict[str, Any] = {"train_items": 60, "test_items": 30, "k": 5}
     task = Outliers(OutliersConfig(**config))
     evaluation = task.evaluate(freeze())
@@ -174,19 +174,19 @@ def test_items_are_drawn_by_seed_and_their_numbers_said() -> None:
     assert evaluation.scores != task.evaluate(freeze(seed=1)).scores
 
 
-def test_the_furthest_test_items_are_shown() -> None:
+def test_picture_shows_the_furthest_test_items() -> None:
     frozen = freeze()
     features = {"features": frozen.splits["test"].embeddings["features"].clone()}
     features["features"][17] = -features["features"][17]
     splits = {**frozen.splits, "test": replace(frozen.splits["test"], embeddings=features)}
     shown = Outliers(OutliersConfig(k=5)).evaluate(replace(frozen, splits=splits)).images["furthest_test_items"]
-    own = frozen.inputs("test").inputs
-    assert isinstance(own, Tensor)
+    test_images = frozen.inputs("test").inputs
+    assert isinstance(test_images, Tensor)
     assert shown.shape == (32, *SHAPE)
-    assert torch.equal(shown[0], own[17])
+    assert torch.equal(shown[0], test_images[17])
 
 
-def test_supervised_methods_are_said_to_know_the_held_out_classes() -> None:
+def test_note_tells_that_supervised_methods_saw_the_held_out_classes() -> None:
     class Told(Pixels):
         uses_labels = True
 
@@ -204,14 +204,14 @@ def test_supervised_methods_are_said_to_know_the_held_out_classes() -> None:
         (("noise",), {"splits": {"train": 4}}, "needs a test split"),
     ],
 )
-def test_what_cannot_be_measured_is_skipped_with_a_reason(
+def test_sets_that_cannot_be_measured_are_skipped_with_a_reason(
     sets: tuple[str, ...], changes: dict[str, Any], reason: str | None
 ) -> None:
     data = replace(DataSpec(shape=SHAPE, splits={"train": 4, "test": 4}, num_classes=4), **changes)
     assert Outliers(OutliersConfig(sets=sets)).skip_reason(data, Untrained) == reason
 
 
-def test_the_data_sets_among_the_sets_are_asked_for_but_not_the_methods_own() -> None:
+def test_datasets_among_the_sets_are_requested_except_the_training_dataset() -> None:
     data = DataSpec(shape=SHAPE, splits={"train": 4, "test": 4}, num_classes=4, name="cifar10")
     task = Outliers(OutliersConfig(sets=("noise", "svhn", "cifar10", "held_out", "mnist")))
     assert task.datasets(data) == ["svhn", "mnist"]

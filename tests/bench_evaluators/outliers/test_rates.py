@@ -1,4 +1,4 @@
-"""Rates of detection, on laws whose rates are known and on lists that are counted by hand."""
+"""Rates of distributions whose rates are known, and of short lists counted by hand."""
 
 import math
 from statistics import NormalDist
@@ -15,32 +15,32 @@ N = 20_000
 
 
 def quantiles(mean: float, deviation: float) -> Tensor:
-    """A sample of a normal law without noise: its quantiles."""
+    """Return evenly spaced quantiles of a normal distribution, a sample without noise."""
     scores: Tensor = torch.special.ndtri((torch.arange(N, dtype=torch.float64) + 0.5) / N)
     return mean + deviation * scores
 
 
 def test_two_conventions_of_fpr95_are_far_apart_on_the_same_scores() -> None:
-    found = rates(-quantiles(1, 1), -quantiles(0, 2))  # confidences N(1, 1) inside, N(0, 4) outside
-    assert found["fpr95_id_pos"].value == pytest.approx(0.6264, abs=2e-4)
-    assert found["fpr95_ood_pos"].value == pytest.approx(0.9890, abs=2e-4)
-    assert found["auroc"].value == pytest.approx(NormalDist().cdf(1 / math.sqrt(5)), abs=2e-4)
-    assert found["auroc"].value == pytest.approx(0.673, abs=1e-3)
+    values = rates(-quantiles(1, 1), -quantiles(0, 2))  # confidences N(1, 1) inside, N(0, 4) outside
+    assert values["fpr95_id_pos"].value == pytest.approx(0.6264, abs=2e-4)
+    assert values["fpr95_ood_pos"].value == pytest.approx(0.9890, abs=2e-4)
+    assert values["auroc"].value == pytest.approx(NormalDist().cdf(1 / math.sqrt(5)), abs=2e-4)
+    assert values["auroc"].value == pytest.approx(0.673, abs=1e-3)
 
 
-def test_equal_laws_are_at_chance() -> None:
-    found = rates(quantiles(0, 1), quantiles(0, 1))
-    assert {name: rate.value for name, rate in found.items()} == pytest.approx(
-        {name: rate.chance for name, rate in found.items()}, abs=1e-3
+def test_equal_distributions_are_at_chance() -> None:
+    values = rates(quantiles(0, 1), quantiles(0, 1))
+    assert {name: rate.value for name, rate in values.items()} == pytest.approx(
+        {name: rate.chance for name, rate in values.items()}, abs=1e-3
     )
-    assert found["auroc"].value == pytest.approx(0.5)
-    assert {name for name, rate in found.items() if not rate.higher_is_better} == {"fpr95_id_pos", "fpr95_ood_pos"}
+    assert values["auroc"].value == pytest.approx(0.5)
+    assert {name for name, rate in values.items() if not rate.higher_is_better} == {"fpr95_id_pos", "fpr95_ood_pos"}
 
 
-def test_constant_scores_know_nothing() -> None:
-    found = rates(torch.zeros(60), torch.zeros(20))
-    assert (found["auroc"].value, found["aupr_out"].value, found["aupr_in"].value) == (0.5, 0.25, 0.75)
-    assert found["fpr95_id_pos"].value == 1
+def test_constant_scores_are_at_chance() -> None:
+    values = rates(torch.zeros(60), torch.zeros(20))
+    assert (values["auroc"].value, values["aupr_out"].value, values["aupr_in"].value) == (0.5, 0.25, 0.75)
+    assert values["fpr95_id_pos"].value == 1
 
 
 def test_auroc_is_counted_over_pairs_with_ties_as_half() -> None:

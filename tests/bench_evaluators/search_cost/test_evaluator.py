@@ -22,20 +22,20 @@ def values(evaluation: Evaluation) -> dict[str, float]:
     return {score.metric: score.value for score in evaluation.scores}
 
 
-def test_recall_ranks_and_cost_stands_beside_it(freeze: Freeze) -> None:
+def test_first_score_is_recall_and_costs_follow(freeze: Freeze) -> None:
     evaluation = SearchCost(SearchCostConfig()).evaluate(freeze({"train": part(800), "test": part(60, seed=1)}))
-    found = values(evaluation)
-    assert list(found) == [
+    scores = values(evaluation)
+    assert list(scores) == [
         f"{what}_{kind}" for what in ("recall_at_10", "distances", "bytes") for kind in ("ivf_pq", "ivf_flat", "hnsw")
     ]
-    assert found["recall_at_10_hnsw"] > 0.95
-    assert found["recall_at_10_ivf_pq"] < found["recall_at_10_ivf_flat"]
-    assert found["bytes_ivf_pq"] < found["bytes_ivf_flat"] < found["bytes_hnsw"]
+    assert scores["recall_at_10_hnsw"] > 0.95
+    assert scores["recall_at_10_ivf_pq"] < scores["recall_at_10_ivf_flat"]
+    assert scores["bytes_ivf_pq"] < scores["bytes_ivf_flat"] < scores["bytes_hnsw"]
     assert evaluation.scores[0].chance == 10 / 800
     assert [s.higher_is_better for s in evaluation.scores] == [True] * 3 + [False] * 6
 
 
-def test_times_stand_in_curves_and_notes_and_in_no_score(freeze: Freeze) -> None:
+def test_times_are_in_curves_and_notes_and_in_no_score(freeze: Freeze) -> None:
     evaluation = SearchCost(SearchCostConfig()).evaluate(freeze({"train": part(800), "test": part(60, seed=1)}))
     assert not any(s.unit in ("s", "ms") for s in evaluation.scores)
     assert [note.partition(":")[0] for note in evaluation.notes] == ["exact", "ivf_pq", "ivf_flat", "hnsw"]
@@ -58,7 +58,7 @@ def test_clusters_are_found_with_few_lists_and_noise_is_not(freeze: Freeze) -> N
     assert tight > 0.9 > loose + 0.2
 
 
-def test_counts_are_capped_and_said(freeze: Freeze) -> None:
+def test_counts_are_capped_with_a_note(freeze: Freeze) -> None:
     config = SearchCostConfig(num_queries=9, num_database=100)
     evaluation = SearchCost(config).evaluate(freeze({"train": part(300), "test": part(60, seed=1)}))
     assert "9 queries of test against 100 items of train" in evaluation.protocol
@@ -69,8 +69,8 @@ def test_counts_are_capped_and_said(freeze: Freeze) -> None:
 
 def test_no_labels_are_needed_but_two_splits_and_the_embedding_are(freeze: Freeze) -> None:
     task = SearchCost(SearchCostConfig())
-    asked = {"shape": (4,), "splits": {"train": 5, "query": 2, "database": 3}}
-    assert task.skip_reason(DataSpec(**asked), Objective) is None  # type: ignore[arg-type, type-abstract]  # not read
+    spec = {"shape": (4,), "splits": {"train": 5, "query": 2, "database": 3}}
+    assert task.skip_reason(DataSpec(**spec), Objective) is None  # type: ignore[arg-type, type-abstract]  # not read
     only = DataSpec(shape=(4,), splits={"train": 5})
     assert task.skip_reason(only, Objective) == "needs a test split"  # type: ignore[type-abstract]  # not read
     with pytest.raises(BenchError, match="no embedding named 'latent'"):

@@ -30,7 +30,7 @@ def test_searching_every_list_is_exact_search() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_more_effort_finds_no_less_and_computes_more(kind: Kind) -> None:
+def test_larger_settings_have_no_less_recall_and_more_distances(kind: Kind) -> None:
     cost = approximate_cost(kind, QUERIES, DATABASE, 10, [1, 4, 16])
     few, more, most = cost.searches
     assert few.recall < more.recall + 0.02 <= most.recall + 0.04
@@ -49,16 +49,19 @@ def test_recall_is_the_part_of_the_true_neighbours_that_is_found() -> None:
     index.add(DATABASE.numpy())
     faiss.omp_set_num_threads(threads)
     index.hnsw.efSearch = 10
-    found, (_, true) = index.search(QUERIES.numpy(), 10)[1], top_k(QUERIES, DATABASE, 10)
-    same = [len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), true.tolist(), strict=True)]
+    returned, (_, true) = index.search(QUERIES.numpy(), 10)[1], top_k(QUERIES, DATABASE, 10)
+    same = [len(set(a) & set(b)) / 10 for a, b in zip(returned.tolist(), true.tolist(), strict=True)]
     assert search.recall == pytest.approx(sum(same) / 50)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_the_same_twice(kind: Kind) -> None:
-    one, two = (approximate_cost(kind, QUERIES, DATABASE, 10, [4]) for _ in range(2))
-    assert one.bytes_per_item == two.bytes_per_item
-    assert (one.searches[0].recall, one.searches[0].distances) == (two.searches[0].recall, two.searches[0].distances)
+    first, second = (approximate_cost(kind, QUERIES, DATABASE, 10, [4]) for _ in range(2))
+    assert first.bytes_per_item == second.bytes_per_item
+    assert (first.searches[0].recall, first.searches[0].distances) == (
+        second.searches[0].recall,
+        second.searches[0].distances,
+    )
 
 
 def test_bytes_are_those_of_the_vectors_and_of_what_the_index_adds() -> None:
@@ -77,7 +80,7 @@ def test_equal_items_are_all_neighbours(kind: Kind, database: Tensor) -> None:
     assert cost.searches[0].recall == 1
 
 
-def test_no_more_lists_and_centroids_than_items_can_teach() -> None:
+def test_lists_and_centroids_are_limited_by_the_number_of_items() -> None:
     assert [num_lists(n) for n in (1, 78, 1257, 10_000, 1_000_000)] == [1, 2, 32, 256, 4000]
     assert pq_shape(10_000, 128) == (16, 8)
     assert pq_shape(1257, 64) == (16, 5)
