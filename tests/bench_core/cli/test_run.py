@@ -95,9 +95,7 @@ def test_folder_that_is_no_store_is_refused_and_unchanged(bench: Callable[..., R
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["thesis.tex"]
 
 
-def test_failed_cell_gives_exit_code_1_and_other_cells_are_done(
-    bench: Callable[..., Result], tmp_path: Path
-) -> None:
+def test_failed_cell_gives_exit_code_1_and_other_cells_are_done(bench: Callable[..., Result], tmp_path: Path) -> None:
     words = ["--methods", "random,nac", "--tasks", "knn", "--set", "nac.recipe.learning_rate=1e30", "--epochs", "30"]
     result = bench("run", *words, code=1)
     assert "failed: digits/convnet/nac/knn seed 0: " in result.stderr
