@@ -32,7 +32,7 @@ from torch import Tensor
 _CHECK_EVERY = 10  # iterations between two checks of the error, as in the reference; a check waits for the device
 _TIE = 1e-9  # in log Q: scores that are closer than this differ by rounding only
 _WIDER = 2.0  # factor by which mixing may widen the spread of the changes of a step
-_PART_ENTRIES = 2**17  # entries of a part of a block on a CPU: a MiB of doubles, which fits into its cache
+_PART_ENTRIES = 2**17  # entries of a part of a block on a CPU: a MiB of doubles, which fits into the CPU's cache
 _WORK_BYTES = 40  # for an entry of the part in work: three doubles, the part before it, and a reserve
 
 
@@ -41,7 +41,8 @@ class Assignment:
     """Balanced labels, and how the iteration ended.
 
     Attributes:
-        labels: (N,) int64, argmax of `strength * logits + log_prices`; items that tie take these clusters in turn.
+        labels: (N,) int64, argmax of `strength * logits + log_prices`. Items with several best clusters take them
+            in turn.
         log_prices: (K,) float64 with mean 0; +log a of the problem with the logits as they were given.
         iterations: Number of updates of the prices.
         converged: True if `mass_error` fell below the tolerance within `max_iterations`.
@@ -90,14 +91,7 @@ def sinkhorn(
         ValueError: Logits are not finite or not a matrix, blocks have different widths, or the strength is <= 0.
     """
     blocks = [logits] if isinstance(logits, Tensor) else list(logits)
-    if not blocks or any(b.ndim != 2 or 0 in b.shape or b.shape[1] != blocks[0].shape[1] for b in blocks):
-        shapes = ", ".join(str(tuple(block.shape)) for block in blocks)
-        raise ValueError(f"logits must be (N, K) with N, K >= 1, got {shapes or 'no block'}")
-    if not strength > 0:
-        raise ValueError(f"strength must be > 0, got {strength}")
-    if not all(bool(torch.stack(block.aminmax()).isfinite().all()) for block in blocks):
-        num_bad = sum(int((~torch.isfinite(block)).sum()) for block in blocks)
-        raise ValueError(f"logits must be finite, {num_bad} of {sum(b.numel() for b in blocks)} are not")
+    _require_valid(blocks, strength)
     scores = _Scores(blocks, strength)
     domain: Literal["linear", "log"] = "linear"
     log_a0 = torch.zeros_like(scores.shift) if start is None else start.to(scores.shift) + scores.shift
@@ -114,6 +108,18 @@ def sinkhorn(
         domain=domain,
         mass_error=error,
     )
+
+
+def _require_valid(blocks: Sequence[Tensor], strength: float) -> None:
+    """Raise ValueError for logits or a strength that `sinkhorn` cannot take."""
+    if not blocks or any(b.ndim != 2 or 0 in b.shape or b.shape[1] != blocks[0].shape[1] for b in blocks):
+        shapes = ", ".join(str(tuple(block.shape)) for block in blocks)
+        raise ValueError(f"logits must be (N, K) with N, K >= 1, got {shapes or 'no block'}")
+    if not strength > 0:
+        raise ValueError(f"strength must be > 0, got {strength}")
+    if not all(bool(torch.stack(block.aminmax()).isfinite().all()) for block in blocks):
+        num_bad = sum(int((~torch.isfinite(block)).sum()) for block in blocks)
+        raise ValueError(f"logits must be finite, {num_bad} of {sum(b.numel() for b in blocks)} are not")
 
 
 def transport_plan(logits: Tensor, log_prices: Tensor, strength: float) -> Tensor:
@@ -176,6 +182,7 @@ class _Scores:
 
     @property
     def num_items(self) -> int:
+        """Return N."""
         return sum(len(part) for part in self._parts)
 
     def kept_exponentials(self) -> list[Tensor] | None:
@@ -196,9 +203,9 @@ class _Scores:
 class _Mixing:
     """Anderson's extrapolation of log prices from the last plain steps.
 
-    A plain step never widens the spread of its changes over clusters. Where mixing widens it much, or leaves the range
-    of numbers, the past steps are forgotten and plain steps are taken from the last good prices, twice as many each
-    time. So the hardest problems need about as many iterations as without mixing.
+    A plain step never widens the spread of its changes over clusters. Where mixing widens it much, or gives NaN, the
+    past steps are forgotten and plain steps are taken from the last good prices, twice as many each time. So
+    the hardest problems need about as many iterations as without mixing.
     """
 
     def __init__(self, memory: int) -> None:
