@@ -184,23 +184,23 @@ def main() -> None:
         "--full", action="store_true", help="also measure runs of 200 and of 100 epochs, which resume when stopped"
     )
     parser.add_argument("--save", action="store_true", help="measure nothing; write results/gpu.json from the folder")
-    asked = parser.parse_args()
-    file = asked.out / "gpu.jsonl"
-    if asked.save:
-        save(asked.out)
+    options = parser.parse_args()
+    file = options.out / "gpu.jsonl"
+    if options.save:
+        save(options.out)
         return
-    ends = time.monotonic() + 60 * asked.minutes
-    check_device(asked.device)
-    device = find_device(asked.device)
-    asked.out.mkdir(parents=True, exist_ok=True)
+    ends = time.monotonic() + 60 * options.minutes
+    check_device(options.device)
+    device = find_device(options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]])
-    (asked.out / "provenance.json").write_text(json.dumps(provenance(device, command)), encoding="utf-8")
+    (options.out / "provenance.json").write_text(json.dumps(provenance(device, command)), encoding="utf-8")
     setup = Setup(device, TINY if device.type == "cpu" else FULL)
-    todo = measurements(setup, asked.out, asked.full)
+    todo = measurements(setup, options.out, options.full)
     # A long run gets a signal when the time is up; it saves a checkpoint and stops.
     timer = threading.Timer(max(1.0, ends - time.monotonic()), os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
-    if asked.full:
+    if options.full:
         timer.start()
     works = measure(todo, setup, file, ends)
     timer.cancel()

@@ -79,8 +79,8 @@ def parts(setup: Setup, method: str) -> Numbers:
     `gap` is the share of a step in which no kernel runs, by the profiler's sum of kernels.
     """
     stepper = Stepper(setup, method)
-    (player, optimizer), *others = stepper.players
-    if others or player.steps > 1:
+    (player, optimizer), *other_players = stepper.players
+    if other_players or player.steps > 1:
         raise ValueError(f"{method} has several players; parts are measured for methods with one player only")
 
     def forward() -> None:

@@ -40,7 +40,7 @@ def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequen
         "self-label's form in NumPy, float64": lambda: torch.from_numpy(_scaled(logits, steps)),
     }
     ours_plain = sinkhorn(logits, _STRENGTH, tolerance=_ERROR)
-    notes = [f"ours takes {ours_plain.iterations} iterations (it looks every 10), the others are told to take {steps}"]
+    notes = [f"ours takes {ours_plain.iterations} iterations (it checks every 10), the peers run {steps}"]
     for name, plan in plans.items():
         error = float((clusters * plan().double().sum(0) - 1).abs().max())
         same = float((plan().argmax(1) == ours_plain.labels).double().mean())
@@ -53,10 +53,10 @@ def contests(items: int = 50_000, clusters: int = 128, dims: int = 64) -> Sequen
         raise AssertionError(f"mixing: an error of {mixed.mass_error}, {same:.2%} of the labels")
     notes.append(f"mixed: {mixed.iterations} iterations, {same:.3%} of the labels of the plain iteration")
     notes.append(
-        "what binds: an iteration of ours reads the matrix of doubles once, from memory; lightly passes several times "
-        "over floats, which a cache of 32 MiB holds. With mixing some two fifths of the time are no iterations, but "
-        "exponentials, maxima and labels in float64. float32 is faster and fails without a word on logits of a trained "
-        "network (bench_core.nn.sinkhorn)"
+        "what limits the speed: an iteration of ours reads the matrix of doubles once, from memory; lightly passes "
+        "several times over floats, which a cache of 32 MiB holds. With mixing some two fifths of the time are not "
+        "iterations but exponentials, maxima and labels in float64. float32 is faster and fails without a message on "
+        "logits of a trained network (bench_core.nn.sinkhorn)"
     )
     plain, ours = "ours, plain iteration", f"ours, mixing = {_MIXING}"
     sizes = [clusters // 4, clusters, 4 * clusters]

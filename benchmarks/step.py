@@ -97,7 +97,7 @@ def step_contest(
         "one crop .08-1, mirror, jitter .4/.4/.4/.1 with probability .8 and grey .2 of each of two views in both: what "
         "lightly recommends for CIFAR, without blur; SGD, projector of two layers",
         "ours lays convolutions out as channels last in both precisions; bf16 is autocast",
-        "what binds where fixed inputs are out of reach: views are computed on the same core, so a step is longer by "
+        "why fixed inputs are out of reach: views are computed on the same core, so a step is longer by "
         "what they take, which the bare step with views shows; ours beyond that is the loop, and what it sets up once "
         "for an epoch, here of few steps",
     ]

@@ -138,9 +138,9 @@ def contests() -> Sequence[Contest]:
         f"Images: {description}. Each operation equals torchvision's image by image to 5e-6 "
         f"(`tests/bench_core/views/test_image_ops.py`). Compiled, these views differ by {difference:.1e} at most.",
         "kornia draws one order of the jitter's operations for all images, ours and lightly's one for each.",
-        f"what binds: {profile(ours(images))}. That is memory traffic over float32, but for the crop's products (bmm) "
-        "and the draws; Pillow, one image at a time, stays in cache with a quarter of the bytes, and leaves out what "
-        "does not happen to an image, as ours does.",
+        f"what takes the time: {profile(ours(images))}. That is memory traffic over float32, except for the crop's "
+        "products (bmm) and the draws. Pillow, one image at a time, stays in cache with a quarter of the bytes, and "
+        "leaves out what does not happen to an image, as ours does.",
         f"{GROWING[0]} to {GROWING[-1]} images: CPU s grow with the power {growth(ours, many):.2f} of their number.",
     ]
     return [Contest(f"One SimCLR view of {BATCHES} x {N} images of 32x32 pixels", contenders, goals, notes)]

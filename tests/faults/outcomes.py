@@ -48,16 +48,16 @@ def _published(store: Path, pattern: str) -> list[Path]:
 def wrong_rows(store: Path, expected: Contents) -> list[str]:
     """Return the rows of a store that `bench` accepts and that differ."""
     try:
-        found = contents(store)
+        actual = contents(store)
     except StoreError:  # damaged, and refused as it should be
         return []
-    return [name for name in found if name.startswith("row") and found[name] != expected.get(name)]
+    return [name for name in actual if name.startswith("row") and actual[name] != expected.get(name)]
 
 
 def differences(store: Path, expected: Contents) -> list[str]:
     """Return the rows and files that are lost, doubled or changed."""
-    found = contents(store)
-    return [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+    actual = contents(store)
+    return [name for name in sorted({*actual, *expected}) if actual.get(name) != expected.get(name)]
 
 
 def leftovers(store: Path) -> list[str]:
