@@ -1,7 +1,12 @@
 """Files that appear whole or not at all, seals that show later damage, digests, and the checkout of this code.
 
-Whoever writes a file or folder makes it beside its final path, under a name `.<name>.<random>.tmp`, and renames it
-when it is complete. A process that is killed leaves such a `.tmp`, never half a file.
+Each function that writes makes the file or folder beside its final path, as `.<name>.<random>.tmp`, and renames it when
+it is complete. A process that is killed leaves such a `.tmp`, never half a file.
+
+new_file, new_folder     a temporary path for code that writes on its own
+write_once               a JSON file that is never changed; the first writer wins
+write_over               a JSON file over what was there; also write_text and write_bytes
+sealed, read_sealed      a JSON object with the digest of its content
 """
 
 import hashlib
@@ -69,7 +74,15 @@ def write_once(path: Path, value: Mapping[str, Any]) -> bool:
     """Write a JSON file unless it exists; return whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
-    _write_json(temporary, value)
+    try:
+        _write_to_disk(temporary, _json_bytes(value))
+        return _rename_once(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename_once(temporary: Path, path: Path) -> bool:
+    """Give a file its final name unless that exists; return whether it was given."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -78,16 +91,18 @@ def write_once(path: Path, value: Mapping[str, Any]) -> bool:
         if path.exists():
             return False
         os.replace(temporary, path)
-        return True
-    finally:
-        temporary.unlink(missing_ok=True)
     return True
 
 
 def write_over(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file over what was there."""
+    """Write a JSON file over what was there; it is on the disk before it gets its name."""
+    write_bytes(path, _json_bytes(value))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file over what was there; it is on the disk before it gets its name."""
     with new_file(path) as temporary:
-        _write_json(temporary, value)
+        _write_to_disk(temporary, content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -96,11 +111,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object and wait until it is on the disk; keys keep their order (a curve's first column is x)."""
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, allow_nan=False, ensure_ascii=False)
-        file.write("\n")
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as the content of a file; keys keep their order (a curve's first column is x)."""
+    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _write_to_disk(path: Path, content: bytes) -> None:
+    """Write a file and wait until its content is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
