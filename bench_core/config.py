@@ -1,7 +1,7 @@
 """Parameters of components: frozen dataclasses that `--set` and boards change and that keys are made of.
 
-A Config is declared field by field with `param`, built from plain values with `build`, and turned into plain values for a
-key with `plain`.
+A Config is declared field by field with `param`, built from plain values with `build`, and turned into plain values
+for a key with `plain`.
 """
 
 import dataclasses

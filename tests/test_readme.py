@@ -1,4 +1,4 @@
-"""What README.md shows is true: its plugin conforms and learns, its commands parse."""
+"""README.md shows what is true: its plugin conforms and installs, its commands parse, its pages are there."""
 
 import re
 import shlex

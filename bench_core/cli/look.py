@@ -16,7 +16,7 @@ LISTED = ("methods", "tasks", "encoders", "datasets", "boards")
 @request_options
 @click.pass_context
 def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
-    """Explain why a result is missing or has its key.
+    """Explain the key and the state of a result.
 
     Prints what the key of CELL is made of, and what differs from the nearest record in the store. CELL is the beginning
     of a key as `bench run --dry-run` prints it, or METHOD/TASK, or METHOD/TASK/SEED. The options name a request, as
@@ -39,7 +39,7 @@ def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with packages and versions.")
 @click.pass_context
 def list_(ctx: click.Context, kind: str | None, broken: bool, as_json: bool) -> None:
-    """List methods, tasks, encoders, datasets, boards.
+    """List all methods, tasks, datasets, boards.
 
     KIND is one of methods, tasks, encoders, datasets, boards; without it all are listed.
     """
@@ -65,7 +65,7 @@ def _columns(rows: Sequence[Mapping[str, str]]) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Describe a component and its parameters.

@@ -49,7 +49,7 @@ def run(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train methods, embed the data, run every task, and print a table of the scores.
+    """Train, embed, evaluate, and print the table.
 
     Cells that have a record in the store are not run again. A training that was stopped resumes from its last
     checkpoint when you give the same command again. Cells that failed are tried again, after all others.

@@ -31,7 +31,7 @@ def table(
     published: bool,
     check: bool,
 ) -> None:
-    """Print a leaderboard from the records of a store."""
+    """Print a leaderboard from a store's records."""
     if check:
         from bench_core.reports.pages.publish import check_pages
 
