@@ -34,7 +34,7 @@ NOTE = (
     "above."
 )
 FORMATS = ("md", "text")
-_URL = re.compile(r"https://[^\s<>()|\\`]+")  # cannot end a Markdown link
+_URL = re.compile(r"https://[^\s<>()|\\`]+")  # of characters that cannot end a Markdown link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def load_reported(path: Path) -> list[ReportedNumber]:
 def check_format(format: str) -> None:
     """Raise UnknownNameError for a format that reported numbers cannot have."""
     if format not in FORMATS:
-        raise UnknownNameError("format of published numbers", format, FORMATS)
+        raise UnknownNameError("format of published numbers", format, FORMATS, "Other formats: without --published.")
 
 
 def beside(entries: Iterable[Entry], numbers: Sequence[ReportedNumber]) -> list[ReportedNumber]:
