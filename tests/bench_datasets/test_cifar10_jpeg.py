@@ -20,21 +20,21 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_other_images_under_its_name_are_refused(root: Path) -> None:
+def test_images_with_another_digest_are_refused(root: Path) -> None:
     with pytest.raises(DataMissingError, match=r"cifar10_jpeg: .*cifar10-jpeg: its content .* differs"):
         CIFAR10JPEG(root, Subsets()).load("train")
 
 
 def test_images_of_the_known_digest_are_loaded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ImageFolder("made", root / "cifar10-jpeg", 32).digest()
-    monkeypatch.setattr(cifar10_jpeg, "DIGEST", made)
+    digest = ImageFolder("made", root / "cifar10-jpeg", 32).digest()
+    monkeypatch.setattr(cifar10_jpeg, "DIGEST", digest)
     train = CIFAR10JPEG(root, Subsets()).load("train")
     assert train.labels is not None
     assert train.labels.tolist() == [0, 1]
     assert train.inputs[:, 0, 0, 0].tolist() == [0, 80]  # type: ignore[index]  # in memory
 
 
-def test_missing_data_says_where_it_is_looked_for_and_offers_no_download(tmp_path: Path) -> None:
+def test_the_message_for_missing_data_has_the_folder_and_no_download_command(tmp_path: Path) -> None:
     with pytest.raises(DataMissingError) as caught:
         CIFAR10JPEG(tmp_path, Subsets()).load("test")
     for part in (str(tmp_path / "cifar10-jpeg" / "train"), "--data-root", "BENCH_DATA"):
@@ -50,6 +50,6 @@ def test_spec_and_digest_need_no_data(tmp_path: Path) -> None:
     assert data.digest() == cifar10_jpeg.DIGEST
 
 
-def test_it_is_never_cifar10(tmp_path: Path) -> None:
+def test_its_name_and_digest_differ_from_those_of_cifar10(tmp_path: Path) -> None:
     assert bench_datasets() == {"cifar10_jpeg": CIFAR10JPEG}
     assert CIFAR10JPEG(tmp_path, Subsets()).digest() != CIFAR10(tmp_path, Subsets()).digest()

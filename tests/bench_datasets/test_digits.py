@@ -12,10 +12,10 @@ from bench_datasets.digits import Digits, bench_datasets
 
 
 def load(split: str, **config: int) -> tuple[Tensor, Tensor]:
-    found = Digits(Path("nowhere"), Subsets(**config)).load(split)
-    assert isinstance(found.inputs, Tensor)
-    assert found.labels is not None
-    return found.inputs, found.labels
+    loaded = Digits(Path("nowhere"), Subsets(**config)).load(split)
+    assert isinstance(loaded.inputs, Tensor)
+    assert loaded.labels is not None
+    return loaded.inputs, loaded.labels
 
 
 def test_the_split_is_1257_and_540_of_1797() -> None:
@@ -50,7 +50,7 @@ def test_each_class_is_divided_in_the_same_proportion() -> None:
     assert bool((share - 540 / 1797).abs().max() < 1 / 174)  # within one image
 
 
-def test_the_split_is_what_it_has_always_been() -> None:
+def test_the_test_split_has_the_known_labels_and_sum_of_pixels() -> None:
     _, labels = load("test")
     assert labels[:12].tolist() == [1, 2, 4, 5, 6, 9, 4, 7, 8, 9, 2, 7]
     assert load("test")[0].sum().item() == 2_684_539
@@ -63,7 +63,7 @@ def test_mean_and_std_are_those_of_the_training_images() -> None:
     assert spec.std == pytest.approx((pixels.std().item(),), abs=5e-5)
 
 
-def test_the_spec_says_what_is_loaded() -> None:
+def test_splits_have_the_shapes_of_the_spec() -> None:
     for config in ({}, {"train_size": 100, "test_size": 50}, {"num_queries": 100, "train_size": 200}):
         spec = Digits(Path("nowhere"), Subsets(**config)).spec()
         assert {name: len(load(name, **config)[0]) for name in spec.splits} == spec.splits
@@ -72,13 +72,13 @@ def test_the_spec_says_what_is_loaded() -> None:
     assert spec.views == "glyph"
 
 
-def test_the_digest_is_of_the_data_and_not_of_the_config() -> None:
+def test_the_digest_does_not_depend_on_the_config() -> None:
     digest = Digits(Path("nowhere"), Subsets()).digest()
     assert digest == "sha256:4c4d0f5ff7eea6038694bfdf947b56ed67003e4ef30e59e020396a174aeb2420"
     assert Digits(Path("elsewhere"), Subsets(train_size=10)).digest() == digest
 
 
-def test_changing_a_split_leaves_the_next_one_alone() -> None:
+def test_changing_a_loaded_split_does_not_change_the_next_one() -> None:
     first, _ = load("train")
     kept = first.clone()
     first.zero_()

@@ -20,14 +20,14 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factor_files, "_BLOCK", 7)
 
 
-def made(rng: Any, channels: tuple[int, ...]) -> Any:
+def random_images(rng: Any, channels: tuple[int, ...]) -> Any:
     return rng.randint(0, 2, (COUNT, 64, 64, *channels)).astype(np.uint8)
 
 
 @pytest.fixture
 def dsprites(tmp_path: Path, small_blocks: None) -> tuple[Path, Any, Any]:
     rng = np.random.RandomState(0)
-    images = made(rng, ())
+    images = random_images(rng, ())
     classes = np.stack([np.zeros(COUNT, int), *(rng.randint(0, n, COUNT) for n in (3, 6, 40, 32, 32))], 1)
     (tmp_path / "dsprites").mkdir()
     metadata = np.array({"what": "a pickle that nobody opens"}, dtype=object)
@@ -64,7 +64,10 @@ def test_the_digest_is_of_the_file(dsprites: tuple[Path, Any, Any]) -> None:
 def test_shapes3d_reads_its_draw_and_ranks_its_factors(tmp_path: Path, small_blocks: None) -> None:
     h5py = pytest.importorskip("h5py")
     rng = np.random.RandomState(1)
-    images, classes = made(rng, (3,)), np.stack([rng.permutation(COUNT) % n for n in (10, 10, 10, 8, 4, 15)], 1)
+    images, classes = (
+        random_images(rng, (3,)),
+        np.stack([rng.permutation(COUNT) % n for n in (10, 10, 10, 8, 4, 15)], 1),
+    )
     (tmp_path / "3dshapes").mkdir()
     with h5py.File(tmp_path / "3dshapes" / SHAPES3D, "w") as file:
         file["images"], file["labels"] = images, classes * 0.1 - 0.3
@@ -77,7 +80,7 @@ def test_shapes3d_reads_its_draw_and_ranks_its_factors(tmp_path: Path, small_blo
     assert np.array_equal(split.labels.numpy(), classes[chosen, 4])
 
 
-def test_without_h5py_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_h5py_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "3dshapes").mkdir()
     (tmp_path / "3dshapes" / SHAPES3D).write_bytes(b"something")
@@ -86,7 +89,7 @@ def test_without_h5py_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("cls", "file"), [(DSprites, DSPRITES), (Shapes3D, SHAPES3D)])
-def test_a_missing_file_is_named_with_where_to_get_it(tmp_path: Path, cls: Any, file: str) -> None:
+def test_the_message_for_a_missing_file_has_its_source(tmp_path: Path, cls: Any, file: str) -> None:
     dataset: Dataset = cls(tmp_path, CONFIG)
     for ask in (dataset.digest, lambda: dataset.load("train")):
         with pytest.raises(DataMissingError, match=rf"{file}: does not exist; the file is at https://.* put the data"):

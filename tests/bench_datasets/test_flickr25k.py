@@ -15,7 +15,7 @@ COUNT, LABELLED = 30, 27
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Image n has shade n; labels by n's remainders, none for 28 to 30."""
+    """Folder of 30 images: image n has grey level n; its labels follow from remainders of n, and 28 to 30 have none."""
     monkeypatch.setattr(flickr25k, "COUNT", COUNT)
     monkeypatch.setattr(flickr25k, "LABELLED", LABELLED)
     images, annotations = tmp_path / "mirflickr", tmp_path / "mirflickr25k_annotations_v080"
@@ -43,7 +43,7 @@ def shades(data: Flickr25k, split: str) -> list[int]:
     return [int(v) for v in inputs[:, 0, 0, 0].tolist()]
 
 
-def test_every_file_of_annotations_is_a_column_and_prominent_topics_are_none(root: Path) -> None:
+def test_each_annotation_file_is_a_column_but_those_of_prominent_topics(root: Path) -> None:
     data = dataset(root)
     labels, numbers = data.load("database").labels, shades(data, "database")
     assert labels is not None
@@ -54,7 +54,7 @@ def test_every_file_of_annotations_is_a_column_and_prominent_topics_are_none(roo
     ]
 
 
-def test_queries_lie_apart_and_the_train_split_inside_the_database(root: Path) -> None:
+def test_queries_are_not_in_the_database_and_the_train_split_is(root: Path) -> None:
     data = dataset(root)
     query, database, train = (shades(data, split) for split in ("query", "database", "train"))
     assert data.spec().splits == {"train": 10, "query": 6, "database": 24}
@@ -64,12 +64,12 @@ def test_queries_lie_apart_and_the_train_split_inside_the_database(root: Path) -
     assert shades(dataset(root, train_size=None), "train") == database
 
 
-def test_the_split_follows_its_seed_alone(root: Path) -> None:
+def test_the_split_depends_only_on_its_seed(root: Path) -> None:
     assert shades(dataset(root), "query") == shades(dataset(root, size=2), "query")
     assert shades(dataset(root), "query") != shades(dataset(root, split_seed=1), "query")
 
 
-def test_unlabelled_images_are_kept_or_dropped_as_asked(root: Path) -> None:
+def test_unlabelled_images_are_kept_or_dropped(root: Path) -> None:
     data = dataset(root, unlabelled="drop")
     assert data.spec().splits == {"train": 10, "query": 6, "database": 21}
     assert sorted(shades(data, "query") + shades(data, "database")) == list(range(1, LABELLED + 1))
@@ -96,12 +96,12 @@ def test_the_digest_is_of_images_and_labels_and_not_of_the_split(root: Path) -> 
     assert dataset(root).digest() not in (digest, changed)
 
 
-def test_nothing_there_says_where_to_get_it(tmp_path: Path) -> None:
+def test_the_message_for_missing_data_has_its_source(tmp_path: Path) -> None:
     with pytest.raises(DataMissingError, match=r"mirflickr: does not exist; the images .*press\.liacs\.nl"):
         Flickr25k(tmp_path, Flickr25kConfig()).load("train")
 
 
-def test_missing_files_are_counted_and_the_first_is_named(root: Path) -> None:
+def test_the_message_for_missing_files_has_their_number_and_the_first(root: Path) -> None:
     for number in (7, 12):
         (root / "mirflickr" / f"im{number}.jpg").unlink()
     with pytest.raises(DataMissingError, match=r"2 of 30 images are missing, the first is im7\.jpg"):
@@ -136,7 +136,7 @@ def test_a_corrupt_image_is_named(root: Path) -> None:
         dataset(root).load("train")
 
 
-def test_what_there_is_not_is_refused(root: Path) -> None:
+def test_an_unknown_split_and_too_large_counts_are_refused(root: Path) -> None:
     with pytest.raises(RequestError, match="no split named 'test'"):
         dataset(root).load("test")
     with pytest.raises(ValueError, match="may take 30 images, got 20 and 11"):

@@ -12,7 +12,7 @@ from bench_datasets.image_folder import ImageFolderConfig, ImageFolderDataset, b
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Images of one shade each: cats dark, dogs light."""
+    """Folder of images of one grey level each: cats are dark, dogs are light."""
     for split, count in (("train", 4), ("test", 2)):
         for label, name in enumerate(("cat", "dog")):
             folder = tmp_path / "pets" / split / name
@@ -74,13 +74,13 @@ def test_queries_are_drawn_from_both_folders(root: Path) -> None:
     assert set(shades(data, "train")) <= set(shades(data, "database"))
 
 
-def test_a_folder_may_lie_anywhere(root: Path, tmp_path: Path) -> None:
+def test_a_folder_may_have_any_path(root: Path, tmp_path: Path) -> None:
     data = dataset(tmp_path / "elsewhere", path=str(root / "pets"))
     assert torch.equal(data.load("train").inputs, dataset(root).load("train").inputs)  # type: ignore[arg-type]  # in memory
     assert data.digest() == dataset(root, size=8).digest()
 
 
-def test_a_missing_folder_says_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_the_message_for_a_missing_folder_has_its_path(tmp_path: Path) -> None:
     with pytest.raises(DataMissingError, match=r"image_folder: .*image_folder/train: has no images"):
         ImageFolderDataset(tmp_path, ImageFolderConfig()).spec()
 

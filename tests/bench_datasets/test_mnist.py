@@ -19,7 +19,7 @@ COUNTS = {"train": 6, "t10k": 4}
 
 
 def write_idx(raw: Path, *, compressed: bool = False) -> None:
-    """Six and four made images in the layout of the four files."""
+    """Folder with six and four random images in the layout of the four files."""
     raw.mkdir(parents=True, exist_ok=True)
     for name, count in COUNTS.items():
         pixels = np.random.RandomState(count).randint(0, 256, (count, 28, 28), np.uint8)
@@ -32,7 +32,7 @@ def write_idx(raw: Path, *, compressed: bool = False) -> None:
 
 
 def trust(monkeypatch: pytest.MonkeyPatch, raw: Path) -> None:
-    """Take the sums of the made files for the published ones."""
+    """Replace the published sums by those of the random files."""
     for table in (mnist.MNIST_MD5, mnist.FASHION_MD5):
         for name in table:
             if (raw / name).exists():
@@ -56,14 +56,14 @@ def test_files_are_read_as_torchvision_reads_them(tmp_path: Path, monkeypatch: p
         assert_equal(MNIST(tmp_path, Subsets()).load(split), theirs)
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_another_md5_is_refused(tmp_path: Path) -> None:
     write_idx(tmp_path / "MNIST" / "raw")
     with pytest.raises(DataMissingError, match=r"train-images-idx3-ubyte: its md5 differs.*delete it"):
         MNIST(tmp_path, Subsets()).load("train")
 
 
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
-def test_missing_files_say_where_they_are_looked_for_and_what_to_type(
+def test_the_message_for_missing_files_has_the_folder_and_the_command(
     kind: type[MNIST] | type[FashionMNIST], tmp_path: Path
 ) -> None:
     with pytest.raises(DataMissingError) as caught:
@@ -73,7 +73,7 @@ def test_missing_files_say_where_they_are_looked_for_and_what_to_type(
         assert part in str(caught.value)
 
 
-def test_fashion_archives_are_read_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fashion_archives_are_read_without_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = tmp_path / "FashionMNIST" / "raw"
     write_idx(raw, compressed=True)
     trust(monkeypatch, raw)
@@ -83,13 +83,13 @@ def test_fashion_archives_are_read_where_they_are(tmp_path: Path, monkeypatch: p
     assert_equal(FashionMNIST(tmp_path, Subsets()).load("test"), theirs)
 
 
-def test_a_fashion_archive_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
+def test_a_fashion_archive_with_another_md5_is_refused(tmp_path: Path) -> None:
     write_idx(tmp_path / "FashionMNIST" / "raw", compressed=True)
     with pytest.raises(DataMissingError, match=r"idx3-ubyte\.gz: its md5 differs"):
         FashionMNIST(tmp_path, Subsets()).load("train")
 
 
-def test_unpacked_fashion_files_are_known_by_their_own_digest(tmp_path: Path) -> None:
+def test_unpacked_fashion_files_have_a_digest_of_their_own(tmp_path: Path) -> None:
     raw, published = tmp_path / "FashionMNIST" / "raw", FashionMNIST(tmp_path, Subsets()).digest()
     write_idx(raw)
     dataset = FashionMNIST(tmp_path, Subsets())
@@ -120,22 +120,22 @@ def test_published_sums_are_torchvisions() -> None:
     assert dict(datasets.FashionMNIST.resources) == mnist.FASHION_MD5
 
 
-def test_downloading_asks_torchvision_and_checks_what_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_a_download_goes_through_torchvision_and_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
 
     def fetch(root: str, download: bool) -> None:
-        asked.append((root, download))
+        calls.append((root, download))
         write_idx(tmp_path / "MNIST" / "raw")
 
     monkeypatch.setattr(datasets, "MNIST", fetch)
     with pytest.raises(DataMissingError, match="md5 differs"):
         MNIST(tmp_path, Subsets()).download()
-    assert asked == [(str(tmp_path), True)]
+    assert calls == [(str(tmp_path), True)]
     trust(monkeypatch, tmp_path / "MNIST" / "raw")
     MNIST(tmp_path, Subsets()).download()
 
 
-def test_a_download_that_fails_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(root: str, download: bool) -> None:
         raise RuntimeError("Error downloading")
 

@@ -29,10 +29,10 @@ def draw(*factors: list[int], size: int = 32, sizes: tuple[int, ...] = SIZES) ->
         (64, "318958c8bfea33b42865aa7d0f4438674aaa345bafb9fba2e143a5f27a939dab"),
     ],
 )
-def test_the_pictures_are_what_they_have_always_been(size: int, expected: str) -> None:
+def test_the_images_have_the_known_digest(size: int, expected: str) -> None:
     some = [[k % 3, k % 6, 7 * k % 40, 5 * k % 32, 11 * k % 32] for k in range(120)]
-    found = hashlib.sha256(draw(*some, size=size).tobytes()).hexdigest()
-    assert found == expected, "if this is meant, VERSION of the pictures rises and this sum changes"
+    digest = hashlib.sha256(draw(*some, size=size).tobytes()).hexdigest()
+    assert digest == expected, "images changed; if that is intended, raise VERSION and replace this digest"
 
 
 @pytest.mark.parametrize("shape", [SQUARE, ELLIPSE, HEART])
@@ -58,7 +58,7 @@ def test_a_pixel_is_the_part_of_its_points_within_the_shape(shape: int) -> None:
     assert np.array_equal(draw(factors, size=size)[0], np.floor(expected * 255 / 16 + 0.5))
 
 
-def test_orientations_that_look_the_same_are_the_same_and_no_others() -> None:
+def test_only_symmetric_orientations_give_equal_images() -> None:
     for shape, distinct in ((SQUARE, 10), (ELLIPSE, 20), (HEART, 40)):
         turned = draw(*([shape, 5, k, 16, 16] for k in range(40)), size=64)
         assert np.array_equal(turned[:distinct], turned[40 - distinct :])
@@ -66,7 +66,7 @@ def test_orientations_that_look_the_same_are_the_same_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("shape", [SQUARE, ELLIPSE, HEART])
-def test_position_moves_a_sprite_and_nothing_else(shape: int) -> None:
+def test_position_only_moves_a_sprite(shape: int) -> None:
     sizes = (3, 6, 40, 33, 33)  # at 64 pixels one value is one pixel
     first, right, low = draw(
         [shape, 5, 3, 0, 0], [shape, 5, 3, 32, 0], [shape, 5, 3, 9, 32], size=64, sizes=sizes
@@ -83,13 +83,13 @@ def test_scale_makes_a_sprite_twice_as_wide_in_equal_steps() -> None:
     assert square.sum() / 255 == pytest.approx(2 * 16**2, rel=0.02)  # its corners lie on a circle of 16 pixels
 
 
-def test_a_factor_of_one_value_stands_in_the_middle() -> None:
+def test_a_factor_of_one_value_is_in_the_middle() -> None:
     only = draw([HEART, 0, 0, 0, 0], sizes=(3, 1, 1, 1, 1))
     middle = draw([HEART, 1, 0, 1, 1], sizes=(3, 3, 1, 3, 3))
     assert np.array_equal(only, middle)
 
 
-def test_what_is_loaded_is_what_the_spec_says() -> None:
+def test_splits_have_the_shapes_of_the_spec() -> None:
     data = sprites(train_size=300, test_size=100, size=16)
     spec = data.spec()
     assert (spec.shape, spec.num_classes, spec.views) == ((1, 16, 16), 3, "glyph")
@@ -110,8 +110,8 @@ def test_what_is_loaded_is_what_the_spec_says() -> None:
 
 def test_other_numbers_of_values_are_drawn_from_all_their_combinations() -> None:
     data = sprites(train_size=20, test_size=4, size=8, sizes=(2, 3, 1, 2, 2))
-    found = torch.cat([f for name in ("train", "test") if (f := data.load(name).factors) is not None])
-    assert sorted(map(tuple, found.tolist())) == [tuple(v) for v in np.ndindex(2, 3, 1, 2, 2)]
+    factors = torch.cat([f for name in ("train", "test") if (f := data.load(name).factors) is not None])
+    assert sorted(map(tuple, factors.tolist())) == [tuple(v) for v in np.ndindex(2, 3, 1, 2, 2)]
 
 
 def test_mean_and_std_are_those_of_the_training_images() -> None:
@@ -123,7 +123,7 @@ def test_mean_and_std_are_those_of_the_training_images() -> None:
     assert data.spec().std == pytest.approx((pixels.std().item(),), abs=5e-4)
 
 
-def test_the_digest_is_of_the_pictures_and_not_of_how_many_are_drawn() -> None:
+def test_the_digest_depends_on_the_images_and_not_on_their_number() -> None:
     digest = sprites().digest()
     assert digest == "sha256:901a0faf2e68b5c1a89f834b81aab3d3b8c2c398a37505437e2c0ec6312fe485"
     assert sprites(train_size=10).digest() == digest

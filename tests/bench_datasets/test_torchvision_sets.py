@@ -30,28 +30,28 @@ def write_cifar(theirs: Any, root: Path, label_key: str) -> None:
 
 
 def load(kind: type[Dataset], root: Path, split: str) -> tuple[Tensor, list[int]]:
-    found = kind(root, Subsets()).load(split)
-    assert isinstance(found.inputs, Tensor)
-    assert found.labels is not None
-    assert found.labels.dtype == torch.int64
-    assert found.inputs.dtype == torch.uint8
-    assert found.inputs.is_contiguous()
-    return found.inputs, found.labels.tolist()
+    loaded = kind(root, Subsets()).load(split)
+    assert isinstance(loaded.inputs, Tensor)
+    assert loaded.labels is not None
+    assert loaded.labels.dtype == torch.int64
+    assert loaded.inputs.dtype == torch.uint8
+    assert loaded.inputs.is_contiguous()
+    return loaded.inputs, loaded.labels.tolist()
 
 
 @pytest.fixture
-def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made files have other sums than the published ones."""
+def without_md5_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switch off the check of sums, because random files have other sums than the published ones."""
     for module in ("cifar", "svhn", "stl10"):
         monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda path, md5=None: True)
 
 
-@pytest.mark.usefixtures("trusting")
+@pytest.mark.usefixtures("without_md5_check")
 @pytest.mark.parametrize(
     ("kind", "theirs", "key"),
     [(CIFAR10, datasets.CIFAR10, "labels"), (CIFAR100, datasets.CIFAR100, "fine_labels")],
 )
-def test_cifar_comes_channels_first(kind: type[Dataset], theirs: Any, key: str, tmp_path: Path) -> None:
+def test_cifar_images_are_channels_first(kind: type[Dataset], theirs: Any, key: str, tmp_path: Path) -> None:
     write_cifar(theirs, tmp_path, key)
     images, labels = load(kind, tmp_path, "train")
     batches = len(theirs.train_list)
@@ -60,8 +60,8 @@ def test_cifar_comes_channels_first(kind: type[Dataset], theirs: Any, key: str, 
     assert np.array_equal(load(kind, tmp_path, "test")[0].numpy(), pixels(3, 3072).reshape(3, 3, 32, 32))
 
 
-@pytest.mark.usefixtures("trusting")
-def test_svhn_comes_channels_first_and_its_tens_are_zeros(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_md5_check")
+def test_svhn_images_are_channels_first_and_digit_zero_has_label_0(tmp_path: Path) -> None:
     (tmp_path / "svhn").mkdir()
     raw = pixels(32, 32, 3, 4)
     savemat(tmp_path / "svhn" / "test_32x32.mat", {"X": raw, "y": np.array([[10], [1], [9], [10]], np.uint8)})
@@ -70,8 +70,8 @@ def test_svhn_comes_channels_first_and_its_tens_are_zeros(tmp_path: Path) -> Non
     assert labels == [0, 1, 9, 0]
 
 
-@pytest.mark.usefixtures("trusting")
-def test_stl10_comes_upright_and_counts_from_zero(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_md5_check")
+def test_stl10_images_are_upright_and_labels_start_at_0(tmp_path: Path) -> None:
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
     raw = pixels(2, 3, 96, 96)  # column by column in the file
@@ -90,9 +90,7 @@ class Trap:
 
 
 @pytest.mark.parametrize(("kind", "theirs"), [(CIFAR10, datasets.CIFAR10), (CIFAR100, datasets.CIFAR100)])
-def test_a_pickle_that_is_not_the_published_one_is_never_opened(
-    kind: type[Dataset], theirs: Any, tmp_path: Path
-) -> None:
+def test_a_pickle_with_another_md5_is_not_opened(kind: type[Dataset], theirs: Any, tmp_path: Path) -> None:
     folder = tmp_path / theirs.base_folder
     folder.mkdir()
     for name, _ in theirs.train_list + theirs.test_list:
@@ -102,7 +100,7 @@ def test_a_pickle_that_is_not_the_published_one_is_never_opened(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_missing_data_says_where_it_is_looked_for_and_what_to_type(kind: type[Dataset], tmp_path: Path) -> None:
+def test_the_message_for_missing_data_has_the_folder_and_the_command(kind: type[Dataset], tmp_path: Path) -> None:
     with pytest.raises(DataMissingError) as caught:
         kind(tmp_path, Subsets()).load("train")
     for part in (kind.__name__.lower(), str(tmp_path), "--download", "--data-root", "BENCH_DATA"):
@@ -121,14 +119,14 @@ def test_the_spec_needs_no_data_and_reflects_the_config(tmp_path: Path) -> None:
     assert CIFAR10(tmp_path, config).spec().splits == {"train": 5_000, "query": 10_000, "database": 50_000}
 
 
-def test_the_spec_says_which_views_keep_the_meaning(tmp_path: Path) -> None:
+def test_only_svhn_has_glyph_views(tmp_path: Path) -> None:
     views = {kind: kind(tmp_path, Subsets()).spec().views for kind in KINDS}
     assert views == {CIFAR10: "natural", CIFAR100: "natural", STL10: "natural", SVHN: "glyph"}
     assert CIFAR100(tmp_path, Subsets()).spec().num_classes == 100
     assert STL10(tmp_path, Subsets()).spec().shape == (3, 96, 96)
 
 
-def test_digests_are_of_torchvisions_sums_and_need_no_data(tmp_path: Path) -> None:
+def test_digests_are_those_of_torchvisions_md5_sums_and_need_no_data(tmp_path: Path) -> None:
     assert {kind: kind(tmp_path, Subsets()).digest() for kind in KINDS} == {
         CIFAR10: digest_of(datasets.CIFAR10.tgz_md5),
         CIFAR100: digest_of(datasets.CIFAR100.tgz_md5),
@@ -138,17 +136,15 @@ def test_digests_are_of_torchvisions_sums_and_need_no_data(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_downloading_asks_torchvision_for_both_splits(
-    kind: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(datasets, kind.__name__, lambda root, **options: asked.append(options))
+def test_a_download_is_of_both_splits(kind: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(datasets, kind.__name__, lambda root, **options: calls.append(options))
     kind(tmp_path, Subsets()).download()
-    assert [o["download"] for o in asked] == [True, True]
-    assert [o.get("train", o.get("split")) for o in asked] in ([True, False], ["train", "test"])
+    assert [o["download"] for o in calls] == [True, True]
+    assert [o.get("train", o.get("split")) for o in calls] in ([True, False], ["train", "test"])
 
 
-def test_a_download_that_fails_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*args: Any, **options: Any) -> None:
         raise OSError("no route to host")
 

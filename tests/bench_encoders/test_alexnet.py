@@ -33,7 +33,7 @@ def test_maps_are_those_of_224_pixels(encoder: AlexNet) -> None:
     }
 
 
-def test_maps_are_what_the_five_relus_behind_the_convolutions_return(encoder: AlexNet) -> None:
+def test_maps_are_outputs_of_the_relus_after_the_five_convolutions(encoder: AlexNet) -> None:
     heard: dict[str, torch.Tensor] = {}
     relus = {f"conv{k}": encoder.get_submodule(f"convs.conv{k}.2") for k in range(1, 6)}
     assert all(isinstance(relu, torch.nn.ReLU) for relu in relus.values())
@@ -57,22 +57,22 @@ def test_small_images_are_enlarged_to_224(encoder: AlexNet) -> None:
         torch.testing.assert_close(encoder(small), encoder(large), rtol=1e-4, atol=1e-4)
 
 
-def test_it_is_the_reference_written_as_one_list(encoder: AlexNet) -> None:
+def test_features_equal_the_reference_written_as_one_list(encoder: AlexNet) -> None:
     state = {k: v for k, v in encoder.state_dict().items() if k.startswith("convs")}
-    here = images(2, 3, 224, 224)
+    x = images(2, 3, 224, 224)
     with torch.no_grad():
         for k, (stride, padding, pooled) in enumerate(
             [(4, 2, True), (1, 2, True), (1, 1, False), (1, 1, False), (1, 1, True)], start=1
         ):
             name = f"convs.conv{k}"
-            here = F.conv2d(here, state[f"{name}.0.weight"], stride=stride, padding=padding)
-            here = (here / (1 + 1e-5) ** 0.5).relu()  # batch norm as it starts
-            here = F.max_pool2d(here, 3, 2) if pooled else here
-        here = here.flatten(1)
-        assert here.shape == (2, 9216)
+            x = F.conv2d(x, state[f"{name}.0.weight"], stride=stride, padding=padding)
+            x = (x / (1 + 1e-5) ** 0.5).relu()  # batch norm as it starts
+            x = F.max_pool2d(x, 3, 2) if pooled else x
+        x = x.flatten(1)
+        assert x.shape == (2, 9216)
         for k in (3, 6):
-            here = (here @ encoder.state_dict()[f"fc.{k}.weight"].T).relu()
-        torch.testing.assert_close(encoder(images(2, 3, 224, 224)), here)
+            x = (x @ encoder.state_dict()[f"fc.{k}.weight"].T).relu()
+        torch.testing.assert_close(encoder(images(2, 3, 224, 224)), x)
 
 
 def test_features_are_4096_and_not_negative(encoder: AlexNet) -> None:
@@ -98,7 +98,7 @@ def test_dropout_acts_in_training_only(encoder: AlexNet) -> None:
         assert torch.equal(encoder(images(2, 3, 32, 32)), encoder(images(2, 3, 32, 32)))
 
 
-def test_images_as_they_are_need_63_pixels(encoder: AlexNet) -> None:
+def test_images_need_63_pixels_without_upsampling(encoder: AlexNet) -> None:
     bare = AlexNetConfig(upsample=None)
     assert AlexNet.skip_reason(spec(3, 32, 32), AlexNetConfig()) is None
     assert AlexNet.skip_reason(spec(3, 63, 63), bare) is None

@@ -36,16 +36,16 @@ def test_stages_halve_the_map_while_2_by_2_remain() -> None:
     assert sides(build(1, 32, 32, widths=(8, 8, 8, 8)), 32) == [16, 8, 4, 2]
 
 
-def test_it_is_convolution_batch_norm_and_relu_written_slowly() -> None:
+def test_stages_equal_convolution_batch_norm_and_relu() -> None:
     encoder = build(1, 8, 8, widths=(3, 5)).eval()
-    here = (images(4, 1, 8, 8) - 0.4) / 0.2
+    x = (images(4, 1, 8, 8) - 0.4) / 0.2
     for stage in encoder.stages.values():
         conv, norm = stage[0], stage[1]  # type: ignore[index]  # stages are sequences of layers
         nn.init.uniform_(norm.running_mean, generator=torch.Generator().manual_seed(1))
-        here = F.conv2d(here, conv.weight, stride=2, padding=1)
-        here = (here - norm.running_mean.view(-1, 1, 1)) / (1 + norm.eps) ** 0.5
-        here = here.clamp(min=0)
-    torch.testing.assert_close(encoder(images(4, 1, 8, 8)), here.mean((2, 3)))
+        x = F.conv2d(x, conv.weight, stride=2, padding=1)
+        x = (x - norm.running_mean.view(-1, 1, 1)) / (1 + norm.eps) ** 0.5
+        x = x.clamp(min=0)
+    torch.testing.assert_close(encoder(images(4, 1, 8, 8)), x.mean((2, 3)))
 
 
 def test_features_are_the_average_of_the_deepest_map() -> None:
@@ -55,7 +55,7 @@ def test_features_are_the_average_of_the_deepest_map() -> None:
     torch.testing.assert_close(encoder(images(4, 1, 8, 8)), maps["conv3"].mean((2, 3)))
 
 
-def test_widths_are_what_is_asked_for() -> None:
+def test_stages_have_the_configured_widths() -> None:
     encoder = build(3, 32, 32, widths=(64, 128, 256, 512))
     assert encoder.dim == 512
     assert [m.shape[1] for m in encoder.maps(images(2, 3, 32, 32)).values()] == [64, 128, 256, 512]

@@ -32,7 +32,7 @@ def test_maps_are_those_of_the_reference(side: int, channels: int, expected: lis
     with torch.no_grad():
         maps = encoder.maps(images(2, side, channels))
         features = encoder(images(2, side, channels))
-    assert [tuple(found.shape[1:]) for found in maps.values()] == expected
+    assert [tuple(local_map.shape[1:]) for local_map in maps.values()] == expected
     assert features.shape == (2, encoder.dim) == (2, 1024)
     assert bool((features >= 0).all())
 
@@ -41,7 +41,7 @@ def test_images_of_64_pixels_get_the_alexnet() -> None:
     encoder = build(64, fc=32)
     with torch.no_grad():
         maps = encoder.maps(images(1, 64))
-    assert {name: tuple(found.shape[1:]) for name, found in maps.items()} == {
+    assert {name: tuple(local_map.shape[1:]) for name, local_map in maps.items()} == {
         "conv1": (96, 31, 31),
         "conv2": (192, 15, 15),
         "conv3": (384, 15, 15),
@@ -56,21 +56,21 @@ def test_from_64_pixels_on_there_are_4096_features() -> None:
     assert build(64, width=1 / 96).dim == 4096
 
 
-def test_it_is_the_reference_written_as_one_list() -> None:
-    encoder, here = build(32), images(2, 32)
+def test_features_equal_the_reference_written_as_one_list() -> None:
+    encoder, x = build(32), images(2, 32)
     state = encoder.state_dict()
     with torch.no_grad():
         for k in (1, 2, 3):
-            here = F.conv2d(here, state[f"convs.conv{k}.0.weight"], stride=2, padding=1)
-            here = (here / (1 + 1e-5) ** 0.5).relu()  # batch norm as it starts
-        here = (here.flatten(1) @ state["fc.1.weight"].T / (1 + 1e-5) ** 0.5).relu()
-        torch.testing.assert_close(encoder(images(2, 32)), here, rtol=1e-4, atol=1e-5)
+            x = F.conv2d(x, state[f"convs.conv{k}.0.weight"], stride=2, padding=1)
+            x = (x / (1 + 1e-5) ** 0.5).relu()  # batch norm as it starts
+        x = (x.flatten(1) @ state["fc.1.weight"].T / (1 + 1e-5) ** 0.5).relu()
+        torch.testing.assert_close(encoder(images(2, 32)), x, rtol=1e-4, atol=1e-5)
 
 
 def test_width_multiplies_the_channels_and_fc_sets_the_features() -> None:
     encoder = build(32, width=0.25, fc=100)
     with torch.no_grad():
-        assert [found.shape[1] for found in encoder.maps(images(1, 32)).values()] == [16, 32, 64]
+        assert [local_map.shape[1] for local_map in encoder.maps(images(1, 32)).values()] == [16, 32, 64]
     assert encoder.dim == 100
 
 
@@ -86,7 +86,7 @@ def test_values_out_of_range_are_refused() -> None:
         DIMConvConfig(fc=0)
 
 
-def test_what_is_no_image_is_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert "reads images" in str(DIMConv.skip_reason(DataSpec(shape=(7,), splits={"train": 1}), DIMConvConfig()))
 
 

@@ -1,4 +1,4 @@
-"""What counts of linear regions rely on: every built-in encoder's maps are outputs of ReLUs."""
+"""Maps of every built-in encoder are outputs of ReLUs, as the task linear_regions needs."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_maps_are_outputs_of_relus(kind: type[Encoder]) -> None:
     assert bits.shape == (2, sum(values[0].numel() for values in maps.values()))
 
 
-def test_every_relu_of_the_small_network_is_in_its_maps() -> None:
+def test_maps_of_the_convnet_are_all_of_its_relus() -> None:
     encoder = ConvNet(DataSpec(shape=(3, 32, 32), splits={"train": 1}), ConvNet.Config())
     assert sum(isinstance(module, nn.ReLU) for module in encoder.modules()) == len(
         encoder.maps(torch.rand(2, 3, 32, 32))

@@ -60,7 +60,7 @@ def test_the_new_stem_is_initialised_as_torchvision_does() -> None:
     assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)  # He normal, fan out
 
 
-def test_parameters_without_a_classifier_are_as_many_as_published() -> None:
+def test_the_number_of_parameters_equals_the_published_one() -> None:
     count = {k: sum(p.numel() for p in build(k, 3, 64, 64).parameters()) for k in (ResNet18, ResNet50)}
     assert count[ResNet18] == 11_689_512 - 513 * 1000  # torchvision's tables, less its last layer
     assert count[ResNet50] == 25_557_032 - 2049 * 1000

@@ -1,4 +1,4 @@
-"""An encoder, data and an epoch's context small enough to be read at a glance."""
+"""Small encoder, data and epoch context for tests of methods."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -78,7 +78,7 @@ def make_context() -> Callable[..., EpochContext]:
 
 @pytest.fixture
 def make() -> Callable[..., Any]:
-    """An objective on a tiny encoder, from a seed: make(NAC, data, flip=0.2)."""
+    """Function that builds a method on a tiny encoder from a seed: make(NAC, data, flip=0.2)."""
 
     def build(objective: type[Objective], data: DataSpec, *, seed: int = 0, **values: Any) -> Objective:
         with torch.random.fork_rng(devices=[]):

@@ -37,7 +37,7 @@ def test_values_of_zero_are_grey_images() -> None:
     assert reconstruction_error(zero + 0.3, zero, "bernoulli").item() == pytest.approx(9 * math.log(2))
 
 
-def test_explained_is_1_if_perfect_and_0_for_one_image_for_all(images: Tensor) -> None:
+def test_explained_is_1_for_perfect_copies_and_0_for_the_mean_image(images: Tensor) -> None:
     assert explained(images, images).item() == 1
     assert explained(images, images.mean(0).expand_as(images)).item() == pytest.approx(0, abs=1e-6)
     halfway = 0.5 * (images + images.mean(0))
@@ -59,20 +59,20 @@ def test_forward_is_the_error_of_the_decoded_code(
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
-def test_digits_are_learned_unless_the_code_is_cut(
+def test_digits_are_learned_unless_the_code_is_constant(
     make: Any, data: DataSpec, digits: Tensor, rng: torch.Generator
 ) -> None:
-    sound, cut = (make(Autoencoder, data, width=8) for _ in range(2))
-    losses = train(sound, digits[:64], rng)
+    learning, constant = (make(Autoencoder, data, width=8) for _ in range(2))
+    losses = train(learning, digits[:64], rng)
     assert losses[-1].total < 0.3 * losses[0].total
     assert losses[-1].parts["explained"] > 0.7
-    nn.init.zeros_(cut.to_latent.weight)
-    cut.to_latent.weight.requires_grad_(False)
-    last = train(cut, digits[:64], rng)[-1]
+    nn.init.zeros_(constant.to_latent.weight)
+    constant.to_latent.weight.requires_grad_(False)
+    last = train(constant, digits[:64], rng)[-1]
     assert last.parts["explained"] < last.floors["explained"]
 
 
-def test_after_training_the_codes_of_the_whole_split_are_what_samples_are_like(
+def test_samples_follow_the_codes_of_the_whole_split_after_training(
     make: Any, data: DataSpec, images: Tensor, make_context: Any
 ) -> None:
     method = make(Autoencoder, data, latent_dim=5, width=4)
@@ -82,15 +82,13 @@ def test_after_training_the_codes_of_the_whole_split_are_what_samples_are_like(
     codes = method.eval().embed(images)["latent"].detach()
     assert torch.allclose(method.latent_mean, codes.mean(0), atol=1e-5)
     assert torch.allclose(method.latent_root.T @ method.latent_root, torch.cov(codes.T), atol=1e-5)
-    other = make(Autoencoder, data, latent_dim=5, width=4, seed=1).eval()
-    other.load_state_dict(method.state_dict())
-    first, second = (m.sample(6, torch.Generator().manual_seed(2)) for m in (method, other))
+    loaded = make(Autoencoder, data, latent_dim=5, width=4, seed=1).eval()
+    loaded.load_state_dict(method.state_dict())
+    first, second = (m.sample(6, torch.Generator().manual_seed(2)) for m in (method, loaded))
     assert torch.equal(first, second)
 
 
-def test_samples_are_images_in_range_from_its_own_codes_or_from_those_given(
-    make: Any, data: DataSpec, images: Tensor
-) -> None:
+def test_samples_are_images_in_range_from_fitted_or_given_codes(make: Any, data: DataSpec, images: Tensor) -> None:
     method = make(Autoencoder, data, latent_dim=5, width=4).eval()
     assert isinstance(method, Generative)
     row = torch.ones(1, 5)
@@ -101,11 +99,11 @@ def test_samples_are_images_in_range_from_its_own_codes_or_from_those_given(
 
 
 @pytest.mark.parametrize("values", [{"latent_dim": 0}, {"width": 0}])
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         AutoencoderConfig(**values)
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     spec = DataSpec(shape=(7,), splits={"train": 5})
     assert "reads images" in str(Autoencoder.skip_reason(spec, AutoencoderConfig()))

@@ -18,7 +18,7 @@ def draw(rows: int, units: int, seed: int = 0) -> Tensor:
 
 
 def whitened(rows: int, units: int) -> Tensor:
-    """Columns of mean 0 and variance 1 that are not correlated at all."""
+    """Return uncorrelated columns of mean 0 and variance 1."""
     z = draw(rows, units).double()
     orthogonal: Tensor = torch.linalg.qr(z - z.mean(0))[0]
     return (orthogonal * math.sqrt(rows)).float()
@@ -51,7 +51,7 @@ def test_the_two_sums_are_those_of_the_cross_correlation() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0051, 0.0, 1.0])
-def test_the_loss_is_lightlys(weight: float) -> None:
+def test_the_loss_equals_lightlys(weight: float) -> None:
     z1 = 3 * draw(12, 6) + 1
     z2 = z1 + 0.5 * draw(12, 6, seed=1)
     invariance, redundancy = barlow_terms(z1, z2)
@@ -59,19 +59,19 @@ def test_the_loss_is_lightlys(weight: float) -> None:
     assert torch.allclose(invariance + weight * redundancy, theirs, rtol=1e-5)
 
 
-def test_whitened_views_that_agree_cost_nothing_and_opposite_ones_four_a_unit() -> None:
+def test_equal_whitened_views_have_no_loss_and_opposite_ones_four_per_unit() -> None:
     z = whitened(32, 6)
     for value, expected in zip((*barlow_terms(z, z), *barlow_terms(z, -z)), (0, 0, 24, 0), strict=True):
         assert float(value) == pytest.approx(expected, abs=2e-3)
 
 
-def test_independent_views_cost_about_one_a_unit() -> None:
+def test_independent_views_have_a_loss_near_one_per_unit() -> None:
     invariance, redundancy = barlow_terms(draw(4096, 20), draw(4096, 20, seed=1))
     assert float(invariance) == pytest.approx(20, rel=0.05)
     assert float(redundancy) == pytest.approx(20 * 19 / 4096, rel=0.3)
 
 
-def test_views_that_do_not_move_cost_one_a_unit() -> None:
+def test_constant_views_have_a_loss_of_one_per_unit() -> None:
     assert [float(term) for term in barlow_terms(torch.ones(8, 5), torch.ones(8, 5))] == [5.0, 0.0]
 
 
@@ -83,7 +83,7 @@ def test_the_sums_ignore_scale_and_shift_of_units_and_the_order_of_views_and_ima
         assert torch.allclose(torch.stack(same), torch.stack(barlow_terms(z1, z2)), rtol=1e-3)
 
 
-def test_the_gradient_is_that_of_the_value() -> None:
+def test_the_gradient_equals_finite_differences() -> None:
     def total(first: Tensor) -> Tensor:
         invariance, redundancy = barlow_terms(first, z2)
         return invariance + 0.5 * redundancy
@@ -98,14 +98,14 @@ def test_the_gradient_is_that_of_the_value() -> None:
         assert float(slope) == pytest.approx(float(gradient[i, j]), abs=2e-3)
 
 
-def test_the_sums_are_worked_in_float32_under_autocast() -> None:
+def test_the_sums_are_computed_in_float32_under_autocast() -> None:
     z1, z2 = draw(12, 6), draw(12, 6, seed=1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = barlow_terms(z1, z2)
     assert torch.equal(torch.stack(inside), torch.stack(barlow_terms(z1, z2)))
 
 
-def test_dimensions_are_counted_up_to_repetition() -> None:
+def test_repeated_units_count_as_one_dimension() -> None:
     z = whitened(32, 6)
     assert float(effective_dimensions(z)) == pytest.approx(6, abs=1e-3)
     assert float(effective_dimensions(z[:, :1].repeat(1, 6))) == pytest.approx(1, abs=1e-3)
@@ -125,7 +125,7 @@ def test_dimensions_are_the_same_from_either_gram_matrix() -> None:
     "values",
     [{"hidden_dim": 0}, {"output_dim": 0}, {"redundancy_weight": -1.0}, {"scale": 0.0}, {"solarize": 1.5}],
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         BarlowTwinsConfig(**values)
 
@@ -139,7 +139,7 @@ def test_variants_are_configs() -> None:
     assert [BarlowTwinsConfig(**v.settings).redundancy_weight for v in BarlowTwins.variants.values()] == [0.0]
 
 
-def test_only_the_second_view_is_solarized_and_glyphs_never_are(make: Any, data: DataSpec) -> None:
+def test_only_the_second_view_is_solarized_and_none_of_glyphs(make: Any, data: DataSpec) -> None:
     natural = make(BarlowTwins, NATURAL, output_dim=8)
     assert (natural.first.solarize_prob, natural.second.solarize_prob) == (0.0, 0.2)
     for still in (make(BarlowTwins, data, output_dim=8), make(BarlowTwins, NATURAL, augmentation="none")):
@@ -174,7 +174,7 @@ def test_the_loss_falls_on_a_few_images(make: Any, digits: Tensor) -> None:
     assert last < 0.4 * first
 
 
-def test_without_the_redundancy_term_units_repeat_each_other_and_the_floor_shows_it(make: Any, digits: Tensor) -> None:
+def test_without_the_redundancy_term_units_repeat_each_other_below_the_floor(make: Any, digits: Tensor) -> None:
     runs = {}
     for weight in (0.05, 0.0):
         method = make(BarlowTwins, DIGITS, hidden_dim=64, output_dim=32, redundancy_weight=weight)
@@ -184,5 +184,5 @@ def test_without_the_redundancy_term_units_repeat_each_other_and_the_floor_shows
     assert runs[0.0] < floor < 0.6 * runs[0.05]
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert BarlowTwins.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), BarlowTwinsConfig()) == "needs images"

@@ -31,7 +31,7 @@ def test_beta_weighs_the_kl_and_the_elbo_is_without_it(
     assert loss.parts["elbo"].item() == pytest.approx(-(reconstruction + kl).item(), rel=1e-5)
 
 
-def test_with_beta_1_it_is_a_vae_to_the_bit(make: Any, data: DataSpec, batch: Batch, rng: torch.Generator) -> None:
+def test_beta_1_equals_a_vae_bit_for_bit(make: Any, data: DataSpec, batch: Batch, rng: torch.Generator) -> None:
     beta_vae = make(BetaVAE, data, beta=1.0, latent_dim=6, width=4, likelihood="gaussian")
     vae = make(VAE, data, latent_dim=6, width=4, likelihood="gaussian")
     views = beta_vae.make_views(batch, rng)
@@ -66,17 +66,17 @@ def test_latents_are_means_and_samples_are_images(
     assert isinstance(method, Generative)
 
 
-def test_state_carries_everything(make: Any, data: DataSpec, images: Tensor) -> None:
-    method, other = (make(BetaVAE, data, width=4, seed=s).eval() for s in (0, 1))
-    other.load_state_dict(method.state_dict())
-    assert torch.equal(method.embed(images)["latent"], other.embed(images)["latent"])
+def test_the_state_dict_restores_the_latents(make: Any, data: DataSpec, images: Tensor) -> None:
+    method, loaded = (make(BetaVAE, data, width=4, seed=s).eval() for s in (0, 1))
+    loaded.load_state_dict(method.state_dict())
+    assert torch.equal(method.embed(images)["latent"], loaded.embed(images)["latent"])
 
 
 @pytest.mark.parametrize("values", [{"beta": -1.0}, {"beta": float("inf")}, {"latent_dim": 0}, {"width": 0}])
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         BetaVAEConfig(**values)
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert "reads images" in str(BetaVAE.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), BetaVAEConfig()))

@@ -19,7 +19,7 @@ def draw(seed: int, rows: int = 8) -> Tensor:
 
 
 def train(method: BYOL, images: Tensor, context: Any, *, steps: int, batch_size: int = 64) -> list[dict[str, float]]:
-    """The total and its parts at each step."""
+    """Train, and return the total and its parts at each step."""
     rng = torch.Generator().manual_seed(3)
     optimizer = torch.optim.SGD(method.players()[0].parameters, lr=0.3, momentum=0.9)
     lines = []
@@ -42,7 +42,7 @@ def test_the_loss_is_the_squared_distance_of_unit_vectors() -> None:
 
 
 @pytest.mark.parametrize(("target", "expected"), [([3.0, 4.0], 0.0), ([-4.0, 3.0], 2.0), ([-3.0, -4.0], 4.0)])
-def test_the_loss_of_alike_orthogonal_and_opposite_rows(target: list[float], expected: float) -> None:
+def test_the_loss_of_equal_orthogonal_and_opposite_rows(target: list[float], expected: float) -> None:
     loss = regression_loss(torch.tensor([[3.0, 4.0]]), torch.tensor([target]))
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
@@ -54,13 +54,13 @@ def test_the_loss_ignores_lengths() -> None:
     )
 
 
-def test_the_loss_is_lightlys_up_to_scale() -> None:
+def test_the_loss_equals_lightlys_up_to_scale() -> None:
     predictions, targets = draw(0), draw(1)
     expected = 2 + 2 * NegativeCosineSimilarity()(predictions, targets)
     assert torch.allclose(regression_loss(predictions, targets), expected)
 
 
-def test_the_loss_is_worked_in_float32_under_autocast() -> None:
+def test_the_loss_is_computed_in_float32_under_autocast() -> None:
     predictions, targets = draw(0), draw(1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = regression_loss(predictions, targets)
@@ -68,7 +68,7 @@ def test_the_loss_is_worked_in_float32_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("values", [{"hidden_dim": 0}, {"output_dim": 0}, {"momentum": 1.5}, {"momentum": -0.1}])
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         BYOLConfig(**values)
 
@@ -98,13 +98,13 @@ def test_forward_predicts_the_targets_projection_of_the_other_view(
             parameter.add_(0.1)
     views = method.make_views(batch, rng)
     online = nn.Sequential(method.encoder, method.projector, method.predictor)
-    one = regression_loss(online(views[0]), method.target(views[1]))
-    other = regression_loss(online(views[1]), method.target(views[0]))
-    assert torch.allclose(method(views).total, (one + other) / 2)
-    assert not torch.allclose(one, other)
+    first = regression_loss(online(views[0]), method.target(views[1]))
+    second = regression_loss(online(views[1]), method.target(views[0]))
+    assert torch.allclose(method(views).total, (first + second) / 2)
+    assert not torch.allclose(first, second)
 
 
-def test_each_view_passes_by_itself_with_batch_statistics_in_both_networks(
+def test_each_view_has_its_own_batch_statistics_in_both_networks(
     make: Any, data: DataSpec, batch: Batch, rng: Any
 ) -> None:
     method = make(BYOL, data, **SMALL).train()
@@ -123,7 +123,7 @@ def test_gradients_reach_the_player_and_never_the_target(make: Any, data: DataSp
     assert all(p.grad is None for p in method.target.parameters())
 
 
-def test_the_target_starts_as_the_online_network_and_follows_it_after_its_step(
+def test_the_target_starts_equal_to_the_online_network_and_follows_after_a_step(
     make: Any, data: DataSpec, images: Tensor, make_context: Any
 ) -> None:
     method = make(BYOL, data, **SMALL, momentum=0.9)
@@ -138,20 +138,22 @@ def test_the_target_starts_as_the_online_network_and_follows_it_after_its_step(
 
 def test_the_momentum_rises_to_one_step_by_step_and_is_logged(make: Any, data: DataSpec, make_context: Any) -> None:
     method, context = make(BYOL, data, **SMALL), make_context(torch.zeros(4, 1, 8, 8))
-    found = [method.before_step(replace(context, step=step, num_steps=200))["momentum"] for step in (0, 100, 200)]
-    assert found == pytest.approx([0.99, 0.995, 1.0])
+    momenta = [method.before_step(replace(context, step=step, num_steps=200))["momentum"] for step in (0, 100, 200)]
+    assert momenta == pytest.approx([0.99, 0.995, 1.0])
     assert method.momentum == 1.0
 
 
-def test_a_saved_state_goes_on_to_the_same_losses(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
+def test_training_resumed_from_a_saved_state_has_the_same_losses(
+    make: Any, data: DataSpec, images: Tensor, make_context: Any
+) -> None:
     method, context = make(BYOL, data, **SMALL), make_context(images)
     train(method, images, context, steps=3)
-    other = make(BYOL, data, seed=1, **SMALL)
-    other.load_state_dict(copy.deepcopy(method.state_dict()))
-    assert train(other, images, context, steps=3) == train(method, images, context, steps=3)
+    loaded = make(BYOL, data, seed=1, **SMALL)
+    loaded.load_state_dict(copy.deepcopy(method.state_dict()))
+    assert train(loaded, images, context, steps=3) == train(method, images, context, steps=3)
 
 
-def test_without_the_predictor_it_collapses_and_with_it_it_does_not(
+def test_training_collapses_only_without_the_predictor(
     make: Any, data: DataSpec, digits: Tensor, make_context: Any
 ) -> None:
     last = {}
@@ -168,11 +170,11 @@ def test_the_loss_falls_on_a_few_images(make: Any, data: DataSpec, digits: Tenso
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
-def test_features_are_the_encoders_alone(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_features_are_the_encoders_output(make: Any, data: DataSpec, images: Tensor) -> None:
     method = make(BYOL, data, **SMALL).eval()
     assert set(method.embed(images)) == {"features"}
     assert torch.equal(method.embed(images)["features"], method.encoder(images))
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert BYOL.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), BYOLConfig()) == "needs images"

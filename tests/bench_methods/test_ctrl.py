@@ -38,7 +38,7 @@ def test_the_multi_class_value_is_the_sum_written_class_by_class() -> None:
         assert torch.allclose(value, total, atol=1e-10)
 
 
-def test_copies_like_their_images_leave_twice_the_reduction_and_one_class_leaves_the_distance() -> None:
+def test_equal_copies_leave_twice_the_reduction_and_one_class_leaves_the_distance() -> None:
     basis, labels = torch.eye(8, dtype=torch.float64), torch.arange(8) // 4
     by_hand = 4 * torch.tensor(3.0).log() - 2 * torch.tensor(5.0).log()  # D / (r eps2) is 2 for all, 4 for a class
     value = multi_class_value(basis, basis, F.one_hot(labels, 2), 0.5)
@@ -48,7 +48,7 @@ def test_copies_like_their_images_leave_twice_the_reduction_and_one_class_leaves
     assert torch.allclose(one, set_distance(z, z_hat, 0.5), atol=1e-10)
 
 
-def test_the_value_does_not_see_rotations_and_the_order_of_images() -> None:
+def test_the_value_ignores_rotations_and_the_order_of_images() -> None:
     z, z_hat, classes = sphere(20, 4), sphere(20, 4, 1), F.one_hot(torch.arange(20) % 3)
     rotation, _ = torch.linalg.qr(sphere(4, 4, 2))
     value = multi_class_value(z, z_hat, classes, 0.5)
@@ -57,9 +57,7 @@ def test_the_value_does_not_see_rotations_and_the_order_of_images() -> None:
 
 
 @pytest.mark.parametrize("method_type", [CTRL, CTRLMulti])
-def test_what_one_player_wins_the_other_loses(
-    make: Any, data: DataSpec, batch: Batch, rng: Any, method_type: Any
-) -> None:
+def test_the_players_losses_sum_to_zero(make: Any, data: DataSpec, batch: Batch, rng: Any, method_type: Any) -> None:
     method = make(method_type, data, latent_dim=6, width=4).eval()
     views = method.make_views(batch, rng)
     z = method.embed(batch.inputs)["latent"]
@@ -82,12 +80,12 @@ def test_a_step_moves_its_player_only_and_in_its_direction(
     views = method.make_views(batch, rng)
     for player in method.players():
         before = {name: p.detach().clone() for name, p in method.named_parameters()}
-        own = {id(p) for p in player.parameters}
-        turn = PlayerOptimizers(player, [(recipe, make_optimizer(player.parameters, recipe))])
-        first = turn.step(method, views, OFF).total.detach()
+        parameters = {id(p) for p in player.parameters}
+        optimizers = PlayerOptimizers(player, [(recipe, make_optimizer(player.parameters, recipe))])
+        first = optimizers.step(method, views, OFF).total.detach()
         moved = {id(p) for name, p in method.named_parameters() if not torch.equal(p, before[name])}
         assert moved
-        assert moved <= own
+        assert moved <= parameters
         assert method(views, player.name).total < first
 
 
@@ -104,7 +102,7 @@ def test_a_game_on_digits_spreads_the_latents(make: Any, digits: Tensor, tmp_pat
     assert cost["warnings"] == []
 
 
-def test_equal_latents_are_called_a_collapse(make: Any, digits: Tensor, tmp_path: Path) -> None:
+def test_equal_latents_are_logged_as_a_collapse(make: Any, digits: Tensor, tmp_path: Path) -> None:
     method = make(CTRL, DIGITS, latent_dim=16, width=8, clusters=1)
     torch.nn.init.zeros_(method.loop.head.weight)  # every latent is the direction of the bias
     recipe = Recipe(optimizer="sgd", learning_rate=0.0, epochs=1, batch_size=160)
@@ -121,7 +119,7 @@ def test_it_embeds_decodes_and_samples_and_without_labels_assigns(
     assert issubclass(CTRLMulti, Generative)
     assert not issubclass(CTRLMulti, Clustering)
     for method_type in (CTRL, CTRLMulti):
-        method, other = (
+        method, loaded = (
             make(method_type, data, seed=s, latent_dim=6, width=4, **({"clusters": 3} if method_type is CTRL else {}))
             for s in (0, 1)
         )
@@ -132,10 +130,10 @@ def test_it_embeds_decodes_and_samples_and_without_labels_assigns(
         assert torch.allclose(method.loop.mean, latents.mean(0), atol=1e-6)
         assert method.decode(latents).shape == images.shape
         assert method.sample(5, torch.Generator(), like=latents[:4]).shape == (5, 1, 8, 8)
-        other.load_state_dict(method.state_dict())
-        assert torch.equal(other.eval().sample(3, torch.Generator()), method.sample(3, torch.Generator()))
+        loaded.load_state_dict(method.state_dict())
+        assert torch.equal(loaded.eval().sample(3, torch.Generator()), method.sample(3, torch.Generator()))
         if method_type is CTRL:
-            assert torch.equal(method.assign(images), other.assign(images))
+            assert torch.equal(method.assign(images), loaded.assign(images))
             assert method.assign(images).shape == (1, 96)
 
 
@@ -151,12 +149,12 @@ def test_only_the_multi_class_form_uses_labels(make: Any, data: DataSpec, batch:
 @pytest.mark.parametrize(
     "values", [{"latent_dim": 1}, {"eps2": 0.0}, {"width": 0}, {"encoder_steps": 0}, {"clusters": 0}]
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         CTRLConfig(**values)
 
 
-def test_what_cannot_work_is_skipped(make: Any) -> None:
+def test_data_without_images_or_classes_are_skipped(make: Any) -> None:
     unlabelled = DataSpec(shape=(1, 8, 8), splits={"train": 5})
     assert CTRLMulti.skip_reason(unlabelled, CTRLConfig()) == "needs one class for each image"
     assert CTRL.skip_reason(unlabelled, CTRLConfig()) is None

@@ -28,7 +28,7 @@ def unit(seed: int, rows: int = 8) -> Tensor:
 def train(
     method: MoCo, images: Tensor, context: Any, *, steps: int, num_steps: int = 100, rate: float = 0.1
 ) -> list[float]:
-    """The loss at each step."""
+    """Train, and return the loss at each step."""
     rng = torch.Generator().manual_seed(3)
     optimizer = torch.optim.SGD(method.players()[0].parameters, lr=rate, momentum=0.9)
     losses = []
@@ -44,7 +44,7 @@ def train(
     return losses
 
 
-def test_info_nce_is_equation_1_row_by_row() -> None:
+def test_info_nce_equals_equation_1_row_by_row() -> None:
     queries, keys, queue, t = draw(0), unit(1), unit(2, 11), 0.3
     losses = []
     for q, key in zip(queries / queries.norm(dim=1, keepdim=True), keys, strict=True):
@@ -53,9 +53,9 @@ def test_info_nce_is_equation_1_row_by_row() -> None:
     assert torch.allclose(info_nce(queries, keys, queue, t), torch.stack(losses).mean(), atol=1e-6)
 
 
-def test_info_nce_of_keys_that_are_alike_is_log_of_their_number() -> None:
-    alike = F.normalize(torch.ones(1, 5), dim=1)
-    assert info_nce(draw(0), alike.expand(8, 5), alike.expand(11, 5), 0.1).item() == pytest.approx(math.log(12))
+def test_info_nce_of_equal_keys_is_the_log_of_their_number() -> None:
+    key = F.normalize(torch.ones(1, 5), dim=1)
+    assert info_nce(draw(0), key.expand(8, 5), key.expand(11, 5), 0.1).item() == pytest.approx(math.log(12))
 
 
 def test_info_nce_ignores_lengths_of_queries_and_the_order_of_the_queue() -> None:
@@ -65,14 +65,14 @@ def test_info_nce_ignores_lengths_of_queries_and_the_order_of_the_queue() -> Non
     assert torch.allclose(info_nce(queries, keys, queue.flip(0), 0.2), expected)
 
 
-def test_info_nce_is_lightlys_with_a_memory_bank() -> None:
+def test_info_nce_equals_lightlys_with_a_memory_bank() -> None:
     queries, keys, queue = draw(0), unit(1), unit(2, 11)
     theirs = NTXentLoss(temperature=0.2, memory_bank_size=(11, 5))
     theirs.memory_bank.bank = queue
     assert torch.allclose(info_nce(queries, keys, queue, 0.2), theirs(queries, keys), atol=1e-6)
 
 
-def test_info_nce_is_worked_in_float32_under_autocast() -> None:
+def test_info_nce_is_computed_in_float32_under_autocast() -> None:
     queries, keys, queue = draw(0), unit(1), unit(2, 11)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = info_nce(queries, keys, queue, 0.1)
@@ -83,7 +83,7 @@ def test_info_nce_is_worked_in_float32_under_autocast() -> None:
     "values",
     [{"hidden_dim": -1}, {"output_dim": 0}, {"temperature": 0.0}, {"queue_size": 0}, {"parts": 0}, {"momentum": 1.5}],
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))}.* must be"):
         MoCoConfig(**values)
     with pytest.raises(ValueError, match="final_momentum must be"):
@@ -132,7 +132,7 @@ def test_forward_scores_keys_of_the_other_view_against_the_queue_before_they_ent
     assert torch.equal(method.queue[len(new) :], before[len(new) :])
 
 
-def test_a_queue_need_not_be_a_multiple_of_the_batch_nor_hold_one(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_a_queue_may_have_any_size_even_smaller_than_a_batch(make: Any, data: DataSpec, images: Tensor) -> None:
     rng = torch.Generator().manual_seed(0)
     for size, position in ((50, 22), (5, 2)):
         method = make(MoCo, data, output_dim=6, queue_size=size)
@@ -183,7 +183,7 @@ def test_gradients_reach_the_player_and_never_target_or_queue(
     assert not method.new_keys.requires_grad
 
 
-def test_the_target_follows_after_the_step_by_one_minus_the_momentum(
+def test_after_a_step_the_target_moves_by_one_minus_the_momentum(
     make: Any, data: DataSpec, images: Tensor, make_context: Any
 ) -> None:
     method = make(MoCo, data, **SMALL, momentum=0.9, final_momentum=0.9)
@@ -196,28 +196,30 @@ def test_the_target_follows_after_the_step_by_one_minus_the_momentum(
 
 def test_the_momentum_goes_from_first_to_last_and_is_logged(make: Any, data: DataSpec, make_context: Any) -> None:
     method, context = make(MoCo, data, **SMALL, final_momentum=0.999), make_context(torch.zeros(4, 1, 8, 8))
-    found = [method.before_step(replace(context, step=step, num_steps=200))["momentum"] for step in (0, 100, 200)]
-    assert found == pytest.approx([0.99, 0.9945, 0.999])
+    momenta = [method.before_step(replace(context, step=step, num_steps=200))["momentum"] for step in (0, 100, 200)]
+    assert momenta == pytest.approx([0.99, 0.9945, 0.999])
 
 
-def test_a_saved_state_goes_on_to_the_same_losses(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
+def test_training_resumed_from_a_saved_state_has_the_same_losses(
+    make: Any, data: DataSpec, images: Tensor, make_context: Any
+) -> None:
     method, context = make(MoCo, data, **SMALL), make_context(images)
     train(method, images, context, steps=3)
-    other = make(MoCo, data, seed=1, **SMALL)
-    other.load_state_dict(copy.deepcopy(method.state_dict()))
-    assert train(other, images, context, steps=3) == train(method, images, context, steps=3)
+    loaded = make(MoCo, data, seed=1, **SMALL)
+    loaded.load_state_dict(copy.deepcopy(method.state_dict()))
+    assert train(loaded, images, context, steps=3) == train(method, images, context, steps=3)
 
 
 @pytest.mark.parametrize(
     ("size", "symmetric", "warns"), [(192, True, 0), (194, True, 1), (96, False, 0), (98, False, 1)]
 )
-def test_a_queue_of_more_images_than_there_are_to_train_on_is_warned_of(
+def test_a_queue_with_more_images_than_the_train_split_gives_a_warning(
     make: Any, data: DataSpec, batch: Batch, rng: Any, size: int, symmetric: bool, warns: int
 ) -> None:
     method = make(MoCo, data, output_dim=6, queue_size=size, symmetric=symmetric)
-    found = method(method.make_views(batch, rng)).warnings
-    assert len(found) == warns
-    assert all("lower moco.queue_size" in text and f"{size} keys" in text for text in found)
+    warnings = method(method.make_views(batch, rng)).warnings
+    assert len(warnings) == warns
+    assert all("lower moco.queue_size" in text and f"{size} keys" in text for text in warnings)
 
 
 def test_the_loss_falls_below_that_of_chance_and_queries_spread(
@@ -235,18 +237,18 @@ def test_equal_queries_are_below_the_floor(make: Any, data: DataSpec) -> None:
     assert loss.parts["spread"] < loss.floors["spread"]
 
 
-def test_features_are_the_encoders_alone(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_features_are_the_encoders_output(make: Any, data: DataSpec, images: Tensor) -> None:
     method = make(MoCo, data, **SMALL).eval()
     assert set(method.embed(images)) == {"features"}
     assert torch.equal(method.embed(images)["features"], method.encoder(images))
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert MoCo.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), MoCoConfig()) == "needs images"
 
 
 class Record(nn.Module):
-    """Returns its inputs and keeps what came together."""
+    """Network that returns its inputs and records which ones came in one call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -269,7 +271,7 @@ def test_a_queue_keeps_the_last_rows_whatever_their_number_and_its_size(size: in
     assert int(position) == 48 % size
 
 
-def test_no_rows_change_nothing() -> None:
+def test_enqueueing_no_rows_changes_nothing() -> None:
     queue, position = torch.rand(5, 2), torch.tensor(3)
     before = queue.clone()
     enqueue(queue, position, torch.empty(0, 2))
@@ -279,14 +281,14 @@ def test_no_rows_change_nothing() -> None:
 
 @pytest.mark.parametrize("dealt", [False, True])
 @pytest.mark.parametrize(("n", "parts"), [(8, 4), (9, 4), (7, 8), (3, 8), (1, 8), (16, 1)])
-def test_rows_come_back_in_order_and_no_part_is_one_image_alone(n: int, parts: int, dealt: bool) -> None:
+def test_rows_return_in_order_and_no_part_has_a_single_image(n: int, parts: int, dealt: bool) -> None:
     network, images = Record(), torch.arange(float(n))[:, None, None, None]
     assert in_parts(network, images, parts, dealt=dealt).flatten().tolist() == list(range(n))
     assert len(network.seen) == max(1, min(parts, n // 2))
     assert min(map(len, network.seen)) >= min(2, n)
 
 
-def test_dealt_parts_take_every_so_manieth_image() -> None:
+def test_dealt_parts_take_images_in_turns() -> None:
     network, images = Record(), torch.arange(9.0)[:, None, None, None]
     in_parts(network, images, 4)
     in_parts(network, images, 4, dealt=True)
@@ -302,7 +304,7 @@ def test_each_part_has_batch_statistics_of_its_own() -> None:
         assert part.mean(0).abs().max() < 1e-6
 
 
-def test_statistics_remember_as_many_batches_in_parts_as_whole() -> None:
+def test_running_statistics_move_as_far_in_parts_as_with_whole_batches() -> None:
     images = torch.randn(32, 3, 4, 4, generator=torch.Generator().manual_seed(0)) + 2
     whole, parts = (nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()) for _ in range(2))
     in_parts(whole, images, 1)

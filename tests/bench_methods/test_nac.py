@@ -1,4 +1,4 @@
-"""The method around the closed forms, which are tests/bench_core/nn/test_activation_codes.py."""
+"""The method NAC; tests/bench_core/nn/test_activation_codes.py tests its formulas."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from bench_methods.nac import NAC, NACConfig
 
 
 def train(method: NAC, digits: Tensor, path: Path, rate: float = 1e-2) -> tuple[list[dict[str, Any]], list[str]]:
-    """200 steps on 640 digits: the log's lines, and the warnings of the last epoch."""
+    """Train for 200 steps on 640 digits; return the lines of the log and the warnings of the last epoch."""
     source = open_split(Split((digits * 255).to(torch.uint8)), torch.device("cpu"))
     recipe = Recipe(learning_rate=rate, epochs=40, batch_size=128, warmup_epochs=2)
     log = path / "log.jsonl"
@@ -61,7 +61,7 @@ def test_without_noise_the_loss_ignores_the_flips(make: Any, data: DataSpec, bat
     assert losses[True][0] != losses[True][1]
 
 
-def test_forward_is_the_loss_of_scaled_codes_and_tells_norm_and_information(
+def test_forward_is_the_loss_of_scaled_codes_and_logs_norm_and_information(
     make: Any, data: DataSpec, batch: Batch, rng: Any
 ) -> None:
     method = make(NAC, data, code_dim=9, flip=0.2).eval()
@@ -82,18 +82,18 @@ def test_gradients_reach_the_encoder_and_both_heads(make: Any, data: DataSpec, b
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
-def test_the_code_is_which_units_are_on_without_noise(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_the_code_is_the_positive_units_without_noise(make: Any, data: DataSpec, images: Tensor) -> None:
     method = make(NAC, data, code_dim=9).eval()
     embedded = method.embed(images)
     assert torch.equal(embedded["features"], method.encoder(images))
     assert torch.equal(embedded["code"], method.code_head(method.encoder(images)) > 0)
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert NAC.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), NACConfig()) == "needs images"
 
 
-def test_training_leaves_the_plateau_and_the_log_says_when(
+def test_training_leaves_the_plateau_and_the_log_shows_when(
     make: Any, data: DataSpec, digits: Tensor, tmp_path: Path
 ) -> None:
     lines, warnings = train(make(NAC, data, code_dim=8, flip=0.3), digits, tmp_path)
@@ -109,7 +109,7 @@ def test_training_leaves_the_plateau_and_the_log_says_when(
     assert lines[-1]["loss"] < math.log(256) - 0.02
 
 
-def test_with_beta_upside_down_the_codes_stay_at_zero_and_the_run_ends_with_a_warning(
+def test_with_inverted_beta_the_codes_stay_at_zero_and_the_run_ends_with_a_warning(
     make: Any, data: DataSpec, digits: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inverted = 1 / (1 + math.exp(2 / (0.5 * math.log(0.6 / 0.4))))  # its beta is one over that of .4
@@ -120,7 +120,7 @@ def test_with_beta_upside_down_the_codes_stay_at_zero_and_the_run_ends_with_a_wa
 
 
 @pytest.mark.parametrize("code_dim", [1, 8, 33])
-def test_the_code_has_any_length_asked_for(make: Any, data: DataSpec, images: Tensor, code_dim: int) -> None:
+def test_the_code_has_the_configured_length(make: Any, data: DataSpec, images: Tensor, code_dim: int) -> None:
     code = make(NAC, data, code_dim=code_dim).eval().embed(images)["code"]
     assert code.shape == (96, code_dim)
     assert code.dtype == torch.bool

@@ -1,4 +1,4 @@
-"""The queue, the copies, and who learns from what; closed forms are tests/bench_core/nn/test_activation_codes.py."""
+"""Queue, copies and gradients of NAC with a queue; tests/bench_core/nn/test_activation_codes.py tests its formulas."""
 
 import math
 from dataclasses import replace
@@ -23,40 +23,40 @@ def views_of(method: NACMoCo, batch: Batch) -> CodeViews:
 
 @torch.no_grad()
 def disturb(module: nn.Module) -> None:
-    """Make the copies other networks than those that are trained."""
+    """Give the copies other weights than those of the trained networks."""
     for k, parameter in enumerate(module.parameters()):
         parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(k)))
 
 
 def gradients(method: NACMoCo, total: Tensor) -> dict[str, Tensor | None]:
     names = [name for name, p in method.named_parameters() if p.requires_grad]
-    found = torch.autograd.grad(total, [method.get_parameter(n) for n in names], allow_unused=True)
-    return dict(zip(names, found, strict=True))
+    gradients = torch.autograd.grad(total, [method.get_parameter(n) for n in names], allow_unused=True)
+    return dict(zip(names, gradients, strict=True))
 
 
-def test_the_loss_is_the_formula_row_by_row_on_the_queue_with_this_batch_in_it(
+def test_the_loss_equals_the_formula_row_by_row_on_a_queue_with_this_batch(
     make: Any, data: DataSpec, batch: Batch
 ) -> None:
     method = make(NACMoCo, data, **SMALL, l2_weight=0.3)
     disturb(method.copies)
     views, n = views_of(method, batch), 12
     queue = method.queue.clone()
-    found = method(views).total
+    total = method(views).total
 
     features = method.encoder(views.images)  # batch norm in train mode: the batch's own statistics
-    codes, own = torch.tanh(method.code_head(features) / 2), method.inference(features) / 2
+    codes, logits = torch.tanh(method.code_head(features) / 2), method.inference(features) / 2
     encoder, head, inference = method.copies
     copied = encoder(views.images)
     queue[:24] = torch.tanh(head(copied) / 2)
     answers = inference(copied) / 2
     beta, losses = 0.5 * math.log(0.6 / 0.4), []
     for i in range(2 * n):
-        y, other = views.flips[i] * codes[i], (i + n) % (2 * n)
+        y, partner = views.flips[i] * codes[i], (i + n) % (2 * n)
         mixture = torch.stack([torch.exp(beta * (y * key).sum()) for key in queue]).sum().log()
-        q, p = torch.sigmoid(answers[other]), torch.sigmoid(own[other])
+        q, p = torch.sigmoid(answers[partner]), torch.sigmoid(logits[partner])
         log_q, log_p = ((0.5 * (1 + y) * (2 * r).log() + 0.5 * (1 - y) * (2 * (1 - r)).log()).sum() for r in (q, p))
         losses.append(mixture - log_q - log_p + 0.3 * codes[i].square().sum())
-    assert torch.allclose(found, torch.stack(losses).mean(), atol=1e-4)
+    assert torch.allclose(total, torch.stack(losses).mean(), atol=1e-4)
     assert torch.allclose(method.queue, queue)
 
 
@@ -72,7 +72,7 @@ def test_zero_codes_and_logits_give_log_of_the_queues_length(make: Any, data: Da
     assert loss.floors["code_norm"] > 0
 
 
-def test_the_queue_is_a_ring_that_a_batch_need_not_divide(make: Any, data: DataSpec) -> None:
+def test_the_queue_is_a_ring_of_any_size(make: Any, data: DataSpec) -> None:
     method = make(NACMoCo, data, code_dim=1, queue_size=10)
     for step in range(3):
         method._enqueue(torch.full((4, 1), float(step)))
@@ -80,7 +80,7 @@ def test_the_queue_is_a_ring_that_a_batch_need_not_divide(make: Any, data: DataS
     assert int(method.oldest) == 2
 
 
-def test_the_queue_starts_next_to_zero(make: Any, data: DataSpec) -> None:
+def test_the_queue_starts_near_zero(make: Any, data: DataSpec) -> None:
     queue = make(NACMoCo, data, queue_size=5000).queue
     assert queue.shape == (5000, 128)
     assert queue.std().item() == pytest.approx(1e-3, rel=0.01)
@@ -93,9 +93,7 @@ def test_a_batch_that_is_longer_than_the_queue_is_refused(make: Any, data: DataS
         method(views_of(method, batch))
 
 
-def test_the_inference_network_learns_its_own_term_alone_and_the_encoder_nothing_of_it(
-    make: Any, data: DataSpec, batch: Batch
-) -> None:
+def test_only_the_inference_network_learns_from_its_own_term(make: Any, data: DataSpec, batch: Batch) -> None:
     method = make(NACMoCo, data, **SMALL)
     views = views_of(method, batch)
     features = method.encoder(views.images).detach()
@@ -104,22 +102,22 @@ def test_the_inference_network_learns_its_own_term_alone_and_the_encoder_nothing
     log_q = 0.5 * (1 + received) * F.logsigmoid(answer) + 0.5 * (1 - received) * F.logsigmoid(-answer)
     expected = torch.autograd.grad(-log_q.sum(1).mean(), list(method.inference.parameters()))
     before = gradients(method, method(views).total)
-    found = [g for name, g in before.items() if name.startswith("inference")]
-    for theirs, ours in zip(expected, found, strict=True):
+    of_inference = [g for name, g in before.items() if name.startswith("inference")]
+    for theirs, ours in zip(expected, of_inference, strict=True):
         assert ours is not None
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     disturb(method.inference)
     method.oldest.zero_()  # the same codes take the same places
     after = gradients(method, method(views).total)
     for name, gradient in before.items():
-        other = after[name]
+        changed = after[name]
         assert gradient is not None
-        assert other is not None
+        assert changed is not None
         assert bool(gradient.any()), name
-        assert torch.equal(gradient, other) != name.startswith("inference"), name
+        assert torch.equal(gradient, changed) != name.startswith("inference"), name
 
 
-def test_only_what_is_trained_plays(make: Any, data: DataSpec, batch: Batch) -> None:
+def test_the_player_has_all_parameters_but_those_of_the_copies(make: Any, data: DataSpec, batch: Batch) -> None:
     method = make(NACMoCo, data, **SMALL)
     (player,) = method.players()
     names = {id(p): name for name, p in method.named_parameters()}
@@ -129,7 +127,9 @@ def test_only_what_is_trained_plays(make: Any, data: DataSpec, batch: Batch) -> 
     assert not method.queue.requires_grad
 
 
-def test_copies_follow_by_parameters_and_keep_their_own_statistics(make: Any, data: DataSpec, batch: Batch) -> None:
+def test_copies_follow_in_their_parameters_and_keep_their_batch_statistics(
+    make: Any, data: DataSpec, batch: Batch
+) -> None:
     method = make(NACMoCo, data, **SMALL, momentum=0.9)
     encoder, head, inference = method.copies
     before = [copy[-1].weight.clone() for copy in (head, inference)]
@@ -144,7 +144,7 @@ def test_copies_follow_by_parameters_and_keep_their_own_statistics(make: Any, da
     assert bool(encoder.layers[2].running_mean.any())  # in train mode, too
 
 
-def test_the_information_is_that_of_the_batch(make: Any, data: DataSpec, batch: Batch) -> None:
+def test_the_logged_information_is_of_the_batch_alone(make: Any, data: DataSpec, batch: Batch) -> None:
     method = make(NACMoCo, data, **SMALL)
     views = views_of(method, batch)
     features = method.encoder(views.images)
@@ -155,17 +155,17 @@ def test_the_information_is_that_of_the_batch(make: Any, data: DataSpec, batch: 
     assert not any(part.requires_grad for part in loss.parts.values())
 
 
-def test_a_loaded_state_goes_on_to_the_same_losses(make: Any, data: DataSpec, batch: Batch) -> None:
+def test_training_resumed_from_a_saved_state_has_the_same_losses(make: Any, data: DataSpec, batch: Batch) -> None:
     method = make(NACMoCo, data, **SMALL)
     for _ in range(2):
         method(views_of(method, batch))
     disturb(method.code_head)
     method.after_step()
-    other = make(NACMoCo, data, seed=1, **SMALL)
-    other.load_state_dict(method.state_dict())
+    loaded = make(NACMoCo, data, seed=1, **SMALL)
+    loaded.load_state_dict(method.state_dict())
     for _ in range(2):
-        assert torch.equal(method(views_of(method, batch)).total, other(views_of(other, batch)).total)
-        assert torch.equal(method.queue, other.queue)
+        assert torch.equal(method(views_of(method, batch)).total, loaded(views_of(loaded, batch)).total)
+        assert torch.equal(method.queue, loaded.queue)
 
 
 def norms_and_losses(method: NACMoCo, digits: Tensor, steps: int) -> tuple[list[float], list[float]]:
@@ -193,15 +193,13 @@ def test_training_leaves_the_plateau(make: Any, data: DataSpec, digits: Tensor) 
     assert losses[-1] < math.log(1000) - 0.05
 
 
-def test_a_norm_that_costs_more_than_the_channel_gives_keeps_the_codes_at_zero(
-    make: Any, data: DataSpec, digits: Tensor
-) -> None:
+def test_a_large_l2_weight_keeps_the_codes_at_zero(make: Any, data: DataSpec, digits: Tensor) -> None:
     norms, losses = norms_and_losses(make(NACMoCo, data, **LIVELY, l2_weight=0.4), digits, 200)  # > (1 - 2p)^2 / 2
     assert norms[-1] < 0.1
     assert losses[-1] == pytest.approx(math.log(1000), abs=0.02)
 
 
-def test_the_code_is_which_units_are_on_without_noise(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_the_code_is_the_positive_units_without_noise(make: Any, data: DataSpec, images: Tensor) -> None:
     method = make(NACMoCo, data, **SMALL).eval()
     embedded = method.embed(images)
     assert torch.equal(embedded["features"], method.encoder(images))
@@ -226,10 +224,10 @@ def test_hashing_is_a_noisier_channel_a_shorter_queue_and_a_longer_schedule() ->
         ({"momentum": 1.1}, r"momentum must be in \[0, 1\], got 1.1"),
     ],
 )
-def test_impossible_values_are_refused(values: Any, words: str) -> None:
+def test_values_out_of_range_are_refused(values: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         NACMoCoConfig(**values)
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert NACMoCo.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), NACMoCoConfig()) == "needs images"

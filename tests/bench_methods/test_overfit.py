@@ -1,4 +1,4 @@
-"""Every method that is trained learns 64 images: its loss falls clearly in the loop that trains all methods."""
+"""Every trained method learns 64 images: its loss falls clearly in the training loop of all methods."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vae": {"latent_dim": 8, "width": 8},
     "vicreg": HEADS,
 }
-EPOCHS = {"nac": 300}  # it begins on a plateau
+EPOCHS = {"nac": 300}  # its training begins on a plateau
 TRAINED = sorted(c.name for c in load_plugins().of_kind("objective") if c.cls.recipe.epochs > 0)
 
 
@@ -48,10 +48,10 @@ def test_64_images_are_learned(name: str, make: Callable[..., Objective], digits
     images = (digits[:64] * 255).to(torch.uint8)
     source = open_split(Split(images, torch.arange(64) % 10), torch.device("cpu"))
     recipe = Recipe(learning_rate=5e-3, batch_size=64, epochs=EPOCHS.get(name, 120), schedule="constant")
-    where = {"seed": 0, "device": torch.device("cpu"), "precision": "fp32", "log": tmp_path / "log.jsonl"}
-    pretrain(method, source, recipe, **where)  # type: ignore[arg-type]  # of several types
+    options = {"seed": 0, "device": torch.device("cpu"), "precision": "fp32", "log": tmp_path / "log.jsonl"}
+    pretrain(method, source, recipe, **options)  # type: ignore[arg-type]  # of several types
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = torch.tensor([line.get("encoder.loss", line["loss"]) for line in log if "epoch" in line])
     start, end = losses[:3].mean(), losses[-10:].mean()
-    assert end < start - 0.015 * start.abs()  # NAC leaves log(2N), 4.9 nats, by some tenths in all
+    assert end < start - 0.015 * start.abs()  # NAC falls from log(2N), 4.9 nats, by a few tenths
     assert not [line for line in log[-2:] if "nan" in str(line).lower()]

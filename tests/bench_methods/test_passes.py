@@ -1,4 +1,4 @@
-"""No hidden second pass: how often each method sends an image through an encoder in a step is written down here."""
+"""Number of passes of an image through the encoder in one step of each method, so that no method adds a hidden pass."""
 
 import pytest
 import torch
@@ -31,12 +31,12 @@ PASSES = {
 METHODS = {part.name: part for part in trained()}
 
 
-def test_every_trained_method_is_written_down() -> None:
+def test_passes_are_listed_for_every_trained_method() -> None:
     assert set(METHODS) == set(PASSES)
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_a_step_sends_images_through_the_encoder_as_often_as_is_written(name: str) -> None:
+def test_a_step_makes_the_listed_number_of_passes_through_the_encoder(name: str) -> None:
     batch = random_batch(8, 8)
     with torch.random.fork_rng([]):
         step = build_step(METHODS[name], (4, 8), batch)
@@ -45,7 +45,7 @@ def test_a_step_sends_images_through_the_encoder_as_often_as_is_written(name: st
     assert counted.flops > 0
 
 
-def test_a_hidden_pass_is_seen_and_operations_are_counted() -> None:
+def test_an_additional_pass_and_its_operations_are_counted() -> None:
     batch = random_batch(8, 8)
     with torch.random.fork_rng([]):
         step = build_step(METHODS["supervised"], (4, 8), batch)

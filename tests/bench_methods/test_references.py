@@ -9,7 +9,7 @@ from bench_methods.references import Pixels, Random, Supervised, SupervisedConfi
 
 
 @pytest.mark.parametrize("reference", [Random, Pixels])
-def test_nothing_is_trained(reference: Any, make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_pixels_and_random_have_no_players(reference: Any, make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
     method = make(reference, data)
     assert method.players() == []
     assert reference.recipe.epochs == 0
@@ -17,10 +17,10 @@ def test_nothing_is_trained(reference: Any, make: Any, data: DataSpec, batch: Ba
     assert not reference.uses_labels
 
 
-def test_random_embeds_what_the_fresh_encoder_sees(make: Any, data: DataSpec, images: Tensor) -> None:
-    first, same, other = (make(Random, data, seed=seed).eval().embed(images)["features"] for seed in (0, 0, 1))
+def test_random_embeds_features_of_the_untrained_encoder(make: Any, data: DataSpec, images: Tensor) -> None:
+    first, same, another = (make(Random, data, seed=seed).eval().embed(images)["features"] for seed in (0, 0, 1))
     assert torch.equal(first, same)
-    assert not torch.allclose(first, other)
+    assert not torch.allclose(first, another)
 
 
 def test_pixels_are_the_flattened_inputs_whatever_the_encoder(make: Any, data: DataSpec, images: Tensor) -> None:
@@ -46,7 +46,9 @@ def test_supervised_gradients_reach_the_encoder(make: Any, data: DataSpec, batch
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
-def test_a_zero_head_pays_log_of_the_classes(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_a_zero_head_has_the_loss_log_of_the_number_of_classes(
+    make: Any, data: DataSpec, batch: Batch, rng: Any
+) -> None:
     method = make(Supervised, data)
     torch.nn.init.zeros_(method.head.weight)
     torch.nn.init.zeros_(method.head.bias)
@@ -66,6 +68,6 @@ def test_data_without_classes_are_skipped_by_supervised_only(make: Any) -> None:
         make(Supervised, data)
 
 
-def test_supervised_skips_what_is_no_image() -> None:
+def test_other_data_than_images_are_skipped_by_supervised() -> None:
     data = DataSpec(shape=(8,), splits={"train": 5}, num_classes=2)
     assert Supervised.skip_reason(data, SupervisedConfig()) == "needs images"

@@ -1,6 +1,6 @@
 """A training that is stopped anywhere resumes from its checkpoint and ends with the bits of one that was not stopped.
 
-The methods stand for all kinds of state: one player, two players, queues, moving averages, labels made anew.
+The methods stand for all kinds of state: one player, two players, queues, moving averages, renewed labels.
 """
 
 import itertools

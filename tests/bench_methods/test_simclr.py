@@ -13,14 +13,14 @@ def draw(rows: int, seed: int = 0) -> Tensor:
     return torch.randn(rows, 5, generator=torch.Generator().manual_seed(seed))
 
 
-def test_nt_xent_is_equation_1() -> None:
+def test_nt_xent_equals_equation_1() -> None:
     z, t, n = draw(8), 0.3, 4
     losses = []
     for i in range(2 * n):
         j = (i + n) % (2 * n)
         s = [float(F.cosine_similarity(z[i], z[k], dim=0)) / t for k in range(2 * n)]
-        others = sum(torch.tensor(s[k]).exp() for k in range(2 * n) if k != i)
-        losses.append(-(torch.tensor(s[j]).exp() / others).log())
+        candidates = sum(torch.tensor(s[k]).exp() for k in range(2 * n) if k != i)
+        losses.append(-(torch.tensor(s[j]).exp() / candidates).log())
     assert torch.allclose(nt_xent(z, t), torch.stack(losses).mean(), atol=1e-6)
 
 
@@ -36,7 +36,7 @@ def test_nt_xent_ignores_scale_and_the_order_of_views_and_images() -> None:
         assert torch.allclose(nt_xent(same, 0.5), nt_xent(z, 0.5), atol=1e-6)
 
 
-def test_nt_xent_is_worked_in_float32_under_autocast() -> None:
+def test_nt_xent_is_computed_in_float32_under_autocast() -> None:
     z = draw(12)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(nt_xent(z, 0.1), nt_xent(z, 0.1).float())
@@ -45,7 +45,7 @@ def test_nt_xent_is_worked_in_float32_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("values", [{"temperature": 0.0}, {"output_dim": 0}])
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         SimCLRConfig(**values)
 
@@ -70,10 +70,10 @@ def test_the_code_is_the_sign_of_the_projection(make: Any, data: DataSpec, image
     assert embedded["code"].shape == (96, 6)
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert SimCLR.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), SimCLRConfig()) == "needs images"
 
 
-def test_an_unknown_augmentation_is_refused_before_anything_runs() -> None:
+def test_an_unknown_augmentation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"augmentation must be one of 'simclr', .*, got 'zz'"):
         SimCLRConfig(augmentation="zz")

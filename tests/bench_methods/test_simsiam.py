@@ -18,7 +18,7 @@ def draw(seed: int, rows: int = 8) -> Tensor:
 
 
 def train(method: SimSiam, images: Tensor, *, steps: int, rate: float = 0.3) -> list[dict[str, float]]:
-    """The total and its parts at each step."""
+    """Train, and return the total and its parts at each step."""
     rng = torch.Generator().manual_seed(3)
     optimizer = torch.optim.SGD(method.parameters(), lr=rate, momentum=0.9)
     lines = []
@@ -32,14 +32,14 @@ def train(method: SimSiam, images: Tensor, *, steps: int, rate: float = 0.3) -> 
     return lines
 
 
-def test_the_loss_is_equation_1_row_by_row() -> None:
+def test_the_loss_equals_equation_1_row_by_row() -> None:
     predictions, targets = draw(0), draw(1)
     rows = [-(p / p.norm()) @ (t / t.norm()) for p, t in zip(predictions, targets, strict=True)]
     assert torch.allclose(negative_cosine(predictions, targets), torch.stack(rows).mean(), atol=1e-6)
 
 
 @pytest.mark.parametrize(("target", "expected"), [([3.0, 4.0], -1.0), ([-4.0, 3.0], 0.0), ([-3.0, -4.0], 1.0)])
-def test_the_loss_of_alike_orthogonal_and_opposite_rows(target: list[float], expected: float) -> None:
+def test_the_loss_of_equal_orthogonal_and_opposite_rows(target: list[float], expected: float) -> None:
     loss = negative_cosine(torch.tensor([[3.0, 4.0]]), torch.tensor([target]))
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
@@ -51,12 +51,12 @@ def test_the_loss_ignores_lengths() -> None:
     )
 
 
-def test_the_loss_is_lightlys() -> None:
+def test_the_loss_equals_lightlys() -> None:
     predictions, targets = draw(0), draw(1)
     assert torch.allclose(negative_cosine(predictions, targets), NegativeCosineSimilarity()(predictions, targets))
 
 
-def test_the_loss_is_worked_in_float32_under_autocast() -> None:
+def test_the_loss_is_computed_in_float32_under_autocast() -> None:
     predictions, targets = draw(0), draw(1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = negative_cosine(predictions, targets)
@@ -64,7 +64,7 @@ def test_the_loss_is_worked_in_float32_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("name", ["projector_layers", "hidden_dim", "output_dim", "bottleneck_dim"])
-def test_impossible_values_are_refused(name: str) -> None:
+def test_values_out_of_range_are_refused(name: str) -> None:
     values: Any = {name: 0}
     with pytest.raises(ValueError, match=f"{name} must be >= "):
         SimSiamConfig(**values)
@@ -82,22 +82,22 @@ def test_views_are_two_different_ones_of_each_image(make: Any, data: DataSpec, b
 
 
 @pytest.mark.parametrize("stop_gradient", [True, False])
-def test_forward_and_its_gradient_are_those_of_equation_4(
+def test_forward_and_its_gradient_equal_equation_4(
     make: Any, data: DataSpec, batch: Batch, rng: Any, stop_gradient: bool
 ) -> None:
     method = make(SimSiam, data, **SMALL, stop_gradient=stop_gradient)
     views = method.make_views(batch, rng)
     total = method(views).total
     weights = list(method.parameters())
-    found = torch.autograd.grad(total, weights)
+    gradients = torch.autograd.grad(total, weights)
     z = [method.projector(method.encoder(view)) for view in views]
     p = [method.predictor(each) for each in z]
     held = [each.detach() if stop_gradient else each for each in z]
     expected = 0.5 * negative_cosine(p[0], held[1]) + 0.5 * negative_cosine(p[1], held[0])
     assert torch.allclose(total, expected)
-    for one, other in zip(found, torch.autograd.grad(expected, weights), strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
-        assert one.isfinite().all()
+    for gradient, expected_gradient in zip(gradients, torch.autograd.grad(expected, weights), strict=True):
+        assert torch.allclose(gradient, expected_gradient, atol=1e-6)
+        assert gradient.isfinite().all()
 
 
 def test_stopping_the_gradient_changes_the_gradient_and_not_the_loss(
@@ -129,7 +129,7 @@ def test_the_predictor_narrows_and_ends_without_norm(make: Any, data: DataSpec) 
     assert shapes == [(8, 32), (8,), (32, 8)]
 
 
-def test_the_predictor_alone_keeps_its_rate(make: Any, data: DataSpec) -> None:
+def test_only_the_predictor_has_a_constant_rate(make: Any, data: DataSpec) -> None:
     method = make(SimSiam, data, **SMALL)
     (player,) = method.players()
     (group,) = player.groups
@@ -140,7 +140,7 @@ def test_the_predictor_alone_keeps_its_rate(make: Any, data: DataSpec) -> None:
     assert rate_factor(recipe, 99, 100, 2) < 0.01
 
 
-def test_with_both_gradients_it_collapses_and_with_one_it_does_not(make: Any, data: DataSpec, digits: Tensor) -> None:
+def test_training_collapses_only_without_the_stop_gradient(make: Any, data: DataSpec, digits: Tensor) -> None:
     last = {}
     for stop_gradient in (True, False):
         method = make(SimSiam, data, hidden_dim=64, output_dim=64, bottleneck_dim=16, stop_gradient=stop_gradient)
@@ -163,11 +163,11 @@ def test_the_loss_falls_on_a_few_images(make: Any, data: DataSpec, digits: Tenso
     assert sum(losses[-10:]) / 10 < -0.5
 
 
-def test_features_are_the_encoders_alone(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_features_are_the_encoders_output(make: Any, data: DataSpec, images: Tensor) -> None:
     method = make(SimSiam, data, **SMALL).eval()
     assert set(method.embed(images)) == {"features"}
     assert torch.equal(method.embed(images)["features"], method.encoder(images))
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert SimSiam.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), SimSiamConfig()) == "needs images"

@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {"hidden_dim": 32, "output_dim": 16, "prototypes": 16, "
 
 
 def cosines(rows: int, prototypes: int, seed: int = 0) -> Tensor:
-    """Scores of unit vectors with unit prototypes."""
+    """Return scores of unit vectors with unit prototypes."""
     rng = torch.Generator().manual_seed(seed)
     z, c = (torch.nn.functional.normalize(torch.randn(n, 8, generator=rng), dim=1) for n in (rows, prototypes))
     return z @ c.T
@@ -47,7 +47,7 @@ def train(method: SwAV, images: Tensor, *, steps: int) -> list[Any]:
     return losses
 
 
-def test_codes_are_sinkhorn_knopps_columns_first() -> None:
+def test_codes_equal_sinkhorn_knopp_with_columns_first() -> None:
     scores = cosines(9, 4).double()
     q = (scores / 0.05).exp()
     for _ in range(3):
@@ -59,7 +59,7 @@ def test_codes_are_sinkhorn_knopps_columns_first() -> None:
 
 
 @pytest.mark.parametrize(("rows", "prototypes", "epsilon"), [(64, 16, 0.05), (16, 64, 0.05), (32, 8, 0.5)])
-def test_codes_are_lightlys(rows: int, prototypes: int, epsilon: float) -> None:
+def test_codes_equal_lightlys(rows: int, prototypes: int, epsilon: float) -> None:
     scores = cosines(rows, prototypes)
     assert torch.allclose(sinkhorn_codes(scores, epsilon, 3), lightly_sinkhorn(scores, 3, epsilon), atol=1e-5)
 
@@ -79,7 +79,7 @@ def test_columns_come_closer_to_their_share_with_every_iteration() -> None:
     assert errors[-1] < 1e-2
 
 
-def test_scores_whose_exponentials_leave_float32_have_codes_all_the_same() -> None:
+def test_scores_with_exponentials_beyond_float32_have_codes() -> None:
     scores = 40 * cosines(32, 8)  # exp(800)
     log_q = scores.double() / 0.05
     for _ in range(3):
@@ -90,7 +90,7 @@ def test_scores_whose_exponentials_leave_float32_have_codes_all_the_same() -> No
     assert codes.isfinite().all()
 
 
-def test_codes_of_rows_that_are_alike_are_uniform_and_no_constant_changes_any() -> None:
+def test_codes_of_equal_rows_are_uniform_and_an_added_constant_changes_none() -> None:
     assert torch.allclose(sinkhorn_codes(cosines(1, 7).repeat(5, 1), 0.05, 3), torch.full((5, 7), 1 / 7))
     scores = cosines(12, 6)
     same = sinkhorn_codes(scores + torch.linspace(-1, 1, 6) + 3, 0.05, 3)
@@ -109,7 +109,7 @@ def test_the_loss_is_cross_entropy_over_all_pairs_of_different_views() -> None:
     assert float(swav_loss(scores, codes, 0.1)) == pytest.approx(total / 6, rel=1e-5)
 
 
-def test_the_loss_is_lightlys_with_small_crops_and_with_two_views_alone() -> None:
+def test_the_loss_equals_lightlys_with_and_without_small_crops() -> None:
     scores = torch.stack([cosines(16, 12, seed) for seed in range(5)])
     codes = torch.stack([sinkhorn_codes(view, 0.05, 3) for view in scores[:2]])
     for count in (2, 5):
@@ -117,13 +117,13 @@ def test_the_loss_is_lightlys_with_small_crops_and_with_two_views_alone() -> Non
         assert torch.allclose(swav_loss(scores[:count], codes, 0.1), theirs, rtol=1e-5)
 
 
-def test_uniform_scores_cost_the_logarithm_of_the_prototypes() -> None:
+def test_uniform_scores_have_the_loss_log_of_the_number_of_prototypes() -> None:
     scores = torch.full((3, 6, 11), 0.3)
     codes = sinkhorn_codes(scores[0], 0.05, 3).repeat(2, 1, 1)
     assert float(swav_loss(scores, codes, 0.1)) == pytest.approx(math.log(11), rel=1e-6)
 
 
-def test_the_gradient_of_the_loss_is_prediction_less_code() -> None:
+def test_the_gradient_of_the_loss_is_prediction_minus_code() -> None:
     scores = torch.stack([cosines(5, 4, seed) for seed in range(2)]).double().requires_grad_()
     codes = torch.stack([sinkhorn_codes(view, 0.05, 3) for view in scores.detach()]).double()
     assert torch.autograd.gradcheck(lambda s: swav_loss(s, codes, 0.1), scores)
@@ -133,9 +133,7 @@ def test_the_gradient_of_the_loss_is_prediction_less_code() -> None:
 
 
 @pytest.mark.parametrize("prototypes", [2, 4, 16])
-def test_a_single_prototype_in_use_is_below_the_floor_however_many_there_are(
-    make: Any, batch: Batch, rng: Any, prototypes: int
-) -> None:
+def test_a_single_prototype_in_use_is_below_the_floor(make: Any, batch: Batch, rng: Any, prototypes: int) -> None:
     method = make(SwAV, DIGITS, **SMALL | {"prototypes": prototypes})
     torch.nn.init.zeros_(method.projector[-1].weight)  # all rows become the bias
     loss = method(method.make_views(batch, rng))
@@ -143,7 +141,7 @@ def test_a_single_prototype_in_use_is_below_the_floor_however_many_there_are(
     assert float(loss.parts["spread"]) < loss.floors["spread"]
 
 
-def test_used_counts_the_prototypes_that_are_nearest_to_some_row() -> None:
+def test_prototypes_used_counts_those_nearest_to_some_row() -> None:
     scores = torch.eye(6)[[0, 0, 3, 3]]
     assert float(prototypes_used(scores)) == 2 / 4
     assert float(prototypes_used(torch.eye(6))) == 1
@@ -166,7 +164,7 @@ def test_used_counts_the_prototypes_that_are_nearest_to_some_row() -> None:
         {"small_scale": (0.2, 0.1)},
     ],
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         SwAVConfig(**values)
 
@@ -191,7 +189,7 @@ def test_small_crops_are_a_part_of_the_side_and_never_below_four_pixels(rng: Any
     assert SwAV(TinyEncoder(NATURAL), NATURAL, SwAVConfig()).small.crop_scale == (0.05, 0.14)
 
 
-def test_the_loss_of_all_views_is_lightlys_on_the_methods_scores(rng: Any) -> None:
+def test_the_loss_of_all_views_equals_lightlys_on_the_same_scores(rng: Any) -> None:
     method = SwAV(TinyEncoder(NATURAL), NATURAL, SwAVConfig(**SMALL, small_crops=2)).eval()
     views = method.make_views(Batch(torch.rand(6, 3, 32, 32), torch.arange(6)), rng)
     scores = []
@@ -211,16 +209,16 @@ def test_the_queue_keeps_the_newest_projections_and_a_state_restores_it(make: An
         method.after_step()
     assert torch.equal(method.queue, torch.cat((newest[2], newest[1][:, :8]), 1))
     assert torch.allclose(method.queue.norm(dim=2), torch.ones(2, 20))
-    other = make(SwAV, DIGITS, seed=1, **SMALL | {"queue": 20})
-    other.load_state_dict(method.state_dict())
-    assert torch.equal(other.queue, method.queue)
+    loaded = make(SwAV, DIGITS, seed=1, **SMALL | {"queue": 20})
+    loaded.load_state_dict(method.state_dict())
+    assert torch.equal(loaded.queue, method.queue)
     views = method.make_views(batch, rng)
-    for one in (method, other):
+    for one in (method, loaded):
         one.before_step(at(50))
-    assert torch.equal(other(views).total, method(views).total)
+    assert torch.equal(loaded(views).total, method(views).total)
 
 
-def test_the_queue_is_assigned_along_once_it_is_full_and_its_time_has_come(
+def test_the_queue_is_used_once_it_is_full_and_its_start_has_passed(
     make: Any, batch: Batch, images: Tensor, rng: Any
 ) -> None:
     method = make(SwAV, DIGITS, **SMALL | {"queue": 24, "queue_start": 0.1}).eval()
@@ -232,14 +230,14 @@ def test_the_queue_is_assigned_along_once_it_is_full_and_its_time_has_come(
     high, low = [list((rows @ method.prototypes.weight.T).detach()) for rows in (z.view(2, 12, -1), method.queue)]
     without, along = float(SwaVLoss()(high, [])), float(SwaVLoss()(high, [], low))
     assert abs(without - along) > 1e-3
-    found = []
+    losses = []
     for step, num_steps in ((1, 10), (2, 30), (2, 20), (15, 20)):
         method.before_step(at(step, num_steps=num_steps))
-        found.append(float(method(views).total.detach()))
-    assert found == pytest.approx([without, without, along, along], rel=1e-4)
+        losses.append(float(method(views).total.detach()))
+    assert losses == pytest.approx([without, without, along, along], rel=1e-4)
 
 
-def test_prototypes_rest_for_the_first_epochs_of_a_real_run_and_stay_unit_vectors(
+def test_prototypes_are_frozen_in_the_first_epochs_and_stay_unit_vectors(
     make: Any, digits: Tensor, tmp_path: Path
 ) -> None:
     source = open_split(Split((digits[:128] * 255).to(torch.uint8)), torch.device("cpu"))
@@ -250,8 +248,8 @@ def test_prototypes_rest_for_the_first_epochs_of_a_real_run_and_stay_unit_vector
         before = method.prototypes.weight.detach().clone()
         snapshots: list[float] = []
 
-        def look(*_: Any, method: SwAV = method, before: Tensor = before, found: list[float] = snapshots) -> None:
-            found.append(float((method.prototypes.weight.detach() - before).abs().max()))
+        def look(*_: Any, method: SwAV = method, before: Tensor = before, moves: list[float] = snapshots) -> None:
+            moves.append(float((method.prototypes.weight.detach() - before).abs().max()))
 
         pretrain(
             method, source, recipe, seed=0, device=torch.device("cpu"), precision="fp32",
@@ -262,7 +260,7 @@ def test_prototypes_rest_for_the_first_epochs_of_a_real_run_and_stay_unit_vector
     assert moved == {0: [True] * 4, 2: [False, False, True, True], 4: [False] * 4}
 
 
-def test_scores_are_worked_in_float32_under_autocast(make: Any, batch: Batch, rng: Any) -> None:
+def test_scores_are_computed_in_float32_under_autocast(make: Any, batch: Batch, rng: Any) -> None:
     method = make(SwAV, DIGITS, **SMALL).eval()
     method.projector = torch.nn.Identity()  # what comes before may be rounded
     method.encoder = torch.nn.Flatten()
@@ -273,7 +271,7 @@ def test_scores_are_worked_in_float32_under_autocast(make: Any, batch: Batch, rn
     assert torch.equal(inside, method(views).total)
 
 
-def test_gradients_reach_everything_but_frozen_prototypes(make: Any, batch: Batch, rng: Any) -> None:
+def test_gradients_reach_every_parameter_but_frozen_prototypes(make: Any, batch: Batch, rng: Any) -> None:
     for frozen in (0, 1):
         method = make(SwAV, DIGITS, **SMALL | {"frozen_epochs": frozen})
         method(method.make_views(batch, rng)).total.backward()
@@ -297,7 +295,7 @@ def test_the_loss_falls_on_a_few_images(make: Any, digits: Tensor) -> None:
     assert last < 0.7 * first
 
 
-def test_without_equipartition_it_collapses_and_the_floor_shows_it(make: Any, digits: Tensor) -> None:
+def test_without_equipartition_training_collapses_below_the_floor(make: Any, digits: Tensor) -> None:
     runs = {}
     for equipartition in (True, False):
         method = make(SwAV, DIGITS, **SMALL, equipartition=equipartition)
@@ -307,10 +305,10 @@ def test_without_equipartition_it_collapses_and_the_floor_shows_it(make: Any, di
     assert runs[False] < floor < 0.2 * runs[True]
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert SwAV.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), SwAVConfig()) == "needs images"
 
 
-def test_small_crops_are_refused_by_name_where_the_encoder_reads_one_size(make: Any, data: DataSpec) -> None:
+def test_small_crops_are_refused_if_the_encoder_reads_one_size(make: Any, data: DataSpec) -> None:
     with pytest.raises(ConfigError, match="small_crops needs an encoder of images of any size; TinyEncoder is of one"):
         make(SwAV, data, small_crops=2, prototypes=8)

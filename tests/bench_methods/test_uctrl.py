@@ -26,7 +26,7 @@ OFF = torch.autocast("cpu", enabled=False)
 
 
 def train(method: UCTRL, images: Tensor, log: Path, epochs: int) -> tuple[dict[str, float], list[str]]:
-    """The last line of the log, and the warnings of the real loop."""
+    """Train in the loop of all methods; return the last line of the log, and the warnings."""
     recipe = Recipe(
         optimizer="adam", learning_rate=1e-3, momentum=0.5, schedule="linear", epochs=epochs, batch_size=160
     )
@@ -36,7 +36,7 @@ def train(method: UCTRL, images: Tensor, log: Path, epochs: int) -> tuple[dict[s
     return line, cost["warnings"]
 
 
-def turns(method: UCTRL) -> dict[str, PlayerOptimizers]:
+def optimizers_of(method: UCTRL) -> dict[str, PlayerOptimizers]:
     recipe = Recipe(optimizer="adam", learning_rate=1e-3, momentum=0.5)
     return {p.name: PlayerOptimizers(p, [(recipe, make_optimizer(p.parameters, recipe))]) for p in method.players()}
 
@@ -46,7 +46,7 @@ def moved(before: dict[str, Tensor], method: UCTRL) -> set[str]:
 
 
 @pytest.mark.parametrize("constraint", ["cosine", "rate"])
-def test_the_losses_are_the_relaxed_program_of_both_players(make: Any, data: DataSpec, constraint: str) -> None:
+def test_the_losses_equal_the_relaxed_program_of_both_players(make: Any, data: DataSpec, constraint: str) -> None:
     method = make(UCTRL, data, latent_dim=6, width=4, constraint=constraint, lambda_aug=3.0, lambda_cons=5.0).eval()
     images = torch.rand(2, 20, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     views = UCTRLViews(images[0], images[1])
@@ -63,7 +63,7 @@ def test_the_losses_are_the_relaxed_program_of_both_players(make: Any, data: Dat
     assert torch.allclose(loss, set_distance(z, z_hat, 0.2) + 5 * pairs[1], atol=1e-4)
 
 
-def test_what_is_logged_is_what_the_loss_is_made_of(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_logged_parts_add_up_to_the_loss(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
     method = make(UCTRL, data, latent_dim=6, width=4).eval()
     views = method.make_views(batch, rng)
     loss = method(views, "encoder")
@@ -75,7 +75,7 @@ def test_what_is_logged_is_what_the_loss_is_made_of(make: Any, data: DataSpec, b
     assert set(method(views, "decoder").parts) == {"set_distance", "cosine_decoded"}
 
 
-def test_pairs_that_are_alike_cost_nothing_and_only_the_cosine_sees_a_sign() -> None:
+def test_equal_pairs_have_no_loss_and_only_the_cosine_depends_on_the_sign() -> None:
     z = torch.nn.functional.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     assert float(pair_loss(z, z, 0.2, "cosine")) == pytest.approx(0, abs=1e-6)
     assert float(pair_loss(z, -z, 0.2, "cosine")) == pytest.approx(2)
@@ -85,7 +85,7 @@ def test_pairs_that_are_alike_cost_nothing_and_only_the_cosine_sees_a_sign() -> 
     )
 
 
-def test_views_are_the_image_itself_and_an_augmented_one(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_views_are_the_plain_image_and_an_augmented_one(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
     views = make(UCTRL, data).make_views(batch, rng)
     assert torch.equal(views.images, batch.inputs)
     assert views.augmented.shape == batch.inputs.shape
@@ -97,26 +97,26 @@ def test_a_step_of_a_player_moves_its_own_parameters_only(make: Any, data: DataS
     views = method.make_views(batch, rng)
     names = {name for name, _ in method.named_parameters() if not name.startswith("memberships")}
     eta = {name for name in names if name.startswith("loop.decoder")}
-    for player, own in (("encoder", names - eta), ("decoder", eta)):
+    for player, expected in (("encoder", names - eta), ("decoder", eta)):
         before = {name: p.detach().clone() for name, p in method.named_parameters()}
-        turns(method)[player].step(method, views, OFF)
-        assert moved(before, method) <= own
-        assert len(moved(before, method)) >= len(own) - 1  # a bias before batch norm has no gradient
+        optimizers_of(method)[player].step(method, views, OFF)
+        assert moved(before, method) <= expected
+        assert len(moved(before, method)) >= len(expected) - 1  # a bias before batch norm has no gradient
 
 
-def test_steps_of_the_encoder_are_the_players_steps(make: Any, data: DataSpec) -> None:
+def test_encoder_steps_are_the_steps_of_its_player(make: Any, data: DataSpec) -> None:
     assert [p.steps for p in make(UCTRL, data, encoder_steps=2).players()] == [2, 1]
 
 
 def test_without_constraints_the_encoder_raises_the_rate(make: Any, digits: Tensor, rng: Any) -> None:
     method = make(UCTRL, DIGITS, latent_dim=16, width=4, lambda_aug=0.0, lambda_cons=0.0)
-    views, turn = UCTRLViews(digits[:200], digits[:200]), turns(method)["encoder"]
-    rates = [float(turn.step(method, views, OFF).parts["rate"].detach()) for _ in range(21)]
+    views, encoder = UCTRLViews(digits[:200], digits[:200]), optimizers_of(method)["encoder"]
+    rates = [float(encoder.step(method, views, OFF).parts["rate"].detach()) for _ in range(21)]
     assert rates[1] > rates[0]
     assert rates[20] > rates[0] + 1
 
 
-def test_the_loop_closes_and_the_latents_spread(make: Any, digits: Tensor, tmp_path: Path) -> None:
+def test_training_brings_copies_close_and_spreads_latents(make: Any, digits: Tensor, tmp_path: Path) -> None:
     method = make(UCTRL, DIGITS, **SMALL)
     line, warnings = train(method, digits, tmp_path / "log", epochs=30)
     assert line["encoder.rate"] > 0.8 * rate_ceiling(160, 16, 0.2)
@@ -128,19 +128,17 @@ def test_the_loop_closes_and_the_latents_spread(make: Any, digits: Tensor, tmp_p
     assert after["smallest_cluster"] <= 64 <= after["largest_cluster"]
 
 
-def test_constraints_that_outweigh_the_rate_collapse_and_the_log_says_so(
-    make: Any, digits: Tensor, tmp_path: Path
-) -> None:
+def test_constraints_that_outweigh_the_rate_are_logged_as_a_collapse(make: Any, digits: Tensor, tmp_path: Path) -> None:
     method = make(UCTRL, DIGITS, **(SMALL | {"lambda_aug": 1000.0, "lambda_cons": 1000.0, "clusters": 1}))
     line, warnings = train(method, digits, tmp_path / "log", epochs=30)
     assert line["encoder.rate"] < line["encoder.rate_below_floor"] == rate_floor(160, 16, 0.2)
     assert any("encoder.rate" in text and "collapsed" in text for text in warnings)
 
 
-def test_a_small_batch_is_told_of(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
-    for latent_dim, told in ((12, 0), (13, 1)):
+def test_a_batch_smaller_than_the_latents_gives_a_warning(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+    for latent_dim, warnings in ((12, 0), (13, 1)):
         method = make(UCTRL, data, latent_dim=latent_dim, width=4)
-        assert len(method(method.make_views(batch, rng), "encoder").warnings) == told
+        assert len(method(method.make_views(batch, rng), "encoder").warnings) == warnings
 
 
 def test_it_embeds_decodes_samples_and_assigns(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
@@ -155,13 +153,13 @@ def test_it_embeds_decodes_samples_and_assigns(make: Any, data: DataSpec, images
     assert torch.allclose(embedded["latent"].norm(dim=1), torch.ones(96))
     assert method.decode(embedded["latent"]).shape == images.shape
     assert method.sample(5, torch.Generator(), like=embedded["latent"][:4]).shape == (5, 1, 8, 8)
-    found = method.assign(images)
-    assert found.shape == (1, 96)
-    assert int(torch.bincount(found[0], minlength=3).min()) == numbers["smallest_cluster"]
-    other = make(UCTRL, data, seed=1, latent_dim=6, width=4, clusters=3).eval()
-    other.load_state_dict(method.state_dict())
-    assert torch.equal(other.assign(images), found)
-    assert torch.equal(other.sample(3, torch.Generator()), method.sample(3, torch.Generator()))
+    clusters = method.assign(images)
+    assert clusters.shape == (1, 96)
+    assert int(torch.bincount(clusters[0], minlength=3).min()) == numbers["smallest_cluster"]
+    loaded = make(UCTRL, data, seed=1, latent_dim=6, width=4, clusters=3).eval()
+    loaded.load_state_dict(method.state_dict())
+    assert torch.equal(loaded.assign(images), clusters)
+    assert torch.equal(loaded.sample(3, torch.Generator()), method.sample(3, torch.Generator()))
 
 
 def test_the_variant_rate_compares_pairs_by_their_rate() -> None:
@@ -180,17 +178,17 @@ def test_the_variant_rate_compares_pairs_by_their_rate() -> None:
         {"clusters": 0},
     ],
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         UCTRLConfig(**values)
 
 
-def test_an_unknown_augmentation_is_refused_before_anything_runs() -> None:
+def test_an_unknown_augmentation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"augmentation must be one of 'simclr', .*, got 'zz'"):
         UCTRLConfig(augmentation="zz")
 
 
-def test_what_the_decoder_cannot_make_is_skipped() -> None:
+def test_data_that_the_decoder_cannot_make_are_skipped() -> None:
     assert UCTRL.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), UCTRLConfig()) is not None
     assert UCTRL.skip_reason(DataSpec(shape=(1, 7, 7), splits={"train": 5}), UCTRLConfig()) is not None
     assert UCTRL.skip_reason(DIGITS, UCTRLConfig()) is None

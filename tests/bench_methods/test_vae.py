@@ -52,7 +52,7 @@ def test_the_loss_is_reconstruction_and_kl_summed_within_an_image(
     assert not any(part.requires_grad for part in loss.parts.values())
 
 
-def test_a_decoder_of_zeros_pays_a_bit_for_each_binary_value(
+def test_a_decoder_of_zeros_needs_one_bit_for_each_binary_value(
     make: Any, data: DataSpec, batch: Batch, rng: torch.Generator
 ) -> None:
     method = make(VAE, data, likelihood="bernoulli", width=4)
@@ -69,7 +69,7 @@ def test_the_order_of_images_changes_nothing(make: Any, data: DataSpec, batch: B
     assert torch.allclose(method(views).total, method(shuffled).total, rtol=1e-4)
 
 
-def test_all_randomness_is_in_the_views_and_the_images_are_as_they_were(
+def test_all_randomness_is_in_the_views_and_images_are_not_changed(
     make: Any, data: DataSpec, batch: Batch, rng: torch.Generator
 ) -> None:
     method = make(VAE, data, latent_dim=5, width=4)
@@ -87,15 +87,15 @@ def test_the_weight_of_the_kl_rises_over_the_warm_up_and_is_in_the_state(
 ) -> None:
     method = make(VAE, data, kl_warmup_epochs=2, width=4).eval()
     context = replace(make_context(images, num_epochs=4), num_steps=40)
-    found = [method.before_step(replace(context, step=step))["kl_weight"] for step in (0, 10, 20, 39)]
-    assert found == [0, 0.5, 1, 1]
+    weights = [method.before_step(replace(context, step=step))["kl_weight"] for step in (0, 10, 20, 39)]
+    assert weights == [0, 0.5, 1, 1]
     method.before_step(replace(context, step=5))
     loss = method(method.make_views(batch, rng))
     weighted = loss.parts["reconstruction"] + 0.25 * loss.parts["kl"]
     assert loss.total.item() == pytest.approx(weighted.item(), rel=1e-5)
-    other = make(VAE, data, kl_warmup_epochs=2, width=4, seed=1)
-    other.load_state_dict(method.state_dict())
-    assert other.kl_weight.item() == 0.25
+    loaded = make(VAE, data, kl_warmup_epochs=2, width=4, seed=1)
+    loaded.load_state_dict(method.state_dict())
+    assert loaded.kl_weight.item() == 0.25
     without = make(VAE, data, width=4)
     assert without.before_step(context) == {}
     assert without.kl_weight.item() == 1
@@ -119,7 +119,7 @@ def test_digits_are_learned_and_units_stay_active(
     assert losses[-1].floors == {"active_units": 1.0}
 
 
-def test_a_code_that_the_decoder_does_not_need_collapses_below_the_floor(
+def test_a_code_that_the_decoder_ignores_collapses_below_the_floor(
     make: Any, data: DataSpec, digits: Tensor, rng: torch.Generator
 ) -> None:
     method = make(VAE, data, latent_dim=8, width=8)
@@ -163,7 +163,7 @@ def test_latents_are_the_posterior_means_and_decode_to_images(make: Any, data: D
     assert decoded.max() <= 1
 
 
-def test_samples_decode_the_prior_or_latents_like_those_given(make: Any, data: DataSpec) -> None:
+def test_samples_decode_latents_from_the_prior_or_like_given_ones(make: Any, data: DataSpec) -> None:
     method = make(VAE, data, latent_dim=5, width=4).eval()
     assert isinstance(method, Generative)
 
@@ -185,7 +185,7 @@ def test_huge_features_leave_the_loss_and_its_gradients_finite(make: Any, data: 
 
 
 @pytest.mark.parametrize("values", [{"latent_dim": 0}, {"width": 0}, {"kl_warmup_epochs": -1.0}])
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         VAEConfig(**values)
 
@@ -195,7 +195,7 @@ def test_an_unknown_augmentation_is_refused() -> None:
         VAEConfig(augmentation="zz")
 
 
-def test_every_variant_is_a_config() -> None:
+def test_variants_are_configs() -> None:
     assert set(VAE.variants) == {"bernoulli", "warmup"}
     for variant in VAE.variants.values():
         assert VAEConfig(**variant.settings) != VAEConfig()

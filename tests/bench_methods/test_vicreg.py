@@ -28,7 +28,7 @@ def train(method: VICReg, images: Tensor, *, steps: int) -> list[Any]:
     return losses
 
 
-def test_the_terms_are_those_of_the_code_worked_slowly() -> None:
+def test_the_terms_equal_the_code_written_as_loops() -> None:
     views, n, d = (draw(7, 3), draw(7, 3, seed=1)), 7, 3
     invariance = sum(float((views[0][k, j] - views[1][k, j]) ** 2) for k in range(n) for j in range(d)) / (n * d)
     variance = covariance = 0.0
@@ -43,7 +43,7 @@ def test_the_terms_are_those_of_the_code_worked_slowly() -> None:
     assert [float(t) for t in vicreg_terms(*views)] == pytest.approx([invariance, variance, covariance], rel=1e-5)
 
 
-def test_the_loss_is_lightlys_with_the_weights_of_the_papers_code() -> None:
+def test_the_loss_equals_lightlys_with_the_weights_of_the_papers_code() -> None:
     z1, z2 = draw(12, 6), draw(12, 6, seed=1)
     t = vicreg_terms(z1, z2)
     assert torch.allclose(25 * t.invariance + 25 * t.variance + t.covariance, VICRegLoss()(z1, z2), rtol=1e-5)
@@ -56,7 +56,7 @@ def test_the_summed_variant_adds_the_views_variance_terms_as_the_paper_does() ->
     assert float(weight * vicreg_terms(z1, z2).variance) == pytest.approx(25 * float(summed), rel=1e-5)
 
 
-def test_collapsed_views_pay_almost_one_for_variance_and_nothing_else() -> None:
+def test_collapsed_views_have_a_variance_term_near_one_and_no_other() -> None:
     assert [float(t) for t in vicreg_terms(torch.ones(8, 4), torch.ones(8, 4))] == pytest.approx([0, 0.99, 0])
 
 
@@ -74,7 +74,7 @@ def test_the_terms_ignore_a_common_shift_and_the_order_of_views_images_and_units
         assert torch.allclose(torch.stack(vicreg_terms(a, b)), before, rtol=1e-4)
 
 
-def test_the_gradient_is_that_of_the_value() -> None:
+def test_the_gradient_equals_finite_differences() -> None:
     z1, z2 = draw(6, 3).requires_grad_(), draw(6, 3, seed=1)
     (gradient,) = torch.autograd.grad(torch.stack(vicreg_terms(z1, z2)).sum(), z1)
     for i, j in ((0, 0), (3, 2), (5, 1)):
@@ -91,7 +91,7 @@ def test_the_gradient_after_collapse_is_finite() -> None:
     assert gradient.isfinite().all()
 
 
-def test_the_terms_are_worked_in_float32_under_autocast() -> None:
+def test_the_terms_are_computed_in_float32_under_autocast() -> None:
     z1, z2 = draw(12, 6), draw(12, 6, seed=1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = vicreg_terms(z1, z2)
@@ -109,7 +109,7 @@ def test_the_terms_are_worked_in_float32_under_autocast() -> None:
         {"solarize": -0.1},
     ],
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         VICRegConfig(**values)
 
@@ -124,7 +124,7 @@ def test_variants_are_configs() -> None:
     assert built == {"summed": 50.0, "no_variance_term": 0.0}
 
 
-def test_both_views_may_be_solarized_but_glyphs_never_are(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_both_views_may_be_solarized_but_not_those_of_glyphs(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
     assert make(VICReg, NATURAL, output_dim=8).augmentation.solarize_prob == 0.1
     assert make(VICReg, NATURAL, output_dim=8, augmentation="none").augmentation.solarize_prob == 0
     method = make(VICReg, data, output_dim=8)
@@ -134,7 +134,7 @@ def test_both_views_may_be_solarized_but_glyphs_never_are(make: Any, data: DataS
     assert not torch.equal(views[:12], views[12:])
 
 
-def test_the_weights_meet_their_terms_and_each_view_has_its_own_batch_statistics(
+def test_each_term_has_its_weight_and_each_view_its_batch_statistics(
     make: Any, data: DataSpec, batch: Batch, rng: Any
 ) -> None:
     method = make(
@@ -159,7 +159,7 @@ def test_the_loss_falls_on_a_few_images(make: Any, digits: Tensor) -> None:
     assert last < 0.8 * first
 
 
-def test_without_the_variance_term_it_collapses_and_the_floor_shows_it(make: Any, digits: Tensor) -> None:
+def test_without_the_variance_term_training_collapses_below_the_floor(make: Any, digits: Tensor) -> None:
     runs = {}
     for weight in (25.0, 0.0):
         method = make(VICReg, DIGITS, hidden_dim=64, output_dim=32, variance_weight=weight)
@@ -169,5 +169,5 @@ def test_without_the_variance_term_it_collapses_and_the_floor_shows_it(make: Any
     assert runs[0.0] < floor < 0.4 * runs[25.0]
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert VICReg.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), VICRegConfig()) == "needs images"

@@ -1,4 +1,4 @@
-"""The game over rows: values by hand with a discriminator that is one linear layer."""
+"""Losses of the adversarial game, with hand-computed values for a discriminator of one linear layer."""
 
 import math
 
@@ -24,24 +24,24 @@ def rows() -> tuple[Tensor, Tensor]:
     return torch.rand(6, 2, generator=rng), torch.rand(6, 2, generator=rng)
 
 
-def test_a_discriminator_that_says_nothing_pays_2_log_2_and_no_penalty(rows: tuple[Tensor, Tensor]) -> None:
-    told, penalty = discriminator_loss(linear([0.0, 0.0]), *rows)
-    assert told.item() == pytest.approx(2 * math.log(2))
+def test_a_constant_discriminator_has_a_loss_of_2_log_2_and_no_penalty(rows: tuple[Tensor, Tensor]) -> None:
+    cross_entropy, penalty = discriminator_loss(linear([0.0, 0.0]), *rows)
+    assert cross_entropy.item() == pytest.approx(2 * math.log(2))
     assert penalty.item() == 0
     assert fooling_loss(linear([0.0, 0.0]), rows[1]).item() == pytest.approx(math.log(2))
 
 
-def test_the_losses_are_the_cross_entropies_written_slowly(rows: tuple[Tensor, Tensor]) -> None:
+def test_the_losses_equal_the_cross_entropies_written_as_formulas(rows: tuple[Tensor, Tensor]) -> None:
     network = linear([3.0, -4.0], 0.5)
     chance = [[1 / (1 + math.exp(-(3 * x - 4 * y + 0.5))) for x, y in side.tolist()] for side in rows]
     real, fake = (-sum(map(math.log, chance[0])) / 6, -sum(math.log(1 - p) for p in chance[1]) / 6)
-    told, penalty = discriminator_loss(network, *rows)
-    assert told.item() == pytest.approx(real + fake, rel=1e-5)
+    cross_entropy, penalty = discriminator_loss(network, *rows)
+    assert cross_entropy.item() == pytest.approx(real + fake, rel=1e-5)
     assert penalty.item() == pytest.approx(25)  # the squared length of its weight, everywhere
     assert fooling_loss(network, rows[1]).item() == pytest.approx(-sum(map(math.log, chance[1])) / 6, rel=1e-5)
 
 
-def test_the_penalty_averages_over_real_and_made_rows(rows: tuple[Tensor, Tensor]) -> None:
+def test_the_penalty_averages_over_real_and_fake_rows(rows: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(0)
     network = mlp(2, 8, 1, norm=False)
     both = [discriminator_loss(network, side, side)[1] for side in rows]
@@ -55,17 +55,17 @@ def test_the_penalty_moves_the_discriminator(rows: tuple[Tensor, Tensor]) -> Non
     torch.testing.assert_close(slope, 2 * network.weight)
 
 
-def test_the_discriminator_sends_nothing_back_and_the_maker_gets_its_gradient(rows: tuple[Tensor, Tensor]) -> None:
+def test_only_the_fooling_loss_sends_a_gradient_to_fake_rows(rows: tuple[Tensor, Tensor]) -> None:
     network, fake = linear([3.0, -4.0]), rows[1].clone().requires_grad_()
-    told, penalty = discriminator_loss(network, rows[0], fake)
-    torch.autograd.backward(told + penalty)
+    cross_entropy, penalty = discriminator_loss(network, rows[0], fake)
+    torch.autograd.backward(cross_entropy + penalty)
     assert fake.grad is None
     (slope,) = torch.autograd.grad(fooling_loss(network, fake), fake)
     assert bool((slope[:, 0] < 0).all())  # downhill is where the discriminator takes it for real
     assert bool((slope[:, 1] > 0).all())
 
 
-def test_a_maker_that_is_seen_through_still_gets_a_gradient() -> None:
+def test_fake_rows_get_a_gradient_where_the_discriminator_is_sure() -> None:
     fake = torch.zeros(4, 1, requires_grad=True)
     (slope,) = torch.autograd.grad(fooling_loss(linear([1.0], -50.0), fake), fake)
     torch.testing.assert_close(slope, torch.full((4, 1), -0.25))

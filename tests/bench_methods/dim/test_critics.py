@@ -1,4 +1,4 @@
-"""Critics against the score of one pair at a time."""
+"""Critics compared with the score of one pair at a time."""
 
 import math
 
@@ -11,7 +11,7 @@ from bench_methods.dim.critics import ConcatCritic, DotCritic, Embedding, make_c
 
 @pytest.fixture
 def pairs() -> tuple[Tensor, Tensor]:
-    """Summaries (5, 6), and 7 locations of 9 channels of each of 5 images."""
+    """Summaries (5, 6), and 7 locations of 9 channels for each of 5 images."""
     rng = torch.Generator().manual_seed(0)
     return torch.randn(5, 6, generator=rng), torch.randn(5, 7, 9, generator=rng)
 
@@ -30,7 +30,7 @@ def test_the_dot_critic_scores_pair_by_pair(pairs: tuple[Tensor, Tensor]) -> Non
         assert scores[a, b, i].item() == pytest.approx((y * c).sum().item() / 4, abs=1e-4)
 
 
-def test_the_concat_critic_is_a_network_on_the_joined_pair(pairs: tuple[Tensor, Tensor]) -> None:
+def test_the_concat_critic_equals_a_network_on_concatenated_pairs(pairs: tuple[Tensor, Tensor]) -> None:
     critic = ConcatCritic(6, 9, hidden=16)
     y = pairs[0][:, None, None].expand(5, 5, 7, 6)
     c = pairs[1][None].expand(5, 5, 7, 9)
@@ -43,13 +43,15 @@ def test_the_concat_critic_has_layers_of_512_512_and_1() -> None:
     assert widths == [512, 512, 1]
 
 
-def test_layer_norm_bounds_the_dot_and_leaves_it_about_the_root_of_the_units(pairs: tuple[Tensor, Tensor]) -> None:
+def test_layer_norm_bounds_the_inner_product_with_deviation_near_the_root_of_the_units(
+    pairs: tuple[Tensor, Tensor],
+) -> None:
     scores = DotCritic(6, 9, 256)(pairs[0], 1e4 * pairs[1])
     assert scores.abs().max() <= 256
     assert 0.2 < scores.std().item() / math.sqrt(256) < 5
 
 
-def test_the_shortcut_starts_near_the_identity_where_it_can() -> None:
+def test_the_shortcut_starts_near_the_identity_if_there_are_enough_units() -> None:
     shortcut = Embedding(9, 12).shortcut.weight
     assert bool((shortcut.diagonal() == 1).all())
     assert (shortcut - torch.eye(12, 9)).abs().max() <= 0.01

@@ -1,4 +1,4 @@
-"""Local estimates against loops, by hand, and on Gaussians whose information is known. B and L always differ."""
+"""Local estimates compared with loops, hand-computed values and Gaussians of known information; B and L differ."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def softplus(x: float) -> float:
     return math.log1p(math.exp(x))
 
 
-def test_jsd_is_the_formula_written_slowly() -> None:
+def test_jsd_equals_the_formula_written_as_loops() -> None:
     T, total = draw().tolist(), 2 * math.log(2)
     for a in range(5):
         for b in range(5):
@@ -32,33 +32,33 @@ def test_jsd_is_the_formula_written_slowly() -> None:
     assert local_jsd(draw()).item() == pytest.approx(total)
 
 
-def test_dv_is_the_formula_written_slowly() -> None:
+def test_dv_equals_the_formula_written_as_loops() -> None:
     T = draw().tolist()
     joint = [T[a][a][i] for a in range(5) for i in range(3)]
     product = [math.exp(T[a][b][i]) for a in range(5) for b in range(5) for i in range(3) if a != b]
     assert local_dv(draw()).item() == pytest.approx(sum(joint) / 15 - math.log(sum(product) / 60))
 
 
-def test_nce_is_the_formula_written_slowly() -> None:
+def test_nce_equals_the_formula_written_as_loops() -> None:
     T, total = draw().tolist(), math.log(1 + 4 * 3)
     for a in range(5):
-        others = [math.exp(T[a][b][j]) for b in range(5) for j in range(3) if b != a]
+        negatives = [math.exp(T[a][b][j]) for b in range(5) for j in range(3) if b != a]
         for i in range(3):
-            total += (T[a][a][i] - math.log(math.exp(T[a][a][i]) + sum(others))) / 15
+            total += (T[a][a][i] - math.log(math.exp(T[a][a][i]) + sum(negatives))) / 15
     assert local_nce(draw()).item() == pytest.approx(total)
 
 
-def test_nce_of_one_location_is_info_nce() -> None:
+def test_nce_of_one_location_equals_info_nce() -> None:
     scores = draw(L=1)
     assert local_nce(scores).item() == pytest.approx(info_nce(scores[..., 0]).item())
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_equal_scores_of_zero_say_nothing(of: Estimate) -> None:
+def test_estimates_of_zero_scores_are_zero(of: Estimate) -> None:
     assert of(torch.zeros(4, 4, 9)).item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_estimates_come_with_what_they_cannot_exceed_and_reach_it() -> None:
+def test_estimates_come_with_an_upper_bound_that_they_can_reach() -> None:
     perfect = 200.0 * torch.eye(4)[:, :, None].expand(4, 4, 7) - 100
     for name, expected in (("jsd", 2 * math.log(2)), ("nce", math.log(1 + 3 * 7))):
         value, ceiling = estimate(name, perfect)
@@ -75,11 +75,11 @@ def test_other_locations_of_an_image_are_no_candidates_of_nce() -> None:
     moved = draw()
     moved[2, 2, 1] += 100  # one positive: its own term alone changes, by at most its distance from 0
     gain = local_nce(moved) - local_nce(draw())
-    own = draw()[2, 2, 1] - torch.logaddexp(draw()[2, 2, 1], draw()[2, [0, 1, 3, 4]].logsumexp((0, 1)))
-    assert gain.item() == pytest.approx(-own.item() / 15, rel=1e-6)
+    term = draw()[2, 2, 1] - torch.logaddexp(draw()[2, 2, 1], draw()[2, [0, 1, 3, 4]].logsumexp((0, 1)))
+    assert gain.item() == pytest.approx(-term.item() / 15, rel=1e-6)
     assert bool((slope.diagonal() > 0).all())  # a positive is only ever drawn up
-    apart = ~torch.eye(5, dtype=torch.bool)
-    assert bool((slope[apart] < 0).all())
+    off_diagonal = ~torch.eye(5, dtype=torch.bool)
+    assert bool((slope[off_diagonal] < 0).all())
 
 
 @pytest.mark.parametrize("of", [local_dv, local_nce])
@@ -89,19 +89,19 @@ def test_an_image_is_no_negative_of_itself_however_low_all_scores_are(of: Estima
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_the_order_of_images_and_of_locations_does_not_count(of: Estimate) -> None:
+def test_estimates_ignore_the_order_of_images_and_locations(of: Estimate) -> None:
     scores, images, places = draw(), torch.tensor([3, 0, 4, 1, 2]), torch.tensor([2, 0, 1])
     turned = scores[images][:, images][:, :, places]
     assert of(turned).item() == pytest.approx(of(scores).item())
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_gradients_are_those_of_the_values(of: Estimate) -> None:
+def test_gradients_equal_finite_differences(of: Estimate) -> None:
     assert torch.autograd.gradcheck(of, draw(B=3, L=2).requires_grad_())
 
 
 @pytest.mark.parametrize("of", ALL)
-def test_half_precision_is_not_computed_in(of: Estimate) -> None:
+def test_estimates_of_half_precision_scores_are_computed_in_float32(of: Estimate) -> None:
     scores = draw().bfloat16()
     value = of(scores)
     assert value.dtype == torch.float32
@@ -116,7 +116,7 @@ def test_scores_of_too_few_or_unpaired_images_are_refused(of: Estimate, shape: t
 
 
 def log_ratios(rho: float, B: int, L: int, seed: int = 0) -> Tensor:
-    """log p(y, c) / (p(y) p(c)) of all pairs, where each c of an image has correlation rho with its y."""
+    """Return log p(y, c) / (p(y) p(c)) of all pairs, where each c of an image has correlation rho with its y."""
     rng = torch.Generator().manual_seed(seed)
     y = torch.randn(B, 1, generator=rng, dtype=torch.float64)
     c = rho * y + math.sqrt(1 - rho**2) * torch.randn(B, L, generator=rng, dtype=torch.float64)
@@ -142,7 +142,7 @@ def test_nce_of_known_gaussians_stays_below_the_information_and_its_ceiling() ->
 
 
 @pytest.mark.parametrize("name", ["jsd", "dv", "nce"])
-def test_pairs_drawn_apart_give_no_information(name: str) -> None:
+def test_independent_pairs_give_no_information(name: str) -> None:
     scores = log_ratios(0.9, B=200, L=3).roll(1, 1)  # the critic of true pairs, on images permuted between the sides
     assert estimate(name, scores)[0].item() < 0.02
 
@@ -157,23 +157,23 @@ def test_a_duplicated_image_is_a_false_negative() -> None:
 
 
 @pytest.mark.parametrize("name", ["jsd", "dv"])
-def test_a_summary_that_says_nothing_never_gets_above_zero(name: str) -> None:
+def test_a_constant_summary_has_no_estimate_above_zero(name: str) -> None:
     constant = draw()[:1].expand(5, 5, 3)  # every image has the same y
     assert estimate(name, constant)[0].item() <= 1e-9
 
 
-def test_told_apart_counts_wins_against_the_same_place_of_others() -> None:
+def test_told_apart_counts_wins_against_the_same_location_of_other_images() -> None:
     T, wins = draw().round(), 0.0
     for a in range(5):
         for b in range(5):
             for i in range(3):
                 if a != b:
-                    own, other = T[a, a, i].item(), T[a, b, i].item()
-                    wins += 1.0 if own > other else 0.5 if own == other else 0.0
+                    positive, negative = T[a, a, i].item(), T[a, b, i].item()
+                    wins += 1.0 if positive > negative else 0.5 if positive == negative else 0.0
     assert told_apart(T).item() == pytest.approx(wins / 60)
 
 
-def test_told_apart_is_a_half_for_a_collapsed_summary_or_map_and_one_at_best() -> None:
+def test_told_apart_is_one_half_after_a_collapse_and_one_at_best() -> None:
     assert told_apart(draw()[:1].expand(5, 5, 3)).item() == pytest.approx(0.5)
     assert told_apart(draw()[:, :1].expand(5, 5, 3)).item() == pytest.approx(0.5)
     assert told_apart(torch.eye(4)[:, :, None].expand(4, 4, 7)).item() == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Which map is the local one, and its locations as rows."""
+"""Choice of the local map, and its locations as rows."""
 
 import pytest
 import torch
@@ -11,18 +11,18 @@ from bench_methods.dim.local_maps import LocalMap, choose_map, draw_locations, f
 
 
 class Pyramid(Encoder):
-    """Maps of the sides given; the channels count them."""
+    """Encoder with maps of given sides; map k has k times as many channels."""
 
     def __init__(self, *sides: int) -> None:
         nn.Module.__init__(self)
         self.norm, self.sides = nn.BatchNorm2d(1), sides
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
-        here = self.norm(inputs)
-        found = {}
+        x = self.norm(inputs)
+        maps = {}
         for k, side in enumerate(self.sides, start=1):
-            found[f"map{k}"] = nn.functional.adaptive_avg_pool2d(here, side).repeat(1, k, 1, 1)
-        return found
+            maps[f"map{k}"] = nn.functional.adaptive_avg_pool2d(x, side).repeat(1, k, 1, 1)
+        return maps
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.flatten(1)
@@ -44,7 +44,9 @@ def spec(side: int) -> DataSpec:
         (32, (1,), "map1"),
     ],
 )
-def test_the_map_is_the_middle_one_of_about_4_pixels_a_location(side: int, sides: tuple[int, ...], name: str) -> None:
+def test_the_default_map_is_the_middle_one_with_about_4_pixels_for_each_location(
+    side: int, sides: tuple[int, ...], name: str
+) -> None:
     k = int(name[3:])
     assert choose_map(Pyramid(*sides), spec(side)) == LocalMap(name, k, sides[k - 1] ** 2)
 
@@ -56,7 +58,7 @@ def test_a_map_by_name_is_taken_and_an_unknown_one_refused() -> None:
         choose_map(encoder, spec(8), "third")
 
 
-def test_looking_at_maps_changes_nothing() -> None:
+def test_choosing_a_map_changes_no_state() -> None:
     encoder = Pyramid(4, 2)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     choose_map(encoder, spec(8))
@@ -65,14 +67,14 @@ def test_looking_at_maps_changes_nothing() -> None:
 
 
 def test_rows_are_positions_with_their_channels() -> None:
-    found = torch.arange(24.0).view(1, 4, 2, 3).repeat(2, 1, 1, 1)
-    found[1] += 100
-    assert rows(found).shape == (2, 6, 4)
-    assert torch.equal(rows(found)[1, 5], found[1, :, 1, 2])
+    local_map = torch.arange(24.0).view(1, 4, 2, 3).repeat(2, 1, 1, 1)
+    local_map[1] += 100
+    assert rows(local_map).shape == (2, 6, 4)
+    assert torch.equal(rows(local_map)[1, 5], local_map[1, :, 1, 2])
     chosen = torch.tensor([[5, 0], [1, 1]])
-    picked = rows(found, chosen)
-    assert torch.equal(picked[0], torch.stack((found[0, :, 1, 2], found[0, :, 0, 0])))
-    assert torch.equal(picked[1, 0], found[1, :, 0, 1])
+    picked = rows(local_map, chosen)
+    assert torch.equal(picked[0], torch.stack((local_map[0, :, 1, 2], local_map[0, :, 0, 0])))
+    assert torch.equal(picked[1, 0], local_map[1, :, 0, 1])
 
 
 def test_drawn_locations_differ_within_an_image_and_between_images() -> None:
@@ -86,7 +88,7 @@ def test_drawn_locations_differ_within_an_image_and_between_images() -> None:
     assert draw_locations(200, 6, None, rng) is None
 
 
-def test_a_map_laid_flat_is_averaged_down_to_4_by_4_and_never_up() -> None:
+def test_a_flattened_map_is_averaged_to_at_most_4_by_4() -> None:
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(flat(images[:, :, :2, :4]), images[:, :, :2, :4].flatten(1))
     assert flat(images).view(2, 3, 4, 4)[1, 2, 3, 0].item() == pytest.approx(images[1, 2, 6:, :2].mean().item())

@@ -1,4 +1,4 @@
-"""Deep InfoMax: its terms, who gets which gradient, and that permuted pairs and a constant summary are seen."""
+"""Deep InfoMax: its terms, the gradients of its players, and the warnings for permuted pairs and a constant summary."""
 
 import dataclasses
 import itertools
@@ -33,7 +33,7 @@ def _seeded() -> Iterator[None]:
 
 @pytest.fixture
 def dim(data: DataSpec) -> Callable[..., DIM]:
-    """Deep InfoMax on two convolutions: maps `first` (8, 4, 4), which is the local one, and `second` (12, 4, 4)."""
+    """Function that builds Deep InfoMax on two convolutions: local map `first` (8, 4, 4), and `second` (12, 4, 4)."""
 
     def make(**values: Any) -> DIM:
         return DIM(TinyEncoder(data), data, DIMConfig(**{"units": 64, "output_dim": 6, **values}))
@@ -43,7 +43,7 @@ def dim(data: DataSpec) -> Callable[..., DIM]:
 
 @pytest.fixture
 def trained(data: DataSpec, digits: Tensor) -> Callable[..., list[dict[str, float]]]:
-    """The log of Deep InfoMax trained on digits, on a narrow `dim_conv`."""
+    """Train Deep InfoMax on digits with a narrow `dim_conv`, and return its log."""
 
     def run(steps: int, n: int, permute: bool = False, **values: Any) -> list[dict[str, float]]:
         encoder = DIMConv(data, DIMConvConfig(width=0.25, fc=64))
@@ -77,10 +77,10 @@ def test_the_prior_player_minimises_the_discriminators_loss(dim: Callable[..., D
     views = views_of(method, batch)
     assert method.discriminator is not None
     fake = torch.sigmoid(method.summary(method.encoder(batch.inputs)))
-    told, penalty = discriminator_loss(method.discriminator, views.prior, fake)
+    cross_entropy, penalty = discriminator_loss(method.discriminator, views.prior, fake)
     loss = method(views, "prior")
-    assert loss.total.item() == pytest.approx((told + penalty).item())
-    assert loss.parts["cross_entropy"].item() == pytest.approx(told.item())
+    assert loss.total.item() == pytest.approx((cross_entropy + penalty).item())
+    assert loss.parts["cross_entropy"].item() == pytest.approx(cross_entropy.item())
     widths = [m.out_features for m in method.discriminator if isinstance(m, torch.nn.Linear)]
     assert widths == [1000, 200, 1]
 
@@ -114,7 +114,7 @@ def test_estimators_have_their_name_ceiling_and_scale(
     assert loss.parts["local_told_apart"].item() == pytest.approx(told_apart(scores).item())
 
 
-def test_a_weight_of_zero_builds_nothing(dim: Callable[..., DIM], batch: Batch) -> None:
+def test_a_term_of_weight_zero_has_no_network(dim: Callable[..., DIM], batch: Batch) -> None:
     method = dim(**LOCAL)
     assert list(method.critics) == ["local"]
     assert method.discriminator is None
@@ -191,7 +191,7 @@ def test_bfloat16_changes_the_loss_by_rounding_only(dim: Callable[..., DIM], bat
 
 
 def train(method: DIM, images: Tensor, steps: int, permute: bool = False) -> list[dict[str, float]]:
-    """The two players on one batch, the parts of the loss at each step; permuted: maps of other images."""
+    """Train both players on one batch; return the loss's parts at each step. `permute` takes maps of other images."""
     optimizers = {p.name: torch.optim.Adam(p.parameters, lr=2e-3) for p in method.players()}
     rng, log = torch.Generator().manual_seed(3), []
     if permute:
@@ -252,13 +252,13 @@ def test_embeddings_are_features_the_last_map_and_the_bare_summary(dim: Callable
     assert torch.equal(embedded["y"], method.summary(features))
 
 
-def test_the_state_holds_all(dim: Callable[..., DIM], batch: Batch) -> None:
+def test_the_state_dict_restores_the_loss(dim: Callable[..., DIM], batch: Batch) -> None:
     method = dim()
     train(method, batch.inputs, steps=2)
-    other = dim()
-    other.load_state_dict(method.state_dict())
+    loaded = dim()
+    loaded.load_state_dict(method.state_dict())
     views = views_of(method, batch)
-    assert other.eval()(views).total.item() == method.eval()(views).total.item()
+    assert loaded.eval()(views).total.item() == method.eval()(views).total.item()
 
 
 @pytest.mark.parametrize(
@@ -298,5 +298,5 @@ def test_values_out_of_range_are_refused(dim: Callable[..., DIM]) -> None:
         dim(local_map="third")
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert DIM.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), DIMConfig()) == "needs images"

@@ -34,12 +34,12 @@ def test_outputs_have_mean_0_and_deviation_1_over_the_pass_in_eval_mode() -> Non
 def test_inner_statistics_are_averages_of_whole_batches() -> None:
     x, (body, last) = items(50), network()
     renew_statistics(body, last, lambda: passes(x, 20))
-    inner, found = body[0](x[:40]).view(2, 20, 8), body.state_dict()
-    assert torch.allclose(found["1.running_mean"], inner.mean(1).mean(0), atol=1e-5)
-    assert torch.allclose(found["1.running_var"], inner.var(1).mean(0), atol=1e-5)
+    inner, state = body[0](x[:40]).view(2, 20, 8), body.state_dict()
+    assert torch.allclose(state["1.running_mean"], inner.mean(1).mean(0), atol=1e-5)
+    assert torch.allclose(state["1.running_var"], inner.var(1).mean(0), atol=1e-5)
 
 
-def test_a_second_time_moves_nothing_and_momentum_stays() -> None:
+def test_a_second_renewal_moves_nothing_and_momentum_is_kept() -> None:
     x, (body, last) = items(60), network()
     renew_statistics(body, last, lambda: passes(x, 20))
     assert renew_statistics(body, last, lambda: passes(x, 20)) < 1e-6

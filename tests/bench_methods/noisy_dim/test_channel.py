@@ -20,7 +20,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_bounds_by_hand() -> None:
+def test_bounds_equal_values_computed_by_hand() -> None:
     assert gaussian_bound(2, 0.1) == pytest.approx(4.615, abs=1e-3)
     assert gaussian_bound(8, 0.3) == pytest.approx(9.976, abs=1e-3)
     assert gaussian_bound(16, 0.5) == pytest.approx(12.876, abs=1e-3)
@@ -33,21 +33,21 @@ def test_the_log_ratio_is_that_of_the_densities() -> None:
     for i in range(4):
         for j in range(4):
             slow = norm.logpdf(y[i], u[j], math.sqrt(s2)) - norm.logpdf(y[i], 0, math.sqrt(1 + s2))
-            found = gaussian_log_ratio(y, u, torch.tensor(s2, dtype=torch.float64))[i, j]
-            assert found.item() == pytest.approx(slow.sum().item())
+            ratio = gaussian_log_ratio(y, u, torch.tensor(s2, dtype=torch.float64))[i, j]
+            assert ratio.item() == pytest.approx(slow.sum().item())
 
 
 @pytest.mark.parametrize(("dim", "noise"), [(1, 0.5), (2, 0.3), (2, 1.0)])
-def test_normals_send_the_bound_and_every_estimator_says_so(dim: int, noise: float) -> None:
+def test_normal_rows_reach_the_bound_by_every_estimator(dim: int, noise: float) -> None:
     sent = draw(2000, dim)
     received = sent + noise * draw(2000, dim, seed=1)
     scores = gaussian_log_ratio(received, sent, torch.tensor(noise**2))
     joint, product = joint_and_product(scores)
-    for found in (info_nce(scores), donsker_varadhan(joint, product), nwj(joint + 1, product + 1)):
-        assert found.item() == pytest.approx(gaussian_bound(dim, noise), abs=0.06)
+    for estimate in (info_nce(scores), donsker_varadhan(joint, product), nwj(joint + 1, product + 1)):
+        assert estimate.item() == pytest.approx(gaussian_bound(dim, noise), abs=0.06)
 
 
-def test_two_points_fall_short_of_the_bound_by_what_they_cannot_tell() -> None:
+def test_rows_of_two_values_stay_below_the_bound() -> None:
     sent = draw(2000, 1).sign()
     received = sent + 0.3 * draw(2000, 1, seed=1)
     best = info_nce(gaussian_log_ratio(received, sent, torch.tensor(0.09)))
@@ -56,7 +56,7 @@ def test_two_points_fall_short_of_the_bound_by_what_they_cannot_tell() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.25])
-def test_uniforms_send_a_little_less_than_their_bound(noise: float) -> None:
+def test_uniform_rows_send_slightly_less_than_their_bound(noise: float) -> None:
     rng = torch.Generator().manual_seed(0)
     sent = torch.rand(2000, 1, generator=rng, dtype=torch.float64)
     received = sent + noise * (2 * torch.rand(2000, 1, generator=rng, dtype=torch.float64) - 1)
@@ -66,7 +66,7 @@ def test_uniforms_send_a_little_less_than_their_bound(noise: float) -> None:
     assert uniform_bound(1, noise) - expected == pytest.approx(math.log1p(2 * noise) - noise)
 
 
-def test_much_noise_leaves_nothing() -> None:
+def test_strong_noise_leaves_no_information() -> None:
     sent = draw(500, 2)
     assert info_nce(gaussian_log_ratio(sent + 100 * draw(500, 2, seed=1), sent, torch.tensor(1e4))).item() < 0.01
 
@@ -90,7 +90,7 @@ def test_the_quadratic_critic_starts_at_the_noise_but_not_below_a_tenth() -> Non
     assert QuadraticCritic(0.0).log_variance.exp().item() == pytest.approx(0.01)
 
 
-def test_the_split_critic_is_the_one_of_concatenated_pairs() -> None:
+def test_the_mlp_critic_equals_a_network_on_concatenated_pairs() -> None:
     critic, y, u = MLPCritic(3, 8), draw(5, 3).float(), draw(5, 3, seed=1).float()
     first = torch.nn.Linear(6, 8)
     with torch.no_grad():

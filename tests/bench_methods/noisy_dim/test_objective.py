@@ -14,9 +14,9 @@ from bench_methods.noisy_dim.objective import NoisyDIM, NoisyDIMConfig, NoisyDIM
 
 
 def train(method: NoisyDIM, images: Tensor, steps: int, *, roll: int = 0, size: int = 128) -> list[float]:
-    """Information at each step; with `roll`, each noisy row's partner is another image."""
+    """Train, and return the information at each step; with `roll` each noisy row is paired with another image."""
     optimizer = torch.optim.Adam(method.train().parameters(), lr=3e-3)
-    rng, found = torch.Generator().manual_seed(0), []
+    rng, values = torch.Generator().manual_seed(0), []
     for _ in range(steps):
         index = torch.randperm(len(images), generator=rng)[:size]
         views = method.make_views(Batch(images[index], index), rng)
@@ -24,8 +24,8 @@ def train(method: NoisyDIM, images: Tensor, steps: int, *, roll: int = 0, size: 
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
-        found.append(float(loss.parts["information"]))
-    return found
+        values.append(float(loss.parts["information"]))
+    return values
 
 
 def test_the_loss_is_the_cross_entropy_of_each_noisy_row_over_all_clean_ones(
@@ -59,13 +59,13 @@ def test_the_noise_is_added_to_one_branch_after_the_normalisation(
 
 
 @pytest.mark.parametrize(("prior", "width"), [("gaussian", 0.5), ("uniform", 0.5 / math.sqrt(3))])
-def test_noise_has_the_size_asked_for_and_is_the_same_draw_for_every_size(
+def test_noise_has_the_configured_scale_and_the_same_draw_for_each_scale(
     make: Any, data: DataSpec, images: Tensor, prior: str, width: float
 ) -> None:
     def views(noise: float) -> NoisyDIMViews:
         method = make(NoisyDIM, data, dim=50, noise=noise, prior=prior)
-        found: NoisyDIMViews = method.make_views(Batch(images, torch.arange(96)), torch.Generator().manual_seed(0))
-        return found
+        views: NoisyDIMViews = method.make_views(Batch(images, torch.arange(96)), torch.Generator().manual_seed(0))
+        return views
 
     one, twice, none = views(0.5), views(1.0), views(0.0)
     assert one.noise.std().item() == pytest.approx(width, rel=0.05)
@@ -75,7 +75,7 @@ def test_noise_has_the_size_asked_for_and_is_the_same_draw_for_every_size(
     assert prior == "gaussian" or one.noise.abs().max() <= 0.5
 
 
-def test_the_noisy_branch_sees_the_image_itself_or_a_second_view(
+def test_the_noisy_branch_reads_the_plain_image_or_a_second_view(
     make: Any, data: DataSpec, batch: Batch, rng: Any
 ) -> None:
     views = make(NoisyDIM, data).make_views(batch, rng)
@@ -94,7 +94,7 @@ def test_pixel_noise_is_kept_for_glyphs(make: Any, data: DataSpec) -> None:
 @pytest.mark.parametrize("critic", ["quadratic", "mlp"])
 @pytest.mark.parametrize("estimator", ["infonce", "dv", "nwj"])
 @pytest.mark.parametrize("prior", ["gaussian", "uniform"])
-def test_gradients_reach_everything(
+def test_gradients_reach_every_parameter(
     make: Any, data: DataSpec, batch: Batch, rng: Any, critic: str, estimator: str, prior: str
 ) -> None:
     method = make(NoisyDIM, data, critic=critic, estimator=estimator, prior=prior)
@@ -112,9 +112,9 @@ def test_the_average_of_dv_moves_in_training_only_and_is_saved(
     assert method.log_average == -torch.inf
     method.train()(views)
     assert method.log_average.isfinite()
-    other = make(NoisyDIM, data, seed=1, estimator="dv")
-    other.load_state_dict(method.state_dict())
-    assert torch.equal(other.log_average, method.log_average)
+    loaded = make(NoisyDIM, data, seed=1, estimator="dv")
+    loaded.load_state_dict(method.state_dict())
+    assert torch.equal(loaded.log_average, method.log_average)
 
 
 def test_the_ceiling_is_the_bound_or_the_logarithm_of_the_batch(
@@ -144,23 +144,21 @@ def test_information_rises_towards_the_bound_and_never_above_its_ceiling(
     make: Any, data: DataSpec, digits: Tensor
 ) -> None:
     method = make(NoisyDIM, replace(data, splits={"train": 640, "test": 10}), dim=2, noise=0.5)
-    found = train(method, digits, 160)
-    last = sum(found[-20:]) / 20
-    assert found[0] < 0.3
+    values = train(method, digits, 160)
+    last = sum(values[-20:]) / 20
+    assert values[0] < 0.3
     assert 0.9 < last < method.capacity() + 0.05
     assert method.capacity() == pytest.approx(math.log(5))
 
 
-def test_pairs_of_different_images_fall_below_the_floor_and_sound_ones_do_not(
-    make: Any, data: DataSpec, digits: Tensor
-) -> None:
-    found = []
+def test_only_pairs_of_different_images_fall_below_the_floor(make: Any, data: DataSpec, digits: Tensor) -> None:
+    values = []
     for roll in (0, 1):
         method = make(NoisyDIM, data, dim=2)
-        found.append(sum(train(method, digits, 80, roll=roll)[-10:]) / 10)
+        values.append(sum(train(method, digits, 80, roll=roll)[-10:]) / 10)
     floor = method(method.make_views(Batch(digits[:9], torch.arange(9)), torch.Generator())).floors["information"]
     assert floor == pytest.approx(0.1)
-    assert found[1] < floor < found[0]
+    assert values[1] < floor < values[0]
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "uniform"])
@@ -183,7 +181,7 @@ def test_after_training_the_embedding_of_eval_mode_has_the_moments_of_train_mode
     assert (in_train_mode.std(0) / standard.std(0) - 1).abs().max() < 0.1
 
 
-def test_other_priors_are_put_on_the_gaussian_embedding_by_embed_alone(
+def test_only_embed_maps_the_gaussian_embedding_to_other_priors(
     make: Any, data: DataSpec, batch: Batch, images: Tensor
 ) -> None:
     gaussian, laplace = (make(NoisyDIM, data, prior=prior).eval() for prior in ("gaussian", "laplace"))
@@ -196,7 +194,7 @@ def test_other_priors_are_put_on_the_gaussian_embedding_by_embed_alone(
     assert torch.equal(gaussian.embed(images)["embedding"], base.sinh())
 
 
-def test_uniform_sends_and_embeds_numbers_between_0_and_1(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_a_uniform_prior_sends_and_embeds_numbers_between_0_and_1(make: Any, data: DataSpec, images: Tensor) -> None:
     method, heard = make(NoisyDIM, data, prior="uniform", noise=0.0), []
     method.critic.register_forward_pre_hook(lambda _, inputs: heard.extend(inputs))
     method(method.make_views(Batch(images, torch.arange(96)), torch.Generator()))
@@ -205,7 +203,7 @@ def test_uniform_sends_and_embeds_numbers_between_0_and_1(make: Any, data: DataS
         assert 0.8 < values.max() <= 1
 
 
-def test_it_is_worked_in_float32_under_autocast(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_the_estimate_is_computed_in_float32_under_autocast(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
     method = make(NoisyDIM, data)
     views = method.make_views(batch, rng)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -219,7 +217,7 @@ def test_the_variant_mnist_has_two_coordinates_and_views_by_pixel_noise() -> Non
 
 
 @pytest.mark.parametrize("values", [{"dim": 0}, {"hidden_dim": 0}, {"noise": -0.1}, {"noise": math.nan}])
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         NoisyDIMConfig(**values)
 
@@ -229,11 +227,11 @@ def test_an_unknown_augmentation_is_refused() -> None:
         NoisyDIMConfig(augmentation="zz")
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert NoisyDIM.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), NoisyDIMConfig()) == "needs images"
 
 
-def test_donsker_varadhan_has_no_ceiling_in_training_and_is_a_bound_by_training_s_constant_after_it(
+def test_donsker_varadhan_has_no_ceiling_in_training_and_is_a_bound_after_it(
     make: Any, data: DataSpec, images: Tensor, rng: Any
 ) -> None:
     method = make(NoisyDIM, data, dim=2, noise=0.5, estimator="dv").train()
@@ -243,7 +241,7 @@ def test_donsker_varadhan_has_no_ceiling_in_training_and_is_a_bound_by_training_
     method.eval()
     with torch.no_grad():
         scores = method.critic(method._sent(views.anchors) + views.noise, method._sent(views.images))
-        apart = scores[~torch.eye(96, dtype=torch.bool)]
-        expected = scores.diagonal().mean() - constant - (apart - constant).exp().mean() + 1
+        negatives = scores[~torch.eye(96, dtype=torch.bool)]
+        expected = scores.diagonal().mean() - constant - (negatives - constant).exp().mean() + 1
         assert torch.allclose(method.information(views), expected, atol=1e-4)
         assert torch.equal(method.log_average, constant)

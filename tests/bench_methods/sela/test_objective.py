@@ -36,7 +36,7 @@ def train(
     momentum: float = 0.9,
     seed: int = 3,
 ) -> list[Loss]:
-    """Epochs `first` to `last` of a run; the losses of the last one."""
+    """Train from epoch `first` to `last` of a run; return the losses of the last epoch."""
     rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1, momentum=momentum, weight_decay=5e-4)
     steps = len(images) // 64
@@ -56,15 +56,15 @@ def train(
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many blocks each call of Sinkhorn got."""
-    seen: list[int] = []
+    """Number of blocks in each call of Sinkhorn, in the order of the calls."""
+    counts: list[int] = []
 
     def counting(blocks: Any, *args: Any, **values: Any) -> Any:
-        seen.append(len(blocks))
+        counts.append(len(blocks))
         return sinkhorn(blocks, *args, **values)
 
     monkeypatch.setattr(sela, "sinkhorn", counting)
-    return seen
+    return counts
 
 
 def test_the_loss_is_cross_entropy_head_by_head(make: Any, data: DataSpec, images: Tensor) -> None:
@@ -78,7 +78,9 @@ def test_the_loss_is_cross_entropy_head_by_head(make: Any, data: DataSpec, image
     assert torch.allclose(method(SeLaViews(images[index], index)).total, torch.stack(losses).mean(), atol=1e-6)
 
 
-def test_a_zero_head_pays_log_of_the_clusters(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_a_zero_head_has_the_loss_log_of_the_number_of_clusters(
+    make: Any, data: DataSpec, batch: Batch, rng: Any
+) -> None:
     method = make(SeLa, data, heads=2, clusters=7)
     torch.nn.init.zeros_(method.heads.weight)
     torch.nn.init.zeros_(method.heads.bias)
@@ -106,7 +108,7 @@ def test_first_labels_are_random_and_balanced_and_each_head_has_its_own(make: An
     assert not torch.equal(method.labels[0], method.labels[1])
 
 
-def test_updates_are_spread_over_the_epochs_from_the_first_on(
+def test_updates_are_spread_over_the_epochs_from_the_first(
     make: Any, data: DataSpec, images: Tensor, make_context: Any
 ) -> None:
     def plan(updates: int, num_epochs: int) -> list[int]:
@@ -121,9 +123,7 @@ def test_updates_are_spread_over_the_epochs_from_the_first_on(
     assert plan(400, 3) == [0, 1, 2]
 
 
-def test_round_robin_serves_the_heads_in_turns_whatever_the_epochs(
-    make: Any, data: DataSpec, images: Tensor, make_context: Any
-) -> None:
+def test_round_robin_updates_the_heads_in_turns(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
     method = make(SeLa, data, heads=2, clusters=4, updates=4, round_robin=True)
     served = []
     for epoch in range(8):
@@ -133,7 +133,9 @@ def test_round_robin_serves_the_heads_in_turns_whatever_the_epochs(
     assert served == [0, 1, 0, 1]
 
 
-def test_an_update_fills_the_clusters_and_tells_how_it_went(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_an_update_fills_the_clusters_and_returns_numbers_for_the_log(
+    make: Any, digits: Tensor, make_context: Any
+) -> None:
     method = make(SeLa, DIGITS, heads=2, clusters=10, strength=25.0)
     before = method.labels.clone()
     numbers = method.before_epoch(make_context(digits))
@@ -146,7 +148,9 @@ def test_an_update_fills_the_clusters_and_tells_how_it_went(make: Any, digits: T
     assert numbers["sinkhorn_iterations"] >= 1
 
 
-def test_a_training_run_has_balanced_labels_that_know_the_digits(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_labels_of_a_training_run_are_balanced_and_match_the_digits(
+    make: Any, digits: Tensor, make_context: Any
+) -> None:
     method = make(SeLa, DIGITS, heads=2, clusters=16, strength=25.0)
     train(method, digits, make_context, epochs=12)
     for labels in method.labels:
@@ -161,9 +165,9 @@ def test_without_equipartition_the_labels_collapse(make: Any, digits: Tensor, ma
     assert len(method.labels[0].unique()) < 16 / 4
     assert method.log_prices.abs().max() == 0
     sound = train(make(SeLa, DIGITS, heads=1, clusters=16), digits, make_context, epochs=3)
-    for losses, told in ((collapsed, True), (sound, False)):
+    for losses, is_collapsed in ((collapsed, True), (sound, False)):
         entropy = sum(float(loss.parts["label_entropy"]) for loss in losses) / len(losses)
-        assert (entropy < losses[0].floors["label_entropy"]) == told
+        assert (entropy < losses[0].floors["label_entropy"]) == is_collapsed
 
 
 def test_without_relabelling_the_first_labels_stay(
@@ -200,14 +204,14 @@ def test_an_update_moves_no_parameter_and_leaves_the_mode(
 def test_state_dict_keeps_labels_prices_and_the_count_of_updates(
     make: Any, data: DataSpec, images: Tensor, make_context: Any
 ) -> None:
-    method, other = (make(SeLa, data, seed=seed, heads=2, clusters=4, updates=2) for seed in (0, 1))
+    method, loaded = (make(SeLa, data, seed=seed, heads=2, clusters=4, updates=2) for seed in (0, 1))
     method.before_epoch(make_context(images))
-    other.load_state_dict(method.state_dict())
-    assert torch.equal(other.labels, method.labels)
-    assert torch.equal(other.log_prices, method.log_prices)
-    assert int(other.updates_done) == 1
-    assert other.before_epoch(make_context(images, epoch=1)) == {}
-    assert other.before_epoch(make_context(images, epoch=2)) != {}
+    loaded.load_state_dict(method.state_dict())
+    assert torch.equal(loaded.labels, method.labels)
+    assert torch.equal(loaded.log_prices, method.log_prices)
+    assert int(loaded.updates_done) == 1
+    assert loaded.before_epoch(make_context(images, epoch=1)) == {}
+    assert loaded.before_epoch(make_context(images, epoch=2)) != {}
 
 
 def test_new_images_get_labels_at_the_same_prices(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
@@ -217,7 +221,7 @@ def test_new_images_get_labels_at_the_same_prices(make: Any, data: DataSpec, ima
     assert (method.assign(images) == method.labels).float().mean() > 0.98  # train mode: as in the update
 
 
-def test_one_cluster_costs_nothing_and_as_many_as_images_name_each(
+def test_one_cluster_has_no_loss_and_n_clusters_give_each_image_its_own(
     make: Any, data: DataSpec, images: Tensor, make_context: Any
 ) -> None:
     one = make(SeLa, data, heads=1, clusters=1)
@@ -228,16 +232,14 @@ def test_one_cluster_costs_nothing_and_as_many_as_images_name_each(
     assert len(each.labels[0].unique()) > 0.9 * 96
 
 
-def test_a_network_without_variety_still_fills_all_clusters(
-    make: Any, data: DataSpec, images: Tensor, make_context: Any
-) -> None:
+def test_equal_features_still_fill_all_clusters(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
     method = make(SeLa, data, heads=2, clusters=4)
     torch.nn.init.zeros_(method.heads.weight)
     method.before_epoch(make_context(images))
     assert all(counts(labels, 4) == [24] * 4 for labels in method.labels)
 
 
-def test_a_diverged_network_is_not_labelled(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
+def test_logits_that_are_not_finite_are_refused(make: Any, data: DataSpec, images: Tensor, make_context: Any) -> None:
     method = make(SeLa, data, heads=2, clusters=4)
     torch.nn.init.constant_(method.heads.weight, math.nan)
     with pytest.raises(TrainingError, match="head 0: its logits are not finite"):
@@ -253,12 +255,12 @@ def test_gradients_reach_the_encoder_and_the_heads(make: Any, data: DataSpec, ba
 @pytest.mark.parametrize(
     "values", [{"clusters": 0}, {"heads": 0}, {"updates": 0}, {"strength": 0.0}, {"block_rows": 0}]
 )
-def test_impossible_values_are_refused(values: Any) -> None:
+def test_values_out_of_range_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must be"):
         SeLaConfig(**values)
 
 
-def test_data_that_are_no_images_are_skipped() -> None:
+def test_other_data_than_images_are_skipped() -> None:
     assert SeLa.skip_reason(DataSpec(shape=(7,), splits={"train": 500}), SeLaConfig()) == "needs images"
 
 
@@ -270,7 +272,7 @@ def test_more_clusters_than_images_leave_some_empty(
 
 
 @pytest.mark.parametrize(("schedule", "within"), [("linear", 5), ("quadratic", 6)])
-def test_updates_within_epochs_come_as_often_as_planned_and_first_before_training(
+def test_updates_within_epochs_are_as_many_as_planned_and_the_first_precedes_training(
     schedule: str, within: int, make: Any, digits: Tensor, make_context: Any, calls: list[int]
 ) -> None:
     method = make(SeLa, DIGITS, heads=3, clusters=8, updates=7, schedule=schedule)
@@ -283,7 +285,7 @@ def test_updates_within_epochs_come_as_often_as_planned_and_first_before_trainin
     assert calls == [1] * within * 3
 
 
-def test_round_robin_within_epochs_serves_each_head_equally_often(
+def test_round_robin_within_epochs_updates_each_head_equally_often(
     make: Any, digits: Tensor, make_context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[str] = []
@@ -298,15 +300,15 @@ def test_round_robin_within_epochs_serves_each_head_equally_often(
     assert served == ["head 0", "head 1"] * 4
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_labels(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_a_resumed_run_has_the_same_labels(make: Any, digits: Tensor, make_context: Any) -> None:
     values = {"heads": 2, "clusters": 8, "updates": 9, "schedule": "quadratic", "round_robin": True}
-    whole, other = make(SeLa, DIGITS, **values), make(SeLa, DIGITS, seed=1, **values)
+    whole, resumed = make(SeLa, DIGITS, **values), make(SeLa, DIGITS, seed=1, **values)
     train(whole, digits, make_context, epochs=4, last=2, momentum=0)
-    other.load_state_dict(whole.state_dict())
-    for method in (whole, other):
+    resumed.load_state_dict(whole.state_dict())
+    for method in (whole, resumed):
         train(method, digits, make_context, epochs=4, first=2, momentum=0)
-    assert int(other.updates_done) == int(whole.updates_done) == 8
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert int(resumed.updates_done) == int(whole.updates_done) == 8
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 def test_published_rows_keep_their_keys_and_their_weights_load(make: Any, data: DataSpec) -> None:
@@ -317,7 +319,7 @@ def test_published_rows_keep_their_keys_and_their_weights_load(make: Any, data: 
     assert state == {"labels", "log_prices", "updates_done", "heads.weight", "heads.bias"}
 
 
-def test_mixing_gives_nearly_the_labels_of_the_plain_iteration(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_mixing_gives_almost_the_labels_of_the_plain_iteration(make: Any, digits: Tensor, make_context: Any) -> None:
     methods = [make(SeLa, DIGITS, heads=1, clusters=16, strength=50.0, **v) for v in ({}, {"mixing": 8})]
     numbers = [method.before_epoch(make_context(digits)) for method in methods]
     assert numbers[1]["sinkhorn_iterations"] < numbers[0]["sinkhorn_iterations"]
@@ -338,7 +340,7 @@ def test_blocks_and_half_precision_give_the_labels_of_the_whole(
     assert numbers[1]["sinkhorn_planned_gib"] < numbers[2]["sinkhorn_planned_gib"] < numbers[0]["sinkhorn_planned_gib"]
 
 
-def test_a_control_without_equipartition_works_in_blocks_too(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_blocks_also_work_without_equipartition(make: Any, digits: Tensor, make_context: Any) -> None:
     methods = [make(SeLa, DIGITS, heads=1, clusters=16, equipartition=False, block_rows=rows) for rows in (None, 100)]
     for method in methods:
         method.before_epoch(make_context(digits))
@@ -354,18 +356,20 @@ def test_biases_of_the_head_change_no_label(make: Any, data: DataSpec, images: T
     assert torch.equal(method.labels, moved.labels)
 
 
-def test_evaluators_can_ask_for_clusters(make: Any, data: DataSpec, images: Tensor) -> None:
+def test_the_method_has_the_ability_to_assign_clusters(make: Any, data: DataSpec, images: Tensor) -> None:
     assert issubclass(SeLa, Clustering)
     labels = make(SeLa, data, heads=3, clusters=4).eval().assign(images)
     assert (labels.shape, labels.dtype) == ((3, 96), torch.int64)
 
 
-def test_a_fresh_network_pays_about_log_of_the_clusters(make: Any, data: DataSpec, batch: Batch, rng: Any) -> None:
+def test_an_untrained_network_has_a_loss_near_the_log_of_the_number_of_clusters(
+    make: Any, data: DataSpec, batch: Batch, rng: Any
+) -> None:
     method = make(SeLa, data, heads=2, clusters=32)
     assert method(method.make_views(batch, rng)).total.item() == pytest.approx(math.log(32), rel=0.1)
 
 
-def test_rotation_turns_each_view_and_leaves_the_first_as_it_is(
+def test_rotation_turns_each_view_and_keeps_the_first(
     make: Any, data: DataSpec, batch: Batch, make_context: Any
 ) -> None:
     plain_views, views = (
@@ -395,14 +399,14 @@ def test_rotation_adds_its_loss_over_all_turns_to_that_of_the_first_copies(
     assert torch.allclose(loss.total, labelled + turned, atol=1e-6)
 
 
-def test_rotation_is_learned_beside_the_labels(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_rotation_is_learned_together_with_the_labels(make: Any, digits: Tensor, make_context: Any) -> None:
     method = make(SeLa, DIGITS, heads=1, clusters=8, rotation=True)
     losses = train(method, digits, make_context, epochs=12)
     assert losses[-1].parts["turn_loss"] < 0.6 * math.log(4)
     assert losses[-1].parts["label_loss"] < 0.9 * math.log(8)
 
 
-def test_labels_of_an_earlier_run_can_be_kept_for_a_second_one(make: Any, digits: Tensor, make_context: Any) -> None:
+def test_labels_of_an_earlier_run_can_be_kept_in_a_second_one(make: Any, digits: Tensor, make_context: Any) -> None:
     first = make(SeLa, DIGITS, heads=2, clusters=8)
     train(first, digits, make_context, epochs=8)
     second = make(SeLa, DIGITS, seed=1, heads=2, clusters=8, relabel=False, rotation=True)
@@ -418,7 +422,7 @@ def test_rotation_needs_square_images() -> None:
     assert SeLa.skip_reason(wide, SeLaConfig(rotation=True)) == "rotation needs square images"
 
 
-def test_named_recipes_are_those_of_the_scripts() -> None:
+def test_variants_equal_the_settings_of_the_scripts() -> None:
     configs = {name: build(SeLaConfig, variant.config, name) for name, variant in SeLa.variants.items()}
     assert {(c.clusters, c.heads) for name, c in configs.items() if name != "cifar_script"} == {(3000, 10)}
     assert [name for name, c in configs.items() if c.round_robin] == ["cifar_script"]

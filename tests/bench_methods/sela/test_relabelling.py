@@ -27,18 +27,18 @@ def plan(
     steps_per_epoch: int,
     only: int | None = None,
 ) -> list[int]:
-    """Steps before which an update takes place, within the `only` first epochs."""
+    """Return the steps before which an update takes place, within the first `only` epochs."""
     run = replace(AT_START, num_epochs=num_epochs, num_steps=num_epochs * steps_per_epoch)
-    found: list[int] = []
+    steps: list[int] = []
     for step in range((only or num_epochs) * steps_per_epoch):
-        if is_due(schedule, updates, len(found), replace(run, step=step, epoch=step // steps_per_epoch)):
-            found.append(step)
-    return found
+        if is_due(schedule, updates, len(steps), replace(run, step=step, epoch=step // steps_per_epoch)):
+            steps.append(step)
+    return steps
 
 
 @pytest.mark.parametrize("batch_size", [1, 10])
 @pytest.mark.parametrize(("updates", "num_epochs"), [(400, 400), (80, 40), (12, 40)])
-def test_updates_come_at_the_times_of_the_scripts(updates: int, num_epochs: int, batch_size: int) -> None:
+def test_updates_are_due_at_the_times_of_the_scripts(updates: int, num_epochs: int, batch_size: int) -> None:
     items, parts = 50, [k / (updates - 1) for k in range(updates)]
     linear = [(num_epochs + 1.0001) * items * part for part in parts]
     quadratic = [(num_epochs + 1.01) * items * part**2 for part in parts]
@@ -54,22 +54,22 @@ def test_updates_come_at_the_times_of_the_scripts(updates: int, num_epochs: int,
         assert len(expected) < updates  # the last time is never reached
 
 
-def test_the_cifar_script_updates_once_an_epoch_or_so() -> None:
+def test_the_cifar_script_updates_about_once_an_epoch() -> None:
     steps = plan("linear", 400, 400, 40)
     assert len(steps) == 398  # the 399th falls between the last two batches and the end
     assert all(40 <= after - before <= 41 for before, after in itertools.pairwise(steps))
 
 
-def test_the_imagenet_script_updates_most_often_in_the_beginning() -> None:
+def test_the_imagenet_script_updates_most_often_at_the_start() -> None:
     epochs = [step / 5000 for step in plan("quadratic", 100, 400, 5000, only=1)[:5]]
     assert epochs == pytest.approx([0, 0.0409, 0.1637, 0.3682, 0.6547], abs=2e-4)
 
 
-def test_one_update_comes_before_the_first_step_whatever_the_schedule() -> None:
+def test_a_single_update_comes_before_the_first_step_in_each_schedule() -> None:
     assert plan("epochs", 1, 5, 4) == plan("linear", 1, 5, 4) == plan("quadratic", 1, 5, 4) == [0]
 
 
-def test_entropy_is_that_of_the_worst_heads_cluster_sizes() -> None:
+def test_label_entropy_is_that_of_the_head_where_it_is_lowest() -> None:
     even, skewed = torch.arange(12) % 4, torch.tensor([0] * 9 + [1, 2, 3])
     parts = [9 / 12, 1 / 12, 1 / 12, 1 / 12]
     expected = -sum(p * math.log(p) for p in parts) / math.log(4)
@@ -77,14 +77,14 @@ def test_entropy_is_that_of_the_worst_heads_cluster_sizes() -> None:
     assert label_entropy(torch.stack((even, skewed)), 4).item() == pytest.approx(expected)
 
 
-def test_entropy_is_none_in_one_cluster_and_all_where_there_is_no_choice() -> None:
+def test_label_entropy_is_0_in_one_of_several_clusters_and_1_without_a_choice() -> None:
     assert label_entropy(torch.zeros(2, 9, dtype=torch.int64), 4).item() == 0
     assert label_entropy(torch.zeros(2, 9, dtype=torch.int64), 1).item() == 1
     assert label_entropy(torch.zeros(2, 1, dtype=torch.int64), 4).item() == 1
     assert label_entropy(torch.arange(6)[None], 3000).item() == pytest.approx(1)  # six items, each its own
 
 
-def test_labels_are_described_by_sizes_and_by_what_changed() -> None:
+def test_labels_are_described_by_cluster_sizes_and_changes() -> None:
     before, labels = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 2, 1, 1, 1])
     assert describe_labels(labels, before, 4) == {
         "labels_smallest_cluster": 0,
@@ -94,7 +94,7 @@ def test_labels_are_described_by_sizes_and_by_what_changed() -> None:
     }
 
 
-def test_of_several_heads_the_worst_counts_and_of_changes_the_mean() -> None:
+def test_numbers_of_several_heads_are_the_worst_and_of_changes_the_mean() -> None:
     one = {"labels_smallest_cluster": 3, "labels_largest_cluster": 9, "labels_changed": 0.5}
     two = {"labels_smallest_cluster": 4, "labels_largest_cluster": 7, "labels_changed": 0.1}
     assert over_heads([one, two]) == {
@@ -110,7 +110,7 @@ def head() -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(11, 5, generator=rng), torch.randn(3, 5, generator=rng), torch.randn(3, generator=rng)
 
 
-def test_blocks_of_logits_are_the_logits_of_all(head: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_blocks_of_logits_join_to_the_logits_of_all_items(head: tuple[Tensor, Tensor, Tensor]) -> None:
     features, weight, bias = head
     whole, blocks = head_logits(*head, "head 0"), head_logits(*head, "head 0", block_rows=4)
     assert torch.equal(whole[0], features @ weight.T + bias)
@@ -118,13 +118,13 @@ def test_blocks_of_logits_are_the_logits_of_all(head: tuple[Tensor, Tensor, Tens
     assert torch.allclose(torch.cat(blocks), whole[0], atol=1e-6)
 
 
-def test_halves_are_logits_below_their_rows_maximum(head: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_float16_blocks_are_logits_minus_the_maximum_of_their_row(head: tuple[Tensor, Tensor, Tensor]) -> None:
     (whole,), (half,) = head_logits(*head, "head 0"), head_logits(*head, "head 0", half=True)
     assert half.dtype == torch.float16
     assert torch.allclose(half.float(), whole - whole.amax(1, keepdim=True), rtol=1e-3)
 
 
-def test_logits_that_are_not_finite_are_refused_by_the_name_of_their_head(head: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_the_error_for_logits_that_are_not_finite_names_their_head(head: tuple[Tensor, Tensor, Tensor]) -> None:
     features, weight, bias = head
     bias[1] = -math.inf
     for half in (False, True):
