@@ -124,10 +124,10 @@ def _each(
     items: Any = content.get(name)
     if items is None and kind is not list:
         return
-    if not isinstance(items, kind):
+    if not isinstance(content.get(name), kind):
         yield f"{name} must be {'a list' if kind is list else 'an object'}"
         return
-    pairs = items.items() if isinstance(items, Mapping) else enumerate(items)
+    pairs: Any = items.items() if kind is Mapping else enumerate(items)
     for position, item in pairs:
         if isinstance(position, str) and not _is_name(position):
             yield f"a name in {name} must be one line of text, got {shown(position)}"

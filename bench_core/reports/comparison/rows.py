@@ -108,31 +108,14 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
     with_labels: dict[str, None] = {}
     for (dataset, encoder), group in tables.items():
         rows = by_row(group)
-        first_row, second_row = rows.get(first, []), rows.get(second, [])
-        for name, row in ((first, first_row), (second, second_row)):
-            if any(map(uses_labels, row)):
-                with_labels[name] = None
-        for column in task_columns([*first_row, *second_row], None, all_metrics=all_metrics):
-            first_values = seed_values(first_row, column).values
-            second_values = seed_values(second_row, column).values
-            where = f"{column.name} on {dataset}, {encoder}"
-            if first_values and second_values:
-                seeds = sorted(first_values.keys() & second_values.keys())
-                means = [fmean(values[seed] for seed in seeds) for values in (first_values, second_values) if seeds]
-                items = items_by_seed(first_row, column), items_by_seed(second_row, column)
-                line = Line(
-                    dataset,
-                    encoder,
-                    column,
-                    means=(means[0], means[1]) if means else None,
-                    paired=paired(first_values, second_values),
-                    items=over_items(*items, seeds),
-                )
+        pair = {name: rows.get(name, []) for name in (first, second)}
+        with_labels |= {name: None for name, row in pair.items() if any(map(uses_labels, row))}
+        for column in task_columns([*pair[first], *pair[second]], None, all_metrics=all_metrics):
+            line, note = _compare_column(dataset, encoder, column, pair)
+            if line:
                 lines.append(line)
-                if reason := not_pairable(*items, seeds):
-                    notes[f"{where} is not compared by item: {reason}"] = None
-            elif first_values or second_values:
-                notes[f"{first if first_values else second} alone has {where}"] = None
+            if note:
+                notes[note] = None
     if not lines:
         raise RequestError(f"{first} and {second} have no task in common; `bench table` shows what each has.")
     label_notes = [f"{name} is trained with labels" for name in with_labels]
@@ -154,6 +137,37 @@ def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
             values.append({label: seed_values(rows[label], column) for label in ranked})
         rankings.append(_ranking(dataset, encoder, ranks_of(columns, values, ranked)))
     return rankings
+
+
+def _compare_column(
+    dataset: str, encoder: str, column: Column, pair: Mapping[str, Sequence[Entry]]
+) -> tuple[Line | None, str]:
+    """Compare two rows in one column.
+
+    Args:
+        dataset: Label of the dataset.
+        encoder: Label of the encoder.
+        column: The column.
+        pair: Name -> entries of the first and of the second row.
+
+    Returns:
+        The line, without its verdict; None if a row has no values. And a note on what is left out, or "".
+    """
+    (first, first_row), (second, second_row) = pair.items()
+    first_values = seed_values(first_row, column).values
+    second_values = seed_values(second_row, column).values
+    where = f"{column.name} on {dataset}, {encoder}"
+    if not first_values or not second_values:
+        has_values = first if first_values else second if second_values else None
+        return None, f"{has_values} alone has {where}" if has_values else ""
+    seeds = sorted(first_values.keys() & second_values.keys())
+    means = None
+    if seeds:
+        means = fmean(first_values[seed] for seed in seeds), fmean(second_values[seed] for seed in seeds)
+    items = items_by_seed(first_row, column), items_by_seed(second_row, column)
+    line = Line(dataset, encoder, column, means, paired(first_values, second_values), over_items(*items, seeds))
+    reason = not_pairable(*items, seeds)
+    return line, f"{where} is not compared by item: {reason}" if reason else ""
 
 
 def _with_verdicts(lines: Sequence[Line], first: str, second: str) -> list[Line]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench_core.files import checkout
 from bench_core.running import provenance
 
 
@@ -12,5 +13,5 @@ def test_wheel_has_neither_commit_nor_changes(monkeypatch: pytest.MonkeyPatch) -
 
 def test_checkout_without_a_commit_counts_as_changed_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "_git", lambda *_: None)
-    assert provenance.checkout() is not None
+    assert checkout() is not None
     assert provenance._commit.__wrapped__() == (None, True)

@@ -57,13 +57,8 @@ def test_merge_copies_records_chains_and_attempts_once(plan_of: PlanOf, tmp_path
     assert [missing(chain, ours) for chain in plan_of(seeds=[0, 1]).chains] == [[], []]
     assert set(files(other)) <= set(files(ours))
     assert not list(ours.path.rglob("*.tmp"))
-    second_merge = compare_stores(other.path, ours)
-    assert (len(second_merge.records), second_merge.known, len(second_merge.attempts), len(second_merge.chains)) == (
-        0,
-        1,
-        0,
-        0,
-    )
+    second = compare_stores(other.path, ours)
+    assert (len(second.records), second.known, len(second.attempts), len(second.chains)) == (0, 1, 0, 0)
 
 
 def test_chain_that_was_merged_is_not_trained_again(
