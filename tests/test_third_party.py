@@ -67,7 +67,7 @@ def test_third_party_package_is_installed_listed_checked_run_and_removed(python:
         ("method", "echo", "0.3.0"),
         ("task", "feature_norm", "0.3.0"),
     ]
-    assert "ok    objective bench-echo/echo" in checked
+    assert "ok    method bench-echo/echo" in checked
     assert "FAIL" not in checked
     assert {(s["method"], s["task"]) for s in json.loads(scores)} == {
         ("echo", "knn"), ("echo", "feature_norm"), ("random", "knn"), ("random", "feature_norm"),
