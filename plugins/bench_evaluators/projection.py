@@ -122,8 +122,8 @@ def _umap(values: Points, config: ProjectionConfig, seed: int) -> Points:
     """Project (N, D) to (N, 2) by UMAP; on one thread, so that a seed gives one picture."""
     from umap import UMAP
 
-    near = min(config.neighbors, len(values) - 1)
-    reducer = UMAP(n_neighbors=near, min_dist=config.min_dist, random_state=seed, n_jobs=1)
+    neighbors = min(config.neighbors, len(values) - 1)
+    reducer = UMAP(n_neighbors=neighbors, min_dist=config.min_dist, random_state=seed, n_jobs=1)
     plane: Points = np.asarray(reducer.fit_transform(values), np.float64)
     return plane
 

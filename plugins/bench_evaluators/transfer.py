@@ -87,11 +87,11 @@ class Transfer(Evaluator):
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Fit probes on the other dataset's train split and score them on its test split."""
-        config, other = self.config, frozen.others[self.config.dataset]
-        if reason := why_no_classes(other.data):
+        config, other_data = self.config, frozen.others[self.config.dataset]
+        if reason := why_no_classes(other_data.data):
             raise BenchError(f"transfer to {config.dataset}: {reason}.")
         target = replace(frozen, splits={split: self._embed(frozen, split) for split in ("train", "test")})
-        num_classes = other.data.num_classes or 0
+        num_classes = other_data.data.num_classes or 0
         learned, probe = self._probe(target, config.embedding, num_classes)
         floor, _ = self._probe(target, _PIXELS, num_classes)
         gains = [
@@ -109,8 +109,8 @@ class Transfer(Evaluator):
         return Evaluation(
             scores=[*learned, *gains],
             protocol=(
-                f"{config.dataset}: {n:,} of {other.data.splits['train']:,} training and {m:,} of "
-                f"{other.data.splits['test']:,} test items, drawn by seed, brought to "
+                f"{config.dataset}: {n:,} of {other_data.data.splits['train']:,} training and {m:,} of "
+                f"{other_data.data.splits['test']:,} test items, drawn by seed, brought to "
                 f"{'x'.join(map(str, frozen.data.shape))} (bilinear, antialiased); linear: features standardised on "
                 f"these training items, {PROBLEM}; {probe.protocol}; {SOLVER}; knn: k={min(config.k, n)}, cosine, "
                 f"votes exp(cosine / {config.temperature:g}); chance: always the most frequent training class; "
@@ -125,10 +125,10 @@ class Transfer(Evaluator):
 
     def _embed(self, frozen: Frozen, split: str) -> Embedded:
         """Embed random items of a split of the other dataset, and add their pixels in the method's image size."""
-        whole = frozen.others[self.config.dataset].load(split)
+        source = frozen.others[self.config.dataset].load(split)
         most = self.config.train_items if split == "train" else self.config.test_items
-        order = torch.randperm(len(whole), generator=stream(frozen.seed, "transfer", "items", split))
-        chosen = take(whole, order[:most].sort().values)
+        order = torch.randperm(len(source), generator=stream(frozen.seed, "transfer", "items", split))
+        chosen = take(source, order[:most].sort().values)
         inputs = chosen.inputs if isinstance(chosen.inputs, Tensor) else chosen.inputs.read(torch.arange(len(chosen)))
         images = fitted(inputs, frozen.data.shape)
         embedded = embed_images(frozen, Split(images, chosen.labels))

@@ -86,7 +86,7 @@ def test_an_encoder_without_parameters_is_a_linear_classifier(freeze_encoder: Fr
     assert tuned(freeze_encoder(Flat(DATA, NoConfig()), splits(), 3)).scores[0].value > 0.9
 
 
-def test_the_protocol_says_the_recipe(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+def test_protocol_describes_the_recipe(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
     protocol = tuned(freeze_encoder(encoder, splits(), 3)).protocol
     for part in ("25 steps of 16 items", "views: glyph", "rate chosen of 0.02, 0.1", "after 8 steps", "train mode"):
         assert part in protocol

@@ -25,7 +25,7 @@ def values(evaluation: Evaluation) -> dict[str, float]:
     return {score.metric: score.value for score in evaluation.scores}
 
 
-def test_lsh_and_the_methods_own_code_have_the_precision_that_retrieval_has(freeze: Freeze) -> None:
+def test_lsh_and_the_methods_own_code_score_as_in_the_task_retrieval(freeze: Freeze) -> None:
     frozen = freeze({"train": blobs(200, bits=12), "test": blobs(40, bits=12, seed=1)})
     scores = values(Hashing(HashingConfig(code_lengths=(16, 8))).evaluate(frozen))
     retrieval = values(Retrieval(RetrievalConfig(code_lengths=(16, 12, 8))).evaluate(frozen))
@@ -86,7 +86,7 @@ def test_constant_features_and_codes_score_the_floor(freeze: Freeze) -> None:
     assert (scores["bit_correlation"], scores["code_minus_itq"]) == (0, 0)
 
 
-def test_queries_are_capped_and_several_labels_share_one(freeze: Freeze) -> None:
+def test_queries_are_capped_and_one_label_an_item_equals_classes(freeze: Freeze) -> None:
     train, test = blobs(80), blobs(20, seed=1)
     hot = {name: (part[0], F.one_hot(part[1], 4).bool()) for name, part in {"train": train, "test": test}.items()}
     first = Hashing(HashingConfig()).evaluate(freeze({"train": train, "test": test}))

@@ -75,9 +75,9 @@ def test_with_the_true_posterior_both_bounds_are_the_log_likelihood() -> None:
 
 
 def test_with_a_worse_posterior_more_draws_are_tighter_and_the_kl_is_larger() -> None:
-    sound, few, many = measured(), measured(off=1.0, samples=1), measured(off=1.0, samples=200)
-    assert few["log_likelihood"] < many["log_likelihood"] < sound["log_likelihood"] + 0.1
-    assert many["kl"] > sound["kl"] + 0.5
+    true_posterior, few, many = measured(), measured(off=1.0, samples=1), measured(off=1.0, samples=200)
+    assert few["log_likelihood"] < many["log_likelihood"] < true_posterior["log_likelihood"] + 0.1
+    assert many["kl"] > true_posterior["kl"] + 0.5
 
 
 def test_units_that_do_not_vary_are_not_active() -> None:

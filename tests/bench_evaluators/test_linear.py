@@ -84,7 +84,7 @@ def test_notes_tell_if_the_solver_converged(freeze: Freeze) -> None:
 def test_few_labels_are_the_same_items_for_all_methods(freeze: Freeze) -> None:
     config = LinearConfig(labels_per_class=2, num_draws=4)
     splits = {"train": blobs(80), "test": blobs(40, seed=1)}
-    other = {
+    changed = {
         "train": ({"features": splits["train"][0]["features"].flip(1)}, splits["train"][1]),
         "test": splits["test"],
     }
@@ -92,7 +92,7 @@ def test_few_labels_are_the_same_items_for_all_methods(freeze: Freeze) -> None:
     again = Linear(config).evaluate(freeze(splits))
     assert evaluation == again
     assert Linear(config).evaluate(freeze(splits, seed=1)).scores != evaluation.scores
-    assert Linear(config).evaluate(freeze(other)).scores != evaluation.scores
+    assert Linear(config).evaluate(freeze(changed)).scores != evaluation.scores
     assert "2 labels of each class, mean of 4 seeded draws; penalty fixed at 0.01" in evaluation.protocol
     assert evaluation.scores[0].chance == pytest.approx(0.25)
 
@@ -111,7 +111,7 @@ def test_few_labels_are_the_given_number_of_each_class(freeze: Freeze, monkeypat
     assert not torch.equal(seen[0][0], seen[1][0])
 
 
-def test_the_deviation_over_draws_is_stated(freeze: Freeze) -> None:
+def test_deviation_over_draws_is_noted(freeze: Freeze) -> None:
     splits = {"train": blobs(80), "test": blobs(40, seed=1)}
     notes = Linear(LinearConfig(labels_per_class=99, num_draws=2)).evaluate(freeze(splits)).notes
     assert notes[1] == "top1 over draws: deviation 0.0000"  # each draw takes all there is

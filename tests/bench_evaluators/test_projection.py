@@ -45,9 +45,9 @@ def scores(freeze: Freeze, features: Tensor, labels: Tensor, **changes: Any) -> 
 def test_components_are_those_of_scikit_learn_and_so_is_the_variance_that_they_explain() -> None:
     values = (torch.randn(50, 8, generator=torch.Generator().manual_seed(1)) * torch.arange(1, 9)).double().numpy()
     plane, explained = pca(values)
-    theirs = PCA(2, svd_solver="full").fit(values)
-    np.testing.assert_allclose(np.abs(plane), np.abs(theirs.transform(values)), atol=1e-9)
-    assert explained == pytest.approx(theirs.explained_variance_ratio_.sum())
+    reference = PCA(2, svd_solver="full").fit(values)
+    np.testing.assert_allclose(np.abs(plane), np.abs(reference.transform(values)), atol=1e-9)
+    assert explained == pytest.approx(reference.explained_variance_ratio_.sum())
 
 
 def test_a_plane_in_many_dimensions_is_recovered(freeze: Freeze) -> None:
@@ -84,7 +84,7 @@ def test_random_places_have_the_expected_trustworthiness() -> None:
     assert np.mean(results) == pytest.approx(random_trustworthiness(60, 5), abs=4 * np.std(results) / math.sqrt(40))
 
 
-def test_classes_that_lie_apart_score_higher_than_noise(freeze: Freeze) -> None:
+def test_separated_classes_score_higher_than_noise(freeze: Freeze) -> None:
     separated, noise = (scores(freeze, *blobs(90, distance)) for distance in (8.0, 0.0))
     assert separated["plane_5nn_top1"] > 0.95
     assert noise["plane_5nn_top1"] < 0.6

@@ -183,7 +183,7 @@ def test_query_and_database_splits_are_preferred(freeze: Freeze) -> None:
     assert "24 queries of query against 80 items of database" in evaluation.protocol
 
 
-def test_counts_are_drawn_evenly_and_stated(freeze: Freeze) -> None:
+def test_counts_are_drawn_evenly_and_are_in_the_protocol(freeze: Freeze) -> None:
     config = RetrievalConfig(k=10, num_queries=12, num_database=60, ranked_queries=6)
     evaluation = Retrieval(config).evaluate(freeze({"train": blobs(200), "test": blobs(40, seed=1)}))
     assert "12 queries of test against 60 items of train" in evaluation.protocol

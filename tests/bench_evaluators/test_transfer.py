@@ -85,15 +85,15 @@ def test_pixels_gain_nothing_over_pixels_and_less_is_below_them() -> None:
 
 def test_random_labels_are_at_chance() -> None:
     frozen = freeze()
-    other = frozen.others["digits"]
+    target = frozen.others["digits"]
 
     def shuffled(name: str) -> Split:
-        split = other.load(name)
+        split = target.load(name)
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(5))
         assert split.labels is not None
         return replace(split, labels=split.labels[order])
 
-    scores = measured(replace(frozen, others={"digits": replace(other, load=shuffled)}))
+    scores = measured(replace(frozen, others={"digits": replace(target, load=shuffled)}))
     assert scores["linear_top1"] == pytest.approx(1 / 3, abs=0.2)
 
 

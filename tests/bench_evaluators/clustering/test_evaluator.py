@@ -25,16 +25,20 @@ class Heads(Untrained):
 
 
 def frozen(
-    features: Sequence[Tensor], labels: Sequence[Tensor], own: Tensor | None = None, seed: int = 0, **other: Any
+    features: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    method_clusters: Tensor | None = None,
+    seed: int = 0,
+    **embeddings: Any,
 ) -> Frozen:
     """Make a frozen method from features and labels of train and test, and own clusters (T, N) of test."""
     count = {"train": len(features[0]), "test": len(features[1])}
     spec = DataSpec(shape=(1, 8, 8), splits=count, num_classes=1 + int(max(part.max() for part in labels)))
     images = torch.zeros(count["test"], 1, 8, 8, dtype=torch.uint8)
-    if own is not None:
-        images.view(len(images), -1)[:, : len(own)] = own.T.to(torch.uint8)
-    cls = Untrained if own is None else type("Own", (Heads,), {"heads": len(own)})
-    splits = {n: Embedded({"features": f, **other}, y) for n, f, y in zip(count, features, labels, strict=True)}
+    if method_clusters is not None:
+        images.view(len(images), -1)[:, : len(method_clusters)] = method_clusters.T.to(torch.uint8)
+    cls = Untrained if method_clusters is None else type("Own", (Heads,), {"heads": len(method_clusters)})
+    splits = {n: Embedded({"features": f, **embeddings}, y) for n, f, y in zip(count, features, labels, strict=True)}
     method = cls(TinyEncoder(spec), spec, NoConfig()).eval()
     return Frozen(splits, spec, seed, torch.device("cpu"), lambda: method, lambda name: Split(images))
 
@@ -44,20 +48,20 @@ def blobs(noise: float, n: int = 300, k: int = 5, seed: int = 0) -> tuple[Tensor
     return F.one_hot(labels, 8) + noise * torch.randn(n, 8, generator=torch.Generator().manual_seed(seed)), labels
 
 
-def two_sides(noise: float, own: Tensor | None = None) -> Frozen:
+def two_sides(noise: float, method_clusters: Tensor | None = None) -> Frozen:
     (train, train_labels), (test, labels) = blobs(noise), blobs(noise, 200, seed=1)
-    return frozen([train, test], [train_labels, labels], own)
+    return frozen([train, test], [train_labels, labels], method_clusters)
 
 
-def evaluate(given: Frozen, **config: Any) -> Evaluation:
-    return Clustering(ClusteringConfig(**config)).evaluate(given)
+def evaluate(trained: Frozen, **config: Any) -> Evaluation:
+    return Clustering(ClusteringConfig(**config)).evaluate(trained)
 
 
 def values(evaluation: Evaluation) -> dict[str, float]:
     return {score.metric: score.value for score in evaluation.scores}
 
 
-def test_classes_that_lie_apart_are_found_and_noise_is_not() -> None:
+def test_separated_classes_are_found_and_noise_is_not() -> None:
     separated, noise = evaluate(two_sides(0.1)), evaluate(two_sides(30))
     assert list(values(separated)) == METRICS
     assert values(separated) == pytest.approx({m: 5.0 if m in ("clusters", "perplexity") else 1.0 for m in METRICS})
@@ -88,8 +92,8 @@ def test_chance_is_that_of_one_cluster_and_of_shuffled_ones() -> None:
 
 def test_own_clusters_are_scored_as_a_mean_over_heads() -> None:
     labels = torch.arange(200) % 5
-    own = torch.stack([(labels + 3) % 5, torch.full((200,), 9)])
-    evaluation = evaluate(two_sides(30, own))
+    method_clusters = torch.stack([(labels + 3) % 5, torch.full((200,), 9)])
+    evaluation = evaluate(two_sides(30, method_clusters))
     scores = values(evaluation)
     assert list(scores) == METRICS + [f"own_{metric}" for metric in METRICS]
     assert scores["own_accuracy"] == pytest.approx((1 + 0.2) / 2)
@@ -100,7 +104,7 @@ def test_own_clusters_are_scored_as_a_mean_over_heads() -> None:
     assert scores["accuracy"] < 0.4
 
 
-def test_other_numbers_of_clusters_have_other_names() -> None:
+def test_other_numbers_of_clusters_have_other_metric_names() -> None:
     scores = values(evaluate(two_sides(0.1), clusters=20))
     assert list(scores) == [f"{metric}_20_clusters" for metric in METRICS]
     assert scores["clusters_20_clusters"] > 15
@@ -129,11 +133,11 @@ def test_a_seed_gives_one_result_and_a_part_of_the_items_is_enough() -> None:
 
 def test_the_named_embedding_is_read() -> None:
     labels = torch.arange(200) % 5
-    given = frozen([torch.zeros(200, 2)] * 2, [labels] * 2, code=F.one_hot(labels).bool())
-    evaluation = evaluate(given, embedding="code")
+    trained = frozen([torch.zeros(200, 2)] * 2, [labels] * 2, code=F.one_hot(labels).bool())
+    evaluation = evaluate(trained, embedding="code")
     assert (evaluation.scores[0].value, evaluation.scores[0].embedding) == (1, "code")
     with pytest.raises(BenchError, match=r"no embedding named 'cod'\. This method has: code, features"):
-        evaluate(given, embedding="cod")
+        evaluate(trained, embedding="cod")
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def frozen(make: Any, sizes: Mapping[str, int] = SIZES, name: str = "features") 
     return Frozen(splits, spec(sizes), 0, torch.device("cpu"), no, no)
 
 
-def measure(given: Frozen, **config: Any) -> tuple[dict[str, float], Evaluation]:
-    evaluation = Disentanglement(DisentanglementConfig(**{**QUICK, **config})).evaluate(given)
+def measure(trained: Frozen, **config: Any) -> tuple[dict[str, float], Evaluation]:
+    evaluation = Disentanglement(DisentanglementConfig(**{**QUICK, **config})).evaluate(trained)
     return {score.metric: score.value for score in evaluation.scores}, evaluation
 
 
@@ -50,38 +50,40 @@ def test_perfect_codes_beat_rotated_ones_and_those_beat_noise() -> None:
     deviation = torch.tensor([float(np.sqrt((size**2 - 1) / 12)) for size in SIZES.values()])
     perfect, evaluation = measure(frozen(lambda known: known))
     rotated, _ = measure(frozen(lambda known: known / deviation @ basis))
-    nothing, _ = measure(frozen(lambda known: noise(len(known), 3)))
+    chance_level, _ = measure(frozen(lambda known: noise(len(known), 3)))
     assert list(perfect) == [
         "mig", "med", "top_1_med", "sap_nearest_mean", "dci_disentanglement_trees", "dci_completeness_trees",
         "dci_informativeness_trees", "factor_vae_score", "beta_vae_score",
     ]  # fmt: skip
     for metric, value in perfect.items():
-        assert value > nothing[metric] + 0.4
-        assert value >= rotated[metric] >= nothing[metric] - 0.01
+        assert value > chance_level[metric] + 0.4
+        assert value >= rotated[metric] >= chance_level[metric] - 0.01
     assert f"perfect codes of these items: mig {perfect['mig']:.3f}, med {perfect['med']:.3f}" in evaluation.notes
     for score in evaluation.scores:
-        assert score.chance == pytest.approx(nothing[score.metric], abs=0.1)
+        assert score.chance == pytest.approx(chance_level[score.metric], abs=0.1)
 
 
-def test_what_is_fitted_is_fitted_on_train_and_measured_on_test() -> None:
-    given = frozen(lambda known: known)
-    good, _ = measure(given)
-    test = given.splits["test"]
+def test_learners_are_fitted_on_train_and_measured_on_test() -> None:
+    trained = frozen(lambda known: known)
+    before, _ = measure(trained)
+    test = trained.splits["test"]
     mirrored = Embedded({"features": -test.embeddings["features"]}, test.labels, test.factors)
-    with_mirrored = Frozen({**given.splits, "test": mirrored}, given.data, 0, given.device, given.method, given.inputs)
+    with_mirrored = Frozen(
+        {**trained.splits, "test": mirrored}, trained.data, 0, trained.device, trained.method, trained.inputs
+    )
     changed, _ = measure(with_mirrored)
-    assert changed["mig"] == pytest.approx(good["mig"], abs=0.01)  # MIG fits nothing
-    assert changed["sap_nearest_mean"] < good["sap_nearest_mean"] - 0.3
-    assert changed["dci_informativeness_trees"] < good["dci_informativeness_trees"] - 0.3
+    assert changed["mig"] == pytest.approx(before["mig"], abs=0.01)  # MIG fits nothing
+    assert changed["sap_nearest_mean"] < before["sap_nearest_mean"] - 0.3
+    assert changed["dci_informativeness_trees"] < before["dci_informativeness_trees"] - 0.3
 
 
-def test_the_embedding_is_read_first_then_latents_then_features() -> None:
+def test_default_embedding_is_the_first_of_embedding_latent_features() -> None:
     def all_three(known: Tensor) -> dict[str, Tensor]:
         return {"features": noise(len(known), 4), "latent": noise(len(known), 3), "embedding": known.float()}
 
     for without, expected in (((), "embedding"), (("embedding",), "latent"), (("embedding", "latent"), "features")):
-        given = frozen(lambda known, gone=without: {k: v for k, v in all_three(known).items() if k not in gone})
-        _, evaluation = measure(given)
+        trained = frozen(lambda known, gone=without: {k: v for k, v in all_three(known).items() if k not in gone})
+        _, evaluation = measure(trained)
         assert {score.embedding for score in evaluation.scores} == {expected}
         assert f"; {expected}; " in evaluation.protocol
     assert measure(frozen(all_three), embedding="features")[0]["mig"] < 0.1
@@ -141,10 +143,10 @@ def test_outliers_and_rare_values_are_noted() -> None:
     assert not [note for note in evaluation.notes if "outliers" in note or "items only" in note]
 
 
-def test_the_published_learners_give_metrics_of_other_names() -> None:
+def test_published_learners_have_other_metric_names() -> None:
     sizes = {"shape": 3, "x": 4}
-    given = frozen(lambda known: known + 0.1 * noise(len(known), 2), sizes)
-    scores, evaluation = measure(given, learners="published", tree_items=200, items=300)
+    trained = frozen(lambda known: known + 0.1 * noise(len(known), 2), sizes)
+    scores, evaluation = measure(trained, learners="published", tree_items=200, items=300)
     assert {"sap_svm", "dci_disentanglement_boosting"} <= scores.keys()
     assert scores["dci_disentanglement_boosting"] > 0.9
     assert "LinearSVC" in evaluation.protocol

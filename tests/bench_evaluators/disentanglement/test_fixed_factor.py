@@ -106,6 +106,6 @@ def test_constant_embeddings_score_chance() -> None:
 def test_draws_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     known, test = factors(), factors(2000, 1)
     codes, test_codes = known + torch.randn(3000, 5, generator=rng()), test + torch.randn(2000, 5, generator=rng(1))
-    once = both(codes, known, test_codes, test)
+    expected = both(codes, known, test_codes, test)
     monkeypatch.setattr("bench_evaluators.disentanglement.fixed_factor._CHUNK", 1000)
-    assert both(codes, known, test_codes, test) == once
+    assert both(codes, known, test_codes, test) == expected

@@ -78,12 +78,12 @@ def test_perfect_codes_have_the_known_mig_and_med(seed: int) -> None:
 
 def test_duplicated_code_has_no_mig_and_the_same_med_and_half_the_completeness() -> None:
     known = factors()
-    once, twice = (mutual_information(known.repeat(1, n).double(), known) for n in (1, 2))
+    expected, twice = (mutual_information(known.repeat(1, n).double(), known) for n in (1, 2))
     assert mean_gap(twice / entropies(known)) == 0
-    assert med(twice) == pytest.approx(med(once))
-    assert med(twice, 1) == pytest.approx(med(once))
-    weights = [part / part.sum(0) for part in (once, twice)]
-    assert disentanglement(weights[0].T) == pytest.approx(med(once), abs=0.01)
+    assert med(twice) == pytest.approx(med(expected))
+    assert med(twice, 1) == pytest.approx(med(expected))
+    weights = [part / part.sum(0) for part in (expected, twice)]
+    assert disentanglement(weights[0].T) == pytest.approx(med(expected), abs=0.01)
     assert disentanglement(weights[1].T) < 0.7
 
 
@@ -117,9 +117,9 @@ def test_constant_codes_and_factors_are_measured() -> None:
     known = factors()
     codes = torch.cat([known.double(), torch.ones(10_000, 3, dtype=torch.float64)], 1)
     assert mig(codes, known) == pytest.approx(mig(known.double(), known))
-    nothing = mutual_information(torch.zeros(10_000, 4), known)
-    assert float(nothing.max()) == 0
-    assert [med(nothing), med(nothing, 1), mean_gap(nothing)] == [0, 0, 0]
+    noise = mutual_information(torch.zeros(10_000, 4), known)
+    assert float(noise.max()) == 0
+    assert [med(noise), med(noise, 1), mean_gap(noise)] == [0, 0, 0]
 
 
 def test_disentanglement_by_hand() -> None:

@@ -56,8 +56,8 @@ def normal(items: int = 2000, dims: int = 3) -> Tensor:
     return torch.randn(items, dims, generator=torch.Generator().manual_seed(0))
 
 
-def measure(given: Frozen, **config: Any) -> dict[str, float]:
-    evaluation = Distribution(DistributionConfig(**config)).evaluate(given)
+def measure(trained: Frozen, **config: Any) -> dict[str, float]:
+    evaluation = Distribution(DistributionConfig(**config)).evaluate(trained)
     return {score.metric: score.value for score in evaluation.scores}
 
 
@@ -143,8 +143,11 @@ def test_deviations_from_the_prior_raise_their_score(name: str, change: Callable
 
 def test_default_embedding_is_the_first_of_embedding_latent_features() -> None:
     embeddings = {"features": normal() + 9, "latent": normal() + 5, "embedding": normal()}
-    for left, expected in ((embeddings, "embedding"), ({k: embeddings[k] for k in ("features", "latent")}, "latent")):
-        evaluation = Distribution(DistributionConfig()).evaluate(frozen(left))
+    for remaining, expected in (
+        (embeddings, "embedding"),
+        ({k: embeddings[k] for k in ("features", "latent")}, "latent"),
+    ):
+        evaluation = Distribution(DistributionConfig()).evaluate(frozen(remaining))
         assert {score.embedding for score in evaluation.scores} == {expected}
     assert measure(frozen(embeddings), embedding="features")["ks_mean"] > 0.9
     with pytest.raises(BenchError, match=r"no embedding named 'code'\. This method has: embedding, features, latent"):
@@ -152,21 +155,21 @@ def test_default_embedding_is_the_first_of_embedding_latent_features() -> None:
 
 
 def test_standardising_uses_the_train_split() -> None:
-    given = frozen({"features": 5 + 3 * normal()}, train=5 + 3 * normal())
-    assert measure(given, standardize=True)["sliced_ks"] == pytest.approx(
+    trained = frozen({"features": 5 + 3 * normal()}, train=5 + 3 * normal())
+    assert measure(trained, standardize=True)["sliced_ks"] == pytest.approx(
         measure(frozen({"features": normal()}))["sliced_ks"], abs=0.02
     )
-    assert measure(given)["sliced_ks"] > 0.4
+    assert measure(trained)["sliced_ks"] > 0.4
 
 
 def test_method_with_a_prior_and_a_channel_is_compared_with_both() -> None:
     method = Sending("uniform", bound=3.0)
-    given = frozen({"embedding": from_normal("uniform", normal(450))}, method=method)
-    scores = measure(given, batch_size=200)
+    trained = frozen({"embedding": from_normal("uniform", normal(450))}, method=method)
+    scores = measure(trained, batch_size=200)
     assert scores["ks_mean"] < 0.06
     assert scores["information"] == pytest.approx(2.0)  # batches of 200; the last 50 items are left out
     assert scores["gap"] == pytest.approx(1.0)
-    assert measure(given, prior="gaussian")["ks_mean"] > 0.3
+    assert measure(trained, prior="gaussian")["ks_mean"] > 0.3
 
 
 def test_a_channel_without_noise_has_no_gap() -> None:

@@ -57,8 +57,8 @@ def test_henze_zirkler_is_its_double_sum(dim: int) -> None:
 
 def test_henze_zirkler_ignores_mean_scale_and_correlation() -> None:
     x = draw(60, 3)
-    moved = x @ draw(3, 3, seed=1) * 7 + 100
-    assert henze_zirkler(moved)[0] == pytest.approx(henze_zirkler(x)[0], rel=1e-6)
+    transformed = x @ draw(3, 3, seed=1) * 7 + 100
+    assert henze_zirkler(transformed)[0] == pytest.approx(henze_zirkler(x)[0], rel=1e-6)
 
 
 def test_henze_zirkler_refuses_a_singular_covariance_as_not_normal() -> None:
@@ -101,7 +101,7 @@ def test_duplicated_coordinates_pass_each_by_itself_but_not_together() -> None:
     assert max_correlation(draw(4000, 1).repeat(1, 2)) == pytest.approx(1)
 
 
-def test_ks_distance_is_scipys() -> None:
+def test_ks_distance_equals_scipy() -> None:
     x = draw(300, 2) * 1.3 + 0.2
     distances = ks_distance(torch.special.ndtr(x))
     expected = [stats.kstest(column, "norm").statistic for column in x.numpy().T]
@@ -132,13 +132,13 @@ def test_sliced_ks_is_the_mean_over_unit_projections() -> None:
     assert sliced_ks(x, generator(4), projections=3) == pytest.approx(sum(slow) / 3)
 
 
-def test_kurtosis_is_scipys_and_0_for_constants() -> None:
+def test_kurtosis_equals_scipy_and_is_0_for_constants() -> None:
     x = torch.cat([draw(200, 2) ** 3, torch.ones(200, 1)], 1)
     expected = [*stats.kurtosis(x[:, :2].numpy()), 0]
     assert excess_kurtosis(x).tolist() == pytest.approx(expected)
 
 
-def test_the_largest_correlation_is_numpys() -> None:
+def test_largest_correlation_equals_numpy() -> None:
     x = draw(100, 4) @ draw(4, 4, seed=1)
     expected = np.abs(np.corrcoef(x.numpy().T) - np.eye(4)).max()
     assert max_correlation(x) == pytest.approx(expected)

@@ -101,7 +101,7 @@ def test_subsets_are_balanced_nested_and_equal_for_all_methods(
     assert len(seen) == 1
 
 
-def test_the_linear_probe_is_that_of_linear_with_as_many_labels(freeze_encoder: FreezeEncoder) -> None:
+def test_linear_probe_equals_the_task_linear_with_as_many_labels(freeze_encoder: FreezeEncoder) -> None:
     scores = values(few(freeze_encoder(Flat(DATA, NoConfig()), splits(), CLASSES), percents=(100,), draws=1))
     from sklearn.linear_model import LogisticRegression
 

@@ -160,7 +160,7 @@ def test_clusters_are_k_means_on_latents_or_the_methods_own(kept: Tensor, perfec
     assert clustered.images["clusters"].shape == (16, 1, 8, 8)
 
 
-def test_the_numbers_are_the_same_twice_and_the_floor_at_every_seed(kept: Tensor, perfect: Evaluation) -> None:
+def test_a_seed_gives_one_result_and_the_floor_is_the_same_at_every_seed(kept: Tensor, perfect: Evaluation) -> None:
     assert values(evaluate(Pixels(kept))) == values(perfect)
     first = frozen(Pixels(kept))
     seed_1 = Frozen(first.splits, DATA, 1, CPU, first.method, first.inputs)
@@ -222,11 +222,11 @@ def test_every_method_with_a_decoder_is_measured_untrained(cls: Any) -> None:
 
 def test_equal_latents_are_measured(kept: Tensor) -> None:
     method = Pixels(kept)
-    given = frozen(method)
+    trained = frozen(method)
     same = {
-        name: Embedded({"latent": torch.ones(count, 64)}, given.splits[name].labels) for name, count in SIZES.items()
+        name: Embedded({"latent": torch.ones(count, 64)}, trained.splits[name].labels) for name, count in SIZES.items()
     }
-    evaluation = Generation(GenerationConfig()).evaluate(Frozen(same, DATA, 0, CPU, lambda: method, given.inputs))
+    evaluation = Generation(GenerationConfig()).evaluate(Frozen(same, DATA, 0, CPU, lambda: method, trained.inputs))
     assert all(torch.tensor(score.value).isfinite() for score in evaluation.scores)
 
 

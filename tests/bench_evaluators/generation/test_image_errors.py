@@ -23,7 +23,7 @@ def test_peak_ratio_is_in_decibels_and_limited_by_8_bits() -> None:
     assert torch.allclose(ratio, torch.tensor([0.0, 20.0, 10 * math.log10(12 * 255**2)]))
 
 
-def test_similarity_of_one_window_is_the_papers_formula() -> None:
+def test_ssim_of_one_window_is_the_papers_formula() -> None:
     x, y = (torch.rand(1, 1, 7, 7, generator=torch.Generator().manual_seed(s)).double() for s in (0, 1))
     mx, my = float(x.mean()), float(y.mean())
     sx, sy = float(x.var(correction=0)), float(y.var(correction=0))
@@ -32,10 +32,10 @@ def test_similarity_of_one_window_is_the_papers_formula() -> None:
     assert float(structural_similarity(x, y)) == pytest.approx(slow)
 
 
-def test_similarity_is_that_of_torchmetrics() -> None:
-    theirs = pytest.importorskip("torchmetrics.functional.image").structural_similarity_index_measure
+def test_ssim_equals_torchmetrics() -> None:
+    reference = pytest.importorskip("torchmetrics.functional.image").structural_similarity_index_measure
     x, y = images(), (images() + 0.3 * images(seed=1)).clamp(0, 1)
-    _, whole = theirs(y, x, gaussian_kernel=False, kernel_size=7, data_range=1.0, return_full_image=True)
+    _, whole = reference(y, x, gaussian_kernel=False, kernel_size=7, data_range=1.0, return_full_image=True)
     within = whole[..., 3:-3, 3:-3]  # it mirrors borders, too
     assert torch.allclose(structural_similarity(x, y), within.flatten(1).mean(1).double(), atol=1e-5)
 

@@ -81,12 +81,12 @@ def test_frechet_and_kernel_distance_are_those_of_torchmetrics() -> None:
     real = torch.randint(0, 256, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
     generated = torch.randint(40, 200, (60, 3, 2, 2), dtype=torch.uint8, generator=rng)
     flat = Flat()
-    theirs = fid.FrechetInceptionDistance(feature=flat).set_dtype(torch.float64)
+    reference = fid.FrechetInceptionDistance(feature=flat).set_dtype(torch.float64)
     kernel = kid.KernelInceptionDistance(feature=flat, subsets=1, subset_size=60)
-    for metric in (theirs, kernel):
+    for metric in (reference, kernel):
         metric.update(real, real=True)
         metric.update(generated, real=False)
-    assert frechet_distance(flat(real), flat(generated)) == pytest.approx(float(theirs.compute()), rel=1e-6)
+    assert frechet_distance(flat(real), flat(generated)) == pytest.approx(float(reference.compute()), rel=1e-6)
     assert kernel_distance(flat(real), flat(generated)) == pytest.approx(float(kernel.compute()[0]), rel=1e-5)
 
 

@@ -26,8 +26,8 @@ def images(n: int) -> Tensor:
 
 def frozen(look: Look, n: int = 100, labels: Tensor | None = None, **spec: Any) -> Frozen:
     """Make a method whose features are `look` of the images in [0, 1]."""
-    given: dict[str, Any] = {"shape": (1, 8, 8), "splits": {"train": n, "test": n}, "views": "glyph"} | spec
-    data = DataSpec(**given)
+    trained: dict[str, Any] = {"shape": (1, 8, 8), "splits": {"train": n, "test": n}, "views": "glyph"} | spec
+    data = DataSpec(**trained)
 
     class Looking(Untrained):
         def embed(self, inputs: Tensor) -> dict[str, Tensor]:
@@ -51,8 +51,8 @@ def noise(inputs: Tensor) -> Tensor:
     return torch.randn(len(inputs), 16, generator=torch.Generator().manual_seed(int(1e6 * inputs.double().sum())))
 
 
-def evaluate(given: Frozen, **config: Any) -> Evaluation:
-    return Geometry(GeometryConfig(**config)).evaluate(given)
+def evaluate(trained: Frozen, **config: Any) -> Evaluation:
+    return Geometry(GeometryConfig(**config)).evaluate(trained)
 
 
 def values(evaluation: Evaluation) -> dict[str, float]:
@@ -132,7 +132,7 @@ def test_dimensional_collapse_is_noted() -> None:
     ]
 
 
-def test_the_curve_is_the_spectrum() -> None:
+def test_curve_is_the_spectrum_of_the_features() -> None:
     spectrum = evaluate(frozen(lambda x: noise(x) * torch.arange(16, 0, -1))).curves["spectrum"]
     assert list(spectrum) == ["direction", "variance"]
     assert sum(spectrum["variance"]) == pytest.approx(1)
@@ -153,19 +153,19 @@ def test_large_images_are_compared_at_32_pixels() -> None:
     def small(inputs: Tensor) -> Tensor:
         return F.avg_pool2d(inputs, 2).flatten(1)
 
-    given = frozen(small, 20, shape=(1, 64, 64))
+    trained = frozen(small, 20, shape=(1, 64, 64))
     large = images(20).repeat_interleave(8, 2).repeat_interleave(8, 3)
     part = Embedded({"features": small(large / 255)})
-    given = replace(given, splits={"test": part}, inputs=lambda name: Split(large))
-    assert values(evaluate(given))["cka_pixels"] == pytest.approx(1)
+    trained = replace(trained, splits={"test": part}, inputs=lambda name: Split(large))
+    assert values(evaluate(trained))["cka_pixels"] == pytest.approx(1)
 
 
-def test_inputs_that_are_no_images_have_no_views() -> None:
+def test_inputs_that_are_not_images_have_no_view_scores() -> None:
     features = Embedded({"features": torch.randn(50, 4, generator=torch.Generator().manual_seed(0))})
-    given = replace(
+    trained = replace(
         frozen(pixels), data=DataSpec(shape=(5,), splits={"train": 9, "test": 50}), splits={"test": features}
     )
-    assert next(iter(values(evaluate(given)))) == "uniformity"
+    assert next(iter(values(evaluate(trained)))) == "uniformity"
 
 
 def test_data_with_several_labels_an_item_has_no_class_scores() -> None:

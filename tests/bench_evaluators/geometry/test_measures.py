@@ -177,6 +177,6 @@ def test_equal_features_give_finite_values() -> None:
         assert alignment(x, x) == 0
 
 
-def test_pairs_of_other_shapes_are_refused() -> None:
+def test_pairs_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"one shape \(N, D\), got \(4, 2\) and \(5, 2\)"):
         alignment(torch.zeros(4, 2), torch.zeros(5, 2))

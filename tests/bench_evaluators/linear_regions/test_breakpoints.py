@@ -128,7 +128,7 @@ def test_between_breakpoints_and_pool_switches_any_network_is_linear(seed: int) 
     assert torch.equal(same[1], same[2])
 
 
-def test_without_a_pool_the_output_is_affine_on_every_piece() -> None:
+def test_without_max_pools_the_output_is_affine_on_every_piece() -> None:
     network, (start, end) = residual(), ends()
     network.pool = nn.AvgPool2d(2)  # type: ignore[assignment]  # any layer will do
     result = breakpoints(network, start, end)

@@ -52,8 +52,8 @@ def frozen(encoder: Encoder, code: Tensor | None = None, seed: int = 0, inputs: 
     return Frozen(splits, SPEC, seed, torch.device("cpu"), lambda: copy.deepcopy(objective), lambda name: split)
 
 
-def measure(given: Frozen, **config: Any) -> dict[str, float]:
-    evaluation = LinearRegions(LinearRegionsConfig(**config)).evaluate(given)
+def measure(trained: Frozen, **config: Any) -> dict[str, float]:
+    evaluation = LinearRegions(LinearRegionsConfig(**config)).evaluate(trained)
     return {score.metric: score.value for score in evaluation.scores}
 
 

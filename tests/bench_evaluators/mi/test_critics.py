@@ -111,7 +111,7 @@ def labelled(items: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.randn(items, 2, generator=rng) + 2.0 * torch.eye(3)[labels][:, :2], labels
 
 
-def test_a_classifiers_information_is_the_entropy_less_scikit_learns_loss() -> None:
+def test_classifier_information_is_the_entropy_minus_scikit_learns_loss() -> None:
     (x, seen), (z, labels) = labelled(500, 0), labelled(400, 1)
     fit = LogisticRegression().fit(x.numpy(), seen.numpy())
     logits = torch.from_numpy(fit.decision_function(z.numpy()))

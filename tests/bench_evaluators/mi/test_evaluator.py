@@ -55,27 +55,27 @@ def frozen(weight: Tensor, *, labels: bool = True, data: DataSpec | None = None,
     )
 
 
-def evaluate(given: Frozen, **config: Any) -> Evaluation:
-    return MI(MIConfig(**(QUICK | config))).evaluate(given)
+def evaluate(trained: Frozen, **config: Any) -> Evaluation:
+    return MI(MIConfig(**(QUICK | config))).evaluate(trained)
 
 
-def measure(given: Frozen, **config: Any) -> dict[str, float]:
-    return {score.metric: score.value for score in evaluate(given, **config).scores}
+def measure(trained: Frozen, **config: Any) -> dict[str, float]:
+    return {score.metric: score.value for score in evaluate(trained, **config).scores}
 
 
 @pytest.fixture(scope="module")
-def whole() -> dict[str, float]:
+def all_pixels() -> dict[str, float]:
     """Return the scores of the pixels as embedding."""
     return measure(frozen(torch.eye(36)))
 
 
-def test_pixels_that_show_the_class_carry_nearly_its_entropy(whole: dict[str, float]) -> None:
-    assert next(iter(whole)) == "labels"
+def test_pixels_that_show_the_class_carry_nearly_its_entropy(all_pixels: dict[str, float]) -> None:
+    assert next(iter(all_pixels)) == "labels"
     for name in ("labels", "labels_ross"):
-        assert 1.2 < whole[name] <= math.log(4) + 0.01
+        assert 1.2 < all_pixels[name] <= math.log(4) + 0.01
     for name in ("views_infonce", "views_dv", "views_ksg", "input_infonce"):
-        assert whole[name] > 0.2
-    assert whole["views_infonce"] <= math.log(64)
+        assert all_pixels[name] > 0.2
+    assert all_pixels["views_infonce"] <= math.log(64)
 
 
 def test_constant_embeddings_have_no_information() -> None:
@@ -84,12 +84,12 @@ def test_constant_embeddings_have_no_information() -> None:
     assert all(-0.1 < value < 0.05 for value in scores.values())
 
 
-def test_part_of_the_pixels_has_less_information(whole: dict[str, float]) -> None:
+def test_part_of_the_pixels_has_less_information(all_pixels: dict[str, float]) -> None:
     corner = torch.zeros(36, 1)
     corner[0] = 1.0
     scores = measure(frozen(corner))
-    assert scores["labels"] < 0.7 * whole["labels"]
-    assert scores["views_infonce"] < whole["views_infonce"]
+    assert scores["labels"] < 0.7 * all_pixels["labels"]
+    assert scores["views_infonce"] < all_pixels["views_infonce"]
 
 
 def test_ceilings_and_sizes_are_in_notes_and_protocol() -> None:
@@ -103,9 +103,9 @@ def test_ceilings_and_sizes_are_in_notes_and_protocol() -> None:
 
 def test_the_same_seed_gives_the_same_numbers_and_no_global_draw() -> None:
     before = torch.random.get_rng_state()
-    given = frozen(torch.eye(36)[:, :8])
-    assert evaluate(given) == evaluate(given)
-    assert measure(frozen(torch.eye(36)[:, :8], seed=1))["views_infonce"] != measure(given)["views_infonce"]
+    trained = frozen(torch.eye(36)[:, :8])
+    assert evaluate(trained) == evaluate(trained)
+    assert measure(frozen(torch.eye(36)[:, :8], seed=1))["views_infonce"] != measure(trained)["views_infonce"]
     assert torch.equal(before, torch.random.get_rng_state())
 
 

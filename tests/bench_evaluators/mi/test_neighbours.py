@@ -59,7 +59,7 @@ def slow_classes(x: Tensor, labels: Tensor, k: int) -> float:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_both_are_their_double_sums(k: int) -> None:
+def test_both_estimates_equal_their_double_sums(k: int) -> None:
     x, y = gaussians(0.7, items=60, dims=2)
     assert pair_information(x, y, k) == pytest.approx(slow_pairs(x, y, k))
     x, labels = clusters(61, 2.0)

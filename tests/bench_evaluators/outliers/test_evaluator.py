@@ -145,7 +145,7 @@ def test_method_with_a_prior_gets_the_prior_detector() -> None:
     assert scores["auroc_knn_black"].embedding == "features"
 
 
-def test_near_and_far_are_those_of_openood_where_their_sets_are_given() -> None:
+def test_near_and_far_groups_are_those_of_openood() -> None:
     others = {
         "cifar100": images(40, 5, 150),
         "svhn": images(40, 6, 100),

@@ -49,7 +49,7 @@ def test_auroc_is_counted_over_pairs_with_ties_as_half() -> None:
     assert auroc(inside, outside) == pytest.approx(sum(pairs) / 6) == pytest.approx(5 / 6)
 
 
-def test_auroc_is_mann_whitneys_u() -> None:
+def test_auroc_equals_mann_whitney_u() -> None:
     rng = torch.Generator().manual_seed(0)
     inside, outside = torch.randn(70, generator=rng).round(decimals=1), torch.randn(50, generator=rng) + 0.5
     outside = outside.round(decimals=1)
@@ -73,5 +73,5 @@ def test_false_positives_are_counted_at_the_threshold_that_catches_enough() -> N
     assert false_positive_rate(positive, torch.tensor([0.0, 19.9]), recall=0.05) == 0
 
 
-def test_means_are_over_values_and_chances() -> None:
+def test_mean_rate_averages_values_and_chances() -> None:
     assert mean_rate([Rate(0.25, 0.5, False), Rate(0.5, 0.75, False)]) == Rate(0.375, 0.625, False)
