@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench_core import Loss
 from bench_core.devices import to_channels_last
@@ -50,7 +50,7 @@ def test_seconds_of_earlier_processes_are_added() -> None:
 
 
 def test_loaded_moments_have_the_memory_layout_of_their_parameters() -> None:
-    def trained() -> tuple[TrainingState, nn.Parameter]:
+    def trained() -> tuple[TrainingState, Tensor]:
         convolution = to_channels_last(nn.Conv2d(3, 4, 3))
         convolution(torch.ones(1, 3, 4, 4)).sum().backward()
         state = training(convolution)
