@@ -22,7 +22,8 @@ SECTIONS = (
 NO_SOURCE = "no source given"
 # A method's recipe fields that its paper or code decides in any case; the source of the recipe stands beside them.
 _CHOSEN = ("optimizer", "learning_rate", "weight_decay", "schedule", "epochs", "batch_size")
-_SOURCES = ("Paper:", "Code:", "Note:")  # paragraphs of a module's docstring that `bench show` prints
+# Paragraphs of a module's docstring that `bench show` prints.
+_SOURCES = ("Paper:", "Papers:", "Code:", "Source:", "Sources:", "Note:", "Notes:")
 
 
 def listing(registry: Registry, section: str | None = None) -> list[dict[str, str]]:

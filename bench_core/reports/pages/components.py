@@ -106,7 +106,7 @@ def _parameter_table(prefix: str, rows: Sequence[Mapping[str, Any]]) -> str:
         [
             f"`{prefix}.{row['name']}`",
             escape.code("none" if row["default"] is None else json.dumps(row["default"])),
-            escape.markdown(row["help"]),
+            escape.markdown("; ".join(filter(None, (row["help"], row["range"])))),
             escape.markdown(row["source"]),
         ]
         for row in rows
