@@ -74,8 +74,8 @@ class BYOL(Objective):
         optimizer="lars", learning_rate=0.6, weight_decay=1e-6, warmup_epochs=10, epochs=1000, batch_size=512
     )
     recipe_source = (
-        "paper, App. F (ImageNet, 300 epochs; it trains on no CIFAR): rate .3 x batch / 256, decay 1e-6. Ours: batch "
-        "and epochs, which on CIFAR-10 make about as many steps"
+        "paper, App. F (ImageNet, 300 epochs; none for CIFAR): rate .3 x batch / 256, decay 1e-6; "
+        "ours: batch and epochs, which give about as many steps on CIFAR-10"
     )
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: BYOLConfig) -> None:
