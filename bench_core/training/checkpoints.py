@@ -8,10 +8,8 @@ one before it is loaded, and the damaged file is renamed to `*.safetensors.damag
 
 import hashlib
 import json
-import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bench_core.files import write_bytes
 from bench_core.training.stopping import Stop
 
 _NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.safetensors")
@@ -74,8 +73,7 @@ class Checkpoints:
         content = pack(state)
         target = self.folder / f"{step:012d}-{hashlib.sha256(content).hexdigest()}.safetensors"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(target, content)
+            write_bytes(target, content)
         except OSError as error:
             self.warn(f"no checkpoint at step {step} ({error.strerror}); the one before it is kept")
         else:
@@ -189,16 +187,3 @@ def _from_plain(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     if tag == "list":
         return [_from_plain(item, tensors) for item in content]
     raise ValueError(f"unknown tag {tag!r}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: it gets its name once its content is on the disk."""
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ Action = Callable[[], object]
 PHASES = {  # name -> the function that is this phase, and how long at most a signal waits inside it, in seconds
     "planning": (plan, "make_plan", 0.1),
     "training": (chain, "pretrain", 1.0),
-    "writing a checkpoint": (checkpoints, "_write", 0.01),
+    "writing a checkpoint": (checkpoints, "write_bytes", 0.01),
     "writing weights": (chain, "save_tensors", 0.01),
     "embedding": (chain, "embed_all", 0.1),
     "tasks": (runner, "run_cell", 0.2),

@@ -21,11 +21,11 @@ STOPPED = """
 import os, signal
 from bench_core import cli
 from bench_core.training import checkpoints
-write = checkpoints._write
+write = checkpoints.write_bytes
 def write_and_stop(path, content):
     write(path, content)
     os.kill(os.getpid(), signal.SIGTERM)
-checkpoints._write = write_and_stop
+checkpoints.write_bytes = write_and_stop
 cli.main()
 """
 
