@@ -38,11 +38,10 @@ class Range:
             return f"one of {', '.join(map(repr, self.choices))}"
         low, high = self._low(), self._high()
         if low and high:
-            return (
-                f"in {'[' if self.ge is not None else '('}{low[1]:g}, {high[1]:g}{']' if self.le is not None else ')'}"
-            )
+            opening, closing = "[" if self.ge is not None else "(", "]" if self.le is not None else ")"
+            return f"in {opening}{_number(low[1])}, {_number(high[1])}{closing}"
         bound = low or high
-        return f"{bound[0]} {bound[1]:g}" if bound else ""
+        return f"{bound[0]} {_number(bound[1])}" if bound else ""
 
     def holds(self, value: Any) -> bool:
         """Say whether a value, or each element of a tuple, is in range; NaN is in no range with bounds."""

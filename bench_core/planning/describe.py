@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ SECTIONS = (
     "datasets",
     "boards",
 )  # of `bench list`, in the order in which they are read
+_WIDTH = 100  # columns of `bench show`
 NO_SOURCE = "no source given"
 # A method's recipe fields that its paper or code decides in any case; the source of the recipe stands beside them.
 _CHOSEN = ("optimizer", "learning_rate", "weight_decay", "schedule", "epochs", "batch_size")
@@ -187,13 +189,25 @@ def _print_board(described: Mapping[str, Any]) -> str:
 
 
 def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of `bench show` for each parameter: how to set it, its type and range, its meaning and source."""
     if not rows:
         yield f"{prefix} has no parameters."
     for row in rows:
         default = "none" if row["default"] is None else json.dumps(row["default"])  # as TOML spells it
-        kind = ", ".join(filter(None, (row["type"], row["range"])))
-        yield f"--set {prefix}.{row['name']}={default}  ({kind})"
-        yield f"      {row['help']}" + (f" [{row['source']}]" if row["source"] else "")
+        setting = f"--set {prefix}.{row['name']}={default}"
+        allowed = f"({', '.join(filter(None, (row['type'], row['range'])))})"
+        source = f" [{row['source']}]" if row["source"] else ""
+        if len(setting) + len(allowed) + 2 <= _WIDTH:
+            yield f"{setting}  {allowed}"
+        else:
+            yield setting
+            yield _indented(allowed)
+        yield _indented(f"{row['help']}{source}")
+
+
+def _indented(text: str) -> str:
+    """Wrap a text to lines that are indented below a parameter."""
+    return textwrap.fill(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
 
 
 def summary(cls: type) -> str:
