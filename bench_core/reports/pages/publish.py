@@ -35,6 +35,7 @@ from bench_core.store import Store
 from bench_core.store.record import Provenance, Record, record_from_json
 from bench_core.store.store import latest_attempts, read_attempt, read_records
 
+_LONGEST_DIFFERENCE = 1000  # characters of a page's difference in a message
 _ATTEMPT_FIELDS = ("format", "key", "doc", "names", "kind", "error", "started")  # its log is not published
 
 
@@ -123,9 +124,12 @@ def check_pages(leaderboards: Path, readme: Path, registry: Registry | None = No
     pages |= _component_pages(readme, leaderboards, registry)
     stale = stale_pages(pages)
     if stale:
-        differences = "\n".join(stale.values())
+        first, difference = next(iter(stale.items()))
+        if len(difference) > _LONGEST_DIFFERENCE:
+            difference = f"{difference[:_LONGEST_DIFFERENCE]}..."
         raise StoreError(
-            f"{', '.join(map(str, stale))} differ from their records; `bench publish` again. {differences}"
+            f"{', '.join(map(str, stale))} differ from their records; run `bench publish BOARD` again. "
+            f"The first difference, in {first}: {difference}"
         )
     return sorted([*pages, *pictures])
 
