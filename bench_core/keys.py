@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PROTOCOL = 1  # rises when the harness itself (not a plugin) changes what numbers mean
+HARNESS_REVISION = 1  # rises when the harness itself (not a plugin) changes what numbers mean
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:

@@ -14,5 +14,5 @@ hamming.py              histograms of Hamming distances, from which rankings of 
 hash_codes.py           codes from features by LSH, PCA and ITQ, and how well codes use their bits
 sign_patterns.py        counts of sign patterns of ReLU units, a measure of linear regions
 cka.py                  similarity of two embeddings of the same items
-statistics.py           Student's t interval of a mean
+intervals.py            Student's t interval of a mean
 """

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench_core.contracts import DataSpec, PerItem, Score
 
 
-def why_no_classes(data: DataSpec) -> str | None:
+def classes_skip_reason(data: DataSpec) -> str | None:
     """Return the reason why a classifier cannot be scored on this dataset, or None if it can."""
     if missing := [split for split in ("train", "test") if split not in data.splits]:
         return f"needs a {missing[0]} split"

@@ -19,12 +19,12 @@ def embedding_of(part: Embedded, name: str) -> Tensor:
     return part.embeddings[name]
 
 
-def own_embedding(part: Embedded) -> str:
+def loss_embedding_name(part: Embedded) -> str:
     """Return the name of the embedding that the method's loss acts on: `embedding`, else `latent`, else `features`."""
     return next((name for name in _SHAPED_BY_LOSS if name in part.embeddings), "features")
 
 
-def labelled(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor]:
+def labelled_embedding(frozen: Frozen, split: str, embedding: str) -> tuple[Tensor, Tensor]:
     """Return one embedding of a split, with the labels.
 
     Args:

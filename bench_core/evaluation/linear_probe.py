@@ -23,7 +23,7 @@ SOLVER = f"L-BFGS in whitened coordinates until the gradient's largest entry is 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class ChosenFit:
     """A fit with the chosen penalty, and texts about the choice for a record.
 
     Attributes:
@@ -51,7 +51,7 @@ def fit_probe(
     grid: Sequence[float] = GRID,
     validation_fraction: float = VALIDATION,
     max_iterations: int = MAX_ITERATIONS,
-) -> Chosen:
+) -> ChosenFit:
     """Choose the penalty on a held-out part of train, then fit on all of train.
 
     Args:
@@ -69,7 +69,7 @@ def fit_probe(
     problem = LogisticProblem(train[~held_out], labels[~held_out], num_classes, device)
     penalty, loss = _choose_penalty(problem, train[held_out], labels[held_out], grid, max_iterations)
     end = " (at the end of the grid)" if penalty in (min(grid), max(grid)) else ""
-    return Chosen(
+    return ChosenFit(
         fit=LogisticProblem(train, labels, num_classes, device).solve(penalty, max_iterations),
         penalty=penalty,
         held_out_loss=loss,

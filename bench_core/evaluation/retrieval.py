@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench_core.contracts import DataSpec, Frozen
 from bench_core.data import draw_index
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.ranking import (
     CHUNK_PAIRS,
     average_precision,
@@ -83,7 +83,7 @@ def read_search_set(frozen: Frozen, split: str, embedding: str, count: int | Non
         embedding: Name of the embedding that becomes `features`.
         count: Number of items; None for all.
     """
-    features, labels = labelled(frozen, split, embedding)
+    features, labels = labelled_embedding(frozen, split, embedding)
     code = frozen.splits[split].embeddings.get("code")
     seed = stream_seed(frozen.seed, "retrieval", "draw", split) % 2**32
     index = draw_index(labels, len(labels), count or len(labels), seed)
@@ -149,7 +149,7 @@ def chance(total: Tensor, size: int, k: int) -> dict[str, float]:
     }
 
 
-def note_of_none(queries: SearchSet, database: SearchSet) -> list[str]:
+def no_relevant_note(queries: SearchSet, database: SearchSet) -> list[str]:
     """Return a note if some queries have no relevant item; all measures count these as 0."""
     _, total = listed_relevance(queries, database, torch.empty(len(queries), 0, dtype=torch.int64))
     count = int((total == 0).sum())

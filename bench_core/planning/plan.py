@@ -3,8 +3,8 @@
     request -> resolved components -> chains -> cells
 
 A chain is one dataset x encoder x method x seed: pretrained once, embedded once. Its cells are its tasks.
-A document is a JSON object with all that defines a number: ids, revisions and parameters, the recipe, the seed, and the
-digest of the data. Nothing else is in a key, so names of rows, devices and folders change none.
+A document is a JSON object with all that defines a number; docs/numbers.md lists what is in it and what is not. Names
+of rows, devices and folders are not in it, so they change no key.
 """
 
 import traceback
@@ -19,7 +19,7 @@ from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
 from bench_core.data import default_data_root
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
-from bench_core.keys import PROTOCOL, key_of
+from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.boards import Board
 from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.request import ConfiguredComponent, Request, Resolved, resolve
@@ -88,7 +88,7 @@ class Chain:
     @property
     def uses_labels(self) -> bool:
         """True if labels took part in this training, or in the one that its encoder starts from, as far as known."""
-        method_uses_labels: bool = self.method.component.cls.uses_labels
+        method_uses_labels: bool = self.method.plugin.cls.uses_labels
         return method_uses_labels or (self.init is not None and self.init.uses_labels)
 
     @property
@@ -182,13 +182,13 @@ def narrowed(plan: Plan, keep: Callable[[Chain, Cell], bool]) -> Plan:
 
 def _open(dataset: ConfiguredComponent, data_root: Path, download: bool) -> _OpenedDataset:
     with _plugin_named_in_errors(dataset):
-        loader: Dataset = dataset.component.cls(data_root, dataset.config)
+        loader: Dataset = dataset.plugin.cls(data_root, dataset.config)
         if download:
             loader.download()
         digest: object = loader.digest()
         if not isinstance(digest, str):
             raise TypeError(f"digest() must return text, got {shown(digest)}")
-        return _OpenedDataset(dataset, loader, replace(loader.spec(), name=dataset.component.name), digest)
+        return _OpenedDataset(dataset, loader, replace(loader.spec(), name=dataset.plugin.name), digest)
 
 
 def _plan_chains(
@@ -248,7 +248,7 @@ def _plan_chain(
     """
     recipe = resolved.recipes[method.name]
     document = {
-        "protocol": PROTOCOL,
+        "protocol": HARNESS_REVISION,
         "dataset": dataset.document(),
         "encoder": encoder.document(),
         "method": method.document(),
@@ -266,7 +266,7 @@ def _plan_chain(
         document["init"] = init.document
     else:
         init = None
-    embed_document = {"protocol": PROTOCOL, "pretrain": document}
+    embed_document = {"protocol": HARNESS_REVISION, "pretrain": document}
     chain = Chain(
         dataset=dataset.component,
         encoder=encoder,
@@ -293,19 +293,19 @@ def _skip_reason(chain: Chain) -> str | None:
     """Return why the encoder, the method or the chain that it starts from cannot work on the data; None if they can."""
     for part in (chain.encoder, chain.method):
         with _plugin_named_in_errors(part):
-            reason: str | None = part.component.cls.skip_reason(chain.data, part.config)
+            reason: str | None = part.plugin.cls.skip_reason(chain.data, part.config)
         if reason:
             return reason
     if isinstance(chain.init, Chain):
         start = chain.init.method
-        if reason := start.component.cls.skip_reason(chain.data, start.config):
+        if reason := start.plugin.cls.skip_reason(chain.data, start.config):
             return f"starts from {start.name}: {reason}"
     return None
 
 
 def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, open_by_name: _OpenByName) -> Cell:
     """Plan one task on a chain; `chain_skip` is the reason why the chain itself cannot run, or None."""
-    document: dict[str, Any] = {"protocol": PROTOCOL, "task": task.document(), "embed": chain.embed_document}
+    document: dict[str, Any] = {"protocol": HARNESS_REVISION, "task": task.document(), "embed": chain.embed_document}
     names = {
         "dataset": chain.dataset.name,
         "encoder": chain.encoder.name,
@@ -313,8 +313,8 @@ def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, 
         "task": task.name,
     }
     with _plugin_named_in_errors(task):
-        evaluator = task.component.cls(task.config)
-        skip = chain_skip or evaluator.skip_reason(chain.data, chain.method.component.cls)
+        evaluator = task.plugin.cls(task.config)
+        skip = chain_skip or evaluator.skip_reason(chain.data, chain.method.plugin.cls)
         other_names = [] if skip else list(evaluator.datasets(chain.data))
     other_datasets: dict[str, OtherData] = {}
     for name in other_names:
@@ -332,6 +332,6 @@ def _plugin_named_in_errors(component: ConfiguredComponent) -> Iterator[None]:
     except BenchError:
         raise
     except Exception as error:
-        plugin = component.component
+        plugin = component.plugin
         reason = " ".join(traceback.format_exception_only(error)[-1].split())
         raise PluginLoadError(f"{plugin.word} {plugin.id} breaks while planning: {reason}") from error

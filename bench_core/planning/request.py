@@ -71,17 +71,17 @@ class ConfiguredComponent:
 
     Attributes:
         name: The name in tables: "nac", "nac (flip=0.1)", or what the board calls the row.
-        component: The plugin's component.
+        plugin: The component as its plugin registered it.
         config: An instance of the component's `Config`.
     """
 
     name: str
-    component: Component
+    plugin: Component
     config: Any
 
     def document(self) -> dict[str, Any]:
         """Return what defines a number: id, revision and parameters. The name is left out."""
-        return {"id": self.component.id, "revision": self.component.cls.revision, "config": plain(self.config)}
+        return {"id": self.plugin.id, "revision": self.plugin.cls.revision, "config": plain(self.config)}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def resolve(request: Request, registry: Registry) -> Resolved:
     for section in OF_SECTION:
         for row in selected[section]:
             name = (section, row.name)
-            budget = _budget(request) if section == "methods" else {}
+            budget = _epochs_and_batch_size(request) if section == "methods" else {}
             configured = _with_values(row, section, {**budget, **settings.get(name, {})})
             rows[section] += _sweep(configured, section, sweeps.get(name, {}))
     ancestors = _ancestors(rows["methods"], board, request)
@@ -253,7 +253,7 @@ def _by_row(
     return by_row
 
 
-def _budget(request: Request) -> dict[str, int]:
+def _epochs_and_batch_size(request: Request) -> dict[str, int]:
     budget = {"recipe.epochs": request.epochs, "recipe.batch_size": request.batch_size}
     return {param: value for param, value in budget.items() if value is not None}
 
@@ -303,7 +303,7 @@ def _ancestors(rows: Sequence[NamedComponent], board: Board, request: Request) -
     while names:
         name = names.pop()
         if name in board.methods and name not in requested | ancestors.keys():
-            ancestors[name] = _with_values(board.methods[name], "methods", _budget(request))
+            ancestors[name] = _with_values(board.methods[name], "methods", _epochs_and_batch_size(request))
             names.append(ancestors[name].init)
     return list(ancestors.values())
 

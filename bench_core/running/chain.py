@@ -37,12 +37,12 @@ def build_objective(chain: Chain, init: InitialWeights | None = None) -> Objecti
         init: Weights that the encoder starts from; None initialises it from the seed.
     """
     with torch.random.fork_rng([]):
-        torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.component.id))
-        encoder = chain.encoder.component.cls(chain.data, chain.encoder.config)
+        torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.plugin.id))
+        encoder = chain.encoder.plugin.cls(chain.data, chain.encoder.config)
         if init:
             load_initial_weights(encoder, init)
-        torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.component.id))
-        objective: Objective = chain.method.component.cls(encoder, chain.data, chain.method.config)
+        torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.plugin.id))
+        objective: Objective = chain.method.plugin.cls(encoder, chain.data, chain.method.config)
     return objective
 
 
@@ -128,9 +128,9 @@ def _train(
     objective = place_on_device(build_objective(chain, init), setting.torch_device, setting.compiled)
     checkpoints = Checkpoints(_checkpoint_folder(folder), setting.checkpoint_every, setting.stop, progress.log)
     views = compiled_views() if setting.compiled else nullcontext()
-    with setting.stop.deferred(), new_folder(folder, "summary.json") as unpublished, views:
+    with setting.stop.deferred(), new_folder(folder, "summary.json") as unfinished_folder, views:
         description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
-        write_over(unpublished / "recipe.json", description)
+        write_over(unfinished_folder / "recipe.json", description)
         cost = pretrain(
             objective,
             open_split(train, setting.torch_device, workers=setting.workers),
@@ -138,21 +138,21 @@ def _train(
             seed=chain.seed,
             device=setting.torch_device,
             precision=chain.precision,
-            log=unpublished / "log.jsonl",
+            log=unfinished_folder / "log.jsonl",
             on_epoch=progress.epoch,
             checkpoints=checkpoints,
         )
         warnings = cost.pop("warnings")
         for warning in warnings:
             progress.log(f"  warning: {warning}")
-        save_tensors(unpublished / "weights.safetensors", objective.state_dict())
+        save_tensors(unfinished_folder / "weights.safetensors", objective.state_dict())
         compiled = {"compiled": True} if setting.compiled else {}
         summary = {
-            "weights_sha256": file_digest(unpublished / "weights.safetensors"),
+            "weights_sha256": file_digest(unfinished_folder / "weights.safetensors"),
             "parameters": sum(p.numel() for p in objective.encoder.parameters()),
             "cost": cost,
             "warnings": warnings,
             "uses_labels": chain.uses_labels,
             "provenance": provenance(setting.torch_device, setting.command) | compiled,
         }
-        write_over(unpublished / "summary.json", sealed(summary))
+        write_over(unfinished_folder / "summary.json", sealed(summary))

@@ -42,8 +42,8 @@ def run_cell(
     """
     started, tick = datetime.now(UTC), time.perf_counter()
     with torch.random.fork_rng([]):
-        torch.manual_seed(stream_seed(chain.seed, "task", cell.task.component.id))
-        evaluator = cell.task.component.cls(copy.deepcopy(cell.task.config))
+        torch.manual_seed(stream_seed(chain.seed, "task", cell.task.plugin.id))
+        evaluator = cell.task.plugin.cls(copy.deepcopy(cell.task.config))
         evaluation: Evaluation = evaluator.evaluate(replace(frozen, others=cell.other_datasets))
     seconds = time.perf_counter() - tick
     of_task, of_training = provenance(setting.torch_device, setting.command), summary["provenance"]
@@ -101,4 +101,4 @@ def _is_dirty(*dirty: bool | None) -> bool | None:
 def _versions(chain: Chain, cell: Cell) -> dict[str, str]:
     """Return id -> version of each component of a cell."""
     parts = (chain.dataset, chain.encoder, chain.method, cell.task)
-    return {part.component.id: part.component.version for part in parts}
+    return {part.plugin.id: part.plugin.version for part in parts}

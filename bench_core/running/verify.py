@@ -10,7 +10,7 @@ from typing import Any
 from bench_core.config import build
 from bench_core.contracts import Recipe
 from bench_core.errors import BenchError, RequestError
-from bench_core.keys import PROTOCOL, differences
+from bench_core.keys import HARNESS_REVISION, differences
 from bench_core.planning.boards import Board
 from bench_core.planning.plan import Plan, plan_resolved
 from bench_core.planning.request import ConfiguredComponent, Resolved
@@ -138,7 +138,7 @@ def _resolved(record: Record, registry: Registry) -> Resolved:
 
 def _changed_revisions(protocol: int, components: list[tuple[str, Mapping[str, Any]]], registry: Registry) -> list[str]:
     """Name the protocol and the components of which the code has another revision than the record."""
-    changed = [f"protocol was {protocol}, is {PROTOCOL}"] if protocol != PROTOCOL else []
+    changed = [f"protocol was {protocol}, is {HARNESS_REVISION}"] if protocol != HARNESS_REVISION else []
     for kind, component in components:
         revision = registry.get(kind, component["id"]).cls.revision
         if revision != component["revision"]:

@@ -1,12 +1,30 @@
 """Checkpoints of a running training: the moments at which the training loop resumes and saves."""
 
+import abc
+
 from bench_core.errors import StoreError
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.state import TrainingState
 
 
-class NoAutosave:
-    """Saves nothing; the training loop calls its methods where a training keeps no checkpoints."""
+class Autosave(abc.ABC):
+    """Resumes and saves a training at the moments at which the training loop calls it."""
+
+    @abc.abstractmethod
+    def resume(self) -> None:
+        """Bring the training to where it was saved; called once, before the loop."""
+
+    @abc.abstractmethod
+    def after_step(self) -> None:
+        """Save if it is time to; called after each step."""
+
+    @abc.abstractmethod
+    def after_epoch(self) -> None:
+        """Save if it is time to; called after each epoch."""
+
+
+class NoAutosave(Autosave):
+    """Never saves, for a training without checkpoints; it starts from step 0."""
 
     def resume(self) -> None:
         """Start from step 0."""
@@ -18,7 +36,7 @@ class NoAutosave:
         """Save nothing."""
 
 
-class Autosave(NoAutosave):
+class CheckpointAutosave(Autosave):
     """Resumes a training from its newest checkpoint and saves new ones when they are due."""
 
     def __init__(self, checkpoints: Checkpoints, training: TrainingState, steps_per_epoch: int) -> None:
@@ -71,6 +89,6 @@ class Autosave(NoAutosave):
         self.checkpoints.save(self.training.counters.step, self.training.state_dict())
 
 
-def make_autosave(checkpoints: Checkpoints | None, training: TrainingState, steps_per_epoch: int) -> NoAutosave:
-    """Return the `Autosave` of a training, or one that saves nothing where there are no checkpoints."""
-    return Autosave(checkpoints, training, steps_per_epoch) if checkpoints else NoAutosave()
+def make_autosave(checkpoints: Checkpoints | None, training: TrainingState, steps_per_epoch: int) -> Autosave:
+    """Return the autosave of a training; without checkpoints it saves nothing."""
+    return CheckpointAutosave(checkpoints, training, steps_per_epoch) if checkpoints else NoAutosave()

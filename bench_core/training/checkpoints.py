@@ -27,7 +27,7 @@ _EPOCH_END_SHARE = 0.25  # an epoch's end is a good moment to save: a quarter of
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint file does not hold what was written, or nothing that `pack` can have written."""
+    """The content of a checkpoint file is not what was written to it, or cannot be unpacked."""
 
 
 class Checkpoints:
@@ -112,7 +112,9 @@ class Checkpoints:
         except OSError as failure:
             self.warn(f"checkpoint {path} is damaged ({error}) and cannot be renamed ({failure.strerror})")
         else:
-            self.warn(f"checkpoint {path} is damaged ({error}); it is kept as {target.name}")
+            self.warn(
+                f"checkpoint {path} is damaged ({error}); it is set aside as {target.name} until the training has ended"
+            )
 
     def _newest_first(self) -> list[Path]:
         paths = [path for path in self.folder.glob("*.safetensors") if _NAME.fullmatch(path.name)]

@@ -81,7 +81,7 @@ def make_player_optimizers(player: Player, recipe: Recipe) -> PlayerOptimizers:
 
 def train_step(
     objective: Objective,
-    players: Sequence[PlayerOptimizers],
+    trainers: Sequence[PlayerOptimizers],
     batch: Batch,
     rng: torch.Generator,
     autocast: torch.autocast,
@@ -90,7 +90,7 @@ def train_step(
 
     Args:
         objective: The method; its `after_step` is called at the end.
-        players: In the order in which they move.
+        trainers: The players with their optimisers, in the order in which they move.
         batch: On the device.
         rng: Generator on the device from which the views are drawn.
         autocast: Context in which the losses are computed.
@@ -100,8 +100,8 @@ def train_step(
     """
     views = objective.make_views(batch, rng)
     losses = {}
-    for player in players:
-        losses[player.player.name] = _detached(player.step(objective, views, autocast))
+    for trainer in trainers:
+        losses[trainer.player.name] = _detached(trainer.step(objective, views, autocast))
     objective.after_step()
     return losses
 

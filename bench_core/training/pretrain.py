@@ -1,7 +1,7 @@
 """The training loop: one for every method."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from bench_core.seeds import stream, stream_seed
 from bench_core.training.autosave import make_autosave
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.epoch_log import epoch_line, stack_losses
-from bench_core.training.players import make_player_optimizers, train_step
-from bench_core.training.state import TrainingState
+from bench_core.training.players import PlayerOptimizers, make_player_optimizers, train_step
+from bench_core.training.state import Counters, TrainingState
 
 OnEpoch = Callable[[int, int, Mapping[str, Any]], None]
 
@@ -57,8 +57,8 @@ def pretrain(
         Stopped: A stop was requested; the training is saved as a checkpoint.
     """
     # ---------------------------------------------------------------------------------------------------- set-up
-    players = [make_player_optimizers(player, recipe) for player in objective.players()]
-    num_epochs = recipe.epochs if players else 0
+    trainers = [make_player_optimizers(player, recipe) for player in objective.players()]
+    num_epochs = recipe.epochs if trainers else 0
     steps_per_epoch = max(1, len(source) // recipe.batch_size)
     num_steps = num_epochs * steps_per_epoch
     images_per_step = min(recipe.batch_size, len(source))
@@ -68,7 +68,7 @@ def pretrain(
     passes_rng = stream(seed, "passes")
     generators = {"shuffle": shuffle_rng, "views": views_rng, "passes": passes_rng}
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-    optimizers = [optimizer for player in players for _, optimizer in player.optimizers]
+    optimizers = [optimizer for trainer in trainers for _, optimizer in trainer.optimizers]
     training = TrainingState(objective, optimizers, generators, device)
     autosave = make_autosave(checkpoints, training, steps_per_epoch)
 
@@ -97,29 +97,20 @@ def pretrain(
             )
             for batch in batches:
                 counters.notes |= objective.before_step(context())
-                for player in players:
-                    player.set_learning_rates(counters.step, num_steps, steps_per_epoch)
-                losses = train_step(objective, players, batch, views_rng, autocast)
+                for trainer in trainers:
+                    trainer.set_learning_rates(counters.step, num_steps, steps_per_epoch)
+                losses = train_step(objective, trainers, batch, views_rng, autocast)
                 counters.end_step(losses)
                 autosave.after_step()
 
-            line = epoch_line(stack_losses(counters.losses), counters.step)
-            seconds = counters.epoch_seconds()
-            line |= {
-                "epoch": counters.epoch + 1,
-                "seconds": round(seconds, 4),
-                "images_per_s": round(counters.batch * images_per_step / seconds, 1),
-                "learning_rate": players[0].learning_rate(),
-                "peak_memory_gib": peak_memory_gib(device),
-                **counters.notes,
-            }
+            line = _log_line(counters, trainers, images_per_step, device)
             counters.end_epoch(line)
             on_epoch(counters.epoch, num_epochs, line)
             autosave.after_epoch()
 
         # ---------------------------------------------------------------------------------------------------- end
         lines = list(counters.log)
-        if players:
+        if trainers:
             results = objective.after_training(context())
             if results:
                 lines.append({"step": counters.step, "after_training": dict(results)})
@@ -128,10 +119,26 @@ def pretrain(
     seconds = counters.seconds()
     return {
         "steps": counters.step,
-        "pretrain_s": seconds if players else 0.0,
+        "pretrain_s": seconds if trainers else 0.0,
         "images_per_s": counters.step * images_per_step / seconds if counters.step else None,
         "peak_memory_gib": peak_memory_gib(device),
         "warnings": counters.log[-1].get("warnings", []) if counters.log else [],
+    }
+
+
+def _log_line(
+    counters: Counters, trainers: Sequence[PlayerOptimizers], images_per_step: int, device: torch.device
+) -> dict[str, Any]:
+    """Return the line of the log for the epoch whose batches are all done: losses, speed, rate, memory, notes."""
+    line = epoch_line(stack_losses(counters.losses), counters.step)
+    seconds = counters.epoch_seconds()
+    return line | {
+        "epoch": counters.epoch + 1,
+        "seconds": round(seconds, 4),
+        "images_per_s": round(counters.batch * images_per_step / seconds, 1),
+        "learning_rate": trainers[0].learning_rate(),
+        "peak_memory_gib": peak_memory_gib(device),
+        **counters.notes,
     }
 
 

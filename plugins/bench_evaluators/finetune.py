@@ -29,8 +29,8 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import take
-from bench_core.evaluation.classification import class_items, class_scores, why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.linear_probe import held_out_part
 from bench_core.views import PRESETS
@@ -80,7 +80,7 @@ class Finetune(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without classes, train or test split, or with fewer than two training items a class on average."""
-        if reason := why_no_classes(data):
+        if reason := classes_skip_reason(data):
             return reason
         if data.num_train < 2 * (data.num_classes or 0):
             return "needs two training items of each class"
@@ -90,8 +90,8 @@ class Finetune(Evaluator):
         """Choose the learning rate on a part of train, fine-tune on the whole split, score on test."""
         config = self.config
         train, test = frozen.inputs("train"), frozen.inputs("test")
-        _, train_labels = labelled(frozen, "train", "features")
-        _, labels = labelled(frozen, "test", "features")
+        _, train_labels = labelled_embedding(frozen, "train", "features")
+        _, labels = labelled_embedding(frozen, "test", "features")
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         encoder = frozen.method().encoder
 

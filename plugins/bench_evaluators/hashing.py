@@ -34,7 +34,7 @@ from bench_core.evaluation.retrieval import (
     SearchSet,
     chance,
     cosine_average_precision,
-    note_of_none,
+    no_relevant_note,
     read_search_set,
     retrieval_skip_reason,
     split_names,
@@ -140,7 +140,7 @@ class Hashing(Evaluator):
                 f"of {lengths[0]} bits; queries without a relevant item count as 0; chance: a constant code"
             ),
             notes=[
-                *note_of_none(queries, database),
+                *no_relevant_note(queries, database),
                 *(f"{bits} bits of {dims} dimensions: PCAH's others are constant" for bits in lengths if bits > dims),
             ],
             curves=_curves(results),

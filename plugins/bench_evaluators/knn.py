@@ -8,8 +8,8 @@ Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchma
 from dataclasses import dataclass
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
-from bench_core.evaluation.classification import class_items, class_scores, why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.knn import knn_answers
 
 
@@ -40,13 +40,13 @@ class KNN(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without one class for each item, or without a train or test split."""
-        return why_no_classes(data)
+        return classes_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Classify all test items by all training items."""
         config = self.config
-        train, train_labels = labelled(frozen, "train", config.embedding)
-        test, labels = labelled(frozen, "test", config.embedding)
+        train, train_labels = labelled_embedding(frozen, "train", config.embedding)
+        test, labels = labelled_embedding(frozen, "test", config.embedding)
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         k = min(config.k, len(train))
         votes = knn_answers(

@@ -36,8 +36,8 @@ from bench_core import (
     stream,
 )
 from bench_core.data import open_split
-from bench_core.evaluation.classification import constant_accuracy, top_accuracy, why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, top_accuracy
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import fit_probe, standardise
 
 _BATCH = 512  # images at once; the size changes no number beyond rounding, as the encoder is in eval mode
@@ -87,7 +87,7 @@ class Layers(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without one class for each item, or without a train or test split."""
-        return why_no_classes(data)
+        return classes_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Probe each layer; the first score is that of the layer with the least held-out loss.
@@ -96,8 +96,8 @@ class Layers(Evaluator):
             BenchError: Two layers would have the same metric name.
         """
         config = self.config
-        _, train_labels = labelled(frozen, "train", "features")
-        _, labels = labelled(frozen, "test", "features")
+        _, train_labels = labelled_embedding(frozen, "train", "features")
+        _, labels = labelled_embedding(frozen, "test", "features")
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         train_layers, test_layers = self._layers(frozen, "train"), self._layers(frozen, "test")
         accuracy, loss, notes = {}, {}, []
@@ -138,7 +138,7 @@ class Layers(Evaluator):
                 parts.setdefault(name, []).append(pooled(values, self.config.max_features).cpu())
         _check_names([*parts, "features"])
         layers = {name: torch.cat(batches).clone() for name, batches in parts.items()}
-        return layers | {"features": labelled(frozen, split, "features")[0]}
+        return layers | {"features": labelled_embedding(frozen, split, "features")[0]}
 
 
 def pooled(values: Tensor, max_features: int) -> Tensor:

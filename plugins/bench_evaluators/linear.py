@@ -16,8 +16,8 @@ from statistics import stdev
 from torch import Tensor
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param, stream
-from bench_core.evaluation.classification import class_items, class_scores, top_accuracy, why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, top_accuracy
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import (
     GRID,
     MAX_ITERATIONS,
@@ -86,13 +86,13 @@ class Linear(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without one class for each item, or without a train or test split."""
-        return why_no_classes(data)
+        return classes_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Fit on train, score on test."""
         name = self.config.embedding
-        train, train_labels = labelled(frozen, "train", name)
-        test, labels = labelled(frozen, "test", name)
+        train, train_labels = labelled_embedding(frozen, "train", name)
+        test, labels = labelled_embedding(frozen, "test", name)
         train, test = standardise(train, test)
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         if self.config.labels_per_class is None:

@@ -45,7 +45,7 @@ from bench_core.evaluation.retrieval import (
     chance,
     cosine_average_precision,
     listed_relevance,
-    note_of_none,
+    no_relevant_note,
     read_search_set,
     retrieval_skip_reason,
     split_names,
@@ -138,7 +138,7 @@ class Retrieval(Evaluator):
             ),
             notes=[
                 *([f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else []),
-                *note_of_none(queries, database),
+                *no_relevant_note(queries, database),
             ],
             curves=curves,
             items={scores[0].metric: PerItem(precisions[0], splits[0], queries.index)},

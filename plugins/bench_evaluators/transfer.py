@@ -27,13 +27,13 @@ from bench_core import (
     stream,
 )
 from bench_core.data import take
-from bench_core.evaluation.classification import class_scores, why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import class_scores, classes_skip_reason
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.knn import knn_answers
 from bench_core.evaluation.linear_probe import (
     PROBLEM,
     SOLVER,
-    Chosen,
+    ChosenFit,
     convergence,
     fit_probe,
     standardise,
@@ -88,7 +88,7 @@ class Transfer(Evaluator):
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Fit probes on the other dataset's train split and score them on its test split."""
         config, other_data = self.config, frozen.others[self.config.dataset]
-        if reason := why_no_classes(other_data.data):
+        if reason := classes_skip_reason(other_data.data):
             raise BenchError(f"transfer to {config.dataset}: {reason}.")
         target = replace(frozen, splits={split: self._embed(frozen, split) for split in ("train", "test")})
         num_classes = other_data.data.num_classes or 0
@@ -134,7 +134,7 @@ class Transfer(Evaluator):
         embedded = embed_images(frozen, Split(images, chosen.labels))
         return replace(embedded, embeddings={**embedded.embeddings, _PIXELS: images.flatten(1) / 255})
 
-    def _probe(self, target: Frozen, embedding: str, num_classes: int) -> tuple[list[Score], Chosen]:
+    def _probe(self, target: Frozen, embedding: str, num_classes: int) -> tuple[list[Score], ChosenFit]:
         """Fit the linear probe and the vote, and score both on test.
 
         Args:
@@ -146,8 +146,8 @@ class Transfer(Evaluator):
             `linear_top1` and `knn_top1` (top5, too, with more than 10 classes); and the linear fit.
         """
         config, device = self.config, target.device
-        train, train_labels = labelled(target, "train", embedding)
-        test, labels = labelled(target, "test", embedding)
+        train, train_labels = labelled_embedding(target, "train", embedding)
+        test, labels = labelled_embedding(target, "test", embedding)
         scaled_train, scaled_test = standardise(train, test)
         rng = stream(target.seed, "transfer", "validation")
         linear = fit_probe(scaled_train, train_labels, num_classes, rng, device)

@@ -5,8 +5,8 @@
 
 The file holds numbers beside the content of their key: id, revision, parameters, protocol. Numbers that changed under
 the same key would be averaged with published ones, so `--write` refuses them: raise the class's `revision`, or
-`PROTOCOL` in bench_core/keys.py where the harness changed. Rounding that changed in numpy, scikit-learn or torch is no
-reason to raise either: delete that entry, write it again, and state it in the commit message.
+`HARNESS_REVISION` in bench_core/keys.py where the harness changed. Rounding that changed in numpy, scikit-learn or
+torch is no reason to raise either: delete that entry, write it again, and state it in the commit message.
 
 Runs are small: widths, steps and items are those of tests/fingerprints/small_sizes.toml, everything else is as in the
 key. Not covered: datasets, whose digests are in every key; recipes, and variants that differ in the recipe only (see
@@ -45,7 +45,7 @@ from bench_core.conformance.toys import (
     split_of,
 )
 from bench_core.data import open_split
-from bench_core.keys import PROTOCOL
+from bench_core.keys import HARNESS_REVISION
 from bench_core.plugins import Component, load_plugins
 from bench_core.training.embed import embed_split
 from bench_core.training.pretrain import pretrain
@@ -93,7 +93,12 @@ class Case:
     def document(self) -> dict[str, Any]:
         """Content of its key, and parameters of its run."""
         revision = self.component.cls.revision
-        key = {"id": self.component.id, "revision": revision, "config": plain(self.config), "protocol": PROTOCOL}
+        key = {
+            "id": self.component.id,
+            "revision": revision,
+            "config": plain(self.config),
+            "protocol": HARNESS_REVISION,
+        }
         return key | {
             "run": {"made": RUN_VERSION, **plain(build(type(self.config), self.smaller, self.name, self.config))}
         }
@@ -138,7 +143,7 @@ def complaint(case: Case, stored: dict[str, Any] | None, computed: dict[str, flo
     if changed := differing(computed, stored["numbers"]):
         return (
             f"{case.label} gives other numbers ({', '.join(changed)}) under the same key: raise `revision` in "
-            f"{case.component.cls.__name__} (or PROTOCOL, where the harness changed), then "
+            f"{case.component.cls.__name__} (or HARNESS_REVISION, where the harness changed), then "
             "python tests/fingerprints/compute.py --write"
         )
     return None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench_core.evaluation.statistics import LEVEL
+from bench_core.evaluation.intervals import LEVEL
 from bench_core.reports.tables.cells import score_of
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.model import Column
@@ -57,9 +57,9 @@ def items_by_seed(entries: Iterable[Entry], column: Column) -> dict[int, PackedI
     """Return seed -> packed items of one task's score, for the records of a row that have them."""
     by_seed = {}
     for entry in entries:
-        if entry.done and entry.names["task"] == column.task:
-            items = entry.done.items.get(column.metric)
-            if items and score_of(entry.done, column):
+        if entry.finished_record and entry.names["task"] == column.task:
+            items = entry.finished_record.items.get(column.metric)
+            if items and score_of(entry.finished_record, column):
                 by_seed[entry.seed] = items
     return by_seed
 

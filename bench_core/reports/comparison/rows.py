@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from bench_core.errors import RequestError, UnknownNameError
-from bench_core.evaluation.statistics import LEVEL
+from bench_core.evaluation.intervals import LEVEL
 from bench_core.reports.comparison.by_item import OverItems, items_by_seed, not_pairable, over_items
 from bench_core.reports.tables.build import task_columns, uses_labels
 from bench_core.reports.tables.cells import SeedValues, seed_values
-from bench_core.reports.tables.entries import Entry, by_row, by_table, distinct
+from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.model import Column
 from bench_core.reports.tables.statistics import Paired, critical_difference, friedman, holm, paired
 from bench_core.reports.tables.summary_columns import ranks_of
@@ -98,7 +98,7 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
     """
     if first == second:
         raise RequestError(f"{first!r} is compared with itself; name two rows.")
-    tables = by_table(distinct(list(entries)))
+    tables = by_table(with_distinct_names(list(entries)))
     known = {entry.names["method"] for group in tables.values() for entry in group}
     for name in (first, second):
         if name not in known:
@@ -128,7 +128,7 @@ def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
     Demsar's datasets are tasks here. They share one training of each row, so they are less independent than he asks.
     """
     rankings = []
-    for (dataset, encoder), group in by_table(distinct(list(entries))).items():
+    for (dataset, encoder), group in by_table(with_distinct_names(list(entries))).items():
         rows = by_row(group)
         ranked = [label for label, row in rows.items() if not any(map(uses_labels, row))]
         columns = task_columns(group, None, all_metrics=False)

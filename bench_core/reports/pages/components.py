@@ -50,7 +50,7 @@ def _task_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str
     """Yield from each board a link, and the table of the task with its default parameters and all its scores."""
     component = registry.get("evaluator", name)
     for board, (plan, entries) in boards.items():
-        if not any(cell.names["task"] == name and cell.task.component == component for cell in plan.cells):
+        if not any(cell.names["task"] == name and cell.task.plugin == component for cell in plan.cells):
             continue
         for table in build(entries, task=name):
             rows = {row.name for row in table.rows if any(cell.mean is not None for cell in row.cells)}
@@ -119,7 +119,7 @@ def _method_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[s
     """Yield from each board a link, and the tables in which a row of this method has a number."""
     component = registry.get("objective", name)
     for board, (plan, entries) in boards.items():
-        rows = {chain.method.name for chain in plan.chains if chain.method.component == component}
+        rows = {chain.method.name for chain in plan.chains if chain.method.plugin == component}
         if not rows:
             continue
         tables = []

@@ -25,7 +25,7 @@ from bench_core.reports.pages.components import method_sections, task_sections
 from bench_core.reports.pages.markers import begin_marker, page, placeholder, splice, stale_pages
 from bench_core.reports.pages.reported_numbers import beside, load_reported, render_reported, shipped_numbers
 from bench_core.reports.pictures.draw import draw, fingerprint, fingerprint_in
-from bench_core.reports.pictures.kinds import check_pictures, has_first_seed_only, without_first_seed_only
+from bench_core.reports.pictures.kinds import check_pictures, has_never_averaged, without_never_averaged
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.cell_states import plan_entries
@@ -72,7 +72,7 @@ def publish_board(
         )
     check_pictures(board)
     entries = plan_entries(plan, store.records(), store.attempts())
-    records = [entry.done for entry in entries if entry.done]
+    records = [entry.finished_record for entry in entries if entry.finished_record]
     if not records:
         raise RequestError(f"{store.path} has no cell of board {board.name!r}; run `bench run --board {name}` first.")
     _check_provenance(records)
@@ -168,7 +168,7 @@ def _write_records(folder: Path, plan: Plan, records: Iterable[Record]) -> None:
     with_pictures = _first_seeds(by_key.values())
     contents = {}
     for key, record in by_key.items():
-        contents[key] = record.stored if key in with_pictures else without_first_seed_only(record).stored
+        contents[key] = record.stored if key in with_pictures else without_never_averaged(record).stored
     _replace(folder / "records", contents)
 
 
@@ -186,7 +186,7 @@ def _first_seeds(records: Iterable[Record]) -> set[str]:
     """Return the keys of the records that keep the curves and images of which a picture shows one seed alone."""
     first: dict[tuple[str, ...], str] = {}
     for record in sorted(records, key=lambda record: record.seed):
-        if has_first_seed_only(record):
+        if has_never_averaged(record):
             first.setdefault(record.axes, record.key)
     return set(first.values())
 

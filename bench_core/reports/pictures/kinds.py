@@ -1,4 +1,4 @@
-"""The table of the kinds of pictures. A new kind is one file with a subclass of `PictureKind`, and one line here.
+"""The table of the kinds of pictures. A new kind is one file with a subclass of `PictureKind`, and an entry here.
 
 Boards, `bench plot`, its help and `bench publish` read this table.
 """
@@ -57,7 +57,7 @@ def check_pictures(board: Board) -> None:
         get_kind(picture.kind, f"(picture {picture.name!r})").check(picture)
 
 
-def _first_seed_only_names(record: Record) -> set[str]:
+def _never_averaged_names(record: Record) -> set[str]:
     """Return the names of curves and images in a record of which pictures show the first seed's, not a mean."""
     names: set[str] = set()
     for kind in KINDS.values():
@@ -66,11 +66,11 @@ def _first_seed_only_names(record: Record) -> set[str]:
     return names
 
 
-def has_first_seed_only(record: Record) -> bool:
+def has_never_averaged(record: Record) -> bool:
     """Check whether a record holds curves or images of which pictures show the first seed's, not a mean."""
-    return bool(_first_seed_only_names(record))
+    return bool(_never_averaged_names(record))
 
 
-def without_first_seed_only(record: Record) -> Record:
+def without_never_averaged(record: Record) -> Record:
     """Return a record without them, for other seeds than the first: they are large, and no picture shows them."""
-    return without_series(record, _first_seed_only_names(record))
+    return without_series(record, _never_averaged_names(record))

@@ -11,7 +11,7 @@ from bench_core.planning.boards import Board, Picture
 from bench_core.reports.pictures.draw import draw
 from bench_core.reports.pictures.kinds import KINDS, check_pictures, get_kind
 from bench_core.reports.pictures.model import PlotRequest
-from bench_core.reports.tables.entries import Entry, distinct
+from bench_core.reports.tables.entries import Entry, with_distinct_names
 from bench_core.store import Store
 
 
@@ -40,7 +40,7 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
         get_kind(request.kind)
     check_pictures(board)
     groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in distinct(list(entries)):
+    for entry in with_distinct_names(list(entries)):
         groups.setdefault((entry.names["dataset"], entry.names["encoder"]), []).append(entry)
     drawn: list[Path] = []
     left_out: list[str] = []

@@ -7,7 +7,7 @@ from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.model import Columns, PictureData, PictureKind, PlotRequest, Series
 from bench_core.reports.pictures.select import MeanIf, mean_over_seeds, select_rows
-from bench_core.reports.tables.entries import Entry, distinct
+from bench_core.reports.tables.entries import Entry, with_distinct_names
 from bench_core.store.record import Record
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class SeriesKind(PictureKind[PictureData]):
         """Yield a picture for each task that left series of this kind; for each name, where names have their own."""
         tasks_and_curves: dict[tuple[str, str], None] = {}
         for entry in entries:
-            if entry.done:
-                for name in self.series_in(entry.done):
+            if entry.finished_record:
+                for name in self.series_in(entry.finished_record):
                     tasks_and_curves[entry.names["task"], name if self.one_picture_per_name else ""] = None
         for task, curve in tasks_and_curves:
             name = "_".join(dict.fromkeys((task, curve or self.name)))
@@ -56,33 +56,33 @@ class SeriesKind(PictureKind[PictureData]):
         Raises:
             RequestError: The records hold none, or those of several tasks, datasets or encoders.
         """
-        cells: dict[tuple[str, str, str], dict[tuple[str, str], _BySeed]] = {}  # names -> row and curve -> by seed
-        for entry in select_rows(distinct(list(entries)), picture.methods):
-            if entry.done is None or (picture.task and picture.task not in entry.task_names):
+        groups: dict[tuple[str, str, str], dict[tuple[str, str], _BySeed]] = {}  # names -> row and curve -> by seed
+        for entry in select_rows(with_distinct_names(list(entries)), picture.methods):
+            if entry.finished_record is None or (picture.task and picture.task not in entry.task_names):
                 continue
             names = (entry.names["dataset"], entry.names["encoder"], entry.names["task"])
-            for curve, columns in self.series_in(entry.done).items():
+            for curve, columns in self.series_in(entry.finished_record).items():
                 if picture.curve in ("", curve):
                     row = (entry.names["method"], curve)
-                    cells.setdefault(names, {}).setdefault(row, {})[entry.seed] = columns
-        self._check_one_cell(list(cells), picture)
-        ((names, rows),) = cells.items()
+                    groups.setdefault(names, {}).setdefault(row, {})[entry.seed] = columns
+        self._check_one_group(list(groups), picture)
+        ((names, rows),) = groups.items()
         series = []
         for (method, curve), by_seed in rows.items():
             columns, seeds = mean_over_seeds(by_seed, self.mean_if)
             series.append(Series(method, curve, columns, seeds))
         return PictureData(*names, tuple(series))
 
-    def _check_one_cell(self, cells: Sequence[tuple[str, str, str]], picture: Picture) -> None:
+    def _check_one_group(self, groups: Sequence[tuple[str, str, str]], picture: Picture) -> None:
         """Raise RequestError unless there are series of exactly one dataset, encoder and task."""
-        if not cells:
+        if not groups:
             named = f" named {picture.curve!r}" if picture.curve else ""
             task = f" of task {picture.task!r}" if picture.task else ""
             raise RequestError(f"no record{task} holds {self.noun}{named}; {self.hint}.")
-        if len({(dataset, encoder) for dataset, encoder, _ in cells}) > 1:
+        if len({(dataset, encoder) for dataset, encoder, _ in groups}) > 1:
             raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
-        if len(cells) > 1:
-            tasks = ", ".join(repr(task) for _, _, task in cells)
+        if len(groups) > 1:
+            tasks = ", ".join(repr(task) for _, _, task in groups)
             raise RequestError(f"picture {picture.name!r}: several tasks have {self.noun}; say task = one of {tasks}.")
 
     def fingerprint_values(self, data: PictureData) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bench_core.errors import UnknownNameError
 from bench_core.reports.tables.cells import fill, seed_values
-from bench_core.reports.tables.entries import Entry, by_row, by_table, distinct
+from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.footer import footer
 from bench_core.reports.tables.model import Column, Row, Table, TableCell, plain_name
 from bench_core.reports.tables.summary_columns import (
@@ -36,7 +36,7 @@ def build(
     Raises:
         UnknownNameError: No record has this metric; no table has this column; no entry is of this task.
     """
-    groups = by_table(_of_task(distinct(list(entries)), task))
+    groups = by_table(_of_task(with_distinct_names(list(entries)), task))
     if metric is not None:
         known = {name for group in groups.values() for name in _metrics(group)}
         if metric not in known:
@@ -77,7 +77,7 @@ def _metrics(entries: Iterable[Entry]) -> set[str]:
     """Return all values that `metric` may have: "map_cosine", "retrieval:map_cosine"."""
     names = set()
     for entry in entries:
-        for metric in entry.done.scores if entry.done else ():
+        for metric in entry.finished_record.scores if entry.finished_record else ():
             names |= {metric, *(f"{task}:{metric}" for task in entry.task_names)}
     return names
 
@@ -114,9 +114,9 @@ def task_columns(entries: Sequence[Entry], metric: str | None, *, all_metrics: b
 
 def _shown_scores(entry: Entry, metric: str | None, all_metrics: bool) -> list[RecordScore]:
     """Return the scores of an entry that get a column."""
-    if not entry.done:
+    if not entry.finished_record:
         return []
-    scores = list(entry.done.scores.values())
+    scores = list(entry.finished_record.scores.values())
     if metric is None:
         return scores if all_metrics else scores[:1]
     task, _, name = metric.rpartition(":")

@@ -11,7 +11,7 @@ from bench_core.store import Store
 from bench_core.store.record import AXES, Document, Record
 from bench_core.store.store import latest_attempts
 
-_AGES = ("revision", "protocol", "digest")  # fields by which a record is older, not another experiment
+_VERSION_FIELDS = ("revision", "protocol", "digest")  # fields by which a record is older, not another experiment
 
 
 def plan_entries(plan: Plan, records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] = ()) -> list[Entry]:
@@ -51,6 +51,6 @@ def _entry(
         return entry("failed", failure_reason(failed[cell.key]))
     for record in same_names:
         changed = differences(cell.document, record.document.content)
-        if all(path.rpartition(".")[2] in _AGES or None in (now, then) for path, now, then in changed):
+        if all(path.rpartition(".")[2] in _VERSION_FIELDS or None in (now, then) for path, now, then in changed):
             return entry("stale", "; ".join(f"{path} was {then!r}, is {now!r}" for path, now, then in changed))
     return entry("missing")

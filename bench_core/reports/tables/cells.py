@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from bench_core.evaluation.statistics import t_halfwidth
+from bench_core.evaluation.intervals import t_halfwidth
 from bench_core.reports.tables.entries import Entry, State
 from bench_core.reports.tables.model import Column, TableCell
 from bench_core.reports.tables.statistics import best_group
@@ -52,8 +52,8 @@ def seed_values(entries: Iterable[Entry], column: Column) -> SeedValues:
         if entry.names["task"] != column.task:
             continue
         state, reason = entry.state, entry.reason or "no reason on record"
-        if entry.done:
-            score = score_of(entry.done, column)
+        if entry.finished_record:
+            score = score_of(entry.finished_record, column)
             if score is None:
                 state, reason = "skipped", f"does not report {column.metric}"
             elif score.value is None or not math.isfinite(score.value):

@@ -38,8 +38,8 @@ class Entry:
     document: Document | None = None
 
     @property
-    def done(self) -> Record | None:
-        """The record, if the cell is done."""
+    def finished_record(self) -> Record | None:
+        """The record, if the cell is done; else None."""
         return self.record if self.state == "done" else None
 
     @property
@@ -57,7 +57,7 @@ def entries_of(records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] 
             one key the last counts.
 
     Returns:
-        Sorted by names and seed, so that the same files give the same table; relabelled by `distinct`.
+        Sorted by names and seed, so that the same files give the same table; relabelled by `with_distinct_names`.
     """
     done: dict[str, Entry] = {}
     for record in records:
@@ -72,7 +72,7 @@ def entries_of(records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] 
             failed[attempt["key"]] = Entry(names, seed, "failed", reason, document=document)
     by_key = {**failed, **done}
     keys = sorted(by_key, key=lambda key: (*_labels_of(by_key[key]), by_key[key].seed, key))
-    return distinct([by_key[key] for key in keys])
+    return with_distinct_names([by_key[key] for key in keys])
 
 
 def failure_reason(attempt: Mapping[str, Any]) -> str:
@@ -81,7 +81,7 @@ def failure_reason(attempt: Mapping[str, Any]) -> str:
 
 
 def by_table(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
-    """Group entries, whose names are `distinct`, by dataset and encoder; each group is one table."""
+    """Group entries that `with_distinct_names` relabelled by dataset and encoder; each group is one table."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault((entry.names["dataset"], entry.names["encoder"]), []).append(entry)
@@ -96,7 +96,7 @@ def by_row(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     return rows
 
 
-def distinct(entries: Sequence[Entry]) -> list[Entry]:
+def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
     """Relabel entries so that those of one row and column differ by their seed alone.
 
     Where one name stands for several documents, each gets the parameters that differ as a suffix:

@@ -18,7 +18,7 @@ def footer(entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[R
         columns: Columns as shown.
         rows: Rows as shown.
     """
-    done = [(entry, entry.done) for entry in entries if entry.done]
+    done = [(entry, entry.finished_record) for entry in entries if entry.finished_record]
     tasks = dict.fromkeys(column.task for column in columns if column.kind == "task")
     lines = []
     for task in tasks:

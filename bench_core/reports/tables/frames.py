@@ -65,7 +65,7 @@ def tidy(records: Iterable[Record]) -> "pd.DataFrame":
 
     lines = []
     for entry in entries_of(records):
-        record = entry.done
+        record = entry.finished_record
         if record is None:
             continue
         shared: dict[str, Any] = {axis: entry.names[axis] for axis in AXES}

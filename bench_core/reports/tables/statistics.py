@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals, tests, the rows that cannot be told from the best, ranks."""
+"""Comparisons of rows over seeds: paired differences, tests, the rows that cannot be told from the best, ranks."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 import scipy  # its parts load where they are used: `stats` costs a second, `special` little
 
-from bench_core.evaluation.statistics import LEVEL, t_halfwidth
+from bench_core.evaluation.intervals import LEVEL, t_halfwidth
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def cost(rows: Mapping[str, Sequence[Entry]]) -> list[Filled]:
         for label, entries in rows.items():
             by_seed: dict[int, list[float]] = {}
             for entry in entries:
-                value = cost_column.value(entry.done) if entry.done else None
+                value = cost_column.value(entry.finished_record) if entry.finished_record else None
                 if value is not None and math.isfinite(value):
                     by_seed.setdefault(entry.seed, []).append(float(value))
             if by_seed:
@@ -137,8 +137,8 @@ def chance(
     for column, column_values in zip(columns, values, strict=True):
         levels = set()
         for entry in entries:
-            if entry.done and entry.names["task"] == column.task:
-                score = score_of(entry.done, column)
+            if entry.finished_record and entry.names["task"] == column.task:
+                score = score_of(entry.finished_record, column)
                 if score is not None and score.chance is not None:
                     levels.add(float(score.chance))
         digits = decimals(column.unit, all_values(column_values))

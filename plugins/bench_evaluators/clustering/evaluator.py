@@ -32,8 +32,8 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import open_split
-from bench_core.evaluation.classification import why_no_classes
-from bench_core.evaluation.embeddings import embedding_of, labelled
+from bench_core.evaluation.classification import classes_skip_reason
+from bench_core.evaluation.embeddings import embedding_of, labelled_embedding
 
 from .partitions import (
     agreement,
@@ -86,13 +86,13 @@ class Clustering(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without one class for each item, or without a train or test split."""
-        return why_no_classes(data)
+        return classes_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Fit clusters to training items, assign test items to them, and score these."""
         config = self.config
         train = embedding_of(frozen.splits["train"], config.embedding).float()
-        test, labels = labelled(frozen, "test", config.embedding)
+        test, labels = labelled_embedding(frozen, "test", config.embedding)
         classes = frozen.data.num_classes or int(labels.max()) + 1
         clusters = config.clusters or classes
         drawn = torch.randperm(len(train), generator=stream(frozen.seed, "clustering", "items"))[: config.fit_items]

@@ -33,7 +33,7 @@ from bench_core import (
     stream,
     stream_seed,
 )
-from bench_core.evaluation.embeddings import embedding_of, own_embedding
+from bench_core.evaluation.embeddings import embedding_of, loss_embedding_name
 
 from .fixed_factor import FactorData, Trials, beta_vae_score, factor_vae_score, scale_codes
 from .scores import (
@@ -147,7 +147,7 @@ class Disentanglement(Evaluator):
         Returns:
             Name of the embedding, its codes with the factors that vary, and notes on what was left out.
         """
-        name = self.config.embedding or own_embedding(frozen.splits["test"])
+        name = self.config.embedding or loss_embedding_name(frozen.splits["test"])
         codes, factors, notes = [], [], []
         width = embedding_of(frozen.splits["test"], name).shape[1]
         order = torch.randperm(width, generator=stream(frozen.seed, "disentanglement", "codes"))

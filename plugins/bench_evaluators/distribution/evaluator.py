@@ -35,7 +35,7 @@ from bench_core import (
     stream,
 )
 from bench_core.data import open_split
-from bench_core.evaluation.embeddings import embedding_of, own_embedding
+from bench_core.evaluation.embeddings import embedding_of, loss_embedding_name
 from bench_core.nn.priors import check_prior, cumulative, quantile, to_normal
 
 from .normality import (
@@ -159,7 +159,7 @@ class Distribution(Evaluator):
 
     def _values(self, frozen: Frozen) -> tuple[str, Tensor]:
         """Return the name of the embedding, and its values on test (N, D) float64."""
-        name = self.config.embedding or own_embedding(frozen.splits["test"])
+        name = self.config.embedding or loss_embedding_name(frozen.splits["test"])
         values = embedding_of(frozen.splits["test"], name).double()
         if not self.config.standardize:
             return name, values

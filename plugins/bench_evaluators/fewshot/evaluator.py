@@ -30,12 +30,12 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import take
-from bench_core.evaluation.classification import constant_accuracy, top_accuracy, why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, top_accuracy
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
+from bench_core.evaluation.intervals import t_halfwidth
 from bench_core.evaluation.linear_probe import shuffled_ranks, standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
-from bench_core.evaluation.statistics import t_halfwidth
 from bench_core.views import PRESETS
 
 from .episodes import centroid_accuracy, draw_episodes
@@ -108,7 +108,7 @@ class Fewshot(Evaluator):
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
         """Skip data without one class for each item, or without a train or test split."""
-        return why_no_classes(data)
+        return classes_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Train on few labels of train, then classify in episodes of test."""
@@ -144,8 +144,8 @@ class Fewshot(Evaluator):
             Metric -> score and accuracy of each draw; and percentage -> its number of labels, in words.
         """
         config = self.config
-        train, train_labels = labelled(frozen, "train", "features")
-        test, labels = labelled(frozen, "test", "features")
+        train, train_labels = labelled_embedding(frozen, "train", "features")
+        test, labels = labelled_embedding(frozen, "test", "features")
         train, test = standardise(train, test)
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         order = torch.randperm(len(labels), generator=stream(frozen.seed, "fewshot", "test"))
@@ -183,8 +183,8 @@ class Fewshot(Evaluator):
             Metric -> score and accuracy of each episode; and notes.
         """
         config = self.config
-        train, _ = labelled(frozen, "train", "features")
-        test, labels = labelled(frozen, "test", "features")
+        train, _ = labelled_embedding(frozen, "train", "features")
+        test, labels = labelled_embedding(frozen, "test", "features")
         largest = torch.bincount(labels).sort(descending=True).values
         ways = min(config.ways, int((largest > max(config.shots)).sum()))
         if ways < 2:

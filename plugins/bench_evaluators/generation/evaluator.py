@@ -43,7 +43,7 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import draw_index, open_split
-from bench_core.evaluation.classification import top_accuracy, why_no_classes
+from bench_core.evaluation.classification import classes_skip_reason, top_accuracy
 
 from .feature_space import INCEPTION_NAMES, MEASURES, FeatureSpace
 from .image_errors import (
@@ -143,7 +143,7 @@ class Generation(Evaluator):
         copies = decode(model, frozen.splits["test"].embeddings["latent"][test.index], frozen.device)
 
         network = None
-        if train.labels is not None and frozen.data.num_classes and not why_no_classes(frozen.data):
+        if train.labels is not None and frozen.data.num_classes and not classes_skip_reason(frozen.data):
             network = train_reference(train.images, train.labels, frozen.data.num_classes)
         components = PixelComponents(train.images)
         mean = _mean_image(train.images)

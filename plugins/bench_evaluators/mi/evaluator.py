@@ -32,8 +32,8 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import open_split, take
-from bench_core.evaluation.classification import why_no_classes
-from bench_core.evaluation.embeddings import labelled
+from bench_core.evaluation.classification import classes_skip_reason
+from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import PROBLEM, fit_probe, standardise
 from bench_core.views import PRESETS, augment, preset
 
@@ -105,13 +105,13 @@ class MI(Evaluator):
         """Skip data with fewer than 20 train or test items, or with neither labels nor images."""
         if small := [name for name in ("train", "test") if data.splits.get(name, 0) < 20]:
             return f"needs a {small[0]} split of 20 items or more"
-        return None if data.is_image else why_no_classes(data)
+        return None if data.is_image else classes_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Fit on train, measure on test."""
         config = self.config
         parts = []
-        if why_no_classes(frozen.data) is None:
+        if classes_skip_reason(frozen.data) is None:
             parts.append(self._labels(frozen))
         if frozen.data.is_image:
             parts.append(self._views(frozen))
@@ -150,7 +150,7 @@ class MI(Evaluator):
 
     def _labelled(self, frozen: Frozen, split: str) -> Pairs:
         """Return the embedding and the labels of the chosen items."""
-        values, labels = labelled(frozen, split, self.config.embedding)
+        values, labels = labelled_embedding(frozen, split, self.config.embedding)
         chosen = self._chosen(frozen, split)
         return values[chosen], labels[chosen]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench_core import BenchError, Embedded
-from bench_core.evaluation.embeddings import embedding_of, own_embedding
+from bench_core.evaluation.embeddings import embedding_of, loss_embedding_name
 
 
 def embedded(*names: str) -> Embedded:
@@ -31,4 +31,4 @@ def test_error_for_an_unknown_embedding_lists_the_known_ones() -> None:
     ],
 )
 def test_own_embedding_prefers_embedding_then_latent_then_features(names: tuple[str, ...], expected: str) -> None:
-    assert own_embedding(embedded(*names)) == expected
+    assert loss_embedding_name(embedded(*names)) == expected

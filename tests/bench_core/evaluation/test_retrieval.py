@@ -10,7 +10,7 @@ from bench_core.evaluation.retrieval import (
     chance,
     cosine_average_precision,
     listed_relevance,
-    note_of_none,
+    no_relevant_note,
     read_search_set,
     retrieval_skip_reason,
     split_names,
@@ -51,8 +51,8 @@ def test_queries_without_a_shared_label_have_no_relevant_item_and_give_a_note() 
     hits, total = listed_relevance(queries, database, index)
     assert hits.tolist() == [[True, False], [False, False], [False, True]]
     assert total.tolist() == [3, 0, 1]
-    assert note_of_none(queries, database) == ["1 of 3 queries have no relevant item"]
-    assert note_of_none(queries.first(1), database) == []
+    assert no_relevant_note(queries, database) == ["1 of 3 queries have no relevant item"]
+    assert no_relevant_note(queries.first(1), database) == []
     assert cosine_average_precision(queries, database, CPU)[1] == 0
 
 

@@ -114,7 +114,7 @@ def test_a_name_of_two_packages_must_be_given_in_full(plan_of: PlanOf, registry:
     registry.components.append(Component("objective", "shrink", "rival", "1.0", shrink.cls))
     with pytest.raises(AmbiguousNameError, match=r"name it in full: rival/shrink, toys/shrink"):
         plan_of()
-    assert plan_of(methods=["rival/shrink"]).chains[0].method.component.distribution == "rival"
+    assert plan_of(methods=["rival/shrink"]).chains[0].method.plugin.distribution == "rival"
 
 
 def test_a_board_gives_rows_budget_and_seeds_and_the_request_replaces_them(plan_of: PlanOf, tmp_path: Path) -> None:

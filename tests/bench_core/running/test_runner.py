@@ -344,7 +344,7 @@ def test_stop_signal_after_the_last_step_waits_until_the_weights_are_written(
 ) -> None:
     setting = replace(CPU, stop=Stop())
     monkeypatch.setattr(
-        plan_of().chains[0].method.component.cls, "after_training", lambda *_: setting.stop.request(signal.SIGTERM)
+        plan_of().chains[0].method.plugin.cls, "after_training", lambda *_: setting.stop.request(signal.SIGTERM)
     )
     with pytest.raises(Stopped):
         run_plan(plan_of(), store, setting)

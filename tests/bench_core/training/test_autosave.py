@@ -7,7 +7,7 @@ from torch import nn
 
 from bench_core import Loss
 from bench_core.errors import StoreError
-from bench_core.training.autosave import Autosave, NoAutosave, make_autosave
+from bench_core.training.autosave import CheckpointAutosave, NoAutosave, make_autosave
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.state import Counters, TrainingState
 from bench_core.training.stopping import Stop, Stopped
@@ -41,8 +41,8 @@ def test_due_checkpoints_are_saved_after_each_step_but_the_last_of_an_epoch(tmp_
 
 def test_resumed_training_has_the_weights_and_counters_of_the_saved_one(tmp_path: Path) -> None:
     saved, resumed = training(step=2), training()
-    Autosave(Checkpoints(tmp_path, interval=0.0), saved, 2).after_epoch()
-    Autosave(Checkpoints(tmp_path), resumed, 2).resume()
+    CheckpointAutosave(Checkpoints(tmp_path, interval=0.0), saved, 2).after_epoch()
+    CheckpointAutosave(Checkpoints(tmp_path), resumed, 2).resume()
     assert resumed.counters.step == 2
     assert isinstance(saved.objective.weight, nn.Parameter)
     assert torch.equal(resumed.objective.weight, saved.objective.weight)  # type: ignore[arg-type]  # a parameter, too
@@ -52,7 +52,7 @@ def test_checkpoint_of_another_method_is_refused_with_what_to_do(tmp_path: Path)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(3, {"objective": {"alien": torch.zeros(3)}})
     with pytest.raises(StoreError, match=r"do not fit this method.*Delete that folder and run again\."):
-        Autosave(checkpoints, training(), 2).resume()
+        CheckpointAutosave(checkpoints, training(), 2).resume()
 
 
 def test_checkpoint_that_cannot_be_unpacked_starts_the_training_again(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_checkpoint_that_cannot_be_unpacked_starts_the_training_again(tmp_path: 
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"")
     state = training()
-    Autosave(checkpoints, state, 2).resume()
+    CheckpointAutosave(checkpoints, state, 2).resume()
     assert state.counters.step == 0
     assert "training starts again from step 0" in messages[-1]
 

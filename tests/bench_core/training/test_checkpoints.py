@@ -80,7 +80,7 @@ def test_older_checkpoint_is_loaded_where_the_newest_is_damaged(kind: str, tmp_p
     assert same(STATE, state)
     assert messages == [
         f"checkpoint {newest} is damaged (its content does not match the SHA-256 in its name); "
-        f"it is kept as {newest.name}.damaged",
+        f"it is set aside as {newest.name}.damaged until the training has ended",
         "training resumes from an older checkpoint, at step 1",
     ]
 

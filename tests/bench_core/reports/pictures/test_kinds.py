@@ -7,7 +7,7 @@ import pytest
 
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import Picture, read_board
-from bench_core.reports.pictures.kinds import KINDS, check_pictures, has_first_seed_only, without_first_seed_only
+from bench_core.reports.pictures.kinds import KINDS, check_pictures, has_never_averaged, without_never_averaged
 from bench_core.reports.pictures.model import PictureData
 from bench_core.reports.pictures.series_kind import SeriesKind
 from bench_core.reports.tables.entries import Entry
@@ -105,9 +105,9 @@ def test_series_that_pictures_show_of_the_first_seed_are_taken_out_of_the_record
     entries: list[Entry], store: Store
 ) -> None:
     record = next(record for record in store.records() if record.images)
-    light = without_first_seed_only(record)
-    assert has_first_seed_only(record)
-    assert not has_first_seed_only(light)
+    light = without_never_averaged(record)
+    assert has_never_averaged(record)
+    assert not has_never_averaged(light)
     assert light.images == {}
     assert record.curves.keys() - light.curves.keys() == {"projection_pca"}
     restored = {**light.stored, "curves": record.stored["curves"], "images": record.stored["images"]}

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bench_core.errors import UnknownNameError
-from bench_core.evaluation.statistics import t_halfwidth
+from bench_core.evaluation.intervals import t_halfwidth
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry, State, entries_of
 from bench_core.reports.tables.model import Row, Table, TableCell

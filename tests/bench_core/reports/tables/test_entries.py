@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench_core.reports.tables.build import build
-from bench_core.reports.tables.entries import Entry, distinct, entries_of
+from bench_core.reports.tables.entries import Entry, entries_of, with_distinct_names
 from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
@@ -111,13 +111,13 @@ def test_same_parameters_under_two_names_are_two_rows(make_record: Make) -> None
 def test_making_names_distinct_twice_changes_nothing(make_record: Make) -> None:
     records = [make_record("nac", "t", s, 0.5, config={"flip": flip}) for flip in (0.1, 0.3) for s in (0, 1)]
     once = entries_from(records)
-    assert distinct(once) == once
+    assert with_distinct_names(once) == once
 
 
 def test_an_entry_without_a_document_keeps_its_name(make_record: Make) -> None:
     names = {"dataset": "digits", "encoder": "convnet", "method": "nac", "task": "t"}
     records = [make_record("nac", "t", 0, 0.5, config={"flip": flip}) for flip in (0.1, 0.3)]
-    entries = distinct([*entries_from(records), Entry(names, 0, "missing")])
+    entries = with_distinct_names([*entries_from(records), Entry(names, 0, "missing")])
     assert labels(entries, "method") == {"nac (flip=0.1)", "nac (flip=0.3)", "nac"}
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench_core.evaluation.statistics import t_halfwidth
+from bench_core.evaluation.intervals import t_halfwidth
 from bench_core.reports.tables.statistics import (
     average_ranks,
     best_group,
