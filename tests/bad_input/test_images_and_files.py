@@ -168,7 +168,7 @@ def test_error_names_the_line_of_a_label_file_that_is_no_number(tmp_path: Path, 
     for name in LABELS:
         (folder / f"{name}.txt").write_text("1\n")
     (folder / "baby.txt").write_text(f"3\n{text}\n")
-    with pytest.raises(BenchError, match=r"baby\.txt, line 2: .*is not a number of an image") as raised:
+    with pytest.raises(BenchError, match=r"baby\.txt, line 2: .*is no image's number") as raised:
         _ = Flickr25k(tmp_path, Flickr25kConfig())._labels
     assert len(str(raised.value)) < 400
 
