@@ -248,7 +248,7 @@ def _plan_chain(
     """
     recipe = resolved.recipes[method.name]
     document = {
-        "protocol": HARNESS_REVISION,
+        "protocol": HARNESS_REVISION,  # the field's name in every key; a record's `protocol` is the task's text
         "dataset": dataset.document(),
         "encoder": encoder.document(),
         "method": method.document(),

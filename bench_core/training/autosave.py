@@ -53,7 +53,7 @@ class CheckpointAutosave(Autosave):
         """Load the newest checkpoint into the training; without one the training starts from step 0.
 
         Raises:
-            StoreError: The checkpoint is one of another method.
+            StoreError: The checkpoint does not fit this method, for example because its code changed.
         """
         state = self.checkpoints.load_latest()
         if state is None:

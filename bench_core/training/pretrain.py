@@ -53,7 +53,7 @@ def pretrain(
 
     Raises:
         TrainingError: A loss is not finite; the message holds its step and its parts.
-        StoreError: The newest checkpoint is one of another method.
+        StoreError: The newest checkpoint does not fit this method, for example because its code changed.
         Stopped: A stop was requested; the training is saved as a checkpoint.
     """
     # ---------------------------------------------------------------------------------------------------- set-up

@@ -1,6 +1,8 @@
-"""The table of the kinds of pictures. A new kind is one file with a subclass of `PictureKind`, and an entry here.
+"""The table of the kinds of pictures.
 
-Boards, `bench plot`, its help and `bench publish` read this table.
+A new kind is one file with a subclass of `PictureKind`, and an entry here: in `_CURVES_BY_PREFIX` if it reads curves
+whose names begin with a prefix of its own, else in `_TABLE`. Boards, `bench plot`, its help and `bench publish` read
+this table.
 """
 
 from typing import Any
