@@ -122,11 +122,6 @@ def _require_valid(blocks: Sequence[Tensor], strength: float) -> None:
         raise ValueError(f"logits must be finite, {num_bad} of {sum(b.numel() for b in blocks)} are not")
 
 
-def transport_plan(logits: Tensor, log_prices: Tensor, strength: float) -> Tensor:
-    """Return the soft assignment Q (N, K) that belongs to prices, in float64; each item's sum is exactly 1/N."""
-    return torch.softmax(strength * logits.double() + log_prices, dim=1) / len(logits)
-
-
 def halved(logits: Tensor) -> Tensor:
     """Return logits (n, K) minus the maximum of their row, in float16; they give the same labels up to rounding.
 

@@ -215,16 +215,6 @@ def _blend(channels: Sequence[Tensor], shares: Tensor, out: Sequence[Tensor | No
     return [torch.addcmul(blended_with, x, share, out=o).clamp_(0.0, 1.0) for x, o in zip(channels, out, strict=False)]
 
 
-def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
-    """Turn the hue of each image, as HSV defines it; the largest and smallest channel value of a pixel stay.
-
-    Args:
-        images: Images (N, 3, H, W).
-        factor: Turns (N,), from -0.5 to 0.5.
-    """
-    return torch.stack(_turn_hue(images.unbind(1), factor), dim=1)
-
-
 def _turn_hue(channels: Sequence[Tensor], factor: Tensor, out: Sequence[Tensor | None] = (None,) * 3) -> list[Tensor]:
     """Turn the hue of channels red, green and blue, each (N, H, W).
 

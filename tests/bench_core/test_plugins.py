@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench_core.contracts import Objective, Recipe
 from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError
-from bench_core.plugins import Registry, load_plugins
+from bench_core.plugins import Registry, load_plugins, recipe_source
 
 GOOD = """
 from bench_core import hookimpl, Evaluator, Evaluation, Score
@@ -137,3 +138,30 @@ def test_each_call_gives_a_registry_of_its_own() -> None:
     first, second = load_plugins(only=[]), load_plugins(only=[])
     first.components.append(types.SimpleNamespace())  # type: ignore[arg-type]  # any object will do
     assert second == Registry()
+
+
+def test_a_name_that_no_plugin_has_is_refused_wherever_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownNameError, match="no plugin or package of plugins named 'nacc'; did you mean 'nac'"):
+        load_plugins(block=["nacc"])
+    with pytest.raises(UnknownNameError, match="named 'knnn'"):
+        load_plugins(only=["knnn"])
+    for variable in ("BENCH_DISABLE_PLUGINS", "BENCH_PLUGINS"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "nac,typo")
+            with pytest.raises(UnknownNameError, match=rf"named 'typo'.* It stands in {variable}\."):
+                load_plugins()
+
+
+def test_the_source_of_a_recipe_belongs_to_the_class_that_sets_the_recipe() -> None:
+    class Bare(Objective):
+        pass
+
+    class Unsourced(Objective):
+        recipe = Recipe(epochs=3)
+
+    class Sourced(Unsourced):
+        recipe_source = "paper, Sec. 1"
+
+    assert recipe_source(Bare) == Objective.recipe_source
+    assert recipe_source(Unsourced) is None
+    assert recipe_source(Sourced) == "paper, Sec. 1"

@@ -16,7 +16,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from bench_core.nn import sinkhorn as module
-from bench_core.nn.sinkhorn import halved, planned_bytes, sinkhorn, transport_plan
+from bench_core.nn.sinkhorn import halved, planned_bytes, sinkhorn
+
+
+def transport_plan(logits: Tensor, log_prices: Tensor, strength: float) -> Tensor:
+    """Return the soft assignment Q (N, K) that belongs to prices, in float64; each item's sum is exactly 1/N."""
+    return torch.softmax(strength * logits.double() + log_prices, dim=1) / len(logits)
 
 
 def gaussian(n: int, k: int, seed: int = 0, scale: float = 1.0) -> Tensor:

@@ -9,7 +9,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from bench_core.views.image_ops import (
-    adjust_hue,
+    _turn_hue,
     affine,
     color_jitter,
     gaussian_blur,
@@ -20,6 +20,10 @@ from bench_core.views.image_ops import (
 
 TORCHVISION = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
 ORDERS = torch.tensor(list(itertools.permutations(range(4))))
+
+
+def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
+    return torch.stack(_turn_hue(images.unbind(1), factor), dim=1)
 
 
 def rng(seed: int = 0) -> torch.Generator:
