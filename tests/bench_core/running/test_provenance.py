@@ -1,8 +1,9 @@
 """Commit and changes of the code that made a record."""
 
+from pathlib import Path
+
 import pytest
 
-from bench_core.files import checkout
 from bench_core.running import provenance
 
 
@@ -11,7 +12,7 @@ def test_wheel_has_neither_commit_nor_changes(monkeypatch: pytest.MonkeyPatch) -
     assert provenance._commit.__wrapped__() == (None, None)
 
 
-def test_checkout_without_a_commit_counts_as_changed_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkout_without_a_commit_counts_as_changed_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(provenance, "_git", lambda *_: None)
-    assert checkout() is not None
+    monkeypatch.setattr(provenance, "checkout", lambda: tmp_path)
     assert provenance._commit.__wrapped__() == (None, True)

@@ -483,5 +483,5 @@ def test_store_hash_depends_on_the_sorted_keys_only(make_record: Make) -> None:
 
 
 def test_tables_need_no_torch() -> None:
-    code = "import sys, bench_core.tables; sys.exit('torch' in sys.modules)"
+    code = "import sys, bench_core.reports.tables.build, bench_core.reports.tables.render; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
