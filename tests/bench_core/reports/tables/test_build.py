@@ -483,5 +483,6 @@ def test_store_hash_depends_on_the_sorted_keys_only(make_record: Make) -> None:
 
 
 def test_tables_need_no_torch() -> None:
-    code = "import sys, bench_core.reports.tables.build, bench_core.reports.tables.render; sys.exit('torch' in sys.modules)"
+    modules = "bench_core.reports.tables.build, bench_core.reports.tables.render"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
