@@ -254,11 +254,16 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def recipe_source(method: type[Objective]) -> str | None:
-    """Return where a method's default recipe comes from, or None where its class sets `recipe` and names no source."""
+def recipe_source(method: Any) -> str | None:
+    """Return where a method's default recipe comes from, or None where its class sets `recipe` and names no source.
+
+    Args:
+        method: A class derived from `Objective`.
+    """
     for base in method.__mro__:
         if "recipe_source" in vars(base):
-            return method.recipe_source
+            source: str = method.recipe_source
+            return source
         if "recipe" in vars(base):
             return None
     return None
