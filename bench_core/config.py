@@ -144,6 +144,7 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
             raise ConfigError(f"{where}.{name} does not exist{meant} Parameters: {', '.join(known) or 'none'}.")
     fitted = {name: _fit(value, hints[name], f"{where}.{name}") for name, value in values.items()}
     try:
+        # type-var: every Config is a dataclass, which T does not say
         made: T = config_type(**fitted) if base is None else dataclasses.replace(base, **fitted)  # type: ignore[type-var]
         check_ranges(made)  # again, because a plugin's dataclass may not derive from Config
         return made

@@ -149,7 +149,7 @@ class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives
     """Sums the operations of torch functions; torch's FlopCounterMode fails on modules that run without gradient."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch gives no types
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

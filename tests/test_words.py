@@ -9,9 +9,10 @@ import click
 import pytest
 
 from bench_core.cli import main
+from bench_core.cli.look import LISTED
 from bench_core.config import parameters
 from bench_core.contracts import Recipe
-from bench_core.planning.describe import listing, print_listing, summary
+from bench_core.planning.describe import SECTIONS, listing, print_listing, summary
 from bench_core.plugins import load_plugins
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,10 @@ def test_the_list_fits_a_terminal_of_100_columns() -> None:
     assert [line for line in text.splitlines() if line and line[0] != " "] == [
         "Methods", "Tasks", "Encoders", "Datasets", "Boards",
     ]  # fmt: skip
+
+
+def test_the_kinds_that_bench_list_offers_are_those_that_it_can_list() -> None:
+    assert LISTED == SECTIONS  # typed twice, because the help of `bench list` loads neither plugins nor torch
 
 
 def help_texts() -> Iterator[tuple[str, str]]:

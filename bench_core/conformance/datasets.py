@@ -48,7 +48,7 @@ def _require_labels_as_described(split: Split, spec: DataSpec) -> None:
 
 
 def _check_missing_data(cls: Any) -> None:
-    """With an empty data folder, load() works without files or names the missing ones."""
+    """load() works from an empty data folder, or names the files that are missing."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = cls(Path(folder), cls.Config())
         try:

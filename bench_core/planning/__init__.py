@@ -1,4 +1,4 @@
-"""From a request to a plan: its chains and cells, with their keys.
+"""Turn a request into a plan: its chains and cells, with their keys.
 
 boards.py           read a board.toml: rows, columns and everything that is held fixed
 settings.py         parse the texts of `--set` and `--sweep`

@@ -1,1 +1,1 @@
-"""From records to what people read: tables, comparisons, pictures, pages."""
+"""Turn records into what people read: tables, comparisons, pictures, pages."""
