@@ -131,7 +131,7 @@ def run(
         reasons = "; ".join(describe(unfinished))
         raise BenchError(f"{len(unfinished)} cells did not finish; the others are in {store}. {reasons}")
     entries = plan_entries(plan, record_store.records())
-    return tidy([entry.record for entry in entries if entry.record is not None])
+    return tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
 
 
 def results(store: str | Path = DEFAULT_STORE) -> "pd.DataFrame":

@@ -124,7 +124,7 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
 
     entries = plan_entries(plan, store.records(), store.attempts())
     if as_json:
-        frame = tidy([entry.record for entry in entries if entry.record is not None])
+        frame = tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
         click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
         return
     click.echo(render(build(entries), "text"))

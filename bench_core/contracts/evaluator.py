@@ -82,8 +82,13 @@ class Score:
         unit: "fraction" (shown in per cent), "nats", "count", "s", ...
         higher_is_better: True if a higher value is better.
         chance: Value that a constant or random embedding gets; None if unknown.
+        best: The best value possible; None stands for 1 where a fraction is better the higher it is, else for unknown.
+            The column `mean` of a table shows (value - chance) / (best - chance).
         embedding: Name of the embedding that was read (`features`, `code`).
         n: Number of items that the value is a mean over (test items, queries).
+        ranks: False if this value is not measured as the other rows' is; tables show it, neither ranked nor bold.
+        caveat: What a reader must know of this value, in a few words ("a code by ITQ, not learned"). Tables mark it
+            with a dagger and give the words below.
     """
 
     metric: str
@@ -91,8 +96,11 @@ class Score:
     unit: str = "fraction"
     higher_is_better: bool = True
     chance: float | None = None
+    best: float | None = None
     embedding: str = "features"
     n: int
+    ranks: bool = True
+    caveat: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,10 +152,15 @@ class Evaluator(abc.ABC):
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
         revision: Raised when the scores of the same embeddings may change.
+        ranks: Whether the first score measures quality. If not, the task enters no mean and no mean rank of a table.
+        family: Name of what the task measures, as other tasks do ("classification"). The mean rank of a table counts
+            each family once. Empty makes the task a family of its own.
     """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
+    ranks: ClassVar[bool] = True
+    family: ClassVar[str] = ""
 
     @abc.abstractmethod
     def __init__(self, config: Any) -> None:

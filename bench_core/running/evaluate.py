@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench_core.contracts import Evaluation, Frozen
+from bench_core.contracts import Evaluation, Frozen, Score
 from bench_core.errors import StoreError
 from bench_core.planning.plan import Cell, Chain
 from bench_core.running.provenance import provenance
@@ -18,6 +18,7 @@ from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.image_grid import image_grid
 from bench_core.store.per_item import pack_items
+from bench_core.store.record_schema import unit_error
 from bench_core.store.store import FORMAT
 
 # Fields of the training's provenance, which may be another machine's; `compiled` is there if training was compiled.
@@ -38,7 +39,8 @@ def run_cell(
         setting: Device and command of this run.
 
     Raises:
-        StoreError: The task returned no score, two scores of one metric, or items that belong to no score.
+        StoreError: The task returned no score, two scores of one metric, a value that its unit does not allow, or
+            items that belong to no score.
     """
     started, tick = datetime.now(UTC), time.perf_counter()
     with torch.random.fork_rng([]):
@@ -55,7 +57,9 @@ def run_cell(
             "key": cell.key,
             "doc": cell.document,
             "names": dict(cell.names),
-            "scores": [asdict(score) for score in evaluation.scores],
+            "scores": [_plain(score) for score in evaluation.scores],
+            "ranks": evaluator.ranks,
+            "family": evaluator.family,
             "protocol": evaluation.protocol,
             "notes": [*evaluation.notes, *left_out],
             "curves": {name: {k: list(v) for k, v in curve.items()} for name, curve in evaluation.curves.items()},
@@ -82,6 +86,12 @@ def run_cell(
     )
 
 
+def _plain(score: Score) -> dict[str, Any]:
+    """Return the fields of a score; a negative zero becomes 0."""
+    fields = asdict(score)
+    return {name: value + 0.0 if isinstance(value, float) else value for name, value in fields.items()}
+
+
 def _check_scores(task: str, evaluation: Evaluation) -> None:
     metrics = [score.metric for score in evaluation.scores]
     if not metrics:
@@ -89,6 +99,10 @@ def _check_scores(task: str, evaluation: Evaluation) -> None:
     for metric in metrics:
         if metrics.count(metric) > 1:
             raise StoreError(f"{task} returned two scores named {metric!r}; a metric's name must be unique in a task")
+    for score in evaluation.scores:
+        for name in ("value", "chance", "best"):
+            if error := unit_error(getattr(score, name), score.unit):
+                raise StoreError(f"{task} returned {score.metric} whose {name} {error}")
 
 
 def _is_dirty(*dirty: bool | None) -> bool | None:

@@ -13,6 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# Task -> family, and whether it ranks, for records that were written before tasks said so themselves.
+_BEFORE_FAMILIES = {
+    **{f"bench-core/{task}": ("classification", True) for task in ("linear", "knn", "layers", "fewshot", "finetune")},
+    "bench-core/transfer": ("classification", True),
+    **{f"bench-core/{task}": ("retrieval", True) for task in ("retrieval", "hashing")},
+    **{f"bench-core/{task}": ("structure", True) for task in ("clustering", "mi", "disentanglement")},
+    **{f"bench-core/{task}": ("generation", True) for task in ("generation", "likelihood")},
+    "bench-core/outliers": ("outliers", True),
+    **{
+        f"bench-core/{task}": ("", False)
+        for task in ("linear_regions", "distribution", "geometry", "search_cost", "projection")
+    },
+}
+
 AXES = ("dataset", "encoder", "method", "task")  # names of a cell, in the order in which people read them
 
 
@@ -68,6 +82,9 @@ class RecordScore:
         chance: Value of a constant or random embedding.
         embedding: Name of the embedding that was read.
         n: Number of items that the value is a mean over.
+        best: The best value possible.
+        ranks: False if tables show the value and do not rank it.
+        caveat: What a reader must know of this value; empty for most.
     """
 
     metric: str
@@ -77,6 +94,9 @@ class RecordScore:
     chance: float | None = None
     embedding: str | None = None
     n: int | None = None
+    best: float | None = None
+    ranks: bool = True
+    caveat: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +158,8 @@ class Record:
         document: All that defines the numbers.
         names: Axis -> the name that the dataset, encoder, method or task had in the request.
         scores: Metric -> score, in the order of the file; the first one ranks.
+        ranks: Whether the first score measures quality; if not, it enters no mean rank.
+        family: Name of what the task measures, as other tasks do; the task's own id where it names no family.
         protocol: How the task measures, in one line.
         notes: Remarks of the task for readers.
         uses_labels: Whether labels took part in training.
@@ -152,6 +174,8 @@ class Record:
     document: Document
     names: Mapping[str, str]
     scores: Mapping[str, RecordScore]
+    ranks: bool
+    family: str
     protocol: str
     notes: tuple[str, ...]
     uses_labels: bool | None
@@ -196,11 +220,16 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
     """Build a record from the JSON object of its file, in which `record_error` found no fault."""
     facts, cost, provenance = (stored.get(part) or {} for part in ("facts", "cost", "provenance"))
     pretrain = provenance.get("pretrain")
+    task_id = stored["doc"]["task"]["id"]
+    old_family, old_ranks = _BEFORE_FAMILIES.get(task_id, ("", True))
+    ranks, family = stored.get("ranks"), stored.get("family")
     return Record(
         key=stored["key"],
         document=Document(stored["doc"]),
         names=stored["names"],
         scores={score["metric"]: _score(score) for score in stored["scores"]},
+        ranks=old_ranks if ranks is None else ranks,
+        family=(old_family if family is None else family) or task_id,
         protocol=stored.get("protocol") or "",
         notes=tuple(stored.get("notes") or ()),
         uses_labels=facts.get("uses_labels"),
@@ -227,6 +256,9 @@ def _score(score: Mapping[str, Any]) -> RecordScore:
         chance=score.get("chance"),
         embedding=score.get("embedding"),
         n=score.get("n"),
+        best=score.get("best"),
+        ranks=score.get("ranks") is not False,
+        caveat=score.get("caveat") or "",
     )
 
 

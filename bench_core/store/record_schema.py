@@ -4,6 +4,7 @@ Each function finds the first error and says it in words, or returns None. A rec
 JSON objects are dicts here, and are tested as such: a test for Mapping takes several times as long.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,13 @@ from bench_core.store.record import AXES
 
 _LONGEST_NAME = 500  # characters
 _LARGEST_INTEGER = 2**63  # the range of other tools
+_ROUNDING = 1e-6  # by so much a value may leave the range of its unit
+_UNIT_RANGES = {  # the smallest and the largest value that a unit allows
+    "fraction": (0.0, 1.0),
+    "points": (-100.0, 100.0),  # difference of two fractions, in per cent
+    **dict.fromkeys(("difference", "correlation", "similarity"), (-1.0, 1.0)),
+    **dict.fromkeys(("count", "bytes", "s", "classes", "ratio", "square"), (0.0, math.inf)),
+}
 
 Test = Callable[[Any], bool]
 
@@ -41,7 +49,7 @@ def _record_errors(record: Mapping[str, Any]) -> Iterator[str]:
         yield from _fields(content or {}, part, tests, optional=True)
     pretrain = (record.get("provenance") or {}).get("pretrain")
     yield from _fields(pretrain, "provenance.pretrain", _PROVENANCE, optional=True)
-    yield from _fields(record, "", {"protocol": _is_text, "notes": _is_texts}, optional=True)
+    yield from _fields(record, "", _RECORD_OPTIONAL, optional=True)
     yield from _each(record, "curves", dict, _curve)
     yield from _each(record, "images", dict, _image)
     yield from _each(record, "items", dict, _items)
@@ -79,8 +87,26 @@ def _names(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _score(where: str, score: Any) -> Iterator[str]:
-    yield from _fields(score, where, _SCORE)
-    yield from _fields(score, where, _SCORE_OPTIONAL, optional=True)
+    errors = [*_fields(score, where, _SCORE), *_fields(score, where, _SCORE_OPTIONAL, optional=True)]
+    yield from errors
+    if not errors:
+        for name in ("value", "chance", "best"):
+            if error := unit_error(score.get(name), score["unit"]):
+                yield f"{where}.{name} {error}"
+
+
+def unit_error(value: float | None, unit: str) -> str | None:
+    """Return why a value cannot be in its unit, or None: "1.5 is no fraction: it must lie in [0, 1]".
+
+    Any value fits a unit that has no range here. NaN and infinity are numbers that could not be measured; they fit.
+    """
+    if value is None or not math.isfinite(value) or unit not in _UNIT_RANGES:
+        return None
+    low, high = _UNIT_RANGES[unit]
+    if low - _ROUNDING <= value <= high + _ROUNDING:
+        return None
+    allowed = f"lie in [{low:g}, {high:g}]" if math.isfinite(high) else f"be at least {low:g}"
+    return f"{shown(value)} is beyond what the unit {unit} allows: it must {allowed}"
 
 
 def _repeated_metric(scores: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -195,7 +221,13 @@ def _is_mapping(value: Any) -> bool:
 _SCORE: dict[str, Test] = {
     "metric": _is_name, "unit": _is_text, "value": _is_number_or_none, "higher_is_better": _is_bool_or_none,
 }  # fmt: skip
-_SCORE_OPTIONAL: dict[str, Test] = {"chance": _is_number, "n": _is_count, "embedding": _is_name}
+_SCORE_OPTIONAL: dict[str, Test] = {
+    "chance": _is_number, "n": _is_count, "embedding": _is_name, "best": _is_number, "ranks": _is_bool,
+    "caveat": _is_text,
+}  # fmt: skip
+_RECORD_OPTIONAL: dict[str, Test] = {
+    "protocol": _is_text, "notes": _is_texts, "ranks": _is_bool, "family": _is_text,
+}  # fmt: skip
 _ITEMS: dict[str, Test] = {
     "split": _is_name, "which": _is_name, "n": _is_count, "type": ("hits", "float32").__contains__, "values": _is_text,
 }  # fmt: skip

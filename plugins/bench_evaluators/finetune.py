@@ -73,6 +73,7 @@ class Finetune(Evaluator):
     """
 
     Config = FinetuneConfig
+    family = "classification"
 
     def __init__(self, config: FinetuneConfig) -> None:
         """Keep the config."""

@@ -101,6 +101,7 @@ class Hashing(Evaluator):
     """
 
     Config = HashingConfig
+    family = "retrieval"
 
     def __init__(self, config: HashingConfig) -> None:
         """Keep the config."""

@@ -33,6 +33,7 @@ class KNN(Evaluator):
     """
 
     Config = KNNConfig
+    family = "classification"
 
     def __init__(self, config: KNNConfig) -> None:
         """Keep the config."""

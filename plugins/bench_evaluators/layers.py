@@ -80,6 +80,7 @@ class Layers(Evaluator):
     """
 
     Config = LayersConfig
+    family = "classification"
 
     def __init__(self, config: LayersConfig) -> None:
         """Keep the config."""

@@ -59,6 +59,7 @@ class Likelihood(Evaluator):
     """
 
     Config = LikelihoodConfig
+    family = "generation"
 
     def __init__(self, config: LikelihoodConfig) -> None:
         """Keep the config."""

@@ -79,6 +79,7 @@ class Linear(Evaluator):
     """
 
     Config = LinearConfig
+    family = "classification"
 
     def __init__(self, config: LinearConfig) -> None:
         """Keep the config."""

@@ -53,6 +53,7 @@ class Projection(Evaluator):
     """
 
     Config = ProjectionConfig
+    ranks = False
 
     def __init__(self, config: ProjectionConfig) -> None:
         """Keep the config."""

@@ -97,6 +97,7 @@ class Retrieval(Evaluator):
     """
 
     Config = RetrievalConfig
+    family = "retrieval"
 
     def __init__(self, config: RetrievalConfig) -> None:
         """Keep the config."""

@@ -70,6 +70,7 @@ class Transfer(Evaluator):
     """
 
     Config = TransferConfig
+    family = "classification"
 
     def __init__(self, config: TransferConfig) -> None:
         """Keep the config."""

@@ -52,5 +52,6 @@ def _entry(
     for record in same_names:
         changed = differences(cell.document, record.document.content)
         if all(path.rpartition(".")[2] in _VERSION_FIELDS or None in (now, then) for path, now, then in changed):
-            return entry("stale", "; ".join(f"{path} was {then!r}, is {now!r}" for path, now, then in changed))
+            reason = "; ".join(f"{path} was {then!r}, is {now!r}" for path, now, then in changed)
+            return entry("stale", reason, record)
     return entry("missing")

@@ -26,7 +26,7 @@ class Entry:
         seed: Seed of the chain.
         state: "done" cells alone have numbers.
         reason: Why the cell was skipped, failed or went stale; one line.
-        record: The record of a cell that is done, else None.
+        record: The record of a cell that is done; of a stale cell its old record; else None.
         document: The document of the cell; None for a failed attempt of older code.
     """
 

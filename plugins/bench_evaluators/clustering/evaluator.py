@@ -79,6 +79,7 @@ class Clustering(Evaluator):
     """
 
     Config = ClusteringConfig
+    family = "structure"
 
     def __init__(self, config: ClusteringConfig) -> None:
         """Keep the config."""

@@ -91,6 +91,7 @@ class Disentanglement(Evaluator):
     """
 
     Config = DisentanglementConfig
+    family = "structure"
 
     def __init__(self, config: DisentanglementConfig) -> None:
         """Keep the config."""

@@ -95,6 +95,7 @@ class Distribution(Evaluator):
     """
 
     Config = DistributionConfig
+    ranks = False
 
     def __init__(self, config: DistributionConfig) -> None:
         """Keep the config."""

@@ -101,6 +101,7 @@ class Fewshot(Evaluator):
     """
 
     Config = FewshotConfig
+    family = "classification"
 
     def __init__(self, config: FewshotConfig) -> None:
         """Keep the config."""

@@ -114,6 +114,7 @@ class Generation(Evaluator):
     """
 
     Config = GenerationConfig
+    family = "generation"
 
     def __init__(self, config: GenerationConfig) -> None:
         """Keep the config."""

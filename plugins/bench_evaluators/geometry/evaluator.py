@@ -85,6 +85,7 @@ class Geometry(Evaluator):
     """
 
     Config = GeometryConfig
+    ranks = False
 
     def __init__(self, config: GeometryConfig) -> None:
         """Keep the config."""

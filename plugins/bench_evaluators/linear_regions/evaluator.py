@@ -58,6 +58,7 @@ class LinearRegions(Evaluator):
     """
 
     Config = LinearRegionsConfig
+    ranks = False
 
     def __init__(self, config: LinearRegionsConfig) -> None:
         """Keep the config."""

@@ -96,6 +96,7 @@ class MI(Evaluator):
     """
 
     Config = MIConfig
+    family = "structure"
 
     def __init__(self, config: MIConfig) -> None:
         """Keep the config."""

@@ -119,6 +119,7 @@ class Outliers(Evaluator):
     """
 
     Config = OutliersConfig
+    family = "outliers"
 
     def __init__(self, config: OutliersConfig) -> None:
         """Keep the config."""

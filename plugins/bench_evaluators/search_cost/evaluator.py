@@ -68,6 +68,7 @@ class SearchCost(Evaluator):
     """
 
     Config = SearchCostConfig
+    ranks = False
 
     def __init__(self, config: SearchCostConfig) -> None:
         """Keep the config."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_record_holds_document_scores_provenance_and_cost(plan_of: PlanOf, store
     assert record.document.component("dataset")["digest"] == "blobs-1"
     assert record.document.recipe["epochs"] == 2
     assert record.stored["scores"][0].keys() == {
-        "metric", "value", "unit", "higher_is_better", "chance", "embedding", "n",
+        "metric", "value", "unit", "higher_is_better", "chance", "best", "embedding", "n", "ranks", "caveat",
     }  # fmt: skip
     assert record.provenance.command == "bench run --test"
     assert record.stored["provenance"].keys() >= {
@@ -458,3 +458,50 @@ def test_two_writers_of_one_chain_leave_one_whole_chain(plan_of: PlanOf, store: 
     (chain,) = (store.path / "chains").iterdir()  # and nothing else
     assert len((chain / "log.jsonl").read_text().splitlines()) == 2
     assert len(store.records()) == 1
+
+
+class Scores(Evaluator):
+    """Returns the scores that a test gives it (a toy)."""
+
+    scores: ClassVar[list[Score]] = []
+    ranks = False
+    family = "toys"
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    def evaluate(self, frozen: Frozen) -> Evaluation:
+        return Evaluation(scores=self.scores, protocol="none")
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ([Score(metric="top1", value=1.7e308, n=1)], "top1 whose value 1.7e+308 is beyond what the unit fraction"),
+        ([Score(metric="top1", value=0.5, chance=-1.0, n=1)], "top1 whose chance -1.0 is beyond"),
+        ([Score(metric="top1", value=0.5, n=1), Score(metric="top1", value=0.4, n=1)], "two scores named 'top1'"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused_before_they_are_written(
+    plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch, scores: list[Score], words: str
+) -> None:
+    monkeypatch.setattr(Scores, "scores", scores)
+    add("evaluator", "scores", Scores)
+    (failed,) = run_plan(plan_of(tasks=["scores"]), store, CPU)
+    assert words in failed.error
+    assert store.records() == []
+
+
+def test_a_record_holds_family_ranks_and_caveats_and_no_negative_zero(
+    plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = Score(metric="gain", value=-0.0, unit="difference", n=1, ranks=False, caveat="of another length", best=1.0)
+    monkeypatch.setattr(Scores, "scores", [marked])
+    add("evaluator", "scores", Scores)
+    assert run_plan(plan_of(tasks=["scores"]), store, CPU) == []
+    (record,) = store.records()
+    score = record.scores["gain"]
+    assert (record.family, record.ranks) == ("toys", False)
+    assert (score.ranks, score.caveat, score.best) == (False, "of another length", 1.0)
+    assert math.copysign(1, score.value or 0.0) == 1
+    assert "-0.0" not in store.record_file(record.key).read_text()

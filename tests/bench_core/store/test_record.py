@@ -8,15 +8,16 @@ import pytest
 
 from bench_core.keys import key_of
 from bench_core.store.record import Cost, Document, Provenance, record_from_json
+from bench_core.store.record_schema import record_error, unit_error
 from bench_core.store.store import read_record
 
 RECORDS = Path(__file__).parents[3] / "leaderboards" / "digits" / "records"
 
 
-def small_record(**parts: Any) -> dict[str, Any]:
+def small_record(task: str = "toys/t", **parts: Any) -> dict[str, Any]:
     """Return the least that a record must hold, and further parts."""
     components = {axis: {"id": f"toys/{axis}", "revision": 1} for axis in ("dataset", "encoder", "method")}
-    document = {"task": {"id": "toys/t", "revision": 1}, "embed": {"pretrain": {**components, "seed": 3}}}
+    document = {"task": {"id": task, "revision": 1}, "embed": {"pretrain": {**components, "seed": 3}}}
     names = {"method": "m", "task": "t", "encoder": "e", "dataset": "d"}
     scores = [
         {"metric": metric, "unit": "fraction", "value": 0.5, "higher_is_better": True} for metric in ("top5", "top1")
@@ -34,8 +35,10 @@ def test_record_of_older_code_has_none_and_empty_fields() -> None:
 
 
 def test_null_stands_for_a_missing_part() -> None:
-    parts = dict.fromkeys(("facts", "cost", "provenance", "notes", "curves", "images", "items", "protocol"))
-    assert record_from_json(small_record(**parts)).cost == Cost()
+    parts: dict[str, Any] = dict.fromkeys(
+        ("facts", "cost", "provenance", "notes", "curves", "images", "items", "protocol")
+    )
+    assert record_from_json({**small_record(), **parts}).cost == Cost()
 
 
 def test_scores_are_found_by_metric_and_keep_their_order() -> None:
@@ -71,3 +74,39 @@ def test_published_record_is_read_with_cost_and_provenance_of_task_and_training(
     assert (record.cost.pretrain_s or 0.0) >= 0
     assert record.provenance.commit
     assert record.stored["key"] == record.key
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "allowed"),
+    [
+        (1 + 0.9e-6, "fraction", True),
+        (1 + 1.1e-6, "fraction", False),
+        (1.7e308, "fraction", False),
+        (-1.1e-6, "fraction", False),
+        (float("nan"), "fraction", True),  # could not be measured: tables show it as failed
+        (float("inf"), "fraction", True),
+        (-35.2, "points", True),
+        (-1.0, "count", False),
+        (1e9, "count", True),
+        (-956.4, "nats", True),
+        (1.7e308, "a unit of another package", True),
+        (None, "fraction", True),
+    ],
+)
+def test_a_value_that_its_unit_does_not_allow_is_an_error(value: float | None, unit: str, allowed: bool) -> None:
+    assert (unit_error(value, unit) is None) == allowed
+    stored = small_record(scores=[{"metric": "top1", "unit": unit, "value": value, "higher_is_better": True}])
+    error = record_error(stored)
+    assert (error is None) == allowed
+    if error:
+        assert "scores[0].value" in error
+        assert unit in error
+
+
+def test_a_task_that_its_record_gives_no_family_has_the_family_of_the_built_in_task() -> None:
+    old = small_record(task="bench-core/linear_regions")
+    assert (record_from_json(old).family, record_from_json(old).ranks) == ("bench-core/linear_regions", False)
+    assert record_from_json(small_record(task="bench-core/knn")).family == "classification"
+    assert record_from_json(small_record(task="other/knn")).family == "other/knn"
+    said = {**old, "ranks": True, "family": "structure"}
+    assert (record_from_json(said).family, record_from_json(said).ranks) == ("structure", True)
