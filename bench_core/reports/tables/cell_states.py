@@ -35,6 +35,24 @@ def table_entries(store: Store, board: str | None = None, registry: Registry | N
     return plan_entries(board_plan(board, registry), store.records(), store.attempts())
 
 
+def is_older(record: Record, cell: Cell) -> bool:
+    """Return whether a record is of an older version of this cell, and not another experiment of the same names.
+
+    Its document may differ in versions, and in parameters that one of the two does not have. Where the revision of a
+    component differs, the component's other parameters may differ, too: their defaults may have changed with it.
+    """
+    if (record.axes, record.seed) != (tuple(cell.names[axis] for axis in AXES), cell.seed):
+        return False
+    changed = differences(cell.document, record.document.content)
+    of_other_revision = [
+        path.removesuffix("revision") + "config." for path, _, _ in changed if path.endswith(".revision")
+    ]
+    return bool(changed) and all(
+        path.rpartition(".")[2] in _VERSION_FIELDS or None in (now, then) or path.startswith(tuple(of_other_revision))
+        for path, now, then in changed
+    )
+
+
 def _entry(
     cell: Cell, by_key: Mapping[str, Record], same_names: Sequence[Record], failed: Mapping[str, Mapping[str, Any]]
 ) -> Entry:
@@ -50,8 +68,8 @@ def _entry(
     if cell.key in failed:
         return entry("failed", failure_reason(failed[cell.key]))
     for record in same_names:
-        changed = differences(cell.document, record.document.content)
-        if all(path.rpartition(".")[2] in _VERSION_FIELDS or None in (now, then) for path, now, then in changed):
+        if is_older(record, cell):
+            changed = differences(cell.document, record.document.content)
             reason = "; ".join(f"{path} was {then!r}, is {now!r}" for path, now, then in changed)
             return entry("stale", reason, record)
     return entry("missing")

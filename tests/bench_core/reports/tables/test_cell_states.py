@@ -1,0 +1,46 @@
+"""Which records are older versions of a cell, and which are other experiments of the same names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench_core.planning.plan import Plan
+from bench_core.plugins import Registry
+from bench_core.reports.tables.cell_states import is_older, plan_entries
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import RunSetting
+from bench_core.store import Store
+from bench_core.store.record import Record
+
+PlanOf = Callable[..., Plan]
+
+
+@pytest.fixture
+def record(plan_of: PlanOf, tmp_path: Path) -> Record:
+    store = Store(tmp_path / "runs")
+    assert run_plan(plan_of(), store, RunSetting(device="cpu")) == []
+    (record,) = store.records()
+    return record
+
+
+def test_a_default_that_changed_with_the_revision_makes_a_record_stale(
+    plan_of: PlanOf, record: Record, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (other_factor,) = plan_entries(plan_of(settings={"shrink.factor": 2.0}), [record])
+    assert (other_factor.state, other_factor.record) == ("missing", None)
+    monkeypatch.setattr(registry.get("objective", "shrink").cls, "revision", 2)
+    (other_version,) = plan_entries(plan_of(settings={"shrink.factor": 2.0}), [record])
+    assert (other_version.state, other_version.record) == ("stale", record)
+    assert "method.config.factor was 1.0, is 2.0" in other_version.reason
+    (other_recipe,) = plan_entries(plan_of(settings={"shrink.recipe.epochs": 1}), [record])
+    assert other_recipe.state == "missing"  # the budget belongs to no revision of the method
+
+
+def test_only_records_of_the_same_names_and_seed_are_older_versions_of_a_cell(
+    plan_of: PlanOf, record: Record, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_older(record, plan_of().cells[0])  # it is the cell's own record
+    monkeypatch.setattr(registry.get("evaluator", "spread").cls, "revision", 2)
+    assert is_older(record, plan_of().cells[0])
+    assert not is_older(record, plan_of(seeds=[1]).cells[0])
