@@ -8,6 +8,7 @@ logistic_regression.py  multinomial logistic regression, solved to its optimum
 fine_tuning.py          trains a copy of an encoder together with a linear head on labels
 knn.py                  classifies by weighted votes of nearest neighbours
 nearest_neighbours.py   exact search by inner product or Hamming distance
+kmeans.py               groups items around centres, by cosine or by distance
 retrieval.py            queries and database of a search task, relevant items, chance levels
 ranking.py              average precision and precision of rankings, with and without ties
 hamming.py              histograms of Hamming distances, from which rankings of codes are scored

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import DataSpec, Embedded, Evaluation, Frozen, NoConfig, Objective, Split
+from bench_core import DataSpec, Embedded, Evaluation, Frozen, NoConfig, Objective, Split, stream
 from bench_core.conformance.toys import TinyEncoder, Untrained
 from bench_core.errors import BenchError
 from bench_evaluators.clustering.evaluator import Clustering, ClusteringConfig
 
-METRICS = ["accuracy", "nmi", "ari", "ami", "purity", "clusters", "perplexity"]
+METRICS = ["accuracy", "nmi", "ari", "ami", "purity", "majority_accuracy", "clusters", "perplexity"]
+MORE_CLUSTERS = ["majority_accuracy", "nmi", "ari", "ami", "purity", "clusters", "perplexity"]
 
 
 class Heads(Untrained):
@@ -27,20 +28,20 @@ class Heads(Untrained):
 def frozen(
     features: Sequence[Tensor],
     labels: Sequence[Tensor],
-    method_clusters: Tensor | None = None,
+    method_clusters: Sequence[Tensor] | None = None,
     seed: int = 0,
     **embeddings: Any,
 ) -> Frozen:
-    """Make a frozen method from features and labels of train and test, and own clusters (T, N) of test."""
+    """Make a frozen method from features, labels and own clusters (T, N), each of train and test."""
     count = {"train": len(features[0]), "test": len(features[1])}
     spec = DataSpec(shape=(1, 8, 8), splits=count, num_classes=1 + int(max(part.max() for part in labels)))
-    images = torch.zeros(count["test"], 1, 8, 8, dtype=torch.uint8)
-    if method_clusters is not None:
-        images.view(len(images), -1)[:, : len(method_clusters)] = method_clusters.T.to(torch.uint8)
-    cls = Untrained if method_clusters is None else type("Own", (Heads,), {"heads": len(method_clusters)})
+    images = {name: torch.zeros(n, 1, 8, 8, dtype=torch.uint8) for name, n in count.items()}
+    for part, own in zip(images.values(), method_clusters or (), strict=method_clusters is not None):
+        part.view(len(part), -1)[:, : len(own)] = own.T.to(torch.uint8)
+    cls = Untrained if method_clusters is None else type("Own", (Heads,), {"heads": len(method_clusters[0])})
     splits = {n: Embedded({"features": f, **embeddings}, y) for n, f, y in zip(count, features, labels, strict=True)}
     method = cls(TinyEncoder(spec), spec, NoConfig()).eval()
-    return Frozen(splits, spec, seed, torch.device("cpu"), lambda: method, lambda name: Split(images))
+    return Frozen(splits, spec, seed, torch.device("cpu"), lambda: method, lambda name: Split(images[name]))
 
 
 def blobs(noise: float, n: int = 300, k: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -48,7 +49,7 @@ def blobs(noise: float, n: int = 300, k: int = 5, seed: int = 0) -> tuple[Tensor
     return F.one_hot(labels, 8) + noise * torch.randn(n, 8, generator=torch.Generator().manual_seed(seed)), labels
 
 
-def two_sides(noise: float, method_clusters: Tensor | None = None) -> Frozen:
+def two_sides(noise: float, method_clusters: Sequence[Tensor] | None = None) -> Frozen:
     (train, train_labels), (test, labels) = blobs(noise), blobs(noise, 200, seed=1)
     return frozen([train, test], [train_labels, labels], method_clusters)
 
@@ -71,11 +72,12 @@ def test_separated_classes_are_found_and_noise_is_not() -> None:
     assert values(noise)["accuracy"] < scores["accuracy"] < 1
 
 
-def test_the_classes_of_the_train_split_are_not_read() -> None:
+def test_the_classes_of_the_train_split_are_read_for_the_majority_alone() -> None:
     (train, labels), (test, truth) = blobs(0.1), blobs(0.1, 200, seed=1)
-    same = frozen([train, test], [labels, truth])
-    mixed = frozen([train, test], [labels.flip(0).roll(7), truth])
-    assert evaluate(same).scores == evaluate(mixed).scores
+    same = values(evaluate(frozen([train, test], [labels, truth])))
+    moved = values(evaluate(frozen([train, test], [(labels + 1) % 5, truth])))
+    assert (same.pop("majority_accuracy"), moved.pop("majority_accuracy")) == (1, 0)
+    assert same == moved
 
 
 def test_chance_is_that_of_one_cluster_and_of_shuffled_ones() -> None:
@@ -87,16 +89,18 @@ def test_chance_is_that_of_one_cluster_and_of_shuffled_ones() -> None:
     assert (chance["ari"], chance["ami"]) == (0, 0)
     assert chance["purity"] == pytest.approx(0.7, abs=0.02)
     assert chance["nmi"] == pytest.approx(1 / 400 / 0.65, abs=0.004)  # (K - 1) (C - 1) / 2N nats of I, mean entropy
+    assert chance["majority_accuracy"] == pytest.approx(0.7)  # class 0, the first of two equal ones of train
     assert chance["clusters"] is None
+    best = {score.metric: score.best for score in evaluation.scores}
+    assert best == dict.fromkeys(METRICS) | {"ari": 1, "ami": 1}
 
 
 def test_own_clusters_are_scored_as_a_mean_over_heads() -> None:
-    labels = torch.arange(200) % 5
-    method_clusters = torch.stack([(labels + 3) % 5, torch.full((200,), 9)])
-    evaluation = evaluate(two_sides(30, method_clusters))
+    own = [torch.stack([(torch.arange(n) + 3) % 5, torch.full((n,), 4)]) for n in (300, 200)]
+    evaluation = evaluate(two_sides(30, own))
     scores = values(evaluation)
     assert list(scores) == METRICS + [f"own_{metric}" for metric in METRICS]
-    assert scores["own_accuracy"] == pytest.approx((1 + 0.2) / 2)
+    assert scores["own_accuracy"] == scores["own_majority_accuracy"] == pytest.approx((1 + 0.2) / 2)
     assert scores["own_nmi"] == scores["own_ari"] == pytest.approx(0.5)
     assert (scores["own_clusters"], scores["own_perplexity"]) == pytest.approx(((5 + 1) / 2, (5 + 1) / 2))
     assert {s.embedding for s in evaluation.scores if s.metric.startswith("own_")} == {"own_labels"}
@@ -104,12 +108,41 @@ def test_own_clusters_are_scored_as_a_mean_over_heads() -> None:
     assert scores["accuracy"] < 0.4
 
 
+def test_own_clusters_beyond_the_classes_are_named_by_train_and_have_a_chance_level() -> None:
+    """A one-to-one match of 60 perfect clusters to 5 classes gets 5 of them right: less than one cluster for all."""
+    own = [torch.arange(n)[None] % 60 for n in (300, 240)]
+    labels = [torch.arange(n) % 5 for n in (300, 240)]
+    features = [blobs(0.1, n)[0] for n in (300, 240)]
+    evaluation = evaluate(frozen(features, labels, own))
+    scores = {score.metric: score for score in evaluation.scores}
+    assert list(scores) == METRICS + [f"own_{metric}" for metric in MORE_CLUSTERS]
+    assert scores["own_majority_accuracy"].value == scores["own_purity"].value == 1
+    assert scores["own_majority_accuracy"].chance == pytest.approx(0.2)
+    assert 0.2 < (scores["own_purity"].chance or 0) < 0.7  # 4 items a cluster: shuffled ones are purer than one cluster
+    shuffled = [part[:, torch.randperm(part.shape[1], generator=torch.Generator().manual_seed(1))] for part in own]
+    chance = values(evaluate(frozen(features, labels, shuffled)))
+    assert chance["own_majority_accuracy"] == pytest.approx(0.2, abs=0.08)
+
+
+def test_own_clusters_of_train_are_those_of_the_items_that_were_drawn() -> None:
+    own = [torch.arange(n)[None] % 60 for n in (300, 240)]
+    labels = [torch.arange(n) % 5 for n in (300, 240)]
+    trained = frozen([blobs(0.1, n)[0] for n in (300, 240)], labels, own)
+    few = values(evaluate(trained, fit_items=30))["own_majority_accuracy"]
+    drawn = torch.randperm(300, generator=stream(0, "clustering", "items"))[:30]
+    assert few == pytest.approx(len(torch.unique(drawn % 60)) / 60)  # clusters without a train item are wrong
+
+
 def test_other_numbers_of_clusters_have_other_metric_names() -> None:
     scores = values(evaluate(two_sides(0.1), clusters=20))
-    assert list(scores) == [f"{metric}_20_clusters" for metric in METRICS]
+    assert list(scores) == [f"{metric}_20_clusters" for metric in MORE_CLUSTERS]
     assert scores["clusters_20_clusters"] > 15
     assert scores["purity_20_clusters"] == 1
-    assert scores["accuracy_20_clusters"] < 0.8
+    assert scores["majority_accuracy_20_clusters"] == 1
+    fewer = evaluate(two_sides(0.1), clusters=3)
+    assert list(values(fewer)) == [f"{metric}_3_clusters" for metric in METRICS]
+    assert values(fewer)["accuracy_3_clusters"] == pytest.approx(0.6)  # the items of two classes have no cluster
+    assert fewer.scores[0].chance == pytest.approx(0.2)
     assert list(values(evaluate(two_sides(0.1), clusters=5))) == METRICS
 
 
@@ -117,9 +150,8 @@ def test_other_numbers_of_clusters_have_other_metric_names() -> None:
 def test_equal_features_score_chance(features: Tensor) -> None:
     labels = torch.arange(300) % 5
     evaluation = evaluate(frozen([features, features[:200]], [labels, labels[:200]]))
-    assert values(evaluation) == {"clusters": 1, "perplexity": 1, "accuracy": 0.2, "purity": 0.2} | dict.fromkeys(
-        ("nmi", "ari", "ami"), 0
-    )
+    expected = dict.fromkeys(METRICS, 0.0) | dict.fromkeys(("accuracy", "purity", "majority_accuracy"), 0.2)
+    assert values(evaluation) == expected | {"clusters": 1, "perplexity": 1}
     assert evaluation.notes == ["only 1 distinct training items: as many clusters (wanted: 5)"]
     assert "5 clusters" in evaluation.protocol
 

@@ -5,31 +5,20 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from sklearn import metrics
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from bench_evaluators.clustering.partitions import (
     agreement,
     balance,
     contingency,
-    kmeans,
+    majority_accuracy,
     matched_accuracy,
-    nearest_centres,
 )
 
 
 def draw(n: int, k: int, seed: int) -> Tensor:
     return torch.randint(0, k, (n,), generator=torch.Generator().manual_seed(seed))
-
-
-def blobs(n: int = 300, k: int = 5, noise: float = 0.15, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Draw rows of any length around k orthogonal directions."""
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.arange(n) % k
-    rows = F.one_hot(labels, 8) + noise * torch.randn(n, 8, generator=rng)
-    return rows * (0.5 + torch.rand(n, 1, generator=rng)), labels
 
 
 def of_table(table: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -128,50 +117,31 @@ def test_balance_counts_clusters_in_use_and_how_even_they_are() -> None:
     assert balance(torch.tensor([0, 0, 0, 9]))["perplexity"] == pytest.approx(math.exp(entropy))
 
 
-def test_kmeans_finds_directions_whatever_the_lengths() -> None:
-    train, _ = blobs()
-    test, labels = blobs(seed=1)
-    centres = kmeans(train, 5, seed=0)
-    torch.testing.assert_close(centres.norm(dim=1), torch.ones(5))
-    assert matched_accuracy(labels, nearest_centres(test, centres)) == 1
-    scaled = nearest_centres(test * torch.arange(1, 301)[:, None], centres)
-    assert torch.equal(scaled, nearest_centres(test, centres))
+def test_majority_accuracy_by_hand() -> None:
+    train_labels, train_clusters = torch.tensor([0, 0, 1, 1, 2, 2, 1]), torch.tensor([4, 4, 4, 0, 1, 0, 1])
+    # Cluster 4 answers 0; clusters 0 and 1 hold classes 1 and 2 once each, and answer 1; 2 and 7 have no train items.
+    labels, clusters = torch.tensor([0, 1, 1, 2, 0, 3, 2]), torch.tensor([4, 4, 0, 0, 2, 1, 7])
+    assert majority_accuracy(train_labels, train_clusters, labels, clusters) == pytest.approx(2 / 7)
 
 
-def test_euclidean_kmeans_finds_what_differs_in_length_alone() -> None:
-    labels = torch.arange(200) % 2
-    rows = (1 + 9 * labels[:, None]) * torch.tensor([1.0, 2.0]) + 0.1 * blobs(200)[0][:, :2]
-    centres = kmeans(rows, 2, seed=0, spherical=False)
-    assert matched_accuracy(labels, nearest_centres(rows, centres, spherical=False)) == 1
-    assert matched_accuracy(labels, nearest_centres(rows, kmeans(rows, 2, seed=0))) < 0.9
+def test_majority_accuracy_is_that_of_a_slow_vote() -> None:
+    for seed in range(5):
+        train_labels, train_clusters, labels, clusters = (draw(60, k, 10 * seed + k) for k in (4, 9, 5, 8))
+        right = 0
+        for label, cluster in zip(labels.tolist(), clusters.tolist(), strict=True):
+            votes = [int(((train_clusters == cluster) & (train_labels == c)).sum()) for c in range(5)]
+            right += max(votes) > 0 and votes.index(max(votes)) == label
+        assert majority_accuracy(train_labels, train_clusters, labels, clusters) == pytest.approx(right / 60)
 
 
-def test_kmeans_is_as_good_as_scikit_learns() -> None:
-    rows = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
-    centres = kmeans(rows, 8, seed=0, spherical=False, restarts=20)
-    inertia = float((rows - centres[nearest_centres(rows, centres, spherical=False)]).square().sum())
-    assert inertia < 1.01 * KMeans(8, n_init=20, random_state=0).fit(rows.numpy()).inertia_
+def test_perfect_clusters_beyond_the_classes_are_right_by_majority_alone() -> None:
+    labels = torch.arange(1000) % 10
+    clusters = 10 * (torch.arange(1000) // 10 % 10) + labels  # 100 clusters, each of one class
+    assert majority_accuracy(labels, clusters, labels, clusters) == 1
+    assert matched_accuracy(labels, clusters) == pytest.approx(0.1)  # that of one cluster for all
 
 
-def test_a_seed_gives_one_result_and_restarts_keep_the_best() -> None:
-    rows = F.normalize(torch.randn(300, 6, generator=torch.Generator().manual_seed(0)), dim=1)
-    first, second = (kmeans(rows, 8, seed=2**62 + 3) for _ in range(2))
-    assert torch.equal(first, second)
-    many, single = (float((rows @ kmeans(rows, 8, seed=5, restarts=r).T).amax(1).mean()) for r in (20, 1))
-    assert many > single
-
-
-def test_fewer_distinct_rows_than_clusters_are_the_centres() -> None:
-    rows = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 0.0], [1.0, 0.0]])
-    centres = kmeans(rows, 3, seed=0)
-    assert centres.tolist() == [[1, 0], [0, 1]]
-    assert nearest_centres(rows, centres).tolist() == [0, 1, 0, 0]
-    assert kmeans(torch.zeros(20, 4), 3, seed=0).tolist() == [[0, 0, 0, 0]]
-    assert nearest_centres(torch.ones(2, 4), torch.zeros(1, 4)).tolist() == [0, 0]
-
-
-def test_nothing_to_cluster_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs items and clusters, got 0 and 3"):
-        kmeans(torch.zeros(0, 4), 3, seed=0)
-    with pytest.raises(ValueError, match="needs items and clusters, got 5 and 0"):
-        kmeans(torch.zeros(5, 4), 0, seed=0)
+def test_single_clusters_for_single_test_items_raise_purity_and_not_the_majority_accuracy() -> None:
+    train_labels, train_clusters, labels = draw(500, 4, 0), draw(500, 400, 1), draw(400, 4, 2)
+    assert agreement(labels, torch.arange(400))["purity"] == 1
+    assert majority_accuracy(train_labels, train_clusters, labels, torch.arange(400)) < 0.35
