@@ -17,6 +17,7 @@ from bench_core.reports.tables.cell_states import plan_entries, table_entries
 from bench_core.reports.tables.frames import tidy, wide
 from bench_core.running.failures import describe
 from bench_core.running.progress import LogLines, NoProgress, choose_progress
+from bench_core.running.rerun import finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
@@ -50,6 +51,7 @@ def run(
     isolate: bool = False,
     jobs: int = 1,
     time_limit: float | None = None,
+    rerun: Sequence[str] | str = (),
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
@@ -81,6 +83,8 @@ def run(
         jobs: Number of chains that run at the same time. Above 1 each has its own process; cores and GPUs are divided.
         time_limit: Seconds that a chain may take. At the limit it saves a checkpoint and counts as failed; the same
             call resumes it. Needs `isolate` or `jobs` above 1.
+        rerun: Methods and tasks of this request whose finished cells are run again. The new results replace the old
+            ones when they are complete; the old ones go to the store's folder superseded/.
         progress: Show progress on stderr.
         registry: Plugins to use, for tests; None loads those that are installed.
 
@@ -115,18 +119,30 @@ def run(
         isolate=isolate,
         jobs=jobs,
         time_limit=time_limit,
+        rerun=tuple(_names(rerun) or ()),
         command=_call(request, workers=workers, checkpoint_every=checkpoint_every, compile=compile),
     )
     if setting.uses_processes and registry is not None:
         raise RequestError("registry= cannot be passed to another process; leave out isolate and jobs.")
     record_store = Store(store)
-    plan = make_plan(request, registry or load_plugins(), download=download)
+    registry = registry or load_plugins()
+    plan = make_plan(request, registry, download=download)
+    again = None
+    to_run, run_store = plan, record_store
+    if setting.rerun:
+        finish_moves(record_store)
+        again = prepare_rerun(plan, record_store, setting.rerun, registry, request.data_root)
+        to_run, run_store = again.plan, again.store
+    shown_lines = LogLines() if progress else NoProgress()
+    for remark in again.remarks if again else ():
+        shown_lines.log(remark)
     if setting.uses_processes:
         command = [*restart_command(), *run_command(request, setting, record_store.path)]
-        lines = LogLines() if progress else NoProgress()
-        unfinished = run_in_processes(plan, record_store, setting, command, lines)
+        unfinished = run_in_processes(to_run, run_store, setting, command, shown_lines)
     else:
-        unfinished = run_plan(plan, record_store, setting, choose_progress(quiet=not progress))
+        unfinished = run_plan(to_run, run_store, setting, choose_progress(quiet=not progress))
+    for line in again.finish() if again else ():
+        (LogLines() if progress else NoProgress()).log(line)
     if unfinished:
         reasons = "; ".join(describe(unfinished))
         raise BenchError(f"{len(unfinished)} cells did not finish; the others are in {store}. {reasons}")

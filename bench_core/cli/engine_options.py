@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench_core.cli.options import names
+
 if TYPE_CHECKING:
     from bench_core.planning.plan import Plan
     from bench_core.running.failures import UnfinishedCell
@@ -13,7 +15,12 @@ if TYPE_CHECKING:
     from bench_core.training.stopping import Stop
 
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
-_NAMES = ("device", "workers", "checkpoint_every", "compiled", "isolate", "jobs", "time_limit")
+_NAMES = ("device", "workers", "checkpoint_every", "compiled", "isolate", "jobs", "time_limit", "rerun")
+
+
+def _rerun_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Parse the names of --rerun; none is an empty tuple."""
+    return tuple(names(ctx, param, value) or ())
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,6 +57,11 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--time-limit", type=float, metavar="SECONDS",
             help="Stop a chain that takes longer. It saves a checkpoint and counts as failed; the same command resumes "
             "it. Needs --isolate or --jobs 2. Default: no limit.",
+        ),
+        click.option(
+            "--rerun", callback=_rerun_names, metavar="A,B",
+            help="Run finished cells again: of a task on the stored embeddings, of a method from its training on. The "
+            "new results replace the old ones when they are complete; the old ones go to superseded/.",
         ),
     ]  # fmt: skip
     for option in reversed(options):

@@ -1,7 +1,7 @@
 """`bench run`: train, embed, run every task, and print the table of the request."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,9 @@ def run(
 ) -> None:
     """Train, embed, evaluate, and print the table.
 
-    Cells that have a record in the store are not run again. A training that was stopped resumes from its last
-    checkpoint when you give the same command again. Cells that failed are tried again, after all others.
+    Cells that have a record in the store are not run again, unless --rerun names their task or method. A training
+    that was stopped resumes from its last checkpoint when you give the same command again. Cells that failed are
+    tried again, after all others.
 
     \b
     Exit codes:
@@ -66,25 +67,39 @@ def run(
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
         from bench_core.planning.plan import make_plan
         from bench_core.reports.pictures.kinds import check_pictures
+        from bench_core.running.rerun import finish_moves, prepare_rerun
         from bench_core.store import Store
 
         setting = make_setting(options, stop, only_chain)
         store = Store(options.pop("store"))
         # A process that runs one chain finds the data that the process before it has downloaded.
         download = download and not dry_run and only_chain is None
-        plan = make_plan(make_request({**options, "device": setting.device}), load(ctx), download=download)
+        request, registry = make_request({**options, "device": setting.device}), load(ctx)
+        plan = make_plan(request, registry, download=download)
         check_pictures(plan.board)
         if retry_failed:
             plan = _unfinished_part(plan, store)
             if not plan.chains:
                 click.echo(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
                 return
+        rerun = None
+        to_run, run_store = plan, store
+        if setting.rerun:
+            if not dry_run and only_chain is None:
+                finish_moves(store)
+            rerun = prepare_rerun(plan, store, setting.rerun, registry, request.data_root)
+            to_run, run_store = rerun.plan, rerun.store
+            for remark in rerun.remarks if only_chain is None else ():
+                click.echo(remark, err=True)
         if only_chain is not None:
-            plan = _one_chain(plan, only_chain, without_cell)
+            to_run = _one_chain(to_run, only_chain, without_cell)
         if dry_run:
-            _print_plan(plan, store, as_json)
+            _print_plan(to_run, store, as_json, rerun.again if rerun else ())
             return
-        unfinished = run_with_engine(plan, store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
+        unfinished = run_with_engine(to_run, run_store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
+        if rerun is not None and only_chain is None:
+            for line in rerun.finish():
+                click.echo(line, err=True)
         if only_chain is None:
             _print_outcome(plan, store, as_json)
             _print_unfinished(plan, store, unfinished)
@@ -149,14 +164,21 @@ def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> 
     return paths
 
 
-def _print_plan(plan: "Plan", store: "Store", as_json: bool) -> None:
-    """Print a line for each cell with its state, and how many cells there are of each state."""
+def _print_plan(plan: "Plan", store: "Store", as_json: bool, again: Collection[str]) -> None:
+    """Print a line for each cell with its state, and how many cells there are of each state.
+
+    Args:
+        plan: The plan.
+        store: The store.
+        as_json: Print JSON instead.
+        again: Keys of finished cells that are run again.
+    """
     from bench_core.reports.tables.cell_states import plan_entries
     from bench_core.running.pending import is_trained
 
     lines = []
     for cell, entry in zip(plan.cells, plan_entries(plan, store.records(), store.attempts()), strict=True):
-        state = _WOULD_RUN.get(entry.state, entry.state)
+        state = "would run again" if cell.key in again else _WOULD_RUN.get(entry.state, entry.state)
         lines.append({"cell": cell.key, **cell.names, "seed": cell.seed, "state": state, "reason": entry.reason})
     if as_json:
         click.echo(json.dumps(lines, indent=1))

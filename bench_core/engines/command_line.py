@@ -42,6 +42,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
     yield f"--checkpoint-every={setting.checkpoint_every}"
     if setting.compiled:
         yield "--compile"
+    if setting.rerun:
+        yield f"--rerun={_names('rerun', setting.rerun)}"
 
 
 def _names(section: str, names: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ class RunSetting:
         isolate: Whether each chain runs in its own process.
         jobs: Number of chains that run at the same time, >= 1. Above 1 each chain runs in its own process.
         time_limit: Seconds that the process of a chain may take, > 0; None is no limit. Needs `isolate` or `jobs` > 1.
+        rerun: Methods and tasks of the request whose finished cells are run again, see `bench_core.running.rerun`.
         command: What records name as the command; None is the command line of this process.
         stop: Receives the stop signals of this process.
 
@@ -40,6 +41,7 @@ class RunSetting:
     isolate: bool = False
     jobs: int = 1
     time_limit: float | None = None
+    rerun: tuple[str, ...] = ()
     command: str | None = None
     stop: Stop = field(default_factory=Stop)
 

@@ -1,0 +1,270 @@
+"""Running finished cells again: what is replaced, when, and where the old results go."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bench_core import Evaluation, Frozen, Score
+from bench_core.cli import main
+from bench_core.errors import UnknownNameError
+from bench_core.planning.plan import Plan
+from bench_core.plugins import Registry
+from bench_core.running.rerun import Rerun, finish_moves, prepare_rerun
+from bench_core.running.runner import run_plan
+from bench_core.running.setting import RunSetting
+from bench_core.store import Store
+
+PlanOf = Callable[..., Plan]
+Add = Callable[[str, str, type], None]
+CPU = RunSetting(device="cpu", command="bench run --test")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def prepare(store: Store, registry: Registry, tmp_path: Path) -> Callable[..., Rerun]:
+    """Function that prepares a rerun of a plan: `prepare(plan, "spread")`."""
+
+    def prepare(plan: Plan, *names: str) -> Rerun:
+        finish_moves(store)
+        return prepare_rerun(plan, store, names, registry, tmp_path)
+
+    return prepare
+
+
+@pytest.fixture
+def spread_is(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Function that changes the code of the task `spread`: it returns this value from now on."""
+    cls = registry.get("evaluator", "spread").cls
+
+    def change(value: float) -> None:
+        def evaluate(self: Any, frozen: Frozen) -> Evaluation:
+            if value < 0:
+                raise RuntimeError("broken on purpose")
+            return Evaluation(scores=[Score(metric="spread", value=value, unit="sd", n=1)], protocol="fixed")
+
+        monkeypatch.setattr(cls, "evaluate", evaluate)
+
+    return change
+
+
+@pytest.fixture
+def features_are(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Function that changes the code of the method `shrink`: its loss is multiplied by this factor from now on."""
+    cls = registry.get("objective", "shrink").cls
+    forward = cls.forward
+
+    def change(factor: float) -> None:
+        def scaled(self: Any, views: Any, player: str = "main") -> Any:
+            self.factor = factor
+            return forward(self, views, player)
+
+        monkeypatch.setattr(cls, "forward", scaled)
+
+    return change
+
+
+def values(store: Store) -> dict[str, float | None]:
+    """Return task -> first value of its record."""
+    return {record.names["task"]: next(iter(record.scores.values())).value for record in store.records()}
+
+
+def run_again(rerun: Rerun) -> list[str]:
+    assert run_plan(rerun.plan, rerun.store, CPU) == []
+    return list(rerun.finish())
+
+
+def superseded(store: Store) -> list[Store]:
+    return [Store(path) for path in sorted((store.path / "superseded").iterdir())]
+
+
+def test_a_task_is_measured_again_on_the_stored_embedding(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun], spread_is: Callable[[float], None]
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    before, weights = values(store)["spread"], _weights(store, plan)
+    spread_is(7.0)
+    assert run_plan(plan, store, CPU) == []
+    assert values(store)["spread"] == before  # the same command finds the old record
+    lines = run_again(prepare(plan, "spread"))
+    assert values(store)["spread"] == 7.0
+    assert lines[0] == f"{store.records()[0].label}: spread {before:.6g} -> 7"
+    assert lines[1] == "1 records were replaced, 0 of them have the same scores"
+    assert _weights(store, plan) == weights
+    (old,) = superseded(store)
+    assert values(old) == {"spread": before}
+    assert not (store.path / "rerun").exists()
+
+
+def test_a_method_is_trained_again_with_every_task_that_has_a_record(
+    plan_of: PlanOf,
+    store: Store,
+    add: Add,
+    registry: Registry,
+    prepare: Callable[..., Rerun],
+    features_are: Callable[[float], None],
+) -> None:
+    add("evaluator", "spread2", registry.get("evaluator", "spread").cls)
+    run_plan(plan_of(tasks=["spread", "spread2"]), store, CPU)
+    before, plan = values(store), plan_of(tasks=["spread"])
+    old_weights = _weights(store, plan)
+    features_are(-50.0)
+    lines = run_again(prepare(plan, "shrink"))  # a request for one of the two tasks
+    after = values(store)
+    assert after.keys() == before.keys()
+    assert all(after[task] != before[task] for task in after)
+    assert len(set(after.values())) == 1  # both are of the new training
+    assert lines[-2] == "2 records were replaced, 0 of them have the same scores"
+    (old,) = superseded(store)
+    assert values(old) == before
+    assert _weights(old, plan) == old_weights
+    assert _weights(store, plan) != old_weights
+
+
+def test_a_rerun_that_changes_nothing_says_so(plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun]) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    before = values(store)
+    lines = run_again(prepare(plan, "shrink"))
+    assert lines[0] == "1 records were replaced, 1 of them have the same scores"
+    assert values(store) == before
+
+
+def test_a_failed_rerun_leaves_the_old_record(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun], spread_is: Callable[[float], None]
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    before = values(store)
+    spread_is(-1.0)
+    rerun = prepare(plan, "shrink")
+    (failed,) = run_plan(rerun.plan, rerun.store, CPU)
+    assert "broken on purpose" in failed.error
+    assert list(rerun.finish()) == [
+        "0 records were replaced, 0 of them have the same scores; 1 keep their old records, as their rerun is not "
+        "complete: give the command again"
+    ]
+    assert values(store) == before
+    assert not (store.path / "superseded").exists()
+    spread_is(3.0)  # mended; the second training is not lost
+    again = prepare(plan, "shrink")
+    trained = os.stat(again.store.chain_folder(plan.chains[0].key) / "weights.safetensors").st_mtime_ns
+    run_again(again)
+    assert values(store) == {"spread": 3.0}
+    assert os.stat(store.chain_folder(plan.chains[0].key) / "weights.safetensors").st_mtime_ns == trained
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_a_rerun_that_was_killed_while_files_moved_is_moved_to_its_end(
+    plan_of: PlanOf,
+    store: Store,
+    add: Add,
+    registry: Registry,
+    prepare: Callable[..., Rerun],
+    spread_is: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    moved: int,
+) -> None:
+    add("evaluator", "spread2", registry.get("evaluator", "spread").cls)
+    plan = plan_of(tasks=["spread", "spread2"])
+    run_plan(plan, store, CPU)
+    before = values(store)
+    spread_is(5.0)
+    rerun = prepare(plan, "shrink")
+    run_plan(rerun.plan, rerun.store, CPU)
+
+    left = moved
+
+    def killed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.rename", killed(Path.rename))
+        patch.setattr("bench_core.running.rerun.os.replace", killed(os.replace))
+        with pytest.raises(KeyboardInterrupt):
+            # The list of moves is written by os.replace, too: it is the first step.
+            list(rerun.finish())
+    again = prepare(plan, "shrink")
+    assert run_plan(again.plan, again.store, CPU) == []
+    list(again.finish())
+    assert values(store) == {"spread": 5.0, "spread2": 5.0}
+    first = superseded(store)[0]
+    assert values(first) == before
+    assert (first.chain_folder(plan.chains[0].key) / "weights.safetensors").is_file()
+
+
+def test_a_name_that_the_request_does_not_have_is_refused(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun]
+) -> None:
+    run_plan(plan_of(), store, CPU)
+    with pytest.raises(UnknownNameError, match=r"no method or task of this request named 'shrnk'.*shrink"):
+        prepare(plan_of(), "shrnk")
+
+
+def test_a_row_that_starts_from_a_method_that_is_trained_again_is_trained_again_too(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun]
+) -> None:
+    sweeps = {"shrink.init": ["none", "shrink (init=none)"]}
+    plan = plan_of(sweeps=sweeps)
+    run_plan(plan, store, CPU)
+    rerun = prepare(plan, "shrink (init=none)")
+    assert len(rerun.store.chains) == 2
+    assert rerun.remarks == ("trained again, too, as they start from it: shrink (init=shrink (init=none))",)
+
+
+def test_records_that_cannot_be_measured_again_go_with_their_training(
+    plan_of: PlanOf,
+    store: Store,
+    add: Add,
+    registry: Registry,
+    prepare: Callable[..., Rerun],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cls = type("Spread2", (registry.get("evaluator", "spread").cls,), {})
+    add("evaluator", "spread2", cls)
+    run_plan(plan_of(tasks=["spread", "spread2"]), store, CPU)
+    monkeypatch.setattr(cls, "revision", 2)
+    rerun = prepare(plan_of(tasks=["spread"]), "shrink")
+    assert "without a successor" in rerun.remarks[0]
+    run_again(rerun)
+    assert values(store).keys() == {"spread"}
+    assert values(superseded(store)[0]).keys() == {"spread", "spread2"}
+
+
+@pytest.mark.parametrize("engine", [[], ["--jobs", "2"]])
+def test_rerun_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--methods", "random,pixels", "--tasks", "knn", "--quiet"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    old = {record.key: record.provenance.ended for record in Store("runs").records()}
+    dry = CliRunner().invoke(main, [*words, "--rerun", "random", "--dry-run", "--json"])
+    states = {line["method"]: line["state"] for line in json.loads(dry.stdout)}
+    assert states == {"random": "would run again", "pixels": "done"}
+    done = CliRunner().invoke(main, [*words, *engine, "--rerun", "random"])
+    assert done.exit_code == 0
+    assert "1 records were replaced, 1 of them have the same scores" in done.stderr
+    assert (Store("runs").path / "superseded").is_dir()
+    assert {record.key for record in Store("runs").records()} == old.keys()
+    wrong = CliRunner().invoke(main, [*words, "--rerun", "linear"])
+    assert wrong.exit_code == 2
+    assert "no method or task of this request named 'linear'" in wrong.stderr
+
+
+def _weights(store: Store, plan: Plan) -> bytes:
+    return (store.chain_folder(plan.chains[0].key) / "weights.safetensors").read_bytes()
