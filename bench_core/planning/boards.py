@@ -24,7 +24,7 @@ init = "nac"                 # starts from the encoder that the row nac has trai
 [tasks.linear]               # a column
 [pictures.cost]              # drawn by `bench publish`; see bench_core.reports.pictures
 x = "linear:top1"
-y = "retrieval:map_hamming"
+y = "retrieval:map_cosine"
 [pictures.plane]
 kind = "projection"
 """

@@ -1,27 +1,45 @@
-"""Task hashing: compare a method's own code with ITQ, PCAH and LSH codes of its features, on the same items.
+"""Task hashing: search for items of the same class by binary codes: a method's own, and ITQ's of its features.
 
-A network that learns to hash is worth its training if its code finds more than ITQ's code of the same network's
-features. All codes are learned on the train split and rank the database by Hamming distance; tied items count by their
-expectation over random orders. Sorting by cosine is the reference without quantisation: the gap to it is what
-quantising loses.
+An example with `code_lengths = (32, 16)`: NAC, whose code has 32 bits, ranks by that code. VAE has no code and ranks by
+ITQ's code of 32 bits, marked as not learned. A method with a code of 256 bits shows its number and does not rank.
+For every method ITQ, PCAH and LSH codes of 32 and of 16 bits stand beside: a network that learns to hash is worth its
+training if its code finds more than ITQ's code of the same network's features. Sorting by cosine is the reference
+without quantisation: the gap to it is what quantising loses.
 
-Paper:  Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
+ITQ, PCAH and LSH are learned on the train split, without its labels. The database is ranked by Hamming distance; tied
+items count by their expectation over random orders.
+
+Papers: Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
         `bench_core.evaluation.hash_codes`, on ties `bench_core.evaluation.ranking`.
 
-Shapes: Q queries, N items of the database, B bits.
+Shapes: Q queries, N items of the database, B bits, M draws of LSH.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, Score, hookimpl, param, stream
+from bench_core import (
+    Config,
+    DataSpec,
+    Evaluation,
+    Evaluator,
+    Frozen,
+    Objective,
+    PerItem,
+    Score,
+    hookimpl,
+    param,
+    stream,
+)
 from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.hamming import hamming_histograms
 from bench_core.evaluation.hash_codes import (
     ITERATIONS,
+    LinearHash,
     bit_correlation,
     bit_entropy,
     bit_imbalance,
@@ -29,11 +47,18 @@ from bench_core.evaluation.hash_codes import (
     lsh,
     pcah,
 )
-from bench_core.evaluation.ranking import ball_precision_recall, expected_average_precision
+from bench_core.evaluation.nearest_neighbours import top_k_hamming
+from bench_core.evaluation.ranking import (
+    ball_precision_recall,
+    expected_average_precision,
+    expected_precision,
+    list_average_precision,
+)
 from bench_core.evaluation.retrieval import (
     SearchSet,
     chance,
     cosine_average_precision,
+    listed_relevance,
     no_relevant_note,
     read_search_set,
     retrieval_skip_reason,
@@ -42,6 +67,8 @@ from bench_core.evaluation.retrieval import (
 from bench_core.evaluation.sign_patterns import count_distinct
 
 RADIUS = 2  # Hamming radius of the ball in which precision is measured
+LONGEST_COMPARED = 256  # bits; ITQ of more takes many minutes
+_COUNTS = 2**22  # numbers of a histogram of distances held at once: 32 MiB; a code of 2,048 bits has 4,098 a query
 STATISTICS = {
     "distinct_codes": ("count", True),
     "bit_entropy": ("bits", True),
@@ -50,23 +77,32 @@ STATISTICS = {
     f"empty_radius_{RADIUS}": ("fraction", False),
     f"precision_radius_{RADIUS}": ("fraction", True),
 }  # metric of a code -> unit, and whether higher is better
+Codes = tuple[Tensor, Tensor]  # (Q, B) of the queries and (N, B) of the database, bool
+Source = tuple[str, int]  # "code" (the method's own), "itq", "pcah" or "lsh", and the number of bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class HashingConfig(Config):
-    """Parameters of hashing: embedding, code lengths and number of queries."""
+    """Parameters of the search: embedding, code lengths, numbers of items and of draws."""
 
     embedding: str = param(
         "features", "name of the embedding that ITQ, PCAH and LSH hash, and that cosine ranks", "usual"
     )
     code_lengths: tuple[int, ...] = param(
         (32, 16, 64),
-        "code lengths in bits; the first ranks the methods, the length of the method's own code is added",
+        "code lengths in bits; methods are ranked by codes of the first",
         "usual in hashing papers",
         ge=1,
     )
+    k: int = param(1000, "ranks that mAP@k and P@k count; at most all items", "DeepBit, BiHalf: mAP@1000", ge=1)
     num_queries: int = param(
-        2000, "maximal number of queries, drawn evenly from the classes", "ours: ten codes are ranked", ge=1
+        2000, "maximal number of queries, drawn evenly from the classes", "ours: twenty codes are ranked", ge=1
+    )
+    num_database: int | None = param(
+        None, "number of items that are searched, drawn evenly from the classes; none uses all", "ours", ge=1
+    )
+    lsh_draws: int = param(
+        5, "number of random projections that LSH's scores are means of", "ours: one draw is off by points", ge=1
     )
 
     def __post_init__(self) -> None:
@@ -81,26 +117,34 @@ class CodeResult:
     """Results of the search with one code.
 
     Attributes:
-        precisions: (Q,) average precision of each query.
-        relevant: (Q,) number of relevant items of each query.
+        precisions: (Q,) average precision of each query over the whole database.
+        precisions_at_k: (Q,) the same, of the first k ranks.
+        hits_at_k: (Q,) part of the first k that is relevant.
+        recall: (B + 1,) recall of all items within radius 0, ..., B, a mean over queries.
+        precision: (B + 1,) precision of the same.
         statistics: Metric in `STATISTICS` -> value.
     """
 
     precisions: Tensor
-    relevant: Tensor
+    precisions_at_k: Tensor
+    hits_at_k: Tensor
+    recall: Tensor
+    precision: Tensor
     statistics: Mapping[str, float]
 
 
 class Hashing(Evaluator):
-    """A method's own code against ITQ, PCAH and LSH.
+    """Search by binary codes: own, ITQ, PCAH, LSH.
 
-    Each code ranks the database by Hamming distance for each query; the first score is mAP of ITQ codes of the
-    features. `code_minus_itq` is what the method's own code gains over ITQ at the same length. Further scores tell
-    how well a code uses its bits. Needs labels (one or several an item), and the splits `query` and `database`, or
-    else `test` and `train`.
+    The database is ranked for each query by Hamming distance of codes. The first score is mAP by the method's own code,
+    or by an ITQ code of its features where it has none; a method whose code has another length than the first of
+    `code_lengths` does not rank. `code_minus_itq` is what the own code gains over ITQ at the same length. Further
+    scores tell how well the code uses its bits. Needs labels (one or several an item), and the splits `query` and
+    `database`, or else `test` and `train`.
     """
 
     Config = HashingConfig
+    revision = 2  # 2: a method's own code ranks where it has one; LSH's scores are means of several draws
     family = "retrieval"
 
     def __init__(self, config: HashingConfig) -> None:
@@ -108,103 +152,137 @@ class Hashing(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Skip data without labels or without one of the two splits."""
-        return retrieval_skip_reason(data)
+        """Skip data without labels, without one of the two splits, or with a smaller database than the config wants."""
+        return retrieval_skip_reason(data, (None, self.config.num_database))
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Hash queries and database by every method and length, and rank the database by each code."""
+        """Rank the database for each query by the method's own code, and by ITQ, PCAH and LSH of each length."""
         config, names = self.config, split_names(frozen.splits)
         count = min(config.num_queries, frozen.data.splits[names[0]])
         queries = read_search_set(frozen, names[0], config.embedding, count)
-        database = read_search_set(frozen, names[1], config.embedding)
-        method_bits = None if queries.code is None or database.code is None else database.code.shape[1]
-        lengths = list(config.code_lengths)
-        if method_bits is not None and method_bits not in lengths:
-            lengths.append(method_bits)
-        results: dict[tuple[str, int], CodeResult] = {}
-        for bits in lengths:
-            for source, codes in self._codes(frozen, queries, database, bits).items():
-                results[source, bits] = search(*codes, queries, database, frozen.device)
-        floor = chance(results["itq", lengths[0]].relevant, len(database), len(database))["map"]
+        database = read_search_set(frozen, names[1], config.embedding, config.num_database)
+        k = min(config.k, len(database))
+        own = None if queries.code is None or database.code is None else (queries.code, database.code)
+        hashes = self._hashes(frozen, self._lengths(own))
+        codes = {source: _hashed(draws, queries, database) for source, draws in hashes.items()}
+        shown = "itq", config.code_lengths[0]  # the code of the first score
+        if own is not None:
+            shown = "code", own[0].shape[1]
+            codes[shown] = [own]
+        results = {
+            source: _mean([search(code, queries, database, k, frozen.device) for code in draws])
+            for source, draws in codes.items()
+        }
         cosine = cosine_average_precision(queries, database, frozen.device)
+        hits, relevant = listed_relevance(queries, database, top_k_hamming(*codes[shown][0], k)[1])
+        floor = chance(relevant, len(database), k)
         dims = queries.features.shape[1]
         return Evaluation(
             scores=[
-                *self._precisions(results, cosine, method_bits, floor),
-                *self._statistics(results, method_bits, len(database)),
+                *self._precisions(results, shown, cosine, floor["map"]),
+                *self._measures_at_k(results[shown], shown, list_average_precision(hits, hits.sum(1)), floor, k),
+                *self._statistics(results[shown], shown, len(database)),
             ],
             protocol=(
                 f"{len(queries):,} queries of {names[0]} against {len(database):,} items of {names[1]}; relevant: "
-                f"{'same class' if queries.labels.ndim == 1 else 'a label in common'}; mAP@all, Hamming ties: "
-                f"expectation over random order; ITQ ({ITERATIONS} iterations), PCAH and LSH of {config.embedding}, "
-                "centred, all learned on train; bit statistics: of the database by the method's own code, else by ITQ "
-                f"of {lengths[0]} bits; queries without a relevant item count as 0; chance: a constant code"
+                f"{'same class' if queries.labels.ndim == 1 else 'a label in common'}; map_code and what follows from "
+                f"it: {'own code' if own else f'ITQ of {config.embedding}'}, {shown[1]} bits "
+                f"({config.code_lengths[0]} rank); mAP@all unless at k={k}: divided by min(R, k), over_hits: by the "
+                "hits among the k, ties in the order of a seeded shuffle; other Hamming ties: expectation over random "
+                f"order; ITQ ({ITERATIONS} iterations), PCAH and LSH (mean of {config.lsh_draws} draws) of "
+                f"{config.embedding}, centred, all learned on train without labels; an empty ball of radius {RADIUS} "
+                "has precision 0; bit statistics: of the database; queries without a relevant item count as 0; PR "
+                "curve: mean over queries; chance: a constant code"
             ),
             notes=[
+                *([f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else []),
                 *no_relevant_note(queries, database),
-                *(f"{bits} bits of {dims} dimensions: PCAH's others are constant" for bits in lengths if bits > dims),
+                *(
+                    f"{bits} bits of {dims} dimensions: PCAH's others are constant"
+                    for source, bits in hashes
+                    if source == "pcah" and bits > dims
+                ),
             ],
-            curves=_curves(results),
+            curves={
+                f"pr_{shown[1]}_bits": {
+                    "recall": results[shown].recall.tolist(),
+                    "precision": results[shown].precision.tolist(),
+                },
+                **_curves(results),
+            },
+            items={"map_code": PerItem(results[shown].precisions, names[0], queries.index)},
         )
 
-    def _codes(
-        self, frozen: Frozen, queries: SearchSet, database: SearchSet, bits: int
-    ) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return source -> codes (Q, B) and (N, B), bool; LSH's projections are those of the task `retrieval`."""
+    def _lengths(self, own: Codes | None) -> list[int]:
+        """Return the lengths of ITQ, PCAH and LSH: those asked for, and that of the own code unless it is very long."""
+        lengths = list(self.config.code_lengths)
+        if own is not None and own[0].shape[1] not in lengths and own[0].shape[1] <= LONGEST_COMPARED:
+            lengths.append(own[0].shape[1])
+        return lengths
+
+    def _hashes(self, frozen: Frozen, lengths: Sequence[int]) -> Mapping[Source, list[LinearHash]]:
+        """Learn hash functions on the train split: several by LSH of each length, one by each other."""
         train = embedding_of(frozen.splits["train"], self.config.embedding).float()
-        hashes = {
-            "itq": itq(train, bits, stream(frozen.seed, "hashing", "itq", str(bits))),
-            "pcah": pcah(train, bits),
-            "lsh": lsh(train, bits, stream(frozen.seed, "retrieval", "lsh", str(bits))),
-        }
-        codes = {
-            name: (hashing.codes(queries.features), hashing.codes(database.features))
-            for name, hashing in hashes.items()
-        }
-        if queries.code is not None and database.code is not None and database.code.shape[1] == bits:
-            codes["code"] = queries.code, database.code
-        return codes
+        hashes: dict[Source, list[LinearHash]] = {}
+        for bits in lengths:
+            hashes["itq", bits] = [itq(train, bits, stream(frozen.seed, "hashing", "itq", str(bits)))]
+            hashes["pcah", bits] = [pcah(train, bits)]
+            rng = stream(frozen.seed, "hashing", "lsh", str(bits))
+            hashes["lsh", bits] = [lsh(train, bits, rng) for _ in range(self.config.lsh_draws)]
+        return hashes
 
     def _precisions(
-        self,
-        results: Mapping[tuple[str, int], CodeResult],
-        cosine: Tensor,
-        method_bits: int | None,
-        floor: float,
+        self, results: Mapping[Source, CodeResult], shown: Source, cosine: Tensor, floor: float
     ) -> list[Score]:
-        """Average the precisions of every code: ITQ's of the first length, the method's own, cosine, then the rest.
+        """Average the precisions of every code: the shown one's, its reference, cosine, then the rest.
 
         Args:
             results: Results by source and length.
+            shown: Code of the first score.
             cosine: (Q,) average precision of each query by cosine.
-            method_bits: Length of the method's own code, or None.
             floor: mAP of a constant code.
         """
+        name, rank_bits = self.config.embedding, self.config.code_lengths[0]
 
         def score(metric: str, values: Tensor, embedding: str) -> Score:
             return Score(metric=metric, value=float(values.mean()), chance=floor, embedding=embedding, n=len(values))
 
-        name = self.config.embedding
-        references = [
-            score(f"map_{source}_{bits}_bits", result.precisions, f"{source}({name})")
+        first = score("map_code", results[shown].precisions, self._embedding_name(shown))
+        if shown[0] != "code":
+            first = replace(first, caveat=f"by ITQ of {name}, not learned")
+        elif shown[1] != rank_bits:
+            first = replace(first, ranks=False, caveat=f"a code of {shown[1]} bits; {rank_bits} rank")
+        references = {
+            (source, bits): score(f"map_{source}_{bits}_bits", result.precisions, f"{source}({name})")
             for (source, bits), result in results.items()
             if source != "code"
-        ]
-        scores = [references[0]]
-        if method_bits is not None:
-            code, reference = results["code", method_bits].precisions, results["itq", method_bits].precisions
-            gain = float((code - reference).mean())
-            scores.append(score("map_code", code, "code"))
-            scores.append(Score(metric="code_minus_itq", value=gain, unit="difference", embedding="code", n=len(code)))
-        return [*scores, score("map_cosine", cosine, name), *references[1:]]
+        }
+        scores = [first, references.pop(("itq", rank_bits))]
+        if shown[0] == "code" and ("itq", shown[1]) in results:
+            gain = float((results[shown].precisions - results["itq", shown[1]].precisions).mean())
+            scores.append(
+                Score(metric="code_minus_itq", value=gain, unit="difference", embedding="code", n=len(cosine))
+            )
+        return [*scores, score("map_cosine", cosine, name), *references.values()]
 
-    def _statistics(
-        self, results: Mapping[tuple[str, int], CodeResult], method_bits: int | None, size: int
+    def _measures_at_k(
+        self, result: CodeResult, shown: Source, over_hits: Tensor, floor: Mapping[str, float], k: int
     ) -> list[Score]:
-        """Return statistics of the bits of the method's own code, or of ITQ's first code where it has none."""
-        bits = method_bits or self.config.code_lengths[0]
-        source, name = ("code", "code") if method_bits else ("itq", f"itq({self.config.embedding})")
-        result = results[source, bits]
+        """Average the measures of the first k ranks over queries; `floor` has those of a constant code."""
+        measured: Mapping[str, tuple[Tensor, float | None]] = {
+            f"map_code_at_{k}": (result.precisions_at_k, floor["map_at_k"]),
+            f"map_code_at_{k}_over_hits": (over_hits, None),
+            f"precision_code_at_{k}": (result.hits_at_k, floor["precision"]),
+        }
+        name = self._embedding_name(shown)
+        return [
+            Score(metric=metric, value=float(values.mean()), chance=level, embedding=name, n=len(values))
+            for metric, (values, level) in measured.items()
+        ]
+
+    def _statistics(self, result: CodeResult, shown: Source, size: int) -> list[Score]:
+        """Return the statistics of the bits of the shown code, and its length."""
+        name = self._embedding_name(shown)
         scores = [
             Score(
                 metric=metric,
@@ -216,37 +294,58 @@ class Hashing(Evaluator):
             )
             for metric, (unit, higher) in STATISTICS.items()
         ]
-        return [*scores, Score(metric="code_bits", value=bits, unit="count", embedding=name, n=size)]
+        return [*scores, Score(metric="code_bits", value=shown[1], unit="count", embedding=name, n=size)]
+
+    def _embedding_name(self, source: Source) -> str:
+        """Return what a score of this code names as its embedding: "code", or "itq(features)"."""
+        return "code" if source[0] == "code" else f"{source[0]}({self.config.embedding})"
 
 
-def search(
-    query_codes: Tensor, database_codes: Tensor, queries: SearchSet, database: SearchSet, device: torch.device
-) -> CodeResult:
+def search(codes: Codes, queries: SearchSet, database: SearchSet, k: int, device: torch.device) -> CodeResult:
     """Rank the database for each query by one code.
 
     Args:
-        query_codes: (Q, B) bool.
-        database_codes: (N, B) bool.
+        codes: Codes of the queries and of the database.
         queries: Only the labels are read.
         database: Only the labels are read.
+        k: Ranks that count in measures at k.
         device: Device on which distances are counted.
     """
-    items, relevant = hamming_histograms(
-        query_codes.to(device), database_codes.to(device), queries.labels.to(device), database.labels.to(device)
-    )
-    radius = min(RADIUS, database_codes.shape[1])
+    bits = codes[1].shape[1]
+    radius, rows = min(RADIUS, bits), max(1, _COUNTS // (bits + 1))
+    searched, labels = codes[1].to(device), database.labels.to(device)
+    parts = []
+    for part, part_labels in zip(codes[0].split(rows), queries.labels.split(rows), strict=True):
+        items, relevant = hamming_histograms(part.to(device), searched, part_labels.to(device), labels)
+        precision, recall = ball_precision_recall(items, relevant)
+        average, at_k = (expected_average_precision(items, relevant, ranks) for ranks in (None, k))
+        is_empty = (items[:, : radius + 1].sum(1) == 0).double()
+        parts.append((average, at_k, expected_precision(items, relevant, k), recall, precision, is_empty))
+    average, at_k, hits, recall, precision, is_empty = (torch.cat(values) for values in zip(*parts, strict=True))
     statistics = {
-        "distinct_codes": count_distinct(database_codes),
-        "bit_entropy": bit_entropy(database_codes),
-        "bit_imbalance": bit_imbalance(database_codes),
-        "bit_correlation": bit_correlation(database_codes),
-        f"empty_radius_{RADIUS}": float((items[:, : radius + 1].sum(1) == 0).double().mean()),
-        f"precision_radius_{RADIUS}": float(ball_precision_recall(items, relevant)[0][:, radius].mean()),
+        "distinct_codes": count_distinct(codes[1]),
+        "bit_entropy": bit_entropy(codes[1]),
+        "bit_imbalance": bit_imbalance(codes[1]),
+        "bit_correlation": bit_correlation(codes[1]),
+        f"empty_radius_{RADIUS}": float(is_empty.mean()),
+        f"precision_radius_{RADIUS}": float(precision[:, radius].mean()),
     }
-    return CodeResult(expected_average_precision(items, relevant), relevant.sum(1), statistics)
+    return CodeResult(average, at_k, hits, recall.mean(0), precision.mean(0), statistics)
 
 
-def _curves(results: Mapping[tuple[str, int], CodeResult]) -> dict[str, dict[str, list[float]]]:
+def _hashed(hashes: Sequence[LinearHash], queries: SearchSet, database: SearchSet) -> list[Codes]:
+    """Return the codes of queries and database by each hash function."""
+    return [(one.codes(queries.features), one.codes(database.features)) for one in hashes]
+
+
+def _mean(results: Sequence[CodeResult]) -> CodeResult:
+    """Return the means of the results of several codes of one length."""
+    tensors = ((r.precisions, r.precisions_at_k, r.hits_at_k, r.recall, r.precision) for r in results)
+    means = (torch.stack(values).mean(0) for values in zip(*tensors, strict=True))
+    return CodeResult(*means, {metric: fmean(r.statistics[metric] for r in results) for metric in STATISTICS})
+
+
+def _curves(results: Mapping[Source, CodeResult]) -> dict[str, dict[str, list[float]]]:
     """Return source -> curves of mAP and of every statistic over the number of bits."""
     curves: dict[str, dict[str, list[float]]] = {}
     for (source, bits), result in sorted(results.items()):

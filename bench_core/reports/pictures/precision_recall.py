@@ -12,7 +12,7 @@ class PrecisionRecall(LineKind):
 
     name = "pr"
     noun = "a precision-recall curve"
-    hint = "`bench run --tasks retrieval` makes one"
+    hint = "`bench run --tasks hashing` makes one"
     prefix = "pr_"
     needs = frozenset({"recall", "precision"})
     mean_if = "same_length"  # the points of two seeds with the same radius belong together, whatever their recall

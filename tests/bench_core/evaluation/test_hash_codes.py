@@ -9,6 +9,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from bench_core.evaluation import hash_codes
 from bench_core.evaluation.hash_codes import (
     LinearHash,
     bit_correlation,
@@ -142,6 +143,13 @@ def test_measures_of_bits_by_hand() -> None:
     assert bit_entropy(bits) == pytest.approx((0 + 1 + quarter + 0) / 4)
     correlation = abs(float(np.corrcoef(bits[:, 1].numpy(), bits[:, 2].numpy())[0, 1]))
     assert bit_correlation(bits) == pytest.approx(2 * correlation / 12)  # constant bits have 0 with all
+
+
+def test_correlation_of_many_codes_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_codes, "_ROWS", 7)
+    bits = torch.randn(100, 9, generator=rng()) @ torch.randn(9, 9, generator=rng(1)) > 0.5
+    sizes = np.abs(np.corrcoef(bits.numpy(), rowvar=False))
+    assert bit_correlation(bits) == pytest.approx((sizes.sum() - 9) / 72, abs=1e-12)
 
 
 def test_measures_of_copied_bits_and_of_independent_fair_bits() -> None:
