@@ -50,6 +50,7 @@ def param(
     tune: SearchSpace | None = None,
     in_key: bool = True,
     added: bool = False,
+    in_epochs: bool = False,
 ) -> Any:
     """Declare one parameter of a Config: default, meaning, source and range.
 
@@ -70,15 +71,22 @@ def param(
         added: True for a parameter that came after numbers were published and whose default is what they were made
             with. Keys leave it out while it has its default, so that a new option makes no row stale. Another default
             needs a new `revision`.
+        in_epochs: True for a part of the training that is counted in epochs, such as a warm-up. Where a request asks
+            for fewer epochs, it gets shorter by the same ratio, see `shortened`. It needs `ge`, the least that a short
+            run may have.
 
     Raises:
-        ValueError: The default is out of range, or the range contradicts itself.
+        ValueError: The default is out of range, the range contradicts itself, or `in_epochs` lacks `ge`.
     """
     span = Range(gt=gt, ge=ge, lt=lt, le=le, choices=choices)
     if not span.holds(default):
         raise ValueError(f"the default {default!r} must be {span}")
+    if in_epochs and ge is None:
+        raise ValueError(
+            "in_epochs needs ge, the least that a short run may have: param(10, ..., ge=0, in_epochs=True)"
+        )
     metadata = {"help": help, "source": source, "range": span, "tune": tune, "in_key": in_key, "added": added}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={**metadata, "in_epochs": in_epochs})
 
 
 def check_ranges(config: Any) -> None:
@@ -105,6 +113,7 @@ class Parameter:
     help: str
     source: str
     range: str
+    in_epochs: bool
 
 
 def parameters(config_type: type) -> list[Parameter]:
@@ -118,6 +127,7 @@ def parameters(config_type: type) -> list[Parameter]:
             help=field.metadata.get("help", ""),
             source=field.metadata.get("source", ""),
             range=str(field.metadata.get("range", "")),
+            in_epochs=field.metadata.get("in_epochs", False),
         )
         for field in dataclasses.fields(config_type)
     ]
@@ -152,6 +162,40 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
         raise ConfigError(f"{where}: {error}") from error
     except Exception as error:
         raise ConfigError(f"{where}: {config_type.__name__} breaks: {type(error).__name__}: {error}") from error
+
+
+def shortened(config: Any, epochs: int, usual: int) -> dict[str, Any]:
+    """Return the parameters that are shorter in a shorter run: of 10 epochs instead of 1000, a warm-up of 10 lasts 0.1.
+
+    These are the parameters that `param` declared as `in_epochs`. Whole numbers are rounded down, and no value falls
+    below its `ge`.
+
+    Args:
+        config: A frozen dataclass.
+        epochs: Epochs of the run.
+        usual: Epochs that the values of the config were chosen for.
+
+    Returns:
+        Name -> value, for those whose value changes; none if the run is no shorter than usual.
+    """
+    hints = typing.get_type_hints(type(config))
+    changed = {}
+    for field in dataclasses.fields(config) if epochs < usual else ():
+        if field.metadata.get("in_epochs"):
+            value = _fit(getattr(config, field.name), hints[field.name], field.name)
+            shorter = _shorten(value, epochs, usual, field.metadata["range"].ge)
+            if shorter != value:
+                changed[field.name] = shorter
+    return changed
+
+
+def _shorten(value: Any, epochs: int, usual: int, least: float) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        return tuple(_shorten(v, epochs, usual, least) for v in value)
+    shorter = value * epochs // usual if isinstance(value, int) else value * epochs / usual
+    return max(type(value)(least), shorter)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

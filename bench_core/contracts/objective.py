@@ -49,7 +49,9 @@ class Recipe(Config):
     milestones: tuple[float, ...] = param(
         (0.6, 0.8), "schedule 'steps': fractions of the run after which the rate falls tenfold", "usual", gt=0, lt=1
     )
-    warmup_epochs: float = param(0.0, "epochs in which the rate rises linearly from 0, step by step", "usual", ge=0)
+    warmup_epochs: float = param(
+        0.0, "epochs in which the rate rises linearly from 0, step by step", "usual", ge=0, in_epochs=True
+    )
     epochs: int = param(100, "passes over the train split", "ours", ge=0)
     batch_size: int = param(256, "items in a step; a last, shorter batch is left out", "ours", ge=1)
     trust: float = param(

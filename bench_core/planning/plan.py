@@ -22,6 +22,7 @@ from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.boards import Board
 from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
+from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.request import ConfiguredComponent, Request, Resolved, resolve
 from bench_core.plugins import Registry, load_plugins
 
@@ -60,6 +61,7 @@ class Chain:
         loader: The opened dataset, which loads the splits.
         data: The shape, splits and classes of the dataset.
         recipe: The training recipe.
+        origin: Where the recipe comes from; it is in no key.
         precision: "fp32" or "bf16".
         seed: The seed of the training.
         document: All that defines the trained weights.
@@ -76,6 +78,7 @@ class Chain:
     loader: Dataset
     data: DataSpec
     recipe: Recipe
+    origin: RecipeOrigin
     precision: str
     seed: int
     document: Mapping[str, Any]
@@ -274,6 +277,7 @@ def _plan_chain(
         loader=dataset.loader,
         data=dataset.spec,
         recipe=recipe,
+        origin=resolved.origins.get(method.name, RecipeOrigin()),
         precision=resolved.precision,
         seed=seed,
         document=document,

@@ -9,25 +9,30 @@ A parameter can be set in several places. The last of these places wins:
 5. `--epochs` and `--batch-size`
 6. `--set nac.flip=0.2`
 7. `--sweep nac.flip=0.1,0.2`, where each value makes a row of its own
+
+Where 5 to 7 ask for fewer epochs than 1 to 4 give, what is counted in epochs gets shorter by the same ratio, such as
+a warm-up, unless 6 or 7 set it.
 """
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench_core.config import build, plain
+from bench_core.config import build, plain, shortened
 from bench_core.contracts import Recipe, Variant
 from bench_core.devices import find_device
 from bench_core.errors import ConfigError, RequestError, UnknownNameError, shown
 from bench_core.planning import boards
 from bench_core.planning.boards import Board, NamedComponent, check_init
+from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text, shortened_text
 from bench_core.plugins import OF_SECTION, Component, Registry
 
 PRECISIONS = ("auto", "fp32", "bf16")
 ALL = "all"
+_RECIPE = "recipe."  # in front of a parameter of a method's recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,7 @@ class Resolved:
         inits: Name of a method -> the text of its `init`; methods that start fresh are left out.
         precision: "fp32" or "bf16".
         seeds: The seeds of the trainings.
+        origins: Name of a method -> where its recipe comes from; empty where that is not known.
     """
 
     board: Board
@@ -105,6 +111,22 @@ class Resolved:
     inits: Mapping[str, str]
     precision: str
     seeds: tuple[int, ...]
+    origins: Mapping[str, RecipeOrigin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row or column of a request, without and with what the request asks for.
+
+    Attributes:
+        before: The board's row, or a component with its defaults.
+        after: The same with the request's values in place of its own.
+        asked: Option -> the values that it gives, by parameter; a later option wins.
+    """
+
+    before: NamedComponent
+    after: NamedComponent
+    asked: Mapping[str, Mapping[str, Any]]
 
 
 def resolve(request: Request, registry: Registry) -> Resolved:
@@ -117,23 +139,29 @@ def resolve(request: Request, registry: Registry) -> Resolved:
     selected = {section: _select_rows(section, request, board, registry) for section in OF_SECTION}
     settings = _by_row(request.settings, selected)
     sweeps = _by_row(request.sweeps, selected)
-    rows: dict[str, list[NamedComponent]] = {section: [] for section in OF_SECTION}
+    rows: dict[str, list[_Row]] = {section: [] for section in OF_SECTION}
     for section in OF_SECTION:
         for row in selected[section]:
             name = (section, row.name)
             budget = _epochs_and_batch_size(request) if section == "methods" else {}
-            configured = _with_values(row, section, {**budget, **settings.get(name, {})})
-            rows[section] += _sweep(configured, section, sweeps.get(name, {}))
+            asked = {**budget, "--set": settings.get(name, {})}
+            rows[section] += _sweep(row, section, asked, sweeps.get(name, {}))
     ancestors = _ancestors(rows["methods"], board, request)
-    methods = [*rows["methods"], *ancestors]
+    trainings = {row.after.name: _training(row, board, registry) for row in (*rows["methods"], *ancestors)}
+    components = {
+        section: [configure(row.after, section, registry) for row in rows[section]]
+        for section in OF_SECTION
+        if section != "methods"
+    }
     return Resolved(
         board=board,
-        components={section: [_configure(row, section, registry) for row in rows[section]] for section in OF_SECTION},
-        ancestors=[_configure(row, "methods", registry) for row in ancestors],
-        recipes={row.name: _recipe(row, board, registry) for row in methods},
-        inits={row.name: row.init for row in methods if row.init},
+        components={**components, "methods": [trainings[row.after.name].method for row in rows["methods"]]},
+        ancestors=[trainings[row.after.name].method for row in ancestors],
+        recipes={name: training.recipe for name, training in trainings.items()},
+        inits={row.after.name: row.after.init for row in (*rows["methods"], *ancestors) if row.after.init},
         precision=_precision(request, board),
         seeds=_seeds(request, board),
+        origins={name: training.origin for name, training in trainings.items()},
     )
 
 
@@ -253,17 +281,22 @@ def _by_row(
     return by_row
 
 
-def _epochs_and_batch_size(request: Request) -> dict[str, int]:
-    budget = {"recipe.epochs": request.epochs, "recipe.batch_size": request.batch_size}
-    return {param: value for param, value in budget.items() if value is not None}
+def _epochs_and_batch_size(request: Request) -> dict[str, dict[str, int]]:
+    """Return option -> the parameter that it sets, for those of the two that the request gives."""
+    budget = {}
+    if request.epochs is not None:
+        budget["--epochs"] = {f"{_RECIPE}epochs": request.epochs}
+    if request.batch_size is not None:
+        budget["--batch-size"] = {f"{_RECIPE}batch_size": request.batch_size}
+    return budget
 
 
 def _with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) -> NamedComponent:
     """Return the row with these values in place of its own."""
     values, recipe, init = dict(row.values), dict(row.recipe), row.init
     for param, value in settings.items():
-        if section == "methods" and param.startswith("recipe."):
-            recipe[param.removeprefix("recipe.")] = value
+        if section == "methods" and param.startswith(_RECIPE):
+            recipe[param.removeprefix(_RECIPE)] = value
         elif section == "methods" and param == "init":  # every method's row has it; no Config does
             init = check_init(value, f"{row.name}.{param}")
         else:
@@ -271,7 +304,9 @@ def _with_values(row: NamedComponent, section: str, settings: Mapping[str, Any])
     return replace(row, values=values, recipe=recipe, init=init)
 
 
-def _sweep(row: NamedComponent, section: str, sweep: Mapping[str, Any]) -> list[NamedComponent]:
+def _sweep(
+    row: NamedComponent, section: str, asked: Mapping[str, Mapping[str, Any]], sweep: Mapping[str, Any]
+) -> list[_Row]:
     """Return a row for each combination of a sweep's values; the row alone where there is no sweep.
 
     The rows are called "NAME (PARAM=VALUE)".
@@ -281,13 +316,17 @@ def _sweep(row: NamedComponent, section: str, sweep: Mapping[str, Any]) -> list[
             raise ConfigError(f"a sweep of {row.name}.{param} needs a list of values, got {shown(values)}")
         if any(value in values[:index] for index, value in enumerate(values)):
             raise ConfigError(f"a sweep of {row.name}.{param} has a value twice: {shown(values)}")
-    if not sweep:
-        return [row]
     rows = []
-    for values in itertools.product(*sweep.values()):
+    for values in itertools.product(*sweep.values()):  # one combination, of no value, where there is no sweep
         settings = dict(zip(sweep, values, strict=True))
-        rows.append(replace(_with_values(row, section, settings), name=_sweep_name(row.name, settings)))
+        named = replace(row, name=_sweep_name(row.name, settings)) if settings else row
+        rows.append(_asked_row(named, section, {**asked, "--sweep": settings}))
     return rows
+
+
+def _asked_row(row: NamedComponent, section: str, asked: Mapping[str, Mapping[str, Any]]) -> _Row:
+    settings = {param: value for values in asked.values() for param, value in values.items()}
+    return _Row(row, _with_values(row, section, settings), asked)
 
 
 def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
@@ -295,36 +334,88 @@ def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(texts)})"
 
 
-def _ancestors(rows: Sequence[NamedComponent], board: Board, request: Request) -> list[NamedComponent]:
+def _ancestors(rows: Sequence[_Row], board: Board, request: Request) -> list[_Row]:
     """Return the board's rows that are not requested, but that requested rows start from, directly or not."""
-    ancestors: dict[str, NamedComponent] = {}
-    requested = {row.name for row in rows}
-    names = [row.init for row in rows]
+    ancestors: dict[str, _Row] = {}
+    requested = {row.after.name for row in rows}
+    names = [row.after.init for row in rows]
     while names:
         name = names.pop()
         if name in board.methods and name not in requested | ancestors.keys():
-            ancestors[name] = _with_values(board.methods[name], "methods", _epochs_and_batch_size(request))
-            names.append(ancestors[name].init)
+            ancestors[name] = _asked_row(board.methods[name], "methods", _epochs_and_batch_size(request))
+            names.append(ancestors[name].after.init)
     return list(ancestors.values())
 
 
-def _configure(row: NamedComponent, section: str, registry: Registry) -> ConfiguredComponent:
+def configure(row: NamedComponent, section: str, registry: Registry) -> ConfiguredComponent:
+    """Return the component of a row with all its parameters: its defaults, a variant's and the row's values over them.
+
+    Raises:
+        RequestError: There is no such component, or a value does not fit.
+    """
     component, variant = find_component(OF_SECTION[section].name, row.use, registry)
     values = {**(variant.config if variant else {}), **row.values}
     return ConfiguredComponent(row.name, component, build(component.cls.Config, values, row.name))
 
 
-def _recipe(row: NamedComponent, board: Board, registry: Registry) -> Recipe:
+def recipe_of(row: NamedComponent, board: Board, registry: Registry) -> Recipe:
     """Return the recipe of a method's row: the method's, then the variant's, the board's and the row's values over it.
 
     A method whose own recipe has 0 epochs is not trained, whatever the board says; its recipe is returned unchanged,
     after the values have been checked.
+
+    Raises:
+        RequestError: There is no such method, or a value does not fit.
     """
     component, variant = find_component("objective", row.use, registry)
     default: Recipe = component.cls.recipe
     values = {**(variant.recipe if variant else {}), **board.recipe, **row.recipe}
     recipe = build(Recipe, values, f"{row.name}.recipe", base=default)
     return default if default.epochs == 0 else recipe
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A method's row with all that decides how it is trained."""
+
+    method: ConfiguredComponent
+    recipe: Recipe
+    origin: RecipeOrigin
+
+
+def _training(row: _Row, board: Board, registry: Registry) -> _Training:
+    """Resolve a method's row; what is counted in epochs gets shorter where the request asks for fewer of them.
+
+    What the request sets itself stays as it is.
+    """
+    method, recipe = configure(row.after, "methods", registry), recipe_of(row.after, board, registry)
+    if recipe.epochs == 0:
+        return _Training(method, recipe, RecipeOrigin())
+    usual = recipe_of(row.before, board, registry).epochs
+    shorter = {
+        prefix + name: (getattr(part, name), value)
+        for prefix, part in (("", method.config), (_RECIPE, recipe))
+        for name, value in shortened(part, recipe.epochs, usual).items()
+        if not any(prefix + name in values for values in row.asked.values())
+    }
+    after = _with_values(row.after, "methods", {param: value for param, (_, value) in shorter.items()})
+    origin = RecipeOrigin(
+        recipe_from=_recipe_from(row, board, registry), shortened=shortened_text(shorter, recipe.epochs, usual)
+    )
+    return _Training(configure(after, "methods", registry), recipe_of(after, board, registry), origin)
+
+
+def _recipe_from(row: _Row, board: Board, registry: Registry) -> str:
+    """Say where the recipe of a method's row comes from: "board digits; --epochs"."""
+    _, variant = find_component("objective", row.before.use, registry)
+    places: dict[str, Collection[str]] = {
+        "the method": SHOWN,
+        f"variant {row.before.use.partition(':')[2]}": variant.recipe if variant else {},
+        f"board {board.name}": {**board.recipe, **row.before.recipe},
+    }
+    for option, values in row.asked.items():
+        places[option] = [param.removeprefix(_RECIPE) for param in values if param.startswith(_RECIPE)]
+    return recipe_origin_text(places)
 
 
 def _precision(request: Request, board: Board) -> str:

@@ -68,6 +68,8 @@ def run_cell(
             "facts": {
                 "uses_labels": chain.uses_labels,
                 "starts_from": chain.starts_from,
+                "recipe_from": chain.origin.recipe_from,
+                "shortened": chain.origin.shortened,
                 "parameters": summary["parameters"],
                 "warnings": summary.get("warnings", []),
                 "splits": dict(chain.data.splits),

@@ -165,6 +165,8 @@ class Record:
         uses_labels: Whether labels took part in training.
         parameters: Number of parameters of the method.
         starts_from: Name of what the encoder started from; empty for a fresh one.
+        recipe_from: What decided the recipe of the training: "board digits; --epochs"; empty where that is not known.
+        shortened: What was shorter because fewer epochs were asked for; empty where nothing was.
         cost: Seconds, speed and memory.
         provenance: Code, machine and command.
         stored: The JSON object of the file, without its seal; written again as it is.
@@ -181,6 +183,8 @@ class Record:
     uses_labels: bool | None
     parameters: int | None
     starts_from: str
+    recipe_from: str
+    shortened: str
     cost: Cost
     provenance: Provenance
     stored: Mapping[str, Any] = field(repr=False)
@@ -235,6 +239,8 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
         uses_labels=facts.get("uses_labels"),
         parameters=facts.get("parameters"),
         starts_from=facts.get("starts_from") or "",
+        recipe_from=facts.get("recipe_from") or "",
+        shortened=facts.get("shortened") or "",
         cost=Cost(
             pretrain_s=cost.get("pretrain_s"),
             embed_s=cost.get("embed_s"),

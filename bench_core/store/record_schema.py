@@ -76,7 +76,7 @@ def _document(document: Any) -> Iterator[str]:
         return
     yield from _fields(pretrain, "doc.embed.pretrain", {"seed": _is_count})
     yield from _fields(pretrain, "doc.embed.pretrain", {"recipe": _is_mapping}, optional=True)
-    yield from _fields(pretrain.get("recipe"), "recipe", {"epochs": _is_count, "batch_size": _is_count}, optional=True)
+    yield from _fields(pretrain.get("recipe"), "recipe", _RECIPE, optional=True)
     for axis in AXES:
         component = document.get("task") if axis == "task" else pretrain.get(axis)
         yield from _fields(component, axis, {"id": _is_name, "revision": _is_count})
@@ -218,6 +218,9 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+_RECIPE: dict[str, Test] = {  # of its parameters, those that tables show
+    "epochs": _is_count, "batch_size": _is_count, "optimizer": _is_name, "learning_rate": _is_number,
+}  # fmt: skip
 _SCORE: dict[str, Test] = {
     "metric": _is_name, "unit": _is_text, "value": _is_number_or_none, "higher_is_better": _is_bool_or_none,
 }  # fmt: skip
@@ -236,7 +239,14 @@ _PROVENANCE: dict[str, Test] = {
     "dirty": _is_bool, "torch": _is_text, "started": _is_text, "ended": _is_text, "command": _is_text,
 }  # fmt: skip
 _PARTS: dict[str, dict[str, Test]] = {
-    "facts": {"uses_labels": _is_bool, "parameters": _is_count, "starts_from": _is_text, "warnings": _is_texts},
+    "facts": {
+        "uses_labels": _is_bool,
+        "parameters": _is_count,
+        "starts_from": _is_text,
+        "warnings": _is_texts,
+        "recipe_from": _is_text,
+        "shortened": _is_text,
+    },
     "cost": dict.fromkeys(("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib"), _is_number),
     "provenance": _PROVENANCE,
 }

@@ -62,7 +62,11 @@ class SwAVConfig(Config):
     )
     iterations: int = param(3, "iterations of Sinkhorn-Knopp", "code; solo's default", ge=1)
     frozen_epochs: int = param(
-        2, "epochs at the start of training in which prototypes do not change", "solo; code: 1", ge=0
+        2,
+        "epochs at the start of training in which prototypes do not change",
+        "solo; code: 1",
+        ge=0,
+        in_epochs=True,
     )
     queue: int = param(
         3840,
@@ -105,7 +109,7 @@ class SwAV(Objective):
     """Predict the other view's cluster (Caron 2020).
 
     Trains the encoder, a projector onto the unit sphere, and prototypes there, the centres of the clusters. `assign`
-    gives the nearest prototype of an image; tasks on `features` read the encoder.
+    gives the nearest prototype of an image; the projector gives the `code`; tasks on `features` read the encoder.
     """
 
     Config = SwAVConfig
@@ -186,6 +190,11 @@ class SwAV(Objective):
         """Put prototypes back onto the unit sphere, and the batch's projections into the queue."""
         self._normalize_prototypes()
         self.queue.copy_(torch.cat((self._newest, self.queue), 1)[:, : self.queue.shape[1]])
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `code` (N, P) bool, the signs of the projection."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
 
     @torch.no_grad()
     def assign(self, inputs: Tensor) -> Tensor:

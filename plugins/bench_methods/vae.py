@@ -32,7 +32,11 @@ class VAEConfig(Config):
         "gaussian", "distribution of a value: Gaussian on 256 levels, or of binary pixels", "ours: bits of the data"
     )
     kl_warmup_epochs: float = param(
-        0.0, "epochs in which the KL's weight rises from 0 to 1, evenly at each step", "paper: none", ge=0
+        0.0,
+        "epochs in which the KL's weight rises from 0 to 1, evenly at each step",
+        "paper: none",
+        ge=0,
+        in_epochs=True,
     )
     width: int = param(64, "channels before the decoder's last stage", "ours: as other decoders here", ge=1)
     augmentation: str = param(

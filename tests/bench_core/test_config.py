@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_core.config import build, param, parameters, plain
+from bench_core.config import build, param, parameters, plain, shortened
 from bench_core.errors import ConfigError
 
 
@@ -94,3 +94,30 @@ class Grown:
 def test_a_parameter_that_came_later_is_in_no_key_while_it_has_its_default() -> None:
     assert plain(Grown()) == {"old": 1}
     assert plain(Grown(new=3)) == {"old": 1, "new": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    rise: float = param(10, "epochs of a rise", "ours", ge=0, in_epochs=True)
+    still: int = param(3, "epochs at rest", "ours", ge=0, in_epochs=True)
+    every: int = param(5, "epochs between two updates", "ours", ge=1, in_epochs=True)
+    updates: int = param(80, "updates of the run", "ours", ge=0)
+
+
+def test_what_is_counted_in_epochs_is_shorter_in_a_shorter_run() -> None:
+    assert shortened(Timed(), 10, 1000) == {"rise": 0.1, "still": 0, "every": 1}
+    assert shortened(Timed(), 500, 1000) == {"rise": 5.0, "still": 1, "every": 2}
+    assert shortened(Timed(rise=0, still=0, every=1), 10, 1000) == {}  # nothing is left to shorten
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_nothing_gets_longer_or_leaves_its_range(epochs: int, usual: int) -> None:
+    config = build(Timed, shortened(Timed(), epochs, usual), "x")
+    assert (config.rise <= 10, config.still <= 3, 1 <= config.every <= 5) == (True, True, True)
+    assert (shortened(Timed(), epochs, usual) == {}) == (epochs >= usual)
+    assert config.rise / epochs <= 10 / usual * (1 + 1e-12) or epochs >= usual
+
+
+def test_a_parameter_in_epochs_says_its_least_value() -> None:
+    with pytest.raises(ValueError, match="in_epochs needs ge, the least that a short run may have"):
+        param(10, "epochs of a rise", "ours", gt=0, in_epochs=True)
