@@ -25,9 +25,13 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench_core import PriorName
+from bench_core.evaluation.kmeans import kmeans, nearest_centres
 from bench_core.evaluation.logistic_regression import principal_directions
 from bench_core.evaluation.nearest_neighbours import top_k
 from bench_core.nn.priors import to_normal
+
+_STARTS = 3  # random starts of k-means
+_RIDGE = 1e-3  # added to the variances of each Gaussian of the mixture, so that small clusters have a density
 
 Detector = Callable[[Tensor], Tensor]
 """Maps points (M, D) to scores (M,) float64, finite; higher is further out."""
@@ -77,15 +81,11 @@ def nearest_cluster(train: Tensor, count: int, seed: int) -> Detector:
 
     Args:
         train: (N, D) floats.
-        count: Number of clusters; at most N.
-        seed: Seed of k-means, in [0, 2**32).
+        count: Number of clusters; fewer where there are fewer distinct points.
+        seed: Seed of k-means.
     """
-    from sklearn.cluster import KMeans  # takes a second to load: only where it is used
-
     unit = F.normalize(train.double(), dim=1)
-    with _reproducible():
-        assigned = KMeans(min(count, len(unit)), n_init=1, random_state=seed).fit_predict(unit.numpy())
-    distance = mahalanobis(unit, torch.from_numpy(assigned).long())
+    distance = mahalanobis(unit, nearest_centres(unit, kmeans(unit, count, seed=seed, restarts=_STARTS)))
     return lambda features: distance(F.normalize(features.double(), dim=1))
 
 
@@ -109,22 +109,35 @@ def nearest_neighbour(train: Tensor, k: int, device: torch.device | str = "cpu")
 def gaussian_mixture(train: Tensor, count: int, dims: int, seed: int) -> Detector:
     """Score by minus the log-density of a mixture of Gaussians in the first whitened principal components.
 
+    The start is k-means: each cluster gives a Gaussian its weight, mean and covariance.
+
     Args:
         train: (N, D) floats.
-        count: Number of Gaussians, each with its own covariance; at most N.
+        count: Number of Gaussians, each with its own covariance; fewer where there are fewer distinct points.
         dims: Number of principal components; fewer if fewer vary.
-        seed: Seed of the start (k-means), in [0, 2**32).
+        seed: Seed of the start.
     """
-    from sklearn.mixture import GaussianMixture
+    from sklearn.mixture import GaussianMixture  # takes a second to load: only where it is used
 
     centre = train.double().mean(0)
     whiten = _whitening(train.double() - centre)[:, -dims:]  # the last ones: variances ascend
     if whiten.shape[1] == 0:
         return lambda features: torch.zeros(len(features), dtype=torch.float64)
+    points = (train.double() - centre) @ whiten
+    start = kmeans(points, count, seed=seed, spherical=False, restarts=_STARTS)
+    clusters = nearest_centres(points, start, spherical=False)
+    parts = [points[clusters == cluster] for cluster in torch.unique(clusters)]
+    ridge = _RIDGE * torch.eye(points.shape[1], dtype=torch.float64)
+    covariances = [torch.cov(part.T, correction=0).view_as(ridge) + ridge for part in parts]
+    model = GaussianMixture(
+        len(parts),
+        reg_covar=_RIDGE,
+        weights_init=np.array([len(part) / len(points) for part in parts]),
+        means_init=torch.stack([part.mean(0) for part in parts]).numpy(),
+        precisions_init=torch.linalg.inv(torch.stack(covariances)).numpy(),
+    )
     with _reproducible():
-        model = GaussianMixture(min(count, len(train)), random_state=seed, reg_covar=1e-3).fit(
-            ((train.double() - centre) @ whiten).numpy()
-        )
+        model.fit(points.numpy())
 
     def score(features: Tensor) -> Tensor:
         return -torch.from_numpy(model.score_samples(((features.double() - centre) @ whiten).numpy()))

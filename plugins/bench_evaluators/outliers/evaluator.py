@@ -1,5 +1,8 @@
 """Task outliers: detect images of an unknown kind, as their features lie where no training features lie.
 
+What ranks is the set that is hard: near outliers where there are any, else classes that are held out. Noise is found by
+nearly every detector, so it only shows that something works, and is averaged with nothing.
+
 Papers: those of `bench_evaluators.outliers.detectors`; near and far sets are those of OpenOOD (Zhang et al., 2023,
         https://arxiv.org/abs/2306.09301) and, for MNIST, of its first version.
 Code:   https://github.com/Jingkang50/OpenOOD (configs/datasets at 0d3b20bc and 0e99b9d6)
@@ -9,7 +12,7 @@ Shapes: N items, D features.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -113,12 +116,14 @@ class Outliers(Evaluator):
     """Detection of images of unknown kinds (AUROC).
 
     Detectors are fitted on train features: distances to neighbours, means and clusters, and densities. Test items
-    should get lower values than outliers, which are noise, held-out classes or other datasets. The first score is the
-    AUROC of the nearest-neighbour detector, averaged over the sets: .5 is chance, 1 is perfect. Needs a train and a
-    test split.
+    should get lower values than outliers, which are held-out classes, other datasets or noise. The first score is the
+    AUROC of the nearest-neighbour detector for near datasets if there are any, else for held-out classes: .5 is
+    chance, 1 is perfect. Needs a train and a test split; without classes and other datasets only noise is left, and
+    the score does not rank.
     """
 
     Config = OutliersConfig
+    revision = 2  # 2: noise is in no mean and does not rank; clusters and mixtures start from the k-means of all tasks
     family = "outliers"
 
     def __init__(self, config: OutliersConfig) -> None:
@@ -191,7 +196,7 @@ class Outliers(Evaluator):
     def _detectors(self, train: "_Part", frozen: Frozen, method: Objective) -> dict[str, Detector]:
         """Fit all detectors that this method and this data allow."""
         config, points = self.config, train.embeddings[self.config.embedding].float()
-        seed = stream_seed(frozen.seed, "outliers", "clusters") % 2**32  # scikit-learn accepts 32 bits
+        seed = stream_seed(frozen.seed, "outliers", "clusters")
         detectors = {
             RANKING: nearest_neighbour(points, config.k, frozen.device),
             "gaussian": gaussian(points),
@@ -250,7 +255,7 @@ class Outliers(Evaluator):
     def _scores(
         self, rates_of: Mapping[str, DetectorRates], sizes: Mapping[str, int], groups: Mapping[str, Sequence[str]]
     ) -> list[Score]:
-        """Return the mean AUROC over all sets, near sets and far sets, then the rates of each set.
+        """Return the AUROC of groups of sets, then the rates of each set; that of the group or set that ranks is first.
 
         Args:
             rates_of: Set -> rates.
@@ -260,28 +265,32 @@ class Outliers(Evaluator):
         Returns:
             Scores; of a single set, all rates of the ranking detector and the AUROC of the others.
         """
+        first = _ranking_sets(list(rates_of), groups)
+        real = [name for name in rates_of if name != "noise"]
         scores = []
-        for group, members in {"mean": list(rates_of), **groups}.items():
-            names = [name for name in rates_of if name in members]
-            if not names:
-                continue
-            n = sum(sizes[name] for name in names)
-            for detector in rates_of[names[0]]:
-                rate = mean_rate([rates_of[name][detector]["auroc"] for name in names])
-                scores.append(self._score("auroc", detector, group, rate, n))
+        for group, members in {"mean": real if len(real) > 1 else [], **groups}.items():
+            if names := [name for name in rates_of if name in members]:
+                n = sum(sizes[name] for name in names)
+                for detector in rates_of[names[0]]:
+                    rate = mean_rate([rates_of[name][detector]["auroc"] for name in names])
+                    scores.append(self._score("auroc", detector, group, rate, n))
         for name, by_detector in rates_of.items():
             for detector, measured in by_detector.items():
                 kept = measured if detector == RANKING else {"auroc": measured["auroc"]}
                 scores += [self._score(measure, detector, name, rate, sizes[name]) for measure, rate in kept.items()]
+        scores.sort(key=lambda score: score.metric != _metric("auroc", RANKING, first))
+        if first == "noise":
+            scores[0] = replace(scores[0], ranks=False, caveat="only noise to tell from")
         return scores
 
     def _score(self, measure: str, detector: str, outliers: str, rate: Rate, n: int) -> Score:
         """Make the score of one measure of one detector on a set or group of outliers."""
         return Score(
-            metric=f"{measure}_{detector}_{re.sub('[^a-z0-9]+', '_', outliers.lower())}",
+            metric=_metric(measure, detector, outliers),
             value=rate.value,
             higher_is_better=rate.higher_is_better,
             chance=rate.chance,
+            best=1.0 if rate.higher_is_better else 0.0,
             embedding=self._embedding_for(detector),
             n=n,
         )
@@ -323,6 +332,7 @@ class Outliers(Evaluator):
                 *(means[name] for name in detectors),
                 "auroc: ties count half; fpr95_id_pos: outliers that pass where 95% of insiders do; fpr95_ood_pos: "
                 "insiders flagged where 95% of outliers are; nothing is tuned on outliers",
+                f"first score: {_ranking_sets(sets, GROUPS.get(data.name or '', {}))}; noise is in no mean",
             ]
         )
 
@@ -345,6 +355,21 @@ class _Part:
         """Return the items for which `kept` (N,) bool is true."""
         labels = None if self.labels is None else self.labels[kept]
         return _Part({name: values[kept] for name, values in self.embeddings.items()}, labels, self.index[kept])
+
+
+def _ranking_sets(sets: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the name of the group or set whose AUROC ranks: near, else held_out, else other datasets, else noise."""
+    if any(name in groups.get("near", ()) for name in sets):
+        return "near"
+    real = [name for name in sets if name != "noise"]
+    if "held_out" in real:
+        return "held_out"
+    return "mean" if len(real) > 1 else (real or sets)[0]
+
+
+def _metric(measure: str, detector: str, outliers: str) -> str:
+    """Return the name of a metric: `auroc_knn_held_out`."""
+    return f"{measure}_{detector}_{re.sub('[^a-z0-9]+', '_', outliers.lower())}"
 
 
 def _draw_items(total: int, most: int, seed: int, name: str) -> Tensor:

@@ -7,8 +7,8 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
 
-from bench_core.evaluation import kmeans as module
 from bench_core.evaluation.kmeans import kmeans, nearest_centres
+from bench_core.evaluation.nearest_neighbours import import_faiss
 
 
 def blobs(n: int = 300, k: int = 5, noise: float = 0.15, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ def test_nothing_to_cluster_is_refused() -> None:
 
 
 def test_it_runs_on_one_thread_so_that_a_seed_gives_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, faiss = set[int](), module.import_faiss()
+    seen, faiss = set[int](), import_faiss()
 
     class Spied(faiss.Kmeans):  # type: ignore[misc, name-defined]  # faiss has no types
         def train(self, rows: object) -> object:

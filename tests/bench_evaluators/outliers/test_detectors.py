@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import multivariate_normal
-from sklearn.cluster import KMeans
 from sklearn.covariance import EmpiricalCovariance
+from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
 
+from bench_evaluators.outliers import detectors as module
 from bench_evaluators.outliers.detectors import (
     Detector,
     gaussian,
@@ -135,14 +135,23 @@ def test_degenerate_features_give_finite_numbers(name: str, shape: str) -> None:
     assert score.isfinite().all()
 
 
-def test_k_means_runs_on_one_thread_so_that_a_seed_gives_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, seen = KMeans.fit, list[int]()
+def test_clusters_and_mixture_start_from_the_k_means_that_all_tasks_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A k-means that puts all into one cluster makes both detectors that of one Gaussian."""
+    train, points = blobs(200)[0], blobs(20, seed=1)[0]
+    monkeypatch.setattr(module, "kmeans", lambda rows, count, **_: rows.float().mean(0, keepdim=True))
+    unit = F.normalize(train.double(), dim=1)
+    torch.testing.assert_close(
+        nearest_cluster(train, 4, 0)(points), gaussian(unit)(F.normalize(points.double(), dim=1))
+    )
+    torch.testing.assert_close(gaussian_mixture(train, 4, 6, 0)(points), gaussian_mixture(train, 1, 6, 1)(points))
 
-    def spied(self: KMeans, *args: object, **kwargs: object) -> object:
-        seen.extend(pool["num_threads"] for pool in threadpool_info())
-        return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(KMeans, "fit", spied)
-    with threadpool_limits(2):
-        nearest_cluster(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), 3, 0)
-    assert set(seen) == {1}
+def test_a_mixture_is_as_likely_as_scikit_learns() -> None:
+    train, points = blobs(400)[0], blobs(200, seed=1)[0]
+    centre = train.double().mean(0)
+    whiten = module._whitening(train.double() - centre)
+    model = GaussianMixture(4, random_state=0, n_init=5, reg_covar=1e-3).fit(
+        ((train.double() - centre) @ whiten).numpy()
+    )
+    theirs = -model.score_samples(((points.double() - centre) @ whiten).numpy()).mean()
+    assert float(gaussian_mixture(train, 4, 6, 0)(points).mean()) == pytest.approx(theirs, abs=0.05)

@@ -62,12 +62,58 @@ def test_every_detector_detects_noise_and_held_out_classes() -> None:
     scores = measured(freeze(), k=5, components=4)
     for detector in DETECTORS:
         assert scores[f"auroc_{detector}_noise"] > 0.95, detector
-        assert scores[f"auroc_{detector}_mean"] == pytest.approx(
-            (scores[f"auroc_{detector}_noise"] + scores[f"auroc_{detector}_held_out"]) / 2
-        )
     assert scores["auroc_knn_held_out"] > 0.95
     assert scores["fpr95_id_pos_knn_noise"] < 0.05
-    assert next(iter(scores)) == "auroc_knn_mean"
+    assert next(iter(scores)) == "auroc_knn_held_out"
+    assert not [name for name in scores if name.endswith("_mean")]  # of a single set that is no noise
+
+
+class Brightness(Pixels):
+    """Method that reads only how bright an image is on the whole, which tells noise and no class."""
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        light = inputs.flatten(1).mean(1, keepdim=True)
+        return {"features": torch.cat([light, torch.full_like(light, 0.2)], 1)}
+
+
+def test_a_detector_at_chance_for_classes_shows_chance_though_it_finds_noise() -> None:
+    scores = Outliers(OutliersConfig(k=5)).evaluate(freeze(Brightness)).scores
+    values = {score.metric: score.value for score in scores}
+    assert values["auroc_knn_noise"] > 0.95
+    assert scores[0].metric == "auroc_knn_held_out"
+    assert scores[0].value == pytest.approx(0.5, abs=0.12)
+    assert (scores[0].chance, scores[0].best, scores[0].ranks) == (0.5, 1.0, True)
+
+
+def test_where_only_noise_is_left_the_column_does_not_rank() -> None:
+    scores = Outliers(OutliersConfig(k=5)).evaluate(freeze(labels=False)).scores
+    assert scores[0].metric == "auroc_knn_noise"
+    assert (scores[0].ranks, scores[0].caveat) == (False, "only noise to tell from")
+    assert all(score.ranks and not score.caveat for score in scores[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "first"),
+    [
+        ("cifar10", ("noise", "held_out", "svhn", "cifar100"), "near"),
+        ("cifar10", ("noise", "held_out", "svhn", "mnist"), "held_out"),
+        ("cifar10", ("noise", "svhn", "mnist"), "mean"),
+        ("flowers", ("noise", "cifar100"), "cifar100"),
+        ("flowers", ("cifar100", "held_out"), "held_out"),
+        ("flowers", ("noise",), "noise"),
+    ],
+)
+def test_what_ranks_is_near_sets_else_held_out_classes_else_other_sets(
+    name: str, sets: tuple[str, ...], first: str
+) -> None:
+    others = {other: images(40, 5 + i, 150) for i, other in enumerate(sets) if other not in ("noise", "held_out")}
+    evaluation = Outliers(OutliersConfig(sets=sets, k=5, draws=1)).evaluate(freeze(others=others, name=name))
+    assert evaluation.scores[0].metric == f"auroc_knn_{first}"
+    assert f"first score: {first}; noise is in no mean" in evaluation.protocol
+    assert len({score.metric for score in evaluation.scores}) == len(evaluation.scores)
+    values = {score.metric: score.value for score in evaluation.scores}
+    real = [values[f"auroc_knn_{other}"] for other in sets if other != "noise"]
+    assert values.get("auroc_knn_mean") == (pytest.approx(sum(real) / len(real)) if len(real) > 1 else None)
 
 
 def test_more_test_items_are_not_detected_as_outliers() -> None:
