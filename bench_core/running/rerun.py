@@ -18,12 +18,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench_core.errors import BenchError, UnknownNameError
 from bench_core.files import read_json, write_over
 from bench_core.keys import key_of
 from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Registry
 from bench_core.running.pending import is_trained
 from bench_core.running.verify import plan_again
@@ -178,14 +178,14 @@ def prepare_rerun(plan: Plan, store: Store, names: Sequence[str], registry: Regi
     )
 
 
-def _code(chains: Sequence[Chain]) -> dict[str, int]:
-    """Return component -> revision of its code, for all components of some chains."""
-    parts: dict[str, Any] = {}
+def _code(chains: Sequence[Chain]) -> dict[str, str]:
+    """Return component -> revision and digest of its code, for all components of some chains."""
+    code = {}
     for chain in chains:
         for link in chain.lineage:
-            components = (link.dataset, link.encoder, link.method, *(cell.task for cell in link.cells))
-            parts |= {part.plugin.id: part.plugin.cls for part in components}
-    return {name: cls.revision for name, cls in parts.items()}
+            for part in (link.dataset, link.encoder, link.method, *(cell.task for cell in link.cells)):
+                code[part.plugin.id] = f"{part.plugin.cls.revision} {source_digest(part.plugin)}"
+    return code
 
 
 def _matching(plan: Plan, names: Sequence[str]) -> tuple[set[str], set[str]]:

@@ -163,6 +163,24 @@ def test_a_failed_rerun_leaves_the_old_record(
     assert os.stat(store.chain_folder(plan.chains[0].key) / "weights.safetensors").st_mtime_ns == trained
 
 
+def test_what_other_code_left_of_a_rerun_is_not_used(
+    plan_of: PlanOf,
+    store: Store,
+    prepare: Callable[..., Rerun],
+    spread_is: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    spread_is(-1.0)
+    rerun = prepare(plan, "shrink")
+    run_plan(rerun.plan, rerun.store, CPU)  # trains; the task fails
+    monkeypatch.setattr("bench_core.running.rerun.source_digest", lambda component: "sha256:of other code")
+    again = prepare(plan, "shrink")
+    assert again.store.folder != rerun.store.folder
+    assert not again.store.chain_folder(plan.chains[0].key).exists()
+
+
 @pytest.mark.parametrize("moved", range(4))
 def test_a_rerun_that_was_killed_while_files_moved_is_moved_to_its_end(
     plan_of: PlanOf,
