@@ -16,13 +16,11 @@ Source: papers of the measures are named in `bench_evaluators.generation.sample_
 Shapes: N images, C channels, H x W pixels, D features, K classes, P latents.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench_core import (
@@ -44,9 +42,11 @@ from bench_core import (
 )
 from bench_core.data import draw_index, open_split
 from bench_core.evaluation.classification import classes_skip_reason, top_accuracy
+from bench_core.evaluation.kmeans import kmeans, nearest_centres
 
-from .feature_space import INCEPTION_NAMES, MEASURES, FeatureSpace
+from .feature_space import INCEPTION_NAMES, MEASURES, FeatureSpace, Measure
 from .image_errors import (
+    MOST_SIGNAL_TO_NOISE,
     WINDOW,
     peak_signal_to_noise,
     squared_error,
@@ -54,11 +54,12 @@ from .image_errors import (
 )
 from .inception import FILE, SHA256, Inception, inception_missing_reason
 from .reference_network import STEPS, PixelComponents, ReferenceNetwork, train_reference
-from .sample_quality import BLOCK, NEIGHBOURS, frechet_distance
+from .sample_quality import BLOCK, NEIGHBOURS, SPLITS, frechet_distance
 from .samples import BATCH, ClusterSamples, decode, draw_by_cluster, draw_samples
 
 _LEAST_ITEMS = 100  # fewer are too few to compare 64 features
 _MOST_ITEMS = 10_000  # test items, and train items that the reference network, components and k-means are fitted to
+_STARTS = 3  # random starts of k-means
 _SHOWN, _ROW = 32, 8  # images in a picture, and in one of its rows
 
 
@@ -114,6 +115,7 @@ class Generation(Evaluator):
     """
 
     Config = GenerationConfig
+    revision = 2  # 2: k-means is that of all tasks; inception scores are means of ten splits; density, coverage strict
     family = "generation"
 
     def __init__(self, config: GenerationConfig) -> None:
@@ -175,15 +177,11 @@ class Generation(Evaluator):
             with torch.inference_mode():
                 labels = torch.cat([method.assign(batch.inputs)[0].cpu() for batch in batches])
             return labels, "the method's own clusters"
-        from sklearn.cluster import KMeans
-        from sklearn.exceptions import ConvergenceWarning
-
         clusters = min(self.config.clusters or frozen.data.num_classes or 10, len(latents))
-        kmeans = KMeans(clusters, n_init=3, random_state=stream_seed(frozen.seed, "generation", "k-means") % 2**32)
-        with warnings.catch_warnings(), threadpool_limits(1):  # on one thread a seed has one result
-            warnings.simplefilter("ignore", ConvergenceWarning)  # raised for latents that are all equal
-            labels = torch.from_numpy(kmeans.fit_predict(latents.numpy())).long()
-        return labels, f"{clusters} clusters of k-means on latents"
+        seed = stream_seed(frozen.seed, "generation", "k-means")
+        centres = kmeans(latents, clusters, seed=seed, spherical=False, restarts=_STARTS)
+        labels = nearest_centres(latents, centres, spherical=False)
+        return labels, f"{clusters} clusters of k-means on latents (faiss, Euclidean, {_STARTS} starts)"
 
     def _spaces(
         self, network: ReferenceNetwork | None, components: PixelComponents, device: torch.device
@@ -222,8 +220,9 @@ class Generation(Evaluator):
             f"{n:,} test items against {n:,} samples of the method's own law of latents, {n:,} like the latents of "
             f"each cluster ({cluster_source} of train items, as often as they are there), and reconstructions of these "
             f"very items; all of 8 bits; fitted to {fitted:,} train items: {', '.join(spaces)}; kernel: unbiased, "
-            f"cubic, blocks of {min(BLOCK, n):,}; precision, recall, density, coverage: {NEIGHBOURS} neighbours; ssim: "
-            f"windows of {WINDOW} x {WINDOW}; chance: the mean train image, each time"
+            f"cubic, blocks of {min(BLOCK, n):,}; inception score: mean of {SPLITS} splits; precision, recall: "
+            f"{NEIGHBOURS} neighbours, edge inside; density, coverage: the same, edge outside; ssim: windows of "
+            f"{WINDOW} x {WINDOW}; chance: the mean train image, each time"
         )
 
 
@@ -258,7 +257,7 @@ def _space_scores(
     for kind, images in generated.items():
         measure = space.distances if kind == "_reconstructions" else space.measures
         for name, value in measure(real, space.features(images)).items():
-            scores.append(_score(space.metric(name) + kind, value, *MEASURES[name], chance.get(name), len(real)))
+            scores.append(_score(space.metric(name) + kind, value, MEASURES[name], chance.get(name), len(real)))
     return scores
 
 
@@ -277,8 +276,11 @@ def _accuracy(network: ReferenceNetwork, test: RealImages) -> float:
     return top_accuracy(network.logits(network.features(test.images)), test.labels)
 
 
-def _score(metric: str, value: float, unit: str, higher: bool, chance: float | None, n: int) -> Score:
-    return Score(metric=metric, value=value, unit=unit, higher_is_better=higher, chance=chance, embedding="latent", n=n)
+def _score(metric: str, value: float, measure: Measure, chance: float | None, n: int) -> Score:
+    return Score(
+        metric=metric, value=value, unit=measure.unit, higher_is_better=measure.higher_is_better, chance=chance,
+        best=measure.best, embedding="latent", n=n,
+    )  # fmt: skip
 
 
 def _class_purity(network: ReferenceNetwork, samples: ClusterSamples) -> Score:
@@ -290,22 +292,22 @@ def _class_purity(network: ReferenceNetwork, samples: ClusterSamples) -> Score:
     table = torch.zeros(int(samples.clusters.max()) + 1, int(classes.max()) + 1)
     table.index_put_((samples.clusters, classes), torch.ones(()), accumulate=True)
     purity, one_cluster = float(table.amax(1).sum()) / len(classes), float(table.sum(0).max()) / len(classes)
-    return _score("class_purity_clusters", purity, "fraction", True, one_cluster, len(classes))
+    return _score("class_purity_clusters", purity, Measure("fraction", True), one_cluster, len(classes))
 
 
 def _errors(images: Tensor, copies: Tensor, constant: Tensor) -> list[Score]:
     """Score the errors of reconstructions, mean over images; chance is that of one constant image for all."""
     measures = {
-        "mse": (squared_error, "square", False),
-        "psnr": (lambda x, y: peak_signal_to_noise(squared_error(x, y)), "dB", True),
-        "ssim": (structural_similarity, "similarity", True),
+        "mse": (squared_error, Measure("square", False, 0.0)),
+        "psnr": (lambda x, y: peak_signal_to_noise(squared_error(x, y)), Measure("dB", True, MOST_SIGNAL_TO_NOISE)),
+        "ssim": (structural_similarity, Measure("similarity", True, 1.0)),
     }
     if min(images.shape[2:]) < WINDOW:
         del measures["ssim"]
     scores = []
-    for name, (measure, unit, higher) in measures.items():
-        value, chance = _mean_over(measure, images, copies), _mean_over(measure, images, constant)
-        scores.append(_score(f"{name}_reconstructions", value, unit, higher, chance, len(images)))
+    for name, (error, measure) in measures.items():
+        value, chance = _mean_over(error, images, copies), _mean_over(error, images, constant)
+        scores.append(_score(f"{name}_reconstructions", value, measure, chance, len(images)))
     return scores
 
 

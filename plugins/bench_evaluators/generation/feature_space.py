@@ -7,6 +7,7 @@ Shapes: N images, C channels, H x W pixels, D features, K classes.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,14 +18,29 @@ from .sample_quality import (
     neighbourhoods,
 )
 
-MEASURES = {  # measure -> unit, and whether higher is better
-    "frechet": ("distance", False),
-    "kernel": ("distance", False),
-    "inception_score": ("classes", True),
-    "precision": ("fraction", True),
-    "recall": ("fraction", True),
-    "density": ("ratio", True),
-    "coverage": ("fraction", True),
+
+class Measure(NamedTuple):
+    """How to read a measure.
+
+    Attributes:
+        unit: Its unit.
+        higher_is_better: Its direction.
+        best: The best value possible; None where there is no such value.
+    """
+
+    unit: str
+    higher_is_better: bool
+    best: float | None = None
+
+
+MEASURES = {
+    "frechet": Measure("distance", False, 0.0),
+    "kernel": Measure("distance", False),  # unbiased: a perfect method gets 0 in the mean, and may get less
+    "inception_score": Measure("classes", True),
+    "precision": Measure("fraction", True),
+    "recall": Measure("fraction", True),
+    "density": Measure("ratio", True),
+    "coverage": Measure("fraction", True),
 }
 INCEPTION_NAMES = {"frechet": "fid", "kernel": "kid", "inception_score": "inception_score"}
 

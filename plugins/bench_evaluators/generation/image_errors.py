@@ -6,12 +6,15 @@ Paper: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error vi
 Shapes: N images, C channels, H x W pixels; all values in [0, 1].
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW = 7  # pixels a side; the paper has a Gaussian window of 11, which is too large for small images
 _LEAST_ERROR = 1 / (12 * 255**2)  # mean squared error of rounding to 8 bits; smaller errors count as this
+MOST_SIGNAL_TO_NOISE = -10 * math.log10(_LEAST_ERROR)  # dB
 
 
 def squared_error(images: Tensor, copies: Tensor) -> Tensor:

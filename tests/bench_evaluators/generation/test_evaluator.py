@@ -143,6 +143,14 @@ def test_first_score_is_the_reference_frechet_distance_and_all_have_equal_n(perf
     assert perfect.scores[0].metric == "frechet_reference"
     assert not perfect.scores[0].higher_is_better
     assert {score.n for score in perfect.scores} == {150}
+    best = {score.metric: score.best for score in perfect.scores if score.best is not None}
+    distances = [name for name in best if name.startswith("frechet")]
+    assert len(distances) == 6
+    assert best == dict.fromkeys(distances, 0.0) | {
+        "mse_reconstructions": 0.0,
+        "psnr_reconstructions": pytest.approx(58.92, abs=0.01),
+        "ssim_reconstructions": 1.0,
+    }
     assert len({score.metric for score in perfect.scores}) == len(perfect.scores)
     fewer = evaluate(Pixels(torch.rand(9, 64) * 255), items=100)
     assert {score.n for score in fewer.scores} == {100}
@@ -150,7 +158,7 @@ def test_first_score_is_the_reference_frechet_distance_and_all_have_equal_n(perf
 
 
 def test_clusters_are_k_means_on_latents_or_the_methods_own(kept: Tensor, perfect: Evaluation) -> None:
-    assert "3 clusters of k-means on latents" in perfect.protocol
+    assert "3 clusters of k-means on latents (faiss, Euclidean, 3 starts)" in perfect.protocol
     assert values(perfect)["class_purity_clusters"] > 0.95
     assert "5 clusters of k-means" in evaluate(Pixels(kept), clusters=5).protocol
     clustered = evaluate(Sorting(kept))

@@ -152,7 +152,30 @@ def test_blocks_of_rows_change_nothing() -> None:
     within, across = torch.cdist(real, real), torch.cdist(real, generated)
     radius = within.fill_diagonal_(torch.inf).sort(1).values[:, 2]
     assert measures["precision"] == pytest.approx(float((across <= radius[:, None]).any(0).double().mean()), abs=2e-3)
-    assert measures["coverage"] == pytest.approx(float((across <= radius[:, None]).any(1).double().mean()), abs=2e-3)
+    assert measures["coverage"] == pytest.approx(float((across < radius[:, None]).any(1).double().mean()), abs=2e-3)
+
+
+def prdc(real: Tensor, generated: Tensor, k: int) -> tuple[float, float]:
+    """Compute density and coverage one pair at a time, as the package prdc does: inside is nearer than the k-th."""
+    radii = [sorted(float((r - s).norm()) for s in real)[k] for r in real]  # the first is the item itself
+    inside = [[float((r - g).norm()) < radius for g in generated] for r, radius in zip(real, radii, strict=True)]
+    return sum(map(sum, inside)) / k / len(generated), sum(map(any, inside)) / len(real)
+
+
+def test_density_and_coverage_are_those_of_prdc_and_precision_and_recall_count_the_edge() -> None:
+    grid = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0))  # many points lie just on the edge of a ball
+    generated = grid[::2] + torch.tensor([1.0, 0.0])
+    measures = neighbourhoods(grid, generated, k=2)
+    assert (measures["density"], measures["coverage"]) == pytest.approx(prdc(grid, generated, 2))
+    assert measures["precision"] == 1  # (4, 0) is at distance 1 of (3, 0), whose second neighbour is, too
+    rows = normal(40, 3)
+    measures = neighbourhoods(rows, rows[:30] * 0.9, k=3)
+    assert (measures["density"], measures["coverage"]) == pytest.approx(prdc(rows, rows[:30] * 0.9, 3))
+
+
+def test_balls_of_radius_0_hold_nothing() -> None:
+    measures = neighbourhoods(torch.zeros(20, 2), torch.zeros(20, 2))
+    assert measures == {"precision": 1, "recall": 1, "density": 0, "coverage": 0}
 
 
 def test_one_image_for_all_has_no_recall() -> None:
@@ -168,14 +191,39 @@ def test_neighbourhoods_refuse_too_many_neighbours() -> None:
 
 def test_inception_score_is_the_number_of_sure_balanced_classes_and_1_for_unsure_ones() -> None:
     sure = torch.where(torch.eye(10).repeat(7, 1) > 0, 0.0, -torch.inf)
-    assert inception_score(sure) == pytest.approx(10)
+    assert inception_score(sure[:1].expand(70, -1)) == pytest.approx(1)
+    assert inception_score(torch.cat([sure] * 10)) == pytest.approx(10)
     assert inception_score(torch.zeros(30, 10)) == pytest.approx(1)
     assert inception_score(torch.randn(1, 10).expand(20, -1)) == pytest.approx(1)
 
 
-def test_the_inception_score_is_the_mean_divergence() -> None:
-    chances = normal(40, 5).softmax(1)
+def slow_inception_score(chances: Tensor) -> float:
     mean = chances.mean(0)
-    slow = math.exp(sum(float((p * (p / mean).log()).sum()) for p in chances) / 40)
+    return math.exp(sum(float((p * (p / mean).log()).sum()) for p in chances) / len(chances))
+
+
+def test_the_inception_score_is_the_mean_of_ten_splits() -> None:
+    chances = normal(43, 5).softmax(1)  # splits of 4 and 5
+    parts = [chances[i * 43 // 10 : (i + 1) * 43 // 10] for i in range(10)]
+    slow = sum(map(slow_inception_score, parts)) / 10
     assert inception_score(chances.log()) == pytest.approx(slow)
     assert inception_score(chances.log() + 3) == pytest.approx(slow)
+    assert slow < slow_inception_score(chances) - 0.05
+    assert inception_score(chances[:7].log()) == pytest.approx(1)  # splits of one item
+
+
+@pytest.mark.filterwarnings("ignore:Metric .* will save all extracted features")
+def test_the_inception_score_is_that_of_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    inception = pytest.importorskip("torchmetrics.image.inception")
+    metric = inception.InceptionScore(feature=nn.Flatten(), splits=10)
+    logits = 3 * normal(200, 5)
+    metric.update(logits)
+    monkeypatch.setattr(torch, "randperm", torch.arange)  # it shuffles by the global generator
+    assert inception_score(logits) == pytest.approx(float(metric.compute()[0]), rel=1e-6)
+
+
+def test_the_bias_of_ten_splits_is_the_known_one() -> None:
+    """Sure and balanced classes get 9.57 with ten splits of 100 and 10 with one split."""
+    classes = torch.arange(1000)[torch.randperm(1000, generator=torch.Generator().manual_seed(0))] % 10
+    sure = torch.where(torch.eye(10)[classes] > 0, 0.0, -torch.inf)
+    assert inception_score(sure) == pytest.approx(9.57, abs=0.1)
