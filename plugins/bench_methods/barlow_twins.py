@@ -52,7 +52,8 @@ class BarlowTwinsConfig(Config):
 class BarlowTwins(Objective):
     """Correlate views, decorrelate units (Zbontar 2021).
 
-    Trains the encoder and a projector of three layers. The projector is used by the loss alone; tasks read the encoder.
+    Trains the encoder and a projector of three layers. The projector is used by the loss and gives the `code`; tasks on
+    `features` read the encoder alone.
     """
 
     Config = BarlowTwinsConfig
@@ -96,6 +97,11 @@ class BarlowTwins(Objective):
         total = self.config.scale * (invariance + self.config.redundancy_weight * redundancy)
         parts = {"invariance": invariance, "redundancy": redundancy, "dimensions": effective_dimensions(z1)}
         return Loss(total, parts, floors={"dimensions": 2.0})
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `code` (N, P) bool, the signs of the projection."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: BarlowTwinsConfig) -> str | None:

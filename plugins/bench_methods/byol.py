@@ -66,7 +66,8 @@ class BYOL(Objective):
     """Predict a slow copy's other view (Grill 2020).
 
     Trains the encoder, a projector and a predictor. The target is a copy of encoder and projector; it gets no
-    gradient, its weights follow those of the two by a moving average.
+    gradient, its weights follow those of the two by a moving average. The projector gives the `code`; tasks on
+    `features` read the encoder alone.
     """
 
     Config = BYOLConfig
@@ -115,6 +116,11 @@ class BYOL(Objective):
     def after_step(self) -> None:
         """Move the target towards encoder and projector; called after the optimiser's step."""
         update_copy(self.target, nn.Sequential(self.encoder, self.projector), self.momentum)
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `code` (N, P) bool, the signs of the projection."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: BYOLConfig) -> str | None:

@@ -100,6 +100,7 @@ class MoCo(Objective):
 
     Trains the encoder and a projector, which make the queries. The target is a copy of both that makes the keys; it
     gets no gradient, its weights follow by a moving average. A queue holds the keys of earlier batches as negatives.
+    The projector gives the `code`; tasks on `features` read the encoder alone.
     """
 
     Config = MoCoConfig
@@ -175,6 +176,11 @@ class MoCo(Objective):
         """Put the batch's keys into the queue, and move the keys' network; called after the optimiser's step."""
         enqueue(self.queue, self.position, self.new_keys)
         update_copy(self.target, nn.Sequential(self.encoder, self.projector), self.momentum)
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `code` (N, P) bool, the signs of the projection."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: MoCoConfig) -> str | None:

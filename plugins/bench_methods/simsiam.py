@@ -54,8 +54,8 @@ class SimSiamConfig(Config):
 class SimSiam(Objective):
     """Predict the other view, stop-gradient (Chen 2021).
 
-    Trains the encoder, a projector and a predictor with a bottleneck. Both heads are used by the loss alone; tasks read
-    the encoder.
+    Trains the encoder, a projector and a predictor with a bottleneck. The projector gives the `code`; tasks on
+    `features` read the encoder alone.
     """
 
     Config = SimSiamConfig
@@ -91,6 +91,11 @@ class SimSiam(Objective):
         total = (negative_cosine(first, targets[1]) + negative_cosine(second, targets[0])) / 2
         parts = {"spread": spread(projections[0]), "directions": directions(projections[0])}
         return Loss(total, parts, floors={"spread": 0.1, "directions": 2.0})
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `code` (N, P) bool, the signs of the projection."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SimSiamConfig) -> str | None:

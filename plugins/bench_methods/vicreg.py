@@ -54,8 +54,8 @@ class VICRegConfig(Config):
 class VICReg(Objective):
     """Match views, keep variance per unit (Bardes 2022).
 
-    Trains the encoder and a projector of three layers, the paper's expander. The projector is used by the loss alone;
-    tasks read the encoder.
+    Trains the encoder and a projector of three layers, the paper's expander. The projector is used by the loss and
+    gives the `code`; tasks on `features` read the encoder alone.
     """
 
     Config = VICRegConfig
@@ -106,6 +106,11 @@ class VICReg(Objective):
         total = total + config.variance_weight * terms.variance + config.covariance_weight * terms.covariance
         deviation = z1.detach().float().std(0).mean()
         return Loss(total, {**terms._asdict(), "deviation": deviation}, floors={"deviation": 0.1})
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `code` (N, P) bool, the signs of the projection."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.projector(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: VICRegConfig) -> str | None:

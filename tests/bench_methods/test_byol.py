@@ -170,11 +170,5 @@ def test_the_loss_falls_on_a_few_images(make: Any, data: DataSpec, digits: Tenso
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
-def test_features_are_the_encoders_output(make: Any, data: DataSpec, images: Tensor) -> None:
-    method = make(BYOL, data, **SMALL).eval()
-    assert set(method.embed(images)) == {"features"}
-    assert torch.equal(method.embed(images)["features"], method.encoder(images))
-
-
 def test_other_data_than_images_are_skipped() -> None:
     assert BYOL.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), BYOLConfig()) == "needs images"

@@ -237,12 +237,6 @@ def test_equal_queries_are_below_the_floor(make: Any, data: DataSpec) -> None:
     assert loss.parts["spread"] < loss.floors["spread"]
 
 
-def test_features_are_the_encoders_output(make: Any, data: DataSpec, images: Tensor) -> None:
-    method = make(MoCo, data, **SMALL).eval()
-    assert set(method.embed(images)) == {"features"}
-    assert torch.equal(method.embed(images)["features"], method.encoder(images))
-
-
 def test_other_data_than_images_are_skipped() -> None:
     assert MoCo.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), MoCoConfig()) == "needs images"
 

@@ -163,11 +163,5 @@ def test_the_loss_falls_on_a_few_images(make: Any, data: DataSpec, digits: Tenso
     assert sum(losses[-10:]) / 10 < -0.5
 
 
-def test_features_are_the_encoders_output(make: Any, data: DataSpec, images: Tensor) -> None:
-    method = make(SimSiam, data, **SMALL).eval()
-    assert set(method.embed(images)) == {"features"}
-    assert torch.equal(method.embed(images)["features"], method.encoder(images))
-
-
 def test_other_data_than_images_are_skipped() -> None:
     assert SimSiam.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), SimSiamConfig()) == "needs images"
