@@ -1,4 +1,4 @@
-"""Options that several commands share: the request, --store, --leaderboards, --data-root, and the plugins."""
+"""Options that several commands share: the request, --store, --leaderboards, --readme, --data-root, and the plugins."""
 
 import re
 from collections.abc import Callable
@@ -22,6 +22,10 @@ STORE = click.option(
 BOARDS = click.option(
     "--leaderboards", default="leaderboards", show_default=True, type=click.Path(path_type=Path),
     help="Folder with the published boards.",
+)  # fmt: skip
+README = click.option(
+    "--readme", default="README.md", show_default=True, type=click.Path(path_type=Path),
+    help="Page with tables of boards; docs/ lies beside it.",
 )  # fmt: skip
 DATA_ROOT = click.option(
     "--data-root", type=click.Path(path_type=Path),

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import BOARDS, STORE, names
+from bench_core.cli.options import BOARDS, README, STORE, names
 
 
 @click.command()
 @STORE
 @BOARDS
+@README
 @click.option("--board", metavar="FILE_OR_NAME", help="Show only the cells of this board. Default: all of the store.")
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "md", "csv", "latex", "json"]), default="text",
@@ -23,6 +24,7 @@ from bench_core.cli.options import BOARDS, STORE, names
 def table(
     store: Path,
     leaderboards: Path,
+    readme: Path,
     board: str | None,
     output_format: str,
     metric: str | None,
@@ -35,7 +37,7 @@ def table(
     if check:
         from bench_core.reports.pages.publish import check_pages
 
-        pages = check_pages(leaderboards, Path("README.md"))
+        pages = check_pages(leaderboards, readme)
         click.echo(f"{len(pages)} pages agree with their records: {', '.join(map(str, pages))}")
         return
     from bench_core.errors import RequestError
@@ -107,20 +109,37 @@ def plot(
 
 
 @click.command()
-@click.argument("board", metavar="BOARD")
+@click.argument("board", metavar="[BOARD]", required=False)
 @STORE
 @BOARDS
-def publish(board: str, store: Path, leaderboards: Path) -> None:
+@README
+@click.option("--pages", is_flag=True, help="Copy nothing: write all pages again from the published records.")
+def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pages: bool) -> None:
     """Copy a board's records and write its page.
 
     BOARD is a name of `bench list boards` or the path of a board.toml. Its records are copied from the store to
-    LEADERBOARDS/BOARD/records; its page and pictures are written from them.
+    LEADERBOARDS/BOARD/records; its page and pictures are written from them. Records that were published before stay
+    until newer ones of the same cells take their places.
+
+    `bench publish --pages` needs no board and no store. It writes the pages and pictures of all boards, methods and
+    tasks that are out of date, for example after a help text or a revision changed.
     """
-    from bench_core.reports.pages.publish import publish_board
+    from bench_core.errors import RequestError
+    from bench_core.reports.pages.publish import publish_board, write_pages
     from bench_core.store import Store
 
-    copied, pages = publish_board(board, Store.existing(store), leaderboards, Path("README.md"))
-    click.echo(f"{copied} records in {leaderboards}; pages: {', '.join(map(str, pages))}")
+    if pages:
+        if board is not None:
+            raise RequestError(f"--pages writes the pages of all boards; type it without {board!r}.")
+        changed = write_pages(leaderboards, readme)
+        click.echo(f"{len(changed)} pages changed{': ' if changed else ''}{', '.join(map(str, changed))}")
+        return
+    if board is None:
+        raise RequestError("say which board to publish; `bench publish --pages` writes all pages again.")
+    published = publish_board(board, Store.existing(store), leaderboards, readme)
+    click.echo(f"{published.copied} records in {leaderboards}; pages: {', '.join(map(str, published.pages))}")
+    for line in published.records.report():
+        click.echo(line)
 
 
 @click.command()

@@ -7,28 +7,47 @@ People write the page: idea, equations, where paper and code differ. The content
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from bench_core.errors import RequestError
 from bench_core.planning.describe import describe_component
-from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.reports.pages.reported_numbers import ReportedNumber, render_reported
+from bench_core.reports.pages.markers import Sections
+from bench_core.reports.pages.published_board import PublishedBoard
+from bench_core.reports.pages.reported_numbers import ReportedNumber, load_reported, render_reported, shipped_numbers
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
-from bench_core.reports.tables.entries import Entry
-from bench_core.reports.tables.model import Table
+from bench_core.reports.tables.model import Table, TableCell
 from bench_core.reports.tables.render import render
 
 _WHERE = "Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
 REFERENCE_ROWS = ("random",)  # rows that a method's page shows with the method's own
 
-Boards = Mapping[str, tuple[Plan, Sequence[Entry]]]  # name -> plan and published entries
+
+def component_pages(docs: Path, boards: Sequence[PublishedBoard], registry: Registry) -> Sections:
+    """Return what stands between the markers of the pages of methods and tasks.
+
+    Args:
+        docs: The folder in which methods/NAME.md and tasks/NAME.md lie.
+        boards: All published boards.
+        registry: Plugins.
+
+    Raises:
+        RequestError: A page is named after no method or task.
+    """
+    numbers = load_reported(shipped_numbers())
+    pages = {path: method_sections(path.stem, boards, numbers, registry) for path in _pages(docs / "methods")}
+    return pages | {path: task_sections(path.stem, boards, registry) for path in _pages(docs / "tasks")}
 
 
-def task_sections(name: str, boards: Boards, registry: Registry) -> dict[str, str]:
+def _pages(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+
+
+def task_sections(name: str, boards: Sequence[PublishedBoard], registry: Registry) -> dict[str, str]:
     """Return marker -> content for the page of a task: its parameters, and all its scores on the boards.
 
     Args:
@@ -46,16 +65,16 @@ def task_sections(name: str, boards: Boards, registry: Registry) -> dict[str, st
     }
 
 
-def _task_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
+def _task_numbers(name: str, boards: Sequence[PublishedBoard], registry: Registry) -> Iterator[str]:
     """Yield from each board a link, and the table of the task with its default parameters and all its scores."""
     component = registry.get("evaluator", name)
-    for board, (plan, entries) in boards.items():
-        if not any(cell.names["task"] == name and cell.task.plugin == component for cell in plan.cells):
+    for board in boards:
+        if not any(cell.names["task"] == name and cell.task.plugin == component for cell in board.plan.cells):
             continue
-        for table in build(entries, task=name):
-            rows = {row.name for row in table.rows if any(cell.mean is not None for cell in row.cells)}
+        for table in build(board.entries, task=name):
+            rows = {row.name for row in table.rows if any(map(_has_number, row.cells))}
             if rows:
-                yield _WHERE.format(board=board)
+                yield _WHERE.format(board=board.folder.name)
                 yield render([_only(table, rows)], "md").strip()
 
 
@@ -66,7 +85,9 @@ def _described(name: str, kind: str, registry: Registry) -> list[dict[str, Any]]
     return described
 
 
-def method_sections(name: str, boards: Boards, numbers: Sequence[ReportedNumber], registry: Registry) -> dict[str, str]:
+def method_sections(
+    name: str, boards: Sequence[PublishedBoard], numbers: Sequence[ReportedNumber], registry: Registry
+) -> dict[str, str]:
     """Return marker -> content for the page of a method: parameters, our numbers, reported numbers.
 
     Args:
@@ -115,21 +136,26 @@ def _parameter_table(prefix: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return tabulate(lines, headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
-def _method_numbers(name: str, boards: Boards, registry: Registry) -> Iterator[str]:
+def _method_numbers(name: str, boards: Sequence[PublishedBoard], registry: Registry) -> Iterator[str]:
     """Yield from each board a link, and the tables in which a row of this method has a number."""
     component = registry.get("objective", name)
-    for board, (plan, entries) in boards.items():
-        rows = {chain.method.name for chain in plan.chains if chain.method.plugin == component}
+    for board in boards:
+        rows = {chain.method.name for chain in board.plan.chains if chain.method.plugin == component}
         if not rows:
             continue
         tables = []
-        for table in build(entries):
+        for table in board.tables:
             cells = [cell for row in table.rows if row.name in rows for cell in row.cells]
-            if any(cell.mean is not None for cell in cells):
+            if any(map(_has_number, cells)):
                 tables.append(_only(table, {*rows, *REFERENCE_ROWS}))
         if tables:
-            yield _WHERE.format(board=board)
+            yield _WHERE.format(board=board.folder.name)
             yield render(tables, "md").strip()
+
+
+def _has_number(cell: TableCell) -> bool:
+    """Return whether a cell shows a number; that of a stale record is in its text alone."""
+    return cell.mean is not None or cell.state == "stale"
 
 
 def _only(table: Table, names: set[str]) -> Table:

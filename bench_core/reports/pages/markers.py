@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench_core.errors import RequestError
+from bench_core.files import write_text
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.model import Table
 from bench_core.reports.tables.render import render
+
+Sections = dict[Path, dict[str, str]]  # file -> name of markers -> content between them
 
 
 def placeholder(name: str) -> str:
@@ -41,6 +44,28 @@ def splice(text: str, name: str, content: str) -> str:
     return f"{text[:start]}\n{content}\n{text[end:]}" if content else f"{text[:start]}\n{text[end:]}"
 
 
+def write_sections(pages: Mapping[Path, Mapping[str, str]]) -> list[Path]:
+    """Write content between the markers of files; a file that does not exist begins with these markers alone.
+
+    Args:
+        pages: File -> name of markers -> content.
+
+    Returns:
+        The files that changed.
+
+    Raises:
+        RequestError: A file lacks its markers; says which. The files before it are written.
+    """
+    changed = []
+    for path, sections in pages.items():
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = _spliced(path, before or "\n".join(map(placeholder, sections)), sections)
+        if text != before:
+            write_text(path, text)
+            changed.append(path)
+    return changed
+
+
 def page(title: str, description: str, command: str, tables: Sequence[Table]) -> str:
     """Return title, description, command and tables of a board as Markdown.
 
@@ -72,18 +97,24 @@ def stale_pages(pages: Mapping[Path, Mapping[str, str]]) -> dict[Path, str]:
         if not path.is_file():
             stale[path] = f"{path} does not exist\n"
             continue
-        text = expected = path.read_text(encoding="utf-8")
-        for name, content in sections.items():
-            try:
-                expected = splice(expected, name, content)
-            except RequestError as error:
-                raise RequestError(f"{path}: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        expected = _spliced(path, text, sections)
         if expected != text:
             lines = difflib.unified_diff(
                 text.splitlines(), expected.splitlines(), str(path), "as its records say", n=1, lineterm=""
             )
             stale[path] = "\n".join(lines) + "\n"
     return stale
+
+
+def _spliced(path: Path, text: str, sections: Mapping[str, str]) -> str:
+    """Splice all sections into the text of a file, which messages name."""
+    for name, content in sections.items():
+        try:
+            text = splice(text, name, content)
+        except RequestError as error:
+            raise RequestError(f"{path}: {error}") from error
+    return text
 
 
 def _markers(name: str) -> tuple[str, str]:

@@ -13,6 +13,8 @@
 `bench table --check` finds out of date pictures without drawing. The same numbers give the same bytes: files have no
 dates and no random names.
 
+Pictures show records of today's code. Where a board has none for a picture, `stale.py` lets it show the stale ones.
+
 kinds.py            the table of the kinds: a new kind is one file and one line
 model.py            the interface of a kind, and the series of numbers or images that most kinds show
 select.py           select rows and images from records, and average curves over seeds
@@ -20,5 +22,6 @@ series_kind.py      base of the kinds that show curves or grids of images
 tradeoff.py projection.py precision_recall.py histogram.py layers.py lines.py samples.py similarity.py: a kind each
 style.py            colours, panels and captions, and the SVG file
 draw.py             one picture as a file
+stale.py            chooses the cells of a board's picture while records are stale
 plot.py             all pictures of a store, for `bench plot`
 """

@@ -19,6 +19,13 @@ Data = TypeVar("Data")
 Columns = Mapping[str, Any]  # of a curve: key -> numbers, x first; of a grid of images: {"png": base64 text}
 
 
+class NothingToDrawError(RequestError):
+    """No record holds what a picture would show.
+
+    The message says what to run.
+    """
+
+
 @dataclass(frozen=True)
 class Series:
     """One curve, or one grid of images, of one row.
@@ -80,15 +87,17 @@ class PictureData:
 
     @property
     def seeds_text(self) -> str:
-        """The seeds that are shown, in words."""
+        """The seeds that are shown, in words; rows with fewer seeds than others are named."""
         seeds_of_series = {series.seeds for series in self.series}
         if all(len(seeds) == 1 for seeds in seeds_of_series):
             if len(seeds_of_series) > 1:
                 return "the first seed of each row"
             ((seed,),) = seeds_of_series
             return f"seed {seed}"
-        counts = sorted({len(seeds) for seeds in seeds_of_series})
-        return f"means over {counts[0]} seeds" if len(counts) == 1 else f"means over {counts[0]} to {counts[-1]} seeds"
+        most = max(map(len, seeds_of_series))
+        fewer = {series.method: len(series.seeds) for series in self.series if len(series.seeds) < most}
+        exceptions = [f"of {method} over {count}" for method, count in fewer.items()]
+        return ", ".join([f"means over {most} seeds", *exceptions])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +163,18 @@ class PictureKind(ABC, Generic[Data]):
         """Read what the picture shows, rows in the order of the entries.
 
         Args:
-            entries: Cells of a store or of a board; those with records are read.
+            entries: Cells of a store or of a board; those that are done are read.
             picture: The options of the picture.
             store: The store of the entries; None where only published records are there.
 
         Raises:
-            RequestError: The records do not hold what shall be drawn; says what to run.
+            NothingToDrawError: The records do not hold what shall be drawn; says what to run.
+            RequestError: The options of the picture do not fit the records.
         """
+
+    @abstractmethod
+    def shown(self, data: Data) -> list[tuple[str, str]]:
+        """Return the row and the task of all that is drawn; the task is "" where no task measured it."""
 
     @abstractmethod
     def fingerprint_values(self, data: Data) -> list[Any]:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.model import Columns, PictureData, PictureKind, PlotRequest, Series
+from bench_core.reports.pictures.model import (
+    Columns,
+    NothingToDrawError,
+    PictureData,
+    PictureKind,
+    PlotRequest,
+    Series,
+)
 from bench_core.reports.pictures.select import MeanIf, mean_over_seeds, select_rows
 from bench_core.reports.tables.entries import Entry, with_distinct_names
 from bench_core.store.record import Record
@@ -54,7 +61,8 @@ class SeriesKind(PictureKind[PictureData]):
         """Read the series of one task, on one dataset, with one encoder, rows in the order of the entries.
 
         Raises:
-            RequestError: The records hold none, or those of several tasks, datasets or encoders.
+            NothingToDrawError: The records hold none.
+            RequestError: They hold those of several tasks, datasets or encoders.
         """
         groups: dict[tuple[str, str, str], dict[tuple[str, str], _BySeed]] = {}  # names -> row and curve -> by seed
         for entry in select_rows(with_distinct_names(list(entries)), picture.methods):
@@ -74,16 +82,20 @@ class SeriesKind(PictureKind[PictureData]):
         return PictureData(*names, tuple(series))
 
     def _check_one_group(self, groups: Sequence[tuple[str, str, str]], picture: Picture) -> None:
-        """Raise RequestError unless there are series of exactly one dataset, encoder and task."""
+        """Raise an error unless there are series of exactly one dataset, encoder and task."""
         if not groups:
             named = f" named {picture.curve!r}" if picture.curve else ""
             task = f" of task {picture.task!r}" if picture.task else ""
-            raise RequestError(f"no record{task} holds {self.noun}{named}; {self.hint}.")
+            raise NothingToDrawError(f"no record{task} holds {self.noun}{named}; {self.hint}.")
         if len({(dataset, encoder) for dataset, encoder, _ in groups}) > 1:
             raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
         if len(groups) > 1:
             tasks = ", ".join(repr(task) for _, _, task in groups)
             raise RequestError(f"picture {picture.name!r}: several tasks have {self.noun}; say task = one of {tasks}.")
+
+    def shown(self, data: PictureData) -> list[tuple[str, str]]:
+        """Return each row with the task of the picture."""
+        return [(method, data.task) for method in data.methods]
 
     def fingerprint_values(self, data: PictureData) -> list[Any]:
         """Return the values of all series."""

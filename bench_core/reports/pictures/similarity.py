@@ -101,6 +101,10 @@ class Similarity(PictureKind[SimilarityData]):
             dataset, encoder, tuple(methods), _pairwise_cka(features), seed, len(features[0]), missing
         )
 
+    def shown(self, data: SimilarityData) -> list[tuple[str, str]]:
+        """Return the rows; embeddings are of no task."""
+        return [(method, "") for method in data.methods]
+
     def fingerprint_values(self, data: SimilarityData) -> list[Any]:
         """Return names and values, numbers as text with 9 significant digits."""
         return [list(data.methods), data.seed, [[f"{value:.9g}" for value in row] for row in data.cka.tolist()]]

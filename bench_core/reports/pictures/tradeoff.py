@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.model import PictureKind, PlotRequest
+from bench_core.reports.pictures.model import NothingToDrawError, PictureKind, PlotRequest
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry
-from bench_core.reports.tables.model import TableCell
+from bench_core.reports.tables.model import Column, TableCell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,11 +25,24 @@ class TradeoffData:
 
     Attributes:
         points: Row -> its table cells of x and y, in the order of the entries.
-        units: The units of x and y; "fraction" is drawn as per cent.
+        columns: The table's columns of x and y; a unit "fraction" is drawn as per cent.
     """
 
     points: Mapping[str, tuple[TableCell, TableCell]]
-    units: tuple[str, str]
+    columns: tuple[Column, Column]
+
+    def label(self, row: str) -> str:
+        """Return a row's name with what the table says of its cells: "nac (2 of 5 seeds) †"."""
+        pairs = list(zip(self.points[row], self.columns, strict=True))
+        fewer = dict.fromkeys(f"({cell.n} of {column.seeds} seeds)" for cell, column in pairs if cell.n < column.seeds)
+        dagger = ["†"] if any(cell.caveat for cell, _ in pairs) else []
+        return " ".join([row, *fewer, *dagger])
+
+    @property
+    def caveats(self) -> list[str]:
+        """Explanations of the daggers."""
+        cells = [cell for pair in self.points.values() for cell in pair]
+        return list(dict.fromkeys(f"† {cell.caveat}" for cell in cells if cell.caveat))
 
 
 class Tradeoff(PictureKind[TradeoffData]):
@@ -54,33 +67,42 @@ class Tradeoff(PictureKind[TradeoffData]):
         """Read the means and intervals of both scores, for the rows that have both.
 
         Raises:
-            RequestError: No record has one of the two scores, or there is more than one dataset or encoder.
+            NothingToDrawError: No row has both scores.
+            RequestError: No task has such a score, or there is more than one dataset or encoder.
         """
         entries = select_rows(entries, picture.methods)
-        x_cells, x_unit = _read_axis(entries, picture, picture.x)
-        y_cells, y_unit = _read_axis(entries, picture, picture.y)
+        x_cells, x_column = _read_axis(entries, picture, picture.x)
+        y_cells, y_column = _read_axis(entries, picture, picture.y)
         methods = dict.fromkeys(entry.names["method"] for entry in entries)
         points = {name: (x_cells[name], y_cells[name]) for name in methods if name in x_cells and name in y_cells}
-        return TradeoffData(points, (x_unit, y_unit))
+        if not points:
+            raise NothingToDrawError(f"picture {picture.name!r}: no row has both {picture.x} and {picture.y}.")
+        return TradeoffData(points, (x_column, y_column))
+
+    def shown(self, data: TradeoffData) -> list[tuple[str, str]]:
+        """Return each row with the tasks of both scores."""
+        return [(row, column.task) for row in data.points for column in data.columns]
 
     def fingerprint_values(self, data: TradeoffData) -> list[Any]:
-        """Return each row's name, means and half-widths, numbers as text with 9 significant digits."""
-        return [[name, *(_cell_values(cell) for cell in pair)] for name, pair in data.points.items()]
+        """Return each row's label, means and half-widths, numbers as text with 9 significant digits."""
+        return [[data.label(name), *(_cell_values(cell) for cell in pair)] for name, pair in data.points.items()]
 
     def paint(self, figure: "Figure", data: TradeoffData, picture: Picture) -> None:
         """Draw a point with bars and its name for each row."""
         axes = figure.add_subplot()
-        scale = [100 if unit == "fraction" else 1 for unit in data.units]
+        scale = [100 if column.unit == "fraction" else 1 for column in data.columns]
         x, y = ([scale[axis] * (pair[axis].mean or 0.0) for pair in data.points.values()] for axis in (0, 1))
         if picture.connect:
             axes.plot(x, y, color="0.75", linewidth=1, zorder=0)
         for index, (name, pair) in enumerate(data.points.items()):
             bars = [scale[axis] * (pair[axis].halfwidth or 0.0) for axis in (0, 1)]
             axes.errorbar(x[index], y[index], xerr=bars[0], yerr=bars[1], fmt="o", capsize=2, label=name)
-            axes.annotate(name, (x[index], y[index]), xytext=(6, 5), textcoords="offset points", fontsize=9)
+            axes.annotate(data.label(name), (x[index], y[index]), xytext=(6, 5), textcoords="offset points", fontsize=9)
         axes.set_xlabel(picture.x_label or picture.x)
         axes.set_ylabel(picture.y_label or picture.y)
-        axes.set_title("means over seeds; bars: 95 % t intervals", fontsize=8, color="0.4", loc="right")
+        intervals = any(cell.halfwidth is not None for pair in data.points.values() for cell in pair)
+        explained = ["means over seeds", *(["bars: 95 % t intervals"] if intervals else []), *data.caveats]
+        axes.set_title("; ".join(explained), fontsize=8, color="0.4", loc="right")
         axes.grid(alpha=0.3)
 
     def nothing_to_draw(self, store_path: Path) -> str:
@@ -88,15 +110,21 @@ class Tradeoff(PictureKind[TradeoffData]):
         return f"{self.hint}."
 
 
-def _read_axis(entries: Sequence[Entry], picture: Picture, score: str) -> tuple[dict[str, TableCell], str]:
-    """Return row -> table cell of a score given as TASK:METRIC, for rows that have it, and the score's unit."""
+def _read_axis(entries: Sequence[Entry], picture: Picture, score: str) -> tuple[dict[str, TableCell], Column]:
+    """Return row -> table cell of a score given as TASK:METRIC, for rows that have it, and the score's column."""
+    task = score.rpartition(":")[0]
+    of_task = [entry for entry in entries if task in entry.task_names]
+    if of_task and not any(entry.finished_record for entry in of_task):
+        raise NothingToDrawError(
+            f"picture {picture.name!r}: no record of task {task!r}; `bench run --tasks {task}` makes one."
+        )
     tables = build(entries, metric=score)
     if len(tables) > 1:
         raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
     (table,) = tables
     index = next(index for index, column in enumerate(table.columns) if column.kind == "task")
     cells = {row.name: row.cells[index] for row in table.rows if row.cells[index].mean is not None}
-    return cells, table.columns[index].unit
+    return cells, table.columns[index]
 
 
 def _cell_values(cell: TableCell) -> list[str]:

@@ -22,11 +22,11 @@ def test_each_component_has_a_page_that_the_index_links(kind: str, folder: str) 
 
 
 def test_page_of_a_task_has_its_parameters_and_says_if_there_is_no_number() -> None:
-    sections = task_sections("knn", {}, load_plugins())
+    sections = task_sections("knn", [], load_plugins())
     assert "`knn.k`" in sections["parameters"]
     assert sections["numbers"] == "No board has a number of this task yet."
 
 
 def test_a_page_about_no_task_is_refused() -> None:
     with pytest.raises(RequestError, match="'simclr' is about no task"):
-        task_sections("simclr", {}, load_plugins())
+        task_sections("simclr", [], load_plugins())

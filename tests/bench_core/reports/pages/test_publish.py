@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from bench_core import Evaluation, Evaluator, Frozen, NoConfig, Score
 from bench_core.errors import RequestError, StoreError
 from bench_core.files import write_over
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry
-from bench_core.reports.pages.publish import check_pages, publish_board
+from bench_core.reports.pages.publish import Published, check_pages, publish_board
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
@@ -29,7 +27,7 @@ use = "shrink"
 broken = true
 [tasks.spread]
 """
-Publish = Callable[[], tuple[int, list[Path]]]
+Publish = Callable[[], Published]
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def publish(registry: Registry, store: Store, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("bench_core.running.provenance._commit", lambda: ("abc1234", False))
     run_plan(board_plan(str(folder), registry), store, RunSetting(device="cpu", command="bench run --board tiny"))
 
-    def call() -> tuple[int, list[Path]]:
+    def call() -> Published:
         return publish_board(str(folder), store, tmp_path / "leaderboards", tmp_path / "README.md", registry)
 
     return call
@@ -69,9 +67,9 @@ def change_records(store: Store, **provenance: Any) -> None:
 def test_publishing_copies_records_and_writes_both_pages_from_them(
     publish: Publish, store: Store, tmp_path: Path, registry: Registry
 ) -> None:
-    copied, pages = publish()
-    folder = tmp_path / "leaderboards" / "tiny"
-    assert copied == 2
+    published = publish()
+    folder, pages = tmp_path / "leaderboards" / "tiny", published.pages
+    assert published.copied == 2
     assert pages == [folder / "README.md", tmp_path / "README.md"]
     assert {p.stem for p in (folder / "records").glob("*.json")} == {record.key for record in store.records()}
     page = (folder / "README.md").read_text()
@@ -144,7 +142,7 @@ def test_records_of_a_checkout_without_a_commit_are_not_published(
 
 def test_records_of_a_wheel_are_published_without_a_commit(publish: Publish, store: Store) -> None:
     change_records(store, commit=None, dirty=None, pretrain={"commit": None, "dirty": None})
-    assert publish()[0] == 2
+    assert publish().copied == 2
 
 
 def test_record_published_before_stays_if_the_store_lacks_it(
@@ -152,7 +150,7 @@ def test_record_published_before_stays_if_the_store_lacks_it(
 ) -> None:
     publish()
     next((tmp_path / "runs" / "cells").rglob("*.json")).unlink()
-    assert publish()[0] == 1
+    assert publish().copied == 1
     assert len(list((tmp_path / "leaderboards" / "tiny" / "records").glob("*.json"))) == 2
     assert check(tmp_path, registry)
 
@@ -189,7 +187,7 @@ def test_pictures_and_pages_of_methods_are_written_and_checked(
         f"<!-- bench:begin {m} -->\n<!-- bench:end {m} -->\n" for m in ("parameters", "numbers", "published")
     )
     page.write_text(f"# Shrink\n\n{marks}")
-    _, pages = publish()
+    pages = publish().pages
     assert page in pages
     assert folder / "itself.svg" in pages
     assert "![itself](itself.svg)" in (folder / "README.md").read_text()
@@ -203,28 +201,11 @@ def test_pictures_and_pages_of_methods_are_written_and_checked(
         check(tmp_path, registry)
 
 
-class Look(Evaluator):
-    """A task that returns a grid of images, a curve that is averaged over seeds, and one that is not."""
-
-    Config = NoConfig
-
-    def __init__(self, config: NoConfig) -> None:
-        self.config = config
-
-    def evaluate(self, frozen: Frozen) -> Evaluation:
-        return Evaluation(
-            scores=[Score(metric="top1", value=0.5, n=16)],
-            protocol="none",
-            curves={"projection_pca": {"x": [0, 1], "y": [1, frozen.seed]}, "layers": {"layer": [0, 1], "a": [0, 1]}},
-            images={"samples": torch.zeros(2, 1, 4, 4, dtype=torch.uint8)},
-        )
-
-
+@pytest.mark.usefixtures("look")
 def test_board_draws_curves_and_images_and_publishes_the_images_of_one_seed_only(
-    add: Callable[[str, str, type], None], store: Store, tmp_path: Path, registry: Registry, publish: Publish
+    store: Store, tmp_path: Path, registry: Registry, publish: Publish
 ) -> None:
     folder = tmp_path / "leaderboards" / "tiny"
-    add("evaluator", "look", Look)
     sections = {name: f'[pictures.{name}]\nkind = "{name}"\n' for name in ("projection", "layers", "samples")}
     (folder / "board.toml").write_text(f"{BOARD}[tasks.look]\n{''.join(sections.values())}")
     run_plan(board_plan(str(folder), registry), store, RunSetting(device="cpu", command="bench run --board tiny"))

@@ -1,0 +1,136 @@
+"""A published board: its cells as its folder holds them, its page, and its pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench_core.planning.boards import Board, Picture, board_names
+from bench_core.planning.plan import Plan, board_plan
+from bench_core.plugins import Registry
+from bench_core.reports.pages.markers import page
+from bench_core.reports.pages.reported_numbers import beside, load_reported, render_reported, shipped_numbers
+from bench_core.reports.pictures.draw import draw, fingerprint, fingerprint_in
+from bench_core.reports.pictures.kinds import check_pictures
+from bench_core.reports.pictures.model import NothingToDrawError
+from bench_core.reports.pictures.stale import choose_cells
+from bench_core.reports.tables import escape
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.cell_states import plan_entries
+from bench_core.reports.tables.entries import Entry
+from bench_core.reports.tables.model import Table
+from bench_core.reports.tables.render import render
+from bench_core.store.store import read_attempt, read_records
+
+
+@dataclass(frozen=True)
+class BoardPicture:
+    """A picture of a published board, with its cells.
+
+    Attributes:
+        picture: Its kind and options.
+        path: Its file.
+        cells: The cells that it is drawn from; None where no record holds its numbers and the file stays as it is.
+        note: What readers must know: "Drawn from stale records: ..."; "" for most.
+    """
+
+    picture: Picture
+    path: Path
+    cells: Sequence[Entry] | None
+    note: str
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """True if the file shows the numbers of the cells."""
+        return self.cells is None or fingerprint_in(self.path) == fingerprint(self.cells, self.picture)
+
+    def draw(self) -> None:
+        """Write the file."""
+        if self.cells is not None:
+            draw(self.cells, self.picture, self.path)
+
+    def on_page(self) -> str:
+        """Return the Markdown that shows it."""
+        shown = f"![{escape.markdown(self.picture.title or self.picture.name)}]({self.path.name})"
+        return f"{shown}\n\n{escape.markdown(self.note)}" if self.note else shown
+
+
+@dataclass(frozen=True)
+class PublishedBoard:
+    """A board's cells with their published records.
+
+    Attributes:
+        plan: All cells of the board.
+        folder: The folder with its board.toml, records and pictures.
+        entries: The cells with their state among the published records.
+    """
+
+    plan: Plan
+    folder: Path
+    entries: Sequence[Entry]
+
+    @property
+    def board(self) -> Board:
+        """The content of the board.toml."""
+        return self.plan.board
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """One table for each pair of dataset and encoder."""
+        return build(self.entries)
+
+    @cached_property
+    def pictures(self) -> list[BoardPicture]:
+        """The pictures that the board names."""
+        return find_pictures(self.board, self.folder, self.entries)
+
+    def page(self) -> str:
+        """Return the whole page between its markers."""
+        head = page(self.board.title, self.board.description, f"bench run --board {self._typed_name()}", self.tables)
+        reported = render_reported(beside(self.entries, load_reported(shipped_numbers())), "md")
+        blocks = (head, *(picture.on_page() for picture in self.pictures), reported)
+        return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
+
+    def table(self) -> str:
+        """Return the tables alone, for the project's README."""
+        return render(self.tables, "md")
+
+    def _typed_name(self) -> str:
+        """Return what to type after --board: the name of a shipped board, else the path of its file."""
+        return self.board.name if self.board.name in board_names() else (self.folder / "board.toml").as_posix()
+
+
+def find_pictures(board: Board, folder: Path, entries: Sequence[Entry]) -> list[BoardPicture]:
+    """Return the pictures that a board names, with the cells that each is drawn from.
+
+    Args:
+        board: The board.
+        folder: The folder of its pictures.
+        entries: The board's cells with their published records.
+
+    Raises:
+        RequestError: The options of a picture do not fit, or neither a record nor an earlier drawing shows it.
+    """
+    check_pictures(board)
+    pictures = []
+    for picture in board.pictures.values():
+        path = folder / f"{picture.name}.svg"
+        try:
+            pictures.append(BoardPicture(picture, path, *choose_cells(entries, picture)))
+        except NothingToDrawError as error:
+            if not path.is_file():
+                raise
+            pictures.append(BoardPicture(picture, path, None, f"This is an earlier drawing: {error}"))
+    return pictures
+
+
+def read_published(folder: Path, registry: Registry) -> PublishedBoard:
+    """Read a board's folder: its board.toml, records and failed attempts."""
+    plan = board_plan(str(folder), registry)
+    failed = [read_attempt(path) for path in sorted((folder / "failed").glob("*.json"))]
+    return PublishedBoard(plan, folder, plan_entries(plan, read_records(folder / "records"), failed))
+
+
+def published_folders(leaderboards: Path) -> list[Path]:
+    """Return the folders of the boards that have records."""
+    return sorted(path.parent for path in leaderboards.glob("*/records"))

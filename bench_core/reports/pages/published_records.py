@@ -1,0 +1,165 @@
+"""Which records and failed attempts a board's folder holds after it is published again.
+
+A published number is not lost by publishing. A record goes only when a newer one of the same cell takes its place:
+then the older one was made by older code, and git has it. Nothing else is deleted.
+"""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_core.files import write_over
+from bench_core.planning.plan import Plan
+from bench_core.reports.pictures.kinds import has_never_averaged, without_never_averaged
+from bench_core.reports.tables.cell_states import is_older
+from bench_core.store.record import AXES, Document, Record, record_from_json
+from bench_core.store.store import latest_attempts
+
+_ATTEMPT_FIELDS = ("format", "key", "doc", "names", "kind", "error", "started")  # its log is not published
+
+
+@dataclass(frozen=True)
+class MergedRecords:
+    """Records of a board, by what becomes of them.
+
+    Attributes:
+        current: Records of the board's cells as they are now.
+        stale: Records of older code whose cells have no current record yet: the page shows them as stale.
+        elsewhere: Records of no cell of the board as it is now, for example of a row that was taken out: they stay in
+            the folder, and no table shows them.
+        replaced: Records of older code whose cells have a current record now: they are deleted.
+    """
+
+    current: Sequence[Record]
+    stale: Sequence[Record]
+    elsewhere: Sequence[Record]
+    replaced: Sequence[Record]
+
+    def report(self) -> Iterator[str]:
+        """Yield a line for each sort of older records, if there are any."""
+        if self.replaced:
+            yield f"replaced: {len(self.replaced)} older records of the same cells"
+        if self.stale:
+            yield f"stale: {len(self.stale)} records of an older revision; each stays until a new one of its cell comes"
+        if self.elsewhere:
+            yield f"not of this board as it is now: {len(self.elsewhere)} records; they stay, and no table shows them"
+
+    @property
+    def kept(self) -> list[Record]:
+        """All that the folder holds afterwards."""
+        return [*self.current, *self.stale, *self.elsewhere]
+
+
+def merge_records(plan: Plan, published: Iterable[Record], new: Iterable[Record]) -> MergedRecords:
+    """Sort records by what becomes of them when a board is published.
+
+    Args:
+        plan: The board's cells as they are now.
+        published: Records in the board's folder.
+        new: Records of the board's cells that join them; one with the same key takes the place of the other.
+    """
+    by_key = {record.key: record for record in published}
+    by_key |= {record.key: _portable(record) for record in new}
+    planned = {cell.key for cell in plan.cells}
+    cells = {_cell_of(cell.names, cell.seed): cell for cell in plan.cells}
+    sorted_out: dict[str, list[Record]] = {"current": [], "stale": [], "elsewhere": [], "replaced": []}
+    for key, record in by_key.items():
+        cell = cells.get(_cell_of(record.names, record.seed))
+        if key in planned:
+            sorted_out["current"].append(record)
+        elif cell is None or not is_older(record, cell):
+            sorted_out["elsewhere"].append(record)
+        else:
+            sorted_out["replaced" if cell.key in by_key else "stale"].append(record)
+    return MergedRecords(**sorted_out)
+
+
+def write_records(folder: Path, records: MergedRecords) -> None:
+    """Write the current records, then delete those that they replace; the others stay as they are."""
+    with_pictures = _first_seeds(records.current)
+    for record in records.current:
+        slim = record if record.key in with_pictures else without_never_averaged(record)
+        write_over(folder / f"{record.key}.json", slim.stored)
+    for record in records.replaced:
+        (folder / f"{record.key}.json").unlink()
+
+
+def merge_attempts(
+    plan: Plan, published: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]], records: MergedRecords
+) -> dict[str, Mapping[str, Any]]:
+    """Return key -> failed attempt, for the attempts that a board's folder holds after publishing.
+
+    An attempt that was published before stays until its cell is done or fails anew, by whichever code.
+
+    Args:
+        plan: The board's cells as they are now.
+        published: Attempts in the board's folder.
+        new: Attempts of the store.
+        records: The records after publishing.
+    """
+    done = {record.key for record in records.current}
+    latest = latest_attempts(new)
+    failed = {
+        cell.key: latest[cell.key]
+        for cell in plan.cells
+        if cell.key in latest and cell.key not in done and not cell.skip
+    }
+    settled = {_cell_of(cell.names, cell.seed) for cell in plan.cells if cell.key in done or cell.key in failed}
+    before = {a["key"]: a for a in published if _cell_of(a["names"], _seed_of(a)) not in settled}
+    return before | {key: {f: attempt[f] for f in _ATTEMPT_FIELDS if f in attempt} for key, attempt in failed.items()}
+
+
+def write_attempts(folder: Path, attempts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the failed attempts, and delete those whose cells are done or failed anew."""
+    for path in folder.glob("*.json"):
+        if path.stem not in attempts:
+            path.unlink()
+    for key, attempt in attempts.items():
+        write_over(folder / f"{key}.json", attempt)
+
+
+def _cell_of(names: Mapping[str, str], seed: int | None) -> tuple[object, ...]:
+    return (*(names[axis] for axis in AXES), seed)
+
+
+def _seed_of(attempt: Mapping[str, Any]) -> int | None:
+    """Return the seed of an attempt; None where it comes from older code that did not write it."""
+    return Document(attempt["doc"]).seed if attempt.get("doc") else attempt.get("seed")
+
+
+def _first_seeds(records: Iterable[Record]) -> set[str]:
+    """Return the keys of the records that keep the curves and images of which a picture shows one seed alone."""
+    first: dict[tuple[str, ...], str] = {}
+    for record in sorted(records, key=lambda record: record.seed):
+        if has_never_averaged(record):
+            first.setdefault(record.axes, record.key)
+    return set(first.values())
+
+
+def _portable(record: Record) -> Record:
+    """Return a record without the paths of this machine: its commands are as anybody would type them."""
+    provenance: dict[str, Any] = dict(record.stored["provenance"])
+    provenance["command"] = _typed_command(provenance.get("command"))
+    if "pretrain" in provenance:
+        pretrain = provenance["pretrain"]
+        provenance["pretrain"] = {**pretrain, "command": _typed_command(pretrain.get("command"))}
+    return record_from_json({**record.stored, "provenance": provenance})
+
+
+def _typed_command(command: str | None) -> str | None:
+    """Return `bench run ...` without --store and --data-root; a call from Python stays as it is."""
+    words = shlex.split(command or "")
+    if words[1:2] != ["run"]:
+        return command
+    typed = ["bench"]
+    is_value = False  # of an option that is left out
+    for word in words[1:]:
+        if is_value:
+            is_value = False
+        elif word in ("--store", "--data-root"):
+            is_value = True
+        elif not word.startswith(("--store=", "--data-root=")):
+            typed.append(word)
+    return shlex.join(typed)
