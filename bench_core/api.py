@@ -10,6 +10,7 @@ from bench_core.engines.command_line import run_command
 from bench_core.engines.processes import run_in_processes
 from bench_core.errors import BenchError, RequestError, shown
 from bench_core.planning.plan import make_plan
+from bench_core.planning.recipe_lines import recipe_lines
 from bench_core.planning.request import Request
 from bench_core.plugins import Registry, load_plugins
 from bench_core.reports.tables.build import build
@@ -85,7 +86,7 @@ def run(
             call resumes it. Needs `isolate` or `jobs` above 1.
         rerun: Methods and tasks of this request whose finished cells are run again. The new results replace the old
             ones when they are complete; the old ones go to the store's folder superseded/.
-        progress: Show progress on stderr.
+        progress: Show recipes and progress on stderr.
         registry: Plugins to use, for tests; None loads those that are installed.
 
     Returns:
@@ -127,6 +128,8 @@ def run(
     record_store = Store(store)
     registry = registry or load_plugins()
     plan = make_plan(request, registry, download=download)
+    for line in recipe_lines(plan) if progress else ():
+        LogLines().log(line)
     again = None
     to_run, run_store = plan, record_store
     if setting.rerun:

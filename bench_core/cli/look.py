@@ -29,7 +29,7 @@ def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
     store = Store(asked.pop("store"))
     if asked["methods"] is None and asked["board"] is None:
         asked["methods"] = ["all"]
-    for line in explain(cell, make_plan(make_request(asked), load(ctx)), store.records()):
+    for line in explain(cell, make_plan(make_request(asked), load(ctx)), store):
         click.echo(line)
 
 
@@ -65,16 +65,23 @@ def _columns(rows: Sequence[Mapping[str, str]]) -> str:
 
 @click.command()
 @click.argument("name")
+@click.option("--board", metavar="FILE_OR_NAME", help="Show what this board changes of NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_context
-def show(ctx: click.Context, name: str, as_json: bool) -> None:
+def show(ctx: click.Context, name: str, board: str | None, as_json: bool) -> None:
     """Describe a component and its parameters.
 
     Prints what NAME is, its paper, and each parameter with type, range, default and its source. NAME is a method,
-    task, encoder, dataset or board of `bench list`, or METHOD:VARIANT.
+    task, encoder, dataset or board of `bench list`, or METHOD:VARIANT. With --board, NAME may be a row or column of
+    the board, too; the parameters that the board changes are printed.
     """
+    from bench_core.planning.board_changes import board_changes, print_board_changes
     from bench_core.planning.describe import describe_component, print_component
 
+    if board is not None:
+        described = board_changes(name, board, load(ctx))
+        click.echo(json.dumps(described, indent=1) if as_json else print_board_changes(described))
+        return
     described = describe_component(name, load(ctx))
     if as_json:
         click.echo(json.dumps(described, indent=1))

@@ -35,7 +35,7 @@ _WOULD_RUN = {"missing": "would run", "failed": "would run again", "stale": "wou
 @click.option("--download", is_flag=True, help="Download datasets that are missing. By default they are an error.")
 @click.option("--dry-run", is_flag=True, help="Print what would run. Nothing is run or written.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON. By default they are a table.")
-@click.option("--quiet", is_flag=True, help="Show no progress. By default it is shown on stderr.")
+@click.option("--quiet", is_flag=True, help="Show neither recipes nor progress. By default both are on stderr.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -66,7 +66,9 @@ def run(
     """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
         from bench_core.planning.plan import make_plan
+        from bench_core.planning.recipe_lines import recipe_lines
         from bench_core.reports.pictures.kinds import check_pictures
+        from bench_core.running.progress import LogLines
         from bench_core.running.rerun import finish_moves, prepare_rerun
         from bench_core.store import Store
 
@@ -82,6 +84,9 @@ def run(
             if not plan.chains:
                 click.echo(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
                 return
+        if not quiet and only_chain is None:
+            for line in recipe_lines(plan):
+                LogLines().log(line)
         rerun = None
         to_run, run_store = plan, store
         if setting.rerun:

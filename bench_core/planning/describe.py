@@ -162,9 +162,9 @@ def print_component(described: Mapping[str, Any]) -> str:
             f"      {variant['help']} [{variant['source']}]",
         ]
         lines += [f"      {', '.join(f'{k}={json.dumps(v)}' for k, v in variant['settings'].items())}"]
-    lines += ["", *_parameter_lines(described["name"], described["parameters"])]
+    lines += ["", *parameter_lines(described["name"], described["parameters"])]
     if "recipe" in described:
-        lines += ["", *_parameter_lines(f"{described['name']}.recipe", described["recipe"])]
+        lines += ["", *parameter_lines(f"{described['name']}.recipe", described["recipe"])]
     return "\n".join(lines)
 
 
@@ -188,14 +188,14 @@ def _print_board(described: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"bench run --board {described['name']}"])
 
 
-def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of `bench show` for each parameter: how to set it, its type and range, its meaning and source."""
     if not rows:
         yield f"{prefix} has no parameters."
     for row in rows:
-        default = "none" if row["default"] is None else json.dumps(row["default"])  # as TOML spells it
-        setting = f"--set {prefix}.{row['name']}={default}"
-        allowed = f"({', '.join(filter(None, (row['type'], row['range'])))})"
+        setting = f"--set {prefix}.{row['name']}={as_toml(row['default'])}"
+        in_epochs = "shortened with --epochs" if row.get("in_epochs") else ""
+        allowed = f"({', '.join(filter(None, (row['type'], row['range'], in_epochs)))})"
         source = f" [{row['source']}]" if row["source"] else ""
         if len(setting) + len(allowed) + 2 <= _WIDTH:
             yield f"{setting}  {allowed}"
@@ -203,6 +203,11 @@ def _parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator
             yield setting
             yield _indented(allowed)
         yield _indented(f"{row['help']}{source}")
+
+
+def as_toml(value: Any) -> str:
+    """Spell a value as `--set` takes it."""
+    return "none" if value is None else json.dumps(value)
 
 
 def _indented(text: str) -> str:

@@ -24,7 +24,7 @@ class RecipeOrigin:
 
 
 def recipe_origin_text(places: Mapping[str, Collection[str]]) -> str:
-    """Say which place gives most of a recipe, then what the others give: "the method; epochs from variant hashing".
+    """Say which place gives most of a recipe, then what the others give: "the method; epochs from variant nac:hashing".
 
     Args:
         places: Name of a place -> the parameters of the recipe that it sets; a later place wins. The first one sets

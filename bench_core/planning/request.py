@@ -410,7 +410,7 @@ def _recipe_from(row: _Row, board: Board, registry: Registry) -> str:
     _, variant = find_component("objective", row.before.use, registry)
     places: dict[str, Collection[str]] = {
         "the method": SHOWN,
-        f"variant {row.before.use.partition(':')[2]}": variant.recipe if variant else {},
+        f"variant {row.before.use}": variant.recipe if variant else {},
         f"board {board.name}": {**board.recipe, **row.before.recipe},
     }
     for option, values in row.asked.items():

@@ -1,8 +1,9 @@
 """The lines under a table: how its numbers were made."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from bench_core.planning.recipe_lines import recipe_text
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.model import Column, Row
 from bench_core.store.record import Document, Provenance, Record
@@ -11,7 +12,7 @@ _Done = tuple[Entry, Record]  # an entry that is done, and its record
 
 
 def footer(entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Return protocols, statistics, seeds, budget, data, machines, versions, and a hash of the records.
+    """Return protocols, statistics, seeds, recipes, data, machines, versions, and a hash of the records.
 
     Args:
         entries: Entries of the table; only done ones count.
@@ -27,8 +28,7 @@ def footer(entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[R
     if not done:
         return [*lines, "No records."]
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in done})))}.")
-    budgets = [(entry.names["method"], _budget(_document(entry, record))) for entry, record in done]
-    lines += [f"Budget: {text}." for text in _shared(budgets)]
+    lines += _recipes(done)
     lines += _starts(done)
     lines.append(f"Data: {'; '.join(sorted({_data(_document(entry, record)) for entry, record in done}))}.")
     return [*lines, *_provenance([record for _, record in done])]
@@ -105,16 +105,31 @@ def _document(entry: Entry, record: Record) -> Document:
     return entry.document or record.document
 
 
-def _budget(document: Document) -> str:
-    recipe = document.recipe
-    return f"{recipe.get('epochs', '?')} epochs, batch size {recipe.get('batch_size', '?')}"
+def _recipes(done: Sequence[_Done]) -> Iterator[str]:
+    """Yield the recipes with their rows, as `bench run` begins with them, and what was shortened for fewer epochs."""
+    known: dict[str, dict[str, None]] = {}  # row -> where its recipe comes from; records of older code do not say
+    for entry, record in done:
+        known.setdefault(entry.names["method"], {}).update({record.recipe_from: None} if record.recipe_from else {})
+    rows_by_recipe: dict[str, dict[str, None]] = {}
+    rows_by_shortened: dict[str, dict[str, None]] = {}
+    for entry, record in done:
+        row = entry.names["method"]
+        origin = f" ({' or '.join(known[row])})" if known[row] else ""
+        rows_by_recipe.setdefault(recipe_text(_document(entry, record).recipe) + origin, {})[row] = None
+        if record.shortened:
+            rows_by_shortened.setdefault(record.shortened, {})[row] = None
+    for recipe, rows in rows_by_recipe.items():
+        of_rows = f" of {', '.join(rows)}" if len(rows_by_recipe) > 1 else ""
+        yield f"Recipe{of_rows}: {recipe}."
+    for text, rows in rows_by_shortened.items():
+        yield f"Shortened for {', '.join(rows)}: {text}."
 
 
 def _starts(done: Sequence[_Done]) -> list[str]:
-    """Name the rows whose encoder was trained before: their budget and cost leave that training out."""
+    """Name the rows whose encoder was trained before: their recipe and cost leave that training out."""
     starts = {entry.names["method"]: record.starts_from for entry, record in done}
     return [
-        f"{row} starts from {source}; its budget and cost leave that out." for row, source in starts.items() if source
+        f"{row} starts from {source}; its recipe and cost leave that out." for row, source in starts.items() if source
     ]
 
 

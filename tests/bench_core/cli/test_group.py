@@ -26,7 +26,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "run": sorted([*cells, *RUN]),
         "why": sorted([*cells, "cell"]),
         "list": ["--broken", "--json", "kind"],
-        "show": ["--json", "name"],
+        "show": ["--board", "--json", "name"],
         "check": ["names"],
         "completion": ["shell"],
         "table": [

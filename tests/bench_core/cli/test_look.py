@@ -52,6 +52,16 @@ def test_show_tells_what_a_board_holds_fixed(bench: Callable[..., Result]) -> No
     assert "methods.nac_without_noise: nac {'code_dim': 32" in shown
 
 
+def test_show_tells_what_a_board_changes_of_a_component(bench: Callable[..., Result]) -> None:
+    shown = bench("show", "nac", "--board", "digits").stdout
+    assert "[methods.nac_without_noise] of board digits: bench-core/nac" in shown
+    assert '--set nac.recipe.optimizer="adamw"' in shown
+    assert 'instead of "lars" [recipe]' in shown
+    assert json.loads(bench("show", "linear_5", "--board", "digits", "--json").stdout)[0]["section"] == "tasks"
+    assert "board 'digits' does not use 'vae'" in bench("show", "vae", "--board", "digits", code=2).stderr
+    assert "shortened with --epochs" in bench("show", "simclr").stdout
+
+
 def test_why_prints_the_key_and_what_differs_from_the_nearest_cell(bench: Callable[..., Result]) -> None:
     bench("run", *SHORT, "--quiet")
     done = bench("why", "nac/knn", "--epochs", "1").stdout

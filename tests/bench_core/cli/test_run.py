@@ -9,6 +9,11 @@ import pytest
 from click.testing import Result
 
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
+RECIPES = [
+    "random: not trained",
+    "nac: adamw, rate 0.01, 1 epoch, batch 256 (board digits; --epochs)",
+    "nac: warmup_epochs 20 -> 0.05, as 1 of 400 epochs were asked for",
+]
 
 
 def test_run_prints_a_table_and_the_paths_of_records_and_page(bench: Callable[..., Result], tmp_path: Path) -> None:
@@ -22,7 +27,7 @@ def test_run_prints_a_table_and_the_paths_of_records_and_page(bench: Callable[..
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 2
 
     again = bench("run", *SHORT)
-    assert again.stderr == ""  # nothing was missing
+    assert again.stderr.splitlines() == RECIPES  # nothing was missing
     assert again.stdout == result.stdout
 
 
@@ -86,6 +91,36 @@ def test_quiet_shows_no_progress_and_json_prints_only_the_scores(bench: Callable
     assert result.stderr == ""
     frame = pd.DataFrame(json.loads(result.stdout))
     assert set(frame["method"]) == {"random", "nac"}
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--dry-run", "--json"], ["--json"]])
+def test_run_begins_with_the_recipe_of_each_method_once(bench: Callable[..., Result], options: list[str]) -> None:
+    result = bench("run", *SHORT, *options)
+    lines = result.stderr.splitlines()
+    assert lines[:3] == RECIPES
+    if "--json" in options:
+        assert json.loads(result.stdout)
+
+
+def test_quiet_run_and_process_for_one_chain_show_no_recipe(bench: Callable[..., Result]) -> None:
+    assert bench("run", *SHORT, "--quiet", "--dry-run").stderr == ""
+    error = bench("run", *SHORT, "--only-chain", "0" * 64, code=2).stderr
+    assert "is not in this request any more" in error
+    assert not set(error.splitlines()) & set(RECIPES)
+
+
+def test_record_and_footer_keep_where_the_recipe_came_from_and_what_was_shortened(
+    bench: Callable[..., Result], tmp_path: Path
+) -> None:
+    shown = bench("run", *SHORT, "--quiet").stdout
+    assert "Recipe of random: not trained." in shown
+    assert "Recipe of nac: adamw, rate 0.01, 1 epoch, batch 256 (board digits; --epochs)." in shown
+    assert "Shortened for nac: warmup_epochs 20 -> 0.05, as 1 of 400 epochs were asked for." in shown
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "cells").rglob("*.json")]
+    facts = {record["names"]["method"]: record["facts"] for record in records}
+    assert (facts["random"]["recipe_from"], facts["random"]["shortened"]) == ("", "")
+    assert facts["nac"]["recipe_from"] == "board digits; --epochs"
+    assert facts["nac"]["shortened"] == RECIPES[2].removeprefix("nac: ")
 
 
 def test_folder_that_is_no_store_is_refused_and_unchanged(bench: Callable[..., Result], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_line_names_optimiser_rate_epochs_batch_and_where_they_come_from(plan_
         "shrink: sgd, rate 0.01, 1 epoch, batch 8 (the method; --epochs; --batch-size)"
     ]
     assert list(recipe_lines(plan_of(methods=["shrink:big"]))) == [
-        "shrink:big: sgd, rate 0.5, 7 epochs, batch 16 (the method; learning_rate, epochs from variant big)"
+        "shrink:big: sgd, rate 0.5, 7 epochs, batch 16 (the method; learning_rate, epochs from variant shrink:big)"
     ]
 
 

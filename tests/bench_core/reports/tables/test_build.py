@@ -461,8 +461,8 @@ def test_footer_tells_how_the_numbers_were_made(make_record: Make) -> None:
     lines = table.footer
     assert lines[:2] == ("t: t: on test (a, short)", "t: t: other (b)")
     assert "Seeds: 0, 1." in lines
-    assert "Budget: 20 epochs, batch size 128 (a, b)." in lines
-    assert "Budget: 1 epochs, batch size 2 (short)." in lines
+    assert "Recipe of a, b: 20 epochs, batch 128." in lines
+    assert "Recipe of short: 1 epoch, batch 2." in lines
     assert "Data: bench-core/digits revision 1, sha256 0123456789ab." in lines
     assert "Devices (mixed: costs do not compare): cpu: Test; cuda: X." in lines
     clean, dirty = "bench 0.1.0 at abcdef01, torch 2.6.0", "bench 0.1.0 at abcdef01 (dirty), torch 2.6.0"
@@ -471,6 +471,27 @@ def test_footer_tells_how_the_numbers_were_made(make_record: Make) -> None:
     [table] = build(entries_from(records[:3]))
     assert "t: k capped at 1,257" in table.footer
     assert not any("iterations" in line for line in table.footer)
+
+
+def test_footer_tells_where_recipes_come_from_as_far_as_records_know(make_record: Make) -> None:
+    recipe = {"optimizer": "adamw", "learning_rate": 3e-3, "epochs": 20, "batch_size": 128}
+    shorter = "warmup_epochs 10 -> 0.1, as 20 of 2000 epochs were asked for"
+    records = [make_record(method, "t", s, 0.5) for method in ("a", "b", "old") for s in (0, 1)]
+    for record in records:
+        record["doc"]["embed"]["pretrain"]["recipe"] = dict(recipe)
+    records[0]["facts"]["recipe_from"] = "board x"  # the other record of a is older: it has the same recipe
+    records[2]["facts"] |= {"recipe_from": "board x", "shortened": shorter}
+    records[3]["facts"] |= {"recipe_from": "board x; --epochs", "shortened": shorter}
+    [table] = build(entries_from(records))
+    recipe_lines = [line for line in table.footer if line.startswith(("Recipe", "Shortened"))]
+    assert recipe_lines == [
+        "Recipe of a: adamw, rate 0.003, 20 epochs, batch 128 (board x).",
+        "Recipe of b: adamw, rate 0.003, 20 epochs, batch 128 (board x or board x; --epochs).",
+        "Recipe of old: adamw, rate 0.003, 20 epochs, batch 128.",
+        f"Shortened for b: {shorter}.",
+    ]
+    [table] = build(entries_from(records[4:]))
+    assert "Recipe: adamw, rate 0.003, 20 epochs, batch 128." in table.footer
 
 
 def test_store_hash_depends_on_the_sorted_keys_only(make_record: Make) -> None:
