@@ -8,23 +8,22 @@ McNemar's exact test: four items that all differ one way have p = 1/8, where the
 Shapes: n items, S seeds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench_core.evaluation.intervals import LEVEL
+from bench_core.evaluation.intervals import bootstrap_mean, chunks
 from bench_core.reports.tables.cells import score_of
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.model import Column
 from bench_core.store.per_item import unpack_items
 
 DRAWS = 10_000
-_SEED = 0  # of the draws: the same records give the same interval
+_SEED = 0  # of the draws: the same records give the same p-value
 _ROUNDING = 1e-6  # of the sizes of differences: records keep float32, and shares of hits lie on a grid, whose sums tie
-_CHUNK = 2**21  # numbers of draws in memory at once: 16 MiB; the result does not depend on it
 
 PackedItems = Mapping[str, Any]  # of one score, as `bench_core.store.per_item` packs them
 _Numbers = NDArray[np.float64]
@@ -86,7 +85,7 @@ def over_items(
     result = OverItems(first[seeds[0]]["split"], len(differences), len(seeds), float(differences.mean()))
     if not differences.any():
         return result
-    low, high = bootstrap(differences) if np.ptp(differences) else (None, None)
+    low, high = bootstrap_mean(differences, DRAWS) if np.ptp(differences) else (None, None)
     return replace(result, low=low, high=high, p=sign_test(differences))
 
 
@@ -101,20 +100,6 @@ def not_pairable(first: Mapping[int, PackedItems], second: Mapping[int, PackedIt
     return ""
 
 
-def bootstrap(differences: _Numbers, draws: int = DRAWS, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentile interval of the mean, items drawn again with replacement.
-
-    Args:
-        differences: (n,).
-        draws: Number of means to draw.
-        level: Confidence, in (0, 1).
-    """
-    n, rng = len(differences), np.random.default_rng(_SEED)
-    means = [differences[rng.integers(n, size=(rows, n))].mean(1) for rows in _chunks(draws, n)]
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def sign_test(differences: _Numbers, draws: int = DRAWS) -> float:
     """Return the two-sided p of the mean, the sign of each difference turned at random; at least 1 / (draws + 1).
 
@@ -125,14 +110,7 @@ def sign_test(differences: _Numbers, draws: int = DRAWS) -> float:
     differing, rng = differences[differences != 0], np.random.default_rng(_SEED)
     least = abs(differing.sum()) - _ROUNDING * np.abs(differing).sum()  # equal sums count as at least as far
     as_far = 0
-    for rows in _chunks(draws, len(differing)):
+    for rows in chunks(draws, len(differing)):
         sums = rng.choice((-1.0, 1.0), (rows, len(differing))) @ differing
         as_far += int((np.abs(sums) >= least).sum())
     return (as_far + 1) / (draws + 1)
-
-
-def _chunks(draws: int, n: int) -> Iterator[int]:
-    """Yield how many draws to make at once, so that a chunk fits into memory."""
-    rows = max(1, _CHUNK // n)
-    for done in range(0, draws, rows):
-        yield min(rows, draws - done)
