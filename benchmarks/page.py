@@ -35,6 +35,8 @@ stopped. Its times are taken by the device's own clock. It needs no network and 
 python -m benchmarks.gpu --out gpu-results --minutes 9   # repeat until it prints "0 left"
 python -m benchmarks.gpu --out gpu-results --save && python -m benchmarks.page
 ```
+
+Not of speed, but of statistics: [bold.md](bold.md) shows on simulated boards how well bold keeps its promise.
 """
 
 

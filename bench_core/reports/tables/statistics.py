@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+import numpy as np
 import scipy  # its parts load where they are used: `stats` costs a second, `special` little
+from numpy.typing import NDArray
 
 from bench_core.evaluation.intervals import LEVEL, t_halfwidth
+
+FEWEST_SEEDS = 3  # for a row to be bold
+BOLD_PROMISE = (
+    "Bold (* in plain text): the best, and all that cannot be told from it by their differences at the same seeds. A "
+    "row that is truly best is bold in at least 95 % of such columns (comparisons with the best, variances moderated "
+    "over rows)."
+)
+_ROUNDING = 1e-12  # of the largest value: differences that vary by less do not vary
 
 
 @dataclass(frozen=True)
@@ -69,38 +79,74 @@ def friedman(ranks: Sequence[Sequence[float]]) -> float:
     return float(scipy.stats.friedmanchisquare(*ranks).pvalue)
 
 
-def indistinguishable(best: Mapping[int, float], other: Mapping[int, float], level: float = LEVEL) -> bool:
-    """Return whether the t interval of the difference, paired by seed, contains 0.
-
-    Args:
-        best: Seed -> value.
-        other: Seed -> value; only seeds that both have count.
-        level: Confidence of the interval.
-
-    Returns:
-        True also for fewer than two common seeds, for these tell nothing.
-    """
-    differences = [best[seed] - other[seed] for seed in sorted(best.keys() & other.keys())]
-    half = t_halfwidth(differences, level)
-    return half is None or abs(fmean(differences)) <= half
-
-
 def best_group(values: Mapping[str, Mapping[int, float]], higher_is_better: bool) -> set[str]:
-    """Return the label of the best mean over seeds, and of all rows that cannot be told from it.
+    """Return the rows that cannot be told from the best: one that is truly best is among them in 95 % of tables.
+
+    Comparisons with the best (Hsu, 1984): a row is left out where it is behind the best mean by more than
+    t x sqrt(s^2 / n), with the variance s^2 of its differences from the best at n common seeds. Each of k - 1 rows may
+    be ahead of a true best by chance, so they share the 5 %: t is the one-sided quantile at 1 - 0.05 / (k - 1). At
+    three seeds s^2 alone says little, so `_moderated` draws it towards that of the other pairs of rows. With two rows
+    this is the one-sided paired t test. `benchmarks/bold.md` shows how the promise is kept, and what is seen.
 
     Args:
-        values: Label -> seed -> value. Rows with fewer than two seeds are left out: one seed tells nothing.
+        values: Label -> seed -> value. Rows without a value are left out; only seeds that all others have count.
         higher_is_better: The direction.
 
     Returns:
-        Labels; empty where no row has two seeds.
+        Labels; empty below `FEWEST_SEEDS` common seeds.
     """
-    candidates = {label: by_seed for label, by_seed in values.items() if len(by_seed) >= 2}
-    if not candidates:
+    rows = {label: by_seed for label, by_seed in values.items() if by_seed}
+    seeds = sorted(set.intersection(*map(set, rows.values()))) if rows else []
+    if len(seeds) < FEWEST_SEEDS:
         return set()
-    sign = 1 if higher_is_better else -1
-    best = max(candidates, key=lambda label: sign * fmean(candidates[label].values()))
-    return {label for label, by_seed in candidates.items() if indistinguishable(candidates[best], by_seed)}
+    scores = np.array([[by_seed[seed] for seed in seeds] for by_seed in rows.values()], float)  # (k, n)
+    scores /= max(np.abs(scores).max(), np.finfo(float).tiny)  # so that squares do not overflow
+    differences = scores[:, None] - scores  # (k, k, n)
+    ahead = differences.mean(2) * (1 if higher_is_better else -1)
+    variances, freedom = _moderated(differences.var(2, ddof=1), len(seeds))
+    t = float(scipy.special.stdtrit(freedom, 1 - (1 - LEVEL) / max(1, len(rows) - 1)))
+    told = ahead > t * np.sqrt(variances / len(seeds)) + _ROUNDING
+    best = ahead.min(1) >= -_ROUNDING  # several where means tie: a row is told from the best if from each of them
+    return {label for label, from_best in zip(rows, told[best].all(0), strict=True) if not from_best}
+
+
+def _moderated(variances: NDArray[np.float64], seeds: int) -> tuple[NDArray[np.float64], float]:
+    """Draw the variances of the rows' differences towards their common size, the more the more alike they are.
+
+    Empirical Bayes (Smyth, SAGMB 2004, section 6.2), with d = seeds - 1: the logarithm of a variance s^2 varies by
+    trigamma(d / 2) by chance alone. What the logarithms vary beyond that tells how many degrees of freedom d0 the
+    common size s0^2 is worth: (d0 s0^2 + d s^2) / (d0 + d). Three things differ from Smyth:
+
+    - Pairs that share a row vary together: their variances correlate by 1/4. So the k (k - 1) / 2 logarithms vary too
+      little, by the factor k / (k + 1), which is taken out.
+    - d0 is at most (k - 2) d, for there are (k - 1) d degrees of freedom in all. None are left for two rows.
+    - s0^2 is the geometric mean. His is lower, and would break the promise of `best_group` at three seeds.
+
+    Args:
+        variances: (k, k), of the differences of each pair of rows.
+        seeds: Number of differences of a pair.
+
+    Returns:
+        The moderated variances (k, k), and their degrees of freedom d0 + d.
+    """
+    rows, d = len(variances), seeds - 1
+    pairs = variances[np.triu_indices(rows, 1)]
+    varying = pairs[pairs > _ROUNDING**2]
+    if rows < 3 or len(varying) < 2:
+        return variances, d
+    logs = np.log(varying) - scipy.special.digamma(d / 2) + math.log(d / 2)
+    excess = logs.var(ddof=1) * (rows + 1) / rows - scipy.special.polygamma(1, d / 2)
+    d0 = 2 * _inverse_trigamma(max(excess, scipy.special.polygamma(1, (rows - 2) * d / 2)))
+    return (d0 * math.exp(logs.mean()) + d * variances) / (d0 + d), d0 + d
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return x > 0 with trigamma(x) = value > 0, by Newton's method on 1 / trigamma (Smyth, 2004, appendix)."""
+    x = 0.5 + 1 / value
+    for _ in range(8):
+        trigamma = scipy.special.polygamma(1, x)
+        x += trigamma * (1 - trigamma / value) / scipy.special.polygamma(2, x)
+    return float(x)
 
 
 def average_ranks(values: Sequence[float], higher_is_better: bool) -> list[float]:

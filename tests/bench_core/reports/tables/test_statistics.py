@@ -1,107 +1,154 @@
 import math
-from statistics import fmean
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from numpy.typing import NDArray
+from scipy import special, stats
 
-from bench_core.evaluation.intervals import t_halfwidth
 from bench_core.reports.tables.statistics import (
     average_ranks,
     best_group,
     critical_difference,
     friedman,
     holm,
-    indistinguishable,
     paired,
 )
 
-SAMPLES = [[0.1, 0.4], [1.0, 2.0, 3.0], [0.81, 0.82, 0.79, 0.815, 0.8]]
+
+def by_seed(scores: Iterable[Sequence[float] | NDArray[np.float64]]) -> dict[str, dict[int, float]]:
+    """Name rows of scores a, b, c, ... and seeds 0, 1, 2, ..."""
+    return {label: dict(enumerate(row)) for label, row in zip("abcdefghijklmnopqrst", scores, strict=False)}
 
 
-@pytest.mark.parametrize("values", SAMPLES)
-def test_half_width_equals_scipys_t_interval(values: list[float]) -> None:
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    half = t_halfwidth(values)
-    assert half is not None
-    assert (fmean(values) - half, fmean(values) + half) == pytest.approx((low, high), rel=1e-12)
+def test_a_row_is_bold_unless_its_one_sided_paired_t_test_against_the_only_other_row_finds_it_worse() -> None:
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(30):
+        first, second = rng.normal(0, 1, 4), rng.normal(1, 1, 4)
+        worse = bool(stats.ttest_rel(first, second, alternative="less").pvalue < 0.05)
+        assert ("a" in best_group(by_seed([first, second]), higher_is_better=True)) != worse
+        found += worse
+    assert 3 < found < 20
 
 
-def test_half_width_of_1_2_3_is_4_3027_over_the_root_of_3() -> None:
-    quantile = 0.95 * math.sqrt(2 / (1 - 0.95**2))  # in closed form for two degrees of freedom
-    assert quantile == pytest.approx(4.3027, abs=5e-5)
-    assert t_halfwidth([1, 2, 3]) == pytest.approx(quantile / math.sqrt(3), rel=1e-9)
+def slow_group(rows: Sequence[Sequence[float]]) -> set[str]:
+    """The formulas for four seeds written out with loops; d0 by bisection."""
+    k, n, d, variance = len(rows), 4, 3, dict[tuple[int, int], float]()
+    for i in range(k):
+        for j in range(k):
+            variance[i, j] = float(np.var([x - y for x, y in zip(rows[i], rows[j], strict=True)], ddof=1))
+    digamma, trigamma = 2 - np.euler_gamma - 2 * math.log(2), math.pi**2 / 2 - 4  # of 3 / 2
+    logs = [math.log(variance[i, j] * 3 / 2) - digamma for i in range(k) for j in range(i)]
+    excess = stdev(logs) ** 2 * (k + 1) / k - trigamma
+    low, high = 1e-6, float(3 * (k - 2))  # of d0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if special.polygamma(1, middle / 2) > excess else (low, middle)
+    t, common = stats.t.ppf(1 - 0.05 / (k - 1), low + d), math.exp(fmean(logs))
+    best = max(range(k), key=lambda i: fmean(rows[i]))
+    bold = set()
+    for i in range(k):
+        error = math.sqrt((low * common + d * variance[best, i]) / (low + d) / n)
+        if fmean(rows[best]) - fmean(rows[i]) <= t * error:
+            bold.add("abcdefghijklmnopqrst"[i])
+    return bold
 
 
-@pytest.mark.parametrize(("n", "half"), [(3, 0.75), (5, 0.37), (10, 0.21)])
-def test_half_width_at_a_standard_deviation_of_0_3_equals_the_textbook_table(n: int, half: float) -> None:
-    values = np.arange(n, dtype=float)
-    values *= 0.3 / np.std(values, ddof=1)
-    assert t_halfwidth(values.tolist()) == pytest.approx(half, abs=0.005)
+@pytest.mark.parametrize("spread", [0.0, 1.2])
+def test_best_group_equals_its_formulas_written_slowly(spread: float) -> None:
+    rng = np.random.default_rng(1)
+    seen = set()
+    for _ in range(12):
+        deviations = np.exp(spread * rng.standard_normal((8, 1)))
+        rows = rng.normal(0, 1, (8, 1)) + deviations * rng.standard_normal((8, 4)) + rng.standard_normal(4)
+        group = best_group(by_seed(rows), higher_is_better=True)
+        assert group == slow_group(rows.tolist())
+        seen.add(len(group))
+    assert len(seen) > 3
 
 
-@pytest.mark.parametrize("values", [[], [0.5]])
-def test_fewer_than_two_values_have_no_half_width(values: list[float]) -> None:
-    assert t_halfwidth(values) is None
+@pytest.mark.parametrize(("shift", "bold"), [(0.0, {"a", "b"}), (2.22, {"a", "b"}), (2.23, {"a"})])
+def test_best_group_by_hand(shift: float, bold: set[str]) -> None:
+    """A row of three may be 2.887 points behind.
+
+    In points, the variances of a - b and b - c are 7/3, and that of a - c is 0. The two that vary are alike, so d0 is
+    at most, 2, like d. Their common size is 7/3 exp(0.5772), as digamma(1) = -0.5772. So the moderated variance of
+    a - b is 7/6 (1 + exp(0.5772)) = 3.245, with 4 degrees of freedom, whose t at 0.975 is 2.776.
+    """
+    assert stats.t.ppf(0.975, 4) * math.sqrt(7 / 6 * (1 + math.exp(np.euler_gamma)) / 3) == pytest.approx(
+        2 / 3 + 2.2207, abs=1e-4
+    )
+    points = {"a": (80, 82, 81), "b": (81 - shift, 80 - shift, 80 - shift), "c": (60, 62, 61)}
+    assert best_group(by_seed(points.values()), higher_is_better=True) == bold
 
 
-def test_half_width_does_not_change_with_the_mean_and_scales_with_the_unit() -> None:
-    half = t_halfwidth([1.0, 2.0, 4.0])
-    assert t_halfwidth([11.0, 12.0, 14.0]) == pytest.approx(half)
-    assert half is not None
-    assert t_halfwidth([100.0, 200.0, 400.0]) == pytest.approx(100 * half)
+@pytest.fixture
+def board() -> NDArray[np.float64]:
+    """Ten rows of five seeds, of which some but not all are told from the best."""
+    rng = np.random.default_rng(4)
+    return np.linspace(0.8, 0.7, 10)[:, None] + 0.03 * rng.standard_normal((10, 5))
 
 
-@given(st.integers(2, 8), st.integers(0, 2**32 - 1), st.sampled_from([0.9, 0.95, 0.99]))
-def test_indistinguishable_agrees_with_scipys_paired_t_test(n: int, seed: int, level: float) -> None:
-    rng = np.random.default_rng(seed)
-    best = rng.normal(0.3, 1, n)
-    other = rng.normal(0.0, 1, n)
-    p = stats.ttest_rel(best, other).pvalue
-    told = indistinguishable(dict(enumerate(best.tolist())), dict(enumerate(other.tolist())), level)
-    if abs(p - (1 - level)) > 1e-9:
-        assert told == (p > 1 - level)
+@pytest.mark.parametrize("change", ["a seed", "the unit", "the direction", "the order of rows", "the order of seeds"])
+def test_bold_does_not_change_with(change: str, board: NDArray[np.float64]) -> None:
+    bold = best_group(by_seed(board), higher_is_better=True)
+    assert 1 < len(bold) < 10
+    values, higher = by_seed(board), True
+    if change == "a seed":
+        values = by_seed(board + np.array([0.5, 0.1, -3, 0, 0]))
+    if change == "the unit":
+        values = by_seed(1e200 * board)
+    if change == "the direction":
+        values, higher = by_seed(1 - board), False
+    if change == "the order of rows":
+        values = dict(reversed(values.items()))
+    if change == "the order of seeds":
+        values = {label: dict(reversed(row.items())) for label, row in values.items()}
+    assert best_group(values, higher) == bold
 
 
 def test_pairing_by_seed_tells_apart_what_the_spread_over_seeds_would_hide() -> None:
-    best = {0: 0.5, 1: 0.7, 2: 0.9}
-    other = {0: 0.49, 1: 0.689, 2: 0.891}
-    assert stats.ttest_ind(list(best.values()), list(other.values())).pvalue > 0.9
-    assert not indistinguishable(best, other)
+    best, other = (0.5, 0.7, 0.9), (0.49, 0.688, 0.891)
+    assert stats.ttest_ind(best, other).pvalue > 0.9
+    assert best_group(by_seed([best, other]), higher_is_better=True) == {"a"}
 
 
-def test_only_common_seeds_count_and_their_order_does_not() -> None:
-    best = {2: 0.9, 0: 0.5, 1: 0.7, 7: 0.0}
-    other = {1: 0.689, 2: 0.891, 0: 0.49, 9: 1.0}
-    assert not indistinguishable(best, other)
+def test_other_rows_tell_how_much_a_difference_varies() -> None:
+    """Two differences that hardly vary by chance prove little where those of all other rows vary a hundredfold."""
+    close = [[0.80, 0.90, 0.70], [0.79, 0.8901, 0.69]]
+    assert best_group(by_seed(close), higher_is_better=True) == {"a"}
+    others = [[0.75, 0.70, 0.80], [0.70, 0.75, 0.66], [0.65, 0.80, 0.75]]
+    assert {"a", "b"} <= best_group(by_seed([*close, *others]), higher_is_better=True)
 
 
-def test_constant_difference_is_told_apart_and_no_difference_is_not() -> None:
-    assert not indistinguishable({0: 0.5, 1: 0.75}, {0: 0.25, 1: 0.5})
-    assert indistinguishable({0: 0.5, 1: 0.75}, {0: 0.5, 1: 0.75})
-
-
-@pytest.mark.parametrize("other", [{}, {0: 0.1}, {5: 0.1, 6: 0.2}])
-def test_fewer_than_two_common_seeds_tell_nothing(other: dict[int, float]) -> None:
-    assert indistinguishable({0: 0.9, 1: 0.91}, other)
-
-
-def test_best_group_by_hand() -> None:
-    values = {
-        "a": {0: 0.80, 1: 0.82, 2: 0.81},
-        "b": {0: 0.81, 1: 0.80, 2: 0.80},  # differs from a by -1, 2, 1 points: 0 is inside
-        "c": {0: 0.70, 1: 0.72, 2: 0.71},  # 10 points below a at every seed
-        "d": {0: 0.99},  # one seed
-    }
-    assert best_group(values, higher_is_better=True) == {"a", "b"}
-    assert best_group(values, higher_is_better=False) == {"c"}
-
-
-def test_best_group_is_empty_where_no_row_has_two_seeds() -> None:
+def test_nothing_is_bold_below_three_common_seeds() -> None:
+    rows = by_seed([[0.9, 0.91, 0.92], [0.1, 0.12, 0.11]])
+    assert best_group(rows, higher_is_better=True) == {"a"}
+    two = {label: {seed: row[seed] for seed in (0, 1)} for label, row in rows.items()}
+    assert best_group(two, higher_is_better=True) == set()
+    assert best_group({"a": rows["a"], "b": two["b"]}, higher_is_better=True) == set()
     assert best_group({"a": {0: 0.9}, "b": {}}, higher_is_better=True) == set()
     assert best_group({}, higher_is_better=True) == set()
+
+
+def test_rows_that_never_vary_are_bold_where_their_means_tie() -> None:
+    constant = {"a": [0.5, 0.75, 0.1], "b": [0.5, 0.75, 0.1], "c": [0.25, 0.5, -0.15]}
+    assert best_group(by_seed(constant.values()), higher_is_better=True) == {"a", "b"}
+    assert best_group(by_seed([[0.3] * 3, [0.1 + 0.2] * 3]), higher_is_better=True) == {"a", "b"}  # rounding
+    assert best_group(by_seed([[0.0] * 3] * 4), higher_is_better=True) == set("abcd")
+    assert best_group(by_seed([[0.3] * 3]), higher_is_better=True) == {"a"}
+    with_noise = [[0.5] * 3, [0.1, 0.2, 0.15], [0.4] * 3, [0.12, 0.1, 0.2]]
+    assert best_group(by_seed(with_noise), higher_is_better=True) >= {"a"}
+
+
+def test_rows_without_values_and_further_seeds_do_not_count() -> None:
+    rows = by_seed([[0.9, 0.91, 0.92], [0.1, 0.12, 0.11]])
+    more = {"a": rows["a"] | {7: 0.0}, "b": rows["b"] | {9: 1.0}, "empty": {}}
+    assert best_group(more, higher_is_better=True) == {"a"}
 
 
 @given(st.lists(st.integers(0, 5), max_size=8), st.booleans())
