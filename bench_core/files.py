@@ -46,7 +46,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(folder: Path, last: str) -> Iterator[Path]:
+def new_folder(folder: Path, last: str, *, over: bool = False) -> Iterator[Path]:
     """Yield a temporary folder to fill, which becomes `folder` at the end.
 
     If another process finished the folder first, that one stays and ours is deleted.
@@ -54,12 +54,16 @@ def new_folder(folder: Path, last: str) -> Iterator[Path]:
     Args:
         folder: The final path. What is there without the file `last` is incomplete and is replaced.
         last: Name of the file that is written last.
+        over: Replace what is at the final path, complete or not.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(folder)
+    temporary, old = temporary_path(folder), temporary_path(folder)
     temporary.mkdir()
     try:
         yield temporary
+        if over:
+            with suppress(FileNotFoundError):  # another process has just moved it
+                folder.rename(old)
         try:
             temporary.rename(folder)
         except OSError:  # the folder exists and is not empty
@@ -68,6 +72,7 @@ def new_folder(folder: Path, last: str) -> Iterator[Path]:
                 temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_once(path: Path, value: Mapping[str, Any]) -> bool:

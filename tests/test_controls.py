@@ -46,7 +46,7 @@ def empty_clusters(store: Path, method: str) -> int:
 
 @pytest.mark.slow
 def test_nac_codes_retrieve_far_better_than_an_untrained_network(scores: "pd.Series[float]") -> None:
-    assert scores["nac", "hashing", "map_code"] >= scores["random", "hashing", "map_code"] + 0.3
+    assert scores["nac", "hashing", "map_code"] >= scores["random", "hashing", "map_code"] + 0.2  # by ITQ
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ def bit_correlation(bits: Tensor) -> float:
     if count < 2:
         return 0.0
     together = torch.zeros(count, count, dtype=torch.float64)  # number of items at which two bits are on
-    for part in bits.split(_ROWS):
+    for part in torch.split(bits, _ROWS):
         together += part.float().T @ part.float()
     on = together.diagonal().clone()
     sizes = (len(bits) * together).sub_(torch.outer(on, on)).abs_()  # exact: all numbers are integers

@@ -27,6 +27,15 @@ def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
         raise StoreError(f"{path} is no safetensors file ({error}).") from error
 
 
+def tensor_names(path: Path) -> set[str]:
+    """Return the names of the tensors in a safetensors file; reads its header alone. StoreError if there is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path} is no safetensors file ({error}).") from error
+
+
 def holds_tensors(path: Path) -> bool:
     """Return whether this is a safetensors file; reads its header alone."""
     try:

@@ -11,7 +11,7 @@ from bench_core.contracts import DataSpec, Embedded, Objective, Split
 from bench_core.data import open_split
 from bench_core.errors import StoreError
 from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
-from bench_core.store.tensors import load_tensors, save_tensors
+from bench_core.store.tensors import load_tensors, save_tensors, tensor_names
 
 BATCH = 512  # items; in eval mode the batch size changes results by rounding only
 
@@ -52,6 +52,9 @@ def embed_all(
     folder: Path,
     device: torch.device,
     workers: int = 0,
+    sources: Mapping[str, str] | None = None,
+    *,
+    over: bool = False,
 ) -> None:
     """Embed every split of the data and write the embeddings to a folder.
 
@@ -59,19 +62,22 @@ def embed_all(
         objective: The trained method, on the device.
         data: Names the splits.
         splits: The splits by name.
-        folder: Where `SPLIT.safetensors` and `done.json` are written; `done.json` holds the files' digests and the
-            seconds. The folder gets its name when all files are complete.
+        folder: Where `SPLIT.safetensors` and `done.json` are written; `done.json` holds the files' digests, the
+            seconds and `sources`. The folder gets its name when all files are complete.
         device: Device of the method.
         workers: Processes that read image files; 0 reads them in this process.
+        sources: Digests of the code that embeds (`Chain.sources`).
+        over: Replace the embeddings that the folder holds.
     """
     started = time.perf_counter()
     digests = {}
-    with new_folder(folder, "done.json") as temporary:
+    with new_folder(folder, "done.json", over=over) as temporary:
         for name in data.splits:
             path = temporary / f"{name}.safetensors"
             save_tensors(path, embed_split(objective, splits[name], device, workers))
             digests[name] = file_digest(path)
-        write_over(temporary / "done.json", sealed({"digests": digests, "embed_s": time.perf_counter() - started}))
+        done = {"digests": digests, "embed_s": time.perf_counter() - started, "sources": dict(sources or {})}
+        write_over(temporary / "done.json", sealed(done))
 
 
 def is_embedded(folder: Path) -> bool:
@@ -88,6 +94,25 @@ def is_damaged(folder: Path) -> bool:
         return True
 
 
+@torch.inference_mode()
+def lacking_names(objective: Objective, splits: Mapping[str, Split], folder: Path, device: torch.device) -> list[str]:
+    """Return the names of embeddings that the method gives and that `embed_all` did not write to this folder.
+
+    A method may give more than it did when the folder was written. Two items are embedded to find out.
+
+    Args:
+        objective: The trained method, on the device.
+        splits: The splits by name; the first one's file is read.
+        folder: Folder of embeddings.
+        device: Device of the method.
+    """
+    name, split = next(iter(splits.items()))
+    objective.eval()
+    given = objective.embed(next(iter(open_split(split, device).batches(2))).inputs)
+    written = tensor_names(folder / f"{name}.safetensors")
+    return [name for name in given if name not in written]
+
+
 def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedded]:
     """Read the embeddings that `embed_all` wrote, and add labels and factors of the splits.
 
@@ -96,7 +121,12 @@ def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedd
     """
     digests = read_sealed(folder / "done.json")["digests"]
     embedded = {}
-    for name, split in splits.items():
-        path = folder / f"{name}.safetensors"
-        embedded[name] = Embedded(load_tensors(path, digests[name]), split.labels, split.factors)
+    try:
+        for name, split in splits.items():
+            path = folder / f"{name}.safetensors"
+            embedded[name] = Embedded(load_tensors(path, digests[name]), split.labels, split.factors)
+    except StoreError:
+        if read_sealed(folder / "done.json")["digests"] == digests:
+            raise
+        return load_embedded(folder, splits)  # another process has replaced the files meanwhile
     return embedded

@@ -16,7 +16,7 @@ Shapes: Q queries, N items of the database, B bits, M draws of LSH.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import fmean
 
 import torch
@@ -315,7 +315,7 @@ def search(codes: Codes, queries: SearchSet, database: SearchSet, k: int, device
     radius, rows = min(RADIUS, bits), max(1, _COUNTS // (bits + 1))
     searched, labels = codes[1].to(device), database.labels.to(device)
     parts = []
-    for part, part_labels in zip(codes[0].split(rows), queries.labels.split(rows), strict=True):
+    for part, part_labels in zip(torch.split(codes[0], rows), torch.split(queries.labels, rows), strict=True):
         items, relevant = hamming_histograms(part.to(device), searched, part_labels.to(device), labels)
         precision, recall = ball_precision_recall(items, relevant)
         average, at_k = (expected_average_precision(items, relevant, ranks) for ranks in (None, k))
@@ -340,9 +340,13 @@ def _hashed(hashes: Sequence[LinearHash], queries: SearchSet, database: SearchSe
 
 def _mean(results: Sequence[CodeResult]) -> CodeResult:
     """Return the means of the results of several codes of one length."""
-    tensors = ((r.precisions, r.precisions_at_k, r.hits_at_k, r.recall, r.precision) for r in results)
-    means = (torch.stack(values).mean(0) for values in zip(*tensors, strict=True))
-    return CodeResult(*means, {metric: fmean(r.statistics[metric] for r in results) for metric in STATISTICS})
+
+    def mean(field: str) -> Tensor:
+        return torch.stack([getattr(result, field) for result in results]).mean(0)
+
+    tensors = {field.name: mean(field.name) for field in fields(CodeResult) if field.name != "statistics"}
+    statistics = {metric: fmean(result.statistics[metric] for result in results) for metric in STATISTICS}
+    return CodeResult(**tensors, statistics=statistics)
 
 
 def _curves(results: Mapping[Source, CodeResult]) -> dict[str, dict[str, list[float]]]:

@@ -142,6 +142,22 @@ def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "chains" / "ab" / "a.txt").read_text() == "first"
 
 
+def test_a_complete_folder_is_replaced_where_this_is_asked_for(tmp_path: Path) -> None:
+    def fill(text: str, fail: bool = False) -> None:
+        with new_folder(tmp_path / "ab", "a.txt", over=True) as folder_to_fill:
+            (folder_to_fill / "a.txt").write_text(text)
+            if fail:
+                raise RuntimeError("stopped")
+
+    fill("first")  # nothing is there yet
+    with pytest.raises(RuntimeError, match="stopped"):
+        fill("none", fail=True)
+    assert (tmp_path / "ab" / "a.txt").read_text() == "first"
+    fill("second")
+    assert (tmp_path / "ab" / "a.txt").read_text() == "second"
+    assert [p.name for p in tmp_path.iterdir()] == ["ab"]
+
+
 def test_folder_without_its_last_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
     (tmp_path / "ab" / "half").write_text("x")

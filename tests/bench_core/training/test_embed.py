@@ -9,12 +9,13 @@ from bench_core import Embedded, Encoder, NoConfig, Objective, Split
 from bench_core.conformance.toys import Untrained
 from bench_core.errors import StoreError
 from bench_core.planning.plan import Plan
-from bench_core.store.tensors import save_tensors
+from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.training.embed import (
     embed_all,
     embed_split,
     is_damaged,
     is_embedded,
+    lacking_names,
     load_embedded,
 )
 
@@ -75,6 +76,42 @@ def test_damaged_embedding_is_refused(
     assert is_damaged(tmp_path)
     with pytest.raises(StoreError, match=r"test\.safetensors is missing or damaged; delete"):
         load_embedded(tmp_path, {"train": split, "test": split})
+
+
+def test_names_that_a_folder_lacks_are_found_on_two_items(
+    method: BinaryCode, split: Split, plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = {"train": split, "test": split}
+    embed_all(method, plan_of().chains[0].data, splits, tmp_path, CPU)
+    assert lacking_names(method, splits, tmp_path, CPU) == []
+    sizes = []
+
+    def more(inputs: Tensor) -> dict[str, Tensor]:
+        sizes.append(len(inputs))
+        return {"features": inputs.flatten(1), "latent": inputs.flatten(1)}
+
+    monkeypatch.setattr(method, "embed", more)
+    assert lacking_names(method, splits, tmp_path, CPU) == ["latent"]
+    assert sizes == [2]
+
+
+def test_embeddings_that_are_replaced_while_they_are_read_are_read_again(
+    method: BinaryCode, split: Split, plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits, data, folder = {"train": split, "test": split}, plan_of().chains[0].data, tmp_path / "embeddings"
+    embed_all(method, data, splits, folder, CPU)
+
+    def slowly(path: Path, digest: str) -> dict[str, Tensor]:
+        tensors = load_tensors(path, digest)
+        if method.scale == 1:
+            method.scale = 2.0
+            embed_all(method, data, splits, folder, CPU, over=True)
+        return tensors
+
+    monkeypatch.setattr("bench_core.training.embed.load_tensors", slowly)
+    loaded = load_embedded(folder, splits)
+    expected = embed_split(method, split, CPU)["features"]
+    assert all(torch.equal(part.embeddings["features"], expected) for part in loaded.values())
 
 
 def test_embedding_with_nan_is_refused(method: BinaryCode, split: Split) -> None:
