@@ -95,7 +95,7 @@ class WrongRequest(click.ClickException):
 def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
     """Train self-supervised methods once, embed once, run every task, write leaderboards.
 
-    A first run: bench run --methods nac,sela --tasks linear,retrieval
+    A first run: bench run --methods nac,sela --tasks linear,retrieval,hashing
     """
     for plugin in plugins:
         if not plugin.startswith("no:"):
