@@ -1,12 +1,13 @@
 """Lines that say how the rows of a request are trained: optimiser, rate, epochs, batch, and where these come from."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench_core.planning.plan import Plan
+if TYPE_CHECKING:
+    from bench_core.planning.plan import Plan  # loads torch, which tables do without
 
 
-def recipe_lines(plan: Plan) -> Iterator[str]:
+def recipe_lines(plan: "Plan") -> Iterator[str]:
     """Yield what `bench run` begins with: a line for each row, and one more where a part of it is shortened.
 
     Rows that others start from have a line, too: they are trained first.

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench_core import BenchError, leaderboard, results, run
+from bench_core import BenchError, Recipe, leaderboard, results, run
 from bench_core.cli.group import main
 from bench_core.engines.child_process import restart_command
 from bench_core.errors import RequestError
@@ -40,17 +40,43 @@ def test_run_returns_only_the_cells_of_its_request(registry: Registry, tmp_path:
 
 
 def test_leaderboard_has_means_and_intervals_over_seeds(registry: Registry, tmp_path: Path) -> None:
-    frame = toys(registry, tmp_path)
+    toys(registry, tmp_path)
+    run("shrink", "spread", datasets="blobs", encoders="tiny", seeds=[2], store=tmp_path / "runs", progress=False,
+        registry=registry)  # fmt: skip
+    values = results(tmp_path / "runs")["value"]
     board = leaderboard(tmp_path / "runs")
     row = board.set_index("method").loc["shrink"]
-    assert row["spread"] == pytest.approx(frame["value"].mean())
-    assert row["spread_n"] == 2
-    assert row["spread_halfwidth"] == pytest.approx(12.7062 * frame["value"].std() / 2**0.5, rel=1e-4)
+    assert row["spread"] == pytest.approx(values.mean())
+    assert (row["spread_n"], row["spread_ranked"]) == (3, True)
+    assert row["spread_halfwidth"] == pytest.approx(4.30265 * values.std() / 3**0.5, rel=1e-4)
 
 
 def test_failed_cells_raise_an_error_that_names_them(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"2 cells did not finish.*blobs/tiny/shrink/spread seed 0: nan"):
         toys(registry, tmp_path, settings={"shrink.broken": True})
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_run_begins_with_recipes_unless_progress_is_off(
+    registry: Registry,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    progress: bool,
+) -> None:
+    recipe = Recipe(epochs=4, warmup_epochs=2, batch_size=16)
+    monkeypatch.setattr(registry.get("objective", "shrink").cls, "recipe", recipe)
+    run(
+        "shrink", "spread", datasets="blobs", encoders="tiny", epochs=1, store=tmp_path / "runs", progress=progress,
+        registry=registry,
+    )  # fmt: skip
+    begin = [
+        "shrink: adamw, rate 0.001, 1 epoch, batch 16 (the method; --epochs)",
+        "shrink: warmup_epochs 2 -> 0.5, as 1 of 4 epochs were asked for",
+    ]
+    assert capsys.readouterr().err.splitlines()[:2] == (begin if progress else [])
+    (record,) = Store(tmp_path / "runs").records()
+    assert (record.document.recipe["warmup_epochs"], record.shortened) == (0.5, begin[1].removeprefix("shrink: "))
 
 
 def test_record_made_from_python_holds_the_call(registry: Registry, tmp_path: Path) -> None:

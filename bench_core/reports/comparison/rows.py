@@ -8,13 +8,20 @@ from bench_core.errors import RequestError, UnknownNameError
 from bench_core.evaluation.intervals import LEVEL
 from bench_core.reports.comparison.by_item import OverItems, items_by_seed, not_pairable, over_items
 from bench_core.reports.tables.build import task_columns, uses_labels
-from bench_core.reports.tables.cells import SeedValues, seed_values
+from bench_core.reports.tables.cells import ColumnValues, column_values
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.model import Column
-from bench_core.reports.tables.statistics import Paired, critical_difference, friedman, holm, paired
-from bench_core.reports.tables.summary_columns import ranks_of
+from bench_core.reports.tables.statistics import (
+    FEWEST_SEEDS,
+    Paired,
+    critical_difference,
+    friedman,
+    holm,
+    paired,
+)
+from bench_core.reports.tables.summary_columns import counted_columns, ranks_of
 
-MIN_TASKS, MIN_ROWS = 5, 3  # for a critical difference
+MIN_FAMILIES, MIN_ROWS = 5, 3  # for a critical difference
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,9 @@ class Line:
         dataset: Label of the dataset.
         encoder: Label of the encoder.
         column: Task, metric, unit, direction.
+        table_seeds: The number of seeds that a row needs in the table's column.
+        not_ranked: Those of the two rows that the table does not rank in this column, though it ranks others.
+        table_first: The one that is ahead over the seeds of the table's column; empty where one lacks a seed.
         means: Means of both rows over the seeds that both have.
         paired: First minus second, paired by seed.
         items: First minus second, paired by test item, where both rows keep the results of each.
@@ -36,6 +46,9 @@ class Line:
     dataset: str
     encoder: str
     column: Column
+    table_seeds: int
+    not_ranked: tuple[str, ...]
+    table_first: str
     means: tuple[float, float] | None
     paired: Paired
     items: OverItems | None = None
@@ -62,7 +75,7 @@ class Ranking:
         dataset: Label of the dataset.
         encoder: Label of the encoder.
         rows: (name, mean rank), the best first.
-        tasks: Number of tasks that the ranks are a mean over.
+        families: The families of tasks that the ranks are a mean over.
         critical: Least difference of mean ranks that counts; None where there is none.
         friedman: p-value of no difference among all rows; None like `critical`.
         reason: Why there is no critical difference.
@@ -71,7 +84,7 @@ class Ranking:
     dataset: str
     encoder: str
     rows: tuple[tuple[str, float], ...]
-    tasks: int
+    families: tuple[str, ...]
     critical: float | None = None
     friedman: float | None = None
     reason: str = ""
@@ -110,8 +123,10 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
         rows = by_row(group)
         pair = {name: rows.get(name, []) for name in (first, second)}
         with_labels |= {name: None for name, row in pair.items() if any(map(uses_labels, row))}
-        for column in task_columns([*pair[first], *pair[second]], None, all_metrics=all_metrics):
-            line, note = _compare_column(dataset, encoder, column, pair)
+        candidates = _candidates(rows)
+        for column in task_columns(group, None, all_metrics=all_metrics):
+            values = column_values(column, {**rows, **pair}, candidates)
+            line, note = _compare_column(dataset, encoder, values, pair)
             if line:
                 lines.append(line)
             if note:
@@ -125,37 +140,39 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
 def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
     """Rank all rows on each task's first metric, for each dataset and encoder; rows with labels are left out.
 
-    Demsar's datasets are tasks here. They share one training of each row, so they are less independent than he asks.
+    Demsar's datasets are families of tasks here, so that several readings of one thing count once. They share one
+    training of each row, so they are less independent than he asks.
     """
     rankings = []
     for (dataset, encoder), group in by_table(with_distinct_names(list(entries))).items():
         rows = by_row(group)
-        ranked = [label for label, row in rows.items() if not any(map(uses_labels, row))]
-        columns = task_columns(group, None, all_metrics=False)
-        values: list[Mapping[str, SeedValues]] = []
-        for column in columns:
-            values.append({label: seed_values(rows[label], column) for label in ranked})
-        rankings.append(_ranking(dataset, encoder, ranks_of(columns, values, ranked)))
+        candidates = _candidates(rows)
+        values = [column_values(column, rows, candidates) for column in task_columns(group, None, all_metrics=False)]
+        rankings.append(_ranking(dataset, encoder, ranks_of(counted_columns(values))))
     return rankings
 
 
+def _candidates(rows: Mapping[str, Sequence[Entry]]) -> list[str]:
+    """Return the rows that may be ranked: those that are trained without labels."""
+    return [label for label, row in rows.items() if not any(map(uses_labels, row))]
+
+
 def _compare_column(
-    dataset: str, encoder: str, column: Column, pair: Mapping[str, Sequence[Entry]]
+    dataset: str, encoder: str, values: ColumnValues, pair: Mapping[str, Sequence[Entry]]
 ) -> tuple[Line | None, str]:
     """Compare two rows in one column.
 
     Args:
         dataset: Label of the dataset.
         encoder: Label of the encoder.
-        column: The column.
+        values: All rows in the column, as the table has them.
         pair: Name -> entries of the first and of the second row.
 
     Returns:
         The line, without its verdict; None if a row has no values. And a note on what is left out, or "".
     """
     (first, first_row), (second, second_row) = pair.items()
-    first_values = seed_values(first_row, column).values
-    second_values = seed_values(second_row, column).values
+    column, first_values, second_values = values.column, values.rows[first].values, values.rows[second].values
     where = f"{column.name} on {dataset}, {encoder}"
     if not first_values or not second_values:
         has_values = first if first_values else second if second_values else None
@@ -164,10 +181,39 @@ def _compare_column(
     means = None
     if seeds:
         means = fmean(first_values[seed] for seed in seeds), fmean(second_values[seed] for seed in seeds)
+    by_seed = paired(first_values, second_values)
+    if by_seed.seeds < FEWEST_SEEDS:
+        by_seed = Paired(by_seed.seeds, by_seed.mean)
     items = items_by_seed(first_row, column), items_by_seed(second_row, column)
-    line = Line(dataset, encoder, column, means, paired(first_values, second_values), over_items(*items, seeds))
+    line = Line(
+        dataset,
+        encoder,
+        column,
+        len(values.seeds),
+        _not_ranked(values, pair),
+        _table_first(values, pair),
+        means,
+        by_seed,
+        over_items(*items, seeds),
+    )
     reason = not_pairable(*items, seeds)
     return line, f"{where} is not compared by item: {reason}" if reason else ""
+
+
+def _not_ranked(values: ColumnValues, pair: Iterable[str]) -> tuple[str, ...]:
+    """Return those of two rows that the table does not rank, as they lack a seed or were measured otherwise."""
+    if not values.column.can_rank:
+        return ()
+    return tuple(name for name in pair if name in values.candidates and name not in values.ranked)
+
+
+def _table_first(values: ColumnValues, pair: Iterable[str]) -> str:
+    """Return the one of two rows that is ahead over the seeds of the table's column; empty if one lacks a seed."""
+    first, second = pair
+    if not {first, second} <= set(values.complete) or values.mean(first) == values.mean(second):
+        return ""
+    first_ahead = (values.mean(first) > values.mean(second)) == values.column.higher_is_better
+    return first if first_ahead else second
 
 
 def _with_verdicts(lines: Sequence[Line], first: str, second: str) -> list[Line]:
@@ -192,25 +238,40 @@ def _verdict(line: Line, p: float | None, p_items: float | None, first: str, sec
         return "no seed in common: nothing can be said"
     if by_seed.seeds == 1:
         return f"one seed: {'these two networks differ, of the methods ' if items_differ else ''}nothing can be said"
+    if by_seed.seeds < FEWEST_SEEDS:
+        return f"{by_seed.seeds} seeds: nothing can be said"
+    if line.not_ranked:
+        return f"not judged: the table does not rank {' and '.join(line.not_ranked)} here"
     if p is None or by_seed.p is None:
         if not by_seed.mean:
             return "the same at every seed"
         return "the same difference at every seed: nothing can be said"
     if p < 1 - LEVEL:
         higher, lower = (first, second) if (by_seed.mean or 0.0) > 0 else (second, first)
-        better = f"{higher if line.column.higher_is_better else lower} better"
+        if not line.column.can_rank:
+            return f"{higher} higher"
+        winner = higher if line.column.higher_is_better else lower
+        if line.table_first not in (winner, ""):
+            return f"not judged: over the {line.table_seeds} seeds of the table {line.table_first} is ahead"
+        better = f"{winner} better"
         return better if items_differ or line.items is None else f"{better} on these test items, others may differ"
     if by_seed.p < 1 - LEVEL:
         return "cannot be told apart among so many comparisons"
     return "cannot be told apart"
 
 
-def _ranking(dataset: str, encoder: str, ranks: Mapping[str, Sequence[float]]) -> Ranking:
-    means = [(label, fmean(row)) for label, row in ranks.items()]
+def _ranking(dataset: str, encoder: str, ranks: Mapping[str, Mapping[str, float]]) -> Ranking:
+    means = [(label, fmean(row.values())) for label, row in ranks.items()]
     rows = tuple(sorted(means, key=lambda row: (row[1], row[0])))
-    tasks = len(next(iter(ranks.values()), ()))
-    if len(rows) < MIN_ROWS or tasks < MIN_TASKS:
-        reason = f"{MIN_ROWS} rows and {MIN_TASKS} tasks are needed, these are {len(rows)} rows that have {tasks} tasks"
-        return Ranking(dataset, encoder, rows, tasks, reason=reason)
-    p, critical = friedman(list(ranks.values())), critical_difference(len(rows), tasks)
-    return Ranking(dataset, encoder, rows, tasks, critical, p)
+    families = tuple(next(iter(ranks.values()), {}))
+    if len(rows) < MIN_ROWS or len(families) < MIN_FAMILIES:
+        reason = (
+            f"{MIN_ROWS} rows and {MIN_FAMILIES} families of tasks are needed, these are {len(rows)} rows that are "
+            f"ranked in {len(families)} families"
+        )
+        return Ranking(dataset, encoder, rows, families, reason=reason)
+    p, critical = (
+        friedman([list(row.values()) for row in ranks.values()]),
+        critical_difference(len(rows), len(families)),
+    )
+    return Ranking(dataset, encoder, rows, families, critical, p)

@@ -15,8 +15,10 @@ from bench_core.reports.tables.statistics import Paired
 
 FORMATS = ("text", "md", "json")
 _SEEDS = (
-    "Means and differences are over the seeds that both rows have, paired by seed. Intervals are 95 % intervals of "
-    "Student's t, each for itself; p is of the same test, corrected after Holm for all tests of this list."
+    'Means and differences are over the seeds that both rows have, paired by seed; "2 of 5" where the table\'s column '
+    "has 5. Intervals are 95 % intervals of Student's t, each for itself; p is of the same test, corrected after Holm "
+    "for all tests of this list. The list tests one pair, as if chosen beforehand. Bold in a table compares all rows "
+    "with the best, so it may tell apart what this does not, and the reverse."
 )
 _SEEDS_ALONE = "Only seeds vary here: the sampling error of the test items is not in the intervals."
 _TITLES = (
@@ -31,7 +33,7 @@ _ITEMS = (
 _EACH = "Neither interval answers the question of the other. The verdicts are by seeds."
 _RANKS = (
     "Rows whose mean ranks differ by less than the critical difference cannot be told apart (Nemenyi, 95 %; Demsar "
-    "2006). His datasets are tasks here, which share one training of each row, so this is a rough guide."
+    "2006). His datasets are families of tasks here, which share one training of each row, so this is a rough guide."
 )
 
 
@@ -61,7 +63,9 @@ def show_rankings(rankings: Sequence[Ranking], format: str) -> str:
     safe = _escape(format)
     blocks = []
     for ranking in rankings:
-        title = f"{ranking.dataset}, {ranking.encoder}: mean ranks over {ranking.tasks} tasks"
+        families = ", ".join(family.rpartition("/")[2] for family in ranking.families)
+        over = f"{len(ranking.families)} families of tasks ({families or 'none'})"
+        title = f"{ranking.dataset}, {ranking.encoder}: mean ranks over {over}"
         body = []
         for position, (name, rank) in enumerate(ranking.rows):
             verdict = ""
@@ -86,7 +90,8 @@ def _seed_cells(line: Line) -> list[str]:
     column, by_seed = line.column, line.paired
     digits = decimals(column.unit, line.means or ())
     means = [show(mean, column.unit, digits) for mean in line.means] if line.means else ["", ""]
-    return [*_data_and_task(line), *means, str(by_seed.seeds), _difference(line, by_seed), _p(line.p), line.verdict]
+    seeds = f"{by_seed.seeds}{f' of {line.table_seeds}' if by_seed.seeds < line.table_seeds else ''}"
+    return [*_data_and_task(line), *means, seeds, _difference(line, by_seed), _p(line.p), line.verdict]
 
 
 def _item_cells(line: Line, by_item: OverItems) -> list[str]:

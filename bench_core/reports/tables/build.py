@@ -1,11 +1,11 @@
 """Entries -> tables: rows are methods, columns are tasks, then columns computed from them, then cost."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench_core.errors import UnknownNameError
-from bench_core.reports.tables.cells import fill, seed_values
+from bench_core.reports.tables.cells import column_values, fill, show
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.footer import footer
 from bench_core.reports.tables.model import Column, Row, Table, TableCell, plain_name
@@ -13,12 +13,12 @@ from bench_core.reports.tables.summary_columns import (
     Filled,
     chance,
     cost,
+    counted_columns,
     coverage,
-    mean_chance,
     mean_over_tasks,
     mean_rank,
 )
-from bench_core.store.record import RecordScore
+from bench_core.store.record import Record, RecordScore
 
 
 def build(
@@ -30,7 +30,8 @@ def build(
         entries: Entries of a plan, or of `entries_of`; tasks keep their order.
         metric: Shown instead of each task's first: "map_cosine" for all tasks that have it, or
             "retrieval:map_cosine" for one.
-        sort: A column or "method"; by default mean rank, then the first column. Blanks are last.
+        sort: A column or "method"; by default mean rank, then the first column. Rows that are not ranked in it come
+            after those that are; blanks are last.
         task: Show this task alone, with all its metrics, and no computed columns or cost.
 
     Raises:
@@ -61,6 +62,7 @@ class _Draft:
     entries: Sequence[Entry]
     with_labels: Mapping[str, bool]  # row -> whether labels took part in training
     filled: Sequence[Filled]
+    counted: Sequence[Column]  # the columns that count for mean and mean rank
     chance: Sequence[TableCell]
 
 
@@ -77,7 +79,7 @@ def _metrics(entries: Iterable[Entry]) -> set[str]:
     """Return all values that `metric` may have: "map_cosine", "retrieval:map_cosine"."""
     names = set()
     for entry in entries:
-        for metric in entry.finished_record.scores if entry.finished_record else ():
+        for metric in entry.record.scores if entry.record else ():
             names |= {metric, *(f"{task}:{metric}" for task in entry.task_names)}
     return names
 
@@ -85,13 +87,39 @@ def _metrics(entries: Iterable[Entry]) -> set[str]:
 def task_columns(entries: Sequence[Entry], metric: str | None, *, all_metrics: bool) -> list[Column]:
     """Return the columns of each task: its first metric, all its metrics, or the one that `metric` names.
 
-    A task has several columns for its first metric, where its records disagree about metric, unit or direction.
+    A task has several columns for its first metric, where its records disagree about metric, unit or direction. Stale
+    records say which columns there are only where no other record does.
     """
-    by_task: dict[str, dict[Column, None]] = {}
+    by_task: dict[str, list[Entry]] = {}
     for entry in entries:
-        task = entry.names["task"]
-        columns = by_task.setdefault(task, {})
-        for score in _shown_scores(entry, metric, all_metrics):
+        by_task.setdefault(entry.names["task"], []).append(entry)
+    named = []
+    for task, of_task in by_task.items():
+        done = [entry.finished_record for entry in of_task if entry.finished_record]
+        stale = [entry.record for entry in of_task if entry.record and entry.state == "stale"]
+        task_names = set[str]().union(*(entry.task_names for entry in of_task))
+        columns: list[Column] = []
+        for records in (done, stale):
+            if records and not columns:
+                columns = _columns(task, records, task_names, metric, all_metrics)
+        if not columns and metric is None:
+            columns = [Column(name=task, kind="task", task=task)]
+        for column in columns:
+            named.append(column if len(columns) == 1 else replace(column, name=f"{task}:{column.metric}"))
+    return named
+
+
+def _columns(
+    task: str, records: Sequence[Record], task_names: Container[str], metric: str | None, all_metrics: bool
+) -> list[Column]:
+    """Return a column for each metric, unit and direction that the records of a task show.
+
+    Whether the task ranks, and its family, is what the newest record says.
+    """
+    newest = max(records, key=lambda record: record.provenance.ended or "")
+    columns: dict[tuple[object, ...], Column] = {}
+    for record in records:
+        for score in _shown_scores(record, task_names, metric, all_metrics):
             column = Column(
                 name=task,
                 kind="task",
@@ -99,28 +127,22 @@ def task_columns(entries: Sequence[Entry], metric: str | None, *, all_metrics: b
                 metric=score.metric,
                 unit=score.unit,
                 higher_is_better=score.higher_is_better,
+                ranks=newest.ranks,
+                family=newest.family,
             )
-            columns.setdefault(column)
-    if metric is None:
-        for task, columns in by_task.items():
-            if not columns:
-                columns[Column(name=task, kind="task", task=task)] = None
-    named = []
-    for task, columns in by_task.items():
-        for column in columns:
-            named.append(column if len(columns) == 1 else replace(column, name=f"{task}:{column.metric}"))
-    return named
+            columns.setdefault((score.metric, score.unit, score.higher_is_better), column)
+    return list(columns.values())
 
 
-def _shown_scores(entry: Entry, metric: str | None, all_metrics: bool) -> list[RecordScore]:
-    """Return the scores of an entry that get a column."""
-    if not entry.finished_record:
-        return []
-    scores = list(entry.finished_record.scores.values())
+def _shown_scores(
+    record: Record, task_names: Container[str], metric: str | None, all_metrics: bool
+) -> list[RecordScore]:
+    """Return the scores of a record that get a column."""
+    scores = list(record.scores.values())
     if metric is None:
         return scores if all_metrics else scores[:1]
     task, _, name = metric.rpartition(":")
-    if task and task not in entry.task_names:
+    if task and task not in task_names:
         return []
     return [score for score in scores if score.metric == name]
 
@@ -131,21 +153,19 @@ def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence
     entries = [entry for entry in group if entry.names["task"] in tasks]
     rows = by_row(entries)
     with_labels = {label: any(map(uses_labels, row)) for label, row in rows.items()}
-    ranked = [label for label in rows if not with_labels[label]]
-    values = [{label: seed_values(row, column) for label, row in rows.items()} for column in columns]
-    levels = chance(columns, entries, values)
-    filled: list[Filled] = []
-    for column, column_values in zip(columns, values, strict=True):
-        filled.append(fill(column, column_values, ranked))
+    candidates = [label for label in rows if not with_labels[label]]
+    values = [column_values(column, rows, candidates) for column in columns]
+    levels, filled = chance(values), [fill(of_column) for of_column in values]
     if one_task:
         filled = [(replace(column, name=column.metric, task=""), cells) for column, cells in filled]
-        return _Draft(dataset, encoder, entries, with_labels, filled, levels)
-    mean = mean_over_tasks(columns, values, ranked)
+        return _Draft(dataset, encoder, entries, with_labels, filled, (), levels)
+    counted = counted_columns(values)
+    mean = mean_over_tasks(counted)
     if mean is not None:
         filled.append(mean)
-        levels.append(mean_chance(levels))
-    filled += [mean_rank(columns, values, ranked), coverage(values, rows), *cost(rows)]
-    return _Draft(dataset, encoder, entries, with_labels, filled, levels)
+        levels.append(TableCell(text=show(0.0, "fraction", 1), mean=0.0))
+    filled += [mean_rank(counted), coverage(values, rows), *cost(rows)]
+    return _Draft(dataset, encoder, entries, with_labels, filled, [of.column for of in counted], levels)
 
 
 def uses_labels(entry: Entry) -> bool:
@@ -167,11 +187,12 @@ def _finish(draft: _Draft, sort: str | None) -> Table:
         ranks = [(column, cells) for column, cells in draft.filled if column.kind == "rank"]
         sort_columns = [*ranks, *draft.filled[:1]]
 
-    def sort_key(label: str) -> tuple[list[tuple[bool, float]], str]:
+    def sort_key(label: str) -> tuple[list[tuple[bool, bool, float]], str]:
         key = []
         for column, cells in sort_columns:
-            mean = cells.get(label, TableCell()).mean
-            key.append((mean is None, -(mean or 0.0) if column.higher_is_better else mean or 0.0))
+            cell = cells.get(label, TableCell())
+            mean = cell.mean or 0.0
+            key.append((cell.mean is None, not cell.ranked, -mean if column.higher_is_better else mean))
         return key, label
 
     notes: dict[str, int] = {}
@@ -190,7 +211,7 @@ def _finish(draft: _Draft, sort: str | None) -> Table:
         columns=columns,
         rows=tuple(rows),
         notes=tuple(notes),
-        footer=tuple(footer(draft.entries, columns, rows)),
+        footer=tuple(footer(draft.entries, columns, rows, draft.counted)),
     )
 
 

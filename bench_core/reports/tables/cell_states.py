@@ -59,7 +59,7 @@ def _entry(
     document = Document(cell.document)
 
     def entry(state: State, reason: str = "", record: Record | None = None) -> Entry:
-        return Entry(cell.names, cell.seed, state, reason, record, document)
+        return Entry(cell.names, cell.seed, state, reason, record, document, planned=True)
 
     if cell.key in by_key:
         return entry("done", record=by_key[cell.key])
@@ -67,7 +67,7 @@ def _entry(
         return entry("skipped", cell.skip)
     if cell.key in failed:
         return entry("failed", failure_reason(failed[cell.key]))
-    for record in same_names:
+    for record in sorted(same_names, key=lambda record: record.provenance.ended or "", reverse=True):  # newest first
         if is_older(record, cell):
             changed = differences(cell.document, record.document.content)
             reason = "; ".join(f"{path} was {then!r}, is {now!r}" for path, now, then in changed)

@@ -3,13 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import Any
 
-from bench_core.evaluation.intervals import t_halfwidth
+from bench_core.evaluation.intervals import item_interval, t_halfwidth
 from bench_core.reports.tables.entries import Entry, State
 from bench_core.reports.tables.model import Column, TableCell
-from bench_core.reports.tables.statistics import best_group
+from bench_core.reports.tables.statistics import FEWEST_SEEDS, best_group
 from bench_core.store.record import Record, RecordScore
 
 _SHOWN: dict[State, str] = {"done": "", "skipped": "–", "failed": "failed", "stale": "stale", "missing": ""}  # noqa: RUF001  # an en dash is meant
@@ -26,14 +27,91 @@ class SeedValues:
         values: Seed -> value.
         state: "done" where there is any value.
         reason: What happened to seeds without one.
+        scores: Seed -> the score that has the value; empty in a column that is computed from others.
+        items: Seed -> packed results of the test items, where the record keeps them.
+        stale: Seed -> value of an old record, for seeds without a value.
     """
 
     values: Mapping[int, float]
     state: State = "done"
     reason: str = ""
+    scores: Mapping[int, RecordScore] = field(default_factory=dict)
+    items: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    stale: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def caveat(self) -> str:
+        """What a reader must know of the values."""
+        scores = self.scores.values()
+        unranked = [] if all(score.ranks for score in scores) else ["not ranked"]
+        return "; ".join(filter(None, dict.fromkeys([*(score.caveat for score in scores), *unranked])))
 
 
 NO_VALUES = SeedValues({}, "missing")
+
+
+@dataclass(frozen=True)
+class ColumnValues:
+    """Values of all rows in one column, and who is ranked in it.
+
+    Attributes:
+        column: The column.
+        rows: Row -> values.
+        candidates: The rows that may be ranked: those that are trained without labels.
+        seeds: The seeds that a row needs here, and that count.
+    """
+
+    column: Column
+    rows: Mapping[str, SeedValues]
+    candidates: Sequence[str]
+    seeds: Sequence[int]
+
+    @property
+    def complete(self) -> list[str]:
+        """The rows that have every seed of the column, measured as the other rows' are."""
+        if not self.seeds:
+            return []
+        complete = []
+        for label, row in self.rows.items():
+            alike = all(score.ranks for score in row.scores.values())
+            if alike and all(seed in row.values for seed in self.seeds):
+                complete.append(label)
+        return complete
+
+    @property
+    def ranked(self) -> list[str]:
+        """The rows that are ranked here; none where the task measures no quality, or no value is better."""
+        return [label for label in self.complete if label in self.candidates and self.column.can_rank]
+
+    def counted(self, label: str) -> dict[int, float]:
+        """Return a row's values at the seeds of the column; all its values if it has none of them."""
+        values = self.rows[label].values
+        return {seed: values[seed] for seed in self.seeds if seed in values} or dict(sorted(values.items()))
+
+    def mean(self, label: str) -> float:
+        """Return the mean of a row that has values, over the seeds that count."""
+        return fmean(self.counted(label).values())
+
+
+def column_values(column: Column, rows: Mapping[str, Sequence[Entry]], candidates: Sequence[str]) -> ColumnValues:
+    """Collect the values of all rows in one task's column, and the seeds that count.
+
+    Args:
+        column: The column.
+        rows: Row -> its entries; those of other tasks are left out.
+        candidates: The rows that may be ranked.
+
+    Returns:
+        Its seeds are those that the board or the request asks for. Without one they are the set of seeds that most
+        rows have, the larger one of two.
+    """
+    by_row = {label: seed_values(entries, column) for label, entries in rows.items()}
+    asked = set()
+    for entries in rows.values():
+        asked |= {entry.seed for entry in entries if entry.planned and entry.names["task"] == column.task}
+    sets = Counter(tuple(sorted(row.values)) for row in by_row.values() if row.values)
+    most = min(sets, key=lambda seeds: (-sets[seeds], -len(seeds), seeds), default=())
+    return ColumnValues(column, by_row, candidates, sorted(asked) if asked else most)
 
 
 def score_of(record: Record, column: Column) -> RecordScore | None:
@@ -46,82 +124,94 @@ def score_of(record: Record, column: Column) -> RecordScore | None:
 
 def seed_values(entries: Iterable[Entry], column: Column) -> SeedValues:
     """Collect the values of one row in one task's column, and the reasons for those that are missing."""
-    values: dict[int, float] = {}
+    scores: dict[int, RecordScore] = {}
+    items: dict[int, Mapping[str, Any]] = {}
+    stale: dict[int, float] = {}
     trouble: dict[_Cause, list[int]] = {}
     for entry in entries:
         if entry.names["task"] != column.task:
             continue
         state, reason = entry.state, entry.reason or "no reason on record"
-        if entry.finished_record:
-            score = score_of(entry.finished_record, column)
+        score = score_of(entry.record, column) if entry.record else None
+        value = None if score is None or score.value is None or not math.isfinite(score.value) else float(score.value)
+        if state == "stale" and value is not None:
+            stale[entry.seed] = value
+        if state == "done" and entry.record:
             if score is None:
                 state, reason = "skipped", f"does not report {column.metric}"
-            elif score.value is None or not math.isfinite(score.value):
+            elif value is None:
                 state, reason = "failed", f"{column.metric} is not finite"
             else:
-                values[entry.seed] = float(score.value)
+                scores[entry.seed] = score
+                if column.metric in entry.record.items:
+                    items[entry.seed] = entry.record.items[column.metric]
         if state in _TROUBLE:
             trouble.setdefault((state, reason), []).append(entry.seed)
     without: dict[_Cause, list[int]] = {}
     for cause, seeds in trouble.items():
-        if left := [seed for seed in sorted(set(seeds)) if seed not in values]:
+        if left := [seed for seed in sorted(set(seeds)) if seed not in scores]:
             without[cause] = left
+    values = {seed: float(score.value or 0.0) for seed, score in scores.items()}
     if values or not without:
-        return SeedValues(values, "done" if values else "missing", _explain(without))
-    worst = min((state for state, _ in without), key=_TROUBLE.index)
-    if len(without) > 1:
-        return SeedValues({}, worst, _explain(without))
-    [(_, only_reason)] = without
-    return SeedValues({}, worst, only_reason)
+        return SeedValues(values, "done" if values else "missing", _explain(without), scores, items)
+    state = "stale" if stale else min((state for state, _ in without), key=_TROUBLE.index)
+    reason = _explain(without) if len(without) > 1 else next(iter(without))[1]
+    return SeedValues({}, state, reason, stale=stale)
 
 
 def _explain(trouble: Mapping[_Cause, Sequence[int]]) -> str:
     """Say for which seeds there is no value, and why: "seeds 3, 4 failed: oom"."""
-    return "; ".join(
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))} {state}: {reason}"
-        for (state, reason), seeds in trouble.items()
-    )
+    return "; ".join(f"{_seeds(seeds)} {state}: {reason}" for (state, reason), seeds in trouble.items())
 
 
-def fill(
-    column: Column, values: Mapping[str, SeedValues], ranked: Sequence[str]
-) -> tuple[Column, dict[str, TableCell]]:
-    """Make the cells of a whole column.
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
-    Args:
-        column: Its number of seeds is filled in.
-        values: Row -> values.
-        ranked: The rows that may be best.
 
-    Returns:
-        The column, and row -> cell.
-    """
-    counts = Counter(len(row.values) for row in values.values() if row.values)
-    seeds = max(counts, key=lambda n: (counts[n], n), default=0)
-    digits = decimals(column.unit, all_values(values))
-    bold = best_group({label: values[label].values for label in ranked}, bool(column.higher_is_better))
+def fill(values: ColumnValues) -> tuple[Column, dict[str, TableCell]]:
+    """Make the cells of a whole column: the column with its number of seeds, and row -> cell."""
+    column, ranked = values.column, values.ranked
+    digits = decimals(column.unit, shown_values(values.rows.values()))
+    by_seed = {label: values.counted(label) for label in ranked}
+    bold = best_group(by_seed, bool(column.higher_is_better))
     cells = {}
-    for label, row in values.items():
-        cells[label] = replace(_cell(row, column.unit, digits, seeds), bold=label in bold)
+    for label in values.rows:
+        cells[label] = replace(_cell(values, label, digits), ranked=label in ranked, bold=label in bold)
+    seeds = len(values.seeds) if any(row.values for row in values.rows.values()) else 0
     return replace(column, seeds=seeds), cells
 
 
-def all_values(values: Mapping[str, SeedValues]) -> list[float]:
-    """Return the values of all rows and seeds of a column."""
-    return [value for row in values.values() for value in row.values.values()]
+def shown_values(rows: Iterable[SeedValues]) -> list[float]:
+    """Return the values of all rows and seeds of a column; stale ones count where a row has no other."""
+    return [value for row in rows for value in (row.values or row.stale).values()]
 
 
-def _cell(row: SeedValues, unit: str, digits: int | None, seeds: int) -> TableCell:
+def _cell(values: ColumnValues, label: str, digits: int | None) -> TableCell:
+    row, unit, needed = values.rows[label], values.column.unit, values.seeds
+    if row.stale:
+        text = f"{show(fmean(row.stale.values()), unit, digits)} (stale)"
+        return TableCell(text=text, state=row.state, reason=row.reason)
     if not row.values:
         return TableCell(text=_SHOWN[row.state], state=row.state, reason=row.reason)
-    values = [row.values[seed] for seed in sorted(row.values)]
-    mean, half = fmean(values), t_halfwidth(values)
-    text = show(mean, unit, digits)
-    if half is not None:
+    counted = values.counted(label)
+    cell = TableCell(mean=values.mean(label), n=len(counted), caveat=row.caveat, reason=row.reason)
+    text = show(values.mean(label), unit, digits)
+    if len(counted) >= FEWEST_SEEDS and (half := t_halfwidth(list(counted.values()))) is not None:
         text += f" ± {show(half, unit, digits)}"
-    if len(values) != seeds:
-        text += f" (n = {len(values)})"
-    return TableCell(text=text, mean=mean, halfwidth=half, n=len(values), reason=row.reason)
+        cell = replace(cell, halfwidth=half)
+    elif len(counted) == 1 and (items := row.items.get(*counted)):
+        from bench_core.store.per_item import unpack_items  # loads torch
+
+        low, high = item_interval(unpack_items(items))
+        text += f" [{show(low, unit, digits)}, {show(high, unit, digits)}]"
+        cell = replace(cell, low=low, high=high)
+    have = sum(seed in row.values for seed in needed)
+    if have < len(needed):
+        text += f" ({have} of {len(needed)} seeds)"
+    if further := sorted(row.values.keys() - set(needed)):
+        reason = f"{_seeds(further)} beyond those that most rows have ({', '.join(map(str, needed))})"
+        cell = replace(cell, reason="; ".join(filter(None, [row.reason, reason])))
+    return replace(cell, text=f"{text} †" if row.caveat else text)
 
 
 def decimals(unit: str, values: Iterable[float]) -> int | None:

@@ -28,6 +28,7 @@ class Entry:
         reason: Why the cell was skipped, failed or went stale; one line.
         record: The record of a cell that is done; of a stale cell its old record; else None.
         document: The document of the cell; None for a failed attempt of older code.
+        planned: Whether a board or a request asks for this cell: its column then needs every seed that is asked for.
     """
 
     names: Mapping[str, str]
@@ -36,6 +37,7 @@ class Entry:
     reason: str = ""
     record: Record | None = None
     document: Document | None = None
+    planned: bool = False
 
     @property
     def finished_record(self) -> Record | None:

@@ -26,6 +26,7 @@ _LATEX = {
     "±": r"$\pm$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "†": r"\textsuperscript{\dag}",
     "–": "--",  # noqa: RUF001  # an en dash is meant
 }
 

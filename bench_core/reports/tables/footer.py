@@ -5,26 +5,30 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench_core.planning.recipe_lines import recipe_text
 from bench_core.reports.tables.entries import Entry
+from bench_core.reports.tables.legend import legend
 from bench_core.reports.tables.model import Column, Row
 from bench_core.store.record import Document, Provenance, Record
 
 _Done = tuple[Entry, Record]  # an entry that is done, and its record
 
 
-def footer(entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+def footer(
+    entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[Row], counted: Sequence[Column]
+) -> list[str]:
     """Return protocols, statistics, seeds, recipes, data, machines, versions, and a hash of the records.
 
     Args:
         entries: Entries of the table; only done ones count.
         columns: Columns as shown.
         rows: Rows as shown.
+        counted: The columns that count for mean and mean rank.
     """
     done = [(entry, entry.finished_record) for entry in entries if entry.finished_record]
-    tasks = dict.fromkeys(column.task for column in columns if column.kind == "task")
+    tasks = dict.fromkeys(entry.names["task"] for entry in entries)
     lines = []
     for task in tasks:
         lines += _protocol(task, [pair for pair in done if pair[0].names["task"] == task])
-    lines += _statistics(columns, rows)
+    lines += legend(columns, rows, counted)
     if not done:
         return [*lines, "No records."]
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in done})))}.")
@@ -59,46 +63,6 @@ def _shared(texts: Iterable[tuple[str, str]]) -> list[str]:
     if len(rows_by_text) < 2:
         return list(rows_by_text)
     return [f"{text or 'not on record'} ({', '.join(rows)})" for text, rows in rows_by_text.items()]
-
-
-def _statistics(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Explain intervals, bold, means, ranks and labels, as far as the table has them."""
-    kinds = {column.kind for column in columns}
-    pairs = [(column, cell) for row in rows for column, cell in zip(columns, row.cells, strict=True)]
-    seeds = [cell.n for column, cell in pairs if column.kind == "task" and cell.n]
-    lines = []
-    if any(n > 1 for n in seeds):
-        lines.append("Cells: mean over n seeds ± half-width of its 95 % t interval.")
-        lines.append(
-            "Bold (* in plain text): the best, and all that the 95 % t interval of the difference, "
-            "paired by seed, does not tell from it (each pair by itself)."
-        )
-        if 1 in seeds:
-            lines.append("A cell of one seed has no interval and is never bold.")
-    elif seeds:
-        lines.append("One seed: no interval, and nothing is bold.")
-    if "mean" in kinds:
-        lines.append("Mean: over the seeds that have every task; blank if a task is missing.")
-    if "rank" in kinds:
-        ranked = sum(column.kind == "rank" and bool(cell.text) for column, cell in pairs)
-        skipped = _skipped_tasks(columns, rows)
-        over = f"over the tasks that no row skips (not {', '.join(skipped)}), " if skipped else ""
-        tasks = "all of these" if skipped else "every task"
-        lines.append(f"Mean rank: {over}among the rows that have {tasks} ({ranked}). Cost: medians over seeds.")
-    with_labels = [row.name for row in rows if row.kind == "labels"]
-    if with_labels:
-        lines.append(f"Trained with labels, for reference, neither bold nor ranked: {', '.join(with_labels)}.")
-    return lines
-
-
-def _skipped_tasks(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Return the names of the task columns that some method skips."""
-    methods = [row for row in rows if row.kind == "method"]
-    skipped = []
-    for number, column in enumerate(columns):
-        if column.kind == "task" and any(row.cells[number].state == "skipped" for row in methods):
-            skipped.append(column.name)
-    return skipped
 
 
 def _document(entry: Entry, record: Record) -> Document:

@@ -21,9 +21,13 @@ COLUMNS: dict[str, str] = {
     "unit": "string",
     "higher_is_better": "boolean",
     "chance": "float64",
+    "best": "float64",
+    "ranks": "boolean",
+    "caveat": "string",
     "embedding": "string",
     "n": "Int64",
     "primary": "boolean",
+    "family": "string",
     "epochs": "Int64",
     "batch_size": "Int64",
     "uses_labels": "boolean",
@@ -45,7 +49,7 @@ COLUMNS: dict[str, str] = {
     "key": "string",
 }
 
-_SCORE = ("metric", "value", "unit", "higher_is_better", "chance", "embedding", "n")
+_SCORE = ("metric", "value", "unit", "higher_is_better", "chance", "best", "caveat", "embedding", "n")
 _COST = ("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib")
 _PROVENANCE = ("precision", "device", "threads", "bench", "commit", "dirty", "torch", "started", "ended")
 
@@ -59,7 +63,7 @@ def tidy(records: Iterable[Record]) -> "pd.DataFrame":
     Returns:
         Columns and dtypes are those of `COLUMNS`, also without any record; sorted by names and seed. Names are
         those of the tables: where one stands for several documents, it carries the parameters that differ.
-        `primary` marks the score that ranks.
+        `primary` marks the first score of a task; `ranks` is whether tables rank by it where it is the first.
     """
     import pandas as pd  # costs a second: only where it is used
 
@@ -70,13 +74,13 @@ def tidy(records: Iterable[Record]) -> "pd.DataFrame":
             continue
         shared: dict[str, Any] = {axis: entry.names[axis] for axis in AXES}
         shared |= {"seed": entry.seed, "key": record.key}
-        shared |= {"uses_labels": record.uses_labels, "parameters": record.parameters}
+        shared |= {"uses_labels": record.uses_labels, "parameters": record.parameters, "family": record.family}
         shared |= {name: record.document.recipe.get(name) for name in ("epochs", "batch_size")}
         shared |= {name: getattr(record.cost, name) for name in _COST}
         shared |= {name: getattr(record.provenance, name) for name in _PROVENANCE}
         for position, score in enumerate(record.scores.values()):
             fields = {name: getattr(score, name) for name in _SCORE}
-            lines.append({**shared, **fields, "primary": position == 0})
+            lines.append({**shared, **fields, "ranks": record.ranks and score.ranks, "primary": position == 0})
     return pd.DataFrame(lines, columns=list(COLUMNS), dtype=object).astype(COLUMNS)
 
 
@@ -87,8 +91,9 @@ def wide(tables: Sequence[Table]) -> "pd.DataFrame":
         tables: Tables of `build`; several are stacked and differ in the columns `dataset` and `encoder`.
 
     Returns:
-        `<column>` is the mean, `<task>_halfwidth` its 95 % t half-width, `<task>_n` the number of seeds. Fractions
-        stay fractions; NaN where there is no number. The chance level is a line with `row` = "chance".
+        `<column>` is the mean, `<task>_halfwidth` its 95 % t half-width, `<task>_n` the number of seeds,
+        `<task>_ranked` whether the row takes part in ranks there. Fractions stay fractions; NaN where there is no
+        number, or only a stale one. The chance level is a line with `row` = "chance".
     """
     import pandas as pd  # costs a second: only where it is used
 
@@ -109,5 +114,6 @@ def wide(tables: Sequence[Table]) -> "pd.DataFrame":
                 if column.kind == "task":
                     line[f"{column.name}_halfwidth"] = cell.halfwidth
                     line[f"{column.name}_n"] = cell.n
+                    line[f"{column.name}_ranked"] = cell.mean is not None and cell.ranked
             lines.append(line)
     return pd.DataFrame(lines)

@@ -19,7 +19,9 @@ class Column:
         metric: Metric of the task; empty where no record names one.
         unit: "fraction" is shown as per cent.
         higher_is_better: The direction; None has no better.
-        seeds: The number of seeds that most cells are a mean over; the other cells show their own number.
+        ranks: False where the task measures no quality by itself: nothing is bold, and no mean counts it.
+        family: What the task measures, as others do ("classification"); empty for the other kinds.
+        seeds: The number of seeds that a row needs to be ranked in this column.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Column:
     metric: str = ""
     unit: str = ""
     higher_is_better: bool | None = None
+    ranks: bool = True
+    family: str = ""
     seeds: int = 0
 
     @property
@@ -40,6 +44,11 @@ class Column:
         unit = "%" if self.unit == "fraction" else self.unit
         seeds = f"(n = {self.seeds})" if self.seeds else ""
         return " ".join(part for part in (head.strip(), unit, arrow, seeds) if part)
+
+    @property
+    def can_rank(self) -> bool:
+        """Whether a row can be better than another in this column."""
+        return self.ranks and self.higher_is_better is not None
 
     @property
     def spellings(self) -> set[str]:
@@ -60,10 +69,15 @@ class TableCell:
 
     Attributes:
         text: Text to show, without marks for bold and notes.
-        mean: In the unit of its column (a fraction stays a fraction), None where there is no number.
-        halfwidth: Half-width of the 95 % t interval over seeds, None for fewer than two.
+        mean: In the unit of its column (a fraction stays a fraction), None where there is no number. A stale number
+            is in the text alone, so that nothing is computed from it.
+        halfwidth: Half-width of the 95 % t interval over seeds, None for fewer than three.
+        low: Lower end of the 95 % interval over test items, where there is one seed and its record keeps the items.
+        high: Upper end, like `low`.
         n: Number of seeds.
+        ranked: Whether it takes part in ranks and means and may be bold. A row that lacks a seed does not, for one.
         bold: Whether it is the best of its column, or cannot be told from the best.
+        caveat: What a reader must know of this number; empty for most.
         state: "done" where there is a number.
         reason: Why there is no number, or why seeds are missing.
         note: Number of the note under the table that gives the reason.
@@ -72,8 +86,12 @@ class TableCell:
     text: str = ""
     mean: float | None = None
     halfwidth: float | None = None
+    low: float | None = None
+    high: float | None = None
     n: int = 0
+    ranked: bool = True
     bold: bool = False
+    caveat: str = ""
     state: State = "done"
     reason: str = ""
     note: int | None = None

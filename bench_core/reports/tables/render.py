@@ -15,7 +15,7 @@ from bench_core.reports.tables.model import Table, TableCell
 
 _CSV = (
     "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
-    "halfwidth", "n", "bold", "state", "reason",
+    "halfwidth", "low", "high", "n", "ranked", "bold", "caveat", "state", "reason",
 )  # fmt: skip
 
 
@@ -24,8 +24,8 @@ def render(tables: Sequence[Table], format: str) -> str:
 
     Args:
         tables: Tables of `build`.
-        format: One of `FORMATS`. "csv" has a line for each cell: what is shown, and its mean and half-width in
-            full (a fraction as a fraction). "json" has everything. "latex" needs the package booktabs.
+        format: One of `FORMATS`. "csv" has a line for each cell: what is shown, and its mean and interval in full (a
+            fraction as a fraction). "json" has everything. "latex" needs the package booktabs.
 
     Returns:
         Text that ends with a newline; the same tables give the same bytes.
@@ -134,8 +134,12 @@ def _csv(tables: Sequence[Table]) -> str:
                     cell.text,
                     _round(cell.mean),
                     _round_half(cell.halfwidth),
+                    _round(cell.low),
+                    _round(cell.high),
                     cell.n,
+                    cell.ranked,
                     cell.bold,
+                    cell.caveat,
                     cell.state,
                     cell.reason,
                 )
@@ -151,6 +155,7 @@ def _json(tables: Sequence[Table]) -> str:
         for row in plain_table["rows"]:
             for cell in row["cells"]:
                 cell |= {"mean": _round(cell["mean"]), "halfwidth": _round_half(cell["halfwidth"])}
+                cell |= {"low": _round(cell["low"]), "high": _round(cell["high"])}
     return json.dumps({"tables": plain}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from bench_core.reports.tables.cells import NO_VALUES, SeedValues, all_values, decimals, fill, score_of, show
+from bench_core.reports.tables.cells import NO_VALUES, ColumnValues, SeedValues, decimals, fill, show, shown_values
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.model import Column, TableCell
 from bench_core.reports.tables.statistics import average_ranks
-from bench_core.store.record import Record
+from bench_core.store.record import Record, RecordScore
 
 Filled = tuple[Column, dict[str, TableCell]]  # a column, and row -> cell
 
@@ -43,68 +43,92 @@ COSTS = (
 )
 
 
-def mean_over_tasks(
-    columns: Sequence[Column], values: Sequence[Mapping[str, SeedValues]], ranked: Sequence[str]
-) -> Filled | None:
-    """Return the mean over all tasks, of the seeds that have every task; blank for a row without such a seed.
+def counted_columns(columns: Sequence[ColumnValues]) -> list[ColumnValues]:
+    """Return the columns that count for mean and mean rank.
 
-    Args:
-        columns: Columns of tasks.
-        values: For each of them, row -> values.
-        ranked: The rows that may be best.
-
-    Returns:
-        None where the tasks have no common scale: only fractions of which more is better have a mean.
-    """
-    if not columns or any((column.unit, column.higher_is_better) != ("fraction", True) for column in columns):
-        return None
-    means: dict[str, SeedValues] = {}
-    for label in values[0]:
-        by_task = [column_values[label].values for column_values in values]
-        common = sorted(set.intersection(*map(set, by_task)))
-        mean_by_seed = {seed: fmean(by_seed[seed] for by_seed in by_task) for seed in common}
-        means[label] = SeedValues(mean_by_seed) if common else NO_VALUES
-    column = Column(name="mean", kind="mean", unit="fraction", higher_is_better=True)
-    return fill(column, means, ranked)
-
-
-def ranks_of(
-    columns: Sequence[Column], values: Sequence[Mapping[str, SeedValues]], ranked: Sequence[str]
-) -> dict[str, list[float]]:
-    """Return row -> its rank on each task, by mean over seeds.
-
-    A task that some row skips ranks nobody: what a method cannot do by its nature (decode, say) is no defect of it.
-    A row that misses one of the other tasks is left out, so that each task ranks the same rows.
+    A task that some row skips does not: what a method cannot do by its nature (decode, say) is no defect of it. Nor
+    does one in which no row is ranked, as where the task measures no quality or all its records are stale.
     """
     counted = []
-    for column, column_values in zip(columns, values, strict=True):
-        if all(column_values[label].state != "skipped" for label in ranked):
-            counted.append((column, column_values))
-    complete = []
-    for label in ranked:
-        if counted and all(column_values[label].values for _, column_values in counted):
-            complete.append(label)
-    ranks: dict[str, list[float]] = {label: [] for label in complete}
-    for column, column_values in counted:
-        means = [fmean(column_values[label].values.values()) for label in complete]
-        for label, rank in zip(complete, average_ranks(means, bool(column.higher_is_better)), strict=True):
-            ranks[label].append(rank)
-    return ranks
+    for values in columns:
+        skipped = any(values.rows[label].state == "skipped" for label in values.candidates)
+        if values.ranked and not skipped:
+            counted.append(values)
+    return counted
 
 
-def mean_rank(columns: Sequence[Column], values: Sequence[Mapping[str, SeedValues]], ranked: Sequence[str]) -> Filled:
-    """Return the mean of `ranks_of`; rows without ranks are blank."""
-    ranks = ranks_of(columns, values, ranked)
-    cells = {label: TableCell(text=f"{fmean(row):.2f}", mean=fmean(row)) for label, row in ranks.items()}
+def mean_over_tasks(counted: Sequence[ColumnValues]) -> Filled | None:
+    """Return the mean over tasks of (score - chance) / (best - chance): 0 is chance, 1 the best possible.
+
+    A row that lacks a task, or a seed of it, is blank.
+
+    Args:
+        counted: The columns that count.
+
+    Returns:
+        None where no row has such a mean, as where a task has no chance level or no best value.
+    """
+    if not counted:
+        return None
+    seeds = sorted(set.intersection(*(set(values.seeds) for values in counted)))
+    complete = set.intersection(*(set(values.complete) for values in counted))
+    means = dict.fromkeys(counted[0].rows, NO_VALUES)
+    for label in complete:
+        by_task = [_relative(values.rows[label].scores) for values in counted]
+        if seeds and all(seed in relative for relative in by_task for seed in seeds):
+            means[label] = SeedValues({seed: fmean(relative[seed] for relative in by_task) for seed in seeds})
+    if not any(row.values for row in means.values()):
+        return None
+    column = Column(name="mean", kind="mean", unit="fraction", higher_is_better=True)
+    return fill(ColumnValues(column, means, counted[0].candidates, seeds))
+
+
+def _relative(scores: Mapping[int, RecordScore]) -> dict[int, float]:
+    """Return seed -> how far a score is on the way from chance to the best value, where it names both."""
+    relative = {}
+    for seed, score in scores.items():
+        best = score.best
+        if best is None and score.unit == "fraction" and score.higher_is_better:
+            best = 1.0
+        if score.value is None or score.chance is None or best is None or best == score.chance:
+            continue
+        if (best > score.chance) == score.higher_is_better:
+            relative[seed] = (score.value - score.chance) / (best - score.chance)
+    return relative
+
+
+def ranks_of(counted: Sequence[ColumnValues]) -> dict[str, dict[str, float]]:
+    """Return row -> family -> the mean of its ranks on the family's tasks, by mean over seeds.
+
+    Args:
+        counted: The columns that count. A row that is not ranked in one of them is left out, so that each task ranks
+            the same rows.
+    """
+    if not counted:
+        return {}
+    complete = [label for label in counted[0].candidates if all(label in values.ranked for values in counted)]
+    ranks: dict[str, dict[str, list[float]]] = {label: {} for label in complete}
+    for values in counted:
+        means = [values.mean(label) for label in complete]
+        by_row = average_ranks(means, bool(values.column.higher_is_better))
+        for label, rank in zip(complete, by_row, strict=True):
+            ranks[label].setdefault(values.column.family, []).append(rank)
+    return {label: {family: fmean(ranks) for family, ranks in row.items()} for label, row in ranks.items()}
+
+
+def mean_rank(counted: Sequence[ColumnValues]) -> Filled:
+    """Return the mean of `ranks_of` over families; rows without ranks are blank."""
+    means = {label: fmean(row.values()) for label, row in ranks_of(counted).items()}
+    cells = {label: TableCell(text=f"{mean:.2f}", mean=mean) for label, mean in means.items()}
     return Column(name="mean rank", kind="rank", higher_is_better=False), cells
 
 
-def coverage(values: Sequence[Mapping[str, SeedValues]], rows: Iterable[str]) -> Filled:
+def coverage(columns: Sequence[ColumnValues], rows: Iterable[str]) -> Filled:
     """Return the number of tasks that each row has: "3/4"."""
     cells = {}
     for label in rows:
-        have = sum(bool(column_values[label].values) for column_values in values)
-        cells[label] = TableCell(text=f"{have}/{len(values)}", mean=float(have))
+        have = sum(bool(values.rows[label].values) for values in columns)
+        cells[label] = TableCell(text=f"{have}/{len(columns)}", mean=float(have))
     return Column(name="tasks", kind="coverage", higher_is_better=True), cells
 
 
@@ -126,33 +150,20 @@ def cost(rows: Mapping[str, Sequence[Entry]]) -> list[Filled]:
     return filled
 
 
-def chance(
-    columns: Sequence[Column], entries: Sequence[Entry], values: Sequence[Mapping[str, SeedValues]]
-) -> list[TableCell]:
+def chance(columns: Sequence[ColumnValues]) -> list[TableCell]:
     """Return the chance level of each task; a range where the records disagree, blank where they have none.
 
     The digits after the point are those of the column's scores.
     """
     cells = []
-    for column, column_values in zip(columns, values, strict=True):
-        levels = set()
-        for entry in entries:
-            if entry.finished_record and entry.names["task"] == column.task:
-                score = score_of(entry.finished_record, column)
-                if score is not None and score.chance is not None:
-                    levels.add(float(score.chance))
-        digits = decimals(column.unit, all_values(column_values))
-        shown = list(dict.fromkeys(show(level, column.unit, digits) for level in sorted(levels)))
+    for values in columns:
+        unit, levels = values.column.unit, set()
+        for row in values.rows.values():
+            levels |= {float(score.chance) for score in row.scores.values() if score.chance is not None}
+        digits = decimals(unit, shown_values(values.rows.values()))
+        shown = list(dict.fromkeys(show(level, unit, digits) for level in sorted(levels)))
         if len(shown) > 1:
             cells.append(TableCell(text=f"{shown[0]}–{shown[-1]}"))  # noqa: RUF001  # an en dash is meant
         else:
             cells.append(TableCell(text=shown[0], mean=fmean(levels)) if shown else TableCell(state="missing"))
     return cells
-
-
-def mean_chance(cells: Sequence[TableCell]) -> TableCell:
-    """Return the mean of chance levels that are fractions; blank where one is unknown."""
-    levels = [cell.mean for cell in cells if cell.mean is not None]
-    if not cells or len(levels) < len(cells):
-        return TableCell()
-    return TableCell(text=show(fmean(levels), "fraction", 1), mean=fmean(levels))

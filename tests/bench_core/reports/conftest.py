@@ -3,9 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import pytest
+import torch
+
+from bench_core.contracts import Evaluation, PerItem, Score
+from bench_core.store.per_item import pack_items
 
 MakeRecord = Callable[..., dict[str, Any]]
 
@@ -83,6 +88,19 @@ def _record(
         },
         **changes,
     }
+
+
+def _packed(values: Sequence[float]) -> dict[str, Any]:
+    """Return per-item results as a record keeps them; bools are hits."""
+    score = Score(metric="x", value=fmean(values), n=len(values))
+    items = {"x": PerItem(torch.tensor(values))}
+    packed, _ = pack_items(Evaluation(scores=[score], protocol="", items=items), {"test": len(values)})
+    return packed["x"]
+
+
+@pytest.fixture
+def packed() -> Callable[..., dict[str, Any]]:
+    return _packed
 
 
 @pytest.fixture

@@ -70,8 +70,9 @@ def test_win_at_5_percent_alone_is_no_win_among_many_tasks(runs: Runs) -> None:
     [
         ([0.9], [0.1], "one seed: nothing can be said"),
         ([0.9, 0.8], [0.1], "one seed: nothing can be said"),
-        ([0.5, 0.5], [0.5, 0.5], "the same at every seed"),
-        ([0.5, 0.25], [0.25, 0.0], "the same difference at every seed: nothing can be said"),
+        ([0.9, 0.9001], [0.1, 0.1], "2 seeds: nothing can be said"),
+        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "the same at every seed"),
+        ([0.5, 0.25, 0.5], [0.25, 0.0, 0.25], "the same difference at every seed: nothing can be said"),
     ],
 )
 def test_verdict_says_when_there_are_too_few_seeds(
@@ -79,6 +80,34 @@ def test_verdict_says_when_there_are_too_few_seeds(
 ) -> None:
     [line] = compare(entries_from([*runs("a", "t", first), *runs("b", "t", second)]), "a", "b").lines
     assert (line.verdict, line.p) == (verdict, None)
+
+
+def test_row_that_the_table_does_not_rank_is_not_judged(runs: Runs) -> None:
+    records = [*runs("a", "t", [0.90, 0.91, 0.93]), *runs("b", "t", [0.80, 0.82, 0.83, 0.50, 0.51])]
+    [line] = compare(entries_from(records), "a", "b").lines
+    assert (line.paired.seeds, line.table_seeds, line.not_ranked) == (3, 5, ("a",))
+    assert line.paired.low is not None
+    assert line.paired.low > 0  # a is ahead at the seeds that both have
+    assert line.verdict == "not judged: the table does not rank a here"
+    assert "3 of 5" in show_comparison(compare(entries_from(records), "a", "b"), "text")
+
+
+def test_no_other_winner_is_named_than_the_table_has(runs: Runs) -> None:
+    ahead, behind = [0.80, 0.81, 0.82], [0.70, 0.71, 0.72]
+    records = [*runs("a", "t", [*ahead, *[0.1] * 20]), *runs("b", "t", [*behind, *[0.9] * 20])]
+    for name in ("c", "d", "e"):  # most rows have three seeds
+        records += runs(name, "t", [0.5, 0.51, 0.52])
+    [line] = compare(entries_from(records), "a", "b").lines
+    assert (line.paired.seeds, line.table_seeds, line.table_first) == (23, 3, "a")
+    assert line.p is not None
+    assert line.p < 0.05  # b is ahead over all
+    assert line.verdict == "not judged: over the 3 seeds of the table a is ahead"
+
+
+def test_more_of_what_is_no_quality_is_higher_and_not_better(runs: Runs) -> None:
+    records = [*runs("a", "t", [0.90, 0.91, 0.93], ranks=False), *runs("b", "t", [0.80, 0.82, 0.83], ranks=False)]
+    [line] = compare(entries_from(records), "a", "b").lines
+    assert line.verdict == "a higher"
 
 
 def test_tasks_of_one_row_alone_and_labels_are_noted(runs: Runs) -> None:
@@ -101,7 +130,7 @@ def test_unknown_names_and_a_row_with_itself_are_refused(runs: Runs) -> None:
         compare(entries, "nac", "nac")
 
 
-def test_mean_ranks_have_a_critical_difference_from_five_tasks_and_three_rows_on(runs: Runs) -> None:
+def test_mean_ranks_have_a_critical_difference_from_five_families_and_three_rows_on(runs: Runs) -> None:
     records: list[dict[str, Any]] = []
     for k in range(5):
         for method, value in (("a", 0.9), ("b", 0.8), ("c", 0.7)):
@@ -115,9 +144,20 @@ def test_mean_ranks_have_a_critical_difference_from_five_tasks_and_three_rows_on
     assert "Critical difference 1.48; Friedman's test of no difference at all: p = 0.0067." in text
     [few] = rank_rows(entries_from(r for r in records if r["names"]["task"] != "t0"))
     assert (few.critical, few.told_from_best(9.0)) == (None, False)
-    assert "5 tasks are needed, these are 3 rows that have 4 tasks" in show_rankings([few], "md")
+    assert "5 families of tasks are needed, these are 3 rows that are ranked in 4" in show_rankings([few], "md")
     [two] = rank_rows(entries_from(r for r in records if r["names"]["method"] != "c"))
-    assert "3 rows and 5 tasks are needed, these are 2 rows" in two.reason
+    assert "3 rows and 5 families of tasks are needed, these are 2 rows" in two.reason
+
+
+def test_tasks_of_one_family_count_once_in_the_ranking(runs: Runs) -> None:
+    records: list[dict[str, Any]] = []
+    for k in range(6):
+        records += [*runs("a", f"t{k}", [0.9], family="classes"), *runs("b", f"t{k}", [0.8], family="classes")]
+    records += [*runs("a", "map", [0.1]), *runs("b", "map", [0.2]), *runs("a", "area", [0.1], ranks=False)]
+    [ranking] = rank_rows(entries_from(records))
+    assert ranking.rows == (("a", 1.5), ("b", 1.5))
+    assert set(ranking.families) == {"classes", "bench-core/map"}
+    assert "mean ranks over 2 families of tasks" in show_rankings([ranking], "text")
 
 
 def test_no_row_is_worse_if_friedmans_test_finds_no_difference(runs: Runs) -> None:

@@ -38,9 +38,13 @@ def test_columns_hold_the_values_of_the_record(make_record: Make) -> None:
         "unit": "fraction",
         "higher_is_better": True,
         "chance": 0.1,
+        "best": row["best"],
+        "ranks": True,
+        "caveat": "",
         "embedding": "features",
         "n": 540,
         "primary": True,
+        "family": "classification",
         "epochs": 20,
         "batch_size": 128,
         "uses_labels": True,
@@ -61,6 +65,14 @@ def test_columns_hold_the_values_of_the_record(make_record: Make) -> None:
         "ended": "2026-01-04T00:01:00+00:00",
         "key": record["key"],
     }
+
+
+def test_frame_tells_what_ranks(make_record: Make, make_score: Make) -> None:
+    scores = [make_score("map", 0.8, best=0.9, ranks=False, caveat="by ITQ"), make_score("top1", 0.3)]
+    frame = frame_of([make_record("a", "t", 0, scores), make_record("a", "regions", 0, 0.5, ranks=False)])
+    assert frame["ranks"].tolist() == [False, False, True]
+    assert frame["caveat"].tolist() == ["", "by ITQ", ""]
+    assert frame["best"].tolist()[1] == 0.9
 
 
 def test_columns_and_dtypes_are_the_same_with_and_without_records(make_record: Make) -> None:

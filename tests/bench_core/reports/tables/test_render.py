@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,22 @@ def entries_from(records: Iterable[dict[str, Any]]) -> list[Entry]:
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"md": "md", "text": "txt", "latex": "tex", "csv": "csv", "json": "json"}
+FID = {"unit": "", "higher_is_better": False, "chance": None}
 NASTY = ("a|b", "1e5", "x_y", "two\nlines", "<script>", "100%", "`tick`", "*_[z](u)_*")
 
 
 @pytest.fixture
-def tables(make_record: Make, make_score: Make) -> list[Table]:
+def tables(make_record: Make, make_score: Make, packed: Make) -> list[Table]:
     """Tables of two tasks (in one lower is better) and three seeds, with every kind of cell and of name."""
-    records = []
+    records, items = [], packed([13.5, 12.0, 15.0, 13.5])
     for number, name in enumerate(NASTY):
         for seed in range(3):
             value = 0.9 - number / 10 + (seed + number) % 3 / 50
             records.append(make_record(name, "linear", seed, value, protocol="probe | of <features>\n5 % held out"))
-        seeds = range(3 if number < 4 else 0)
-        for seed in seeds:
-            fid = make_score("fid", 12.5 + number + seed * 3 % 4, unit="", higher_is_better=False, chance=None)
-            records.append(make_record(name, "fid_", seed, [fid]))
+        caveat = {"caveat": "by | 5 % others"} if name == "x_y" else {}
+        for seed in range((3, 1, 3, 2, 0, 0, 0, 0)[number]):
+            fid = make_score("fid", 12.5 + number + seed * 3 % 4, **FID, **caveat)
+            records.append(make_record(name, "fid_", seed, [fid], items={"fid": items} if name == "1e5" else {}))
     records += [make_record("supervised", "linear", seed, 0.99, uses_labels=True) for seed in range(3)]
 
     def other(method: str, seed: int, state: Any, reason: str) -> Entry:
@@ -47,7 +49,9 @@ def tables(make_record: Make, make_score: Make) -> list[Table]:
         return Entry(names, seed, state, reason)
 
     others = [other("<script>", seed, "skipped", "cannot | sample\nat all") for seed in range(3)]
-    others += [other("100%", 0, "failed", "error: <b>boom</b>"), other("`tick`", 0, "stale", "revision was 1, is 2")]
+    others += [other("100%", 0, "failed", "error: <b>boom</b>")]
+    old = record_from_json(make_record("`tick`", "fid_", 0, [make_score("fid", 11.0, **FID)]))
+    others += [replace(other("`tick`", 0, "stale", "revision was 1, is 2"), record=old)]
     others += [other("a|b", 3, "failed", "oom"), other("*_[z](u)_*", 0, "missing", "")]
     return build([*entries_from(records), *others])
 
