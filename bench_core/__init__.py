@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import PerItem as PerItem
     from bench_core.contracts import Player as Player
+    from bench_core.contracts import PosteriorSampling as PosteriorSampling
     from bench_core.contracts import PriorName as PriorName
     from bench_core.contracts import Reader as Reader
     from bench_core.contracts import Recipe as Recipe
@@ -61,8 +62,8 @@ _HOME = {
     "contracts": (
         "Batch", "Clustering", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator",
         "Frozen", "Generative", "LatentVariable", "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective",
-        "OtherData", "ParameterGroup", "PerItem", "Player", "PriorName", "Reader", "Recipe", "Score", "Split",
-        "Variant",
+        "OtherData", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName", "Reader", "Recipe",
+        "Score", "Split", "Variant",
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -99,6 +100,7 @@ __all__ = [
     "ParameterGroup",
     "PerItem",
     "Player",
+    "PosteriorSampling",
     "PriorName",
     "Reader",
     "Recipe",

@@ -20,6 +20,7 @@ from bench_core.contracts.capabilities import Generative as Generative
 from bench_core.contracts.capabilities import LatentVariable as LatentVariable
 from bench_core.contracts.capabilities import Matching as Matching
 from bench_core.contracts.capabilities import NoisyChannel as NoisyChannel
+from bench_core.contracts.capabilities import PosteriorSampling as PosteriorSampling
 from bench_core.contracts.capabilities import PriorName as PriorName
 from bench_core.contracts.dataset import Dataset as Dataset
 from bench_core.contracts.dataset import DataSpec as DataSpec
@@ -65,6 +66,7 @@ __all__ = [
     "ParameterGroup",
     "PerItem",
     "Player",
+    "PosteriorSampling",
     "PriorName",
     "Reader",
     "Recipe",

@@ -48,6 +48,18 @@ class LatentVariable(Protocol):
 
 
 @runtime_checkable
+class PosteriorSampling(Protocol):
+    """A method with a posterior q(z | x), from which it draws (VAE); its `embed` returns the means as `latent`.
+
+    A prior is matched by the draws of all items together, not by the means: a VAE whose posterior is the prior for
+    every image matches it perfectly, and all its means are 0.
+    """
+
+    def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw one latent of each input from its posterior, (N, P); in eval mode, rng is on the method's device."""
+
+
+@runtime_checkable
 class Clustering(Protocol):
     """A method that assigns items to its own clusters (SeLa, U-CTRL)."""
 

@@ -87,6 +87,12 @@ class LatentModel(nn.Module):
         deviation = F.softplus(self.deviation(features).float()) + _MIN_DEVIATION
         return Posterior(self.mean(features).float(), deviation)
 
+    @torch.no_grad()
+    def sample_posterior(self, features: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw one latent (N, P) for features (N, D) from the posterior of each; rng is on their device."""
+        mean, deviation = self.posterior(features)
+        return mean + deviation * torch.randn(mean.shape, generator=rng, device=mean.device)
+
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents (N, P) to images (N, C, H, W) in [0, 1]: the mean of the likelihood, clamped to the range."""
         values: Tensor = self.decoder(latents).float()

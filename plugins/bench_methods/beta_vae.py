@@ -95,6 +95,10 @@ class BetaVAE(Objective):
         """Return the importance-weighted bound (N,) in nats on the log-likelihood, of `samples` draws an image."""
         return self.model.log_likelihood(inputs, self.encoder(inputs), samples, rng)
 
+    def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw one latent (N, P) of each image from its posterior."""
+        return self.model.sample_posterior(self.encoder(inputs), rng)
+
     def divergence(self, inputs: Tensor) -> Tensor:
         """Return the KL divergence (N,) in nats of each image's posterior from the prior."""
         return gaussian_kl(self.model.posterior(self.encoder(inputs)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Generative, Loss
+from bench_core import Batch, DataSpec, Generative, Loss, PosteriorSampling
 from bench_methods.beta_vae import BetaVAE, BetaVAEConfig
 from bench_methods.vae import VAE
 
@@ -63,7 +63,12 @@ def test_latents_are_means_and_samples_are_images(
         assert sampled.shape == (5, 1, 8, 8)
         assert 0 <= sampled.min() <= sampled.max() <= 1
     assert method.log_likelihood(images, 3, rng).shape == (96,)
-    assert isinstance(method, Generative)
+    assert issubclass(BetaVAE, Generative)
+    assert issubclass(BetaVAE, PosteriorSampling)
+    draws = method.sample_posterior(images, torch.Generator().manual_seed(0))
+    noise = torch.randn(draws.shape, generator=torch.Generator().manual_seed(0))
+    mean, deviation = method.model.posterior(embedded["features"])
+    assert torch.allclose(draws, mean + deviation * noise)
 
 
 def test_the_state_dict_restores_the_latents(make: Any, data: DataSpec, images: Tensor) -> None:

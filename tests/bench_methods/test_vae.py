@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Generative, Loss
+from bench_core import Batch, DataSpec, Generative, Loss, PosteriorSampling
 from bench_core.nn.latent_sampling import gaussian_like
 from bench_core.nn.variational import discretised_gaussian, gaussian_kl
 from bench_methods.vae import VAE, VAEConfig
@@ -161,6 +161,18 @@ def test_latents_are_the_posterior_means_and_decode_to_images(make: Any, data: D
     assert decoded.shape == images.shape
     assert decoded.min() >= 0
     assert decoded.max() <= 1
+
+
+def test_draws_from_the_posterior_have_its_mean_and_deviation(make: Any, data: DataSpec, images: Tensor) -> None:
+    method = make(VAE, data, latent_dim=5, width=4).eval()
+    assert issubclass(VAE, PosteriorSampling)
+    mean, deviation = method.model.posterior(method.encoder(images))
+    draws = torch.stack([method.sample_posterior(images, torch.Generator().manual_seed(s)) for s in range(300)])
+    assert draws.shape == (300, 96, 5)
+    scores = (draws - mean) / deviation
+    assert scores.mean(0).abs().max() < 5 / 300**0.5
+    assert float(scores.detach().std()) == pytest.approx(1, abs=0.01)
+    assert torch.equal(draws[3], method.sample_posterior(images, torch.Generator().manual_seed(3)))
 
 
 def test_samples_decode_latents_from_the_prior_or_like_given_ones(make: Any, data: DataSpec) -> None:

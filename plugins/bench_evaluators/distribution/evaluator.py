@@ -3,6 +3,10 @@
 The prior's CDF turns values into normal scores, so that one set of measures serves every prior; for a Gaussian prior
 the normal scores are the values themselves.
 
+Of a method with a posterior (a VAE) draws are tested, one for each item, because these are what its loss brings to the
+prior; the means stand beside them. If the posterior is the prior for every item, the draws match it perfectly, and the
+means are all equal.
+
 A method that sends its embedding through a noisy channel also gets a certificate, the gap: its upper bound on the
 information minus the information that arrives, on test items. The noisy embedding cannot differ by more than the gap
 from the distribution that meets the bound (Kullback-Leibler divergence in nats, if the embedding has the second moments
@@ -14,6 +18,7 @@ Shapes: N items, D coordinates.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -29,6 +34,7 @@ from bench_core import (
     Matching,
     NoisyChannel,
     Objective,
+    PosteriorSampling,
     Score,
     hookimpl,
     param,
@@ -51,6 +57,9 @@ from .normality import (
 )
 
 BINS = 40  # bins of the histogram
+DRAWS = "posterior_draws"  # "embedding" of the scores of draws from the posterior
+_MEANS = "_means"  # end of the metrics of its means
+_BATCH = 256  # items whose posterior is drawn from at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +68,8 @@ class DistributionConfig(Config):
 
     embedding: str | None = param(
         None,
-        "name of the embedding that is evaluated; none uses the first that exists of embedding, latent, features",
+        "name of the embedding that is evaluated; none uses the first that exists of embedding, latent, features, "
+        "and, where `latent` has a posterior, draws from it",
         "ours: what was matched",
     )
     prior: str | None = param(
@@ -89,12 +99,14 @@ class Distribution(Evaluator):
     """Distance of an embedding to its prior.
 
     The first score is the Kolmogorov-Smirnov distance of random projections to the prior (lower is better). Other
-    distances, and the part of small samples that pass tests of normality, follow. Methods with a noisy channel
-    (noisy DIM) also get the information that arrives in nats, and its gap to the upper bound. Needs a test split of
-    100 items or more; no labels.
+    distances, and the part of small samples that pass tests of normality, follow. Of methods with a posterior (VAE)
+    draws are tested; scores of its means have the ending `_means`. Methods with a noisy channel (noisy DIM) also get
+    the information that arrives in nats, and its gap to the upper bound. Needs a test split of 100 items or more; no
+    labels.
     """
 
     Config = DistributionConfig
+    revision = 2  # 2: of a posterior draws are tested, not its means
     ranks = False
 
     def __init__(self, config: DistributionConfig) -> None:
@@ -109,47 +121,29 @@ class Distribution(Evaluator):
         """Measure the test split."""
         method = frozen.method()
         prior = self.config.prior or (method.matched_prior() if isinstance(method, Matching) else "gaussian")
-        name, values = self._values(frozen)
-        normal = to_normal(prior, values)
-        n, dims = values.shape
-        size = min(200, n // 2)
-        drawn = min(dims, self.config.test_dims, size // 2)
-        coordinates = torch.randperm(dims, generator=stream(frozen.seed, "distribution", "dims"))[:drawn]
-        rates = pass_rates(normal[:, coordinates], stream(frozen.seed, "distribution", "samples"), size=size)
-        distances = {
-            "sliced_ks": (_sliced_ks(normal, frozen.seed), "distance"),
-            "ks_mean": (float(ks_distance(cumulative(prior, values)).mean()), "distance"),
-            "max_correlation": (max_correlation(normal), "correlation"),
-            "excess_kurtosis": (float(excess_kurtosis(normal).abs().mean()), "moment"),
-        }
-        scores = [
-            Score(metric=metric, value=value, unit=unit, higher_is_better=False, embedding=name, n=n)
-            for metric, (value, unit) in distances.items()
-        ]
-        scores += [
-            Score(metric=f"{test}_pass_rate", value=rate, embedding=name, n=size * SAMPLES)
-            for test, rate in rates.items()
-        ]
+        read = self._read(frozen, method)
+        name = next(iter(read))
+        values = self._values(frozen, read[name])
+        scores = self._scores(prior, name, values, frozen.seed)
+        if name == DRAWS:
+            scores += self._scores(prior, "latent", self._values(frozen, read["latent"]), frozen.seed, _MEANS)
         if isinstance(method, NoisyChannel):
             scores += _certificate(method, method, frozen, self.config.batch_size)
-        scores.append(
-            Score(
-                metric="sliced_wasserstein", value=_sliced_wasserstein(normal, frozen.seed), unit="distance",
-                higher_is_better=False, embedding=name, n=n,
-            )
-        )  # fmt: skip
+        n, dims = values.shape
+        size, coordinates = self._tested(n, dims, frozen.seed)
         drawn_prior = torch.randn(n, dims, generator=stream(frozen.seed, "distribution", "prior"))
         floors = _sliced_ks(drawn_prior, frozen.seed), _sliced_wasserstein(drawn_prior, frozen.seed)
+        what = f"{name}: one draw of each item's posterior ({_MEANS}: its means)" if name == DRAWS else name
         return Evaluation(
             scores=scores,
             protocol=(
-                f"test split; {name}{', standardised on train' if self.config.standardize else ''}, against the prior "
+                f"test split; {what}{', standardised on train' if self.config.standardize else ''}, against the prior "
                 f"{prior}{'' if prior == 'gaussian' else ' by normal scores, each tail cut at 1e-6'}; KS distances on "
                 f"all items, mean over coordinates and over {PROJECTIONS} random projections; pass rates at level "
-                f"{ALPHA:g}, which 95% of normal samples pass, of {SAMPLES} samples of {size} items, {drawn} of {dims} "
-                "coordinates; kurtosis: mean absolute excess; information and gap, where the method has a channel: one "
-                f"draw of views and noise of the test split, in batches of {self.config.batch_size}; sliced "
-                "Wasserstein: of order 2, along the projections of sliced KS"
+                f"{ALPHA:g}, which 95% of normal samples pass, of {SAMPLES} samples of {size} items, "
+                f"{len(coordinates)} of {dims} coordinates; kurtosis: mean absolute excess; information and gap, where "
+                "the method has a channel: one draw of views and noise of the test split, in batches of "
+                f"{self.config.batch_size}; sliced Wasserstein: of order 2, along the projections of sliced KS"
             ),
             notes=[
                 f"as many samples of the prior itself: sliced KS {floors[0]:.4f}",
@@ -158,14 +152,60 @@ class Distribution(Evaluator):
             curves={"histogram": histogram(prior, values[:, coordinates])},
         )
 
-    def _values(self, frozen: Frozen) -> tuple[str, Tensor]:
-        """Return the name of the embedding, and its values on test (N, D) float64."""
+    def _read(self, frozen: Frozen, method: Objective) -> dict[str, Callable[[str], Tensor]]:
+        """Return what is tested: name -> function that returns its values (N, D) of a split; the first one ranks."""
         name = self.config.embedding or loss_embedding_name(frozen.splits["test"])
-        values = embedding_of(frozen.splits["test"], name).double()
+        means = {name: lambda split: embedding_of(frozen.splits[split], name)}
+        if self.config.embedding or name != "latent" or not isinstance(method, PosteriorSampling):
+            return means
+        return {DRAWS: lambda split: _draw(method, frozen, split), **means}
+
+    def _values(self, frozen: Frozen, read: Callable[[str], Tensor]) -> Tensor:
+        """Return the values of the test split (N, D) float64, standardised on train if the config says so."""
+        values = read("test").double()
         if not self.config.standardize:
-            return name, values
-        train = frozen.splits["train"].embeddings[name].double()
-        return name, (values - train.mean(0)) / train.std(0, correction=0).clamp(min=1e-12)
+            return values
+        train = read("train").double()
+        return (values - train.mean(0)) / train.std(0, correction=0).clamp(min=1e-12)
+
+    def _tested(self, n: int, dims: int, seed: int) -> tuple[int, Tensor]:
+        """Return the size of a sample that is tested for normality, and the coordinates that are read."""
+        size = min(200, n // 2)
+        drawn = min(dims, self.config.test_dims, size // 2)
+        return size, torch.randperm(dims, generator=stream(seed, "distribution", "dims"))[:drawn]
+
+    def _scores(self, prior: str, name: str, values: Tensor, seed: int, end: str = "") -> list[Score]:
+        """Measure values (N, D) of the embedding `name`; all metrics have the ending `end`."""
+        normal = to_normal(prior, values)
+        size, coordinates = self._tested(len(values), values.shape[1], seed)
+        rates = pass_rates(normal[:, coordinates], stream(seed, "distribution", "samples"), size=size)
+        distances = {
+            "sliced_ks": (_sliced_ks(normal, seed), "distance"),
+            "ks_mean": (float(ks_distance(cumulative(prior, values)).mean()), "distance"),
+            "max_correlation": (max_correlation(normal), "correlation"),
+            "excess_kurtosis": (float(excess_kurtosis(normal).abs().mean()), "moment"),
+            "sliced_wasserstein": (_sliced_wasserstein(normal, seed), "distance"),
+        }
+        scores = [
+            Score(
+                metric=f"{metric}{end}", value=value, unit=unit, higher_is_better=False, best=0.0, embedding=name,
+                n=len(values),
+            )
+            for metric, (value, unit) in distances.items()
+        ]  # fmt: skip
+        scores += [
+            Score(metric=f"{test}_pass_rate{end}", value=rate, embedding=name, n=size * SAMPLES)
+            for test, rate in rates.items()
+        ]
+        return scores
+
+
+@torch.inference_mode()
+def _draw(model: PosteriorSampling, frozen: Frozen, split: str) -> Tensor:
+    """Draw one latent (N, P) of each item of a split from its posterior, on the CPU."""
+    rng = stream(frozen.seed, "distribution", "posterior", split, device=frozen.device)
+    batches = open_split(frozen.inputs(split), frozen.device).batches(_BATCH)
+    return torch.cat([model.sample_posterior(batch.inputs, rng).cpu() for batch in batches])
 
 
 def histogram(prior: str, values: Tensor) -> dict[str, list[float]]:

@@ -11,8 +11,10 @@ from bench_core.conformance.toys import TinyEncoder, Untrained
 from bench_core.contracts import PriorName
 from bench_core.errors import BenchError
 from bench_core.nn.priors import from_normal, to_normal
+from bench_core.training.embed import embed_split
 from bench_evaluators.distribution.evaluator import Distribution, DistributionConfig, histogram
 from bench_evaluators.distribution.normality import pass_rates
+from bench_methods.vae import VAE, VAEConfig
 
 
 def data(items: int) -> DataSpec:
@@ -98,8 +100,8 @@ def test_samples_of_a_prior_pass_the_tests_at_the_rate_of_their_level(prior: str
 def test_scores_equal_those_of_published_records() -> None:
     scores = measure(frozen({"features": normal(400, 5) ** 3}))
     assert list(scores) == [
-        "sliced_ks", "ks_mean", "max_correlation", "excess_kurtosis", "shapiro_wilk_pass_rate",
-        "dagostino_pearson_pass_rate", "henze_zirkler_pass_rate", "sliced_wasserstein",
+        "sliced_ks", "ks_mean", "max_correlation", "excess_kurtosis", "sliced_wasserstein", "shapiro_wilk_pass_rate",
+        "dagostino_pearson_pass_rate", "henze_zirkler_pass_rate",
     ]  # fmt: skip
     # Values of the version whose records are published.
     published = [0.17260320572493332, 0.17445766664402004, 0.08593052519949178, 37.3729544366706]
@@ -152,6 +154,79 @@ def test_default_embedding_is_the_first_of_embedding_latent_features() -> None:
     assert measure(frozen(embeddings), embedding="features")["ks_mean"] > 0.9
     with pytest.raises(BenchError, match=r"no embedding named 'code'\. This method has: embedding, features, latent"):
         measure(frozen(embeddings), embedding="code")
+
+
+def collapsed_vae(spec: DataSpec, mean: float = 0.0, deviation: float = 1.0) -> VAE:
+    """Make a VAE whose posterior is the same for every image."""
+    model = VAE(TinyEncoder(spec), spec, VAEConfig(latent_dim=3, width=4)).eval().requires_grad_(False)
+    for head, bias in ((model.model.mean, mean), (model.model.deviation, math.log(math.expm1(deviation - 1e-4)))):
+        nn.init.zeros_(head.weight)
+        nn.init.constant_(head.bias, bias)
+    return model
+
+
+def freeze_vae(method: Objective, items: int = 2000) -> Frozen:
+    spec = data(items)
+    splits = {
+        name: Split(torch.randint(0, 256, (items, 1, 8, 8), generator=torch.Generator().manual_seed(i)).byte())
+        for i, name in enumerate(("train", "test"))
+    }
+    cpu = torch.device("cpu")
+    embedded = {name: Embedded(embed_split(method, split, cpu)) for name, split in splits.items()}
+    return Frozen(embedded, spec, 0, cpu, lambda: method, splits.__getitem__)
+
+
+def test_a_collapsed_vae_that_matches_its_prior_gets_the_score_of_a_match() -> None:
+    evaluation = Distribution(DistributionConfig()).evaluate(freeze_vae(collapsed_vae(data(2000))))
+    scores = {score.metric: score for score in evaluation.scores}
+    assert evaluation.scores[0].metric == "sliced_ks"
+    floor = float(evaluation.notes[0].rsplit(" ", 1)[1])
+    assert scores["sliced_ks"].value == pytest.approx(floor, abs=0.01)
+    assert min(s.value for name, s in scores.items() if name.endswith("pass_rate")) > 0.8
+    assert scores["sliced_ks_means"].value == 0.5  # all means are 0
+    assert {s.embedding for name, s in scores.items() if name.endswith("_means")} == {"latent"}
+    assert {s.embedding for name, s in scores.items() if not name.endswith("_means")} == {"posterior_draws"}
+    assert "one draw of each item's posterior" in evaluation.protocol
+    assert sum(d > 0 for d in evaluation.curves["histogram"]["density"]) > 30  # of draws, which are not all equal
+
+
+def test_draws_of_a_vae_far_from_its_prior_are_far() -> None:
+    assert measure(freeze_vae(collapsed_vae(data(300), mean=3.0), 300))["sliced_ks"] > 0.4
+    assert measure(freeze_vae(collapsed_vae(data(300), deviation=0.1), 300))["sliced_ks"] > 0.3
+    standardised = measure(freeze_vae(collapsed_vae(data(300), mean=3.0, deviation=0.1), 300), standardize=True)
+    assert standardised["sliced_ks"] < 0.08  # by mean and deviation of draws of train
+
+
+def test_each_item_is_drawn_once_by_seed_and_not_at_all_where_an_embedding_is_named() -> None:
+    class Counting(VAE):
+        drawn = 0
+
+        def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+            self.drawn += len(inputs)
+            return super().sample_posterior(inputs, rng)
+
+    spec = data(300)
+    torch.manual_seed(0)
+    method = Counting(TinyEncoder(spec), spec, VAEConfig(latent_dim=3, width=4)).eval()
+    trained = freeze_vae(method, 300)
+    first = measure(trained)
+    assert method.drawn == 300
+    assert measure(trained) == first
+    named = measure(trained, embedding="latent")
+    assert method.drawn == 600
+    assert named == {name.removesuffix("_means"): first[name] for name in first if name.endswith("_means")}
+
+
+def test_a_posterior_without_width_is_drawn_at_its_means() -> None:
+    class Sure(VAE):
+        def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+            return self.embed(inputs)["latent"]
+
+    spec = data(300)
+    torch.manual_seed(0)
+    scores = measure(freeze_vae(Sure(TinyEncoder(spec), spec, VAEConfig(latent_dim=3, width=4)).eval(), 300))
+    for name in [name for name in scores if name.endswith("_means")]:
+        assert scores[name.removesuffix("_means")] == pytest.approx(scores[name], abs=1e-6), name
 
 
 def test_standardising_uses_the_train_split() -> None:
