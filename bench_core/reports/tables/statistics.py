@@ -18,7 +18,7 @@ BOLD_PROMISE = (
     "row that is truly best is bold in at least 95 % of such columns (comparisons with the best, variances moderated "
     "over rows)."
 )
-_ROUNDING = 1e-12  # of the largest value: differences that vary by less do not vary
+_ROUNDING = 1e-12  # of the largest value: what varies by less does not vary
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def paired(first: Mapping[int, float], second: Mapping[int, float], level: float
         return Paired(0)
     mean, half = fmean(differences), t_halfwidth(differences, level)
     largest = max(map(abs, [*first.values(), *second.values()]))
-    if half is None or max(differences) - min(differences) <= 1e-12 * largest:  # rounding is no variation
+    if half is None or max(differences) - min(differences) <= _ROUNDING * largest:
         return Paired(len(differences), mean)
     t = abs(mean) / stdev(differences) * math.sqrt(len(differences))
     p = 2 * float(scipy.special.stdtr(len(differences) - 1, -t))
@@ -67,7 +67,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def critical_difference(rows: int, tasks: int, level: float = LEVEL) -> float:
-    """Return the least difference of mean ranks that counts (Nemenyi; Demsar, JMLR 2006): 1.25 for 4 rows, 14 tasks."""
+    """Return the least difference of mean ranks that counts (Nemenyi; Demsar, JMLR 2006): 1.25 for 4 rows, 14 tasks.
+
+    Where families stand for tasks, with the mean of their tasks' ranks, it is cautious: such means vary less than ranks.
+
+    Args:
+        rows: Number of rows that are ranked.
+        tasks: Number of independent rankings, one for each task or family.
+        level: Share of comparisons of rows that are all alike in which no difference counts.
+    """
     q = float(scipy.stats.studentized_range.ppf(level, rows, math.inf)) / math.sqrt(2)
     return q * math.sqrt(rows * (rows + 1) / (6 * tasks))
 

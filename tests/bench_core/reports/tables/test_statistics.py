@@ -199,6 +199,20 @@ def test_critical_difference_equals_demsars() -> None:
     assert critical_difference(5, 30) == pytest.approx(2.728 * math.sqrt(1 / 6), abs=1e-3)  # his table 5a
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+def test_rows_that_are_alike_seldom_differ_by_more_where_ranks_are_means_over_the_tasks_of_a_family(
+    shared: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    boards, rows, families = 400, 10, [6, 2, 3, 1, 1]
+    ranks = []
+    for tasks in families:
+        own, common = rng.standard_normal((boards, rows, tasks)), rng.standard_normal((boards, rows, 1))
+        ranks.append(stats.rankdata(math.sqrt(1 - shared) * own + math.sqrt(shared) * common, axis=1).mean(2))
+    widest = np.ptp(np.mean(ranks, 0), axis=1)
+    assert (widest >= critical_difference(rows, len(families))).mean() <= 0.05
+
+
 def test_friedman_by_hand() -> None:
     assert friedman([[1.0] * 5, [2.0] * 5, [3.0] * 5]) == pytest.approx(math.exp(-5))  # chi-squared 10, 2 degrees
     assert friedman([[2.0] * 5] * 3) == 1.0
