@@ -69,7 +69,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def critical_difference(rows: int, tasks: int, level: float = LEVEL) -> float:
     """Return the least difference of mean ranks that counts (Nemenyi; Demsar, JMLR 2006): 1.25 for 4 rows, 14 tasks.
 
-    Where families stand for tasks, with the mean of their tasks' ranks, it is cautious: such means vary less than ranks.
+    Families may stand for tasks, by the mean of their tasks' ranks: it is cautious then, as means vary less than ranks.
 
     Args:
         rows: Number of rows that are ranked.
