@@ -186,13 +186,13 @@ class Hashing(Evaluator):
             protocol=(
                 f"{len(queries):,} queries of {names[0]} against {len(database):,} items of {names[1]}; relevant: "
                 f"{'same class' if queries.labels.ndim == 1 else 'a label in common'}; map_code and what follows from "
-                f"it: {'own code' if own else f'ITQ of {config.embedding}'}, {shown[1]} bits "
-                f"({config.code_lengths[0]} rank); mAP@all unless at k={k}: divided by min(R, k), over_hits: by the "
-                "hits among the k, ties in the order of a seeded shuffle; other Hamming ties: expectation over random "
-                f"order; ITQ ({ITERATIONS} iterations), PCAH and LSH (mean of {config.lsh_draws} draws) of "
-                f"{config.embedding}, centred, all learned on train without labels; an empty ball of radius {RADIUS} "
-                "has precision 0; bit statistics: of the database; queries without a relevant item count as 0; PR "
-                "curve: mean over queries; chance: a constant code"
+                f"it: the method's own code, else ITQ of {config.embedding}; codes of {config.code_lengths[0]} bits "
+                f"rank; mAP@all unless at k={k}: divided by min(R, k), over_hits: by the hits among the k, ties in the "
+                "order of a seeded shuffle; other Hamming ties: expectation over random order; ITQ "
+                f"({ITERATIONS} iterations), PCAH and LSH (mean of {config.lsh_draws} draws) of {config.embedding}, "
+                f"centred, all learned on train without labels; an empty ball of radius {RADIUS} has precision 0; bit "
+                "statistics: of the database; queries without a relevant item count as 0; PR curve: mean over "
+                "queries; chance: a constant code"
             ),
             notes=[
                 *([f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else []),

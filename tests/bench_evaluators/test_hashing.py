@@ -47,7 +47,7 @@ def test_own_code_of_the_first_length_ranks_and_itq_of_this_length_stands_beside
     assert (first.embedding, first.ranks, first.caveat) == ("code", True, "")
     assert scores["code_minus_itq"] == pytest.approx(scores["map_code"] - scores["map_itq_32_bits"], abs=1e-12)
     assert scores["code_bits"] == 32
-    assert "own code, 32 bits (32 rank)" in evaluation.protocol
+    assert "own code, else ITQ of features; codes of 32 bits rank" in evaluation.protocol
 
 
 def test_method_without_a_code_is_ranked_by_itq_of_the_first_length_with_a_caveat(freeze: Freeze) -> None:
@@ -86,9 +86,11 @@ def test_a_very_long_code_is_measured_alone(freeze: Freeze, monkeypatch: pytest.
     assert Hashing(SMALL).evaluate(freeze(both(bits=12))).scores == whole.scores
 
 
-def test_first_scores_of_all_methods_share_a_column(freeze: Freeze) -> None:
-    firsts = [Hashing(HashingConfig()).evaluate(freeze(both(bits))).scores[0] for bits in (None, 12, 32)]
+def test_first_scores_of_all_methods_share_a_column_and_a_protocol(freeze: Freeze) -> None:
+    evaluations = [Hashing(HashingConfig()).evaluate(freeze(both(bits))) for bits in (None, 12, 32)]
+    firsts = [evaluation.scores[0] for evaluation in evaluations]
     assert len({(s.metric, s.unit, s.higher_is_better, s.n, s.chance) for s in firsts}) == 1
+    assert len({evaluation.protocol for evaluation in evaluations}) == 1
 
 
 def test_all_tasks_of_search_use_the_same_items(freeze: Freeze) -> None:
