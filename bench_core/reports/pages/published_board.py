@@ -31,7 +31,7 @@ class BoardPicture:
         picture: Its kind and options.
         path: Its file.
         cells: The cells that it is drawn from; None where no record holds its numbers and the file stays as it is.
-        note: What readers must know: "Drawn from stale records: ..."; "" for most.
+        note: What readers must know: "Drawn from stale records of knn (...)."; "" for most.
     """
 
     picture: Picture

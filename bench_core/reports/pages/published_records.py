@@ -26,6 +26,7 @@ class MergedRecords:
 
     Attributes:
         current: Records of the board's cells as they are now.
+        renewed: Those of them that take the place of another run of the same key.
         stale: Records of older code whose cells have no current record yet: the page shows them as stale.
         elsewhere: Records of no cell of the board as it is now, for example of a row that was taken out: they stay in
             the folder, and no table shows them.
@@ -33,12 +34,15 @@ class MergedRecords:
     """
 
     current: Sequence[Record]
+    renewed: Sequence[Record]
     stale: Sequence[Record]
     elsewhere: Sequence[Record]
     replaced: Sequence[Record]
 
     def report(self) -> Iterator[str]:
-        """Yield a line for each sort of older records, if there are any."""
+        """Yield a line for each sort of earlier records, if there are any."""
+        if self.renewed:
+            yield f"run again: {len(self.renewed)} records took the places of earlier ones of the same keys"
         if self.replaced:
             yield f"replaced: {len(self.replaced)} older records of the same cells"
         if self.stale:
@@ -60,10 +64,12 @@ def merge_records(plan: Plan, published: Iterable[Record], new: Iterable[Record]
         published: Records in the board's folder.
         new: Records of the board's cells that join them; one with the same key takes the place of the other.
     """
-    by_key = {record.key: record for record in published}
-    by_key |= {record.key: _portable(record) for record in new}
+    before = {record.key: record for record in published}
+    joined = {record.key: _portable(record) for record in new}
+    by_key = before | joined
     planned = {cell.key for cell in plan.cells}
     cells = {_cell_of(cell.names, cell.seed): cell for cell in plan.cells}
+    renewed = [joined[key] for key in before if key in joined and joined[key].provenance != before[key].provenance]
     sorted_out: dict[str, list[Record]] = {"current": [], "stale": [], "elsewhere": [], "replaced": []}
     for key, record in by_key.items():
         cell = cells.get(_cell_of(record.names, record.seed))
@@ -73,7 +79,7 @@ def merge_records(plan: Plan, published: Iterable[Record], new: Iterable[Record]
             sorted_out["elsewhere"].append(record)
         else:
             sorted_out["replaced" if cell.key in by_key else "stale"].append(record)
-    return MergedRecords(**sorted_out)
+    return MergedRecords(renewed=renewed, **sorted_out)
 
 
 def write_records(folder: Path, records: MergedRecords) -> None:

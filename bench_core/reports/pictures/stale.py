@@ -41,12 +41,11 @@ def choose_cells(entries: Sequence[Entry], picture: Picture) -> tuple[Sequence[E
         rows = dict(shown(entries))
     except RequestError:
         drawn = shown(with_stale)
-        reasons = dict.fromkeys(
-            entry.reason
-            for entry in with_stale
-            if entry.reason and entry.state == "done" and (entry.names["method"], entry.names["task"]) in drawn
-        )
-        return with_stale, f"Drawn from stale records: {'; '.join(reasons)}."
+        reasons: dict[str, None] = {}
+        for then, now in zip(entries, with_stale, strict=True):
+            if then is not now and (now.names["method"], now.names["task"]) in drawn:
+                reasons[f"{now.names['task']} ({now.reason})"] = None
+        return with_stale, f"Drawn from stale records of {', '.join(reasons)}."
     left_out = dict.fromkeys(row for row, _ in shown(with_stale) if row not in rows)
     return entries, f"Without {', '.join(left_out)}: their records are stale." if left_out else ""
 

@@ -97,8 +97,18 @@ def test_paths_of_the_machine_are_removed_from_published_commands(
 def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
     publish()
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    publish()
+    assert list(publish().records.report()) == []
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_publishing_says_how_many_records_of_the_same_keys_come_from_another_run(
+    publish: Publish, store: Store, tmp_path: Path
+) -> None:
+    publish()
+    change_records(store, ended="2027-01-01T00:00:00+00:00")
+    assert list(publish().records.report()) == ["run again: 2 records took the places of earlier ones of the same keys"]
+    (newest,) = {r.provenance.ended for r in read_records(tmp_path / "leaderboards" / "tiny" / "records")}
+    assert newest == "2027-01-01T00:00:00+00:00"
 
 
 def test_check_finds_an_edited_page_and_an_edited_record(publish: Publish, tmp_path: Path, registry: Registry) -> None:

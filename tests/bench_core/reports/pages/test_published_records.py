@@ -62,7 +62,10 @@ def test_a_picture_without_valid_numbers_keeps_its_last_drawing_and_the_page_say
     project.write_pages()
     assert before == ((project.folder / "plane.svg").read_bytes(), (project.folder / "both.svg").read_bytes())
     for name in ("plane", "both"):
-        assert f"![{name}]({name}.svg)\n\nDrawn from stale records: task.revision was 1, is 2.\n" in project.page()
+        assert (
+            f"![{name}]({name}.svg)\n\nDrawn from stale records of look (task.revision was 1, is 2).\n"
+            in project.page()
+        )
     (project.folder / "plane.svg").write_text("<svg/>")
     with pytest.raises(StoreError, match=r"plane\.svg does not show what its records say"):
         project.check()
@@ -89,7 +92,7 @@ def test_publishing_one_column_replaces_its_records_and_keeps_those_of_the_other
     assert project.check()
     assert "stale" not in cells(project.page(), "weak")[0]
     assert "stale" in cells(project.page(), "weak")[1]
-    assert "Drawn from stale records: task.revision was 1, is 2." in project.page()
+    assert "Drawn from stale records of look (task.revision was 1, is 2)." in project.page()
     project.run("look")
     project.publish()
     assert "stale" not in project.page()

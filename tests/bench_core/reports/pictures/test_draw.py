@@ -14,6 +14,7 @@ from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.draw import draw, fingerprint, fingerprint_in
 from bench_core.reports.pictures.kinds import KINDS
+from bench_core.reports.pictures.model import NothingToDrawError
 from bench_core.reports.pictures.style import line_style, point_style
 from bench_core.reports.pictures.tradeoff import Tradeoff
 from bench_core.reports.tables.entries import Entry
@@ -31,6 +32,32 @@ def test_a_tradeoff_has_a_point_for_each_row_in_the_boards_order(entries: list[E
     draw(entries, TRADEOFF, tmp_path / "tradeoff.svg")
     assert "shrink (factor=5.0)" in (tmp_path / "tradeoff.svg").read_text()
     assert fingerprint_in(tmp_path / "tradeoff.svg") == fingerprint(entries, TRADEOFF)
+
+
+def test_a_tradeoff_marks_rows_of_fewer_seeds_and_values_with_a_caveat(entries: list[Entry], tmp_path: Path) -> None:
+    def changed(entry: Entry) -> Entry:
+        if entry.names["method"] == ROWS[0] and entry.seed == 1:
+            return replace(entry, state="failed", record=None)
+        if entry.names["method"] == ROWS[1] and entry.names["task"] == "size":
+            assert entry.record
+            scores = {name: replace(score, caveat="code by ITQ") for name, score in entry.record.scores.items()}
+            return replace(entry, record=replace(entry.record, scores=scores))
+        return entry
+
+    draw(list(map(changed, entries)), TRADEOFF, tmp_path / "p.svg")
+    text = (tmp_path / "p.svg").read_text()
+    assert f"{ROWS[0]} (1 of 2 seeds)<" in text
+    assert f"{ROWS[1]} †<" in text
+    assert f"{ROWS[2]}<" in text
+    assert "† code by ITQ" in text
+    assert fingerprint_in(tmp_path / "p.svg") != fingerprint(entries, TRADEOFF)
+
+
+def test_a_tradeoff_without_a_point_is_not_drawn(entries: list[Entry], tmp_path: Path) -> None:
+    apart = [e for e in entries if (e.names["task"] == "size") == (e.names["method"] == ROWS[0])]
+    with pytest.raises(NothingToDrawError, match="no row has both spread:spread and size:top1"):
+        draw(apart, TRADEOFF, tmp_path / "p.svg")
+    assert not (tmp_path / "p.svg").exists()
 
 
 def test_options_added_to_pictures_later_leave_the_fingerprints_of_older_pictures(entries: list[Entry]) -> None:

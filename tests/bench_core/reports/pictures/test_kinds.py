@@ -56,6 +56,11 @@ def test_curves_are_means_over_seeds_where_their_points_are_the_same(entries: li
     assert columns == {"recall": pytest.approx([0.15, 0.5, 1.0]), "precision": [1.0, 0.5, 0.1]}
 
 
+def test_the_caption_names_rows_whose_mean_is_over_fewer_seeds(entries: list[Entry]) -> None:
+    some = [entry for entry in entries if entry.names["method"] != ROWS[1] or entry.seed == 0]
+    assert read(some, "layers").seeds_text == f"means over 2 seeds, of {ROWS[1]} over 1"
+
+
 def test_a_curve_keeps_its_x_first_on_disk(entries: list[Entry], store: Store) -> None:
     curves = next(record.curves for record in store.records() if record.curves)
     assert list(curves["over_k"]) == ["neighbours", "accuracy", "again"]
