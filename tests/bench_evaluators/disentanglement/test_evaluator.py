@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench_core import DataSpec, Embedded, Evaluation, Frozen, results, run
+from bench_core.config import plain
 from bench_core.conformance.toys import Untrained
 from bench_core.errors import BenchError
 from bench_evaluators.disentanglement.evaluator import Disentanglement, DisentanglementConfig
@@ -150,7 +151,37 @@ def test_published_learners_have_other_metric_names() -> None:
     assert {"sap_svm", "dci_disentanglement_boosting"} <= scores.keys()
     assert scores["dci_disentanglement_boosting"] > 0.9
     assert "LinearSVC" in evaluation.protocol
+    assert "on 200 items; FactorVAE" in evaluation.protocol
     assert "on 300 of test" in evaluation.protocol
+
+
+def test_published_learners_have_the_published_numbers_of_items() -> None:
+    """Those of the study's dci.gin and sap_score.gin: 10,000 to learn from and 5,000 to measure."""
+    published = DisentanglementConfig(learners="published")
+    assert (published.items, published.tree_items, published.test_items) == (10_000, 10_000, 5_000)
+    assert (published.train_trials, published.test_trials, published.batch_size) == (10_000, 5_000, 64)
+    fewer = DisentanglementConfig(learners="published", tree_items=300, test_items=200)
+    assert (fewer.tree_items, fewer.test_items) == (300, 200)
+    assert DisentanglementConfig().tree_items == 2000
+
+
+def test_numbers_of_items_are_in_the_key_of_the_published_learners_and_keys_of_the_fast_ones_stay() -> None:
+    added = {"test_items": 5_000, "tree_items": 10_000, "learners": "published"}
+    assert plain(DisentanglementConfig(learners="published")) == plain(DisentanglementConfig()) | added
+    assert "test_items" not in plain(DisentanglementConfig())
+
+
+def test_learners_are_measured_on_the_test_items_that_are_asked_for() -> None:
+    trained = frozen(lambda known: known + 0.1 * noise(len(known), 3))
+    scores, evaluation = measure(trained, test_items=50)
+    everything, _ = measure(trained)
+    assert "both measured on 50 of test" in evaluation.protocol
+    n = {score.metric: score.n for score in evaluation.scores}
+    assert (n["mig"], n["sap_nearest_mean"], n["dci_completeness_trees"]) == (400, 50, 50)
+    assert scores["mig"] == everything["mig"]
+    right = scores["dci_informativeness_trees"] * 3 * 50  # over three factors
+    assert right == pytest.approx(round(right))
+    assert scores["sap_nearest_mean"] == pytest.approx(everything["sap_nearest_mean"], abs=0.2)
 
 
 def test_data_without_known_factors_is_skipped() -> None:
@@ -164,7 +195,9 @@ def test_data_without_known_factors_is_skipped() -> None:
         assert task.skip_reason(data, Untrained) == reason
 
 
-@pytest.mark.parametrize("name", ["items", "bins", "top", "tree_items", "train_trials", "batch_size", "max_codes"])
+@pytest.mark.parametrize(
+    "name", ["items", "bins", "top", "tree_items", "test_items", "train_trials", "batch_size", "max_codes"]
+)
 def test_parameters_out_of_range_are_refused(name: str) -> None:
     changes: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match=f"{name} must be >= "):
