@@ -4,8 +4,9 @@ Paper: Dai et al., Entropy 2022, https://www.mdpi.com/1099-4300/24/4/456
 Code:  https://github.com/Delay-Xili/LDR/tree/4c6098a
 Note:  `ctrl` is the code's MODE 0 (binary), without labels; `ctrl_multi` is its MODE 1, with labels. MODE 2, in which
        the first of two encoder steps gets Delta R(Z) alone, is not implemented. A class that is absent from a batch
-       adds 0; in the code its log det is 1. The network is any encoder with a linear layer, and images lie in [0, 1]
-       (`bench_core.nn.transcription`). The paper's nearest-subspace classifier belongs to evaluation, not to training.
+       adds 0; the code divides by its number of images, 0, and stops with an error. The network is any encoder with a
+       linear layer, and images lie in [0, 1] (`bench_core.nn.transcription`). The paper's nearest-subspace classifier
+       belongs to evaluation, not to training.
 
 Shapes: N images, C channels, H x W pixels, D features, P latents, K classes.
 """

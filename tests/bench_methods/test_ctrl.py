@@ -38,6 +38,17 @@ def test_the_multi_class_value_is_the_sum_written_class_by_class() -> None:
         assert torch.allclose(value, total, atol=1e-10)
 
 
+def test_a_class_that_is_absent_from_a_batch_leaves_value_and_gradients_finite() -> None:
+    """The reference code divides by the number of images of the class, and stops."""
+    z, z_hat = sphere(8, 4).requires_grad_(), sphere(8, 4, 1).requires_grad_()
+    value = multi_class_value(z, z_hat, F.one_hot(torch.arange(8) % 2, 3), 0.5)
+    absent = torch.autograd.grad(value, (z, z_hat))
+    present = torch.autograd.grad(multi_class_value(z, z_hat, F.one_hot(torch.arange(8) % 2), 0.5), (z, z_hat))
+    assert value.isfinite()
+    for with_it, without in zip(absent, present, strict=True):
+        assert torch.allclose(with_it, without, atol=1e-12)
+
+
 def test_equal_copies_leave_twice_the_reduction_and_one_class_leaves_the_distance() -> None:
     basis, labels = torch.eye(8, dtype=torch.float64), torch.arange(8) // 4
     by_hand = 4 * torch.tensor(3.0).log() - 2 * torch.tensor(5.0).log()  # D / (r eps2) is 2 for all, 4 for a class
