@@ -12,6 +12,7 @@ import scipy  # its submodules load at their first use: `special` loads fast, `s
 from numpy.typing import NDArray
 
 LEVEL = 0.95  # confidence
+_MANY = 500  # items, from which on the formula is nearer to the bootstrap than 2,000 draws of it
 _SEED = 0  # of the draws: the same values give the same interval
 _CHUNK = 2**21  # numbers of draws in memory at once: 16 MiB; the result does not depend on it
 
@@ -89,7 +90,29 @@ def item_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[floa
     """
     if np.isin(values, (0, 1)).all():
         return wilson(int(values.sum()), len(values))
-    return bootstrap_mean(values.astype(np.float64))
+    numbers = values.astype(np.float64)
+    return bootstrap_mean(numbers) if len(numbers) < _MANY else _expanded_bootstrap(numbers)
+
+
+def _expanded_bootstrap(values: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval of `bootstrap_mean` for many items, by a formula: draws of 10,000 items take half a second.
+
+    Cornish and Fisher (1938), to the first order (Hall, The Bootstrap and Edgeworth Expansion, 1992, section 2.5): a
+    mean of n drawn items has its quantile at z + (z^2 - 1) / 6 x skewness / sqrt(n) of its standard deviations.
+
+    Args:
+        values: (n,).
+        level: Confidence, in (0, 1).
+
+    Returns:
+        Lower and upper end, in the unit of the values.
+    """
+    n, mean, deviation = len(values), float(values.mean()), float(values.std())
+    if deviation == 0:
+        return mean, mean
+    z = float(scipy.special.ndtri((1 + level) / 2))
+    shift = (z**2 - 1) / 6 * float((((values - mean) / deviation) ** 3).mean()) / math.sqrt(n)
+    return mean + (shift - z) * deviation / math.sqrt(n), mean + (shift + z) * deviation / math.sqrt(n)
 
 
 def chunks(draws: int, n: int) -> Iterator[int]:

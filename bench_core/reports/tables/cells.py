@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -66,7 +67,7 @@ class ColumnValues:
     candidates: Sequence[str]
     seeds: Sequence[int]
 
-    @property
+    @cached_property
     def complete(self) -> list[str]:
         """The rows that have every seed of the column, measured as the other rows' are."""
         if not self.seeds:
@@ -78,7 +79,7 @@ class ColumnValues:
                 complete.append(label)
         return complete
 
-    @property
+    @cached_property
     def ranked(self) -> list[str]:
         """The rows that are ranked here; none where the task measures no quality, or no value is better."""
         return [label for label in self.complete if label in self.candidates and self.column.can_rank]

@@ -104,3 +104,16 @@ def test_items_that_are_hits_have_wilsons_interval_and_others_that_of_the_bootst
     normal = 1.96 * precisions.std() / math.sqrt(200)
     assert (high - low) / 2 == pytest.approx(normal, rel=0.1)
     assert (high + low) / 2 == pytest.approx(precisions.mean(), abs=0.1 * normal)
+
+
+def test_the_formula_for_many_items_is_nearer_to_the_bootstrap_than_few_draws_are() -> None:
+    precisions = np.random.default_rng(0).random(500) ** 6  # most near 0: skewness 2
+    exact = bootstrap_mean(precisions, 50_000)
+    error = precisions.std() / math.sqrt(500)
+    assert item_interval(precisions) == pytest.approx(exact, abs=0.02 * error)
+    normal = [precisions.mean() + sign * 1.959964 * error for sign in (-1, 1)]
+    assert max(abs(np.subtract(exact, normal))) > 0.03 * error  # the skewness shows
+
+
+def test_many_items_that_are_all_alike_have_an_interval_of_one_point() -> None:
+    assert item_interval(np.full(600, 0.25)) == (0.25, 0.25)
