@@ -9,6 +9,7 @@ from bench_core.engines.child_process import restart_command
 from bench_core.engines.command_line import run_command
 from bench_core.engines.processes import run_in_processes
 from bench_core.errors import BenchError, RequestError, shown
+from bench_core.planning.changed_code import changed_code
 from bench_core.planning.plan import make_plan
 from bench_core.planning.recipe_lines import recipe_lines
 from bench_core.planning.request import Request
@@ -48,6 +49,7 @@ def run(
     download: bool = False,
     workers: int = 0,
     checkpoint_every: float = 120.0,
+    resume_anyway: bool = False,
     compile: bool = False,
     isolate: bool = False,
     jobs: int = 1,
@@ -77,6 +79,7 @@ def run(
         download: Download datasets that are missing.
         workers: Number of processes that read streamed data; 0 reads it in the training process.
         checkpoint_every: Seconds between two checkpoints of a training.
+        resume_anyway: Go on from checkpoints of other code; by default a training whose code has changed starts anew.
         compile: Train through `torch.compile`, for GPUs. It takes minutes before the first step, and the last digits
             of the results differ.
         isolate: Run each chain in its own process, which is started as `bench run`: a crash ends one chain only. Ctrl-C
@@ -116,12 +119,19 @@ def run(
         device=device,
         workers=workers,
         checkpoint_every=checkpoint_every,
+        resume_anyway=resume_anyway,
         compiled=compile,
         isolate=isolate,
         jobs=jobs,
         time_limit=time_limit,
         rerun=tuple(_names(rerun) or ()),
-        command=_call(request, workers=workers, checkpoint_every=checkpoint_every, compile=compile),
+        command=_call(
+            request,
+            workers=workers,
+            checkpoint_every=checkpoint_every,
+            resume_anyway=resume_anyway,
+            compile=compile,
+        ),
     )
     if setting.uses_processes and registry is not None:
         raise RequestError("registry= cannot be passed to another process; leave out isolate and jobs.")
@@ -139,6 +149,8 @@ def run(
     shown_lines = LogLines() if progress else NoProgress()
     for remark in again.remarks if again else ():
         shown_lines.log(remark)
+    for changed in changed_code(to_run, run_store):
+        shown_lines.log(changed.line)
     if setting.uses_processes:
         command = [*restart_command(), *run_command(request, setting, record_store.path)]
         unfinished = run_in_processes(to_run, run_store, setting, command, shown_lines)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from bench_core.training.stopping import Stop
 
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
-_NAMES = ("device", "workers", "checkpoint_every", "compiled", "isolate", "jobs", "time_limit", "rerun")
+_NAMES = (
+    "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
+)  # fmt: skip
 
 
 def _rerun_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -38,6 +40,10 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--checkpoint-every", type=float, default=120.0, show_default=True, metavar="SECONDS",
             help="Save a checkpoint this often. So much training is lost at most when the machine dies.",
+        ),
+        click.option(
+            "--resume-anyway", is_flag=True,
+            help="Go on from checkpoints of other code. By default a training whose code has changed starts anew.",
         ),
         click.option(
             "--compile", "compiled", is_flag=True,

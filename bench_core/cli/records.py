@@ -72,6 +72,7 @@ def verify(
     """
     from bench_core.data import default_data_root
     from bench_core.devices import check_device
+    from bench_core.planning.changed_code import changed_parts
     from bench_core.plugins import load_plugins
     from bench_core.running.progress import choose_progress
     from bench_core.running.verify import choose_record, plan_again
@@ -80,6 +81,9 @@ def verify(
     check_device(device)
     record = choose_record(cell, store)
     plan = plan_again(record, load_plugins(block=ctx.obj or []), data_root or default_data_root(), download=download)
+    for component in changed_parts(plan.chains[0], plan.cells[0], record.provenance):
+        revision = component.cls.revision
+        click.echo(f"{component.name}'s code is not that of the record; its revision is {revision} in both", err=True)
     result = run_again(plan, record, device, choose_progress(quiet))
     width = max(len(score.metric) for score in result.scores)
     for score in result.scores:

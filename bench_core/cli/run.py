@@ -65,6 +65,7 @@ def run(
       130  stopped by Ctrl-C; give the same command again
     """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
+        from bench_core.planning.changed_code import changed_code
         from bench_core.planning.plan import make_plan
         from bench_core.planning.recipe_lines import recipe_lines
         from bench_core.reports.pictures.kinds import check_pictures
@@ -98,6 +99,9 @@ def run(
                 click.echo(remark, err=True)
         if only_chain is not None:
             to_run = _one_chain(to_run, only_chain, without_cell)
+        else:
+            for changed in changed_code(to_run, run_store):
+                click.echo(changed.line, err=True)
         if dry_run:
             _print_plan(to_run, store, as_json, rerun.again if rerun else ())
             return

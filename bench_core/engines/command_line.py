@@ -40,6 +40,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
     yield f"--device={setting.device}"
     yield f"--workers={setting.workers}"
     yield f"--checkpoint-every={setting.checkpoint_every}"
+    if setting.resume_anyway:
+        yield "--resume-anyway"
     if setting.compiled:
         yield "--compile"
     if setting.rerun:

@@ -4,7 +4,12 @@ boards.py           read a board.toml: rows, columns and everything that is held
 settings.py         parse the texts of `--set` and `--sweep`
 request.py          resolve a request: every name to a component, every parameter to a value
 initial_weights.py  find the weights that a method's encoder starts from
+origins.py          say in words where the recipe of a row comes from
 plan.py             make the chains and cells of a resolved request, each with its key
+source_code.py      the digest of a component's code, and which files count
+changed_code.py     records and trainings that were made by other code at the same revision
+recipe_lines.py     lines that `bench run` begins with: how each row is trained
 describe.py         texts of `bench list` and `bench show`
+board_changes.py    text of `bench show NAME --board BOARD`: what a board changes of a component
 why.py              text of `bench why`: what a key is made of, and what differs from the nearest record
 """

@@ -24,6 +24,7 @@ from bench_core.planning.boards import Board
 from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.request import ConfiguredComponent, Request, Resolved, resolve
+from bench_core.planning.source_code import source_digests
 from bench_core.plugins import Registry, load_plugins
 
 
@@ -105,6 +106,16 @@ class Chain:
     def lineage(self) -> "list[Chain]":
         """This chain after all chains that it starts from, in the order in which they are trained."""
         return [*(self.init.lineage if isinstance(self.init, Chain) else ()), self]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Digests of the code of dataset, encoder and method, as far as it can be read; they are in no key."""
+        parts = {"dataset": self.dataset, "encoder": self.encoder, "method": self.method}
+        return source_digests({axis: part.plugin for axis, part in parts.items()})
+
+    def sources_of(self, cell: Cell) -> dict[str, str]:
+        """Return `sources` with that of the task of one of the chain's cells."""
+        return {**self.sources, **source_digests({"task": cell.task.plugin})}
 
     @property
     def label(self) -> str:

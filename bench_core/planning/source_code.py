@@ -17,6 +17,7 @@ import ast
 import hashlib
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import resolve_name
@@ -48,6 +49,12 @@ def source_digest(component: Component) -> str | None:
     except (OSError, SyntaxError, ValueError, RecursionError):
         return None
     return _sha256("".join(digests)) if digests else None
+
+
+def source_digests(components: Mapping[str, Component]) -> dict[str, str]:
+    """Return the digests of some components under the same names, without those whose code cannot be read."""
+    digests = {name: source_digest(component) for name, component in components.items()}
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def source_files(component: Component) -> list[Path]:

@@ -1,33 +1,38 @@
 """Explains the key of a cell: its document, and the differences from the nearest record."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bench_core.errors import RequestError
 from bench_core.keys import differences, leaves
-from bench_core.planning.plan import Cell, Plan
-from bench_core.store.record import Record
+from bench_core.planning.changed_code import changed_code
+from bench_core.planning.plan import Cell, Plan, narrowed
+from bench_core.store import Store
 
 
-def explain(name: str, plan: Plan, records: Sequence[Record]) -> Iterator[str]:
+def explain(name: str, plan: Plan, store: Store) -> Iterator[str]:
     """Yield the lines that `bench why` prints.
 
     Args:
         name: The beginning of a key, or METHOD/TASK[/SEED].
         plan: The plan to look in.
-        records: Records of the store.
+        store: The store whose records are compared.
     """
+    records = store.records()
     cell, *others = _find(name, plan)
     if others:
         yield f"{name!r} is {len(others) + 1} cells; this is the first"
     yield f"{'/'.join(cell.names.values())}  seed {cell.seed}"
     yield f"key {cell.key}, the SHA-256 of:"
     yield from (f"  {path} = {value!r}" for path, value in leaves(cell.document))
+    changed = changed_code(narrowed(plan, lambda _, other: other is cell), store)
     if any(record.key == cell.key for record in records):
         yield "done: a record has this key."
+        yield from (part.line for part in changed)
         return
     if cell.skip:
         yield f"skipped: {cell.skip}"
         return
+    yield from (part.line for part in changed)
     if not records:
         yield "not done, and the store has no record to compare with."
         return

@@ -1,7 +1,7 @@
 """One chain: load its splits, pretrain its method, embed its data."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.training.checkpoints import Checkpoints
-from bench_core.training.embed import embed_all, is_damaged, is_embedded, load_embedded
+from bench_core.training.embed import embed_all, is_damaged, is_embedded, lacking_names, load_embedded
 from bench_core.training.pretrain import pretrain
 from bench_core.views import compiled as compiled_views
 
@@ -65,7 +65,7 @@ def pretrain_and_embed(
 
     Returns:
         What evaluators see of the chain, and the summary of its pretraining (`summary.json`), with the embedding's
-        seconds among its cost.
+        seconds among its cost, and the digests of the code that embedded.
     """
     folder = _train_if_needed(chain, store, setting, splits["train"], progress)
     summary = read_sealed(folder / "summary.json")
@@ -76,13 +76,10 @@ def pretrain_and_embed(
         return objective.to(setting.torch_device).eval().requires_grad_(False)
 
     embeddings = folder / "embeddings" / chain.embed_key
-    if is_embedded(embeddings) and is_damaged(embeddings):
-        progress.log(f"  the embeddings in {embeddings} are damaged; embedding again")
-        shutil.rmtree(embeddings)
-    if not is_embedded(embeddings):
-        progress.log("  embed")
-        embed_all(load_method(), chain.data, splits, embeddings, setting.torch_device, setting.workers)
-    summary["cost"]["embed_s"] = read_sealed(embeddings / "done.json")["embed_s"]
+    _embed_if_needed(chain, load_method, embeddings, setting, splits, progress)
+    done = read_sealed(embeddings / "done.json")
+    summary["cost"]["embed_s"] = done["embed_s"]
+    summary["embed_sources"] = done.get("sources", {})
     frozen = Frozen(
         splits=load_embedded(embeddings, {name: splits[name] for name in chain.data.splits}),
         data=chain.data,
@@ -94,17 +91,50 @@ def pretrain_and_embed(
     return frozen, summary
 
 
+def _embed_if_needed(
+    chain: Chain,
+    load_method: Callable[[], Objective],
+    folder: Path,
+    setting: RunSetting,
+    splits: Mapping[str, Split],
+    progress: Progress,
+) -> None:
+    """Embed all splits, unless the folder holds every embedding that the method gives today.
+
+    Code that is known to have made them gives the same names; other code, or unknown code, is tried on two items.
+    """
+
+    def embed(method: Objective, *, over: bool = False) -> None:
+        device, workers = setting.torch_device, setting.workers
+        embed_all(method, chain.data, splits, folder, device, workers, chain.sources, over=over)
+
+    if is_embedded(folder) and is_damaged(folder):
+        progress.log(f"  the embeddings in {folder} are damaged; embedding again")
+        shutil.rmtree(folder)
+    if not is_embedded(folder):
+        progress.log("  embed")
+        embed(load_method())
+    elif "method" not in chain.sources or read_sealed(folder / "done.json").get("sources") != chain.sources:
+        method = load_method()
+        if lacking := lacking_names(method, splits, folder, setting.torch_device):
+            names = " and ".join(map(repr, lacking))
+            progress.log(f"  the embeddings lack {names}, which {chain.method.name} gives now; embedding again")
+            embed(method, over=True)
+
+
 def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Split, progress: Progress) -> Path:
     """Train a chain that is not trained yet, its source chain before it, and return the folder of its weights."""
     folder = store.chain_folder(chain.key)
     try:
         if not is_trained(chain, store):
-            init = chain.init
+            init, start_sources = chain.init, []
             if isinstance(init, Chain):
                 source_folder = _train_if_needed(init, store, setting, train, progress)
                 source_summary = read_sealed(source_folder / "summary.json")
                 init = InitialWeights(source_folder / "weights.safetensors", source_summary["weights_sha256"])
-            _train(chain, init, folder, setting, train, progress)
+                by = source_summary["provenance"]
+                start_sources = [*by.get("start_sources", []), by.get("sources", {})]
+            _train(chain, init, start_sources, folder, setting, train, progress)
     finally:
         # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
         # these checkpoints any more.
@@ -119,14 +149,36 @@ def _checkpoint_folder(folder: Path) -> Path:
 
 
 def _train(
-    chain: Chain, init: InitialWeights | None, folder: Path, setting: RunSetting, train: Split, progress: Progress
+    chain: Chain,
+    init: InitialWeights | None,
+    start_sources: Sequence[Mapping[str, str]],
+    folder: Path,
+    setting: RunSetting,
+    train: Split,
+    progress: Progress,
 ) -> None:
     """Train a chain's method, from its last checkpoint if there is one. `folder` appears when all files are written.
 
     A stop signal after the last step waits until the trained weights are written, so that no training is lost.
+
+    Args:
+        chain: The chain.
+        init: Weights that the encoder starts from.
+        start_sources: Digests of the code of the trainings that the chain starts from, oldest first.
+        folder: Folder of the chain's artifacts.
+        setting: Device, checkpoints, workers.
+        train: The train split.
+        progress: Shows the epochs and what is being done.
     """
     objective = place_on_device(build_objective(chain, init), setting.torch_device, setting.compiled)
-    checkpoints = Checkpoints(_checkpoint_folder(folder), setting.checkpoint_every, setting.stop, progress.log)
+    checkpoints = Checkpoints(
+        _checkpoint_folder(folder),
+        setting.checkpoint_every,
+        setting.stop,
+        lambda text: progress.log(f"  {text}"),
+        sources=chain.sources,
+        resume_anyway=setting.resume_anyway,
+    )
     views = compiled_views() if setting.compiled else nullcontext()
     with setting.stop.deferred(), new_folder(folder, "summary.json") as unfinished_folder, views:
         description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
@@ -146,13 +198,20 @@ def _train(
         for warning in warnings:
             progress.log(f"  warning: {warning}")
         save_tensors(unfinished_folder / "weights.safetensors", objective.state_dict())
-        compiled = {"compiled": True} if setting.compiled else {}
+        by = {
+            "compiled": setting.compiled,
+            "sources": chain.sources,
+            "earlier_sources": cost.pop("earlier_sources"),
+            "start_sources": list(start_sources),
+            "resumed": cost.pop("resumed"),
+        }
         summary = {
             "weights_sha256": file_digest(unfinished_folder / "weights.safetensors"),
             "parameters": sum(p.numel() for p in objective.encoder.parameters()),
             "cost": cost,
             "warnings": warnings,
             "uses_labels": chain.uses_labels,
-            "provenance": provenance(setting.torch_device, setting.command) | compiled,
+            "provenance": provenance(setting.torch_device, setting.command)
+            | {name: value for name, value in by.items() if value},
         }
         write_over(unfinished_folder / "summary.json", sealed(summary))

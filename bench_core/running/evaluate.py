@@ -21,8 +21,12 @@ from bench_core.store.per_item import pack_items
 from bench_core.store.record_schema import unit_error
 from bench_core.store.store import FORMAT
 
-# Fields of the training's provenance, which may be another machine's; `compiled` is there if training was compiled.
-_TRAINING_FIELDS = ("bench", "torch", "commit", "dirty", "device", "threads", "command", "compiled")
+# Fields of the training's provenance, which may be another machine's; from `compiled` on each is there only if it says
+# something.
+_TRAINING_FIELDS = (
+    "bench", "torch", "commit", "dirty", "device", "threads", "command",
+    "compiled", "sources", "earlier_sources", "start_sources", "resumed",
+)  # fmt: skip
 
 
 def run_cell(
@@ -78,6 +82,8 @@ def run_cell(
             "provenance": {
                 **of_task,
                 "precision": chain.precision,
+                "sources": chain.sources_of(cell),
+                "embed_sources": summary["embed_sources"],
                 "dirty": _is_dirty(of_task["dirty"], of_training["dirty"]),
                 "pretrain": {name: of_training[name] for name in _TRAINING_FIELDS if name in of_training},
                 "started": started.isoformat(timespec="seconds"),

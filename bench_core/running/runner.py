@@ -60,6 +60,9 @@ class _PlanRun:
 
     def run(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> list[UnfinishedCell]:
         """Run all chains of the queue, and return the cells that failed."""
+        for chain, cells in queue:
+            for cell in cells:
+                chain.sources_of(cell)  # read now and kept: a file may be edited while the chains run
         self.check_data(queue)
         if queue:
             self.store.create()

@@ -22,6 +22,7 @@ class RunSetting:
         workers: Number of processes that read streamed data, >= 0. With 0 the training process reads it.
         checkpoint_every: Seconds between two checkpoints of a training, >= 0: so much training is lost at most when
             the machine dies.
+        resume_anyway: Whether a training goes on from a checkpoint of other code; by default it starts anew.
         compiled: Whether training goes through `torch.compile`. Records of such chains say so.
         isolate: Whether each chain runs in its own process.
         jobs: Number of chains that run at the same time, >= 1. Above 1 each chain runs in its own process.
@@ -37,6 +38,7 @@ class RunSetting:
     device: str = "auto"
     workers: int = 0
     checkpoint_every: float = 120.0
+    resume_anyway: bool = False
     compiled: bool = False
     isolate: bool = False
     jobs: int = 1

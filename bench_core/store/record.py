@@ -133,6 +133,12 @@ class Provenance:
         started: Time at which the task began, ISO 8601.
         ended: Time at which it ended.
         command: The command line.
+        sources: Axis -> digest of the code of dataset, encoder, method or task, see
+            `bench_core.planning.source_code`; of a training those that trained last.
+        embed_sources: Those of the code that made the embeddings.
+        earlier_sources: Of a training that was resumed, other code that has trained before.
+        start_sources: Of a training that starts from other trainings, their code, in the order in which they were done.
+        resumed: How often the training was stopped and resumed.
         pretrain: The same of the training, which another machine may have done.
     """
 
@@ -146,7 +152,18 @@ class Provenance:
     started: str | None = None
     ended: str | None = None
     command: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    embed_sources: Mapping[str, str] = field(default_factory=dict)
+    earlier_sources: tuple[Mapping[str, str], ...] = ()
+    start_sources: tuple[Mapping[str, str], ...] = ()
+    resumed: int = 0
     pretrain: "Provenance | None" = None
+
+    @property
+    def all_sources(self) -> "list[Mapping[str, str]]":
+        """All code that took part, also in the embedding and in the training, which others may have done."""
+        of_training = self.pretrain.all_sources if self.pretrain else []
+        return [self.sources, self.embed_sources, *self.earlier_sources, *of_training]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +265,7 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
             images_per_s=cost.get("images_per_s"),
             peak_memory_gib=cost.get("peak_memory_gib"),
         ),
-        provenance=_provenance(provenance, None if pretrain is None else _provenance(pretrain)),
+        provenance=provenance_from_json(provenance, None if pretrain is None else provenance_from_json(pretrain)),
         stored=stored,
     )
 
@@ -268,7 +285,8 @@ def _score(score: Mapping[str, Any]) -> RecordScore:
     )
 
 
-def _provenance(provenance: Mapping[str, Any], pretrain: Provenance | None = None) -> Provenance:
+def provenance_from_json(provenance: Mapping[str, Any], pretrain: Provenance | None = None) -> Provenance:
+    """Build a provenance from the JSON object of a record, or of a training in its `summary.json`."""
     return Provenance(
         precision=provenance.get("precision"),
         device=provenance.get("device"),
@@ -280,5 +298,10 @@ def _provenance(provenance: Mapping[str, Any], pretrain: Provenance | None = Non
         started=provenance.get("started"),
         ended=provenance.get("ended"),
         command=provenance.get("command"),
+        sources=provenance.get("sources") or {},
+        embed_sources=provenance.get("embed_sources") or {},
+        earlier_sources=tuple(provenance.get("earlier_sources") or ()),
+        start_sources=tuple(provenance.get("start_sources") or ()),
+        resumed=provenance.get("resumed") or 0,
         pretrain=pretrain,
     )

@@ -218,6 +218,15 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_sources(value: Any) -> bool:
+    """Return whether this maps axes to digests of code."""
+    return isinstance(value, dict) and all(axis in AXES and _is_name(digest) for axis, digest in value.items())
+
+
+def _is_all_sources(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_sources, value))
+
+
 _RECIPE: dict[str, Test] = {  # of its parameters, those that tables show
     "epochs": _is_count, "batch_size": _is_count, "optimizer": _is_name, "learning_rate": _is_number,
 }  # fmt: skip
@@ -237,6 +246,8 @@ _ITEMS: dict[str, Test] = {
 _PROVENANCE: dict[str, Test] = {
     "precision": _is_text, "device": _is_text, "threads": _is_count, "bench": _is_text, "commit": _is_text,
     "dirty": _is_bool, "torch": _is_text, "started": _is_text, "ended": _is_text, "command": _is_text,
+    "sources": _is_sources, "embed_sources": _is_sources, "earlier_sources": _is_all_sources,
+    "start_sources": _is_all_sources, "resumed": _is_count,
 }  # fmt: skip
 _PARTS: dict[str, dict[str, Test]] = {
     "facts": {

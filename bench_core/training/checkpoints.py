@@ -1,9 +1,12 @@
 """Checkpoint files of a training: written whole, checked when they are read.
 
-A checkpoint is a safetensors file, for example `000000000390-3f2a....safetensors`: step and SHA-256 of the content are
-its name, tensors are stored by name, all else as JSON in the header. Nothing in it is ever executed. It is written
-under a temporary name, synced and renamed, and the last two are kept, so that a damaged one costs a few minutes: the
-one before it is loaded, and the damaged file is renamed to `*.safetensors.damaged`.
+A checkpoint is a safetensors file, for example `000000000390-9c1e...-3f2a....safetensors`: step, code and SHA-256 of
+the content are its name, tensors are stored by name, all else as JSON in the header. Nothing in it is ever executed. It
+is written under a temporary name, synced and renamed, and the last two are kept, so that a damaged one costs a few
+minutes: the one before it is loaded, and the damaged file is renamed to `*.safetensors.damaged`.
+
+Checkpoints of other code are neither loaded, unless that is asked for, nor deleted before the training has ended: an
+author who takes an edit back goes on from them.
 """
 
 import hashlib
@@ -19,9 +22,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bench_core.files import write_bytes
+from bench_core.keys import key_of
 from bench_core.training.stopping import Stop
 
-_NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.safetensors")
+_NAME = re.compile(r"\d{12}-(?P<code>[0-9a-f]{16}-)?[0-9a-f]{64}\.safetensors")  # older ones do not name their code
 _NUM_KEPT = 2
 _EPOCH_END_SHARE = 0.25  # an epoch's end is a good moment to save: a quarter of the interval is enough there
 
@@ -39,6 +43,9 @@ class Checkpoints:
         interval: float = 120.0,
         stop: Stop | None = None,
         warn: Callable[[str], None] = lambda text: None,
+        *,
+        sources: Mapping[str, str] | None = None,
+        resume_anyway: bool = False,
     ) -> None:
         """Name the folder; nothing is written before `save`.
 
@@ -46,9 +53,13 @@ class Checkpoints:
             folder: Where the files are; any number of processes may train the same chain in it.
             interval: Seconds between two checkpoints, >= 0.
             stop: Once a stop is requested a checkpoint is due after the next step, and `save` raises Stopped.
-            warn: Called with a line of text where a checkpoint cannot be written, or is damaged.
+            warn: Called with a line of text where a checkpoint cannot be written, is damaged, or is of other code.
+            sources: Part of the training ("method") -> digest of its code; without them all checkpoints are loaded.
+            resume_anyway: Whether checkpoints of other code are loaded, too.
         """
         self.folder, self.interval, self.stop, self.warn = folder, interval, stop or Stop(), warn
+        self.sources, self.resume_anyway = dict(sources or {}), resume_anyway
+        self._code = f"{key_of(self.sources)[:16]}-" if self.sources else ""
         self._last_save = time.monotonic()
 
     def is_due(self, epoch_ends: bool) -> bool:
@@ -58,7 +69,7 @@ class Checkpoints:
         return self.stop.is_requested() or seconds >= self.interval * share
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint and delete all but the newest two.
+        """Write a checkpoint and delete all of this code but the newest two.
 
         Where it cannot be written (the disk is full), the training goes on and the checkpoints before it are kept.
 
@@ -71,24 +82,26 @@ class Checkpoints:
             Stopped: A stop was requested.
         """
         content = pack(state)
-        target = self.folder / f"{step:012d}-{hashlib.sha256(content).hexdigest()}.safetensors"
+        target = self.folder / f"{step:012d}-{self._code}{hashlib.sha256(content).hexdigest()}.safetensors"
         try:
             write_bytes(target, content)
         except OSError as error:
             self.warn(f"no checkpoint at step {step} ({error.strerror}); the one before it is kept")
         else:
-            for old in self._newest_first()[_NUM_KEPT:]:
+            for old in list(filter(self._is_of_this_code, self._newest_first()))[_NUM_KEPT:]:
                 old.unlink(missing_ok=True)
         self._last_save = time.monotonic()
         self.stop.raise_if_requested()
 
     def load_latest(self) -> dict[str, Any] | None:
-        """Return the state in the newest undamaged checkpoint, or None if there is none.
+        """Return the state in the newest undamaged checkpoint of this code, or None if there is none.
 
         A damaged file gets another name, so that it no longer counts as one of the two that are kept.
         """
         any_damaged = False
-        for path in self._newest_first():
+        paths = self._newest_first()
+        usable = [path for path in paths if self.resume_anyway or self._is_of_this_code(path)]
+        for path in usable:
             try:
                 state = _read(path)
             except FileNotFoundError:  # another process that trains the same chain deleted it in the meantime
@@ -102,7 +115,26 @@ class Checkpoints:
             return state
         if any_damaged:
             self.warn(f"no undamaged checkpoint is left in {self.folder}; training starts again from step 0")
+        elif paths and not usable:
+            self.warn(
+                f"the checkpoints in {self.folder} are of other code{self._which_parts(paths[0])}; training starts "
+                "again from step 0 (--resume-anyway goes on from them)"
+            )
         return None
+
+    def _is_of_this_code(self, path: Path) -> bool:
+        """Return True unless the name of a checkpoint says that it is of other code."""
+        match = _NAME.fullmatch(path.name)
+        return match is not None and (not self._code or match["code"] in (None, self._code))
+
+    def _which_parts(self, path: Path) -> str:
+        """Name the parts of which the code of a checkpoint differs, for a message; "" where it cannot be read."""
+        try:
+            theirs = _read(path).get("sources") or {}
+        except (OSError, DamagedCheckpointError):
+            return ""
+        parts = [name for name in {**self.sources, **theirs} if self.sources.get(name) != theirs.get(name)]
+        return f" ({', '.join(parts)})" if parts else ""
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         """Rename a damaged checkpoint so that it is not listed any more."""

@@ -49,7 +49,8 @@ def pretrain(
         checkpoints: Where the training resumes from and saves to; None saves nothing.
 
     Returns:
-        Steps, seconds, images/s and peak memory of the whole training, and the `warnings` of its last epoch.
+        Steps, seconds, images/s and peak memory of the whole training, the `warnings` of its last epoch, how often it
+        was `resumed`, and the `earlier_sources`: digests of other code that took part before a resumption.
 
     Raises:
         TrainingError: A loss is not finite; the message holds its step and its parts.
@@ -69,7 +70,8 @@ def pretrain(
     generators = {"shuffle": shuffle_rng, "views": views_rng, "passes": passes_rng}
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     optimizers = [optimizer for trainer in trainers for _, optimizer in trainer.optimizers]
-    training = TrainingState(objective, optimizers, generators, device)
+    sources = checkpoints.sources if checkpoints else {}
+    training = TrainingState(objective, optimizers, generators, device, sources=sources)
     autosave = make_autosave(checkpoints, training, steps_per_epoch)
 
     def pass_over_data() -> Iterator[Batch]:
@@ -123,6 +125,8 @@ def pretrain(
         "images_per_s": counters.step * images_per_step / seconds if counters.step else None,
         "peak_memory_gib": peak_memory_gib(device),
         "warnings": counters.log[-1].get("warnings", []) if counters.log else [],
+        "resumed": counters.resumed,
+        "earlier_sources": counters.earlier_sources,
     }
 
 

@@ -32,6 +32,8 @@ class Counters:
         notes: Numbers that the method's hooks returned in the current epoch, for its line of the log.
         losses: One mapping for each batch of the current epoch, from a player's name to its loss.
         log: One line for each epoch done.
+        resumed: How often the training was stopped and resumed.
+        earlier_sources: Other code that trained before a resumption: part ("method") -> digest, for each version once.
         seconds_before: Seconds that the training took in processes before this one.
         epoch_seconds_before: Seconds that the current epoch took in processes before this one.
         started: Clock when this process began to train.
@@ -45,6 +47,8 @@ class Counters:
     notes: dict[str, float] = field(default_factory=dict)
     losses: list[Mapping[str, Loss]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
+    resumed: int = 0
+    earlier_sources: list[dict[str, str]] = field(default_factory=list)
     seconds_before: float = 0.0
     epoch_seconds_before: float = 0.0
     started: float = field(default_factory=time.perf_counter)
@@ -89,6 +93,7 @@ class TrainingState:
         generators: Random generators by name; "shuffle" draws the order of the data.
         device: Device of the method.
         counters: How far the training is.
+        sources: Part of the training ("method") -> digest of its code, as far as it is known.
     """
 
     objective: nn.Module
@@ -96,6 +101,7 @@ class TrainingState:
     generators: Mapping[str, torch.Generator]
     device: torch.device
     counters: Counters = field(default_factory=Counters)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def log_on_failure(self) -> Iterator[None]:
@@ -124,6 +130,9 @@ class TrainingState:
             "losses": _losses_to_plain(counters.losses) if counters.batch else {},
             "log": counters.log,
             "seconds": [counters.seconds(), counters.epoch_seconds()],
+            "sources": dict(self.sources),
+            "resumed": counters.resumed,
+            "earlier_sources": counters.earlier_sources,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -147,9 +156,20 @@ class TrainingState:
             notes=dict(state["notes"]),
             losses=_losses_from_plain(state["losses"], self.device),
             log=list(state["log"]),
+            resumed=state.get("resumed", 0) + 1,  # a checkpoint of older code does not count
+            earlier_sources=_other_sources(state, self.sources),
             seconds_before=seconds_before,
             epoch_seconds_before=epoch_seconds_before,
         )
+
+
+def _other_sources(state: Mapping[str, Any], sources: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the code that has trained up to a state, each version once, without `sources`, the code that goes on."""
+    versions: list[dict[str, str]] = []
+    for version in (*state.get("earlier_sources", []), state.get("sources")):
+        if version and version != sources and version not in versions:
+            versions.append(version)
+    return versions
 
 
 def _restore_memory_layout(optimizer: Optimizer) -> None:

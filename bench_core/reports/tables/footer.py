@@ -7,7 +7,7 @@ from bench_core.planning.recipe_lines import recipe_text
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.legend import legend
 from bench_core.reports.tables.model import Column, Row
-from bench_core.store.record import Document, Provenance, Record
+from bench_core.store.record import AXES, Document, Provenance, Record
 
 _Done = tuple[Entry, Record]  # an entry that is done, and its record
 
@@ -34,6 +34,7 @@ def footer(
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in done})))}.")
     lines += _recipes(done)
     lines += _starts(done)
+    lines += _codes(done)
     lines.append(f"Data: {'; '.join(sorted({_data(_document(entry, record)) for entry, record in done}))}.")
     return [*lines, *_provenance([record for _, record in done])]
 
@@ -95,6 +96,29 @@ def _starts(done: Sequence[_Done]) -> list[str]:
     return [
         f"{row} starts from {source}; its recipe and cost leave that out." for row, source in starts.items() if source
     ]
+
+
+def _codes(done: Sequence[_Done]) -> Iterator[str]:
+    """Name the components of which records come from several versions of the code, though their revision is one.
+
+    Records are compared with one another only, never with the code that is installed: a page stays as it is.
+    """
+    versions: dict[tuple[str, str, int], set[str]] = {}  # axis, id and revision -> digests of the code
+    trained: dict[int, dict[str, None]] = {}  # number of versions that took part in one training -> rows
+    for entry, record in done:
+        document, provenance = _document(entry, record), record.provenance
+        for axis in AXES:
+            component = document.component(axis)
+            digests = {sources[axis] for sources in provenance.all_sources if axis in sources}
+            versions.setdefault((axis, component["id"], component["revision"]), set()).update(digests)
+        if provenance.pretrain and provenance.pretrain.earlier_sources:
+            number = 1 + len(provenance.pretrain.earlier_sources)
+            trained.setdefault(number, {})[entry.names["method"]] = None
+    for (_, component_id, revision), digests in versions.items():
+        if len(digests) > 1:
+            yield f"{len(digests)} codes of {component_id.rpartition('/')[2]} at revision {revision}."
+    for number, rows in trained.items():
+        yield f"Stopped, and resumed by other code, so that one training is of {number} codes: {', '.join(rows)}."
 
 
 def _data(document: Document) -> str:

@@ -12,7 +12,8 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 RUN = [
     "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs", "--json",
-    "--only-chain", "--quiet", "--rerun", "--retry-failed", "--time-limit", "--without-cell", "--workers",
+    "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell",
+    "--workers",
 ]  # fmt: skip
 
 

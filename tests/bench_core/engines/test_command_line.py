@@ -55,7 +55,14 @@ def test_command_line_gives_the_same_request(request_values: dict[str, Any], tmp
 
 def test_command_line_gives_the_same_run_setting_without_what_starts_processes(tmp_path: Path) -> None:
     setting = RunSetting(
-        device="cpu", workers=3, checkpoint_every=1.5, compiled=True, isolate=True, jobs=2, time_limit=60
+        device="cpu",
+        workers=3,
+        checkpoint_every=1.5,
+        resume_anyway=True,
+        compiled=True,
+        isolate=True,
+        jobs=2,
+        time_limit=60,
     )
     options = options_of(run_command(Request(methods=["nac"], data_root=tmp_path), setting, tmp_path))
     read = make_setting(options, setting.stop, only_chain=None)

@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, PerItem, Score, Split
 from bench_core.devices import to_channels_last
 from bench_core.errors import DataMissingError, StoreError
+from bench_core.files import sealed, write_over
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.cell_states import plan_entries
@@ -293,6 +295,52 @@ def test_damaged_embeddings_are_computed_again_from_good_weights(name: str, plan
     assert store.records()[0].scores == expected.scores
     if name != "done.json":  # which holds seconds
         assert path.read_bytes() == written
+
+
+def test_embeddings_that_lack_a_name_are_made_again_from_the_weights(
+    plan_of: PlanOf, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_record() -> Path:
+        store.record_file(store.records()[0].key).unlink()
+        return next(store.path.glob("chains/*/embeddings/*"))
+
+    lines: list[str] = []
+
+    class Listens(NoProgress):
+        def log(self, text: str) -> None:
+            lines.append(text)
+
+    run_plan(plan_of(), store, CPU)
+    (expected,) = store.records()
+    folder = without_record()
+    features = load_file(folder / "test.safetensors")["features"]
+    done = json.loads((folder / "done.json").read_text())
+    assert done["sources"] == plan_of().chains[0].sources
+    write_over(folder / "done.json", sealed({"digests": done["digests"], "embed_s": 0.0}))  # as older code wrote it
+    cls = registry.get("objective", "shrink").cls
+    monkeypatch.setattr("bench_core.running.chain.pretrain", None)
+
+    run_plan(plan_of(), store, CPU, Listens())
+    assert not [line for line in lines if "lack" in line]  # the same names: nothing is embedded
+    assert json.loads((folder / "done.json").read_text())["embed_s"] == 0
+
+    def embed(self: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.encoder(inputs)
+        return {"features": features, "code": features > 0}
+
+    monkeypatch.setattr(cls, "embed", embed)
+    without_record()
+    assert run_plan(plan_of(), store, CPU, Listens()) == []
+    assert "  the embeddings lack 'code', which shrink gives now; embedding again" in lines
+    assert store.records()[0].scores == expected.scores
+    now = load_file(folder / "test.safetensors")
+    assert torch.equal(now["features"], features)
+    assert torch.equal(now["code"], features > 0)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+    without_record()
+    monkeypatch.setattr("bench_core.running.chain.lacking_names", None)  # known code is not tried
+    assert run_plan(plan_of(), store, CPU) == []
 
 
 def test_checkpoints_beside_a_trained_chain_are_deleted(plan_of: PlanOf, store: Store) -> None:

@@ -110,3 +110,35 @@ def test_a_task_that_its_record_gives_no_family_has_the_family_of_the_built_in_t
     assert record_from_json(small_record(task="other/knn")).family == "other/knn"
     said = {**old, "ranks": True, "family": "structure"}
     assert (record_from_json(said).family, record_from_json(said).ranks) == ("structure", True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sources", ["sha256:1"]),
+        ("sources", {"method": 1}),
+        ("sources", {"color": "sha256:1"}),
+        ("sources", {"method": "a\nb"}),
+        ("embed_sources", "sha256:1"),
+        ("earlier_sources", {"method": "sha256:1"}),
+        ("start_sources", ["sha256:1"]),
+        ("resumed", -1),
+        ("resumed", True),
+    ],
+)
+def test_code_in_a_provenance_that_no_run_writes_is_an_error(field: str, value: object) -> None:
+    for provenance in ({field: value}, {"pretrain": {field: value}}):
+        error = record_error(small_record(provenance=provenance))
+        assert error is not None
+        assert field in error
+
+
+def test_all_code_of_a_record_is_that_of_task_embedding_and_training() -> None:
+    sources = [{"method": f"sha256:{number}"} for number in range(4)]
+    pretrain = {"sources": sources[2], "earlier_sources": [sources[3]], "start_sources": [{}], "resumed": 2}
+    stored = small_record(provenance={"sources": sources[0], "embed_sources": sources[1], "pretrain": pretrain})
+    assert record_error(stored) is None
+    provenance = record_from_json(stored).provenance
+    assert [version for version in provenance.all_sources if version] == sources
+    assert provenance.pretrain is not None
+    assert provenance.pretrain.resumed == 2

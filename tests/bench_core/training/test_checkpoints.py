@@ -192,3 +192,36 @@ def test_checkpoint_is_due_after_the_interval_or_sooner_at_the_end_of_an_epoch_o
     with pytest.raises(Stopped):
         checkpoints.save(2, {"saved": True})
     assert checkpoints.load_latest() == {"saved": True}
+
+
+OURS, OTHERS = {"method": "sha256:1", "encoder": "sha256:2"}, {"method": "sha256:3", "encoder": "sha256:2"}
+
+
+def test_checkpoints_of_other_code_are_kept_and_not_loaded(tmp_path: Path) -> None:
+    messages: list[str] = []
+    ours = Checkpoints(tmp_path, warn=messages.append, sources=OURS)
+    others = Checkpoints(tmp_path, sources=OTHERS)
+    for step in (10, 20):
+        others.save(step, {"step": step, "sources": OTHERS})
+    assert ours.load_latest() is None
+    assert messages == [
+        f"the checkpoints in {tmp_path} are of other code (method); training starts again from step 0 "
+        "(--resume-anyway goes on from them)"
+    ]
+    for step in (1, 2, 3):  # lower steps than those of the other code
+        ours.save(step, {"step": step, "sources": OURS})
+    assert [path.name[:12] for path in sorted(tmp_path.iterdir())] == [
+        "000000000002", "000000000003", "000000000010", "000000000020",
+    ]  # fmt: skip
+    assert ours.load_latest() == {"step": 3, "sources": OURS}
+    assert others.load_latest() == {"step": 20, "sources": OTHERS}
+    anyway = Checkpoints(tmp_path, warn=messages.append, sources=OURS, resume_anyway=True)
+    assert anyway.load_latest() == {"step": 20, "sources": OTHERS}
+    assert len(messages) == 1
+
+
+def test_checkpoints_that_do_not_name_their_code_are_loaded(tmp_path: Path) -> None:
+    Checkpoints(tmp_path).save(5, {"step": 5})  # as older versions write them
+    assert Checkpoints(tmp_path, sources=OURS).load_latest() == {"step": 5}
+    Checkpoints(tmp_path, sources=OURS).save(6, {"step": 6})
+    assert Checkpoints(tmp_path).load_latest() == {"step": 6}  # and where the code cannot be read

@@ -62,3 +62,24 @@ def test_loaded_moments_have_the_memory_layout_of_their_parameters() -> None:
     momentum = loaded.optimizers[0].state[weight]["momentum_buffer"]
     assert momentum.stride() == weight.stride()
     assert momentum.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_each_resumption_is_counted_and_each_version_of_the_code_is_named_once() -> None:
+    net = nn.Linear(2, 2)
+    state = training(net).state_dict()
+    for version in ("a", "b", "b", "a", "c"):  # the code of one process after the other
+        resumed = training(net)
+        resumed.sources = {"method": version}
+        resumed.load_state_dict(unpack(pack(state)))
+        state = resumed.state_dict()
+    assert resumed.counters.resumed == 5
+    assert resumed.counters.earlier_sources == [{"method": "b"}, {"method": "a"}]
+
+
+def test_a_state_of_older_code_counts_as_resumed_and_names_no_code() -> None:
+    state = training(nn.Linear(2, 2)).state_dict()
+    for name in ("sources", "resumed", "earlier_sources"):
+        del state[name]
+    resumed = training(nn.Linear(2, 2))
+    resumed.load_state_dict(unpack(pack(state)))
+    assert (resumed.counters.resumed, resumed.counters.earlier_sources) == (1, [])
