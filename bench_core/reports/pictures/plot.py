@@ -78,7 +78,7 @@ def _nothing_to_draw(store: Store, request: PlotRequest) -> str:
     if request.kind:
         return get_kind(request.kind).nothing_to_draw(store.path)
     return (
-        f"no record in {store.path} holds a curve or an image; tasks such as projection, retrieval and distribution "
+        f"no record in {store.path} holds a curve or an image; tasks such as projection, hashing and distribution "
         "leave some: `bench run --tasks projection`."
     )
 
