@@ -193,8 +193,9 @@ def leaderboard(
         sort: Column to sort by; None sorts by the mean rank.
 
     Returns:
-        Columns dataset, encoder, method, then `<task>`, `<task>_halfwidth` (95 % t interval over seeds) and `<task>_n`
-        for each task, and the mean rank. Fractions are not turned into per cent.
+        Columns dataset, encoder, method, then for each task `<task>`, `<task>_halfwidth` (95 % t interval over seeds),
+        `<task>_n` and `<task>_ranked` (False for a row that lacks a seed, say), and the mean rank. Fractions are not
+        turned into per cent; stale numbers are left out.
 
     Raises:
         RequestError: There is no store, no such board, or no record has the metric or column.

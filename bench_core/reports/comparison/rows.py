@@ -132,7 +132,10 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
             if note:
                 notes[note] = None
     if not lines:
-        raise RequestError(f"{first} and {second} have no task in common; `bench table` shows what each has.")
+        of_pair = [entry for group in tables.values() for entry in group if entry.names["method"] in (first, second)]
+        stale = any(entry.state == "stale" for entry in of_pair)
+        which = "no task in common that is not stale: run it again" if stale else "no task in common"
+        raise RequestError(f"{first} and {second} have {which}; `bench table` shows what each has.")
     label_notes = [f"{name} is trained with labels" for name in with_labels]
     return Comparison(first, second, tuple(_with_verdicts(lines, first, second)), (*notes, *label_notes))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,14 @@ def test_rows_whose_task_changed_its_revision_between_are_not_compared(runs: Run
     records = [*runs("a", "t", [0.9, 0.8]), *runs("b", "t", [0.8, 0.7], task_revision=2)]
     with pytest.raises(RequestError, match="a and b have no task in common"):
         compare(entries_from(records), "a", "b")
+
+
+def test_stale_numbers_are_not_compared(runs: Runs) -> None:
+    entries = [
+        replace(entry, state="stale") for entry in entries_from([*runs("a", "t", [0.9]), *runs("b", "t", [0.8])])
+    ]
+    with pytest.raises(RequestError, match="no task in common that is not stale: run it again"):
+        compare(entries, "a", "b")
 
 
 def test_unknown_names_and_a_row_with_itself_are_refused(runs: Runs) -> None:
