@@ -46,11 +46,6 @@ class SearchSet:
         """Return the number of items."""
         return len(self.labels)
 
-    def first(self, count: int) -> "SearchSet":
-        """Return the first `count` items, which are a random part because the order is random."""
-        code = None if self.code is None else self.code[:count]
-        return SearchSet(self.features[:count], self.labels[:count], code, self.index[:count])
-
 
 def split_names(splits: Collection[str]) -> tuple[str, str]:
     """Return the splits of queries and database: `query` and `database` if both exist, else `test` and `train`."""

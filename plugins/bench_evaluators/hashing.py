@@ -9,7 +9,7 @@ without quantisation: the gap to it is what quantising loses.
 ITQ, PCAH and LSH are learned on the train split, without its labels. The database is ranked by Hamming distance; tied
 items count by their expectation over random orders.
 
-Papers: Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
+Paper:  Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
         `bench_core.evaluation.hash_codes`, on ties `bench_core.evaluation.ranking`.
 
 Shapes: Q queries, N items of the database, B bits, M draws of LSH.

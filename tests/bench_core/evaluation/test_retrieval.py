@@ -52,7 +52,7 @@ def test_queries_without_a_shared_label_have_no_relevant_item_and_give_a_note() 
     assert hits.tolist() == [[True, False], [False, False], [False, True]]
     assert total.tolist() == [3, 0, 1]
     assert no_relevant_note(queries, database) == ["1 of 3 queries have no relevant item"]
-    assert no_relevant_note(queries.first(1), database) == []
+    assert no_relevant_note(search_set(hot((1, 0, 1))), database) == []
     assert cosine_average_precision(queries, database, CPU)[1] == 0
 
 
