@@ -67,8 +67,8 @@ def verify(
     """Run a record again and compare its scores.
 
     CELL is the beginning of a key; STORE may also be the records of a published board. The method is trained again,
-    in a folder that is deleted afterwards. Exit code: 0 if the scores are equal, 1 if they differ, 2 if code or data
-    are not those of the record.
+    in a folder that is deleted afterwards. Code that is not that of the record, at the same revision, is named. Exit
+    code: 0 if the scores are equal, 1 if they differ, 2 if revisions or data are not those of the record.
     """
     from bench_core.data import default_data_root
     from bench_core.devices import check_device

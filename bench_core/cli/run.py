@@ -52,8 +52,8 @@ def run(
     """Train, embed, evaluate, and print the table.
 
     Cells that have a record in the store are not run again, unless --rerun names their task or method. A training
-    that was stopped resumes from its last checkpoint when you give the same command again. Cells that failed are
-    tried again, after all others.
+    that was stopped resumes from its last checkpoint when you give the same command again, unless its code has
+    changed. Cells that failed are tried again, after all others.
 
     \b
     Exit codes:

@@ -4,10 +4,11 @@ Example: `nnclr.py` and its record have one digest. A comment, a docstring, anot
 changes nothing; a changed loss, default or constant changes the digest.
 
 Which files count: the component's own, and what that one imports of its own package, directly or through files that
-count. For a plugin that is one file, these are modules beside it. For a built-in component also what they import of
-`bench_core.nn`, `bench_core.views` and `bench_core.evaluation`. The rest of the core is left out: tests hold its
-numbers. An import inside a function counts like any other. A name that an `__init__.py` takes from another file leads
-to that file; the `__init__.py` itself counts only where it makes the name, or is imported by itself.
+count. For a plugin that is one file, these are modules beside it, and where it is installed only those that were
+installed with it. For a built-in component also what they import of `bench_core.nn`, `bench_core.views` and
+`bench_core.evaluation`. The rest of the core is left out: tests hold its numbers. An import inside a function counts
+like any other. A name that an `__init__.py` takes from another file leads to that file; the `__init__.py` itself counts
+only where it makes the name, or is imported by itself.
 
 What counts in a file: the nodes of its syntax tree and their fields that are not empty, so that Python 3.11 to 3.13
 agree. Docstrings do not count, nor import statements, except for a name that `as` replaces.
@@ -20,6 +21,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, files
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,7 @@ def source_files(component: Component) -> list[Path]:
     file = getattr(module, "__file__", None)
     if module is None or file is None:
         return []
-    search = _Search(module.__name__, Path(file), is_ours=component.distribution == OURS)
+    search = _Search(module.__name__, Path(file), component.distribution)
     search.count(module.__name__, Path(file))
     return list(search.files)
 
@@ -76,15 +78,17 @@ def source_files(component: Component) -> list[Path]:
 class _Search:
     """The files that one component uses, as far as they count."""
 
-    def __init__(self, module: str, file: Path, *, is_ours: bool) -> None:
+    def __init__(self, module: str, file: Path, distribution: str) -> None:
         package = module.partition(".")[0]
         self.files: dict[Path, None] = {}
         self.folders: dict[str, list[str]] = {}  # package -> its folders
-        self.beside: Path | None = None  # where a plugin that is one file has further modules
-        for name in (package, _CORE) if is_ours else (package,):
+        self.beside: Path | None = None  # where a plugin that is one file may have further modules
+        self.others: set[str] | None = None  # the only ones that count there; None are all
+        for name in (package, _CORE) if distribution == OURS else (package,):
             self.folders[name] = list(getattr(sys.modules.get(name), "__path__", []))
-        if not self.folders[package] and file.parent.name not in _INSTALLED:
+        if not self.folders[package]:
             self.beside = file.parent
+            self.others = _modules_of(distribution) if file.parent.name in _INSTALLED else None
 
     def count(self, module: str, path: Path) -> None:
         """Count a file, and what it imports."""
@@ -118,7 +122,8 @@ class _Search:
         if package == _CORE and (not rest or rest[0] not in _COUNTED_IN_CORE):
             return None
         folders = list(map(Path, self.folders.get(package, [])))
-        if not folders and self.beside is not None and package not in ("", _CORE):
+        is_its_own = self.others is None or package in self.others
+        if not folders and self.beside and is_its_own and package not in ("", _CORE):
             folders = [self.beside / package]
         for folder in folders:
             path = folder.joinpath(*rest)
@@ -126,6 +131,14 @@ class _Search:
                 if file.is_file():
                     return file
         return None
+
+
+def _modules_of(distribution: str) -> set[str]:
+    """Return the names of the top-level modules that were installed with a package."""
+    try:
+        return {path.parts[0].removesuffix(".py") for path in files(distribution) or ()}
+    except PackageNotFoundError:
+        return set()
 
 
 @dataclass(frozen=True)

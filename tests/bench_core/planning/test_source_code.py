@@ -145,18 +145,24 @@ def test_an_init_file_counts_where_it_makes_the_name_or_the_class(tmp_path: Path
     assert names(component("own"), tmp_path) == ["own/__init__.py", "own/losses.py"]
 
 
-def test_modules_beside_a_plugin_of_one_file_count_unless_all_packages_lie_there(
+def test_modules_beside_a_plugin_of_one_file_count_if_they_were_installed_with_it(
     tmp_path: Path, component: ImportClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"mine": "from losses import loss\nclass Method: ...\n", "losses": "import nets\nloss = 1\n", "nets": ""}
     write(tmp_path, **files)
     assert names(component("mine"), tmp_path) == ["mine.py", "losses.py", "nets.py"]
+    digest = source_digest(component("mine"))
     for name in files:
         (tmp_path / f"{name}.py").unlink()
     site = tmp_path / "site-packages"
     write(site, **files)
     monkeypatch.syspath_prepend(str(site))
     assert names(component("mine"), site) == ["mine.py"]
+    information = site / "mine-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (information / "RECORD").write_text("mine.py,,\nlosses.py,,\nnets.py,,\n")
+    assert source_digest(component("mine")) == digest
 
 
 def test_a_moved_file_changes_nothing(tmp_path: Path, component: ImportClass) -> None:
