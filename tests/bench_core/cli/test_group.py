@@ -64,7 +64,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         (["run", "--methods", "nac", "--set", "sela.heads=2"], "in this request named 'sela'"),
         (["run", "--methods", "nac", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (
-            ["run", "--methods", "nac", "--datasets", "mnist", "--tasks", "knn"],
+            ["run", "--methods", "nac", "--datasets", "mnist", "--tasks", "knn", "--quiet"],
             "does not exist. To repair it, add --download",
         ),
         (["run", "--board", "nowhere"], "no board named 'nowhere'"),
