@@ -126,11 +126,10 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
         candidates = _candidates(rows)
         for column in task_columns(group, None, all_metrics=all_metrics):
             values = column_values(column, {**rows, **pair}, candidates)
-            line, note = _compare_column(dataset, encoder, values, pair)
+            line, of_column = _compare_column(dataset, encoder, values, pair)
             if line:
                 lines.append(line)
-            if note:
-                notes[note] = None
+            notes |= dict.fromkeys(of_column)
     if not lines:
         of_pair = [entry for group in tables.values() for entry in group if entry.names["method"] in (first, second)]
         stale = any(entry.state == "stale" for entry in of_pair)
@@ -162,7 +161,7 @@ def _candidates(rows: Mapping[str, Sequence[Entry]]) -> list[str]:
 
 def _compare_column(
     dataset: str, encoder: str, values: ColumnValues, pair: Mapping[str, Sequence[Entry]]
-) -> tuple[Line | None, str]:
+) -> tuple[Line | None, list[str]]:
     """Compare two rows in one column.
 
     Args:
@@ -172,14 +171,14 @@ def _compare_column(
         pair: Name -> entries of the first and of the second row.
 
     Returns:
-        The line, without its verdict; None if a row has no values. And a note on what is left out, or "".
+        The line, without its verdict; None if a row has no values. And notes on what is left out, and on caveats.
     """
     (first, first_row), (second, second_row) = pair.items()
     column, first_values, second_values = values.column, values.rows[first].values, values.rows[second].values
     where = f"{column.name} on {dataset}, {encoder}"
     if not first_values or not second_values:
         has_values = first if first_values else second if second_values else None
-        return None, f"{has_values} alone has {where}" if has_values else ""
+        return None, [f"{has_values} alone has {where}"] if has_values else []
     seeds = sorted(first_values.keys() & second_values.keys())
     means = None
     if seeds:
@@ -200,7 +199,9 @@ def _compare_column(
         over_items(*items, seeds),
     )
     reason = not_pairable(*items, seeds)
-    return line, f"{where} is not compared by item: {reason}" if reason else ""
+    notes = [f"{where} is not compared by item: {reason}"] if reason else []
+    caveats = {name: values.rows[name].caveat for name in pair}
+    return line, [*notes, *(f"{name} in {where}: {caveat}" for name, caveat in caveats.items() if caveat)]
 
 
 def _not_ranked(values: ColumnValues, pair: Iterable[str]) -> tuple[str, ...]:

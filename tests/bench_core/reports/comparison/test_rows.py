@@ -123,6 +123,12 @@ def test_rows_whose_task_changed_its_revision_between_are_not_compared(runs: Run
         compare(entries_from(records), "a", "b")
 
 
+def test_caveat_of_a_score_is_noted(runs: Runs, make_record: Make, make_score: Make) -> None:
+    score = make_score("top1", 0.8, caveat="by ITQ, not learned")
+    records = [*runs("a", "hash", [0.9]), make_record("b", "hash", 0, [score])]
+    assert compare(entries_from(records), "a", "b").notes == ("b in hash on digits, convnet: by ITQ, not learned",)
+
+
 def test_stale_numbers_are_not_compared(runs: Runs) -> None:
     entries = [
         replace(entry, state="stale") for entry in entries_from([*runs("a", "t", [0.9]), *runs("b", "t", [0.8])])
