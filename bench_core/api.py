@@ -67,7 +67,7 @@ def run(
         encoders: Names; None takes the board's (`convnet`).
         seeds: Seeds; each gives a chain of its own. None takes the board's if a board is named, else seed 0.
         board: Name of a shipped board, or path of a board.toml.
-        epochs: Replaces the epochs of the board or method.
+        epochs: Replaces the epochs of the board or method; fewer of them shorten the warm-up by the same ratio.
         batch_size: Replaces the batch size of the board or method.
         precision: "fp32", "bf16", or "auto": bf16 on CUDA, fp32 elsewhere.
         settings: Parameter values: {"nac.flip": 0.2, "nac.recipe.learning_rate": 1e-3}.

@@ -79,7 +79,10 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
             "--board", metavar="FILE_OR_NAME",
             help="Board that fixes what the options above leave out: a name of `bench list boards`, or a board.toml.",
         ),
-        click.option("--epochs", type=click.IntRange(1), help="Epochs of training. Default: the board's or method's."),
+        click.option(
+            "--epochs", type=click.IntRange(1),
+            help="Epochs of training. Default: the board's or method's; with fewer the warm-up is shorter, too.",
+        ),
         click.option("--batch-size", type=click.IntRange(1), help="Batch size. Default: the board's or method's."),
         click.option(
             "--precision", type=click.Choice(["auto", "fp32", "bf16"]),

@@ -45,7 +45,7 @@ class Request:
         datasets: Names of datasets; likewise for encoders, methods and tasks. "all" alone names all that there are.
         seeds: Seeds of the trainings.
         board: Name of a shipped board, or path of a board.toml; None is the default board.
-        epochs: Epochs of every method that is trained.
+        epochs: Epochs of every method that is trained; fewer than it had shorten its warm-up by the same ratio.
         batch_size: Batch size of every method.
         precision: "auto", "fp32" or "bf16".
         device: The device of the run. It decides the precision where that is "auto", and nothing else in a key.
