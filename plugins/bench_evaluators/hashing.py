@@ -12,11 +12,11 @@ items count by their expectation over random orders.
 Paper:  Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary codes", CVPR 2011; on LSH see
         `bench_core.evaluation.hash_codes`, on ties `bench_core.evaluation.ranking`.
 
-Shapes: Q queries, N items of the database, B bits, M draws of LSH.
+Shapes: Q queries, N items of the database, B bits.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from statistics import fmean
 
 import torch
@@ -177,12 +177,11 @@ class Hashing(Evaluator):
         hits, relevant = listed_relevance(queries, database, top_k_hamming(*codes[shown][0], k)[1])
         floor = chance(relevant, len(database), k)
         dims = queries.features.shape[1]
+        first, *others = self._scores_of_shown(
+            results, shown, list_average_precision(hits, hits.sum(1)), floor, k, len(database)
+        )
         return Evaluation(
-            scores=[
-                *self._precisions(results, shown, cosine, floor["map"]),
-                *self._measures_at_k(results[shown], shown, list_average_precision(hits, hits.sum(1)), floor, k),
-                *self._statistics(results[shown], shown, len(database)),
-            ],
+            scores=[first, *self._references(results, cosine, floor["map"]), *others],
             protocol=(
                 f"{len(queries):,} queries of {names[0]} against {len(database):,} items of {names[1]}; relevant: "
                 f"{'same class' if queries.labels.ndim == 1 else 'a label in common'}; map_code and what follows from "
@@ -231,74 +230,75 @@ class Hashing(Evaluator):
             hashes["lsh", bits] = [lsh(train, bits, rng) for _ in range(self.config.lsh_draws)]
         return hashes
 
-    def _precisions(
-        self, results: Mapping[Source, CodeResult], shown: Source, cosine: Tensor, floor: float
-    ) -> list[Score]:
-        """Average the precisions of every code: the shown one's, its reference, cosine, then the rest.
+    def _references(self, results: Mapping[Source, CodeResult], cosine: Tensor, floor: float) -> list[Score]:
+        """Return the mAP of ITQ of the first length, of cosine, and of the other codes that are not the method's own.
 
         Args:
             results: Results by source and length.
-            shown: Code of the first score.
             cosine: (Q,) average precision of each query by cosine.
             floor: mAP of a constant code.
         """
-        name, rank_bits = self.config.embedding, self.config.code_lengths[0]
 
         def score(metric: str, values: Tensor, embedding: str) -> Score:
             return Score(metric=metric, value=float(values.mean()), chance=floor, embedding=embedding, n=len(values))
 
-        first = score("map_code", results[shown].precisions, self._embedding_name(shown))
-        if shown[0] != "code":
-            first = replace(first, caveat=f"by ITQ of {name}, not learned")
-        elif shown[1] != rank_bits:
-            first = replace(first, ranks=False, caveat=f"a code of {shown[1]} bits; {rank_bits} rank")
-        references = {
-            (source, bits): score(f"map_{source}_{bits}_bits", result.precisions, f"{source}({name})")
+        first, *others = (
+            score(f"map_{source}_{bits}_bits", result.precisions, self._embedding_name(source))
             for (source, bits), result in results.items()
             if source != "code"
-        }
-        scores = [first, references.pop(("itq", rank_bits))]
-        if shown[0] == "code" and ("itq", shown[1]) in results:
-            gain = float((results[shown].precisions - results["itq", shown[1]].precisions).mean())
-            scores.append(
-                Score(metric="code_minus_itq", value=gain, unit="difference", embedding="code", n=len(cosine))
-            )
-        return [*scores, score("map_cosine", cosine, name), *references.values()]
+        )
+        return [first, score("map_cosine", cosine, self.config.embedding), *others]
 
-    def _measures_at_k(
-        self, result: CodeResult, shown: Source, over_hits: Tensor, floor: Mapping[str, float], k: int
+    def _scores_of_shown(
+        self,
+        results: Mapping[Source, CodeResult],
+        shown: Source,
+        over_hits: Tensor,
+        floor: Mapping[str, float],
+        k: int,
+        size: int,
     ) -> list[Score]:
-        """Average the measures of the first k ranks over queries; `floor` has those of a constant code."""
-        measured: Mapping[str, tuple[Tensor, float | None]] = {
-            f"map_code_at_{k}": (result.precisions_at_k, floor["map_at_k"]),
-            f"map_code_at_{k}_over_hits": (over_hits, None),
-            f"precision_code_at_{k}": (result.hits_at_k, floor["precision"]),
-        }
-        name = self._embedding_name(shown)
-        return [
-            Score(metric=metric, value=float(values.mean()), chance=level, embedding=name, n=len(values))
-            for metric, (values, level) in measured.items()
-        ]
+        """Return the scores of the code that ranks the method, or would if it had the first length; mAP first.
 
-    def _statistics(self, result: CodeResult, shown: Source, size: int) -> list[Score]:
-        """Return the statistics of the bits of the shown code, and its length."""
-        name = self._embedding_name(shown)
+        Args:
+            results: Results by source and length.
+            shown: The code.
+            over_hits: (Q,) average precision of the first k ranks, divided by the hits among them.
+            floor: mAP, mAP at k and precision of a constant code.
+            k: Ranks that count in measures at k.
+            size: Number of items in the database.
+        """
+        (source, bits), rank_bits, result = shown, self.config.code_lengths[0], results[shown]
+        ranks, caveat = bits == rank_bits, "" if bits == rank_bits else f"a code of {bits} bits; {rank_bits} rank"
+        if source != "code":
+            caveat = f"by ITQ of {self.config.embedding}, not learned"
+
+        def score(
+            metric: str, value: float, n: int, unit: str = "fraction", higher: bool = True, level: float | None = None
+        ) -> Score:
+            return Score(
+                metric=metric, value=value, unit=unit, higher_is_better=higher, chance=level,
+                embedding=self._embedding_name(source), n=n, ranks=ranks, caveat=caveat,
+            )  # fmt: skip
+
+        queries = len(result.precisions)
         scores = [
-            Score(
-                metric=metric,
-                value=result.statistics[metric],
-                unit=unit,
-                higher_is_better=higher,
-                embedding=name,
-                n=len(result.precisions) if "radius" in metric else size,
-            )
-            for metric, (unit, higher) in STATISTICS.items()
+            score("map_code", float(result.precisions.mean()), queries, level=floor["map"]),
+            score(f"map_code_at_{k}", float(result.precisions_at_k.mean()), queries, level=floor["map_at_k"]),
+            score(f"map_code_at_{k}_over_hits", float(over_hits.mean()), queries),
+            score(f"precision_code_at_{k}", float(result.hits_at_k.mean()), queries, level=floor["precision"]),
         ]
-        return [*scores, Score(metric="code_bits", value=shown[1], unit="count", embedding=name, n=size)]
+        if source == "code" and ("itq", bits) in results:
+            gain = float((result.precisions - results["itq", bits].precisions).mean())
+            scores.append(score("code_minus_itq", gain, queries, "difference"))
+        for metric, (unit, higher) in STATISTICS.items():
+            count = queries if "radius" in metric else size
+            scores.append(score(metric, result.statistics[metric], count, unit, higher))
+        return [*scores, score("code_bits", bits, size, "count")]
 
-    def _embedding_name(self, source: Source) -> str:
-        """Return what a score of this code names as its embedding: "code", or "itq(features)"."""
-        return "code" if source[0] == "code" else f"{source[0]}({self.config.embedding})"
+    def _embedding_name(self, source: str) -> str:
+        """Return what a score of a code names as its embedding: "code", or "itq(features)"."""
+        return "code" if source == "code" else f"{source}({self.config.embedding})"
 
 
 def search(codes: Codes, queries: SearchSet, database: SearchSet, k: int, device: torch.device) -> CodeResult:
