@@ -4,14 +4,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from bench_core import plugins
 from bench_core.cli.group import main
 
 PLUGIN = '''
@@ -57,10 +55,14 @@ Bench = Callable[..., Result]
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """File of an installed plugin that is one module, `near`; each command loads it anew."""
-    installed = [*entry_points(group="bench"), EntryPoint("near", "near", "bench")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: installed)
+    information = tmp_path / "near-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: near\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[bench]\nnear = near\n")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file may be edited twice within a second
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of a process that runs one chain
     path = tmp_path / "near.py"
     path.write_text(PLUGIN)
     yield path
@@ -202,3 +204,13 @@ def test_an_edit_that_is_taken_back_goes_on_from_the_checkpoint_of_that_code(
     assert training["resumed"] == 1
     assert "earlier_sources" not in training
     assert not list(tmp_path.glob("runs/chains/*.under-way"))
+
+
+def test_a_process_that_runs_one_chain_is_told_to_resume_anyway(
+    plugin: Path, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(bench, monkeypatch)
+    edit(plugin, "* 1.0", "* 3.0")
+    bench("run", *CELLS, "--isolate", "--resume-anyway")
+    training = record(tmp_path / "runs")["provenance"]["pretrain"]
+    assert (training["resumed"], len(training["earlier_sources"])) == (1, 1)
