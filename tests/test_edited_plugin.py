@@ -48,7 +48,10 @@ class Near(Objective):
 def bench_objectives():
     return {"near": Near}
 '''
-CELLS = ["--methods", "near", "--tasks", "knn", "--set", "digits.train_size=64", "--set", "knn.k=5"]
+CELLS = [
+    "--methods", "near", "--tasks", "knn", "--epochs", "2", "--batch-size", "16", "--set", "digits.train_size=64",
+    "--set", "knn.k=5",
+]  # fmt: skip
 Bench = Callable[..., Result]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench_core.errors import StoreError
 from bench_core.files import read_sealed
 from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.request import ConfiguredComponent
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Component
 from bench_core.store import Store
@@ -89,11 +90,16 @@ def changed_parts(chain: Chain, cell: Cell | None, provenance: Provenance) -> di
     changed: dict[Component, str] = {}
     training = provenance.pretrain or provenance
     for start, sources in zip(chain.lineage[:-1], training.start_sources, strict=False):
-        changed |= dict.fromkeys(_differing(start, None, [sources]), start.method.name)
+        changed |= dict.fromkeys(_differing(start, None, [sources]), _rerun_name(start.method))
     for component in _differing(chain, cell, provenance.all_sources):
         task = cell.task if cell is not None and component is cell.task.plugin else None
-        changed[component] = (task or chain.method).name
+        changed[component] = _rerun_name(task or chain.method)
     return changed
+
+
+def _rerun_name(part: ConfiguredComponent) -> str:
+    """Return what --rerun takes: the row's name, or the component's for rows of a sweep, "nac (flip=0.1, dim=8)"."""
+    return part.plugin.name if " " in part.name else part.name
 
 
 def _differing(chain: Chain, cell: Cell | None, versions: Sequence[Mapping[str, str]]) -> Iterator[Component]:

@@ -124,3 +124,12 @@ def test_nothing_is_said_of_results_or_code_without_a_digest(plan_of: PlanOf, st
     run_plan(plan_of(seeds=[1]), store, CPU)
     code.of["shrink"] = None
     assert lines(plan_of(seeds=[0, 1]), store) == []
+
+
+def test_rows_of_a_sweep_are_run_again_by_the_name_of_their_method(plan_of: PlanOf, store: Store, code: Code) -> None:
+    plan = plan_of(sweeps={"shrink.factor": [1.0, 2.0]})
+    run_plan(plan, store, CPU)
+    code.of["shrink"] = "edited"
+    (line,) = lines(plan, store)
+    assert "2 of these records" in line
+    assert line.endswith("--rerun shrink")
