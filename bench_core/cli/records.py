@@ -87,7 +87,9 @@ def verify(
     result = run_again(plan, record, device, choose_progress(quiet))
     width = max(len(score.metric) for score in result.scores)
     for score in result.scores:
-        click.echo(f"{score.metric:<{width}}  {score.old!r} -> {score.new!r}  ({score.difference:.2g} relative)")
+        is_new = score.metric not in result.old.scores
+        off = "a score that the record lacks" if is_new else f"{score.difference:.2g} relative"
+        click.echo(f"{score.metric:<{width}}  {score.old!r} -> {score.new!r}  ({off})")
     for name in ("device", "threads", "torch", "commit", "dirty"):
         then, now = getattr(result.old.provenance, name), getattr(result.new.provenance, name)
         if then != now:

@@ -52,8 +52,8 @@ class Verification:
 
     @property
     def largest(self) -> float:
-        """The largest relative difference of all scores."""
-        return max(score.difference for score in self.scores)
+        """The largest relative difference of the record's scores; those that its task gives since do not count."""
+        return max(score.difference for score in self.scores if score.metric in self.old.scores)
 
 
 def choose_record(cell: str, path: Path) -> Record:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from bench_core import Evaluation, Frozen, Score
 from bench_core.cli.records import verify as command
 from bench_core.errors import BenchError, RequestError, UnknownNameError
 from bench_core.keys import key_of
@@ -125,6 +126,25 @@ def test_difference_is_relative_and_infinite_for_a_missing_score() -> None:
     assert ScorePair("m", 2.0, 1.0).difference == 0.5
     assert ScorePair("m", 0.0, 0.0).difference == 0.0
     assert ScorePair("m", None, 1.0).difference == float("inf")
+
+
+def test_a_score_that_the_task_gives_since_does_not_count(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [record] = run(plan_of(), tmp_path / "runs")
+    cls = registry.get("evaluator", "spread").cls
+    evaluate = cls.evaluate
+
+    def with_more(self: Any, frozen: Frozen) -> Evaluation:
+        evaluation = evaluate(self, frozen)
+        return replace(evaluation, scores=[*evaluation.scores, Score(metric="more", value=1.0, n=1)])
+
+    monkeypatch.setattr(cls, "evaluate", with_more)
+    result = verify(plan_again(record, registry, tmp_path), record, device="cpu")
+    assert [(score.metric, score.old) for score in result.scores][1:] == [("more", None)]
+    assert result.largest == 0
+    monkeypatch.setattr(cls, "evaluate", lambda self, frozen: Evaluation([Score(metric="more", value=1.0, n=1)], ""))
+    assert verify(plan_again(record, registry, tmp_path), record, device="cpu").largest == float("inf")
 
 
 def test_a_cell_is_chosen_by_the_beginning_of_its_key(plan_of: PlanOf, tmp_path: Path) -> None:
