@@ -143,7 +143,9 @@ def test_a_score_that_the_task_gives_since_does_not_count(
     result = verify(plan_again(record, registry, tmp_path), record, device="cpu")
     assert [(score.metric, score.old) for score in result.scores][1:] == [("more", None)]
     assert result.largest == 0
-    monkeypatch.setattr(cls, "evaluate", lambda self, frozen: Evaluation([Score(metric="more", value=1.0, n=1)], ""))
+    monkeypatch.setattr(
+        cls, "evaluate", lambda self, frozen: Evaluation(scores=[Score(metric="more", value=1.0, n=1)], protocol="")
+    )
     assert verify(plan_again(record, registry, tmp_path), record, device="cpu").largest == float("inf")
 
 
