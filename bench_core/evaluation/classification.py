@@ -50,18 +50,27 @@ def class_scores(
 def class_items(answers: Sequence[Tensor], labels: Tensor) -> dict[str, PerItem]:
     """Return the per-item results of `top1` on the whole test split, to go with `class_scores`.
 
-    They are hits, or for several repetitions the fraction of repetitions in which an item was hit.
+    They are hits, bool; or fractions, where equal scores or several repetitions make an item a hit in part.
 
     Args:
         answers: Class scores (N, K) of each repetition.
         labels: Classes (N,) int64 of the test items.
     """
-    hits = [top_hits(scores, labels) for scores in answers]
-    return {"top1": PerItem(hits[0] if len(hits) == 1 else torch.stack(hits).double().mean(0))}
+    hits = torch.stack([top_hits(scores, labels) for scores in answers]).mean(0)
+    whole = len(answers) == 1 and bool(((hits == 0) | (hits == 1)).all())
+    return {"top1": PerItem(hits.bool() if whole else hits)}
 
 
 def top_hits(scores: Tensor, labels: Tensor, top: int = 1) -> Tensor:
-    """Tell for each item if its class is among the `top` highest scores; of equal scores the lower class is first.
+    """Tell for each item if its class is among the `top` highest scores.
+
+        scores of four classes    the item is of    hit at top = 2
+        0.5  0.3  0.3  0.1        the first         1
+        0.5  0.3  0.3  0.1        the second        1/2: it shares the second place with the third
+        0.5  -inf -inf -inf       the second        0: -inf is no answer
+
+    Of equal scores each is first equally often, so that the order in which classes are numbered does not matter. A
+    score that is not finite is no answer: a class without a vote, or a NaN, is never a hit.
 
     Args:
         scores: Class scores (N, K).
@@ -69,15 +78,17 @@ def top_hits(scores: Tensor, labels: Tensor, top: int = 1) -> Tensor:
         top: Number of classes that count as an answer.
 
     Returns:
-        Hits (N,) bool.
+        Hits (N,) float64: 1 or 0, and between them where equal scores share the last place.
     """
-    answers = scores.sort(dim=1, descending=True, stable=True).indices[:, :top]
-    return (answers == labels[:, None]).any(1)
+    own = scores.gather(1, labels[:, None])
+    places = top - (scores > own).sum(1).double()  # left for the classes of this score
+    hits = (places / (scores == own).sum(1)).clamp(0, 1)
+    return hits.where(own.squeeze(1).isfinite(), torch.zeros_like(hits))
 
 
 def top_accuracy(scores: Tensor, labels: Tensor, top: int = 1) -> float:
     """Return the fraction of items that are hit; arguments as for `top_hits`."""
-    return float(top_hits(scores, labels, top).double().mean())
+    return float(top_hits(scores, labels, top).mean())
 
 
 def constant_accuracy(train_labels: Tensor, labels: Tensor, num_classes: int, top: int = 1) -> float:

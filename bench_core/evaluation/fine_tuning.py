@@ -93,9 +93,9 @@ def _with_head(encoder: Encoder, num_classes: int) -> nn.Sequential:
 
 @torch.inference_mode()
 def answers(model: nn.Module, split: Split, device: torch.device) -> Tensor:
-    """Return the logits (N, K) of every item, on the CPU; a logit that is not finite becomes 0."""
+    """Return the logits (N, K) of every item, on the CPU; they are not finite where the training diverged."""
     batches = open_split(split, device).batches(_BATCH)
-    return torch.cat([model(batch.inputs).cpu() for batch in batches]).nan_to_num(0.0, 0.0, 0.0)
+    return torch.cat([model(batch.inputs).cpu() for batch in batches])
 
 
 def describe(augmentation: str, data: DataSpec) -> str:

@@ -5,11 +5,42 @@ Paper: Wu, Xiong, Yu, Lin, CVPR 2018, section 3.4, https://arxiv.org/abs/1805.01
 Shapes: Q queries, N labelled items (the bank), D features, k neighbours, K classes.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core.evaluation.nearest_neighbours import top_k
+
+USUAL_K = 200  # section 3.4
+
+
+def choose_k(asked: int | None, labels: Tensor) -> tuple[int, list[str]]:
+    """Choose how many neighbours vote: as many as asked, else 200, or fewer where a class is smaller.
+
+        choose_k(None, labels)   # 126, where the smallest class has 126 items; 200, where it has 200 or more
+        choose_k(20, labels)     # 20
+
+    Of more neighbours than the smallest class has, some are of other classes whatever the features are.
+
+    Args:
+        asked: Number of neighbours; all of the bank at most. None chooses it.
+        labels: Classes (N,) int64 of the bank.
+
+    Returns:
+        The number, and notes for a record where it needs a word.
+    """
+    sizes = torch.bincount(labels)
+    smallest = int(sizes[sizes > 0].min())
+    if asked is None:
+        note = f"k = {smallest:,}, the size of the smallest training class: more neighbours cannot all be of it"
+        return (USUAL_K, []) if smallest >= USUAL_K else (smallest, [note])
+    k = min(asked, len(labels))
+    notes = [f"k capped at {k:,}, the size of the bank (asked: {asked:,})"] if k < asked else []
+    if k > smallest:
+        notes.append(f"k = {k:,} is more than the smallest training class has ({smallest:,} items)")
+    return k, notes
 
 
 def knn_answers(
@@ -22,7 +53,7 @@ def knn_answers(
     temperature: float,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Return the class votes (Q, K) of the k nearest items of the bank by cosine.
+    """Return the class votes (Q, K) of the k nearest items of the bank by cosine; -inf for a class without a vote.
 
     Args:
         queries: Features (Q, D) of the items to classify.
@@ -39,7 +70,7 @@ def knn_answers(
 
 
 def knn_votes(cosine: Tensor, neighbours: Tensor, num_classes: int, temperature: float) -> Tensor:
-    """Sum the votes for each class.
+    """Sum the votes for each class; a class without a vote gets -inf, which is no answer.
 
     Args:
         cosine: Cosines (Q, k) of the neighbours.
@@ -51,4 +82,6 @@ def knn_votes(cosine: Tensor, neighbours: Tensor, num_classes: int, temperature:
         Votes (Q, K) float64, in units of the nearest neighbour's vote, so that no temperature overflows.
     """
     weight = ((cosine.double() - cosine.double().amax(1, keepdim=True)) / temperature).exp()
-    return torch.zeros(len(cosine), num_classes, dtype=torch.float64).scatter_add_(1, neighbours, weight)
+    votes = torch.zeros(len(cosine), num_classes, dtype=torch.float64).scatter_add_(1, neighbours, weight)
+    voted = torch.zeros(votes.shape, dtype=torch.bool).scatter_(1, neighbours, True)
+    return votes.where(voted, -math.inf)

@@ -10,12 +10,14 @@ Source: the recipe is that of `bench_core.evaluation.fine_tuning`; steps, batch 
 Shapes: N items, K classes.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import nn
 
 from bench_core import (
+    BenchError,
     Config,
     DataSpec,
     Evaluation,
@@ -88,7 +90,11 @@ class Finetune(Evaluator):
         return None
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
-        """Choose the learning rate on a part of train, fine-tune on the whole split, score on test."""
+        """Choose the learning rate on a part of train, fine-tune on the whole split, score on test.
+
+        Raises:
+            BenchError: Training diverges at each learning rate of the grid.
+        """
         config = self.config
         train, test = frozen.inputs("train"), frozen.inputs("test")
         _, train_labels = labelled_embedding(frozen, "train", "features")
@@ -107,13 +113,20 @@ class Finetune(Evaluator):
         rng = stream(frozen.seed, "finetune", "validation")
         held_out = held_out_part(train_labels, config.validation_fraction, num_classes, rng)
         fitted, validation = (take(train, part.nonzero().squeeze(1)) for part in (~held_out, held_out))
-        losses = {}
+        losses, diverged = {}, []
         for rate in config.grid:
             logits = answers(train_copy(fitted, config.search_steps, rate, "search"), validation, frozen.device)
-            losses[rate] = float(F.cross_entropy(logits, train_labels[held_out]))
-        chosen = min(losses, key=lambda rate: losses[rate])
+            loss = float(F.cross_entropy(logits, train_labels[held_out]))
+            if math.isfinite(loss):
+                losses[rate] = loss
+            else:
+                diverged.append(f"rate {rate:g}: the loss is {loss} after {config.search_steps:,} steps, not chosen")
+        if not losses:
+            raise BenchError(f"fine-tuning diverges: {'; '.join(diverged)}. Set smaller rates: finetune.grid=[0.001].")
+        chosen = min(losses, key=losses.__getitem__)
         logits = answers(train_copy(train, config.steps, chosen, "run"), test, frozen.device)
         end = " (at the end of the grid)" if chosen in (min(config.grid), max(config.grid)) else ""
+        lost = int((~logits.isfinite().all(1)).sum())
         passes = config.steps * min(config.batch_size, len(train)) / len(train)
         return Evaluation(
             scores=class_scores([logits], labels, train_labels, num_classes, "features"),
@@ -127,6 +140,8 @@ class Finetune(Evaluator):
             notes=[
                 f"rate {chosen:g}{end}, chosen on {len(validation):,} held-out training items",
                 f"{passes:.1f} passes over {len(train):,} training items",
+                *diverged,
+                *([f"the training diverged: {lost:,} of {len(test):,} test items have no answer"] if lost else []),
             ],
             curves={"rates": {"rate": list(losses), "held_out_loss": list(losses.values())}},
             items=class_items([logits], labels),

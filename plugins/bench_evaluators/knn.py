@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
 from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason
 from bench_core.evaluation.embeddings import labelled_embedding
-from bench_core.evaluation.knn import knn_answers
+from bench_core.evaluation.knn import choose_k, knn_answers
 
 
 @dataclass(frozen=True, kw_only=True)
 class KNNConfig(Config):
     """Parameters of the vote."""
 
-    k: int = param(200, "number of nearest training items that vote; at most all of them", "section 3.4", ge=1)
+    k: int | None = param(
+        None,
+        "number of nearest training items that vote; at most all of them; none takes 200, or as many as the smallest "
+        "class has if that is less",
+        "section 3.4: 200; the limit is ours",
+        ge=1,
+    )
     temperature: float = param(
         0.1, "a neighbour's vote weighs exp(cosine / temperature)", "lightly at e8d317fc; the paper has 0.07", gt=0
     )
@@ -33,6 +39,7 @@ class KNN(Evaluator):
     """
 
     Config = KNNConfig
+    revision = 2  # 2: k is at most the smallest class unless set; a class without a vote is no answer; ties are shared
     family = "classification"
 
     def __init__(self, config: KNNConfig) -> None:
@@ -49,18 +56,18 @@ class KNN(Evaluator):
         train, train_labels = labelled_embedding(frozen, "train", config.embedding)
         test, labels = labelled_embedding(frozen, "test", config.embedding)
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
-        k = min(config.k, len(train))
+        k, notes = choose_k(config.k, train_labels)
         votes = knn_answers(
             test, train, train_labels, num_classes, k=k, temperature=config.temperature, device=frozen.device
         )
         return Evaluation(
             scores=class_scores([votes], labels, train_labels, num_classes, config.embedding),
             protocol=(
-                f"test against train; k={k}, cosine, votes exp(cosine / {config.temperature:g}); equal votes go to the "
-                "lower class, equal cosines at the k-th place are taken as the search finds them; chance: always the "
-                "most frequent training class"
+                f"test against train; k={k}, cosine, votes exp(cosine / {config.temperature:g}); of classes with "
+                "equal votes each is first equally often, a class without a vote is no answer; equal cosines at the "
+                "k-th place are taken as the search finds them; chance: always the most frequent training class"
             ),
-            notes=[f"k capped at {k:,}, the size of the bank (asked: {config.k:,})"] if k < config.k else [],
+            notes=notes,
             items=class_items([votes], labels),
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bench_core import DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
+from bench_core import BenchError, DataSpec, Encoder, Evaluation, Frozen, NoConfig, Objective, Split
 from bench_core.conformance.toys import TinyEncoder
 from bench_core.store.per_item import items_error
 from bench_evaluators.finetune import Finetune, FinetuneConfig
@@ -80,6 +80,16 @@ def test_learning_rate_has_the_least_held_out_loss(freeze_encoder: FreezeEncoder
     assert min(curve["held_out_loss"]) == curve["held_out_loss"][1]
     assert evaluation.notes[0] == "rate 0.05 (at the end of the grid), chosen on 9 held-out training items"
     assert evaluation.notes[1] == "0.8 passes over 96 training items"
+
+
+def test_a_rate_at_which_training_diverges_is_never_chosen(freeze_encoder: FreezeEncoder, encoder: Encoder) -> None:
+    config = FinetuneConfig(steps=5, search_steps=8, batch_size=16, grid=(1e30, 0.02))
+    evaluation = tuned(freeze_encoder(encoder, splits(), 3), config)
+    assert evaluation.curves["rates"]["rate"] == [0.02]
+    assert evaluation.notes[0].startswith("rate 0.02")
+    assert "rate 1e+30: the loss is nan after 8 steps, not chosen" in evaluation.notes
+    with pytest.raises(BenchError, match=r"fine-tuning diverges: rate 1e\+30: .* Set smaller rates"):
+        tuned(freeze_encoder(encoder, splits(), 3), FinetuneConfig(search_steps=8, batch_size=16, grid=(1e30,)))
 
 
 def test_an_encoder_without_parameters_is_a_linear_classifier(freeze_encoder: FreezeEncoder) -> None:

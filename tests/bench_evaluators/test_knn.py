@@ -61,11 +61,34 @@ def test_features_of_length_0_give_a_number(freeze: Freeze) -> None:
     assert 0 <= KNN(KNNConfig(temperature=1e-4)).evaluate(freeze({"train": part, "test": part})).scores[0].value <= 1
 
 
-def test_k_is_capped_at_the_number_of_train_items_with_a_note(freeze: Freeze) -> None:
-    part = {"features": blobs(30)[0]}, blobs(30)[1]
+def test_k_is_the_size_of_the_smallest_class_with_a_note(freeze: Freeze) -> None:
+    part = {"features": blobs(31)[0]}, blobs(31)[1]  # classes of 11, 10 and 10 items
     evaluation = KNN(KNNConfig()).evaluate(freeze({"train": part, "test": part}))
-    assert evaluation.notes == ["k capped at 30, the size of the bank (asked: 200)"]
+    assert evaluation.notes == ["k = 10, the size of the smallest training class: more neighbours cannot all be of it"]
+    assert "k=10" in evaluation.protocol
+    assert evaluation.scores == KNN(KNNConfig(k=10)).evaluate(freeze({"train": part, "test": part})).scores
+
+
+def test_k_that_is_set_is_capped_at_the_number_of_train_items_with_a_note(freeze: Freeze) -> None:
+    part = {"features": blobs(30)[0]}, blobs(30)[1]
+    evaluation = KNN(KNNConfig(k=200)).evaluate(freeze({"train": part, "test": part}))
+    assert evaluation.notes[0] == "k capped at 30, the size of the bank (asked: 200)"
     assert "k=30" in evaluation.protocol
+
+
+def test_the_numbers_of_classes_do_not_matter(freeze: Freeze) -> None:
+    rng = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(120, 3, generator=rng) > 0, torch.randn(70, 3, generator=rng) > 0  # many equal votes
+    labels, truth = torch.arange(120) % 12, torch.randint(12, (70,), generator=rng)
+    truth[:12] = torch.arange(12)
+    scores = []
+    for order in (torch.arange(12), torch.arange(12).flip(0), torch.randperm(12, generator=rng)):
+        frozen = freeze({"train": ({"code": bank}, order[labels]), "test": ({"code": queries}, order[truth])})
+        evaluation = KNN(KNNConfig(k=8, embedding="code")).evaluate(frozen)
+        assert items_error(evaluation, frozen.data.splits) is None
+        scores.append([score.value for score in evaluation.scores])
+    assert scores[1] == pytest.approx(scores[0])
+    assert scores[2] == pytest.approx(scores[0])
 
 
 def test_more_than_10_classes_have_top5_too(freeze: Freeze) -> None:

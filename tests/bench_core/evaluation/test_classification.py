@@ -1,16 +1,59 @@
 """Accuracies of classifiers and of a constant answer."""
 
+import itertools
+import math
+
 import pytest
 import torch
+from torch import Tensor
 
-from bench_core.evaluation.classification import constant_accuracy, top_accuracy, top_hits
+from bench_core.evaluation.classification import class_items, constant_accuracy, top_accuracy, top_hits
+
+INF = math.inf
 
 
-def test_of_equal_scores_the_lower_class_comes_first() -> None:
-    scores = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    assert top_hits(scores, torch.tensor([0, 2])).tolist() == [True, False]
-    assert top_accuracy(scores, torch.tensor([0, 2])) == 0.5
-    assert top_accuracy(scores, torch.tensor([0, 2]), top=2) == 1
+def slow_hits(scores: Tensor, labels: Tensor, top: int) -> list[float]:
+    """Count how often the class is among the first `top` with a score, over all orders of the classes."""
+    hits = []
+    for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        orders = list(itertools.permutations(range(len(row))))
+        answers = ([c for c in sorted(order, key=lambda c: -row[c]) if row[c] > -INF][:top] for order in orders)
+        hits.append(sum(label in answer for answer in answers) / len(orders))
+    return hits
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 5])
+def test_hits_are_means_over_all_orders_of_the_classes(top: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    scores = torch.randint(-1, 3, (40, 6), generator=rng).double()
+    scores[scores < 0] = -INF  # classes without a vote
+    labels = torch.randint(6, (40,), generator=rng)
+    assert top_hits(scores, labels, top).tolist() == pytest.approx(slow_hits(scores, labels, top))
+    renumbered = torch.randperm(6, generator=rng)
+    assert torch.equal(
+        top_hits(scores[:, renumbered.argsort()], renumbered[labels], top), top_hits(scores, labels, top)
+    )
+
+
+def test_hits_by_hand() -> None:
+    scores = torch.tensor([[0.5, 0.3, 0.3, 0.1]] * 4 + [[0.5, -INF, -INF, -INF]] * 2)
+    assert top_hits(scores, torch.tensor([0, 1, 2, 3, 0, 1]), top=2).tolist() == [1, 0.5, 0.5, 0, 1, 0]
+    assert top_accuracy(scores, torch.tensor([0, 1, 2, 3, 0, 1]), top=2) == 0.5
+
+
+@pytest.mark.parametrize("broken", [math.nan, INF, -INF])
+def test_a_score_that_is_not_finite_is_no_answer(broken: float) -> None:
+    assert top_hits(torch.full((2, 3), broken), torch.tensor([0, 2]), top=2).tolist() == [0, 0]
+
+
+def test_items_are_hits_or_the_fractions_that_ties_and_repetitions_make() -> None:
+    labels = torch.tensor([0, 1])
+    clear, tied = torch.tensor([[0.9, 0.1], [0.9, 0.1]]), torch.tensor([[0.5, 0.5], [0.9, 0.1]])
+    hits = class_items([clear], labels)["top1"].values
+    assert (hits.dtype, hits.tolist()) == (torch.bool, [True, False])
+    assert class_items([tied], labels)["top1"].values.tolist() == [0.5, 0]
+    assert class_items([clear, tied], labels)["top1"].values.tolist() == [0.75, 0]
+    assert class_items([clear, clear], labels)["top1"].values.dtype == torch.float64
 
 
 def test_constant_accuracy_is_the_share_of_the_most_frequent_training_classes() -> None:
