@@ -5,6 +5,7 @@ Source: ours, like `bench_core.evaluation.logistic_regression`. The tasks that f
 Shapes: N items, D features, K classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core.data import ranks_in_class
+from bench_core.errors import BenchError
 from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem
 
-GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # penalties; scikit-learn's C is 1 / (penalty * N)
+GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # penalties; scikit-learn's C is 1 / (penalty * N)
+FIXED_PENALTY = 0.01  # where nothing can be held out; within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels
 VALIDATION = 0.1  # fraction of each class that is held out
+RISE = 0.05  # part of the least held-out loss by which a loss must exceed it to end the search
+ALIKE = 0.001  # part of the least held-out loss by which losses count as equal
 MAX_ITERATIONS = 1000
 PROBLEM = "logistic regression (softmax), penalty/2 * |W|^2 beside the mean loss, bias free"  # for protocols
 SOLVER = f"L-BFGS in whitened coordinates until the gradient's largest entry is at most {TOLERANCE:g} of the loss"
@@ -28,15 +33,16 @@ class ChosenFit:
 
     Attributes:
         fit: Fit on all of train with the chosen penalty.
-        penalty: Penalty with the smallest loss on the held-out part.
-        held_out_loss: Mean cross-entropy on the held-out part, in nats, of the fit that was trained without it.
+        penalty: Penalty of the least loss on the held-out part, or the fixed one where nothing was held out.
+        held_out_loss: Mean cross-entropy on the held-out part, in nats, of the fit that was trained without it; None
+            where nothing was held out.
         note: The penalty and the number of items on which it was chosen, for the notes of an Evaluation.
         protocol: The procedure of the choice, for the protocol of an Evaluation.
     """
 
     fit: LogisticFit
     penalty: float
-    held_out_loss: float
+    held_out_loss: float | None
     note: str
     protocol: str
 
@@ -50,9 +56,12 @@ def fit_probe(
     *,
     grid: Sequence[float] = GRID,
     validation_fraction: float = VALIDATION,
+    fixed_penalty: float = FIXED_PENALTY,
     max_iterations: int = MAX_ITERATIONS,
 ) -> ChosenFit:
     """Choose the penalty on a held-out part of train, then fit on all of train.
+
+    Where no class has two items, nothing can be held out, and the penalty is fixed.
 
     Args:
         train: Standardised features (N, D).
@@ -62,38 +71,76 @@ def fit_probe(
         device: A CUDA device computes the products there; with any other device they are computed on the CPU.
         grid: Penalties to choose from, > 0.
         validation_fraction: Fraction of each class that is held out, in (0, 1); at least one item is left to train on.
+        fixed_penalty: Penalty where nothing can be held out, > 0.
         max_iterations: Largest number of L-BFGS steps of one fit.
+
+    Raises:
+        BenchError: The features, or the loss on the held-out part, are not finite.
     """
+    if not bool(train.isfinite().all()):
+        raise BenchError("a linear probe needs finite features, these have NaN or infinity: has the training diverged?")
     device = device if torch.device(device).type == "cuda" else "cpu"
     held_out = held_out_part(labels, validation_fraction, num_classes, rng)
-    problem = LogisticProblem(train[~held_out], labels[~held_out], num_classes, device)
-    penalty, loss = _choose_penalty(problem, train[held_out], labels[held_out], grid, max_iterations)
-    end = " (at the end of the grid)" if penalty in (min(grid), max(grid)) else ""
+    if held_out.any():
+        problem = LogisticProblem(train[~held_out], labels[~held_out], num_classes, device)
+        penalty, loss, lost = _choose_penalty(problem, train[held_out], labels[held_out], grid, max_iterations)
+        note = f"penalty {penalty:g}, chosen on {int(held_out.sum()):,} held-out training items{_at_end(penalty, grid)}"
+        note += f"; NOT converged when it was chosen: {', '.join(f'{p:g}' for p in lost)}" if lost else ""
+    else:
+        penalty, loss = fixed_penalty, None
+        note = f"penalty {penalty:g} fixed, not chosen: no class has two training items, so none can be held out"
     return ChosenFit(
         fit=LogisticProblem(train, labels, num_classes, device).solve(penalty, max_iterations),
         penalty=penalty,
         held_out_loss=loss,
-        note=f"penalty {penalty:g}{end}, chosen on {int(held_out.sum()):,} held-out training items",
+        note=note,
         protocol=(
             f"penalty chosen of {', '.join(f'{p:g}' for p in grid)} by the loss on "
-            f"{validation_fraction:.0%} of each training class, from strong to weak until it rises; "
-            "refitted on all of train"
+            f"{validation_fraction:.0%} of each training class, from strong to weak until it is {RISE:.0%} above the "
+            f"least, the strongest within {ALIKE:.1%} of the least; {fixed_penalty:g} where no class has an item to "
+            "hold out; refitted on all of train"
         ),
     )
 
 
+def _at_end(penalty: float, grid: Sequence[float]) -> str:
+    """Say for a note that the chosen penalty is at an end of its grid, so that one beyond it might be better."""
+    if len(set(grid)) > 1 and penalty in (min(grid), max(grid)):
+        end = "weakest" if penalty == min(grid) else "strongest"
+        return f"; it is the {end} of the grid, beyond which none was tried"
+    return ""
+
+
 def _choose_penalty(
     problem: LogisticProblem, held_out: Tensor, labels: Tensor, grid: Sequence[float], max_iterations: int
-) -> tuple[float, float]:
-    """Try penalties from strong to weak until the held-out loss rises; return the best penalty and its loss."""
-    best, least, fit = 0.0, float("inf"), None
+) -> tuple[float, float, list[float]]:
+    """Try penalties from strong to weak until the held-out loss has risen, and take the least loss.
+
+    It has risen when it is `RISE` above the least: few held-out items make small bumps in it. Where it is flat, as with
+    few features of many items, the strongest penalty within `ALIKE` of the least loss is taken, not the end of the
+    grid. A loss that is not finite ends the search, too, and is never the least.
+
+    Returns:
+        The best penalty, its loss, and the penalties at which the solver did not converge.
+    """
+    losses, lost, fit = dict[float, float](), list[float](), None
     for penalty in sorted(grid, reverse=True):
         fit = problem.solve(penalty, max_iterations, fit)
+        if not fit.converged:
+            lost.append(penalty)
         loss = float(F.cross_entropy(fit.logits(held_out), labels))
-        if loss >= least:
+        if not math.isfinite(loss):
             break
-        best, least = penalty, loss
-    return best, least
+        losses[penalty] = loss
+        if loss > (1 + RISE) * min(losses.values()):
+            break
+    if not losses:
+        raise BenchError(
+            f"the probe's loss on held-out items is {loss} at penalty {penalty:g}; it must be finite to choose a "
+            "penalty by it: set a grid of other penalties."
+        )
+    best = max(penalty for penalty, loss in losses.items() if loss <= (1 + ALIKE) * min(losses.values()))
+    return best, losses[best], lost
 
 
 def held_out_part(labels: Tensor, fraction: float, num_classes: int, rng: torch.Generator) -> Tensor:

@@ -38,14 +38,14 @@ from bench_core import (
 from bench_core.data import open_split
 from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
-from bench_core.evaluation.linear_probe import fit_probe, standardise
+from bench_core.evaluation.linear_probe import GRID, MAX_ITERATIONS, VALIDATION, fit_probe, standardise
 
 _BATCH = 512  # images at once; the size changes no number beyond rounding, as the encoder is in eval mode
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayersConfig(Config):
-    """Parameters of the probes, which are those of `linear` with a shorter grid."""
+    """Parameters of the probes, which are those of `linear`."""
 
     max_features: int = param(
         256,
@@ -53,16 +53,11 @@ class LayersConfig(Config):
         "ours: seconds on a CPU; SeLa about 9600",
         ge=1,
     )
-    grid: tuple[float, ...] = param(
-        (1e-1, 1e-2, 1e-3),
-        "penalties to choose from, per item",
-        "ours: as linear, less the weakest, which cost most",
-        gt=0,
-    )
+    grid: tuple[float, ...] = param(GRID, "penalties to choose from, per item", "as linear", gt=0)
     validation_fraction: float = param(
-        0.1, "part of each training class that is held out to choose the penalty", "as linear", gt=0, lt=1
+        VALIDATION, "part of each training class that is held out to choose the penalty", "as linear", gt=0, lt=1
     )
-    max_iterations: int = param(1000, "maximal number of L-BFGS steps of one fit", "as linear", ge=1)
+    max_iterations: int = param(MAX_ITERATIONS, "maximal number of L-BFGS steps of one fit", "as linear", ge=1)
 
     def __post_init__(self) -> None:
         """Check ranges, and that there is a penalty to choose."""
@@ -80,6 +75,7 @@ class Layers(Evaluator):
     """
 
     Config = LayersConfig
+    revision = 2  # 2: the grid of penalties is that of linear; the features count where nothing can be held out
     family = "classification"
 
     def __init__(self, config: LayersConfig) -> None:
@@ -94,14 +90,14 @@ class Layers(Evaluator):
         """Probe each layer; the first score is that of the layer with the least held-out loss.
 
         Raises:
-            BenchError: Two layers would have the same metric name.
+            BenchError: Two layers would have the same metric name, or a layer has values that are not finite.
         """
         config = self.config
         _, train_labels = labelled_embedding(frozen, "train", "features")
         _, labels = labelled_embedding(frozen, "test", "features")
         num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
         train_layers, test_layers = self._layers(frozen, "train"), self._layers(frozen, "test")
-        accuracy, loss, notes = {}, {}, []
+        accuracy, losses, notes = {}, {}, []
         for name in train_layers:
             train, test = standardise(train_layers[name], test_layers[name])
             probe = fit_probe(
@@ -109,10 +105,12 @@ class Layers(Evaluator):
                 grid=config.grid, validation_fraction=config.validation_fraction, max_iterations=config.max_iterations,
             )  # fmt: skip
             accuracy[name] = top_accuracy(probe.fit.logits(test), labels)
-            loss[name] = probe.held_out_loss
+            if probe.held_out_loss is not None:
+                losses[name] = probe.held_out_loss
             state = "" if probe.fit.converged else ", NOT converged"
             notes.append(f"{name}: {train.shape[1]:,} features, {probe.note}{state}")
-        chosen = min(loss, key=lambda name: loss[name])
+        chosen = min(losses, key=losses.__getitem__, default="features")
+        how = "chosen on held-out training items" if losses else "as no training item can be held out to choose a layer"
         chance = constant_accuracy(train_labels, labels, num_classes)
         values = {"top1": accuracy[chosen]} | {f"top1_{_snake(name)}": value for name, value in accuracy.items()}
         return Evaluation(
@@ -122,10 +120,11 @@ class Layers(Evaluator):
             protocol=(
                 f"test split; each of the encoder's maps averaged over the finest s x s grid of at most "
                 f"{config.max_features:,} features, and the features as they are; standardised on train; logistic "
-                f"regression to its optimum, {probe.protocol}; top1: of the layer of least such loss; "
+                f"regression to its optimum, {probe.protocol}; top1: of the layer of least such loss, of "
+                "the features where nothing can be held out; "
                 "chance: always the most frequent training class"
             ),
-            notes=[f"top1 is that of {chosen}, chosen on held-out training items", *notes],
+            notes=[f"top1 is that of {chosen}, {how}", *notes],
             curves={"layers": {"depth": list(range(len(accuracy))), "top1": list(accuracy.values())}},
         )
 

@@ -19,6 +19,7 @@ from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objectiv
 from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import (
+    FIXED_PENALTY,
     GRID,
     MAX_ITERATIONS,
     PROBLEM,
@@ -47,14 +48,14 @@ class LinearConfig(Config):
         ge=1,
     )
     grid: tuple[float, ...] = param(
-        GRID, "penalties to choose from, per item", "ours: from too strong to too weak for most", gt=0
+        GRID, "penalties to choose from, per item", "ours: from too strong to too weak for almost all", gt=0
     )
     validation_fraction: float = param(
         VALIDATION, "part of each training class that is held out to choose the penalty", "ours", gt=0, lt=1
     )
     few_label_penalty: float = param(
-        0.01,
-        "with labels_per_class: the penalty per item, which is fixed",
+        FIXED_PENALTY,
+        "the penalty per item, which is fixed, with labels_per_class and where nothing can be held out",
         "ours: within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels",
         gt=0,
     )
@@ -79,6 +80,7 @@ class Linear(Evaluator):
     """
 
     Config = LinearConfig
+    revision = 2  # 2: the grid of penalties goes from 1 to 1e-7; nothing is chosen where nothing can be held out
     family = "classification"
 
     def __init__(self, config: LinearConfig) -> None:
@@ -126,6 +128,7 @@ class Linear(Evaluator):
             frozen.device,
             grid=config.grid,
             validation_fraction=config.validation_fraction,
+            fixed_penalty=config.few_label_penalty,
             max_iterations=config.max_iterations,
         )
         return _Probe(fits=[chosen.fit], labels=labels, protocol=chosen.protocol, notes=[chosen.note])

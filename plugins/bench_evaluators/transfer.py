@@ -29,7 +29,7 @@ from bench_core import (
 from bench_core.data import take
 from bench_core.evaluation.classification import class_scores, classes_skip_reason
 from bench_core.evaluation.embeddings import labelled_embedding
-from bench_core.evaluation.knn import knn_answers
+from bench_core.evaluation.knn import choose_k, knn_answers
 from bench_core.evaluation.linear_probe import (
     PROBLEM,
     SOLVER,
@@ -51,7 +51,13 @@ class TransferConfig(Config):
         "digits", "name of the other dataset, which is read with its defaults", "ours: bundled with scikit-learn"
     )
     embedding: str = param("features", "name of the embedding that is evaluated", "usual")
-    k: int = param(200, "number of nearest training items that vote; at most all of them", "as knn", ge=1)
+    k: int | None = param(
+        None,
+        "number of nearest training items that vote; at most all of them; none takes 200, or as many as the smallest "
+        "class has if that is less",
+        "as knn",
+        ge=1,
+    )
     temperature: float = param(0.1, "a neighbour's vote weighs exp(cosine / temperature)", "as knn", gt=0)
     train_items: int = param(
         5_000, "maximal number of the other dataset's training items, drawn at random", "ours: seconds on a CPU", ge=1
@@ -70,6 +76,7 @@ class Transfer(Evaluator):
     """
 
     Config = TransferConfig
+    revision = 2  # 2: the grid of penalties goes from 1 to 1e-7; k is at most the smallest class unless set
     family = "classification"
 
     def __init__(self, config: TransferConfig) -> None:
@@ -93,8 +100,11 @@ class Transfer(Evaluator):
             raise BenchError(f"transfer to {config.dataset}: {reason}.")
         target = replace(frozen, splits={split: self._embed(frozen, split) for split in ("train", "test")})
         num_classes = other_data.data.num_classes or 0
-        learned, probe = self._probe(target, config.embedding, num_classes)
-        floor, _ = self._probe(target, _PIXELS, num_classes)
+        train_labels = target.splits["train"].labels
+        assert train_labels is not None, "the other dataset has classes"
+        k, k_notes = choose_k(config.k, train_labels)
+        learned, probe = self._probe(target, config.embedding, num_classes, k)
+        floor, pixel_probe = self._probe(target, _PIXELS, num_classes, k)
         gains = [
             Score(
                 metric=f"{score.metric}_over_pixels",
@@ -113,14 +123,15 @@ class Transfer(Evaluator):
                 f"{config.dataset}: {n:,} of {other_data.data.splits['train']:,} training and {m:,} of "
                 f"{other_data.data.splits['test']:,} test items, drawn by seed, brought to "
                 f"{'x'.join(map(str, frozen.data.shape))} (bilinear, antialiased); linear: features standardised on "
-                f"these training items, {PROBLEM}; {probe.protocol}; {SOLVER}; knn: k={min(config.k, n)}, cosine, "
-                f"votes exp(cosine / {config.temperature:g}); chance: always the most frequent training class; "
-                "over_pixels: less what the same probe makes of the pixels"
+                f"these training items, {PROBLEM}; {probe.protocol}; {SOLVER}; knn: k={k}, cosine, "
+                f"votes exp(cosine / {config.temperature:g}), equal votes and none as in the task knn; chance: always "
+                "the most frequent training class; over_pixels: less what the same probe makes of the pixels"
             ),
             notes=[
                 f"pixels: {', '.join(f'{score.metric} {score.value:.4f}' for score in floor)}",
-                probe.note,
-                convergence([probe.fit]),
+                f"{config.embedding}: {probe.note}; {convergence([probe.fit])}",
+                f"pixels: {pixel_probe.note}; {convergence([pixel_probe.fit])}",
+                *k_notes,
             ],
         )
 
@@ -135,13 +146,14 @@ class Transfer(Evaluator):
         embedded = embed_images(frozen, Split(images, chosen.labels))
         return replace(embedded, embeddings={**embedded.embeddings, _PIXELS: images.flatten(1) / 255})
 
-    def _probe(self, target: Frozen, embedding: str, num_classes: int) -> tuple[list[Score], ChosenFit]:
+    def _probe(self, target: Frozen, embedding: str, num_classes: int, k: int) -> tuple[list[Score], ChosenFit]:
         """Fit the linear probe and the vote, and score both on test.
 
         Args:
             target: The other dataset, embedded.
             embedding: Name of the embedding.
             num_classes: Classes of the other dataset.
+            k: Number of neighbours that vote.
 
         Returns:
             `linear_top1` and `knn_top1` (top5, too, with more than 10 classes); and the linear fit.
@@ -152,7 +164,6 @@ class Transfer(Evaluator):
         scaled_train, scaled_test = standardise(train, test)
         rng = stream(target.seed, "transfer", "validation")
         linear = fit_probe(scaled_train, train_labels, num_classes, rng, device)
-        k = min(config.k, len(train))
         votes = knn_answers(test, train, train_labels, num_classes, k=k, temperature=config.temperature, device=device)
         scores = []
         for probe, answers in (("linear", linear.fit.logits(scaled_test)), ("knn", votes)):

@@ -132,6 +132,24 @@ def test_a_probe_that_did_not_converge_is_noted(freeze_encoder: FreezeEncoder) -
     assert any(note.startswith("Block.1: ") and "NOT converged" in note for note in evaluation.notes)
 
 
+def test_features_count_where_nothing_can_be_held_out(freeze_encoder: FreezeEncoder) -> None:
+    single = {"train": quarters(4, 0), "test": quarters(80, 1)}
+    evaluation = Layers(LayersConfig()).evaluate(freeze_encoder(Forgetful(), single, 4))
+    scores = {score.metric: score.value for score in evaluation.scores}
+    assert scores["top1"] == scores["top1_features"] != scores["top1_block_1"]
+    assert evaluation.notes[0] == "top1 is that of features, as no training item can be held out to choose a layer"
+    assert all("penalty 0.01 fixed, not chosen" in note for note in evaluation.notes[1:])
+
+
+def test_a_layer_that_is_not_finite_is_refused(freeze_encoder: FreezeEncoder) -> None:
+    class Broken(Forgetful):
+        def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+            return super().maps(inputs) | {"log": inputs.log() - inputs.log()}  # NaN where a pixel is 0
+
+    with pytest.raises(BenchError, match="needs finite features"):
+        Layers(LayersConfig()).evaluate(freeze_encoder(Broken(), splits(), 4))
+
+
 def test_data_without_classes_are_skipped() -> None:
     data = DataSpec(shape=(1, 8, 8), splits={"train": 5})
     assert Layers(LayersConfig()).skip_reason(data, Objective) == "needs a test split"  # type: ignore[type-abstract]  # not read

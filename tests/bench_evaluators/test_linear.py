@@ -60,10 +60,18 @@ def test_noisy_features_get_a_stronger_penalty_than_clean_ones(freeze: Freeze) -
     noisy = {"features": noise}, labels
     grid = LinearConfig(grid=(1.0, 1e-4))
     notes = [Linear(grid).evaluate(freeze({"train": part, "test": part})).notes[0] for part in (clean, noisy)]
-    assert notes == [
-        "penalty 0.0001 (at the end of the grid), chosen on 20 held-out training items",
-        "penalty 1 (at the end of the grid), chosen on 20 held-out training items",
+    assert [note.removesuffix(", beyond which none was tried") for note in notes] == [
+        "penalty 0.0001, chosen on 20 held-out training items; it is the weakest of the grid",
+        "penalty 1, chosen on 20 held-out training items; it is the strongest of the grid",
     ]
+
+
+def test_one_item_of_each_class_gets_the_penalty_of_few_labels(freeze: Freeze) -> None:
+    frozen = freeze({"train": blobs(4), "test": blobs(40, seed=1)})
+    evaluation = Linear(LinearConfig(few_label_penalty=0.3)).evaluate(frozen)
+    assert evaluation.notes[0].startswith("penalty 0.3 fixed, not chosen")
+    few = Linear(LinearConfig(few_label_penalty=0.3, labels_per_class=1, num_draws=1)).evaluate(frozen)
+    assert evaluation.scores == few.scores
 
 
 def test_scale_and_shift_of_features_do_not_matter(freeze: Freeze) -> None:

@@ -60,7 +60,7 @@ def measured(frozen: Frozen, **config: Any) -> dict[str, float]:
 
 def test_linear_probe_equals_scikit_learn_on_the_resized_images() -> None:
     evaluation = Transfer(TransferConfig()).evaluate(freeze())
-    penalty = float(evaluation.notes[1].split()[1].rstrip(","))
+    penalty = float(evaluation.notes[1].split()[2].rstrip(","))
     (train, labels), (test, truth) = (
         (fitted(split.inputs, SHAPE).flatten(1) / 255, split.labels)  # type: ignore[arg-type]  # tensors
         for split in (images(120, 1), images(60, 2))
@@ -107,6 +107,21 @@ def test_items_are_drawn_by_seed_and_their_numbers_are_in_the_protocol() -> None
     assert {s.n for s in evaluation.scores} == {20}
     assert task.evaluate(freeze()) == evaluation
     assert task.evaluate(freeze(seed=1)).scores != evaluation.scores
+
+
+def test_k_is_the_size_of_the_smallest_class_of_the_bank_unless_it_is_set() -> None:
+    evaluation = Transfer(TransferConfig()).evaluate(freeze())
+    assert "knn: k=40, cosine" in evaluation.protocol
+    assert "k = 40, the size of the smallest training class: more neighbours cannot all be of it" in evaluation.notes
+    assert evaluation.scores == Transfer(TransferConfig(k=40)).evaluate(freeze()).scores
+    capped = Transfer(TransferConfig(k=200)).evaluate(freeze())
+    assert "k capped at 120, the size of the bank (asked: 200)" in capped.notes
+
+
+def test_both_choices_of_a_penalty_are_noted() -> None:
+    notes = Transfer(TransferConfig()).evaluate(freeze(Blurred)).notes
+    assert [note.split()[0] for note in notes[1:3]] == ["features:", "pixels:"]
+    assert all("held-out training items" in note and "; converged in " in note for note in notes[1:3])
 
 
 def test_more_than_10_classes_have_top5_too() -> None:

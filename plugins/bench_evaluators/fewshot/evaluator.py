@@ -34,7 +34,7 @@ from bench_core.evaluation.classification import classes_skip_reason, constant_a
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.intervals import t_halfwidth
-from bench_core.evaluation.linear_probe import shuffled_ranks, standardise
+from bench_core.evaluation.linear_probe import FIXED_PENALTY, shuffled_ranks, standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
 from bench_core.views import PRESETS
 
@@ -53,7 +53,7 @@ class FewshotConfig(Config):
     draws: int = param(
         5, "number of random subsets of each size, averaged", "ours: one draw moves by some per cent", ge=1
     )
-    penalty: float = param(0.01, "penalty of the linear probe, per item", "as linear with few labels", gt=0)
+    penalty: float = param(FIXED_PENALTY, "penalty of the linear probe, per item", "as linear with few labels", gt=0)
     steps: int = param(120, "optimiser steps of fine-tuning", "ours: seconds on a CPU; more raise it on MNIST", ge=1)
     batch_size: int = param(32, "images in a step of fine-tuning", "SwAV, on each of its devices", ge=2)
     learning_rate: float = param(

@@ -34,7 +34,7 @@ from bench_core import (
 from bench_core.data import open_split, take
 from bench_core.evaluation.classification import classes_skip_reason
 from bench_core.evaluation.embeddings import labelled_embedding
-from bench_core.evaluation.linear_probe import PROBLEM, fit_probe, standardise
+from bench_core.evaluation.linear_probe import PROBLEM, convergence, fit_probe, standardise
 from bench_core.views import PRESETS, augment, preset
 
 from .critics import (
@@ -96,6 +96,7 @@ class MI(Evaluator):
     """
 
     Config = MIConfig
+    revision = 2  # 2: the penalty of the classifier is chosen from 1 to 1e-7
     family = "structure"
 
     def __init__(self, config: MIConfig) -> None:
@@ -146,7 +147,10 @@ class MI(Evaluator):
                 f"labels: H(label) less the test loss of {PROBLEM}, features standardised, {probe.protocol}; "
                 "labels_ross: by neighbours (Ross)"
             ),
-            note=f"H(label), the ceiling of labels: {entropy_of(labels):.3f} nats; {probe.note}",
+            note=(
+                f"H(label), the ceiling of labels: {entropy_of(labels):.3f} nats; {probe.note}; "
+                f"{convergence([probe.fit])}"
+            ),
         )
 
     def _labelled(self, frozen: Frozen, split: str) -> Pairs:
