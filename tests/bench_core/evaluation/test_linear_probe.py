@@ -109,10 +109,11 @@ def test_the_chosen_penalty_has_the_least_held_out_loss_of_all() -> None:
     [
         ((2.0, 1.0, 1.04, 1.03, 0.5, 0.6, 0.7, 0.1), 1e-4),  # a small bump is passed, a rise by more ends the search
         ((2.0, 1.0, 1.06, 1.03, 0.5, 0.6, 0.7, 0.1), 1e-1),
-        ((2.0, 1.0, 0.9005, 0.9004, 0.9, 0.9, 0.9, 0.9), 1e-2),  # flat: the strongest of those that are alike
-        ((2.0, 1.0, 0.902, 0.9, 0.9, 0.9, 0.9, 0.9), 1e-3),
+        ((2.0, 1.0, 0.9015, 0.9004, 0.9, 0.9, 0.9, 0.9), 1e-2),  # flat: the strongest of those that are alike
+        ((2.0, 1.0, 0.9025, 0.9, 0.9, 0.9, 0.9, 0.9), 1e-3),
+        ((2.0, 1.0, 0.1, 0.0015, 0.0, 0.0, 0.0, 0.0), 1e-3),  # as good as 0: classes are far apart
         ((0.1, 0.2, 0, 0, 0, 0, 0, 0), 1.0),
-        ((2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.0), 1e-7),
+        ((2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01), 1e-7),
     ],
 )
 def test_rule_of_the_choice(losses: tuple[float, ...], chosen: float, monkeypatch: pytest.MonkeyPatch) -> None:

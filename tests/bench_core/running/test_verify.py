@@ -136,7 +136,7 @@ def test_a_score_that_the_task_gives_since_does_not_count(
     evaluate = cls.evaluate
 
     def with_more(self: Any, frozen: Frozen) -> Evaluation:
-        evaluation = evaluate(self, frozen)
+        evaluation: Evaluation = evaluate(self, frozen)
         return replace(evaluation, scores=[*evaluation.scores, Score(metric="more", value=1.0, n=1)])
 
     monkeypatch.setattr(cls, "evaluate", with_more)
