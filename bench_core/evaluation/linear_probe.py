@@ -21,7 +21,7 @@ GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # penalties; scikit-lear
 FIXED_PENALTY = 0.01  # where nothing can be held out; within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels
 VALIDATION = 0.1  # fraction of each class that is held out
 RISE = 0.05  # part of the least held-out loss by which a loss must exceed it to end the search
-ALIKE = 0.001  # part of the least held-out loss by which losses count as equal
+ALIKE = 0.002  # nats within which held-out losses count as equal: true classes get 0.2 % more probability
 MAX_ITERATIONS = 1000
 PROBLEM = "logistic regression (softmax), penalty/2 * |W|^2 beside the mean loss, bias free"  # for protocols
 SOLVER = f"L-BFGS in whitened coordinates until the gradient's largest entry is at most {TOLERANCE:g} of the loss"
@@ -97,7 +97,7 @@ def fit_probe(
         protocol=(
             f"penalty chosen of {', '.join(f'{p:g}' for p in grid)} by the loss on "
             f"{validation_fraction:.0%} of each training class, from strong to weak until it is {RISE:.0%} above the "
-            f"least, the strongest within {ALIKE:.1%} of the least; {fixed_penalty:g} where no class has an item to "
+            f"least, the strongest within {ALIKE:g} nats of the least; {fixed_penalty:g} where no class has an item to "
             "hold out; refitted on all of train"
         ),
     )
@@ -117,8 +117,8 @@ def _choose_penalty(
     """Try penalties from strong to weak until the held-out loss has risen, and take the least loss.
 
     It has risen when it is `RISE` above the least: few held-out items make small bumps in it. Where it is flat, as with
-    few features of many items, the strongest penalty within `ALIKE` of the least loss is taken, not the end of the
-    grid. A loss that is not finite ends the search, too, and is never the least.
+    few features of many items or with classes far apart, the strongest penalty within `ALIKE` of the least loss is
+    taken, not the end of the grid. A loss that is not finite ends the search, too, and is never the least.
 
     Returns:
         The best penalty, its loss, and the penalties at which the solver did not converge.
@@ -132,14 +132,14 @@ def _choose_penalty(
         if not math.isfinite(loss):
             break
         losses[penalty] = loss
-        if loss > (1 + RISE) * min(losses.values()):
+        if loss > (1 + RISE) * min(losses.values()) or loss <= ALIKE:  # no loss is below 0
             break
     if not losses:
         raise BenchError(
             f"the probe's loss on held-out items is {loss} at penalty {penalty:g}; it must be finite to choose a "
             "penalty by it: set a grid of other penalties."
         )
-    best = max(penalty for penalty, loss in losses.items() if loss <= (1 + ALIKE) * min(losses.values()))
+    best = max(penalty for penalty, loss in losses.items() if loss <= min(losses.values()) + ALIKE)
     return best, losses[best], lost
 
 
