@@ -81,7 +81,7 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     ((*NAC, "--store", "runs/cells"), 2, "is no store"),
     ((*NAC, "--store", "."), 2, "is no store"),
     ((*NAC, "--store", ""), 2, "is no store"),
-    (("run", "--methods", "random", "--tasks", "knn", "--quiet", "--store", "runs/bench-store.json/x"), 2, "be written"),
+    (("run", "--methods", "random", "--tasks", "knn", "--quiet", "--store", "runs/bench-store.json/x"), 2, "written"),
     ((*NAC, "--store", "x" * 300), 2, "name too long"),
     (("table", "--store", "."), 2, "is no store"),
     (("plot", "--store", "runs/cells"), 2, "is no store"),
