@@ -70,6 +70,7 @@ def _entry(
     for record in sorted(same_names, key=lambda record: record.provenance.ended or "", reverse=True):  # newest first
         if is_older(record, cell):
             changed = differences(cell.document, record.document.content)
+            changed.sort(key=lambda change: not change[0].endswith("revision"))  # the cause first
             reason = "; ".join(f"{path} was {then!r}, is {now!r}" for path, now, then in changed)
             return entry("stale", reason, record)
     return entry("missing")

@@ -18,25 +18,31 @@ def footer(
     """Return protocols, statistics, seeds, recipes, data, machines, versions, and a hash of the records.
 
     Args:
-        entries: Entries of the table; only done ones count.
+        entries: Entries of the table. Stale ones count where there are no others: their numbers are shown, too.
         columns: Columns as shown.
         rows: Rows as shown.
         counted: The columns that count for mean and mean rank.
     """
     done = [(entry, entry.finished_record) for entry in entries if entry.finished_record]
-    tasks = dict.fromkeys(entry.names["task"] for entry in entries)
+    stale = [(entry, entry.record) for entry in entries if entry.state == "stale" and entry.record]
     lines = []
-    for task in tasks:
-        lines += _protocol(task, [pair for pair in done if pair[0].names["task"] == task])
+    for task in dict.fromkeys(entry.names["task"] for entry in entries):
+        of_done, of_stale = ([pair for pair in pairs if pair[0].names["task"] == task] for pairs in (done, stale))
+        lines += _protocol(task, of_done) if of_done else _protocol(f"{task} (stale)", of_stale)
     lines += legend(columns, rows, counted)
-    if not done:
+    told = done or stale
+    if not told:
         return [*lines, "No records."]
-    lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in done})))}.")
-    lines += _recipes(done)
-    lines += _starts(done)
-    lines += _codes(done)
-    lines.append(f"Data: {'; '.join(sorted({_data(_document(entry, record)) for entry, record in done}))}.")
-    return [*lines, *_provenance([record for _, record in done])]
+    lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in told})))}.")
+    lines += _recipes(told)
+    lines += _starts(told)
+    lines += _codes(told)
+    lines.append(f"Data: {'; '.join(sorted({_data(record.document) for _, record in told}))}.")
+    if done:
+        lines += _provenance([record for _, record in done])
+    if stale:
+        lines.append(f"Stale records: {_number_and_date([record for _, record in stale])}.")
+    return lines
 
 
 def store_hash(keys: Iterable[str]) -> str:
@@ -66,10 +72,6 @@ def _shared(texts: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{text or 'not on record'} ({', '.join(rows)})" for text, rows in rows_by_text.items()]
 
 
-def _document(entry: Entry, record: Record) -> Document:
-    return entry.document or record.document
-
-
 def _recipes(done: Sequence[_Done]) -> Iterator[str]:
     """Yield the recipes with their rows, as `bench run` begins with them, and what was shortened for fewer epochs."""
     known: dict[str, dict[str, None]] = {}  # row -> where its recipe comes from; records of older code do not say
@@ -80,7 +82,7 @@ def _recipes(done: Sequence[_Done]) -> Iterator[str]:
     for entry, record in done:
         row = entry.names["method"]
         origin = f" ({' or '.join(known[row])})" if known[row] else ""
-        rows_by_recipe.setdefault(recipe_text(_document(entry, record).recipe) + origin, {})[row] = None
+        rows_by_recipe.setdefault(recipe_text(record.document.recipe) + origin, {})[row] = None
         if record.shortened:
             rows_by_shortened.setdefault(record.shortened, {})[row] = None
     for recipe, rows in rows_by_recipe.items():
@@ -106,7 +108,7 @@ def _codes(done: Sequence[_Done]) -> Iterator[str]:
     versions: dict[tuple[str, str, int], set[str]] = {}  # axis, id and revision -> digests of the code
     trained: dict[int, dict[str, None]] = {}  # number of versions that took part in one training -> rows
     for entry, record in done:
-        document, provenance = _document(entry, record), record.provenance
+        document, provenance = record.document, record.provenance
         for axis in AXES:
             component = document.component(axis)
             digests = {sources[axis] for sources in provenance.all_sources if axis in sources}
@@ -132,14 +134,18 @@ def _provenance(records: Sequence[Record]) -> list[str]:
     provenance = [record.provenance for record in records]
     devices = sorted({run.device or "unknown" for run in provenance})
     versions = sorted({_version(run) for run in provenance})
-    newest = max((run.ended or run.started or "" for run in provenance), default="")[:10]
     mixed = " (mixed: costs do not compare)" if len(devices) > 1 else ""
     return [
         f"Devices{mixed}: {'; '.join(devices)}.",
         f"Versions{' (mixed)' if len(versions) > 1 else ''}: {'; '.join(versions)}.",
-        f"Records: {len(records)}{f', newest of {newest}' if newest else ''}; "
-        f"store hash {store_hash(record.key for record in records)}.",
+        f"Records: {_number_and_date(records)}; store hash {store_hash(record.key for record in records)}.",
     ]
+
+
+def _number_and_date(records: Sequence[Record]) -> str:
+    """Return how many records there are, and the day of the newest: "312, newest of 2026-11-22"."""
+    newest = max((record.provenance.ended or record.provenance.started or "" for record in records), default="")[:10]
+    return f"{len(records)}{f', newest of {newest}' if newest else ''}"
 
 
 def _version(provenance: Provenance) -> str:

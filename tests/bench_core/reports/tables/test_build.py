@@ -466,6 +466,18 @@ def test_column_of_which_all_is_stale_keeps_its_numbers_and_counts_for_nobody(ma
     assert cell(of_metric, "a", "u").text == "90.0 (stale)"
 
 
+def test_footer_tells_how_stale_numbers_were_made(make_record: Make) -> None:
+    old = [stale(make_record, "a", "u", s, 0.9) for s in range(3)]
+    [table] = build(old)
+    assert "No records." not in table.footer
+    assert table.footer[0].startswith("u (stale): ")
+    assert "Seeds: 0, 1, 2." in table.footer
+    assert table.footer[-1].startswith("Stale records: 3")
+    [mixed] = build([*entries_from([make_record("a", "t", seed, 0.5) for seed in range(3)]), *old])
+    assert [line for line in mixed.footer if line.startswith("u (stale): ")]
+    assert mixed.footer[-2].startswith("Records: 3, newest")
+
+
 def test_row_of_which_some_seeds_are_stale_is_measured_at_the_others(make_record: Make) -> None:
     records = [make_record("a", "t", s, 0.5) for s in range(2)]
     entries = [replace(entry, planned=True) for entry in entries_from(records)]
