@@ -17,6 +17,7 @@ from bench_core.reports.tables.cell_states import is_older
 from bench_core.store.record import AXES, Document, Record, record_from_json
 from bench_core.store.store import latest_attempts
 
+_OF_THIS_RUN = ("--store", "--data-root", "--only-chain", "--without-cell")  # options that a published command lacks
 _ATTEMPT_FIELDS = ("format", "key", "doc", "names", "kind", "error", "started")  # its log is not published
 
 
@@ -155,17 +156,21 @@ def _portable(record: Record) -> Record:
 
 
 def _typed_command(command: str | None) -> str | None:
-    """Return `bench run ...` without --store and --data-root; a call from Python stays as it is."""
+    """Return `bench run ...` as anybody would type it; a call from Python stays as it is.
+
+    Left out are the paths of this machine, and the options with which a process is started for one chain.
+    """
     words = shlex.split(command or "")
-    if words[1:2] != ["run"]:
+    program = 3 if words[1:3] == ["-m", "bench_core"] else 1  # number of words
+    if words[program : program + 1] != ["run"]:
         return command
     typed = ["bench"]
     is_value = False  # of an option that is left out
-    for word in words[1:]:
+    for word in words[program:]:
         if is_value:
             is_value = False
-        elif word in ("--store", "--data-root"):
+        elif word in _OF_THIS_RUN:
             is_value = True
-        elif not word.startswith(("--store=", "--data-root=")):
+        elif not word.startswith(tuple(f"{option}=" for option in _OF_THIS_RUN)):
             typed.append(word)
     return shlex.join(typed)

@@ -83,10 +83,16 @@ def test_publishing_copies_records_and_writes_both_pages_from_them(
     assert check(tmp_path, registry) == sorted(pages)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1",
+        "python -m bench_core run --board tiny --seeds 0,1 --store /home/me/runs --only-chain 0a1b --without-cell 2c3d",
+    ],
+)
 def test_paths_of_the_machine_are_removed_from_published_commands(
-    publish: Publish, store: Store, tmp_path: Path
+    publish: Publish, store: Store, tmp_path: Path, command: str
 ) -> None:
-    command = "/x/bench run --store /home/me/runs --board tiny --data-root=/data --seeds 0,1"
     change_records(store, command=command, pretrain={"command": command})
     publish()
     for record in read_records(tmp_path / "leaderboards" / "tiny" / "records"):
