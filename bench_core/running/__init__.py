@@ -6,6 +6,7 @@ failures.py    Cells that did not finish: reason, last lines and seconds, one fi
 pending.py     The queue of a plan: what is left to run, and trainings that failed in this run
 progress.py    Progress on stderr: a bar on a terminal, log lines elsewhere
 provenance.py  Versions, commit, device and command, which are stored in every record
+rerun.py       Finished cells are run again, and replace the old results when they are complete
 runner.py      The walk over a plan: all missing chains, one after the other, in this process
 setting.py     Settings of a run that are in no key: device, processes, time limits
 verify.py      A record is run again from its own document, and compared score by score

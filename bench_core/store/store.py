@@ -7,6 +7,7 @@
       chains/<key>.under-way/           checkpoints, until the training of the chain has ended
       chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
         embeddings/<key>/               <split>.safetensors  done.json
+      rerun/  superseded/               what `bench run --rerun` makes and replaces, see bench_core.running.rerun
 
 Any number of processes may write, without a lock: a record, and a folder below chains/, is made beside its final path
 and renamed when it is complete; the first writer wins.
