@@ -19,8 +19,7 @@ from bench_core.reports.tables.render import render
 from bench_core.store import Store
 from bench_core.store.store import read_record
 
-ROOT = Path(__file__).parents[2]
-RECORD = ROOT / "leaderboards/digits/records/d351bfa2621c0cb511f262dfd7407b59025c3aa71e04866aa1ed3209daceddde.json"
+RECORD = Path(__file__).parent / "d351bfa2621c0cb511f262dfd7407b59025c3aa71e04866aa1ed3209daceddde.json"
 TEXT = RECORD.read_text()
 LONG = "x" * 600
 HALF = "\ud800"  # half a character: JSON can spell it, no file can hold it
