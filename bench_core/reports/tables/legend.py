@@ -70,11 +70,19 @@ def _marks(cells: Sequence[_Shown]) -> list[str]:
         lines.append("A row that lacks a seed of a column (2 of 5 seeds) is neither ranked nor bold there.")
     if any("(stale)" in cell.text for _, _, cell in cells):
         lines.append("Stale: a number of an older revision, neither ranked nor bold, and in no mean.")
-    rows_by_caveat: dict[str, list[str]] = {}
+    return [*lines, *_caveats(cells)]
+
+
+def _caveats(cells: Sequence[_Shown]) -> list[str]:
+    """Say what a dagger stands for: each caveat once, with the columns that have it in the same rows."""
+    rows_of: dict[tuple[str, str], list[str]] = {}  # caveat and column -> rows
     for row, column, cell in cells:
         if cell.caveat:
-            rows_by_caveat.setdefault(f"† {column.name}: {cell.caveat}", []).append(row.name)
-    return [*lines, *(f"{caveat} ({', '.join(names)})." for caveat, names in rows_by_caveat.items())]
+            rows_of.setdefault((cell.caveat, column.name), []).append(row.name)
+    columns_of: dict[tuple[str, str], list[str]] = {}  # caveat and rows -> columns
+    for (caveat, column_name), names in rows_of.items():
+        columns_of.setdefault((caveat, ", ".join(names)), []).append(column_name)
+    return [f"† {', '.join(columns)}: {caveat} ({names})." for (caveat, names), columns in columns_of.items()]
 
 
 def _mean_rank(cells: Sequence[_Shown], counted: Sequence[Column], rows: int) -> list[str]:

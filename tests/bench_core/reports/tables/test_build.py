@@ -334,6 +334,16 @@ def test_score_that_does_not_rank_is_shown_marked_and_its_row_has_no_mean(make_r
     assert "† hash: 128 bits; not ranked (long)." in table.footer
 
 
+def test_a_caveat_stands_once_below_with_the_columns_that_have_it(make_record: Make, make_score: Make) -> None:
+    def scores(**fields: Any) -> list[dict[str, Any]]:
+        return [make_score("map", 0.5, **fields), make_score("map_at_10", 0.4, **fields), make_score("other", 0.1)]
+
+    records = [make_record("a", "hash", s, scores()) for s in range(3)]
+    records += [make_record(m, "hash", s, scores(caveat="code by ITQ")) for m in ("b", "c") for s in range(3)]
+    [table] = build(entries_from(records), task="hash")
+    assert [line for line in table.footer if line.startswith("†")] == ["† map, map_at_10: code by ITQ (b, c)."]
+
+
 def test_score_without_a_direction_ranks_nobody(make_record: Make, make_score: Make) -> None:
     records = [
         make_record(m, "t", s, [make_score("x", v, higher_is_better=None)])
