@@ -81,6 +81,10 @@ class Change:
         return f"{self.new.label}: {moved[0]} {_text(old, moved[0])} -> {_text(new, moved[0])}{others}"
 
 
+def _records(number: int) -> str:
+    return "1 record was" if number == 1 else f"{number} records were"
+
+
 def _text(values: Mapping[str, float | None], metric: str) -> str:
     value = values.get(metric)
     return "none" if value is None else f"{value:.6g}"
@@ -116,12 +120,9 @@ class Rerun:
                     changes += _move(self.store, moves)
         lines = [change.line for change in changes]
         yield from filter(None, lines)
-        kept = len(self.again) - len(changes)
-        waiting = f"; {kept} keep their old records, as their rerun is not complete: give the command again"
-        yield (
-            f"{len(changes)} records were replaced, {lines.count('')} of them have the same scores"
-            f"{waiting if kept else ''}"
-        )
+        yield f"{_records(len(changes))} replaced, {lines.count('')} with the same scores"
+        if kept := len(self.again) - len(changes):
+            yield f"{_records(kept)} kept, as the rerun is not complete: give the command again"
         if changes:
             yield f"the old ones are in {self.store.path / 'superseded'}"
 

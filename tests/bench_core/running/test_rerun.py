@@ -98,7 +98,7 @@ def test_a_task_is_measured_again_on_the_stored_embedding(
     lines = run_again(prepare(plan, "spread"))
     assert values(store)["spread"] == 7.0
     assert lines[0] == f"{store.records()[0].label}: spread {before:.6g} -> 7"
-    assert lines[1] == "1 records were replaced, 0 of them have the same scores"
+    assert lines[1] == "1 record was replaced, 0 with the same scores"
     assert _weights(store, plan) == weights
     (old,) = superseded(store)
     assert values(old) == {"spread": before}
@@ -123,7 +123,7 @@ def test_a_method_is_trained_again_with_every_task_that_has_a_record(
     assert after.keys() == before.keys()
     assert all(after[task] != before[task] for task in after)
     assert len(set(after.values())) == 1  # both are of the new training
-    assert lines[-2] == "2 records were replaced, 0 of them have the same scores"
+    assert lines[-2] == "2 records were replaced, 0 with the same scores"
     (old,) = superseded(store)
     assert values(old) == before
     assert _weights(old, plan) == old_weights
@@ -135,7 +135,7 @@ def test_a_rerun_that_changes_nothing_says_so(plan_of: PlanOf, store: Store, pre
     run_plan(plan, store, CPU)
     before = values(store)
     lines = run_again(prepare(plan, "shrink"))
-    assert lines[0] == "1 records were replaced, 1 of them have the same scores"
+    assert lines[0] == "1 record was replaced, 1 with the same scores"
     assert values(store) == before
 
 
@@ -150,8 +150,8 @@ def test_a_failed_rerun_leaves_the_old_record(
     (failed,) = run_plan(rerun.plan, rerun.store, CPU)
     assert "broken on purpose" in failed.error
     assert list(rerun.finish()) == [
-        "0 records were replaced, 0 of them have the same scores; 1 keep their old records, as their rerun is not "
-        "complete: give the command again"
+        "0 records were replaced, 0 with the same scores",
+        "1 record was kept, as the rerun is not complete: give the command again",
     ]
     assert values(store) == before
     assert not (store.path / "superseded").exists()
@@ -276,7 +276,7 @@ def test_rerun_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert states == {"random": "would run again", "pixels": "done"}
     done = CliRunner().invoke(main, [*words, *engine, "--rerun", "random"])
     assert done.exit_code == 0
-    assert "1 records were replaced, 1 of them have the same scores" in done.stderr
+    assert "1 record was replaced, 1 with the same scores" in done.stderr
     assert (Store("runs").path / "superseded").is_dir()
     assert {record.key for record in Store("runs").records()} == old.keys()
     wrong = CliRunner().invoke(main, [*words, "--rerun", "linear"])
