@@ -131,6 +131,7 @@ def run(
             checkpoint_every=checkpoint_every,
             resume_anyway=resume_anyway,
             compile=compile,
+            rerun=tuple(_names(rerun) or ()),
         ),
     )
     if setting.uses_processes and registry is not None:
@@ -138,26 +139,21 @@ def run(
     record_store = Store(store)
     registry = registry or load_plugins()
     plan = make_plan(request, registry, download=download)
-    for line in recipe_lines(plan) if progress else ():
-        LogLines().log(line)
-    again = None
-    to_run, run_store = plan, record_store
     if setting.rerun:
         finish_moves(record_store)
-        again = prepare_rerun(plan, record_store, setting.rerun, registry, request.data_root)
-        to_run, run_store = again.plan, again.store
-    shown_lines = LogLines() if progress else NoProgress()
-    for remark in again.remarks if again else ():
-        shown_lines.log(remark)
-    for changed in changed_code(to_run, run_store):
-        shown_lines.log(changed.line)
+    again = prepare_rerun(plan, record_store, setting.rerun, registry, request.data_root)
+    changed = [changed.line for changed in changed_code(again.plan, again.store)]
+    lines = LogLines() if progress else NoProgress()
+    for line in (*recipe_lines(plan), *again.remarks, *changed):
+        lines.log(line)
     if setting.uses_processes:
         command = [*restart_command(), *run_command(request, setting, record_store.path)]
-        unfinished = run_in_processes(to_run, run_store, setting, command, shown_lines)
+        unfinished = run_in_processes(again.plan, again.store, setting, command, lines)
     else:
-        unfinished = run_plan(to_run, run_store, setting, choose_progress(quiet=not progress))
-    for line in again.finish() if again else ():
-        (LogLines() if progress else NoProgress()).log(line)
+        unfinished = run_plan(again.plan, again.store, setting, choose_progress(quiet=not progress))
+    lines = LogLines() if progress else NoProgress()  # those before are closed
+    for line in again.finish():
+        lines.log(line)
     if unfinished:
         reasons = "; ".join(describe(unfinished))
         raise BenchError(f"{len(unfinished)} cells did not finish; the others are in {store}. {reasons}")

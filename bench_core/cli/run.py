@@ -88,28 +88,20 @@ def run(
         if not quiet and only_chain is None:
             for line in recipe_lines(plan):
                 LogLines().log(line)
-        rerun = None
-        to_run, run_store = plan, store
-        if setting.rerun:
-            if not dry_run and only_chain is None:
-                finish_moves(store)
-            rerun = prepare_rerun(plan, store, setting.rerun, registry, request.data_root)
-            to_run, run_store = rerun.plan, rerun.store
-            for remark in rerun.remarks if only_chain is None else ():
-                click.echo(remark, err=True)
-        if only_chain is not None:
-            to_run = _one_chain(to_run, only_chain, without_cell)
-        else:
-            for changed in changed_code(to_run, run_store):
-                click.echo(changed.line, err=True)
+        if setting.rerun and not dry_run and only_chain is None:
+            finish_moves(store)
+        rerun = prepare_rerun(plan, store, setting.rerun, registry, request.data_root)
+        to_run = rerun.plan if only_chain is None else _one_chain(rerun.plan, only_chain, without_cell)
+        if only_chain is None:
+            for line in (*rerun.remarks, *(changed.line for changed in changed_code(to_run, rerun.store))):
+                click.echo(line, err=True)
         if dry_run:
-            _print_plan(to_run, store, as_json, rerun.again if rerun else ())
+            _print_plan(to_run, store, as_json, rerun.again)
             return
-        unfinished = run_with_engine(to_run, run_store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
-        if rerun is not None and only_chain is None:
+        unfinished = run_with_engine(to_run, rerun.store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
+        if only_chain is None:
             for line in rerun.finish():
                 click.echo(line, err=True)
-        if only_chain is None:
             _print_outcome(plan, store, as_json)
             _print_unfinished(plan, store, unfinished)
     ctx.exit(_exit_code(unfinished))

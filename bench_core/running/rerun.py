@@ -111,6 +111,8 @@ class Rerun:
 
     def finish(self) -> Iterator[str]:
         """Put what is complete into the place of the old results, and yield lines that say what moved."""
+        if not self.again:
+            return
         changes: list[Change] = []
         when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         for chain in self.plan.chains:
@@ -140,13 +142,16 @@ def prepare_rerun(plan: Plan, store: Store, names: Sequence[str], registry: Regi
     Args:
         plan: The plan of the request.
         store: The store that holds the old results.
-        names: Methods and tasks of the request, as its rows and columns are called, or names of components.
+        names: Methods and tasks of the request, as its rows and columns are called, or names of components. Without
+            any, nothing is run again.
         registry: The plugins.
         data_root: Folder of the datasets.
 
     Raises:
         UnknownNameError: A name is no method or task of the request.
     """
+    if not names:
+        return Rerun(plan, RerunStore(store, store.path, (), ()), frozenset(), (), {})
     methods, tasks = _matching(plan, names)
     trained = {
         chain.key
