@@ -54,6 +54,7 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= hits <= n:
         raise ValueError(f"hits must be 0 to n, and n at least 1; got {hits} of {n}")
+    # As scipy.stats.binomtest(hits, n).proportion_ci(method="wilson"), but that module takes a second to load.
     z, share = float(scipy.special.ndtri((1 + level) / 2)), hits / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)

@@ -39,7 +39,7 @@ class ChangedCode:
 
     @property
     def line(self) -> str:
-        """What was found and what to do, for people."""
+        """The line that says what was found and what to do."""
         counts = ((self.records, "of these records"), (self.trainings, "of the trainings that are used"))
         results = " and ".join(f"{count} {what}" for count, what in counts if count)
         were = "was" if self.records + self.trainings == 1 else "were"

@@ -1,4 +1,4 @@
-"""Where the recipe of a row comes from: the method, a variant of it, a board, or options of the request."""
+"""Says where the recipe of a row comes from: the method, a variant of it, a board, or options of the request."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ _ONE_PARAMETER = ("--epochs", "--batch-size")  # options whose name says which p
 
 @dataclass(frozen=True)
 class RecipeOrigin:
-    """Where a row's recipe comes from, in words.
+    """Origin of a row's recipe, in words.
 
     Attributes:
         recipe_from: "board digits; --epochs"; empty for a row that is not trained.

@@ -15,12 +15,13 @@ that was killed while files moved goes on with that list.
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench_core.errors import BenchError, UnknownNameError
-from bench_core.files import read_json, write_over
+from bench_core.files import read_json, write_bytes, write_over
 from bench_core.keys import key_of
 from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.planning.source_code import source_digest
@@ -72,7 +73,7 @@ class Change:
 
     @property
     def line(self) -> str:
-        """What moved, for people; empty where every score is the same: "nac/knn seed 0: top1 0.9796 -> 0.9815"."""
+        """The line that says what moved; empty where every score is the same: "nac/knn seed 0: top1 0.98 -> 0.99"."""
         old, new = ({metric: score.value for metric, score in r.scores.items()} for r in (self.old, self.new))
         moved = [metric for metric in dict.fromkeys([*old, *new]) if old.get(metric) != new.get(metric)]
         if not moved:
@@ -277,6 +278,8 @@ def _move(store: RerunStore, path: Path) -> list[Change]:
         new, old, gone = (s.chain_folder(moves["chain"]) for s in (store, base, superseded))
         if new.is_dir():
             if old.is_dir():
+                while gone.exists():  # the chain was trained once more while its moves were half done
+                    gone = gone.with_name(f"{gone.name}.again")
                 gone.parent.mkdir(parents=True, exist_ok=True)
                 old.rename(gone)
             old.parent.mkdir(parents=True, exist_ok=True)
@@ -301,15 +304,14 @@ def _move(store: RerunStore, path: Path) -> list[Change]:
 
 
 def _keep(old: Path, gone: Path) -> None:
-    """Copy a record to where superseded ones are kept."""
-    gone.parent.mkdir(parents=True, exist_ok=True)
+    """Copy a record to where superseded ones are kept; what is there is whole, and stays."""
     if not gone.exists():
-        shutil.copy2(old, gone)
+        write_bytes(gone, old.read_bytes())
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Delete a folder that holds no file any more, and the one above it."""
+    """Delete a folder that holds no file any more, and the one above it if it is empty then."""
     if not any(path.is_file() for path in folder.rglob("*")):
         shutil.rmtree(folder, ignore_errors=True)
-        if not any(folder.parent.iterdir()):
+        with suppress(OSError):  # another rerun has a folder there
             folder.parent.rmdir()

@@ -1,4 +1,4 @@
-"""Which records and failed attempts a board's folder holds after it is published again.
+"""Chooses the records and failed attempts that a board's folder holds after publishing.
 
 A published number is not lost by publishing. A record goes only when a newer one of the same cell takes its place:
 then the older one was made by older code, and git has it. Nothing else is deleted.

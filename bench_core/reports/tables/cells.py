@@ -42,7 +42,7 @@ class SeedValues:
 
     @property
     def caveat(self) -> str:
-        """What a reader must know of the values."""
+        """The caveats of the values: what a reader must know."""
         scores = self.scores.values()
         unranked = [] if all(score.ranks for score in scores) else ["not ranked"]
         return "; ".join(filter(None, dict.fromkeys([*(score.caveat for score in scores), *unranked])))

@@ -47,7 +47,7 @@ class Column:
 
     @property
     def can_rank(self) -> bool:
-        """Whether a row can be better than another in this column."""
+        """True if a row can be better than another in this column."""
         return self.ranks and self.higher_is_better is not None
 
     @property

@@ -20,7 +20,7 @@ from .sample_quality import (
 
 
 class Measure(NamedTuple):
-    """How to read a measure.
+    """Unit, direction and best value of a measure.
 
     Attributes:
         unit: Its unit.

@@ -181,7 +181,7 @@ def test_what_other_code_left_of_a_rerun_is_not_used(
     assert not again.store.chain_folder(plan.chains[0].key).exists()
 
 
-@pytest.mark.parametrize("moved", range(4))
+@pytest.mark.parametrize("moved", range(7))  # list, folder out, folder in, then for each record: copy, replace
 def test_a_rerun_that_was_killed_while_files_moved_is_moved_to_its_end(
     plan_of: PlanOf,
     store: Store,
@@ -218,13 +218,20 @@ def test_a_rerun_that_was_killed_while_files_moved_is_moved_to_its_end(
         with pytest.raises(KeyboardInterrupt):
             # The list of moves is written by os.replace, too: it is the first step.
             list(rerun.finish())
+    trained = store.chain_folder(plan.chains[0].key)
+    trained_meanwhile = not trained.exists()
+    if trained_meanwhile:  # killed between the two renames: another command may train the chain before this one ends
+        trained.mkdir()
+        (trained / "summary.json").write_text("{}")
     again = prepare(plan, "shrink")
     assert run_plan(again.plan, again.store, CPU) == []
     list(again.finish())
     assert values(store) == {"spread": 5.0, "spread2": 5.0}
     first = superseded(store)[0]
     assert values(first) == before
-    assert (first.chain_folder(plan.chains[0].key) / "weights.safetensors").is_file()
+    gone = first.chain_folder(plan.chains[0].key)
+    assert (gone / "weights.safetensors").is_file()
+    assert gone.with_name(f"{gone.name}.again").exists() == trained_meanwhile == (moved == 2)
 
 
 def test_a_name_that_the_request_does_not_have_is_refused(
