@@ -6,8 +6,9 @@ from typing import Any
 from bench_core.config import parameters
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import Board, NamedComponent, load_board
+from bench_core.planning.components import configure, find_component
 from bench_core.planning.describe import as_toml, parameter_lines
-from bench_core.planning.request import configure, find_component, recipe_of
+from bench_core.planning.recipes import recipe_of
 from bench_core.plugins import OF_SECTION, Registry
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench_core.errors import StoreError
 from bench_core.files import read_sealed
+from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.plan import Cell, Chain, Plan
-from bench_core.planning.request import ConfiguredComponent
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Component
 from bench_core.store import Store

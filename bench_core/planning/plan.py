@@ -21,9 +21,10 @@ from bench_core.data import default_data_root
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.boards import Board
+from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.origins import RecipeOrigin
-from bench_core.planning.request import ConfiguredComponent, Request, Resolved, resolve
+from bench_core.planning.request import Request, Resolved, resolve
 from bench_core.planning.source_code import source_digests
 from bench_core.plugins import Registry, load_plugins
 

@@ -16,23 +16,23 @@ a warm-up, unless 6 or 7 set it.
 
 import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench_core.config import build, plain, shortened
-from bench_core.contracts import Recipe, Variant
+from bench_core.contracts import Recipe
 from bench_core.devices import find_device
 from bench_core.errors import ConfigError, RequestError, UnknownNameError, shown
 from bench_core.planning import boards
-from bench_core.planning.boards import Board, NamedComponent, check_init
-from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text, shortened_text
-from bench_core.plugins import OF_SECTION, Component, Registry
+from bench_core.planning.boards import Board, NamedComponent
+from bench_core.planning.components import ConfiguredComponent, configure, find_component
+from bench_core.planning.origins import RecipeOrigin
+from bench_core.planning.recipes import RECIPE, AskedRow, training_of, with_values
+from bench_core.plugins import OF_SECTION, Registry
 
 PRECISIONS = ("auto", "fp32", "bf16")
 ALL = "all"
-_RECIPE = "recipe."  # in front of a parameter of a method's recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,25 +71,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class ConfiguredComponent:
-    """A component with all its parameters, under the name of a row or column.
-
-    Attributes:
-        name: The name in tables: "nac", "nac (flip=0.1)", or what the board calls the row.
-        plugin: The component as its plugin registered it.
-        config: An instance of the component's `Config`.
-    """
-
-    name: str
-    plugin: Component
-    config: Any
-
-    def document(self) -> dict[str, Any]:
-        """Return what defines a number: id, revision and parameters. The name is left out."""
-        return {"id": self.plugin.id, "revision": self.plugin.cls.revision, "config": plain(self.config)}
-
-
-@dataclass(frozen=True)
 class Resolved:
     """A request in which every name is a component and every parameter has a value.
 
@@ -114,21 +95,6 @@ class Resolved:
     origins: Mapping[str, RecipeOrigin] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row or column of a request, without and with what the request asks for.
-
-    Attributes:
-        before: The board's row, or a component with its defaults.
-        after: The same with the request's values in place of its own.
-        asked: Option -> the values that it gives, by parameter; a later option wins.
-    """
-
-    before: NamedComponent
-    after: NamedComponent
-    asked: Mapping[str, Mapping[str, Any]]
-
-
 def resolve(request: Request, registry: Registry) -> Resolved:
     """Look up every name of a request, and check and fill in every parameter.
 
@@ -139,7 +105,7 @@ def resolve(request: Request, registry: Registry) -> Resolved:
     selected = {section: _select_rows(section, request, board, registry) for section in OF_SECTION}
     settings = _by_row(request.settings, selected)
     sweeps = _by_row(request.sweeps, selected)
-    rows: dict[str, list[_Row]] = {section: [] for section in OF_SECTION}
+    rows: dict[str, list[AskedRow]] = {section: [] for section in OF_SECTION}
     for section in OF_SECTION:
         for row in selected[section]:
             name = (section, row.name)
@@ -147,7 +113,7 @@ def resolve(request: Request, registry: Registry) -> Resolved:
             asked = {**budget, "--set": settings.get(name, {})}
             rows[section] += _sweep(row, section, asked, sweeps.get(name, {}))
     ancestors = _ancestors(rows["methods"], board, request)
-    trainings = {row.after.name: _training(row, board, registry) for row in (*rows["methods"], *ancestors)}
+    trainings = {row.after.name: training_of(row, board, registry) for row in (*rows["methods"], *ancestors)}
     components = {
         section: [configure(row.after, section, registry) for row in rows[section]]
         for section in OF_SECTION
@@ -238,22 +204,6 @@ def _row_of_component(
     return NamedComponent(name, name)
 
 
-def find_component(kind: str, use: str, registry: Registry) -> tuple[Component, Variant | None]:
-    """Return the component that `NAME` or `NAME:VARIANT` means, and the variant.
-
-    Raises:
-        UnknownNameError: There is no such component, or it has no such variant.
-    """
-    name, colon, variant = use.partition(":")
-    component = registry.get(kind, name)
-    if not colon:
-        return component, None
-    variants: Mapping[str, Variant] = getattr(component.cls, "variants", {})
-    if variant not in variants:
-        raise UnknownNameError(f"variant of {name}", variant, variants, f"See `bench show {name}`.")
-    return component, variants[variant]
-
-
 def _by_row(
     settings: Mapping[str, Any], rows: Mapping[str, Sequence[NamedComponent]]
 ) -> dict[tuple[str, str], dict[str, Any]]:
@@ -285,28 +235,15 @@ def _epochs_and_batch_size(request: Request) -> dict[str, dict[str, int]]:
     """Return option -> the parameter that it sets, for those of the two that the request gives."""
     budget = {}
     if request.epochs is not None:
-        budget["--epochs"] = {f"{_RECIPE}epochs": request.epochs}
+        budget["--epochs"] = {f"{RECIPE}epochs": request.epochs}
     if request.batch_size is not None:
-        budget["--batch-size"] = {f"{_RECIPE}batch_size": request.batch_size}
+        budget["--batch-size"] = {f"{RECIPE}batch_size": request.batch_size}
     return budget
-
-
-def _with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) -> NamedComponent:
-    """Return the row with these values in place of its own."""
-    values, recipe, init = dict(row.values), dict(row.recipe), row.init
-    for param, value in settings.items():
-        if section == "methods" and param.startswith(_RECIPE):
-            recipe[param.removeprefix(_RECIPE)] = value
-        elif section == "methods" and param == "init":  # every method's row has it; no Config does
-            init = check_init(value, f"{row.name}.{param}")
-        else:
-            values[param] = value
-    return replace(row, values=values, recipe=recipe, init=init)
 
 
 def _sweep(
     row: NamedComponent, section: str, asked: Mapping[str, Mapping[str, Any]], sweep: Mapping[str, Any]
-) -> list[_Row]:
+) -> list[AskedRow]:
     """Return a row for each combination of a sweep's values; the row alone where there is no sweep.
 
     The rows are called "NAME (PARAM=VALUE)".
@@ -324,9 +261,9 @@ def _sweep(
     return rows
 
 
-def _asked_row(row: NamedComponent, section: str, asked: Mapping[str, Mapping[str, Any]]) -> _Row:
+def _asked_row(row: NamedComponent, section: str, asked: Mapping[str, Mapping[str, Any]]) -> AskedRow:
     settings = {param: value for values in asked.values() for param, value in values.items()}
-    return _Row(row, _with_values(row, section, settings), asked)
+    return AskedRow(row, with_values(row, section, settings), asked)
 
 
 def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
@@ -334,9 +271,9 @@ def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(texts)})"
 
 
-def _ancestors(rows: Sequence[_Row], board: Board, request: Request) -> list[_Row]:
+def _ancestors(rows: Sequence[AskedRow], board: Board, request: Request) -> list[AskedRow]:
     """Return the board's rows that are not requested, but that requested rows start from, directly or not."""
-    ancestors: dict[str, _Row] = {}
+    ancestors: dict[str, AskedRow] = {}
     requested = {row.after.name for row in rows}
     names = [row.after.init for row in rows]
     while names:
@@ -345,77 +282,6 @@ def _ancestors(rows: Sequence[_Row], board: Board, request: Request) -> list[_Ro
             ancestors[name] = _asked_row(board.methods[name], "methods", _epochs_and_batch_size(request))
             names.append(ancestors[name].after.init)
     return list(ancestors.values())
-
-
-def configure(row: NamedComponent, section: str, registry: Registry) -> ConfiguredComponent:
-    """Return the component of a row with all its parameters: its defaults, a variant's and the row's values over them.
-
-    Raises:
-        RequestError: There is no such component, or a value does not fit.
-    """
-    component, variant = find_component(OF_SECTION[section].name, row.use, registry)
-    values = {**(variant.config if variant else {}), **row.values}
-    return ConfiguredComponent(row.name, component, build(component.cls.Config, values, row.name))
-
-
-def recipe_of(row: NamedComponent, board: Board, registry: Registry) -> Recipe:
-    """Return the recipe of a method's row: the method's, then the variant's, the board's and the row's values over it.
-
-    A method whose own recipe has 0 epochs is not trained, whatever the board says; its recipe is returned unchanged,
-    after the values have been checked.
-
-    Raises:
-        RequestError: There is no such method, or a value does not fit.
-    """
-    component, variant = find_component("objective", row.use, registry)
-    default: Recipe = component.cls.recipe
-    values = {**(variant.recipe if variant else {}), **board.recipe, **row.recipe}
-    recipe = build(Recipe, values, f"{row.name}.recipe", base=default)
-    return default if default.epochs == 0 else recipe
-
-
-@dataclass(frozen=True)
-class _Training:
-    """A method's row with all that decides how it is trained."""
-
-    method: ConfiguredComponent
-    recipe: Recipe
-    origin: RecipeOrigin
-
-
-def _training(row: _Row, board: Board, registry: Registry) -> _Training:
-    """Resolve a method's row; what is counted in epochs gets shorter where the request asks for fewer of them.
-
-    What the request sets itself stays as it is.
-    """
-    method, recipe = configure(row.after, "methods", registry), recipe_of(row.after, board, registry)
-    if recipe.epochs == 0:
-        return _Training(method, recipe, RecipeOrigin())
-    usual = recipe_of(row.before, board, registry).epochs
-    shorter = {
-        prefix + name: (getattr(part, name), value)
-        for prefix, part in (("", method.config), (_RECIPE, recipe))
-        for name, value in shortened(part, recipe.epochs, usual).items()
-        if not any(prefix + name in values for values in row.asked.values())
-    }
-    after = _with_values(row.after, "methods", {param: value for param, (_, value) in shorter.items()})
-    origin = RecipeOrigin(
-        recipe_from=_recipe_from(row, board, registry), shortened=shortened_text(shorter, recipe.epochs, usual)
-    )
-    return _Training(configure(after, "methods", registry), recipe_of(after, board, registry), origin)
-
-
-def _recipe_from(row: _Row, board: Board, registry: Registry) -> str:
-    """Say where the recipe of a method's row comes from: "board digits; --epochs"."""
-    _, variant = find_component("objective", row.before.use, registry)
-    places: dict[str, Collection[str]] = {
-        "the method": SHOWN,
-        f"variant {row.before.use}": variant.recipe if variant else {},
-        f"board {board.name}": {**board.recipe, **row.before.recipe},
-    }
-    for option, values in row.asked.items():
-        places[option] = [param.removeprefix(_RECIPE) for param in values if param.startswith(_RECIPE)]
-    return recipe_origin_text(places)
 
 
 def _precision(request: Request, board: Board) -> str:

@@ -12,8 +12,9 @@ from bench_core.contracts import Recipe
 from bench_core.errors import BenchError, RequestError
 from bench_core.keys import HARNESS_REVISION, differences
 from bench_core.planning.boards import Board
+from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.plan import Plan, plan_resolved
-from bench_core.planning.request import ConfiguredComponent, Resolved
+from bench_core.planning.request import Resolved
 from bench_core.plugins import OF_WORD, Registry
 from bench_core.running.failures import describe
 from bench_core.running.progress import Progress

@@ -1,0 +1,106 @@
+"""The training recipe of each method's row: whose values it has, and what a shorter run shortens.
+
+A request that asks for fewer epochs than method and board give shortens by the same ratio what is counted in epochs,
+such as a warm-up, unless it sets that itself.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench_core.config import build, shortened
+from bench_core.contracts import Recipe
+from bench_core.planning.boards import Board, NamedComponent, check_init
+from bench_core.planning.components import ConfiguredComponent, configure, find_component
+from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text, shortened_text
+from bench_core.plugins import Registry
+
+RECIPE = "recipe."  # in front of a parameter of a method's recipe
+
+
+@dataclass(frozen=True)
+class AskedRow:
+    """A row or column of a request, without and with what the request asks for.
+
+    Attributes:
+        before: The board's row, or a component with its defaults.
+        after: The same with the request's values in place of its own.
+        asked: Option -> the values that it gives, by parameter; a later option wins.
+    """
+
+    before: NamedComponent
+    after: NamedComponent
+    asked: Mapping[str, Mapping[str, Any]]
+
+
+def with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) -> NamedComponent:
+    """Return the row with these values in place of its own."""
+    values, recipe, init = dict(row.values), dict(row.recipe), row.init
+    for param, value in settings.items():
+        if section == "methods" and param.startswith(RECIPE):
+            recipe[param.removeprefix(RECIPE)] = value
+        elif section == "methods" and param == "init":  # every method's row has it; no Config does
+            init = check_init(value, f"{row.name}.{param}")
+        else:
+            values[param] = value
+    return replace(row, values=values, recipe=recipe, init=init)
+
+
+def recipe_of(row: NamedComponent, board: Board, registry: Registry) -> Recipe:
+    """Return the recipe of a method's row: the method's, then the variant's, the board's and the row's values over it.
+
+    A method whose own recipe has 0 epochs is not trained, whatever the board says; its recipe is returned unchanged,
+    after the values have been checked.
+
+    Raises:
+        RequestError: There is no such method, or a value does not fit.
+    """
+    component, variant = find_component("objective", row.use, registry)
+    default: Recipe = component.cls.recipe
+    values = {**(variant.recipe if variant else {}), **board.recipe, **row.recipe}
+    recipe = build(Recipe, values, f"{row.name}.recipe", base=default)
+    return default if default.epochs == 0 else recipe
+
+
+@dataclass(frozen=True)
+class Training:
+    """A method's row with all that decides how it is trained."""
+
+    method: ConfiguredComponent
+    recipe: Recipe
+    origin: RecipeOrigin
+
+
+def training_of(row: AskedRow, board: Board, registry: Registry) -> Training:
+    """Resolve a method's row; what is counted in epochs gets shorter where the request asks for fewer of them.
+
+    What the request sets itself stays as it is.
+    """
+    method, recipe = configure(row.after, "methods", registry), recipe_of(row.after, board, registry)
+    if recipe.epochs == 0:
+        return Training(method, recipe, RecipeOrigin())
+    usual = recipe_of(row.before, board, registry).epochs
+    shorter = {
+        prefix + name: (getattr(part, name), value)
+        for prefix, part in (("", method.config), (RECIPE, recipe))
+        for name, value in shortened(part, recipe.epochs, usual).items()
+        if not any(prefix + name in values for values in row.asked.values())
+    }
+    after = with_values(row.after, "methods", {param: value for param, (_, value) in shorter.items()})
+    origin = RecipeOrigin(
+        recipe_from=_recipe_from(row, board, registry), shortened=shortened_text(shorter, recipe.epochs, usual)
+    )
+    return Training(configure(after, "methods", registry), recipe_of(after, board, registry), origin)
+
+
+def _recipe_from(row: AskedRow, board: Board, registry: Registry) -> str:
+    """Say where the recipe of a method's row comes from: "board digits; --epochs"."""
+    _, variant = find_component("objective", row.before.use, registry)
+    places: dict[str, Collection[str]] = {
+        "the method": SHOWN,
+        f"variant {row.before.use}": variant.recipe if variant else {},
+        f"board {board.name}": {**board.recipe, **row.before.recipe},
+    }
+    for option, values in row.asked.items():
+        places[option] = [param.removeprefix(RECIPE) for param in values if param.startswith(RECIPE)]
+    return recipe_origin_text(places)
