@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import STORE
+from bench_core.output import say
 
 
 @click.command()
@@ -49,6 +50,6 @@ def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric:
     records = find_records(store).values()
     entries = plan_entries(board_plan(board), records) if board else entries_of(records)
     if rows:
-        click.echo(show_comparison(compare(entries, *rows, all_metrics=every_metric), output_format), nl=False)
+        say(show_comparison(compare(entries, *rows, all_metrics=every_metric), output_format), nl=False)
     else:
-        click.echo(show_rankings(rank_rows(entries), output_format), nl=False)
+        say(show_rankings(rank_rows(entries), output_format), nl=False)

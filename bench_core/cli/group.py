@@ -6,22 +6,20 @@ Nothing heavy is imported before a command needs it.
 import errno
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bench_core.cli.compare import compare
 from bench_core.cli.engine_options import WORDS
-from bench_core.cli.records import merge, verify
-from bench_core.cli.tables import export, plot, publish, table
-from bench_core.errors import BenchError, RequestError, one_line
-from bench_core.training.stopping import Stopped
-
-if TYPE_CHECKING:
-    pass
 from bench_core.cli.look import list_, show, why
 from bench_core.cli.options import load
+from bench_core.cli.records import merge, verify
 from bench_core.cli.run import run
+from bench_core.cli.tables import export, plot, publish, table
+from bench_core.errors import BenchError, RequestError, one_line
+from bench_core.output import own_stdout, say
+from bench_core.training.stopping import Stopped
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
 # On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
@@ -53,6 +51,12 @@ class Bench(click.Group):
         ctx.meta[WORDS] = tuple(args)
         return super().parse_args(ctx, args)
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command; while it runs, stdout is its own, and what plugins print goes to stderr."""
+        if cmd.callback is not None:
+            cmd.callback = own_stdout()(cmd.callback)
+        super().add_command(cmd, name)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under headings, each with its short help."""
         for heading, names in _HEADINGS.items():
@@ -73,10 +77,10 @@ class Bench(click.Group):
             where = error.filename or "the disk"
             raise click.ClickException(one_line(f"{where}: {error.strerror}. What was finished is kept.")) from error
         except KeyboardInterrupt:
-            click.echo(_STOPPED, err=True)
+            say(_STOPPED, err=True)
             ctx.exit(130)
         except Stopped as stopped:
-            click.echo(f"{stopped}: {_STOPPED}", err=True)
+            say(f"{stopped}: {_STOPPED}", err=True)
             ctx.exit(stopped.code)
 
 
@@ -120,7 +124,7 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
         for outcome in check_component(component, registry):
             failed += outcome.error is not None
             mark = "FAIL" if outcome.error else "ok  " if outcome.tried else "skip"
-            click.echo(
+            say(
                 f"{mark}  {component.word} {component.id}: {outcome.check}"
                 + (f": {outcome.error}" if outcome.error else "")
             )
@@ -139,7 +143,7 @@ def completion(shell: str) -> None:
 
     cls = get_completion_class(shell)
     assert cls is not None  # click ships all three
-    click.echo(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
+    say(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
 for command in (run, why, list_, show, table, plot, publish, export, merge, compare, verify):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bench_core.cli.options import load, make_request, request_options
+from bench_core.output import say
 
 LISTED = ("methods", "tasks", "encoders", "datasets", "boards")
 
@@ -30,7 +31,7 @@ def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
     if asked["methods"] is None and asked["board"] is None:
         asked["methods"] = ["all"]
     for line in explain(cell, make_plan(make_request(asked), load(ctx)), store):
-        click.echo(line)
+        say(line)
 
 
 @click.command(name="list")
@@ -48,12 +49,12 @@ def list_(ctx: click.Context, kind: str | None, broken: bool, as_json: bool) -> 
     registry = load(ctx)
     if broken:
         plugins = [{"plugin": b.entry, "distribution": b.distribution, "reason": b.reason} for b in registry.broken]
-        click.echo(json.dumps(plugins, indent=1) if as_json else _columns(plugins), nl=bool(plugins) or as_json)
+        say(json.dumps(plugins, indent=1) if as_json else _columns(plugins), nl=bool(plugins) or as_json)
         return
     lines = listing(registry, kind)
-    click.echo(json.dumps(lines, indent=1) if as_json else print_listing(lines))
+    say(json.dumps(lines, indent=1) if as_json else print_listing(lines))
     if registry.broken:
-        click.echo(f"{len(registry.broken)} plugins did not load; see `bench list --broken`.", err=True)
+        say(f"{len(registry.broken)} plugins did not load; see `bench list --broken`.", err=True)
 
 
 def _columns(rows: Sequence[Mapping[str, str]]) -> str:
@@ -80,10 +81,10 @@ def show(ctx: click.Context, name: str, board: str | None, as_json: bool) -> Non
 
     if board is not None:
         described = board_changes(name, board, load(ctx))
-        click.echo(json.dumps(described, indent=1) if as_json else print_board_changes(described))
+        say(json.dumps(described, indent=1) if as_json else print_board_changes(described))
         return
     described = describe_component(name, load(ctx))
     if as_json:
-        click.echo(json.dumps(described, indent=1))
+        say(json.dumps(described, indent=1))
         return
-    click.echo("\n\n".join(print_component(part) for part in described))
+    say("\n\n".join(print_component(part) for part in described))

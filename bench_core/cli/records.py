@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import STORE
+from bench_core.output import say
 
 
 @click.command()
@@ -28,16 +29,16 @@ def merge(ctx: click.Context, other: Path, store: Path, dry_run: bool) -> None:
     if not dry_run:
         apply(merge, ours)
     come = "would come" if dry_run else "came"
-    click.echo(
+    say(
         f"{len(merge.records)} records, {len(merge.attempts)} attempts and {len(merge.chains)} chains {come} into "
         f"{store}; {merge.known} records were there already; {len(merge.conflicts)} conflicts"
     )
     for folder in merge.other_weights:
-        click.echo(f"{folder} has other weights than {ours.chain_folder(folder.name)}, which stay", err=True)
+        say(f"{folder} has other weights than {ours.chain_folder(folder.name)}, which stay", err=True)
     for conflict in merge.conflicts:
-        click.echo(f"conflict: {conflict.cell}; it stays as it is in {conflict.ours}, not as in {conflict.theirs}")
+        say(f"conflict: {conflict.cell}; it stays as it is in {conflict.ours}, not as in {conflict.theirs}")
         for metric, our_value, their_value in conflict.values:
-            click.echo(f"  {metric}: {our_value!r} stays, {their_value!r} was left out")
+            say(f"  {metric}: {our_value!r} stays, {their_value!r} was left out")
     if merge.conflicts:
         ctx.exit(1)
 
@@ -83,18 +84,18 @@ def verify(
     plan = plan_again(record, load_plugins(block=ctx.obj or []), data_root or default_data_root(), download=download)
     for component in changed_parts(plan.chains[0], plan.cells[0], record.provenance):
         revision = component.cls.revision
-        click.echo(f"{component.name}'s code is not that of the record; its revision is {revision} in both", err=True)
+        say(f"{component.name}'s code is not that of the record; its revision is {revision} in both", err=True)
     result = run_again(plan, record, device, choose_progress(quiet))
     width = max(len(score.metric) for score in result.scores)
     for score in result.scores:
         is_new = score.metric not in result.old.scores
         off = "a score that the record lacks" if is_new else f"{score.difference:.2g} relative"
-        click.echo(f"{score.metric:<{width}}  {score.old!r} -> {score.new!r}  ({off})")
+        say(f"{score.metric:<{width}}  {score.old!r} -> {score.new!r}  ({off})")
     for name in ("device", "threads", "torch", "commit", "dirty"):
         then, now = getattr(result.old.provenance, name), getattr(result.new.provenance, name)
         if then != now:
-            click.echo(f"{name} was {then}, is {now}", err=True)
+            say(f"{name} was {then}, is {now}", err=True)
     if result.largest > tolerance:
-        click.echo(f"did not come back: off by up to {result.largest:.2g} of a score, {tolerance:g} is allowed")
+        say(f"did not come back: off by up to {result.largest:.2g} of a score, {tolerance:g} is allowed")
         ctx.exit(1)
-    click.echo("came back exactly" if result.largest == 0 else f"came back within {result.largest:.2g} of a score")
+    say("came back exactly" if result.largest == 0 else f"came back within {result.largest:.2g} of a score")

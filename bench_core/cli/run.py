@@ -10,6 +10,7 @@ import click
 from bench_core.cli.engine_options import WORDS, engine_options, make_setting, run_with_engine
 from bench_core.cli.options import load, make_request, request_options
 from bench_core.errors import RequestError
+from bench_core.output import say
 from bench_core.training.stopping import CALL_AGAIN, Stop
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run(
         if retry_failed:
             plan = _unfinished_part(plan, store)
             if not plan.chains:
-                click.echo(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
+                say(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
                 return
         if not quiet and only_chain is None:
             for line in recipe_lines(plan):
@@ -94,14 +95,14 @@ def run(
         to_run = rerun.plan if only_chain is None else _one_chain(rerun.plan, only_chain, without_cell)
         if only_chain is None:
             for line in (*rerun.remarks, *(changed.line for changed in changed_code(to_run, rerun.store))):
-                click.echo(line, err=True)
+                say(line, err=True)
         if dry_run:
             _print_plan(to_run, store, as_json, rerun.again)
             return
         unfinished = run_with_engine(to_run, rerun.store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
         if only_chain is None:
             for line in rerun.finish():
-                click.echo(line, err=True)
+                say(line, err=True)
             _print_outcome(plan, store, as_json)
             _print_unfinished(plan, store, unfinished)
     ctx.exit(_exit_code(unfinished))
@@ -141,13 +142,13 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
     entries = plan_entries(plan, store.records(), store.attempts())
     if as_json:
         frame = tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
-        click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
+        say(frame.to_json(orient="records", indent=1, double_precision=15))
         return
-    click.echo(render(build(entries), "text"))
+    say(render(build(entries), "text"))
     for path in _draw_pictures(plan, entries, store):
-        click.echo(f"picture: {path}")
+        say(f"picture: {path}")
     page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all of the store
-    click.echo(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
+    say(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
 
 
 def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> list[Path]:
@@ -161,7 +162,7 @@ def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> 
             draw(entries, picture, path)
             paths.append(path)
         except RequestError as error:
-            click.echo(f"no picture {picture.name!r}: {error}", err=True)
+            say(f"no picture {picture.name!r}: {error}", err=True)
     return paths
 
 
@@ -182,16 +183,16 @@ def _print_plan(plan: "Plan", store: "Store", as_json: bool, again: Collection[s
         state = "would run again" if cell.key in again else _WOULD_RUN.get(entry.state, entry.state)
         lines.append({"cell": cell.key, **cell.names, "seed": cell.seed, "state": state, "reason": entry.reason})
     if as_json:
-        click.echo(json.dumps(lines, indent=1))
+        say(json.dumps(lines, indent=1))
         return
     for line in lines:
         names = "/".join(str(line[part]) for part in ("dataset", "encoder", "method", "task"))
         reason = f"  ({line['reason']})" if line["reason"] else ""
-        click.echo(f"{str(line['cell'])[:12]}  {line['state']:<15}  {names}  seed {line['seed']}{reason}")
+        say(f"{str(line['cell'])[:12]}  {line['state']:<15}  {names}  seed {line['seed']}{reason}")
     states = [line["state"] for line in lines]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     trained = sum(is_trained(chain, store) for chain in plan.chains)
-    click.echo(f"{len(lines)} cells: {counts}; {len(plan.chains)} chains, {trained} of them pretrained")
+    say(f"{len(lines)} cells: {counts}; {len(plan.chains)} chains, {trained} of them pretrained")
 
 
 def _print_unfinished(plan: "Plan", store: "Store", unfinished: "Sequence[UnfinishedCell]") -> None:
@@ -203,12 +204,12 @@ def _print_unfinished(plan: "Plan", store: "Store", unfinished: "Sequence[Unfini
         return
     failed = failed_cells(unfinished)
     for line in describe(failed):
-        click.echo(f"failed: {line}", err=True)
+        say(f"failed: {line}", err=True)
     for line in describe([cell for cell in unfinished if cell not in failed]):
-        click.echo(f"not done: {line}", err=True)
+        say(f"not done: {line}", err=True)
     states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-    click.echo(f"{len(states)} cells: {counts}", err=True)
+    say(f"{len(states)} cells: {counts}", err=True)
 
 
 def _exit_code(unfinished: "Sequence[UnfinishedCell]") -> int:

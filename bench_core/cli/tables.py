@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import BOARDS, README, STORE, names
+from bench_core.output import say
 
 
 @click.command()
@@ -38,7 +39,7 @@ def table(
         from bench_core.reports.pages.publish import check_pages
 
         pages = check_pages(leaderboards, readme)
-        click.echo(f"{len(pages)} pages agree with their records: {', '.join(map(str, pages))}")
+        say(f"{len(pages)} pages agree with their records: {', '.join(map(str, pages))}")
         return
     from bench_core.errors import RequestError
     from bench_core.reports.pages.reported_numbers import (
@@ -58,9 +59,9 @@ def table(
     if published:
         check_format(output_format)
     entries = table_entries(Store.existing(store), board)
-    click.echo(render(build(entries, metric=metric, sort=sort, task=task), output_format))
+    say(render(build(entries, metric=metric, sort=sort, task=task), output_format))
     if published:
-        click.echo(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
+        say(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
 
 
 class KindOption(click.Option):
@@ -103,9 +104,9 @@ def plot(
     pictures = load_board(board) if board else Board()
     result = plot_all(table_entries(records, board), records, pictures, request, out or store / "pictures")
     for path in result.drawn:
-        click.echo(f"picture: {path}")
+        say(f"picture: {path}")
     for reason in result.left_out:
-        click.echo(f"left out: {reason}", err=True)
+        say(f"left out: {reason}", err=True)
 
 
 @click.command()
@@ -132,14 +133,14 @@ def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pa
         if board is not None:
             raise RequestError(f"--pages writes the pages of all boards; type it without {board!r}.")
         changed = write_pages(leaderboards, readme)
-        click.echo(f"{len(changed)} pages changed{': ' if changed else ''}{', '.join(map(str, changed))}")
+        say(f"{len(changed)} pages changed{': ' if changed else ''}{', '.join(map(str, changed))}")
         return
     if board is None:
         raise RequestError("say which board to publish; `bench publish --pages` writes all pages again.")
     published = publish_board(board, Store.existing(store), leaderboards, readme)
-    click.echo(f"{published.copied} records in {leaderboards}; pages: {', '.join(map(str, published.pages))}")
+    say(f"{published.copied} records in {leaderboards}; pages: {', '.join(map(str, published.pages))}")
     for line in published.records.report():
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -163,4 +164,4 @@ def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | N
     for path, write in writers:
         if path is not None:
             write(frame, path)
-            click.echo(f"{len(frame)} scores: {path}")
+            say(f"{len(frame)} scores: {path}")

@@ -3,8 +3,9 @@
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Protocol, TextIO
+
+from bench_core.output import printable, write
 
 LINE_INTERVAL_S = 5.0  # least time between two log lines of one training
 
@@ -70,9 +71,7 @@ class LogLines:
 
     def log(self, text: str) -> None:
         """Write the text. A closed pipe is no error: the run continues without a reader."""
-        with suppress(BrokenPipeError):
-            self.out.write(f"{text}\n")  # one call, so that lines of several processes do not mix
-            self.out.flush()
+        write(f"{printable(text)}\n", self.out)
 
     def close(self) -> None:
         """Do nothing."""
@@ -118,7 +117,7 @@ class ProgressBar:
 
     def log(self, text: str) -> None:
         """Print a line above the bar, brackets in it as they are."""
-        self.bars.print(text, highlight=False, markup=False)
+        self.bars.print(printable(text), highlight=False, markup=False)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -129,4 +128,4 @@ def choose_progress(quiet: bool) -> Progress:
     """Return a display that shows nothing if `quiet`, a bar on a terminal, log lines elsewhere."""
     if quiet:
         return NoProgress()
-    return ProgressBar() if sys.stderr.isatty() else LogLines()
+    return ProgressBar() if sys.stderr is not None and sys.stderr.isatty() else LogLines()
