@@ -44,6 +44,7 @@ def test_cka_of_independent_embeddings_is_0_on_average() -> None:
 
 def test_cka_with_a_constant_embedding_is_0() -> None:
     assert linear_cka(torch.ones(10, 3), normal(10, 3, 0)) == 0.0
+    assert linear_cka(normal(10, 3, 0), torch.ones(10, 3)) == 0.0
 
 
 def test_too_few_items_or_different_numbers_of_items_are_refused() -> None:
@@ -51,3 +52,8 @@ def test_too_few_items_or_different_numbers_of_items_are_refused() -> None:
         linear_cka(normal(3, 2, 0), normal(3, 2, 1))
     with pytest.raises(ValueError, match="same items"):
         linear_cka(normal(5, 2, 0), normal(6, 2, 1))
+
+
+def test_a_large_offset_costs_no_digits() -> None:
+    x, y = normal(50, 3, 0), normal(50, 3, 1)
+    assert linear_cka(x + 1e6, y - 1e6) == pytest.approx(linear_cka(x, y), abs=1e-6)

@@ -2,12 +2,20 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from bench_core.evaluation.classification import class_items, constant_accuracy, top_accuracy, top_hits
+from bench_core import DataSpec
+from bench_core.evaluation.classification import (
+    class_items,
+    classes_skip_reason,
+    constant_accuracy,
+    top_accuracy,
+    top_hits,
+)
 
 INF = math.inf
 
@@ -64,3 +72,17 @@ def test_constant_accuracy_is_the_share_of_the_most_frequent_training_classes() 
 
 def test_constant_accuracy_of_balanced_training_labels_is_one_over_the_number_of_classes() -> None:
     assert constant_accuracy(torch.arange(40) % 10, torch.tensor([3, 3, 7]), 10) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"splits": {"train": 4}, "num_classes": 2}, "needs a test split"),
+        ({"splits": {"train": 4, "test": 4}, "num_labels": 3}, "several labels an item are not supported yet"),
+        ({"splits": {"train": 4, "test": 4}}, "needs labels"),
+        ({"splits": {"train": 4, "test": 4}, "num_classes": 1}, "needs at least two classes"),
+        ({"splits": {"train": 4, "test": 4}, "num_classes": 2}, None),
+    ],
+)
+def test_a_classifier_needs_a_train_and_a_test_split_of_two_classes(facts: dict[str, Any], reason: str | None) -> None:
+    assert classes_skip_reason(DataSpec(shape=(1, 8, 8), **facts)) == reason

@@ -1,10 +1,13 @@
 """Embeddings are read by name."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 import torch
 
-from bench_core import BenchError, Embedded
-from bench_core.evaluation.embeddings import embedding_of, loss_embedding_name
+from bench_core import BenchError, Embedded, Frozen
+from bench_core.evaluation.embeddings import embedding_of, labelled_embedding, loss_embedding_name
 
 
 def embedded(*names: str) -> Embedded:
@@ -32,3 +35,18 @@ def test_error_for_an_unknown_embedding_lists_the_known_ones() -> None:
 )
 def test_own_embedding_prefers_embedding_then_latent_then_features(names: tuple[str, ...], expected: str) -> None:
     assert loss_embedding_name(embedded(*names)) == expected
+
+
+def test_a_labelled_embedding_is_float_and_has_the_labels_of_its_split() -> None:
+    labels = torch.tensor([1, 0])
+    part = Embedded({"code": torch.tensor([[True, False], [False, False]])}, labels=labels)
+    frozen = cast(Frozen, SimpleNamespace(splits={"test": part}))
+    values, own = labelled_embedding(frozen, "test", "code")
+    assert (values.dtype, values.tolist()) == (torch.float32, [[1, 0], [0, 0]])
+    assert own is labels
+
+
+def test_a_split_without_labels_is_named() -> None:
+    frozen = cast(Frozen, SimpleNamespace(splits={"test": embedded("features")}))
+    with pytest.raises(BenchError, match="the test split has no labels"):
+        labelled_embedding(frozen, "test", "features")

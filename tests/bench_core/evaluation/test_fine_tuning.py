@@ -133,3 +133,30 @@ def test_description_names_the_views_that_are_used() -> None:
     assert describe("crop_flip", natural).endswith("views: crop_flip")
     assert describe("none", DATA).endswith("views: none")
     assert describe("crop_flip", DataSpec(shape=(7,), splits={"train": 4})).endswith("views: none")
+
+
+def test_dropout_is_drawn_from_the_seed_whatever_was_drawn_before(encoder: Encoder) -> None:
+    first = answers(fine_tune(encoder, stripes(), DATA, 2, **RECIPE), stripes(), CPU)
+    torch.manual_seed(1234)  # within the fixture's fork
+    assert torch.equal(answers(fine_tune(encoder, stripes(), DATA, 2, **RECIPE), stripes(), CPU), first)
+
+
+def test_each_step_takes_the_gradient_of_its_own_batch_alone() -> None:
+    split = stripes(8)
+    two = RECIPE | {"steps": 2, "batch_size": 8, "augmentation": "none", "learning_rate": 0.5}
+    head = fine_tune(Flat(), split, DATA, 2, **two)[2]
+    assert isinstance(head, nn.Linear)
+    assert isinstance(split.inputs, Tensor)
+    assert split.labels is not None
+    rows = split.inputs.flatten(1).double() / 255
+    rows = (rows - rows.mean(0)) / (rows.var(0, correction=0) + 1e-5).sqrt()
+    target = torch.nn.functional.one_hot(split.labels, 2).double()
+    weight, bias = torch.zeros(2, 64).double(), torch.zeros(2).double()
+    momentum: list[Any] = [0.0, 0.0]
+    for rate in (0.5, 0.25):  # the cosine over two steps
+        residual = (rows @ weight.T + bias).softmax(1) - target
+        gradients = [residual.T @ rows / 8, residual.mean(0)]
+        momentum = [0.9 * m + g for m, g in zip(momentum, gradients, strict=True)]
+        weight = weight - rate * (gradients[0] + 0.9 * momentum[0])
+        bias = bias - rate * (gradients[1] + 0.9 * momentum[1])
+    assert head.weight.double().detach().numpy() == pytest.approx(weight.numpy(), abs=1e-5)

@@ -159,3 +159,14 @@ def test_measures_of_copied_bits_and_of_independent_fair_bits() -> None:
     assert bit_correlation(fair) == pytest.approx(math.sqrt(2 / math.pi / 4000), abs=0.003)
     assert bit_entropy(fair) == pytest.approx(1, abs=1e-3)
     assert bit_correlation(coin) == 0
+
+
+def test_correlation_of_two_bits_is_that_of_the_pair() -> None:
+    pair = torch.tensor([[1, 1], [1, 0], [0, 0], [0, 0]]).bool()
+    assert bit_correlation(pair) == pytest.approx(float(np.corrcoef(pair.numpy(), rowvar=False)[0, 1]))
+
+
+def test_every_update_of_itq_lowers_the_loss_also_the_last() -> None:
+    values = clusters().double()[:, :6]
+    _, losses = itq_rotation(values - values.mean(0), 6, rng(), iterations=2)
+    assert losses[0] > losses[1] > losses[2]

@@ -117,3 +117,14 @@ def test_the_formula_for_many_items_is_nearer_to_the_bootstrap_than_few_draws_ar
 
 def test_many_items_that_are_all_alike_have_an_interval_of_one_point() -> None:
     assert item_interval(np.full(600, 0.25)) == (0.25, 0.25)
+
+
+def test_the_formula_for_many_items_by_hand() -> None:
+    """A mean of n items: z -> z + (z^2 - 1) / 6 x skewness / sqrt(n), in units of the mean's deviation."""
+    values, n, z = np.random.default_rng(0).random(500) ** 6, 500, stats.norm.ppf(0.975)
+    skewness = stats.skew(values)
+    ends = [
+        values.mean() + (sign * z + (z * z - 1) / 6 * skewness / math.sqrt(n)) * values.std() / math.sqrt(n)
+        for sign in (-1, 1)
+    ]
+    assert item_interval(values) == pytest.approx(ends, rel=1e-12)
