@@ -7,13 +7,17 @@ new_file, new_folder     a temporary path for code that writes on its own
 write_once               a JSON file that is never changed; the first writer wins
 write_over               a JSON file over what was there; also write_text and write_bytes
 sealed, read_sealed      a JSON object with the digest of its content
+read_regular             a stranger's file, unless it is a link, a pipe or a device; also copy_regular and names_in
 """
 
+import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,8 +27,14 @@ from typing import Any
 from bench_core.errors import StoreError
 from bench_core.keys import key_of
 
+LARGEST_JSON = 2**28  # bytes
+DEEPEST_JSON = 64  # lists and objects in each other; the deepest of ours have about ten
+
 _SEAL = "sha256"
 _DIGEST = re.compile("[0-9a-f]{64}")
+_LOCK = ".lock"  # in folders of file systems without hard links
+_CANNOT_LINK = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+_CANNOT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def temporary_path(path: Path) -> Path:
@@ -35,11 +45,12 @@ def temporary_path(path: Path) -> Path:
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write, which becomes `path` at the end, over what was there; gone after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = temporary_path(path)
     try:
         yield temporary
-        os.replace(temporary, path)
+        _sync(temporary)
+        move(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -56,34 +67,68 @@ def new_folder(folder: Path, last: str, *, over: bool = False) -> Iterator[Path]
         last: Name of the file that is written last.
         over: Replace what is at the final path, complete or not.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     temporary, old = temporary_path(folder), temporary_path(folder)
     temporary.mkdir()
     try:
         yield temporary
+        _sync_all_below(temporary)
         if over:
             with suppress(FileNotFoundError):  # another process has just moved it
                 folder.rename(old)
         try:
-            temporary.rename(folder)
-        except OSError:  # the folder exists and is not empty
-            if not (folder / last).is_file():
-                shutil.rmtree(folder, ignore_errors=True)
-                temporary.rename(folder)
+            _rename_folder_once(temporary, folder, last)
+        except OSError:
+            with suppress(OSError):  # there is none, or it cannot be moved back either
+                old.rename(folder)
+            raise
+        _sync(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _rename_folder_once(temporary: Path, folder: Path, last: str) -> None:
+    """Give a folder its final name unless a complete one has it."""
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not (folder / last).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they exist."""
+    missing = list(takewhile(lambda path: not path.is_dir(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync(made.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder that is complete another name, over a file that has it."""
+    make_folder(target.parent)
+    os.replace(source, target)
+    for folder in {target.parent, source.parent}:
+        _sync(folder)
 
 
 def write_once(path: Path, value: Mapping[str, Any]) -> bool:
     """Write a JSON file unless it exists; return whether it was written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = temporary_path(path)
     try:
-        _write_to_disk(temporary, _json_bytes(value))
-        return _rename_once(temporary, path)
+        temporary.write_bytes(_json_bytes(value))
+        _sync(temporary)
+        written = _rename_once(temporary, path)
+        _sync(path.parent)
+        return written
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _rename_once(temporary: Path, path: Path) -> bool:
@@ -92,28 +137,51 @@ def _rename_once(temporary: Path, path: Path) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except OSError:  # a file system without hard links: two writers may both win, but no file is ever torn
-        if path.exists():
-            return False
-        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        return _rename_once_without_links(temporary, path)
     return True
 
 
+def _rename_once_without_links(temporary: Path, path: Path) -> bool:
+    """Give a file its final name unless that exists, on a file system without hard links (exFAT, some network mounts).
+
+    One process at a time looks and renames. A process that is killed releases its lock.
+
+    Raises:
+        StoreError: The file system has no locks either.
+    """
+    import fcntl  # Windows lacks it, and has hard links wherever it has locks
+
+    with (path.parent / _LOCK).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreError(
+                f"{path.parent} is on a file system with neither hard links nor locks ({error.strerror}), where one "
+                "run could overwrite the results of another; put the store on another disk."
+            ) from error
+        if path.exists():
+            return False
+        os.replace(temporary, path)
+        return True
+
+
 def write_over(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file over what was there; it is on the disk before it gets its name."""
+    """Write a JSON file over what was there."""
     write_bytes(path, _json_bytes(value))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file over what was there; it is on the disk before it gets its name."""
+    """Write a file over what was there."""
     with new_file(path) as temporary:
-        _write_to_disk(temporary, content)
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file over what was there; it ends with a newline."""
-    with new_file(path) as temporary:
-        temporary.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    write_bytes(path, (text if text.endswith("\n") else text + "\n").encode())
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
@@ -121,30 +189,65 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _write_to_disk(path: Path, content: bytes) -> None:
-    """Write a file and wait until its content is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk, if the file system knows how."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all_below(folder: Path) -> None:
+    """Wait until all files and names in a folder and its subfolders are on the disk."""
+    for root, _, names in os.walk(folder):
+        for path in (*(Path(root) / name for name in names), Path(root)):
+            if path.is_dir() or (path.is_file() and not path.is_symlink()):
+                _sync(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file.
+    """Read a JSON object from a file; a link is followed.
 
     Raises:
         StoreError: The file cannot be read, or holds something else; names the file.
     """
     try:
-        text = path.read_bytes().decode("utf-8")  # read_text takes longer, and a store has thousands of files
+        # Not `path.read_bytes`, which waits for ever where somebody put a pipe.
+        with _opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK), LARGEST_JSON) as file:
+            content = file.read()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); move it away and run again.") from error
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """Parse the content of a file, which must be a JSON object.
+
+    Raises:
+        StoreError: It is none, is nested too deep, or holds half a character; names the file.
+    """
+    try:
+        text = content.decode("utf-8")
         value = json.loads(text)
+        if text.count("[") + text.count("{") > DEEPEST_JSON and _is_deeper(value, DEEPEST_JSON):
+            raise ValueError("lists or objects lie too deep in each other")
         if "\\ud" in text or "\\uD" in text:  # an escape for half a character, perhaps
             json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written again
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({error}); move it away and run again.") from error
     if not isinstance(value, dict):
         raise StoreError(f"{path} holds no JSON object; move it away and run again.")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return whether more lists and objects lie in each other than this."""
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner if isinstance(item, dict | list))
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +267,117 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if has_seal and value.pop(_SEAL, None) != key_of(value):
         raise StoreError(f"{path} is not as it was written: edited or damaged; move it away and run again.")
     return value
+
+
+def read_regular(path: Path, *, below: Path | None = None, limit: int = LARGEST_JSON) -> bytes:
+    """Read a file that came from somebody else; a link, a pipe or a device is refused, never followed or waited for.
+
+    Args:
+        path: The file.
+        below: A folder above the file: no folder between the two may be a link either.
+        limit: The most bytes that are read.
+
+    Raises:
+        StoreError: It is missing, no regular file, too large, or cannot be read.
+    """
+    with _open_regular(path, below, limit) as file:
+        return _read(file, path)
+
+
+def copy_regular(path: Path, target: Path | None, *, below: Path | None = None) -> str:
+    """Copy a file that came from somebody else, and return the SHA-256 of what was copied.
+
+    Args:
+        path: The file, as for `read_regular`.
+        target: The file to write, inside a folder that has a temporary name yet. None only reads.
+        below: As for `read_regular`.
+
+    Raises:
+        StoreError: It is missing, no regular file, or cannot be read.
+    """
+    digest = hashlib.sha256()
+    with _open_regular(path, below) as file, open(target or os.devnull, "wb") as copy:
+        while block := _read(file, path, 2**20):
+            digest.update(block)
+            copy.write(block)
+        if target is not None:
+            copy.flush()
+            os.fsync(copy.fileno())
+    return digest.hexdigest()
+
+
+def names_in(folder: Path, *, below: Path) -> list[str]:
+    """List what is in a folder that came from somebody else, sorted; empty where there is no such folder.
+
+    Raises:
+        StoreError: The folder, or one between it and `below`, is a link or no folder.
+    """
+    try:
+        descriptor = _open_folder(folder, below)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _not_regular(folder, error) from error
+    try:
+        return sorted(os.listdir(descriptor))
+    except OSError as error:
+        raise _not_regular(folder, error) from error
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _open_regular(path: Path, below: Path | None, limit: int | None = None) -> Iterator[io.FileIO]:
+    """Open a file to read; what it is, is asked of the open file, so that nobody can exchange it in between."""
+    try:
+        folder = _open_folder(path.parent, path.parent if below is None else below)
+        try:
+            descriptor = os.open(path.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+        finally:
+            os.close(folder)
+        opened = _opened(descriptor, limit)
+    except (OSError, ValueError) as error:
+        raise _not_regular(path, error) from error
+    with opened as file:
+        yield file
+
+
+def _open_folder(folder: Path, below: Path) -> int:
+    """Open a folder; `below` itself may be a link, the folders under it may not. Return its descriptor."""
+    descriptor = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
+    for name in folder.relative_to(below).parts:
+        try:
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def _opened(descriptor: int, limit: int | None) -> io.FileIO:
+    """Return an open file to read; ValueError unless it is a regular one of at most this size."""
+    status = os.fstat(descriptor)
+    is_regular = stat.S_ISREG(status.st_mode)
+    if is_regular and (limit is None or status.st_size <= limit):
+        return io.FileIO(descriptor)
+    os.close(descriptor)
+    raise ValueError("it is too large" if is_regular else "it is no regular file")
+
+
+def _read(file: io.FileIO, path: Path, size: int = -1) -> bytes:
+    """Read at most this many bytes, by default all; StoreError names the file."""
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _not_regular(path: Path, error: Exception) -> StoreError:
+    """Return the error of a file or folder that came from somebody else and cannot be opened."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
+        reason = "it is a link or lies in a linked folder, and links are not followed"
+    return StoreError(f"{path} cannot be read ({reason}).")
 
 
 def file_digest(path: Path) -> str:
