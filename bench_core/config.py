@@ -245,11 +245,20 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether a parameter of this type takes the value; ranges are not looked at."""
+    try:
+        _fit(value, hint, "")
+    except ConfigError:
+        return False
+    return True
+
+
 def _fit(value: Any, hint: Any, where: str) -> Any:
     """Convert a value to its declared type: a whole number to float, a list to tuple, and nothing else."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        for option in args:
+        for option in sorted(args, key=lambda option: option is not types.NoneType):  # "none" is None before it is text
             try:
                 return _fit(value, option, where)
             except ConfigError:

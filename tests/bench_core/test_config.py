@@ -86,6 +86,17 @@ def test_a_parameter_that_is_kept_out_of_the_key_is_not_in_the_plain_values() ->
 
 
 @dataclass(frozen=True, kw_only=True)
+class Named:
+    label: str | None = "a"
+    name: str = "a"
+
+
+def test_none_is_none_before_it_is_text_and_text_where_there_is_no_none() -> None:
+    made = build(Named, {"label": "none", "name": "none"}, "x")
+    assert (made.label, made.name) == (None, "none")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grown:
     old: int = param(1, "there from the start", "ours")
     new: int = param(2, "came later", "ours", added=True)
