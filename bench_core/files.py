@@ -1,11 +1,13 @@
 """Files that appear whole or not at all, seals that show later damage, digests, and the checkout of this code.
 
 Each function that writes makes the file or folder beside its final path, as `.<name>.<random>.tmp`, and renames it when
-it is complete. A process that is killed leaves such a `.tmp`, never half a file.
+it is complete. A process that is killed leaves such a `.tmp`, never half a file. The content is on the disk before the
+file or folder gets its name, and the name before the function returns: a power cut leaves all of it or nothing.
 
 new_file, new_folder     a temporary path for code that writes on its own
 write_once               a JSON file that is never changed; the first writer wins
 write_over               a JSON file over what was there; also write_text and write_bytes
+move                     another name for a file or folder that is complete
 sealed, read_sealed      a JSON object with the digest of its content
 read_regular             a stranger's file, unless it is a link, a pipe or a device; also copy_regular and names_in
 """
@@ -21,6 +23,7 @@ import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +264,11 @@ def read_sealed(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: The file is torn, or was changed after it was written.
     """
-    value = read_json(path)
+    return unsealed(read_json(path), path)
+
+
+def unsealed(value: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check the seal of a JSON object from this file, and remove it; as `read_sealed`."""
     last = next(reversed(value.values()), None)  # the seal, even where its name is what was damaged
     has_seal = _SEAL in value or (isinstance(last, str) and _DIGEST.fullmatch(last) is not None)
     if has_seal and value.pop(_SEAL, None) != key_of(value):
