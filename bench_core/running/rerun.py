@@ -12,7 +12,6 @@ that is trained again is replaced as a whole. Before anything moves, a list of w
 that was killed while files moved goes on with that list.
 """
 
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench_core.errors import BenchError, UnknownNameError
-from bench_core.files import read_json, write_bytes, write_over
+from bench_core.files import move, read_json, write_bytes, write_over
 from bench_core.keys import key_of
 from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.planning.source_code import source_digest
@@ -280,10 +279,8 @@ def _move(store: RerunStore, path: Path) -> list[Change]:
             if old.is_dir():
                 while gone.exists():  # the chain was trained once more while its moves were half done
                     gone = gone.with_name(f"{gone.name}.again")
-                gone.parent.mkdir(parents=True, exist_ok=True)
-                old.rename(gone)
-            old.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(old)
+                move(old, gone)
+            move(new, old)
     changes = []
     for key in moves["cells"]:
         new, old, gone = (s.record_file(key) for s in (store, base, superseded))
@@ -291,8 +288,7 @@ def _move(store: RerunStore, path: Path) -> list[Change]:
             if old.is_file():
                 changes.append(Change(read_record(old), read_record(new)))
                 _keep(old, gone)
-            old.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(new, old)  # a reader finds the old record or the new one, never none
+            move(new, old)  # a reader finds the old record or the new one, never none
     for key in moves["left_behind"]:
         old = base.record_file(key)
         if old.is_file():
