@@ -11,11 +11,10 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench_core.errors import ConfigError, RequestError, shown
+from bench_core.errors import ConfigError, RequestError, did_you_mean, shown
 from bench_core.ranges import Range, SearchSpace
 
 T = TypeVar("T")
@@ -149,8 +148,7 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
     known = [f.name for f in dataclasses.fields(config_type)]  # type: ignore[arg-type]  # every Config is one
     for name in values:
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else "."
+            meant = did_you_mean(name, known)
             raise ConfigError(f"{where}.{name} does not exist{meant} Parameters: {', '.join(known) or 'none'}.")
     fitted = {name: _fit(value, hints[name], f"{where}.{name}") for name, value in values.items()}
     try:
@@ -199,13 +197,18 @@ def _shorten(value: Any, epochs: int, usual: int, least: float) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML document from a file.
+    """Read a TOML document from a file; a byte order mark, which editors on Windows write, is passed over.
 
     Raises:
         RequestError: It cannot be read, or is not TOML.
     """
     try:
-        return parse_toml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it has null characters, as UTF-16 has; save it as UTF-8")
+        return parse_toml(text)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} is not TOML: it is not UTF-8 ({error.reason}); save it as UTF-8.") from error
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror}).") from error
     except ValueError as error:

@@ -32,6 +32,16 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: "; did you mean 'nac'?", or "." where no name is similar.
+
+    Upper and lower case do not matter: `NAC` is as near to `nac` as a name can be.
+    """
+    folded = {other.casefold(): other for other in sorted(known, reverse=True)}
+    close = get_close_matches(name.casefold(), folded, n=1)
+    return f"; did you mean {folded[close[0]]!r}?" if close else "."
+
+
 class BenchError(Exception):
     """Base of all errors that are a message to the user: what is wrong, what would be right, what to type."""
 
@@ -53,9 +63,8 @@ class UnknownNameError(RequestError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         """Write the message, which suggests the most similar name."""
         self.kind, self.name, self.known = kind, name, sorted(known)
-        close = get_close_matches(name, self.known, n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else "."
         names = ", ".join(self.known) or "none"
+        meant = did_you_mean(name, self.known)
         super().__init__(f"no {kind} named {shown(name)}{meant} Known: {names}.{' ' + hint if hint else ''}")
 
 

@@ -1,12 +1,13 @@
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_core.config import build, param, parameters, plain, shortened
-from bench_core.errors import ConfigError
+from bench_core.config import build, param, parameters, plain, read_toml, shortened
+from bench_core.errors import ConfigError, RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ def test_none_is_spelled_none_because_toml_has_no_null() -> None:
     ("values", "message"),
     [
         ({"rat": 1}, r"x\.rat does not exist; did you mean 'rate'\? Parameters: rate, count"),
+        ({"RATE": 1}, r"x\.RATE does not exist; did you mean 'rate'\?"),
         ({"rate": "1"}, r"x\.rate must be float, got '1'"),
         ({"rate": True}, r"x\.rate must be float, got True"),
         ({"rate": float("nan")}, r"x\.rate must be float, got nan"),
@@ -132,3 +134,17 @@ def test_nothing_gets_longer_or_leaves_its_range(epochs: int, usual: int) -> Non
 def test_a_parameter_in_epochs_says_its_least_value() -> None:
     with pytest.raises(ValueError, match="in_epochs needs ge, the least that a short run may have"):
         param(10, "epochs of a rise", "ours", gt=0, in_epochs=True)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_bytes("title = 'Zürich'\r\nseeds = [0]\r\n".encode("utf-8-sig"))
+    assert read_toml(path) == {"title": "Zürich", "seeds": [0]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_a_file_of_another_encoding_is_refused_and_the_right_one_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "board.toml"
+    path.write_bytes("title = 'Zürich'".encode(encoding))
+    with pytest.raises(RequestError, match=r"board\.toml is not TOML: .*; save it as UTF-8\."):
+        read_toml(path)
