@@ -7,7 +7,7 @@ from typing import Any
 
 from bench_core.errors import ConfigError, RequestError, shown
 from bench_core.planning.request import Request
-from bench_core.planning.settings import parse_settings, parse_sweeps
+from bench_core.planning.settings import parse_settings, parse_sweeps, read_typed
 from bench_core.running.setting import RunSetting
 
 
@@ -66,10 +66,10 @@ def _assignments(option: str, values: Mapping[str, Any]) -> Iterator[str]:
             text = json.dumps(value, ensure_ascii=False)
             if option == "sweep":
                 assignment = f"{path}={text[1:-1]}"  # without the brackets of the list
-                parsed: Mapping[str, Any] = parse_sweeps([assignment])
+                parsed = read_typed(parse_sweeps([assignment]), {})
             else:
                 assignment = f"{path}={text}"
-                parsed = parse_settings([assignment])
+                parsed = read_typed(parse_settings([assignment]), {})
         except (TypeError, ValueError, ConfigError) as error:
             raise _cannot_be_written(f"{path} = {shown(value)}") from error
         if json.dumps(parsed, ensure_ascii=False) != json.dumps({path: value}, ensure_ascii=False):

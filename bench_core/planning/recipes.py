@@ -4,6 +4,7 @@ A request that asks for fewer epochs than method and board give shortens by the 
 such as a warm-up, unless it sets that itself.
 """
 
+import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from bench_core.contracts import Recipe
 from bench_core.planning.boards import Board, NamedComponent, check_init
 from bench_core.planning.components import ConfiguredComponent, configure, find_component
 from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text, shortened_text
-from bench_core.plugins import Registry
+from bench_core.plugins import OF_SECTION, Registry
 
 RECIPE = "recipe."  # in front of a parameter of a method's recipe
 
@@ -44,6 +45,16 @@ def with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) 
         else:
             values[param] = value
     return replace(row, values=values, recipe=recipe, init=init)
+
+
+def parameter_types(row: NamedComponent, section: str, registry: Registry) -> dict[str, Any]:
+    """Return parameter -> its declared type, for all that a request may set of a row: of `with_values`' names."""
+    component, _ = find_component(OF_SECTION[section].name, row.use, registry)
+    types = typing.get_type_hints(component.cls.Config)
+    if section != "methods":
+        return types
+    recipe = {f"{RECIPE}{name}": declared for name, declared in typing.get_type_hints(Recipe).items()}
+    return {**types, **recipe, "init": str}
 
 
 def recipe_of(row: NamedComponent, board: Board, registry: Registry) -> Recipe:

@@ -28,7 +28,8 @@ from bench_core.planning import boards
 from bench_core.planning.boards import Board, NamedComponent
 from bench_core.planning.components import ConfiguredComponent, configure, find_component
 from bench_core.planning.origins import RecipeOrigin
-from bench_core.planning.recipes import RECIPE, AskedRow, training_of, with_values
+from bench_core.planning.recipes import RECIPE, AskedRow, parameter_types, training_of, with_values
+from bench_core.planning.settings import read_typed
 from bench_core.plugins import OF_SECTION, Registry
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -49,8 +50,8 @@ class Request:
         batch_size: Batch size of every method.
         precision: "auto", "fp32" or "bf16".
         device: The device of the run. It decides the precision where that is "auto", and nothing else in a key.
-        settings: Parameter -> value. A parameter is "NAME.PARAM", "NAME.recipe.PARAM" or "NAME.init", where NAME is a
-            row or column of this request.
+        settings: Parameter -> value, plain or as it was typed (`bench_core.planning.settings.Typed`). A parameter is
+            "NAME.PARAM", "NAME.recipe.PARAM" or "NAME.init", where NAME is a row or column of this request.
         sweeps: Parameter -> values, each of which makes a row of its own; several sweeps make all combinations.
         data_root: Folder of the datasets.
     """
@@ -110,8 +111,9 @@ def resolve(request: Request, registry: Registry) -> Resolved:
         for row in selected[section]:
             name = (section, row.name)
             budget = _epochs_and_batch_size(request) if section == "methods" else {}
-            asked = {**budget, "--set": settings.get(name, {})}
-            rows[section] += _sweep(row, section, asked, sweeps.get(name, {}))
+            types = parameter_types(row, section, registry) if name in settings or name in sweeps else {}
+            asked = {**budget, "--set": read_typed(settings.get(name, {}), types)}
+            rows[section] += _sweep(row, section, asked, read_typed(sweeps.get(name, {}), types))
     ancestors = _ancestors(rows["methods"], board, request)
     trainings = {row.after.name: training_of(row, board, registry) for row in (*rows["methods"], *ancestors)}
     components = {
@@ -227,7 +229,10 @@ def _by_row(
         if len(matches) > 1:
             options = " or ".join(f"{section}.{path}" for section in matches)
             raise ConfigError(f"--set {path}: {name!r} is the name of {' and '.join(matches)}; write {options}.")
-        by_row.setdefault((matches[0], name), {})[param] = value
+        of_row = by_row.setdefault((matches[0], name), {})
+        if param in of_row:
+            raise ConfigError(f"{name}.{param} is given twice, also as {matches[0]}.{name}.{param}; give it once")
+        of_row[param] = value
     return by_row
 
 
@@ -267,7 +272,10 @@ def _asked_row(row: NamedComponent, section: str, asked: Mapping[str, Mapping[st
 
 
 def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
-    texts = [f"{param}={value if isinstance(value, str) else json.dumps(value)}" for param, value in settings.items()]
+    texts = [
+        f"{param}={value if isinstance(value, str) else json.dumps(value, default=str)}"  # str: dates, refused later
+        for param, value in settings.items()
+    ]
     return f"{name} ({', '.join(texts)})"
 
 

@@ -8,6 +8,7 @@ import pytest
 from bench_core import Recipe, Variant
 from bench_core.errors import ConfigError, RequestError, UnknownNameError
 from bench_core.planning.plan import Plan
+from bench_core.planning.settings import parse_settings, parse_sweeps
 from bench_core.plugins import Registry
 
 PlanOf = Callable[..., Plan]
@@ -86,3 +87,44 @@ def test_a_method_with_0_epochs_is_not_trained_whatever_the_budget(
 ) -> None:
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "recipe", Recipe(epochs=0))
     assert plan_of(epochs=5).chains[0].recipe.epochs == 0
+
+
+@pytest.mark.parametrize("option", ["settings", "sweeps"])
+def test_a_parameter_given_in_two_spellings_is_refused(plan_of: PlanOf, option: str) -> None:
+    value: Any = [1.0, 2.0] if option == "sweeps" else 1.0
+    with pytest.raises(ConfigError, match=r"shrink\.factor is given twice, also as methods\.shrink\.factor"):
+        plan_of(**{option: {"shrink.factor": value, "methods.shrink.factor": value}})
+
+
+def test_typed_values_of_methods_recipes_datasets_and_tasks_have_the_keys_of_plain_ones(plan_of: PlanOf) -> None:
+    plain = {
+        "shrink.factor": 2,
+        "shrink.recipe.learning_rate": 1e-3,
+        "shrink.recipe.optimizer": "adamw",
+        "blobs.train_size": 48,
+    }
+    typed = parse_settings(
+        ["shrink.factor=2", "shrink.recipe.learning_rate=1e-3", "shrink.recipe.optimizer=adamw", "blobs.train_size=48"]
+    )
+    assert [cell.key for cell in plan_of(settings=typed).cells] == [cell.key for cell in plan_of(settings=plain).cells]
+
+
+def test_rows_of_a_typed_sweep_are_named_as_those_of_a_plain_one(plan_of: PlanOf) -> None:
+    typed = plan_of(sweeps=parse_sweeps(["shrink.factor=1e0,2", "shrink.recipe.optimizer=sgd,adamw"]))
+    plain = plan_of(sweeps={"shrink.factor": [1.0, 2], "shrink.recipe.optimizer": ["sgd", "adamw"]})
+    assert [(c.method.name, c.key) for c in typed.chains] == [(c.method.name, c.key) for c in plain.chains]
+
+
+def test_values_that_are_equal_once_they_are_read_are_one_value_twice(plan_of: PlanOf) -> None:
+    with pytest.raises(ConfigError, match="has a value twice"):
+        plan_of(sweeps=parse_sweeps(["shrink.factor=1.0,1e0"]))
+
+
+def test_an_init_that_looks_like_a_number_is_a_name(plan_of: PlanOf) -> None:
+    with pytest.raises(RequestError, match="init = '2024' is no row of this request"):
+        plan_of(settings=parse_settings(["shrink.init=2024"]))
+
+
+def test_a_date_for_a_number_is_refused(plan_of: PlanOf) -> None:
+    with pytest.raises(ConfigError, match=r"shrink \(factor="2020-01-01"\)\.factor must be float"):
+        plan_of(sweeps=parse_sweeps(["shrink.factor=1.0,2020-01-01"]))
