@@ -212,6 +212,21 @@ def _sync_all_below(folder: Path) -> None:
                 _sync(path)
 
 
+def files_below(folder: Path, ending: str) -> list[Path]:
+    """Return the files below a folder whose names end so, sorted by name; none where there is no such folder.
+
+    Raises:
+        OSError: A folder cannot be read. (`Path.glob` passes over it, and a table would lack its records.)
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    paths = [Path(root) / name for root, _, names in os.walk(folder, onerror=fail) for name in names]
+    return sorted((path for path in paths if path.name.endswith(ending)), key=lambda path: path.name)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file; a link is followed.
 

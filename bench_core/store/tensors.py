@@ -12,9 +12,13 @@ from bench_core.files import file_digest, new_file
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file."""
+    """Write a safetensors file; StoreError where that fails."""
+    contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with new_file(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+        try:
+            save_file(contents, temporary)
+        except SafetensorError as error:  # of the disk, too: safetensors wraps it
+            raise StoreError(f"{path} cannot be written ({error}).") from error
 
 
 def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from bench_core.files import write_bytes
+from bench_core.files import files_below, move, write_bytes
 from bench_core.keys import key_of
 from bench_core.training.stopping import Stop
 
@@ -89,7 +90,10 @@ class Checkpoints:
             self.warn(f"no checkpoint at step {step} ({error.strerror}); the one before it is kept")
         else:
             for old in list(filter(self._is_of_this_code, self._newest_first()))[_NUM_KEPT:]:
-                old.unlink(missing_ok=True)
+                with suppress(
+                    OSError
+                ):  # another process has deleted it; or it stays, and is not read before newer ones
+                    old.unlink()
         self._last_save = time.monotonic()
         self.stop.raise_if_requested()
 
@@ -106,7 +110,11 @@ class Checkpoints:
                 state = _read(path)
             except FileNotFoundError:  # another process that trains the same chain deleted it in the meantime
                 continue
-            except (OSError, DamagedCheckpointError) as error:
+            except OSError as error:  # a fault of the disk or the network, which may pass: the file keeps its name
+                any_damaged = True
+                self.warn(f"checkpoint {path} cannot be read ({error.strerror})")
+                continue
+            except DamagedCheckpointError as error:
                 any_damaged = True
                 self._set_aside(path, error)
                 continue
@@ -140,7 +148,7 @@ class Checkpoints:
         """Rename a damaged checkpoint so that it is not listed any more."""
         target = path.with_name(f"{path.name}.damaged")
         try:
-            path.rename(target)
+            move(path, target)
         except OSError as failure:
             self.warn(f"checkpoint {path} is damaged ({error}) and cannot be renamed ({failure.strerror})")
         else:
@@ -149,8 +157,8 @@ class Checkpoints:
             )
 
     def _newest_first(self) -> list[Path]:
-        paths = [path for path in self.folder.glob("*.safetensors") if _NAME.fullmatch(path.name)]
-        return sorted(paths, reverse=True)
+        paths = files_below(self.folder, ".safetensors")
+        return [path for path in reversed(paths) if _NAME.fullmatch(path.name)]
 
 
 def pack(state: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from bench_core.contracts import Batch, EpochContext, Objective, Recipe
 from bench_core.data import Source
 from bench_core.devices import peak_memory_gib, reset_peak_memory
+from bench_core.files import write_bytes
 from bench_core.seeds import stream, stream_seed
 from bench_core.training.autosave import make_autosave
 from bench_core.training.checkpoints import Checkpoints
@@ -117,7 +118,7 @@ def pretrain(
             if results:
                 lines.append({"step": counters.step, "after_training": dict(results)})
 
-    log.write_text("".join(json.dumps(line, allow_nan=True) + "\n" for line in lines), encoding="utf-8")
+    write_bytes(log, "".join(json.dumps(line, allow_nan=True) + "\n" for line in lines).encode())
     seconds = counters.seconds()
     return {
         "steps": counters.step,

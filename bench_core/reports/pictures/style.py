@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
+from bench_core.files import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,8 +63,8 @@ def svg_figure(path: Path, what: str, description: str) -> "Iterator[Figure]":
     with mpl.rc_context(style):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Description": description})
+        with new_file(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None, "Description": description})
 
 
 def line_style(index: int) -> dict[str, Any]:

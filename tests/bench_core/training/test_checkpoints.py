@@ -155,12 +155,34 @@ def test_damaged_checkpoint_in_a_folder_that_cannot_be_changed_is_passed_over(
     checkpoints.save(1, {"step": 1})
     write_whole(tmp_path, 2, b"")
 
-    def refuse(self: Path, target: Path) -> NoReturn:
+    def refuse(source: Path, target: Path) -> NoReturn:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     assert checkpoints.load_latest() == {"step": 1}
     assert messages[0].endswith("and cannot be renamed (Read-only file system)")
+
+
+def test_checkpoint_that_cannot_be_read_now_is_passed_over_and_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    checkpoints = Checkpoints(tmp_path, warn=messages.append)
+    for step in (1, 2):
+        checkpoints.save(step, {"step": step})
+    newest = max(tmp_path.iterdir())
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == newest:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        assert checkpoints.load_latest() == {"step": 1}
+    assert messages[0] == f"checkpoint {newest} cannot be read (Stale file handle)"
+    assert checkpoints.load_latest() == {"step": 2}
 
 
 def test_full_disk_costs_one_checkpoint_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
