@@ -89,11 +89,9 @@ class Checkpoints:
         except OSError as error:
             self.warn(f"no checkpoint at step {step} ({error.strerror}); the one before it is kept")
         else:
-            for old in list(filter(self._is_of_this_code, self._newest_first()))[_NUM_KEPT:]:
-                with suppress(
-                    OSError
-                ):  # another process has deleted it; or it stays, and is not read before newer ones
-                    old.unlink()
+            with suppress(OSError):  # an old one that cannot be deleted stays, and does no harm
+                for old in list(filter(self._is_of_this_code, self._newest_first()))[_NUM_KEPT:]:
+                    old.unlink(missing_ok=True)
         self._last_save = time.monotonic()
         self.stop.raise_if_requested()
 
