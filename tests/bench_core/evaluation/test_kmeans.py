@@ -101,3 +101,9 @@ def test_no_task_has_a_k_means_of_its_own() -> None:
     assert [name for name, text in texts.items() if "sklearn.cluster" in text or "Kmeans(" in text] == [
         "bench_core/evaluation/kmeans.py"
     ]
+
+
+def test_one_cluster_is_the_mean_and_one_item_is_its_own_centre() -> None:
+    rows = torch.tensor([[0.0, 1.0], [4.0, 3.0]])
+    assert kmeans(rows, 1, seed=0, spherical=False).tolist() == [[2, 2]]
+    assert kmeans(rows[:1], 1, seed=0, spherical=False).tolist() == [[0, 1]]

@@ -106,3 +106,8 @@ def test_neighbours_beyond_the_smallest_class_outvote_it() -> None:
     for count, answer in ((k, 0), (200, 1)):
         votes = knn_answers(torch.tensor([[1.0, 0.0]]), bank, labels, 2, k=count, temperature=0.5)
         assert int(votes.argmax(1)) == answer
+
+
+def test_a_k_that_the_smallest_class_has_needs_no_note() -> None:
+    assert choose_k(126, SIZES[:426]) == (126, [])
+    assert choose_k(None, torch.arange(400) % 2) == (200, [])

@@ -219,3 +219,14 @@ def test_choices_at_an_end_are_counted_in_notes_of_todays_revision() -> None:
     other = {"doc": {"task": {"id": "someone/linear", "revision": Linear.revision}}}
     assert choices_at_an_end([part | {"notes": notes} for part in (record, old, other)]) == [False, True, False]
     assert choices_at_an_end([record | {"notes": [f"conv1: 9 features, {notes[1]}, NOT converged"]}]) == [True]
+
+
+def test_features_that_are_0_on_train_stay_0() -> None:
+    train, test = standardise(torch.zeros(3, 2), torch.ones(2, 2))
+    assert (train.tolist(), test.tolist()) == ([[0, 0]] * 3, [[0, 0]] * 2)
+
+
+def test_a_device_without_double_precision_leaves_the_fit_to_the_cpu() -> None:
+    features, labels = blobs(60)
+    fits = [fit_probe(features, labels, 4, rng(), grid=(0.02,), device=device).fit for device in ("cpu", "meta")]
+    assert torch.equal(fits[0].weights, fits[1].weights)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench_core.evaluation import nearest_neighbours
 from bench_core.evaluation.nearest_neighbours import _top_k_by_products, top_k, top_k_hamming
 
 
@@ -35,3 +36,11 @@ def test_top_k_hamming_is_ordered_by_the_number_of_differing_bits(bits: int) -> 
     brute = (queries[:, None] ^ database[None]).sum(2)
     assert torch.equal(distance, brute.sort(1).values)
     assert torch.equal(distance, brute.gather(1, index))
+
+
+def test_the_cpu_searches_with_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    def products(*_: object) -> None:
+        raise AssertionError("the search by products is for GPUs")
+
+    monkeypatch.setattr(nearest_neighbours, "_top_k_by_products", products)
+    assert top_k(torch.eye(3), torch.eye(3), 1)[1].tolist() == [[0], [1], [2]]

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import RequestError
-from bench_core.plugins import load_plugins
-from bench_core.reports.pages.components import task_sections
+from bench_core.plugins import Registry, load_plugins
+from bench_core.reports.pages.components import method_sections, task_sections
+from bench_core.reports.pages.published_board import read_published
+from bench_core.reports.pages.reported_numbers import ReportedNumber
+from tests.bench_core.reports.pages.conftest import Project
+from tests.conftest import Shrink, Spread, toy
 
 DOCS = Path(__file__).parents[4] / "docs"
 OURS = [c for c in load_plugins().components if c.distribution == "bench-core"]
@@ -30,3 +34,48 @@ def test_page_of_a_task_has_its_parameters_and_says_if_there_is_no_number() -> N
 def test_a_page_about_no_task_is_refused() -> None:
     with pytest.raises(RequestError, match="'simclr' is about no task"):
         task_sections("simclr", [], load_plugins())
+
+
+def test_page_of_a_task_has_the_rows_of_the_boards_that_have_numbers_of_it(project: Project) -> None:
+    boards = [read_published(project.folder, project.registry)]
+    numbers = task_sections("spread", boards, project.registry)["numbers"]
+    assert "[toys](../../leaderboards/toys/README.md)" in numbers
+    assert [line.split("|")[1].strip() for line in numbers.splitlines() if line.startswith("| ")] == [
+        "method", "weak", "strong",
+    ]  # fmt: skip
+
+
+def test_a_column_of_another_package_under_the_same_name_is_no_number_of_a_task(project: Project) -> None:
+    boards = [read_published(project.folder, project.registry)]
+    other = Registry([c for c in project.registry.components if c.name != "spread"])
+    other.components.append(toy("evaluator", "spread", Spread, "elsewhere"))
+    assert task_sections("spread", boards, other)["numbers"] == "No board has a number of this task yet."
+
+
+def test_page_of_a_method_has_its_rows_with_the_columns_of_tasks_alone(project: Project) -> None:
+    boards = [read_published(project.folder, project.registry)]
+    numbers = method_sections("shrink", boards, [], project.registry)["numbers"]
+    header = next(line for line in numbers.splitlines() if line.startswith("| "))
+    assert [cell.split()[0] for cell in header.strip("|").split("|")] == ["method", "spread", "look"]
+    assert "| strong" in numbers
+    assert "| weak" in numbers
+    other = Registry([*project.registry.components, toy("objective", "idle", Shrink)])
+    assert method_sections("idle", boards, [], other)["numbers"] == "No board has a number of this method yet."
+
+
+def test_reported_numbers_of_a_method_begin_with_the_highest(registry: Registry) -> None:
+    numbers = [
+        ReportedNumber(
+            method="shrink",
+            dataset="blobs",
+            setting="linear",
+            metric="top1",
+            value=value,
+            source="a paper",
+            url="https://example.org",
+            verified="read in it",
+        )
+        for value in (0.25, 0.75)
+    ]
+    section = method_sections("shrink", [], numbers, registry)["published"]
+    assert section.index("75") < section.index("25")
