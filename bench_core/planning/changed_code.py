@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench_core.errors import StoreError
-from bench_core.files import read_sealed
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Component
 from bench_core.store import Store
+from bench_core.store.chain_files import read_summary
 from bench_core.store.record import Provenance, provenance_from_json
 
 
@@ -122,7 +122,7 @@ def _newest_training(chain: Chain, store: Store) -> Chain | None:
 def _provenance(chain: Chain, store: Store) -> Provenance:
     """Return the provenance of a training; an empty one where its summary is damaged, which the run itself reports."""
     try:
-        return provenance_from_json(read_sealed(_summary_file(chain, store)).get("provenance") or {})
+        return provenance_from_json(read_summary(store.chain_folder(chain.key))["provenance"])
     except StoreError:
         return Provenance()
 

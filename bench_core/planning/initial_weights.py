@@ -15,7 +15,8 @@ from typing import Any
 
 from bench_core.contracts import Encoder
 from bench_core.errors import RequestError, StoreError, shown
-from bench_core.files import file_digest, read_json, read_sealed
+from bench_core.files import file_digest
+from bench_core.store.chain_files import read_recipe, read_summary
 from bench_core.store.tensors import holds_tensors, load_tensors
 
 _PREFIX = "encoder."  # of the encoder's tensors in the weights of a trained method
@@ -99,15 +100,9 @@ def _weights_of_chain(init: str, folder: Path, document: Mapping[str, Any]) -> I
 
 def _read_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the document and the summary of a chain; StoreError where they lack what is needed."""
-    document: Any = read_json(folder / "recipe.json").get("doc")
-    summary = read_sealed(folder / "summary.json")
-    try:
-        texts = document["method"]["id"], document["encoder"]["id"], summary["weights_sha256"]
-        is_whole = all(isinstance(text, str) for text in texts) and document["recipe"]["epochs"] >= 0
-    except (KeyError, TypeError):
-        is_whole = False
-    if not is_whole:
-        raise StoreError(f"{folder} is no chain's folder: its recipe.json or summary.json lacks something.")
+    document, summary = read_recipe(folder)["doc"], read_summary(folder)
+    if (document.get("recipe") or {}).get("epochs") is None:
+        raise StoreError(f"{folder} is no chain's folder: its recipe.json does not say how many epochs were trained.")
     return document, summary
 
 

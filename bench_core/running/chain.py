@@ -11,7 +11,7 @@ import torch
 from bench_core.contracts import Frozen, Objective, Split
 from bench_core.data import open_split
 from bench_core.devices import place_on_device
-from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
+from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights
 from bench_core.planning.plan import Chain
 from bench_core.running.pending import is_trained
@@ -20,6 +20,7 @@ from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.seeds import stream_seed
 from bench_core.store import Store
+from bench_core.store.chain_files import read_embedded, read_summary
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.embed import embed_all, is_damaged, is_embedded, lacking_names, load_embedded
@@ -68,7 +69,7 @@ def pretrain_and_embed(
         seconds among its cost, and the digests of the code that embedded.
     """
     folder = _train_if_needed(chain, store, setting, splits["train"], progress)
-    summary = read_sealed(folder / "summary.json")
+    summary = read_summary(folder)
 
     def load_method() -> Objective:
         objective = build_objective(chain)
@@ -77,7 +78,7 @@ def pretrain_and_embed(
 
     embeddings = folder / "embeddings" / chain.embed_key
     _embed_if_needed(chain, load_method, embeddings, setting, splits, progress)
-    done = read_sealed(embeddings / "done.json")
+    done = read_embedded(embeddings)
     summary["cost"]["embed_s"] = done["embed_s"]
     summary["embed_sources"] = done.get("sources", {})
     frozen = Frozen(
@@ -114,7 +115,7 @@ def _embed_if_needed(
     if not is_embedded(folder):
         progress.log("  embed")
         embed(load_method())
-    elif "method" not in chain.sources or read_sealed(folder / "done.json").get("sources") != chain.sources:
+    elif "method" not in chain.sources or read_embedded(folder).get("sources") != chain.sources:
         method = load_method()
         if lacking := lacking_names(method, splits, folder, setting.torch_device):
             names = " and ".join(map(repr, lacking))
@@ -130,7 +131,7 @@ def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Spl
             init, start_sources = chain.init, []
             if isinstance(init, Chain):
                 source_folder = _train_if_needed(init, store, setting, train, progress)
-                source_summary = read_sealed(source_folder / "summary.json")
+                source_summary = read_summary(source_folder)
                 init = InitialWeights(source_folder / "weights.safetensors", source_summary["weights_sha256"])
                 by = source_summary["provenance"]
                 start_sources = [*by.get("start_sources", []), by.get("sources", {})]

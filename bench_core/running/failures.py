@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from bench_core.errors import TrainingError
-from bench_core.files import read_json
 from bench_core.planning.plan import Cell, Chain
-from bench_core.store.store import FORMAT, PREEMPTED
+from bench_core.store.store import FORMAT, PREEMPTED, read_attempt
 
 FAILURES = (Exception, SystemExit)  # a plugin that calls exit() has failed; a stop signal raises neither of them
 _LOG_TAIL = 60  # lines of an attempt's log
@@ -98,8 +97,8 @@ def memory_advice(chain: Chain, cell: Cell) -> str:
 
 def unfinished_cell(cell: Cell, log: Path) -> UnfinishedCell:
     """Read why a cell did not finish from the file of its attempt."""
-    attempt = read_json(log)
-    return UnfinishedCell(cell.names, cell.seed, attempt["kind"], attempt["error"], log)
+    attempt = read_attempt(log)
+    return UnfinishedCell(cell.names, cell.seed, attempt.get("kind") or "error", attempt.get("error") or "", log)
 
 
 def describe(unfinished: Sequence[UnfinishedCell]) -> list[str]:

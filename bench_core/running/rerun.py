@@ -17,9 +17,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain as chain_of
 from pathlib import Path
+from typing import Any
 
-from bench_core.errors import BenchError, UnknownNameError
+from bench_core.errors import BenchError, StoreError, UnknownNameError
 from bench_core.files import move, read_json, write_bytes, write_over
 from bench_core.keys import key_of
 from bench_core.planning.plan import Cell, Chain, Plan
@@ -28,6 +30,7 @@ from bench_core.plugins import Registry
 from bench_core.running.pending import is_trained
 from bench_core.running.verify import plan_again
 from bench_core.store import Store
+from bench_core.store.fields import Test, field_errors, is_digest, is_file_name
 from bench_core.store.record import Record
 from bench_core.store.store import read_record
 
@@ -262,18 +265,32 @@ def _write_moves(store: RerunStore, chain: Chain, unit: Sequence[Cell], left_beh
 def finish_moves(store: Store) -> None:
     """Move to its end what a rerun that was killed has left half moved. Call it before `prepare_rerun`."""
     for path in sorted((store.path / "rerun").glob(f"*/{_MOVES}/*.json")):
-        moves = read_json(path)
-        chains = [moves["chain"]] if moves["chain"] else []
+        moves = _read_moves(path)
+        chains = [moves["chain"]] if moves.get("chain") else []
         _move(RerunStore(store, path.parent.parent, moves["cells"], chains), path)
+
+
+def _read_moves(path: Path) -> dict[str, Any]:
+    """Read a list of `_write_moves`; StoreError where it could move anything else than results of this store."""
+    moves = read_json(path)
+    fields: dict[str, Test] = {"when": is_file_name, "cells": _are_keys, "left_behind": _are_keys}
+    errors = field_errors(moves, "", fields), field_errors(moves, "", {"chain": is_digest}, optional=True)
+    if error := next(chain_of(*errors), None):
+        raise StoreError(f"{path} is no list of files to move: {error}; move it away and run again.")
+    return moves
+
+
+def _are_keys(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_digest, value))
 
 
 def _move(store: RerunStore, path: Path) -> list[Change]:
     """Move the files of a list: the old ones to superseded/, the new ones into their places; repeating it is safe."""
-    moves = read_json(path)
+    moves = _read_moves(path)
     base = Store(store.path)
     superseded = Store(store.path / "superseded" / moves["when"])
     superseded.create()
-    if moves["chain"]:
+    if moves.get("chain"):
         new, old, gone = (s.chain_folder(moves["chain"]) for s in (store, base, superseded))
         if new.is_dir():
             if old.is_dir():

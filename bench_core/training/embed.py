@@ -10,7 +10,8 @@ from torch import Tensor
 from bench_core.contracts import DataSpec, Embedded, Objective, Split
 from bench_core.data import open_split
 from bench_core.errors import StoreError
-from bench_core.files import file_digest, new_folder, read_sealed, sealed, write_over
+from bench_core.files import file_digest, new_folder, sealed, write_over
+from bench_core.store.chain_files import read_embedded
 from bench_core.store.tensors import load_tensors, save_tensors, tensor_names
 
 BATCH = 512  # items; in eval mode the batch size changes results by rounding only
@@ -88,7 +89,7 @@ def is_embedded(folder: Path) -> bool:
 def is_damaged(folder: Path) -> bool:
     """Return True if a file that `embed_all` wrote is missing or was changed since."""
     try:
-        digests = read_sealed(folder / "done.json")["digests"]
+        digests = read_embedded(folder)["digests"]
         return any(file_digest(folder / f"{name}.safetensors") != digest for name, digest in digests.items())
     except (StoreError, OSError):
         return True
@@ -119,14 +120,14 @@ def load_embedded(folder: Path, splits: Mapping[str, Split]) -> dict[str, Embedd
     Raises:
         StoreError: A file is missing or damaged.
     """
-    digests = read_sealed(folder / "done.json")["digests"]
+    digests = read_embedded(folder)["digests"]
     embedded = {}
     try:
         for name, split in splits.items():
             path = folder / f"{name}.safetensors"
             embedded[name] = Embedded(load_tensors(path, digests[name]), split.labels, split.factors)
     except StoreError:
-        if read_sealed(folder / "done.json")["digests"] == digests:
+        if read_embedded(folder)["digests"] == digests:
             raise
         return load_embedded(folder, splits)  # another process has replaced the files meanwhile
     return embedded

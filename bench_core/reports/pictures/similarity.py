@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
-from bench_core.files import read_sealed
 from bench_core.keys import key_of
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.model import PictureKind, PlotRequest
@@ -163,7 +162,9 @@ def _most_frequent_seed(seeds: Sequence[int]) -> int:
 
 
 def _test_digest(folder: Path) -> str:
-    return str(read_sealed(folder / "done.json")["digests"].get("test", ""))
+    from bench_core.store.chain_files import read_embedded
+
+    return str(read_embedded(folder)["digests"].get("test", ""))
 
 
 def _load_features(folder: Path, seed: int) -> "Tensor":
