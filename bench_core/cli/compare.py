@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import STORE
+from bench_core.cli.options import STORE, Command
 from bench_core.output import say
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("rows", nargs=-1, metavar="[A B]")
 @STORE
 @click.option("--board", metavar="FILE_OR_NAME", help="Only this board's cells. Default: all cells of the store.")

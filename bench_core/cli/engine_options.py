@@ -20,9 +20,9 @@ _NAMES = (
 )  # fmt: skip
 
 
-def _rerun_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+def _rerun_names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
     """Parse the names of --rerun; none is an empty tuple."""
-    return tuple(names(ctx, param, value) or ())
+    return tuple(names(ctx, param, values) or ())
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +65,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "it. Needs --isolate or --jobs 2. Default: no limit.",
         ),
         click.option(
-            "--rerun", callback=_rerun_names, metavar="A,B",
+            "--rerun", multiple=True, callback=_rerun_names, metavar="A,B",
             help="Run finished cells again: of a task on the stored embeddings, of a method from its training on. The "
             "new results replace the old ones when they are complete; the old ones go to superseded/.",
         ),

@@ -13,7 +13,7 @@ import click
 from bench_core.cli.compare import compare
 from bench_core.cli.engine_options import WORDS
 from bench_core.cli.look import list_, show, why
-from bench_core.cli.options import load
+from bench_core.cli.options import Command, load
 from bench_core.cli.records import merge, verify
 from bench_core.cli.run import run
 from bench_core.cli.tables import export, plot, publish, table
@@ -45,6 +45,8 @@ class Bench(click.Group):
     Exit code 2 for a wrong request, 1 for any other BenchError or an error of the disk. Any other exception is a defect
     of the code and keeps its traceback.
     """
+
+    command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words that were typed: a chain that runs in its own process gets the same ones."""

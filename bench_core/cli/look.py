@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from bench_core.cli.options import load, make_request, request_options
+from bench_core.cli.options import Command, load, make_request, request_options
 from bench_core.output import say
 
 LISTED = ("methods", "tasks", "encoders", "datasets", "boards")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("cell")
 @request_options
 @click.pass_context
@@ -34,7 +34,7 @@ def why(ctx: click.Context, /, cell: str, **asked: Any) -> None:
         say(line)
 
 
-@click.command(name="list")
+@click.command(name="list", cls=Command)
 @click.argument("kind", required=False, type=click.Choice(LISTED), metavar="[KIND]")
 @click.option("--broken", is_flag=True, help="List the plugins that did not load, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with packages and versions.")
@@ -64,7 +64,7 @@ def _columns(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.option("--board", metavar="FILE_OR_NAME", help="Show what this board changes of NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")

@@ -1,7 +1,7 @@
 """Options that several commands share: the request, --store, --leaderboards, --readme, --data-root, and the plugins."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from bench_core.planning.request import Request
     from bench_core.plugins import Registry
 
+_SEEDS = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*")
+_MOST_SEEDS = 10_000  # of one range
 
 STORE = click.option(
     "--store",
@@ -33,47 +35,77 @@ DATA_ROOT = click.option(
 )  # fmt: skip
 
 
-def names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    """Parse names between commas: `nac,sela` -> ["nac", "sela"]."""
-    if value is None:
-        return None
-    parts = [name.strip() for name in value.split(",")]
+class Command(click.Command):
+    """A command that refuses an option given twice, of which click takes the last in silence.
+
+    Options that are lists, such as --methods and --set, may be given several times; flags may, too.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; an option given twice is a UsageError."""
+        if not ctx.resilient_parsing:  # completion asks about an unfinished line
+            _, _, given = self.make_parser(ctx).parse_args(list(args))
+            for param in given:
+                is_single = isinstance(param, click.Option) and not (param.multiple or param.is_flag or param.count)
+                if is_single and given.count(param) > 1:
+                    raise click.UsageError(f"{param.opts[0]} is given {given.count(param)} times; give it once.", ctx)
+        return super().parse_args(ctx, args)
+
+
+def names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[str] | None:
+    """Parse names between commas, and join those of an option given several times.
+
+    `--methods nac,sela --methods vae` -> ["nac", "sela", "vae"]; None where the option is not given.
+    """
+    parts = [name.strip() for value in values for name in value.split(",")]
     if not all(parts):
-        raise click.BadParameter(f"{value!r} has an empty name; write them like nac,sela")
-    return parts
+        wrong = next(value for value in values if not all(map(str.strip, value.split(","))))
+        raise click.BadParameter(f"{wrong!r} has an empty name; write them like nac,sela")
+    return parts or None
 
 
-def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-    """Parse seeds between commas: `0,1,2` -> [0, 1, 2]."""
-    if value is None:
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value):
-        raise click.BadParameter(f"{value!r} must be whole numbers from 0, like 0,1,2")
-    return [int(seed) for seed in value.split(",")]
+def seeds(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[int] | None:
+    """Parse seeds and ranges of seeds between commas: `0-2,7` -> [0, 1, 2, 7]; None where the option is not given."""
+    parsed: list[int] = []
+    for value in values:
+        if not _SEEDS.fullmatch(value):
+            raise click.BadParameter(f"{value!r} must be whole numbers from 0, like 0,1,2 or 0-4")
+        for part in value.split(","):
+            first, _, last = part.partition("-")
+            parsed += _seed_range(int(first), int(last or first), part)
+    return parsed or None
+
+
+def _seed_range(first: int, last: int, typed: str) -> range:
+    if last < first:
+        raise click.BadParameter(f"{typed} goes backwards; write {last}-{first}")
+    if last - first >= _MOST_SEEDS:
+        raise click.BadParameter(f"{typed} has more than {_MOST_SEEDS} seeds, and each is one training")
+    return range(first, last + 1)
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select cells; they are the same for `run` and `why`."""
     options = [
         click.option(
-            "--methods", callback=names, metavar="A,B",
+            "--methods", multiple=True, callback=names, metavar="A,B",
             help="Methods to train, or 'all'. Default: those of the board.",
         ),
         click.option(
-            "--tasks", callback=names, metavar="A,B",
+            "--tasks", multiple=True, callback=names, metavar="A,B",
             help="Tasks to evaluate, or 'all'. Default: those of the board.",
         ),
         click.option(
-            "--datasets", callback=names, metavar="A,B",
+            "--datasets", multiple=True, callback=names, metavar="A,B",
             help="Datasets to train on. Default: those of the board, else digits.",
         ),
         click.option(
-            "--encoders", callback=names, metavar="A,B",
+            "--encoders", multiple=True, callback=names, metavar="A,B",
             help="Encoders to train. Default: those of the board, else convnet.",
         ),
         click.option(
-            "--seeds", callback=seeds, metavar="0,1",
-            help="Seeds; each is one training. Default: those of the board, else 0.",
+            "--seeds", multiple=True, callback=seeds, metavar="0,1|0-4",
+            help="Seeds, like 0,1,2 or 0-4; each is one training. Default: those of the board, else 0.",
         ),
         click.option(
             "--board", metavar="FILE_OR_NAME",

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import STORE
+from bench_core.cli.options import STORE, Command
 from bench_core.output import say
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("other", type=click.Path(path_type=Path))
 @STORE
 @click.option("--dry-run", is_flag=True, help="Print what would be copied; write nothing.")
@@ -22,11 +22,13 @@ def merge(ctx: click.Context, other: Path, store: Path, dry_run: bool) -> None:
     Exit code: 0, or 1 if there were conflicts.
     """
     from bench_core.store import Store
-    from bench_core.store.merge import apply, compare_stores
+    from bench_core.store.merge import apply, check, compare_stores
 
     ours = Store(store)
     merge = compare_stores(other, ours)
-    if not dry_run:
+    if dry_run:
+        check(merge)
+    else:
         apply(merge, ours)
     come = "would come" if dry_run else "came"
     say(
@@ -43,7 +45,7 @@ def merge(ctx: click.Context, other: Path, store: Path, dry_run: bool) -> None:
         ctx.exit(1)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("cell")
 @STORE
 @click.option(

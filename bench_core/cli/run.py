@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench_core.cli.engine_options import WORDS, engine_options, make_setting, run_with_engine
-from bench_core.cli.options import load, make_request, request_options
+from bench_core.cli.options import Command, load, make_request, request_options
 from bench_core.errors import RequestError
 from bench_core.output import say
 from bench_core.training.stopping import CALL_AGAIN, Stop
@@ -27,7 +27,7 @@ Examples:
 _WOULD_RUN = {"missing": "would run", "failed": "would run again", "stale": "would run again"}
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(cls=Command, epilog=_EXAMPLES)
 @request_options
 @engine_options
 @click.option("--retry-failed", is_flag=True, help="Run only cells that were tried before and did not finish.")

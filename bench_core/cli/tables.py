@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import BOARDS, README, STORE, names
+from bench_core.cli.options import BOARDS, README, STORE, Command, names
 from bench_core.output import say
 
 
-@click.command()
+@click.command(cls=Command)
 @STORE
 @BOARDS
 @README
@@ -75,13 +75,15 @@ class KindOption(click.Option):
         return super().get_help_record(ctx)
 
 
-@click.command()
+@click.command(cls=Command)
 @STORE
 @click.option(
     "--board", metavar="FILE_OR_NAME", help="Draw only the cells of this board, and the pictures that it names."
 )
 @click.option("--kind", metavar="KIND", cls=KindOption)
-@click.option("--methods", callback=names, metavar="A,B", help="Draw only these rows, as the table names them.")
+@click.option(
+    "--methods", multiple=True, callback=names, metavar="A,B", help="Draw only these rows, as the table names them."
+)
 @click.option("--x", metavar="TASK:METRIC", default="", help="Score on the x axis of a trade-off.")
 @click.option("--y", metavar="TASK:METRIC", default="", help="Score on the y axis of a trade-off.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures. Default: STORE/pictures.")
@@ -109,7 +111,7 @@ def plot(
         say(f"left out: {reason}", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("board", metavar="[BOARD]", required=False)
 @STORE
 @BOARDS
@@ -143,7 +145,7 @@ def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pa
         say(line)
 
 
-@click.command()
+@click.command(cls=Command)
 @STORE
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a CSV file here.")
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write a Parquet file here; needs pyarrow.")

@@ -41,7 +41,7 @@ class Typed:
             ConfigError: The text is neither TOML nor a value of this type.
         """
         text = self.text.strip()
-        is_text = bool(_UNQUOTED_LINE.fullmatch(text)) and fits(text, declared)
+        is_text = declared is not None and bool(_UNQUOTED_LINE.fullmatch(text)) and fits(text, declared)
         try:
             value = _parse_toml_value(text)
         except ValueError as error:

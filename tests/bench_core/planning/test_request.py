@@ -126,5 +126,5 @@ def test_an_init_that_looks_like_a_number_is_a_name(plan_of: PlanOf) -> None:
 
 
 def test_a_date_for_a_number_is_refused(plan_of: PlanOf) -> None:
-    with pytest.raises(ConfigError, match=r"shrink \(factor="2020-01-01"\)\.factor must be float"):
+    with pytest.raises(ConfigError, match=r'shrink \(factor="2020-01-01"\)\.factor must be float'):
         plan_of(sweeps=parse_sweeps(["shrink.factor=1.0,2020-01-01"]))
