@@ -12,7 +12,7 @@ from typing import Any
 
 from bench_core.config import build, plain
 from bench_core.contracts import Variant
-from bench_core.errors import UnknownNameError
+from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import NamedComponent
 from bench_core.plugins import OF_SECTION, Component, Registry
 
@@ -50,6 +50,15 @@ def find_component(kind: str, use: str, registry: Registry) -> tuple[Component, 
     if variant not in variants:
         raise UnknownNameError(f"variant of {name}", variant, variants, f"See `bench show {name}`.")
     return component, variants[variant]
+
+
+def is_registered(row: NamedComponent, section: str, registry: Registry) -> bool:
+    """Return whether the component that a row names is there; a plugin may be missing, broken or left out by -p."""
+    try:
+        find_component(OF_SECTION[section].name, row.use, registry)
+    except RequestError:
+        return False
+    return True
 
 
 def configure(row: NamedComponent, section: str, registry: Registry) -> ConfiguredComponent:

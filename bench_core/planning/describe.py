@@ -9,7 +9,8 @@ from typing import Any
 from bench_core.config import parameters
 from bench_core.contracts import Recipe
 from bench_core.errors import UnknownNameError
-from bench_core.planning.boards import Board, board_names, load_board
+from bench_core.planning.boards import Board, NamedComponent, board_names, load_board
+from bench_core.planning.components import find_component, is_registered
 from bench_core.plugins import KINDS, OF_SECTION, Component, Registry, recipe_source
 
 OURS = "bench-core"  # the distribution whose name and version `bench list` leaves out
@@ -29,20 +30,20 @@ _SOURCES = ("Paper:", "Papers:", "Code:", "Source:", "Sources:", "Note:", "Notes
 
 
 def listing(registry: Registry, section: str | None = None) -> list[dict[str, str]]:
-    """List what can be named, one line each: components, the variants of methods, and boards.
+    """List what can be named, one line each: components, variants of methods, boards, and rows that boards name anew.
 
     Args:
         registry: The plugins.
         section: One of `SECTIONS`, or None for all.
 
     Returns:
-        Lines with kind (the word users read), name, package, version and summary.
+        Lines with kind (the word users read), name, package, version, summary, and the board if it is a row of one.
     """
     lines = []
+    boards = [load_board(name) for name in board_names()]
     for wanted in SECTIONS if section is None else (section,):
         if wanted == "boards":
-            titles = {name: load_board(name).title for name in board_names()}
-            lines += [_line("board", name, "", "", title) for name, title in titles.items()]
+            lines += [_line("board", board.name, "", "", board.title) for board in boards]
             continue
         kind = OF_SECTION[wanted]
         for component in registry.of_kind(kind.name):
@@ -50,28 +51,54 @@ def listing(registry: Registry, section: str | None = None) -> list[dict[str, st
             lines.append(_line(kind.word, component.name, *owner, summary(component.cls)))
             for variant, details in getattr(component.cls, "variants", {}).items():
                 lines.append(_line(kind.word, f"{component.name}:{variant}", *owner, details.help))
+        for board in boards:
+            lines += _board_rows(board, wanted, registry)
     return lines
 
 
-def _line(kind: str, name: str, package: str, version: str, text: str) -> dict[str, str]:
-    return {"kind": kind, "name": name, "package": package, "version": version, "summary": text}
+def _board_rows(board: Board, section: str, registry: Registry) -> Iterator[dict[str, str]]:
+    """Yield a line for each row or column of a board that no component has the name of."""
+    kind = OF_SECTION[section]
+    names = {component.name for component in registry.of_kind(kind.name)}
+    rows: Mapping[str, NamedComponent] = getattr(board, section)
+    for row in rows.values():
+        if row.name not in names and is_registered(row, section, registry):
+            component, _ = find_component(kind.name, row.use, registry)
+            start = {"init": row.init} if row.init else {}
+            changed = {**row.values, **{f"recipe.{k}": v for k, v in row.recipe.items()}, **start}
+            values = ", ".join(f"{name}={as_toml(value)}" for name, value in changed.items())
+            text = textwrap.shorten(f"{row.use} with {values}" if values else row.use, _WIDTH - 30, placeholder=" ...")
+            yield _line(kind.word, row.name, component.distribution, component.version, text, board.name)
+
+
+def _line(kind: str, name: str, package: str, version: str, text: str, board: str = "") -> dict[str, str]:
+    return {"kind": kind, "name": name, "package": package, "version": version, "summary": text, "board": board}
 
 
 def print_listing(lines: Sequence[Mapping[str, str]]) -> str:
-    """Format `listing` for people: a heading for each kind, and variants indented under their method."""
-    labels = [
-        f"    :{variant}" if (variant := line["name"].partition(":")[2]) else f"  {line['name']}" for line in lines
-    ]
+    """Format `listing` for people: a heading for each kind, variants under their method, rows under their board."""
+    labels = [_label(line) for line in lines]
     width = max(map(len, labels), default=0)
     headings = {**{kind.word: kind.section for kind in KINDS.values()}, "board": "boards"}
-    text, last = [], ""
+    text, last, last_board = [], "", ""
     for line, label in zip(lines, labels, strict=True):
         if line["kind"] != last:
-            last = line["kind"]
+            last, last_board = line["kind"], ""
             text += ["", headings[last].capitalize()]
+        if line["board"] != last_board:
+            last_board = line["board"]
+            text.append(f"  in board {last_board}:")
         owner = f"  ({line['package']} {line['version']})" if line["package"] not in ("", OURS) else ""
         text.append(f"{label:<{width}}  {line['summary']}{owner}".rstrip())
     return "\n".join(text[1:])
+
+
+def _label(line: Mapping[str, str]) -> str:
+    """Return a line's name, indented as it stands in the list."""
+    if line["board"]:
+        return f"    {line['name']}"
+    _, _, variant = line["name"].partition(":")
+    return f"    :{variant}" if variant else f"  {line['name']}"
 
 
 def describe_component(name: str, registry: Registry) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from bench_core.devices import find_device
 from bench_core.errors import ConfigError, RequestError, UnknownNameError, shown
 from bench_core.planning import boards
 from bench_core.planning.boards import Board, NamedComponent
-from bench_core.planning.components import ConfiguredComponent, configure, find_component
+from bench_core.planning.components import ConfiguredComponent, configure, find_component, is_registered
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.recipes import RECIPE, AskedRow, parameter_types, training_of, with_values
 from bench_core.planning.settings import read_typed
@@ -199,7 +199,8 @@ def _row_of_component(
     except UnknownNameError as error:
         if ":" in name and error.name != name.partition(":")[0]:
             raise  # the method is known, its variant is not
-        raise UnknownNameError(kind.word, name, {*error.known, *board_rows}, "See `bench list`.") from None
+        listed = [row.name for row in board_rows.values() if is_registered(row, section, registry)]
+        raise UnknownNameError(kind.word, name, {*error.known, *listed}, "See `bench list`.") from None
     row = board_rows.get(component.name)
     if row and variant is None and registry.get(kind.name, row.use.partition(":")[0]) == component:
         return row

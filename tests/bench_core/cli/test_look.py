@@ -1,9 +1,11 @@
 """`bench list`, `bench show`, `bench why`: what is printed of components, boards and keys."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from bench_core.planning.describe import print_listing
@@ -31,9 +33,36 @@ def test_list_takes_a_kind_and_indents_variants_under_their_method(bench: Callab
     assert "'methods', 'tasks', 'encoders', 'datasets', 'boards'" in bench("list", "method", code=2).stderr
 
 
+def test_list_shows_the_rows_of_boards_under_their_board(bench: Callable[..., Result]) -> None:
+    methods = bench("list", "methods").stdout.splitlines()
+    of_digits = methods[methods.index("  in board digits:") + 1 :]
+    row = "nac_without_noise nac with code_dim=32, flip=0.2, noise=false, recipe.learning_rate=0.01"
+    assert of_digits[0].split() == row.split()
+    assert any(line.startswith("    linear_5 ") for line in bench("list", "tasks").stdout.splitlines())
+    lines = json.loads(bench("list", "methods", "--json").stdout)
+    assert {line["board"] for line in lines if line["name"] in ("nac", "nac:hashing")} == {""}
+    assert {line["board"] for line in lines if line["name"] == "vae_from_nac"} == {"cifar10_jpeg", "mnist", "mnist_vae"}
+    assert all(len(line) <= 120 for line in methods)
+
+
+@pytest.mark.parametrize("board", [[], ["--board", "mnist"], ["--board", "cifar10_hashing"]])
+@pytest.mark.parametrize("left_out", [[], ["-p", "no:nac", "-p", "no:linear"]])
+@pytest.mark.parametrize("kind", ["methods", "tasks", "encoders", "datasets"])
+def test_errors_name_nothing_that_is_not_listed(
+    bench: Callable[..., Result], kind: str, board: list[str], left_out: list[str]
+) -> None:
+    listed = {line["name"] for line in json.loads(bench(*left_out, "list", kind, "--json").stdout)}
+    request = {"methods": "simclr", kind: "nothing_like_it"}
+    words = [word for option, value in request.items() for word in (f"--{option}", value)]
+    message = bench(*left_out, "run", *board, *words, code=2).stderr
+    known = re.search(r"Known: (.*)\. See `bench list`\.", message)
+    assert known, message
+    assert set(known[1].split(", ")) <= listed
+
+
 def test_a_component_of_another_package_is_listed_with_package_and_version() -> None:
     line = {"kind": "method", "name": "echo", "package": "bench-echo", "version": "0.3.0", "summary": "Echo (A 2020)."}
-    assert print_listing([line]) == "Methods\n  echo  Echo (A 2020).  (bench-echo 0.3.0)"
+    assert print_listing([{**line, "board": ""}]) == "Methods\n  echo  Echo (A 2020).  (bench-echo 0.3.0)"
 
 
 def test_show_gives_paper_parameters_defaults_and_their_sources(bench: Callable[..., Result]) -> None:
