@@ -126,12 +126,18 @@ def write_once(path: Path, value: Mapping[str, Any]) -> bool:
     try:
         temporary.write_bytes(_json_bytes(value))
         _sync(temporary)
-        written = _rename_once(temporary, path)
-        _sync(path.parent)
-        return written
+        return move_once(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def move_once(source: Path, target: Path) -> bool:
+    """Give a file that is complete another name unless a file has that; return whether it was given."""
+    make_folder(target.parent)
+    given = _rename_once(source, target)
+    _sync(target.parent)
+    return given
 
 
 def _rename_once(temporary: Path, path: Path) -> bool:
@@ -227,12 +233,18 @@ def files_below(folder: Path, ending: str) -> list[Path]:
     return sorted((path for path in paths if path.name.endswith(ending)), key=lambda path: path.name)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file; a link is followed.
+def read_json(path: Path, *, below: Path | None = None) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Args:
+        path: The file.
+        below: Given for a file that came from somebody else, see `read_regular`. Without it a link is followed.
 
     Raises:
         StoreError: The file cannot be read, or holds something else; names the file.
     """
+    if below is not None:
+        return parse_json(read_regular(path, below=below), path)
     try:
         # Not `path.read_bytes`, which waits for ever where somebody put a pipe.
         with _opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK), LARGEST_JSON) as file:
@@ -322,9 +334,6 @@ def copy_regular(path: Path, target: Path | None, *, below: Path | None = None) 
         while block := _read(file, path, 2**20):
             digest.update(block)
             copy.write(block)
-        if target is not None:
-            copy.flush()
-            os.fsync(copy.fileno())
     return digest.hexdigest()
 
 

@@ -2,21 +2,52 @@
 
 What the store has stays. If both have a record of the same key with different scores, that is a conflict: nothing of
 its cell is copied, and both values are reported. A conflict shows how well a number reproduces.
+
+The other store may come from anybody. Files are copied by a list of known names, and links, pipes and devices are
+refused. All is checked before anything moves: it is copied to a folder beside its final place, checked there, and
+renamed; so a merge brings all or nothing, and one that is killed while it renames leaves whole files, to which the same
+command adds the rest.
 """
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import RequestError, StoreError
-from bench_core.files import file_digest, new_folder, read_json, write_once
+from bench_core.files import (
+    copy_regular,
+    make_folder,
+    move,
+    move_once,
+    names_in,
+    new_folder,
+    parse_json,
+    read_json,
+    read_regular,
+    sealed,
+    temporary_path,
+    write_bytes,
+    write_once,
+)
 from bench_core.keys import key_of
+from bench_core.store.chain_files import (
+    EMBEDDED,
+    LOG,
+    RECIPE,
+    SUMMARY,
+    WEIGHTS,
+    embedded_of,
+    read_summary,
+    recipe_of,
+    summary_of,
+)
+from bench_core.store.fields import is_digest, is_file_name
 from bench_core.store.record import Record
-from bench_core.store.store import MARKER, Store, find_records
-
-_WEIGHTS = "weights.safetensors"
+from bench_core.store.store import MARKER, Store, attempt_of, no_records, no_store, record_of
+from bench_core.store.tensors import holds_tensors
 
 
 @dataclass(frozen=True)
@@ -42,6 +73,7 @@ class Merge:
     """Contents of another store, compared with ours.
 
     Attributes:
+        source: The other store.
         records: The records that are copied.
         known: Number of records that ours has already, with the same scores.
         conflicts: Records that are left out.
@@ -50,6 +82,7 @@ class Merge:
         other_weights: Chains that both stores have, with different weights: ours stay.
     """
 
+    source: Path
     records: tuple[Record, ...]
     known: int
     conflicts: tuple[Conflict, ...]
@@ -67,15 +100,17 @@ def compare_stores(source: Path, store: Store) -> Merge:
 
     Raises:
         RequestError: `source` holds no records, or is `store` itself.
-        StoreError: A record of either is damaged.
+        StoreError: A file of either is damaged, or one that would be copied is no regular file.
     """
-    if source.resolve() == store.path.resolve():
+    if not source.is_dir():
+        raise no_store(source)
+    if store.path.is_dir() and source.samefile(store.path):
         raise RequestError(f"{source} is the store itself; name another one, or --store.")
     new: list[Record] = []
     known = 0
     conflicts: list[Conflict] = []
     conflicting_keys: set[str] = set()  # of cells and of their chains
-    for file, theirs in find_records(source).items():
+    for file, theirs in _records(source):
         ours = store.record(theirs.key)
         if ours is None:
             new.append(theirs)
@@ -86,35 +121,113 @@ def compare_stores(source: Path, store: Store) -> Merge:
             known += 1
     chains: list[Path] = []
     other_weights: list[Path] = []
-    for folder in _finished_chains(source):
-        our_summary = store.chain_folder(folder.name) / "summary.json"
-        if not our_summary.is_file():
+    for folder, summary in _finished_chains(source):
+        ours_folder = store.chain_folder(folder.name)
+        if not (ours_folder / SUMMARY).is_file():
             if folder.name not in conflicting_keys:
                 chains.append(folder)
-        elif read_json(our_summary)["weights_sha256"] != read_json(folder / "summary.json")["weights_sha256"]:
+        elif read_summary(ours_folder)["weights_sha256"] != summary["weights_sha256"]:
             other_weights.append(folder)
-    attempts = {
-        file: attempt for file, attempt in _new_attempts(source, store) if attempt["key"] not in conflicting_keys
-    }
-    return Merge(tuple(new), known, tuple(conflicts), attempts, tuple(chains), tuple(other_weights))
+    attempts = {file: attempt for file, attempt in _attempts(source) if not _attempt_file(file, store).exists()}
+    attempts = {file: attempt for file, attempt in attempts.items() if attempt["key"] not in conflicting_keys}
+    return Merge(source, tuple(new), known, tuple(conflicts), attempts, tuple(chains), tuple(other_weights))
+
+
+def check(merge: Merge) -> None:
+    """Check all that `apply` checks, and write nothing.
+
+    Raises:
+        StoreError: A file that would be copied is damaged or no regular file.
+    """
+    for folder in merge.chains:
+        _copy_chain(folder, merge.source, None)
 
 
 def apply(merge: Merge, store: Store) -> None:
-    """Copy what is new, each file and folder whole; what another process wrote meanwhile stays.
+    """Copy what is new, all or nothing, each file and folder whole; what another process wrote meanwhile stays.
 
     Raises:
-        StoreError: A chain's weights do not match its summary; what was copied before it stays.
+        StoreError: A file that would be copied is damaged or no regular file; nothing was copied.
     """
     store.create()
-    for record in merge.records:
-        store.add_record(record.stored)
-    for file, attempt in merge.attempts.items():
-        write_once(_attempt_file(file, store), attempt)
-    for folder in merge.chains:
-        with new_folder(store.chain_folder(folder.name), "summary.json") as copy:
-            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
-            if file_digest(copy / _WEIGHTS) != read_json(copy / "summary.json")["weights_sha256"]:
-                raise StoreError(f"{folder / _WEIGHTS} is damaged; delete {folder} and merge again.")
+    with _staged(store) as staged:
+        for folder in merge.chains:
+            _copy_chain(folder, merge.source, staged.chain_folder(folder.name))
+        for record in merge.records:
+            write_once(staged.record_file(record.key), sealed(record.stored))
+        for file, attempt in merge.attempts.items():
+            write_once(_attempt_file(file, staged), attempt)
+        for folder in merge.chains:  # all is checked and on this disk; from here on files are only renamed
+            with new_folder(store.chain_folder(folder.name), SUMMARY) as copy:
+                move(staged.chain_folder(folder.name), copy)
+        for file in merge.attempts:
+            move_once(_attempt_file(file, staged), _attempt_file(file, store))
+        for record in merge.records:
+            move_once(staged.record_file(record.key), store.record_file(record.key))
+
+
+@contextmanager
+def _staged(store: Store) -> Iterator[Store]:
+    """Yield an empty store inside a store, on the same disk and hidden; it is deleted at the end."""
+    folder = temporary_path(store.path / "merge")
+    try:
+        yield Store(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_chain(folder: Path, source: Path, target: Path | None) -> None:
+    """Copy the files of a chain that have known names, and check what was copied.
+
+    Args:
+        folder: The chain's folder.
+        source: The store that it is in.
+        target: Where to; None only checks.
+
+    Raises:
+        StoreError: A file is missing, damaged or no regular file.
+    """
+    names = names_in(folder, below=source)
+    _copy_json(folder / RECIPE, source, target)
+    summary = summary_of(_copy_json(folder / SUMMARY, source, target), folder / SUMMARY)
+    if LOG in names:
+        _copy_log(folder / LOG, source, target)
+    _copy_tensors(folder / WEIGHTS, summary["weights_sha256"], source, target)
+    for key in names_in(folder / "embeddings", below=source):
+        embeddings = folder / "embeddings" / key
+        if is_digest(key) and EMBEDDED in names_in(embeddings, below=source):
+            copy = target / "embeddings" / key if target else None
+            done = embedded_of(_copy_json(embeddings / EMBEDDED, source, copy), embeddings / EMBEDDED)
+            for split, digest in done["digests"].items():
+                _copy_tensors(embeddings / f"{split}.safetensors", digest, source, copy)
+
+
+def _copy_json(path: Path, source: Path, target: Path | None) -> dict[str, Any]:
+    """Copy a JSON file into a folder, and return its content."""
+    content = read_regular(path, below=source)
+    if target is not None:
+        write_bytes(target / path.name, content)
+    return parse_json(content, path)
+
+
+def _copy_log(path: Path, source: Path, target: Path | None) -> None:
+    """Copy the log of a training into a folder; each line is a JSON object, the last one may be half of it."""
+    content = read_regular(path, below=source)
+    for line in content.split(b"\n")[:-1]:
+        parse_json(line, path)
+    if target is not None:
+        write_bytes(target / path.name, content)
+
+
+def _copy_tensors(path: Path, digest: str, source: Path, target: Path | None) -> None:
+    """Copy a safetensors file into a folder; StoreError if its SHA-256 is another one, or it cannot be opened."""
+    if target is not None:
+        make_folder(target)
+    copy = target / path.name if target else None
+    if copy_regular(path, copy, below=source) != digest:
+        raise StoreError(f"{path} is damaged; delete {path.parent} and merge again.")
+    if not holds_tensors(copy or path):
+        raise StoreError(f"{path} is no safetensors file; delete {path.parent} and merge again.")
 
 
 def _differing_scores(ours: Record, theirs: Record) -> tuple[tuple[str, Any, Any], ...]:
@@ -131,27 +244,71 @@ def _differing_scores(ours: Record, theirs: Record) -> tuple[tuple[str, Any, Any
     return tuple(differing)
 
 
-def _finished_chains(source: Path) -> Iterator[Path]:
-    """Yield the folders of finished trainings; StoreError where a folder's name is not the key of its recipe."""
-    for summary in sorted((source / "chains").glob("*/summary.json")):
-        folder = summary.parent
-        if folder.name.startswith("."):  # another process is writing it
-            continue
-        if key_of(read_json(folder / "recipe.json")["doc"]) != folder.name:
-            raise StoreError(f"{folder} is not what its key says: it was edited or damaged; move it away.")
-        yield folder
+def _records(source: Path) -> Iterator[tuple[Path, Record]]:
+    """Yield file and record of all records of a store, of a published board or of a folder of records.
+
+    Raises:
+        RequestError: There are none, and the folder is no store.
+    """
+    inside = names_in(source, below=source)
+    if is_store := MARKER in inside:
+        Store(source)  # checks the format
+        folders = [source / "cells" / name for name in names_in(source / "cells", below=source) if len(name) == 2]
+    else:
+        folders = [source / "records" if "records" in inside else source]
+    found = False
+    for folder in folders:
+        for name in names_in(folder, below=source):
+            if name.endswith(".json"):
+                found = True
+                record = record_of(read_json(folder / name, below=source), folder / name)
+                _check_finite(record.stored, folder / name)
+                yield folder / name, record
+    if not found and not is_store:
+        raise no_records(source)
 
 
-def _new_attempts(source: Path, store: Store) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Yield the failed attempts that the store lacks; the folder of a published board has none."""
-    if not (source / MARKER).is_file():
+def _finished_chains(source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield folder and summary of finished trainings; StoreError where a folder's name is not the key of its recipe."""
+    for key in names_in(source / "chains", below=source):
+        folder = source / "chains" / key
+        if is_digest(key) and SUMMARY in names_in(folder, below=source):
+            recipe_of(read_json(folder / RECIPE, below=source), folder / RECIPE, key)
+            yield folder, summary_of(read_json(folder / SUMMARY, below=source), folder / SUMMARY)
+
+
+def _attempts(source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield file and content of a store's attempts; the folder of a published board has none."""
+    if MARKER not in names_in(source, below=source):
         return
-    for file in sorted((source / "attempts").glob("*/*.json")):
-        attempt = read_json(file)
-        if not (attempt["key"] == file.parent.name == key_of(attempt["doc"])):
-            raise StoreError(f"{file} is not what its key says: it was edited or damaged; move it away.")
-        if not _attempt_file(file, store).exists():
+    for key in names_in(source / "attempts", below=source):
+        if not is_digest(key):
+            continue
+        folder, taken = source / "attempts" / key, set()
+        for name in names_in(folder, below=source):
+            if name.startswith(".") or not name.endswith(".json"):
+                continue
+            file = folder / name
+            attempt = attempt_of(read_json(file, below=source), file)
+            is_of_key = attempt["key"] == key and ("doc" not in attempt or _hash(attempt["doc"], file) == key)
+            if not is_of_key or not is_file_name(name) or name.casefold() in taken:
+                raise StoreError(f"{file} is not what its key says: it was edited or damaged; move it away.")
+            taken.add(name.casefold())
+            _check_finite(attempt, file)
             yield file, attempt
+
+
+def _hash(document: Mapping[str, Any], file: Path) -> str:
+    _check_finite(document, file)
+    return key_of(document)
+
+
+def _check_finite(value: Mapping[str, Any], file: Path) -> None:
+    """Raise StoreError for NaN and infinity, which JSON does not have and no file of ours holds."""
+    try:
+        sealed(value)
+    except ValueError as error:
+        raise StoreError(f"{file} holds a number that is not finite, so it cannot be copied; move it away.") from error
 
 
 def _attempt_file(file: Path, store: Store) -> Path:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench_core.errors import RequestError, StoreError, shown
-from bench_core.files import read_json, read_sealed, sealed, write_once, write_text
+from bench_core.files import read_json, sealed, unsealed, write_once, write_text
 from bench_core.keys import key_of
 from bench_core.store.record import Record, record_from_json
 from bench_core.store.record_schema import attempt_error, record_error
@@ -70,7 +70,7 @@ class Store:
         """
         store = cls(path)
         if not store.exists():
-            raise RequestError(_missing(store.path))
+            raise no_store(store.path)
         return store
 
     def exists(self) -> bool:
@@ -154,11 +154,11 @@ def find_records(path: Path) -> dict[Path, Record]:
         store = Store(path)
         return {store.record_file(record.key): record for record in store.records()}
     if not path.exists():
-        raise RequestError(_missing(path))
+        raise no_store(path)
     folder = path / "records" if (path / "records").is_dir() else path
     records = {file: read_record(file) for file in sorted(folder.glob("*.json"))}
     if not records:
-        raise RequestError(f"{path} holds no records: it is no store (it lacks {MARKER}) and no board's records/.")
+        raise no_records(path)
     return records
 
 
@@ -173,7 +173,12 @@ def read_record(path: Path) -> Record:
     Raises:
         StoreError: It is torn, damaged, of another format, or its key is wrong.
     """
-    record = read_sealed(path)
+    return record_of(read_json(path), path)
+
+
+def record_of(record: dict[str, Any], path: Path) -> Record:
+    """Check the content of a record's file, and build the record; as `read_record`."""
+    record = unsealed(record, path)
     if record.get("format") != FORMAT:
         raise StoreError(f"{path} has format {shown(record.get('format'))}, this bench reads {FORMAT}; move it away.")
     document, key = record.get("doc"), record.get("key")
@@ -186,7 +191,11 @@ def read_record(path: Path) -> Record:
 
 def read_attempt(path: Path) -> dict[str, Any]:
     """Read one attempt; StoreError where the file is none."""
-    attempt = read_json(path)
+    return attempt_of(read_json(path), path)
+
+
+def attempt_of(attempt: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check the content of an attempt's file; StoreError where it is none."""
     if error := attempt_error(attempt):
         raise StoreError(f"{path} is no attempt: {error}; move it away.")
     return attempt
@@ -198,8 +207,16 @@ def latest_attempts(attempts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[
     return {key: attempt for key, attempt in latest.items() if attempt.get("kind") not in (None, PREEMPTED)}
 
 
-def _missing(path: Path) -> str:
-    return f"there is no store at {path}; `bench run --store {path}` makes one, or name another with --store."
+def no_store(path: Path) -> RequestError:
+    """Return the error of a path at which there is nothing."""
+    return RequestError(
+        f"there is no store at {path}; `bench run --store {path}` makes one, or name another with --store."
+    )
+
+
+def no_records(path: Path) -> RequestError:
+    """Return the error of a folder that is neither a store nor holds records."""
+    return RequestError(f"{path} holds no records: it is no store (it lacks {MARKER}) and no board's records/.")
 
 
 def _format_of(marker: Path) -> Any:
