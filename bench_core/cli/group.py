@@ -28,7 +28,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 _STOPPED = "stopped; what was finished is kept, and the same command resumes from there"
 _DISK_ERRORS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR,
-    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN,
+    errno.ENODEV, errno.ENXIO, errno.ENOLCK,
 )  # fmt: skip
 _HEADINGS = {  # of `bench --help`, with the commands below each
     "Run": ("run", "why"),

@@ -42,5 +42,6 @@ def _new_file(path: Path) -> Iterator[Path]:
     try:
         with new_file(path) as temporary:
             yield temporary
-    except OSError as error:
-        raise RequestError(f"{path} cannot be written ({error.strerror}); choose another file.") from error
+    except (OSError, sqlite3.Error) as error:  # pandas wraps errors of SQLite into an OSError
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"{path} cannot be written ({reason}); choose another file.") from error
