@@ -1,6 +1,6 @@
-"""Make faults on purpose (stopped runs, damaged files, full disks) and check that a store recovers from each.
+"""Make faults on purpose (stopped runs, damaged files, failing disks) and check that a store recovers from each.
 
-    python -m tests.faults --kills 100 --tries 6 --seed 0 --out docs/reliability.md
+    python -m tests.faults --kills 100 --tries 6 --io-faults 60 --seed 0 --out docs/reliability.md
 
 An undisturbed store is made first. Every fault then strikes another store, the same command is given until it ends,
 and both stores must agree: rows without times, weights, embeddings and logs to the bit. Most runs are forks of this
@@ -31,7 +31,15 @@ from tests.faults.damaged_stores import (
     mislead_resuming,
     run_two_at_once,
 )
-from tests.faults.report import circumstances, other_faults_table, split_by_kind, stopped_runs_table
+from tests.faults.injector import restart_with_library
+from tests.faults.io_faults import IoFaults
+from tests.faults.report import (
+    circumstances,
+    io_faults_table,
+    other_faults_table,
+    split_by_kind,
+    stopped_runs_table,
+)
 from tests.faults.stopped_runs import stop_parallel_runs, stop_runs
 
 
@@ -47,8 +55,10 @@ def options() -> argparse.Namespace:
     add("--parallel-kills", type=int, default=16, help="stop so many runs with --jobs 2 (default: %(default)s)")
     add("--tries", type=int, default=6, help="try every other fault so often (default: %(default)s)")
     add("--only", default="", help="of the other faults, try damage to files whose name matches (default: all)")
+    add("--io-faults", type=int, default=0, help="let so many operations on files fail in every command (default: 0)")
+    add("--io-only", default="", help="let them fail in the commands whose name matches (default: all)")
     add("--seed", type=int, default=0, help="seed of everything that is random (default: %(default)s)")
-    add("--out", type=Path, help="write the tables into this page, between its markers `stopped` and `others`")
+    add("--out", type=Path, help="write the tables into this page, between its markers `stopped`, `others` and `io`")
     return parser.parse_args()
 
 
@@ -64,6 +74,10 @@ def run_campaign(campaign: Campaign, chosen: argparse.Namespace) -> None:
         if not chosen.only:
             for make_faults in (mislead_resuming, damage_image_cache, limit_disks, forbid_folders, run_two_at_once):
                 make_faults(campaign, chosen.tries)
+    if chosen.io_faults:
+        io_faults = IoFaults(campaign.folder, chosen.seed, campaign.log)
+        io_faults.inject(chosen.io_faults, chosen.io_only)
+        campaign.tallies, campaign.defects = io_faults.tallies, [*campaign.defects, *io_faults.defects]
 
 
 def load_everything() -> None:
@@ -71,7 +85,13 @@ def load_everything() -> None:
     for name in (
         "bench_core.api",
         "bench_core.reports.pictures",
+        "bench_core.reports.pages.publish",
+        "bench_core.reports.comparison.rows",
+        "bench_core.store.merge",
         "faiss",
+        "matplotlib.backends.backend_svg",
+        "pandas",
+        "pyarrow.parquet",
         "rich.progress",
         "sklearn.neighbors",
         "torch._dynamo",
@@ -92,9 +112,11 @@ def workplace() -> Iterator[Path]:
 def report(campaign: Campaign, chosen: argparse.Namespace, seconds: float) -> None:
     """Print the tables, and write them into the page of `--out`."""
     counts = f"--kills {chosen.kills} --parallel-kills {chosen.parallel_kills} --tries {chosen.tries}"
+    if chosen.io_faults:
+        counts += f" --io-faults {chosen.io_faults}"
     command = f"python -m tests.faults {counts} --seed {chosen.seed}"
-    tables = {"stopped": stopped_runs_table, "others": other_faults_table}
-    for marker, outcomes in split_by_kind(campaign.outcomes).items():
+    tables = {"stopped": stopped_runs_table, "others": other_faults_table, "io": io_faults_table}
+    for marker, outcomes in {**split_by_kind(campaign.outcomes), "io": campaign.tallies}.items():
         if not outcomes:
             continue
         text = "\n".join([*tables[marker](outcomes), circumstances(command, seconds)])
@@ -108,6 +130,8 @@ def report(campaign: Campaign, chosen: argparse.Namespace, seconds: float) -> No
 def main() -> None:
     """Run the campaign, write the page, and exit with 1 if a fault was not survived."""
     chosen = options()
+    if chosen.io_faults:
+        restart_with_library()
     began = time.monotonic()
     load_everything()
     with workplace() as folder:

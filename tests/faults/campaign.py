@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.faults import CHECKPOINTS
+from tests.faults.io_tally import Tally
 from tests.faults.outcomes import NOT_SURVIVED, Contents, contents
 from tests.faults.runs import PhaseTracker, Run
 
@@ -34,6 +35,7 @@ class Campaign:
         rng: Draws everything that is random.
         phases: Tells in which phase a forked run is.
         outcomes: Fault -> outcome -> number of tries.
+        tallies: Command -> faults of single operations on files.
         defects: One line for each fault that was not survived.
     """
 
@@ -46,6 +48,7 @@ class Campaign:
         """
         self.folder, self.rng, self.phases = folder, random.Random(seed), PhaseTracker()
         self.outcomes: dict[str, Counter[str]] = {}
+        self.tallies: dict[str, Tally] = {}
         self.defects: list[str] = []
         self._began = time.monotonic()
         self._number_of_stores = 0

@@ -120,7 +120,7 @@ def mislead_resuming(campaign: Campaign, tries: int) -> None:
 def damage_image_cache(campaign: Campaign, tries: int) -> None:
     """Damage the cache of decoded image files."""
     folder = campaign.folder / "images"
-    _write_images(folder)
+    write_images(folder)
     arguments = [
         "--datasets", "image_folder", "--set", f"image_folder.path={folder}", "--set", "image_folder.size=8",
         "--methods", "random", "--tasks", "knn", "--device", "cpu",
@@ -135,7 +135,7 @@ def damage_image_cache(campaign: Campaign, tries: int) -> None:
                 run_until_done(campaign, fault, campaign.new_store(), arguments, expected)
 
 
-def _write_images(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Write two splits of two classes of 24 random images each."""
     classes = [(split, name) for split in ("train", "test") for name in "ab"]
     for number, (split, name) in enumerate(classes):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from bench_core.running.provenance import provenance
+from tests.faults.io_tally import COLUMNS, Tally
 from tests.faults.outcomes import NOT_SURVIVED, RECOVERED, REFUSED
 from tests.faults.stopped_runs import SIGNALS
 
@@ -45,6 +46,20 @@ def other_faults_table(outcomes: Outcomes) -> Iterator[str]:
             f"| {fault} | {tries} | {counts[RECOVERED]} | {counts[REFUSED]} | {tries - counts[NOT_SURVIVED]} of "
             f"{tries} |"
         )
+
+
+def io_faults_table(tallies: Mapping[str, Tally]) -> Iterator[str]:
+    """Yield the lines of the table of operations on files that failed: a row for each command."""
+    yield f"Operations on files that failed: {sum(tally.injected.total() for tally in tallies.values())}.\n"
+    yield f"| command | operations | {' | '.join(COLUMNS)} | ended with an error | survived |"
+    yield f"|:--|{'--:|' * (len(COLUMNS) + 3)}"
+    for command, tally in tallies.items():
+        tries = tally.injected.total()
+        injected = " | ".join(str(tally.injected[column]) for column in COLUMNS)
+        survived = f"{tries - tally.lost} of {tries}"
+        yield f"| {command} | {tally.operations} | {injected} | {tally.refused} | {survived} |"
+    errors = sum((tally.errors for tally in tallies.values()), Counter[str]())
+    yield f"\nErrors: {', '.join(f'{count} {error}' for error, count in sorted(errors.items()))}."
 
 
 def circumstances(command: str, seconds: float) -> str:

@@ -92,7 +92,7 @@ class Run:
             if self.pid == 0:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
-                _run_command_and_exit(arguments, before)
+                run_command_and_exit(arguments, before)
 
     def exit_code(self) -> int | None:
         """Return the exit code, the negative number of the signal that ended the run, or None while it runs."""
@@ -112,7 +112,7 @@ class Run:
         return code, self.log.read_text(errors="replace")
 
 
-def _run_command_and_exit(arguments: Sequence[str], before: Action | None) -> None:
+def run_command_and_exit(arguments: Sequence[str], before: Action | None) -> None:
     """Run the command in this forked process and leave, without the cleanup of the process that forked it."""
     code = 70
     try:
@@ -127,6 +127,17 @@ def _run_command_and_exit(arguments: Sequence[str], before: Action | None) -> No
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def wait_for(pid: int) -> int:
+    """Wait for a forked process; return its exit code, or the negative number of the signal that ended it."""
+    deadline = time.monotonic() + HUNG_AFTER_S
+    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            raise TimeoutError(f"a command did not end in {HUNG_AFTER_S} s")
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(found[1])
 
 
 def cpu_seconds(pid: int) -> float:
