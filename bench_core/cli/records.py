@@ -52,6 +52,11 @@ def merge(ctx: click.Context, other: Path, store: Path, dry_run: bool) -> None:
     "--tolerance", default=1e-6, show_default=True, type=click.FloatRange(0),
     help="Largest relative difference of a score that counts as equal.",
 )  # fmt: skip
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME.PARAM=VALUE",
+    help="Set a parameter that is in no key, such as image_folder.path: where the data is on this machine. The others "
+    "are those of the record.",
+)  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="Device, as for `bench run`.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the datasets. Default: BENCH_DATA.")
 @click.option("--download", is_flag=True, help="Download the dataset if it is missing.")
@@ -62,6 +67,7 @@ def verify(
     cell: str,
     store: Path,
     tolerance: float,
+    settings: tuple[str, ...],
     device: str,
     data_root: Path | None,
     download: bool,
@@ -76,6 +82,7 @@ def verify(
     from bench_core.data import default_data_root
     from bench_core.devices import check_device
     from bench_core.planning.changed_code import changed_parts
+    from bench_core.planning.settings import parse_settings
     from bench_core.plugins import load_plugins
     from bench_core.running.progress import choose_progress
     from bench_core.running.verify import choose_record, plan_again
@@ -83,7 +90,13 @@ def verify(
 
     check_device(device)
     record = choose_record(cell, store)
-    plan = plan_again(record, load_plugins(block=ctx.obj or []), data_root or default_data_root(), download=download)
+    plan = plan_again(
+        record,
+        load_plugins(block=ctx.obj or []),
+        data_root or default_data_root(),
+        download=download,
+        settings=parse_settings(settings),
+    )
     for component in changed_parts(plan.chains[0], plan.cells[0], record.provenance):
         revision = component.cls.revision
         say(f"{component.name}'s code is not that of the record; its revision is {revision} in both", err=True)

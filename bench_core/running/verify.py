@@ -1,6 +1,8 @@
 """Runs a record again from its own document, and compares the scores."""
 
+import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +11,21 @@ from typing import Any
 
 from bench_core.config import build
 from bench_core.contracts import Recipe
-from bench_core.errors import BenchError, RequestError
+from bench_core.errors import BenchError, ConfigError, RequestError, UnknownNameError
 from bench_core.keys import HARNESS_REVISION, differences
 from bench_core.planning.boards import Board
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.plan import Plan, plan_resolved
 from bench_core.planning.request import Resolved
-from bench_core.plugins import OF_WORD, Registry
+from bench_core.planning.settings import read_typed
+from bench_core.plugins import OF_SECTION, OF_WORD, Registry
 from bench_core.running.failures import describe
 from bench_core.running.progress import Progress
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.record import AXES, Record
+from bench_core.store.record_schema import repetition_error
 from bench_core.store.store import find_records
 
 
@@ -72,13 +76,30 @@ def choose_record(cell: str, path: Path) -> Record:
     raise RequestError(f"no record of {path} begins with {cell!r}; a key stands in the file's name and in `bench why`.")
 
 
-def plan_again(record: Record, registry: Registry, data_root: Path, *, download: bool = False) -> Plan:
+def plan_again(
+    record: Record,
+    registry: Registry,
+    data_root: Path,
+    *,
+    download: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
     """Plan the cell of a record from the record's document; the plan's cell has the same key.
 
+    Args:
+        record: The record.
+        registry: The plugins.
+        data_root: Folder of the datasets.
+        download: Download the dataset if it is missing.
+        settings: "NAME.PARAM" -> value, of parameters that are in no key: the record does not hold these.
+
     Raises:
-        RequestError: Code or data are not those of the record (names which), or a plugin is missing.
+        RequestError: Code or data are not those of the record (names which), a plugin is missing, the record does not
+            hold what defines its cell, or a setting is of a parameter that is in the key.
     """
-    plan = plan_resolved(_resolved(record, registry), data_root, registry, download=download)
+    if lacking := repetition_error(record.document.content):
+        raise RequestError(f"{record.key[:12]} cannot be run again from its record, in which {lacking}.")
+    plan = plan_resolved(_resolved(record, registry, settings or {}), data_root, registry, download=download)
     [cell] = plan.cells
     changed = differences(cell.document, record.document.content)
     if changed:
@@ -114,7 +135,7 @@ def verify(plan: Plan, record: Record, device: str = "auto", progress: Progress 
     return Verification(record, new, tuple(scores))
 
 
-def _resolved(record: Record, registry: Registry) -> Resolved:
+def _resolved(record: Record, registry: Registry, settings: Mapping[str, Any]) -> Resolved:
     """Return what a request for this cell alone would resolve to."""
     document, starts = record.document, _starts(record)
     trained = {record.names["method"]: document.pretrain, **starts}  # row -> its chain, each started from the next
@@ -125,7 +146,10 @@ def _resolved(record: Record, registry: Registry) -> Resolved:
     changed = _changed_revisions(document.content["protocol"], revisions, registry)
     if changed:
         raise _changed(record, changed)
-    parts = {key: _part(kind, name, part, registry) for key, (kind, name, part) in components.items()}
+    beside = _beside_key(record, registry, settings)
+    parts = {
+        key: _part(kind, name, part, registry, beside.get(key, {})) for key, (kind, name, part) in components.items()
+    }
     return Resolved(
         Board(),
         {f"{axis}s": [parts[axis]] for axis in AXES},
@@ -161,9 +185,39 @@ def _starts(record: Record) -> dict[str, Mapping[str, Any]]:
     return starts
 
 
-def _part(kind: str, name: str, component: Mapping[str, Any], registry: Registry) -> ConfiguredComponent:
+def _beside_key(record: Record, registry: Registry, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return axis -> parameter -> value, of settings of parameters that are in no key.
+
+    Raises:
+        UnknownNameError: A setting names no component of the record.
+        ConfigError: Its parameter does not exist, or is in the key.
+    """
+    values: dict[str, dict[str, Any]] = {axis: {} for axis in AXES}
+    for path, value in settings.items():
+        section, _, rest = path.partition(".")
+        name, _, param = (rest if section in OF_SECTION else path).partition(".")
+        plugins = {axis: registry.get(OF_WORD[axis].name, record.document.component(axis)["id"]) for axis in AXES}
+        axes = [axis for axis in AXES if name in (record.names[axis], plugins[axis].name, plugins[axis].id)]
+        if not axes:
+            raise UnknownNameError("dataset, encoder, method or task of this record", name, record.names.values())
+        config = plugins[axes[0]].cls.Config
+        free = [field.name for field in dataclasses.fields(config) if not field.metadata.get("in_key", True)]
+        typed = read_typed({param: value}, typing.get_type_hints(config))
+        build(config, typed, name)  # says what is wrong with a name or a value
+        if param not in free:
+            raise ConfigError(
+                f"{path} is part of the key, so another value is another cell: see `bench run --set`. "
+                f"Parameters of {name} that are in no key: {', '.join(free) or 'none'}."
+            )
+        values[axes[0]] |= typed
+    return values
+
+
+def _part(
+    kind: str, name: str, component: Mapping[str, Any], registry: Registry, values: Mapping[str, Any]
+) -> ConfiguredComponent:
     plugin = registry.get(kind, component["id"])
-    return ConfiguredComponent(name, plugin, build(plugin.cls.Config, component["config"], name))
+    return ConfiguredComponent(name, plugin, build(plugin.cls.Config, {**component["config"], **values}, name))
 
 
 def _changed(record: Record, changed: list[str]) -> RequestError:

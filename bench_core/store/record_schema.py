@@ -123,15 +123,22 @@ def _start(init: Any, where: str) -> Iterator[str]:
 
 def repetition_error(document: Mapping[str, Any]) -> str | None:
     """Return what a record's document lacks so that its cell can be run again, or None; older records lack some."""
+    return next(_repetition_errors(document), None)
+
+
+def _repetition_errors(document: Mapping[str, Any]) -> Iterator[str]:
     pretrain = document["embed"]["pretrain"]
-    lacking = [
-        *field_errors(document, "", {"protocol": is_count}),
-        *field_errors(pretrain, "", {"recipe": is_mapping, "precision": is_text}),
-    ]
+    yield from field_errors(document, "", {"protocol": is_count})
+    yield from field_errors(pretrain, "", {"recipe": is_mapping, "precision": ("fp32", "bf16").__contains__})
     for axis in AXES:
         component = document["task"] if axis == "task" else pretrain[axis]
-        lacking += field_errors(component, axis, {"config": is_mapping})
-    return next(iter(lacking), None)
+        yield from field_errors(component, axis, {"config": is_mapping})
+    start, where = pretrain.get("init"), "init"
+    while start and start.get("chain"):
+        start, where = start["chain"], f"{where}.chain"
+        yield from field_errors(start, where, {"method": is_mapping, "recipe": is_mapping})
+        yield from field_errors(start["method"], f"{where}.method", {"config": is_mapping})
+        start, where = start.get("init"), f"{where}.init"
 
 
 def _names(content: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
 RUN = [
-    "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs", "--json",
+    "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs", "--json",
     "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell",
     "--workers",
 ]  # fmt: skip
@@ -43,10 +43,12 @@ def test_the_flags_are_few_and_frozen() -> None:
             "--task",
         ],
         "plot": ["--board", "--kind", "--methods", "--out", "--store", "--x", "--y"],
-        "publish": ["--leaderboards", "--pages", "--readme", "--store", "board"],
+        "publish": ["--leaderboards", "--pages", "--partial", "--readme", "--store", "board"],
         "export": ["--csv", "--parquet", "--sqlite", "--store"],
         "merge": ["--dry-run", "--store", "other"],
-        "verify": sorted(["--data-root", "--device", "--download", "--quiet", "--store", "--tolerance", "cell"]),
+        "verify": sorted(
+            ["--data-root", "--device", "--download", "--quiet", "--set", "--store", "--tolerance", "cell"]
+        ),
         "compare": ["--board", "--every-metric", "--format", "--store", "rows"],
     }
 

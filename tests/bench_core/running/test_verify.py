@@ -1,27 +1,31 @@
 """Running a record again: changed code or data is refused, different scores are reported."""
 
 import copy
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from bench_core import Evaluation, Frozen, Score
+from bench_core import Config, Evaluation, Frozen, Score, param
 from bench_core.cli.records import verify as command
-from bench_core.errors import BenchError, RequestError, UnknownNameError
+from bench_core.errors import BenchError, DataMissingError, RequestError, UnknownNameError
 from bench_core.keys import key_of
 from bench_core.planning.boards import load_board
 from bench_core.planning.plan import Plan, make_plan
 from bench_core.planning.request import Request
+from bench_core.planning.settings import parse_settings
 from bench_core.plugins import Registry, load_plugins
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.running.verify import ScorePair, choose_record, plan_again, verify
 from bench_core.store import Store
 from bench_core.store.record import Document, Record, record_from_json
+from bench_core.store.record_schema import repetition_error
+from bench_core.store.store import read_record
 
 CPU = RunSetting(device="cpu", command="test")
 PlanOf = Callable[..., Plan]
@@ -191,3 +195,109 @@ def test_every_cell_of_the_digits_board_can_be_planned_from_its_record(tmp_path:
         record = record_from_json(stored)
         [again] = plan_again(record, registry, tmp_path).cells
         assert replace(again, names=cell.names).key == cell.key
+
+
+DELETED = object()
+LACKING: dict[str, tuple[str, Any]] = {
+    "recipe": ("embed.pretrain.recipe", DELETED), "precision": ("embed.pretrain.precision", DELETED),
+    "protocol": ("protocol", DELETED), "dataset.config": ("embed.pretrain.dataset.config", DELETED),
+    "encoder.config": ("embed.pretrain.encoder.config", DELETED), "task.config": ("task.config", None),
+    "method.config": ("embed.pretrain.method.config", DELETED), "precision cannot be 'fp8'": (
+        "embed.pretrain.precision", "fp8"
+    ),
+    "recipe.epochs must be int": ("embed.pretrain.recipe.epochs", None),
+    "recipe.many does not exist": ("embed.pretrain.recipe.many", 1),
+    "factor must be float": ("embed.pretrain.method.config.factor", "x"),
+    "factor must be >= 0": ("embed.pretrain.method.config.factor", -1),
+    "a file that it does not hold": ("embed.pretrain.init", {"sha256": "0" * 64}),
+    "a chain with another": ("embed.pretrain.init", {"chain": {"method": {"config": {}}, "recipe": {}, "seed": 1}}),
+    "init.chain.recipe": ("embed.pretrain.init", {"chain": {"method": {"id": "toys/shrink", "revision": 1}}}),
+    "init.chain.method.config": (
+        "embed.pretrain.init", {"chain": {"method": {"id": "toys/shrink", "revision": 1}, "recipe": {}}}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "change"), LACKING.items(), ids=LACKING)
+def test_what_a_record_lacks_to_be_run_again_is_named(
+    message: str, change: tuple[str, Any], plan_of: PlanOf, registry: Registry, tmp_path: Path
+) -> None:
+    plan = plan_of()
+    content: Any = copy.deepcopy(dict(plan.cells[0].document))
+    parent, (*names, last) = content, change[0].split(".")
+    for name in names:
+        parent = parent[name]
+    if change[1] is DELETED:
+        del parent[last]
+    else:
+        parent[last] = change[1]
+    record = record_from_json({"key": key_of(content), "doc": content, "names": plan.cells[0].names, "scores": []})
+    with pytest.raises(RequestError, match=re.escape(message)) as raised:
+        plan_again(record, registry, tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedConfig(Config):
+    """Parameters of Placed."""
+
+    path: str = param("", "folder of the data", "ours", in_key=False)
+    brightness: int = param(150, "of class 1", "ours")
+
+
+@pytest.fixture
+def placed(add: Add, registry: Registry) -> None:
+    """Add the dataset `placed`, which is found at the path 2024-05-01 alone."""
+    blobs: Any = registry.get("dataset", "blobs").cls
+
+    class Placed(blobs):  # type: ignore[misc]
+        Config = PlacedConfig
+
+        def __init__(self, root: Path, config: PlacedConfig) -> None:
+            if config.path != "2024-05-01":
+                raise DataMissingError(f"placed is not at {config.path!r}")
+            super().__init__(root, blobs.Config())
+
+    add("dataset", "placed", Placed)
+
+
+@pytest.mark.parametrize("name", ["placed", "toys/placed", "datasets.placed"])
+def test_parameter_that_is_in_no_key_is_set_for_verify(
+    name: str, placed: None, plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [record] = run(plan_of(datasets=["placed"], settings={"placed.path": "2024-05-01"}), tmp_path / "runs")
+    with pytest.raises(DataMissingError, match="placed is not at ''"):
+        plan_again(record, registry, tmp_path)
+    monkeypatch.setattr("bench_core.plugins.load_plugins", lambda block: registry)
+    words = [record.key[:9], "--store", str(tmp_path / "runs"), "--device", "cpu", "--quiet"]
+    result = CliRunner().invoke(command, [*words, "--set", f"{name}.path=2024-05-01"])
+    assert result.exit_code == 0, result.output
+    assert "came back exactly" in result.output
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("placed.brightness=3", r"placed.brightness is part of the key.*in no key: path\."),
+        ("shrink.factor=3", r"shrink.factor is part of the key.*in no key: none\."),
+        ("shrink.recipe.epochs=3", r"shrink.recipe.epochs does not exist"),
+        ("placed.paht=x", r"placed.paht does not exist; did you mean 'path'\?"),
+        ("placed.path=[1]", r"placed.path must be str, got \[1\]"),
+        ("plased.path=x", r"no dataset, encoder, method or task of this record named 'plased'; did you mean 'placed'"),
+        ("path", "--set takes NAME.PARAM=VALUE"),
+    ],
+)
+def test_other_parameters_are_refused_by_verify(
+    setting: str, message: str, placed: None, plan_of: PlanOf, registry: Registry, tmp_path: Path
+) -> None:
+    plan = plan_of(datasets=["placed"], settings={"placed.path": "2024-05-01"})
+    cell = plan.cells[0]
+    record = record_from_json({"key": cell.key, "doc": cell.document, "names": cell.names, "scores": []})
+    with pytest.raises(RequestError, match=message):
+        plan_again(record, registry, tmp_path, settings=parse_settings([setting]))
+
+
+def test_every_published_record_holds_what_defines_its_cell() -> None:
+    files = sorted((Path(__file__).parents[3] / "leaderboards").glob("*/records/*.json"))
+    assert len(files) > 1000
+    assert not [file for file in files if repetition_error(read_record(file).document.content)]
