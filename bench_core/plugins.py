@@ -1,20 +1,22 @@
 """The registry: loads plugins, finds components by name, and keeps the table of their four kinds."""
 
 import os
-import re
-import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
-from functools import cache
-from importlib.metadata import Distribution, EntryPoint, entry_points
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pluggy
 
 from bench_core import hookspecs
-from bench_core.config import plain
-from bench_core.contracts import Dataset, Encoder, Evaluator, Objective, Recipe, Variant
-from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError, shown
+from bench_core.contracts import Dataset, Encoder, Evaluator, Objective
+from bench_core.entry_points import Announced, announced, normalised
+from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError, error_line, shown
+from bench_core.plugin_checks import check_class
+from bench_core.process_settings import restored
 
 GROUP = "bench"
 
@@ -54,7 +56,7 @@ OF_SECTION: dict[str, Kind] = {kind.section: kind for kind in KINDS.values()}
 OF_WORD: dict[str, Kind] = {kind.word: kind for kind in KINDS.values()}
 _OF_HOOK: dict[str, Kind] = {kind.hook: kind for kind in KINDS.values()}
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_CHANGES: "WeakKeyDictionary[ModuleType, list[str]]" = WeakKeyDictionary()  # settings that an import has changed
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ class Registry:
             AmbiguousNameError: Two distributions own the name; the message lists the ids.
             PluginLoadError: The only plugin of this name is broken.
         """
-        hits = [c for c in self.components if c.kind == kind and name in (c.name, c.id)]
+        distribution, slash, bare = name.rpartition("/")
+        full = f"{normalised(distribution)}{slash}{bare}"
+        hits = [c for c in self.components if c.kind == kind and full in (c.name, c.id)]
         if len(hits) == 1:
             return hits[0]
         word = KINDS[kind].word
@@ -128,7 +132,7 @@ class Registry:
             ids = ", ".join(sorted(c.id for c in hits))
             raise AmbiguousNameError(f"{word} {name!r} has more than one owner; name it in full: {ids}.")
         for broken in self.broken:
-            if broken.entry == name or broken.distribution == name.partition("/")[0]:
+            if broken.entry == name or broken.distribution == normalised(name.partition("/")[0]):
                 raise PluginLoadError(
                     f"{word} {name!r}: plugin {broken.entry!r} of {broken.distribution} did not load: "
                     f"{broken.reason}. See `bench list --broken`."
@@ -156,49 +160,65 @@ def load_plugins(
     disabled, enabled = _names("BENCH_DISABLE_PLUGINS"), _names("BENCH_PLUGINS")
     block = {*block, *disabled}
     only = set(only) if only is not None else set(enabled) or None
+    plugins = announced(entry_points(group=GROUP) if entries is None else entries)
+    for name in sorted(block | (only or set())):
+        if not any(plugin.is_called(name) for plugin in plugins):
+            variables = {"BENCH_DISABLE_PLUGINS": disabled, "BENCH_PLUGINS": enabled}
+            named_in = [f"It stands in {variable}." for variable, names in variables.items() if name in names]
+            known = {known for plugin in plugins for known in (plugin.distribution, plugin.entry.name)}
+            raise UnknownNameError("plugin or package of plugins", name, known, *named_in[:1])
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     registry = Registry()
-    installed = entry_points(group=GROUP) if entries is None else entries
-    owner = cache(_owner)  # metadata is read once for each package, not once for each plugin
-    plugins = sorted(((owner(entry.dist), entry) for entry in installed), key=lambda pair: (pair[0], pair[1].name))
-    known = {name for (distribution, _), entry in plugins for name in (distribution, entry.name)}
-    for name in sorted((block | (only or set())) - known):
-        variables = {"BENCH_DISABLE_PLUGINS": disabled, "BENCH_PLUGINS": enabled}
-        named_in = [f"It stands in {variable}." for variable, names in variables.items() if name in names]
-        raise UnknownNameError("plugin or package of plugins", name, known, *named_in[:1])
-    for (distribution, version), entry in plugins:
-        names = {entry.name, distribution}
-        if names & block or (only is not None and not names & only):
+    loaded: list[tuple[object, str]] = []
+    for plugin in plugins:
+        if any(map(plugin.is_called, block)) or (only is not None and not any(map(plugin.is_called, only))):
             continue
-        plugin_id = f"{distribution}:{entry.name}"
         try:
-            registry.components += _components(manager, entry, plugin_id, distribution, version, registry)
-        except (Exception, SystemExit) as error:  # a module that calls exit() at import is broken, too
-            if manager.has_plugin(plugin_id):
-                manager.unregister(name=plugin_id)
-            reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-            registry.broken.append(BrokenPlugin(entry.name, distribution, reason))
+            components = _load(plugin, manager, loaded)
+            _refuse_taken(components, registry)
+            registry.components += components
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also the SystemExit of a module that calls exit(), and a panic in Rust
+            registry.broken.append(BrokenPlugin(plugin.entry.name, plugin.distribution, error_line(error)))
     return registry
 
 
-def _components(
-    manager: pluggy.PluginManager,
-    entry: EntryPoint,
-    plugin_id: str,
-    distribution: str,
-    version: str,
-    registry: Registry,
-) -> list[Component]:
-    """Register one plugin and return the components that its hooks hand over; raises before anything is kept."""
-    if not EntryPoint.pattern.match(entry.value):
-        raise PluginLoadError(f"its entry point {entry.value!r} names no module")
-    plugin = entry.load()
-    if manager.register(plugin, name=plugin_id) is None:
-        raise PluginLoadError("is registered already")
-    found: list[Component] = []
-    for caller in manager.get_hookcallers(plugin) or []:
-        for implementation in (i for i in caller.get_hookimpls() if i.plugin is plugin):
+def _load(plugin: Announced, manager: pluggy.PluginManager, loaded: list[tuple[object, str]]) -> list[Component]:
+    """Import one plugin and return the components that its hooks hand over.
+
+    Args:
+        plugin: The plugin.
+        manager: Knows the hooks; holds no plugin before and after.
+        loaded: Modules of the plugins before, each with the plugin's name; gets this one.
+    """
+    if not EntryPoint.pattern.match(plugin.entry.value):
+        raise PluginLoadError(f"its entry point {plugin.entry.value!r} names no module")
+    with restored() as changed:
+        module = plugin.entry.load()
+        if owners := [name for other, name in loaded if other is module]:
+            raise PluginLoadError(f"its module is loaded already, for plugin {owners[0]}")
+        manager.register(module)
+        try:
+            components = list(_components(module, plugin, manager))
+        finally:
+            manager.unregister(module)
+    if changed := _changes_of(plugin.entry.module, changed):
+        raise PluginLoadError(
+            f"it changes {' and '.join(changed)} when it is imported, and all others would compute with that; "
+            "set it only where it is needed"
+        )
+    if not components:
+        raise PluginLoadError("gives nothing: no function is marked @hookimpl, or all return {}")
+    loaded.append((module, f"{plugin.entry.name!r} of {plugin.distribution}"))
+    return components
+
+
+def _components(module: Any, plugin: Announced, manager: pluggy.PluginManager) -> Iterator[Component]:
+    """Yield the components that the hooks of a registered module hand over, each checked."""
+    for caller in manager.get_hookcallers(module) or []:
+        for implementation in caller.get_hookimpls():
             if not caller.has_spec():  # pluggy takes a misspelt hook without a word
                 raise UnknownNameError("hook", caller.name, _OF_HOOK)
             if implementation.argnames or implementation.kwargnames:
@@ -208,50 +228,23 @@ def _components(
             if not isinstance(given, Mapping):
                 raise PluginLoadError(f"{caller.name} must return a dict of name -> class, got {shown(given)}")
             for name, cls in given.items():
-                _refuse_bad(kind, name, cls)
-                found.append(Component(kind.name, name, distribution, version, cls))
-    if not found:
-        raise PluginLoadError("gives nothing: no function is marked @hookimpl, or all return {}")
+                check_class(kind.word, kind.interface, name, cls)
+                yield Component(kind.name, name, plugin.distribution, plugin.version, cls)
+
+
+def _changes_of(module_name: str, changed: list[str]) -> list[str]:
+    """Return what the first import of a module has changed: later ones change nothing, and the plugin is the same."""
+    module = sys.modules.get(module_name)
+    return _CHANGES.setdefault(module, changed) if isinstance(module, ModuleType) else changed
+
+
+def _refuse_taken(components: Sequence[Component], registry: Registry) -> None:
+    """Raise PluginLoadError where a package hands over a second component of one kind and name."""
     taken = {(c.kind, c.id) for c in registry.components}
-    for component in found:
+    for component in components:
         if (component.kind, component.id) in taken:
             raise PluginLoadError(f"{component.word} {component.id} is taken by another module of this distribution")
         taken.add((component.kind, component.id))
-    return found
-
-
-def _refuse_bad(kind: Kind, name: str, cls: object) -> None:
-    """Raise PluginLoadError where a name or class handed over by a hook does not keep to the contract."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginLoadError(f"{kind.word} name {name!r} must be lower-case letters, digits and _")
-    if not isinstance(cls, type) or not issubclass(cls, kind.interface):
-        interface = f"bench_core.{kind.interface.__name__}"
-        raise PluginLoadError(f"{kind.word} {name!r} must be a subclass of {interface}, got {cls!r}")
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if missing:
-        raise PluginLoadError(f"{kind.word} {name!r} ({cls.__name__}) lacks {', '.join(missing)}")
-    for attribute, (fits, right) in _ATTRIBUTES.items():
-        value = getattr(cls, attribute, None)
-        if hasattr(kind.interface, attribute) and not fits(value):
-            raise PluginLoadError(f"{kind.word} {name!r}: {attribute} must be {right}, got {shown(value)}")
-    try:
-        plain(cls.Config())  # type: ignore[attr-defined]  # each of the four has one
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise PluginLoadError(
-            f"{kind.word} {name!r}: its Config cannot be built from its defaults: {reason}"
-        ) from error
-
-
-_ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "Config": (lambda value: isinstance(value, type) and is_dataclass(value), "a dataclass"),
-    "revision": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    "recipe": (lambda value: isinstance(value, Recipe), "a Recipe"),
-    "variants": (
-        lambda value: isinstance(value, Mapping) and all(isinstance(v, Variant) for v in value.values()),
-        "a dict of name -> Variant",
-    ),
-}
 
 
 def recipe_source(method: Any) -> str | None:
@@ -267,14 +260,6 @@ def recipe_source(method: Any) -> str | None:
         if "recipe" in vars(base):
             return None
     return None
-
-
-def _owner(package: Distribution | None) -> tuple[str, str]:
-    """Return the normalised name and the version of the package that announces an entry point."""
-    name = package.name if package else None  # None, too, where its METADATA is missing
-    if package is None or name is None:
-        return "unknown", "0"
-    return re.sub(r"[-_.]+", "-", name).lower(), package.version
 
 
 def _names(variable: str) -> list[str]:

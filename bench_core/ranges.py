@@ -29,8 +29,10 @@ class Range:
             raise ValueError(f"give gt or ge, not both: {self.gt} and {self.ge}")
         if self.lt is not None and self.le is not None:
             raise ValueError(f"give lt or le, not both: {self.lt} and {self.le}")
-        if self.choices is not None and (self._low() or self._high()):
+        if self.choices is not None and self.has_bounds:
             raise ValueError("give bounds or choices, not both")
+        if isinstance(self.choices, str):  # of which each part would be a choice
+            raise ValueError(f"choices must be a tuple, like ({self.choices!r},), got {self.choices!r}")
 
     def __str__(self) -> str:
         """Text that completes "must be ...": `>= 1`, `in [0, 1)`, `one of 'a', 'b'`; empty where there is no range."""
@@ -42,6 +44,11 @@ class Range:
             return f"in {opening}{_number(low[1])}, {_number(high[1])}{closing}"
         bound = low or high
         return f"{bound[0]} {_number(bound[1])}" if bound else ""
+
+    @property
+    def has_bounds(self) -> bool:
+        """True if values are compared with a bound, so that they must be numbers."""
+        return bool(self._low() or self._high())
 
     def holds(self, value: Any) -> bool:
         """Say whether a value, or each element of a tuple, is in range; NaN is in no range with bounds."""

@@ -77,7 +77,7 @@ def test_a_component_knows_who_ships_it(entry: Callable[..., EntryPoint]) -> Non
         (GOOD.replace("bench_evaluators", "bench_encoders"), "must be a subclass of bench_core.Encoder"),
         (GOOD.replace('return {"zero": Zero}', "raise ValueError('half-way')"), "ValueError: half-way"),
         (GOOD.replace("@hookimpl", ""), "no function is marked @hookimpl"),
-        (HALF, "'zero' (Zero) lacks evaluate"),
+        (HALF, "'zero': Zero lacks evaluate"),
     ],
 )
 def test_a_broken_plugin_says_why_leaves_nothing_and_stops_nobody(
