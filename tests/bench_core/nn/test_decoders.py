@@ -71,3 +71,7 @@ def test_shapes_that_it_cannot_produce_are_refused_with_the_reason() -> None:
     assert decoder_skip_reason(DataSpec(shape=(1, 8, 9), splits={"train": 5})) is None
     with pytest.raises(ValueError, match="latent_dim and width must be >= 1, got 0 and 64"):
         conv_decoder(0, (1, 8, 8))
+
+
+def test_one_latent_and_one_channel_are_enough() -> None:
+    assert conv_decoder(1, (1, 8, 8), width=1)(torch.ones(2, 1)).shape == (2, 1, 8, 8)

@@ -61,3 +61,9 @@ def test_directions_are_counted_in_float32_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = directions(rows)
     assert torch.equal(inside, directions(rows))
+
+
+def test_mlp_has_the_widths_that_are_asked_for() -> None:
+    layers = [layer for layer in mlp(4, 8, 16, 2, norm_output=True) if isinstance(layer, nn.Linear | nn.BatchNorm1d)]
+    widths = [(m.in_features, m.out_features) if isinstance(m, nn.Linear) else m.num_features for m in layers]
+    assert widths == [(4, 8), 8, (8, 16), 16, (16, 2), 2]

@@ -87,3 +87,9 @@ def test_rank_above_the_number_of_directions_takes_all_of_them() -> None:
     rows = torch.randn(3, 7, generator=rng(6), dtype=torch.float64)
     drawn = principal_like(rows, 10, rng(), 12)
     assert torch.linalg.matrix_rank(torch.cat([rows, drawn])) == 3
+
+
+def test_rank_1_draws_along_one_direction() -> None:
+    rows = torch.tensor([[1.0, 2.0], [2.0, 4.0], [-3.0, -6.0]])
+    x, y = principal_like(rows, 10, rng(), 1).unbind(1)
+    torch.testing.assert_close(y, 2 * x)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench_core.nn.momentum import cosine_momentum, momentum_copy, update_copy
+from bench_core.nn.momentum import cosine_momentum, enqueue, momentum_copy, update_copy
 
 
 def test_copy_moves_towards_its_source_by_one_minus_the_momentum() -> None:
@@ -41,3 +41,20 @@ def test_momentum_may_end_below_one() -> None:
     assert cosine_momentum(0.99, 50, 100, 0.999) == pytest.approx(0.9945)
     assert cosine_momentum(0.99, 100, 100, 0.999) == pytest.approx(0.999)
     assert cosine_momentum(0.9, 37, 100, 0.9) == 0.9
+
+
+def test_the_oldest_rows_of_a_queue_are_overwritten() -> None:
+    queue, position = torch.zeros(5, 1), torch.tensor(0)
+    seen: list[list[float]] = []
+    for first in (1, 4, 7):
+        enqueue(queue, position, torch.arange(first, first + 3.0)[:, None])
+        seen.append(queue.flatten().tolist())
+    assert seen == [[1, 2, 3, 0, 0], [6, 2, 3, 4, 5], [6, 7, 8, 9, 5]]
+    assert int(position) == 4
+
+
+def test_of_more_rows_than_a_queue_has_the_last_are_kept() -> None:
+    queue, position = torch.zeros(3, 1), torch.tensor(1)
+    enqueue(queue, position, torch.arange(1.0, 6)[:, None])
+    assert queue.flatten().tolist() == [3, 4, 5]
+    assert int(position) == 0  # of the oldest row

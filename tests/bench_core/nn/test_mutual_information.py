@@ -180,3 +180,5 @@ def test_lower_bound_selects_a_bound_by_name() -> None:
 def test_scores_that_are_not_square_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"scores must be \(K, K\) with K >= 2, got"):
         info_nce(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"scores must be \(K, K\) with K >= 2, got"):
+        joint_and_product(torch.zeros(shape))
