@@ -4,7 +4,9 @@ Nothing heavy is imported before a command needs it.
 """
 
 import errno
+import io
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from bench_core.cli.compare import compare
 from bench_core.cli.engine_options import WORDS
 from bench_core.cli.look import list_, show, why
 from bench_core.cli.options import Command, load
+from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
 from bench_core.cli.run import run
 from bench_core.cli.tables import export, plot, publish, table
@@ -48,6 +51,23 @@ class Bench(click.Group):
     """
 
     command_class = Command
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run as a program and end the process. Tests call `main`, which leaves the streams of the process alone."""
+        sys.exit(run_as_program(lambda: self.main(*args, **options)))
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line and raise SystemExit; messages of click are printed as all others are."""
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            message = io.StringIO()
+            error.show(message)
+            say(message.getvalue(), err=True, nl=False)
+            code = error.exit_code
+        except click.Abort:  # Ctrl-C before a command began
+            code = 130
+        sys.exit(code or 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words that were typed: a chain that runs in its own process gets the same ones."""

@@ -11,19 +11,52 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from bench_core.errors import DataMissingError
+from bench_core.errors import DataMissingError, RequestError
+
+_NOWHERE = Path(os.devnull) / "no-home"  # below a file: it can neither exist nor be made
 
 
 def default_data_root() -> Path:
-    """Return the folder of datasets without `--data-root`: `BENCH_DATA`, else `data` in the cache folder."""
+    """Return the folder of datasets without `--data-root`: `BENCH_DATA`, else `data` in the cache folder.
+
+    Where no folder can be named, because the user has no home, nothing exists below the path that is returned, and
+    nothing can be written there. So a dataset that needs no files works, and `missing_data` says what is missing.
+    """
     folder = os.environ.get("BENCH_DATA")
-    return Path(folder).expanduser() if folder else cache_root() / "data"
+    try:
+        return _expanded("BENCH_DATA", folder) if folder else cache_root() / "data"
+    except RequestError:
+        if folder:
+            raise
+        return _NOWHERE
 
 
 def cache_root() -> Path:
-    """Return the cache folder: `bench` in `XDG_CACHE_HOME`, else in ~/.cache. All its files may be deleted."""
+    """Return the cache folder: `bench` in `XDG_CACHE_HOME`, else in ~/.cache. All its files may be deleted.
+
+    A relative `XDG_CACHE_HOME` is passed over, as its specification asks.
+
+    Raises:
+        RequestError: There is no home folder to be found: HOME is not set, and the system does not know the user.
+    """
     parent = os.environ.get("XDG_CACHE_HOME")
-    return (Path(parent).expanduser() if parent else Path.home() / ".cache") / "bench"
+    if parent and (folder := _expanded("XDG_CACHE_HOME", parent)).is_absolute():
+        return folder / "bench"
+    try:
+        return Path.home() / ".cache" / "bench"
+    except RuntimeError as error:
+        raise RequestError(
+            "there is no folder for caches: HOME is not set, and the system knows no home of this user. Set HOME or "
+            "XDG_CACHE_HOME."
+        ) from error
+
+
+def _expanded(variable: str, folder: str) -> Path:
+    """Return the folder that an environment variable names."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:  # "~user" of an unknown user, or "~" without any home
+        raise RequestError(f"{variable} is {folder!r}, and there is no such home folder; give a whole path.") from error
 
 
 def missing_data(name: str, where: Path, why: str, *, fetch: bool) -> DataMissingError:
@@ -35,6 +68,11 @@ def missing_data(name: str, where: Path, why: str, *, fetch: bool) -> DataMissin
         why: What is wrong with it: "does not exist", "its md5 differs from the published one".
         fetch: True if `--download` can fetch it.
     """
+    if where.is_relative_to(_NOWHERE):
+        return DataMissingError(
+            f"{name}: there is no folder of datasets: HOME is not set, and the system knows no home of this user. Set "
+            "HOME or BENCH_DATA, or say --data-root FOLDER."
+        )
     download = "add --download to `bench run` to fetch it, or " if fetch else ""
     return DataMissingError(
         f"{name}: {where}: {why}. To repair it, {download}put the data there; "

@@ -116,8 +116,8 @@ class ProgressBar:
         self.bars.update(self.bar, total=total, completed=done, note=note)
 
     def log(self, text: str) -> None:
-        """Print a line above the bar, brackets in it as they are."""
-        self.bars.print(printable(text), highlight=False, markup=False)
+        """Print a line above the bar, brackets and colons in it as they are."""
+        self.bars.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the bar."""

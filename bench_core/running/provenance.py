@@ -42,17 +42,21 @@ def provenance(device: torch.device, command: str | None = None) -> dict[str, An
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
-        "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
+        "host": hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:12],
         "command": command or command_line(),
     }
 
 
 def command_line() -> str:
-    """Return the command line of this process, without the path of the program."""
+    r"""Return the command line of this process, without the path of the program.
+
+    Bytes that are no UTF-8, as in names of old files, become `\xe9`: a record is UTF-8.
+    """
     program = Path(sys.argv[0]).name
     if program == "__main__.py":
         program = "python -m bench_core"
-    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+    line = " ".join([program, *map(shlex.quote, sys.argv[1:])])
+    return os.fsencode(line).decode("utf-8", "backslashreplace")
 
 
 @cache

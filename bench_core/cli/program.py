@@ -1,0 +1,117 @@
+"""Runs `bench` as a program of its own: nothing that happens to its output can end or spoil the work.
+
+    exit_code = run_as_program(lambda: main.main())
+
+A stream that was closed when the program began leads nowhere. What cannot be written is passed over; if it was on
+stdout because a disk is full, the exit code is 1 at the end. Log lines, warnings and tracebacks, which may hold names
+of strangers' files, are printed as `bench_core.output.say` prints.
+"""
+
+import io
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TextIO, cast
+
+from bench_core.output import printable, say, write
+
+
+class SteadyStream(io.TextIOBase):
+    """A text stream that passes on what is written and never raises; whoever prints, plugins too, goes on.
+
+    Attributes:
+        error: The error that lost text, such as a full disk; see `bench_core.output.write`.
+    """
+
+    errors = "replace"
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write to a stream; to none where that is None."""
+        self.error: OSError | None = None
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # read-only in Python, too, but not in its stubs
+        """The encoding of the stream below."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write text at once."""
+        lost = write(text, self._stream)
+        self.error = self.error or lost
+        return len(text)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether the stream below is a terminal."""
+        return self._stream is not None and not self._stream.closed and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream below; UnsupportedOperation where there is none."""
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+
+def run_as_program(main: Callable[[], object]) -> int | str | None:
+    """Call a function that ends with SystemExit, and return the exit code. What it changes in the process stays so."""
+    _open_standard_descriptors()
+    out = SteadyStream(sys.stdout)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, SteadyStream(sys.stderr))
+    _print_safely()
+    try:
+        main()
+        code: int | str | None = 0
+    except SystemExit as end:
+        code = end.code
+    if out.error is not None and not code:
+        say(f"Error: stdout: {out.error.strerror}. Output is missing; what was finished is kept.", err=True)
+        return 1
+    return code
+
+
+def _open_standard_descriptors() -> None:
+    """Open descriptors 0, 1 and 2 where they were closed, and let writes to them wait.
+
+    Otherwise the next files that are opened, records among them, would get these numbers, and would receive what a
+    library or another process prints.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number
+        with suppress(OSError, AttributeError):  # Windows before Python 3.12 cannot set it
+            os.set_blocking(descriptor, True)
+
+
+def _print_safely() -> None:
+    """Print log lines, warnings and tracebacks with control characters spelled out."""
+    if not logging.getLogger().handlers:
+        logging.getLogger().addHandler(_LogHandler(logging.WARNING))
+    show = warnings.formatwarning
+    warnings.formatwarning = lambda *warning: printable(show(*warning))
+    sys.excepthook = _print_traceback
+
+
+class _LogHandler(logging.Handler):
+    """Prints the message of a log record on stderr, as Python does where no handler is set up."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        try:
+            say(self.format(record), err=True)
+        except Exception:
+            self.handleError(record)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
+    say("".join(traceback.format_exception(kind, error, trace)), err=True, nl=False)
