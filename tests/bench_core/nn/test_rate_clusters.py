@@ -1,11 +1,13 @@
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench_core.nn import rate_clusters
 from bench_core.nn.coding_rate import rate_reduction
 from bench_core.nn.rate_clusters import Memberships
 
@@ -90,3 +92,24 @@ def test_fit_works_with_more_items_than_a_batch_and_fewer_items_than_clusters() 
     _, numbers = fitted(z[:3], 5, starts=1, max_steps=3)
     assert numbers["smallest_cluster"] == 0
     assert math.isfinite(numbers["cluster_reduction"])
+
+
+def test_learning_rate_falls_to_0_on_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, step = list[float](), torch.optim.Adam.step
+
+    def spied(self: torch.optim.Adam, closure: Any = None) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spied)
+    fitted(cones()[0], 4, starts=1, max_steps=4)
+    assert rates == pytest.approx([rates[0] * part for part in (1, 0.75, 0.5, 0.25)])
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(3, 1), (4, 1), (7, 1), (8, 2), (11, 2)])
+def test_a_pass_has_whole_batches_of_different_rows(rows: int, batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_clusters, "_BATCH", 4)
+    numbers = torch.arange(rows)
+    drawn = list(itertools.islice(rate_clusters._batches(numbers, torch.Generator().manual_seed(0)), batches))
+    assert {len(batch) for batch in drawn} == {min(rows, 4)}
+    assert len(torch.cat(drawn).unique()) == batches * min(rows, 4)
