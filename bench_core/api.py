@@ -47,6 +47,7 @@ def run(
     store: str | Path = DEFAULT_STORE,
     data_root: str | Path | None = None,
     download: bool = False,
+    check_data: bool = False,
     workers: int = 0,
     checkpoint_every: float = 120.0,
     resume_anyway: bool = False,
@@ -77,6 +78,7 @@ def run(
         store: Folder of the records.
         data_root: Folder of the datasets; None is the environment variable `BENCH_DATA`, or a cache folder.
         download: Download datasets that are missing.
+        check_data: Read all images again, also those of large folders whose sizes, times and inodes are the same.
         workers: Number of processes that read streamed data; 0 reads it in the training process.
         checkpoint_every: Seconds between two checkpoints of a training.
         resume_anyway: Go on from checkpoints of other code; by default a training whose code has changed starts anew.
@@ -138,7 +140,7 @@ def run(
         raise RequestError("registry= cannot be passed to another process; leave out isolate and jobs.")
     record_store = Store(store)
     registry = registry or load_plugins()
-    plan = make_plan(request, registry, download=download)
+    plan = make_plan(request, registry, download=download, check_data=check_data)
     if setting.rerun:
         finish_moves(record_store)
     again = prepare_rerun(plan, record_store, setting.rerun, registry, request.data_root)

@@ -1,11 +1,16 @@
 """Tools for authors of datasets: file locations, decoded images, subsets of splits, and passes over a split in batches.
 
-files.py         paths of datasets, the error for missing data, and digests of content
-image_files.py   decodes image files once, at one size, and caches the array
-image_folder.py  a folder of images with one sub-folder for each class
-factor_grid.py   draws combinations of known factors for each split
-subsets.py       draws smaller splits, balanced over classes
-loading.py       passes over a split in batches: on the device if it fits, else streamed
+files.py          paths of datasets, the error for missing data, and digests of content
+image_formats.py  which files are images, by suffix or first bytes
+image_pixels.py   decodes one image: orientation, transparency, crop and size
+image_depth.py    images of 16 bits: their values, and how they become 8 bits
+image_cache.py    files of the cache, and stamps that tell whether a file may have changed
+image_files.py    decodes image files once, at one size, and caches the array
+image_listing.py  lists the images of a split, and what is passed over
+image_folder.py   a folder of images with one sub-folder for each class
+factor_grid.py    draws combinations of known factors for each split
+subsets.py        draws smaller splits, balanced over classes
+loading.py        passes over a split in batches: on the device if it fits, else streamed
 """
 
 from bench_core.data.factor_grid import FactorDraws as FactorDraws

@@ -1,10 +1,9 @@
-"""Labelled images in folders: `root/{train,test}/<class>/<image>`."""
+"""Labelled images in folders: `root/{train,test}/<class>/.../<image>`."""
 
 import logging
-import os
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -12,31 +11,19 @@ import torch
 
 from bench_core.contracts import Split
 from bench_core.data.files import digest_of, missing_data
+from bench_core.data.image_depth import bits_of
 from bench_core.data.image_files import ImageFiles
-from bench_core.errors import BenchError
+from bench_core.data.image_listing import Listing, scan
+from bench_core.errors import DataMissingError, shown
 
 _log = logging.getLogger("bench")
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The image files of one split, sorted by path.
-
-    Attributes:
-        files: Paths relative to the dataset's folder, with forward slashes.
-        classes: Name of the class of each file.
-    """
-
-    files: tuple[str, ...]
-    classes: tuple[str, ...]
 
 
 class ImageFolder:
     """A folder of labelled images, decoded to one size.
 
-    Classes are the folders under `train`, numbered in sorted order. `bench_core.data.image_files` decodes and caches
-    the images.
+    Classes are the folders under `train`, numbered in sorted order; their images may lie in folders below them.
+    `bench_core.data.image_files` decodes and caches the images.
     """
 
     def __init__(
@@ -48,6 +35,7 @@ class ImageFolder:
         grey: bool = False,
         skip_undecodable: bool = False,
         max_cached_bytes: int = 4 << 30,
+        depth: int | None = 16,
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -57,11 +45,14 @@ class ImageFolder:
             size: Side of the decoded images, in pixels.
             grey: Decode to one grey channel instead of three.
             skip_undecodable: Leave out images that cannot be decoded and name them in the log; the digest is then that
-                of the other images. If False, loading a split with such an image raises BenchError.
+                of the other images. If False, loading a split with such an image raises DataMissingError.
             max_cached_bytes: If the array of a split is larger, its images are decoded when they are read.
+            depth: Number of bits of the values in images whose header says 16 bits, 8 to 16; None takes the smallest
+                that holds the largest value of `train`. Other images are decoded as they are.
         """
-        self.name, self.folder, self.size, self.grey = name, folder, size, grey
+        self.name, self.folder, self.size, self.grey, self.depth = name, folder, size, grey, depth
         self.skip_undecodable, self.max_cached_bytes = skip_undecodable, max_cached_bytes
+        self._trust_cache = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -70,22 +61,22 @@ class ImageFolder:
 
     @cached_property
     def listings(self) -> dict[str, Listing]:
-        """Listings of both splits, by name.
+        """Listings of both splits, by name; says in the log how many files are passed over.
 
         Raises:
-            DataMissingError: A split has no images.
-            BenchError: A class of `test` does not exist in `train`.
+            DataMissingError: A split or a class has no images, two classes of a split have one name, or a class of
+                `test` does not exist in `train`.
         """
-        listings = {split: scan(self.folder, split) for split in ("train", "test")}
-        if self.skip_undecodable:
-            listings = {split: self._decodable(split, listing) for split, listing in listings.items()}
-        for split, listing in listings.items():
-            if not listing.files:
-                why = "has no images; expected one folder of images for each class"
-                raise missing_data(self.name, self.folder / split, why, fetch=False)
-        unknown = sorted(set(listings["test"].classes) - set(listings["train"].classes))
+        listings = {split: self._listing(split) for split in ("train", "test")}
+        train, test = listings["train"].folders, listings["test"].folders
+        known = {_normal(name) for name in train}
+        unknown = [name for name in test if _normal(name) not in known]
         if unknown:
-            raise BenchError(f"{self.folder / 'test'}: class {unknown[0]!r} does not exist under train")
+            others = f" (nor do {len(unknown) - 1} others)" if len(unknown) > 1 else ""
+            raise DataMissingError(
+                f"{self.name}: {self.folder}: class {shown(unknown[0])} of test does not exist under train{others}"
+                f"{_meant(unknown[0], train)} Rename the folder, or remove it."
+            )
         return listings
 
     @property
@@ -93,19 +84,64 @@ class ImageFolder:
         """Names of the classes; the label of an image is the position of its class in this list."""
         return sorted(set(self.listings["train"].classes))
 
+    def check_files(self) -> None:
+        """Read all files again for the digest, also those that the cache has seen before."""
+        self._trust_cache = False
+        for name in ("listings", "_files", "_depth"):
+            self.__dict__.pop(name, None)
+
     def digest(self) -> str:
         """Return the digest of paths and contents of all images; it does not depend on the size they are decoded to."""
         return digest_of(*(self._files[split].content for split in ("train", "test")))
 
     def load(self, split: str) -> Split:
         """Load `train` or `test`: uint8 images (N, C, size, size) in memory, or a Reader if they are too large."""
-        label_of = {name: label for label, name in enumerate(self.classes)}
-        labels = torch.tensor([label_of[name] for name in self.listings[split].classes])
-        return Split(self._files[split].load(), labels)
+        label_of = {_normal(name): label for label, name in enumerate(self.classes)}
+        labels = torch.tensor([label_of[_normal(name)] for name in self.listings[split].classes])
+        return Split(self._files[split].load(self._depth), labels)
 
     @cached_property
     def _files(self) -> dict[str, ImageFiles]:
         return {split: self._images(split, listing) for split, listing in self.listings.items()}
+
+    @cached_property
+    def _depth(self) -> int:
+        """Number of bits of the values in images whose header says 16 bits, for both splits."""
+        if self.depth is not None:
+            return self.depth
+        brightest = self._files["train"].brightest()
+        if brightest is None:
+            return 16  # no image of train says 16 bits; if one of test does, it is taken at its word
+        depth = bits_of(brightest)
+        _log.warning(
+            "%s: the brightest value of the 16-bit images of train is %s, so their depth is taken as %d bits",
+            self.name, f"{brightest:,}", depth,
+        )  # fmt: skip
+        return depth
+
+    def _listing(self, split: str) -> Listing:
+        """List one split, say what is passed over, and refuse classes that have no images or one name."""
+        listing = scan(self.name, self.folder, split, trust_cache=self._trust_cache)
+        if listing.passed_over:
+            _log.warning(
+                "%s: passed over in %s: %s that are hidden or no images, the first is %s",
+                self.name, split, _count(len(listing.passed_over), "entry", "entries"), shown(listing.passed_over[0]),
+            )  # fmt: skip
+        if self.skip_undecodable:
+            listing = self._decodable(split, listing)
+        if not listing.files:
+            why = "has no images; expected one folder of images for each class"
+            raise missing_data(self.name, self.folder / split, why, fetch=False)
+        with_images, seen = set(listing.classes), dict[str, str]()
+        for name in listing.folders:
+            if name not in with_images:
+                why = f"class {shown(name)} has no images; put some there, or remove the folder"
+                raise DataMissingError(f"{self.name}: {self.folder / split}: {why}.")
+            twin = seen.setdefault(_normal(name), name)
+            if twin != name:
+                why = f"{twin!a} and {name!a} are one name in two spellings of Unicode; merge the folders"
+                raise DataMissingError(f"{self.name}: {self.folder / split}: {why}.")
+        return listing
 
     def _images(self, part: str, listing: Listing) -> ImageFiles:
         return ImageFiles(
@@ -116,6 +152,7 @@ class ImageFolder:
             self.size,
             grey=self.grey,
             max_cached_bytes=self.max_cached_bytes,
+            trust_stamps=self._trust_cache,
         )
 
     def _decodable(self, split: str, listing: Listing) -> Listing:
@@ -125,37 +162,28 @@ class ImageFolder:
             _log.warning("%s: %s is left out: %s", self.name, self.folder / file, reason)
         if broken:
             _log.warning("%s: %d of %d images of %s are left out", self.name, len(broken), len(listing.files), split)
-        pairs = zip(listing.files, listing.classes, strict=True)
-        return _listing([(file, name) for file, name in pairs if file not in broken])
+        return listing.without(list(broken))
 
 
-def scan(folder: Path, split: str) -> Listing:
-    """List the images in `folder/split/<class>/`, except hidden ones; empty if there are none.
+def _normal(name: str) -> str:
+    """Return a class's name in the spelling of Unicode (NFC) in which names are compared.
 
-    Raises:
-        BenchError: A name has control characters, which could make two listings look the same; or it is not a file.
+    A name with an accent that was copied from a Mac may have the accent as a character of its own.
     """
-    pairs = []
-    for class_folder in _entries(folder / split):
-        for file in _entries(class_folder):
-            if file.suffix.lower() in SUFFIXES:
-                _require_readable(class_folder.name, file)
-                pairs.append((f"{split}/{class_folder.name}/{file.name}", class_folder.name))
-    return _listing(sorted(pairs))
+    return unicodedata.normalize("NFC", name)
 
 
-def _listing(pairs: Sequence[tuple[str, str]]) -> Listing:
-    """Make a Listing from pairs of file and class."""
-    return Listing(tuple(file for file, _ in pairs), tuple(name for _, name in pairs))
+def _meant(name: str, known: Collection[str]) -> str:
+    """Return "; did you mean 'cat'?" if a class has nearly this name, else a full stop."""
+    loosely = {_loose(other): other for other in known}
+    close = get_close_matches(_loose(name), loosely, n=1)  # what is equal comes first
+    return f"; did you mean {shown(loosely[close[0]])}?" if close else "."
 
 
-def _require_readable(class_name: str, file: Path) -> None:
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in class_name + file.name):  # line breaks; bytes not UTF-8
-        raise BenchError(f"{str(file)!r}: names of classes and images must be printable UTF-8; rename it.")
-    if not os.path.isfile(file):
-        raise BenchError(f"{file} is not a file (a folder, a pipe, or a broken link); remove it.")
+def _loose(name: str) -> str:
+    """Return a name without blanks at its ends, in lower case."""
+    return _normal(name).strip().casefold()
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return what a folder contains except hidden entries; nothing if it is not a folder."""
-    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

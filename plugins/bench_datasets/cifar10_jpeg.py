@@ -49,6 +49,10 @@ class CIFAR10JPEG(Dataset):
         """Return the known SHA-256 of the paths and bytes of all images, which `load` checks."""
         return DIGEST
 
+    def check_files(self) -> None:
+        """Read all images again in `load`."""
+        self.images.check_files()
+
     def load(self, split: str) -> Split:
         """Read one split: `train` or `test`, or those that the config draws from them.
 

@@ -5,7 +5,8 @@ Source: Huiskes, Lew, "The MIR Flickr retrieval evaluation", ACM MIR 2008,
 Note:  Labels are the 24 of `mirflickr25k_annotations_v080`, in alphabetical order. Its 14 files `*_r1.txt` (images in
     which the topic is prominent) are left out, as in most papers on hashing. 419 images have no label: as queries they
     have no relevant items and count as 0. Some papers keep them (25,000 images), others drop them (24,581), so the same
-    name stands for different data. Mean and std are the usual ones of ImageNet. Checksums of archives are not checked.
+    name stands for different data. Images are turned upright by their EXIF orientation. Mean and std are the usual
+    ones of ImageNet. Checksums of archives are not checked.
 
 Shapes: 25,000 images, (3, size, size) each, 24 labels.
 """
@@ -18,9 +19,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench_core import BenchError, Config, Dataset, DataSpec, Split, hookimpl, param
+from bench_core import Config, Dataset, DataSpec, Split, hookimpl, param
 from bench_core.data import ImageFiles, digest_of, draw_index, missing_data, take
-from bench_core.errors import RequestError
+from bench_core.errors import DataMissingError, RequestError
 
 LABELS = (
     "animals", "baby", "bird", "car", "clouds", "dog", "female", "flower", "food", "indoor", "lake", "male", "night",
@@ -63,6 +64,7 @@ class Flickr25k(Dataset):
     """
 
     Config = Flickr25kConfig
+    revision = 2
 
     def __init__(self, root: Path, config: Flickr25kConfig) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""
@@ -91,6 +93,10 @@ class Flickr25k(Dataset):
         """Return the SHA-256 of the files of all images and of all labels; it does not depend on `size`."""
         self._refuse_missing_images()
         return digest_of(self.files.content, self._labels)
+
+    def check_files(self) -> None:
+        """Read all images again for `digest`."""
+        self.files.check_files()
 
     def load(self, split: str) -> Split:
         """Read one split: `query`, `database`, or `train`, which is a part of the database."""
@@ -121,7 +127,7 @@ class Flickr25k(Dataset):
             for line_number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
                 number = line.strip()
                 if not (number.isdecimal() and 1 <= int(number) <= COUNT):
-                    raise BenchError(
+                    raise DataMissingError(
                         f"flickr25k: {path}, line {line_number}: {number[:40]!r} is no image's number, 1 to {COUNT}."
                     )
                 labels[int(number) - 1, column] = True

@@ -1,7 +1,8 @@
-"""Any folder of images: `PATH/{train,test}/<class>/<image>`.
+"""Any folder of images: `PATH/{train,test}/<class>/<image>`, or deeper.
 
 Source: the layout of torchvision.datasets.ImageFolder, once for each split.
-Note:  Images are cropped to their centre square and resized. Up to 4 GiB of decoded images are decoded once and kept as
+Note:  Images are turned upright by their EXIF orientation (torchvision's datasets do not do that), transparent pixels
+    are composed on white, and the centre square is resized. Up to 4 GiB of decoded images are decoded once and kept as
     an array; more are decoded each time they are read. Mean and std are the usual ones of ImageNet.
 
 Shapes: (3, size, size); (1, size, size) if `grey`.
@@ -19,6 +20,7 @@ from bench_core.data import (
     subset,
     subset_counts,
 )
+from bench_core.errors import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,12 @@ class ImageFolderConfig(Subsets):
     )
     size: int = param(224, "side of the decoded images, in pixels", "ours: usual for ImageNet", ge=1)
     grey: bool = param(False, "decode images to one grey channel", "ours: photographs have colour")
+    depth: int | Literal["auto"] = param(
+        "auto",
+        "bits of the values in images of 16 bits, 8 to 16; auto: the least that hold the brightest of train",
+        "ours: cameras of 10 to 14 bits store their values as they are",
+        added=True,
+    )
     undecodable: Literal["refuse", "skip"] = param(
         "refuse",
         "images that cannot be decoded: refuse the dataset, or skip them (the digest is of the others)",
@@ -45,29 +53,40 @@ class ImageFolderConfig(Subsets):
         "ours: photographs do",
     )
 
+    def __post_init__(self) -> None:
+        """Check ranges, and that the depth is `auto` or from 8 to 16."""
+        super().__post_init__()
+        if self.depth != "auto" and self.depth not in range(8, 17):
+            raise ValueError(f"depth must be 'auto' or a whole number from 8 to 16, got {shown(self.depth)}")
+
 
 class ImageFolderDataset(Dataset):
     """Your own images, one folder for each class.
 
-    Reads `PATH/{train,test}/<class>/<image>` and decodes every image to one size.
+    Reads all images below `PATH/{train,test}/<class>/` and decodes them to one size.
     """
 
     Config = ImageFolderConfig
+    revision = 2
 
     def __init__(self, root: Path, config: ImageFolderConfig) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""
         self.config = config
         folder = root / os.path.expanduser(config.path)
         skip = config.undecodable == "skip"
-        self.images = ImageFolder("image_folder", folder, config.size, grey=config.grey, skip_undecodable=skip)
+        depth = None if config.depth == "auto" else config.depth
+        self.images = ImageFolder(
+            "image_folder", folder, config.size, grey=config.grey, skip_undecodable=skip, depth=depth
+        )
 
     def spec(self) -> DataSpec:
         """Return shapes, classes and counts.
 
-        The files are listed; they are opened only if some may be skipped.
+        The files are listed. Those without the suffix of an image are opened for their first bytes, and all if some
+        may be skipped.
 
         Raises:
-            DataMissingError: There are no images.
+            DataMissingError: There are no images, or the folders are not what they should be.
         """
         counts = {name: len(listing.files) for name, listing in self.images.listings.items()}
         return DataSpec(
@@ -82,6 +101,10 @@ class ImageFolderDataset(Dataset):
     def digest(self) -> str:
         """Return the SHA-256 of the paths and bytes of all images."""
         return self.images.digest()
+
+    def check_files(self) -> None:
+        """Read all images again for `digest`."""
+        self.images.check_files()
 
     def load(self, split: str) -> Split:
         """Read one split: `train` or `test`, or those that the config draws from them."""

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bench_core.config import plain
 from bench_core.data import FactorDraws, ImageFolder, Subsets
-from bench_core.data.image_files import FORMATS, decode
+from bench_core.data.image_files import decode
+from bench_core.data.image_formats import FORMATS
 from bench_core.errors import BenchError, DataMissingError
 from bench_datasets.factor_files import DSPRITES, DSprites
 from bench_datasets.flickr25k import LABELS, Flickr25k, Flickr25kConfig
@@ -75,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("content", CASES.values(), ids=CASES)
 def test_error_names_an_undecodable_image_with_the_reason(folder: Path, content: bytes) -> None:
     (folder / "train" / "cat" / "bad.png").write_bytes(content)
-    with pytest.raises(BenchError, match=r"1 of 3 images cannot be read, the first is \S*bad\.png: \S") as raised:
+    with pytest.raises(DataMissingError, match=r"1 of 3 images cannot be read, the first is \S*bad\.png: \S") as raised:
         ImageFolder("mine", folder, 4).load("train")
     assert "\n" not in str(raised.value)
 
@@ -131,19 +132,19 @@ def test_skipping_is_in_the_key_but_its_default_is_not() -> None:
     assert plain(ImageFolderConfig(undecodable="skip"))["undecodable"] == "skip"
 
 
+DRY_RUN = ("run", "--dry-run", "--methods", "random", "--datasets", "image_folder", "--data-root", ".")
 ODD: dict[str, Callable[[Path], None]] = {
     "link to itself": lambda path: path.symlink_to(path), "link to nowhere": lambda path: path.symlink_to("gone"),
-    "folder": Path.mkdir, "pipe": lambda path: os.mkfifo(path),
+    "pipe": lambda path: os.mkfifo(path),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("make", ODD.values(), ids=ODD)
-def test_links_pipes_and_folders_among_images_are_refused(
+def test_links_and_pipes_among_images_are_refused(
     world: Path, folder: Path, refused: Callable[..., str], make: Callable[[Path], None]
 ) -> None:
     make(folder / "train" / "cat" / "odd.png")
-    words = ("run", "--dry-run", "--methods", "random", "--datasets", "image_folder", "--data-root", ".")
-    assert "odd.png is not a file" in refused(*words, code=1)
+    assert "odd.png is not a file" in refused(*DRY_RUN)
 
 
 @pytest.mark.parametrize("name", [b"a\nb.png", b"a\rb.png", b"\x1b[2J.png", b"\xff.png", b"a\x00"[:1] + b"\t.png"])
@@ -152,13 +153,15 @@ def test_file_name_with_unprintable_characters_is_refused(
 ) -> None:
     with open(os.path.join(os.fsencode(folder / "train" / "cat"), name), "wb") as file:
         file.write(image())
-    words = ("run", "--dry-run", "--methods", "random", "--datasets", "image_folder", "--data-root", ".")
-    assert "must be printable UTF-8" in refused(*words, code=1)
+    assert "must be printable UTF-8" in refused(*DRY_RUN)
 
 
-def test_class_folder_that_links_to_itself_is_empty(folder: Path) -> None:
-    (folder / "train" / "dog").symlink_to(folder / "train" / "dog")
-    assert ImageFolder("mine", folder, 4).classes == ["cat"]
+@pytest.mark.parametrize("target", ["dog", "gone"])
+def test_class_folder_that_is_a_link_to_nowhere_is_refused(
+    world: Path, folder: Path, refused: Callable[..., str], target: str
+) -> None:
+    (folder / "train" / "dog").symlink_to(folder / "train" / target)
+    assert "train/dog leads nowhere; remove the link" in refused(*DRY_RUN)
 
 
 @pytest.mark.parametrize("text", ["x", "0", "25001", "-1", "1.5", "1 2", "\x00", "\u0661x", "1" * 50])
@@ -168,7 +171,7 @@ def test_error_names_the_line_of_a_label_file_that_is_no_number(tmp_path: Path, 
     for name in LABELS:
         (folder / f"{name}.txt").write_text("1\n")
     (folder / "baby.txt").write_text(f"3\n{text}\n")
-    with pytest.raises(BenchError, match=r"baby\.txt, line 2: .*is no image's number") as raised:
+    with pytest.raises(DataMissingError, match=r"baby\.txt, line 2: .*is no image's number") as raised:
         _ = Flickr25k(tmp_path, Flickr25kConfig())._labels
     assert len(str(raised.value)) < 400
 

@@ -1,39 +1,25 @@
-"""Folders of labelled images: listing, decoding, caching, digests."""
+"""Folders of labelled images: classes and labels, digests, depth, and what is refused."""
 
-import json
 import logging
-import os
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
-from bench_core.data import ImageFolder, open_split
-from bench_core.data.image_files import decode
-from bench_core.data.image_folder import scan
-from bench_core.errors import BenchError, DataMissingError
+from bench_core.data import ImageFolder
+from bench_core.errors import DataMissingError
+
+CAFE = unicodedata.normalize("NFC", "caf\u00e9"), unicodedata.normalize("NFD", "caf\u00e9")
 
 
-def write(path: Path, seed: int, size: tuple[int, int] = (6, 6)) -> None:
+def write(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.RandomState(seed).randint(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Make a folder of two classes, with three images to train on and two to test on."""
-    root = tmp_path / "images"
-    names = ("train/dog/b.png", "train/cat/10.png", "train/cat/9.PNG", "test/cat/x.png", "test/dog/y.png")
-    for seed, name in enumerate(names):
-        write(root / name, seed)
-    (root / "train" / "cat" / "notes.txt").write_text("not an image")
-    (root / "train" / "cat" / ".hidden.png").write_text("no image")
-    return root
+    Image.fromarray(np.random.RandomState(seed).randint(0, 256, (6, 6, 3), np.uint8)).save(path)
 
 
 def load(folder: Path, split: str = "train", size: int = 6, **options: int) -> Tensor:
@@ -43,8 +29,8 @@ def load(folder: Path, split: str = "train", size: int = 6, **options: int) -> T
 
 
 def test_images_are_sorted_by_path_and_classes_by_name(folder: Path) -> None:
-    assert scan(folder, "train").files == ("train/cat/10.png", "train/cat/9.PNG", "train/dog/b.png")
     images = ImageFolder("mine", folder, 6)
+    assert images.listings["train"].files == ("train/cat/10.png", "train/cat/9.PNG", "train/dog/b.png")
     assert images.classes == ["cat", "dog"]
     labels = images.load("train").labels
     assert labels is not None
@@ -52,154 +38,12 @@ def test_images_are_sorted_by_path_and_classes_by_name(folder: Path) -> None:
     assert labels.dtype == torch.int64
 
 
-def test_images_of_the_right_size_keep_their_pixels(folder: Path) -> None:
-    expected = np.asarray(Image.open(folder / "train" / "dog" / "b.png")).transpose(2, 0, 1)
-    assert np.array_equal(load(folder)[2].numpy(), expected)
-    assert load(folder).dtype == torch.uint8
-
-
-def test_decoding_to_one_channel_gives_luma(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
-    assert decode([str(tmp_path / "red.png")], 4, grey=True).tolist() == np.full((1, 1, 4, 4), 76).tolist()
-
-
-def test_centre_square_of_a_wide_image_is_kept(tmp_path: Path) -> None:
-    wide = Image.new("RGB", (12, 4), (0, 0, 0))
-    wide.paste((200, 100, 50), (4, 0, 8, 4))
-    wide.save(tmp_path / "wide.png")
-    (out,) = decode([str(tmp_path / "wide.png")], 4)
-    assert out.tolist() == [np.full((4, 4), v).tolist() for v in (200, 100, 50)]
-
-
-@pytest.mark.parametrize("size", [(32, 16), (16, 48), (40, 40), (4, 8)])
-def test_decoding_equals_resize_and_centre_crop_of_torchvision(tmp_path: Path, size: tuple[int, int]) -> None:
-    write(tmp_path / "a.png", 0, size)
-    with Image.open(tmp_path / "a.png") as image:
-        expected = pil_to_tensor(center_crop(resize(image, [8]), [8]))
-    (out,) = decode([str(tmp_path / "a.png")], 8)
-    assert torch.equal(torch.from_numpy(out), expected)
-
-
-def test_second_load_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load(folder)
-    monkeypatch.setattr(Image, "open", None)
-    assert torch.equal(load(folder), first)
-
-
-def test_changed_file_is_decoded_again(folder: Path) -> None:
-    first, digest = load(folder), ImageFolder("mine", folder, 6).digest()
-    write(folder / "train" / "cat" / "10.png", seed=99)
-    os.utime(folder / "train" / "cat" / "10.png", ns=(1, 1))  # a second write may fall into one tick of the clock
-    assert not torch.equal(load(folder)[0], first[0])
-    assert torch.equal(load(folder)[1:], first[1:])
-    assert ImageFolder("mine", folder, 6).digest() != digest
-
-
-def test_file_with_a_new_time_but_the_same_content_is_not_decoded_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, digest = load(folder), ImageFolder("mine", folder, 6).digest()
-    os.utime(folder / "train" / "cat" / "10.png", ns=(1, 1))
-    monkeypatch.setattr(Image, "open", None)
-    assert torch.equal(load(folder), first)
-    assert ImageFolder("mine", folder, 6).digest() == digest
-
-
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_damaged_cached_array_is_replaced(folder: Path, damage: str) -> None:
-    first = load(folder)
-    array = folder / ".bench-cache" / "train-6.npy"
-    data = bytearray(array.read_bytes())
-    data[-1] ^= 1
-    if damage == "remove":
-        array.unlink()
-    else:
-        array.write_bytes(data if damage == "flip" else data[:-7])
-    assert torch.equal(load(folder), first)
-    assert np.array_equal(np.load(array), first.numpy())
-
-
-def test_damaged_cached_digest_is_replaced(folder: Path) -> None:
-    expected = ImageFolder("pets", folder, 8).digest()
-    path = folder / ".bench-cache" / "train.json"
-    cached = json.loads(path.read_text())
-    path.write_text(json.dumps({**cached, "content": cached["content"][:-1] + "x"}))
-    assert ImageFolder("pets", folder, 8).digest() == expected
-
-
-def test_array_of_another_decoder_version_is_replaced(folder: Path) -> None:
-    first = load(folder)
-    path = folder / ".bench-cache" / "train-6.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "decoder": "pillow 0"}))
-    (folder / ".bench-cache" / "train-6.npy").write_bytes(b"of another decoder")
-    assert torch.equal(load(folder), first)
-
-
-def test_each_size_has_its_own_cache(folder: Path) -> None:
-    assert load(folder, size=6).shape == (3, 3, 6, 6)
-    assert load(folder, size=3).shape == (3, 3, 3, 3)
-    assert load(folder, size=6).shape == (3, 3, 6, 6)
-
-
-def test_no_temporary_file_stays_in_the_cache(folder: Path) -> None:
-    load(folder)
-    assert sorted(p.name for p in (folder / ".bench-cache").iterdir()) == [
-        "train-6.json",
-        "train-6.npy",
-        "train.json",
-    ]
-
-
-def test_images_load_with_a_warning_if_the_cache_cannot_be_written(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (folder / ".bench-cache").write_text("a file where a folder should be")
-    with caplog.at_level(logging.WARNING, "bench"):
-        assert load(folder).shape == (3, 3, 6, 6)
-    assert "cannot be written" in caplog.text
-
-
-def test_images_of_a_read_only_folder_are_cached_in_the_cache_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    load(folder)
-    assert not (folder / ".bench-cache").exists()
-    assert len(list((tmp_path / "cache" / "bench" / "folders").glob("*/train-6.npy"))) == 1
-
-
 def test_digest_depends_on_content_and_names_but_not_on_folder_or_size(folder: Path, tmp_path: Path) -> None:
     digest = ImageFolder("mine", folder, 6).digest()
     moved = folder.rename(tmp_path / "elsewhere")
     assert ImageFolder("yours", moved, 3).digest() == digest
-    (moved / "test" / "dog" / "y.png").rename(moved / "test" / "cat" / "y.png")
+    (moved / "train" / "cat" / "9.PNG").rename(moved / "train" / "dog" / "9.PNG")
     assert ImageFolder("mine", moved, 6).digest() != digest
-
-
-def test_split_larger_than_max_cached_bytes_is_decoded_when_it_is_read(folder: Path) -> None:
-    expected = torch.from_numpy(decode([str(folder / f) for f in scan(folder, "train").files], 6))
-    split = ImageFolder("mine", folder, 6, max_cached_bytes=3 * 3 * 36 - 1).load("train")
-    assert not isinstance(split.inputs, Tensor)
-    assert len(split) == 3
-    assert torch.equal(split.inputs.read(torch.tensor([2, 0])), expected[[2, 0]])
-    (batch,) = open_split(split, torch.device("cpu")).batches(3)
-    assert torch.equal(batch.inputs, expected.float() / 255)
-    assert not (folder / ".bench-cache").exists()
-
-
-def test_error_counts_undecodable_images_and_names_the_first(folder: Path) -> None:
-    for name in ("10.png", "9.PNG"):
-        (folder / "train" / "cat" / name).write_bytes(b"not an image")
-    with pytest.raises(BenchError, match=r"2 of 3 images cannot be read, the first is .*cat/10\.png"):
-        load(folder)
-
-
-def test_truncated_image_is_refused(folder: Path) -> None:
-    victim = folder / "train" / "dog" / "b.png"
-    victim.write_bytes(victim.read_bytes()[:80])
-    with pytest.raises(BenchError, match="1 of 3 images cannot be read"):
-        load(folder)
 
 
 def test_error_for_a_missing_split_names_its_folder(tmp_path: Path) -> None:
@@ -207,19 +51,156 @@ def test_error_for_a_missing_split_names_its_folder(tmp_path: Path) -> None:
         ImageFolder("mine", tmp_path / "images", 6).load("train")
 
 
+def refusal(folder: Path, **options: Any) -> str:
+    with pytest.raises(DataMissingError) as caught:
+        ImageFolder("mine", folder, 6, **options).load("test")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def test_class_that_is_only_in_test_is_refused(folder: Path) -> None:
     write(folder / "test" / "emu" / "z.png", 7)
-    with pytest.raises(BenchError, match="class 'emu' does not exist under train"):
-        ImageFolder("mine", folder, 6).load("test")
+    assert "class 'emu' of test does not exist under train. Rename the folder" in refusal(folder)
+    write(folder / "test" / "yak" / "z.png", 7)
+    assert "class 'emu' of test does not exist under train (nor do 1 others)." in refusal(folder)
 
 
-def test_images_of_16_bits_are_scaled_to_8_bits_not_clipped(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
-    Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    assert np.array_equal(decode([str(tmp_path / "ramp.png")], 8, grey=True)[0, 0], ramp >> 8)
+@pytest.mark.parametrize("name", ["Cat", "cat ", " CAT", "caat"])
+def test_class_of_test_with_nearly_the_name_of_one_of_train_is_named_beside_it(folder: Path, name: str) -> None:
+    (folder / "test" / "cat").rename(folder / "test" / name)
+    assert f"class {name!r} of test does not exist under train; did you mean 'cat'?" in refusal(folder)
 
 
-def test_images_of_32_bits_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(BenchError, match=r"float\.tiff.*save it with 8 or 16 bits"):
-        decode([str(tmp_path / "float.tiff")], 8)
+@pytest.mark.parametrize("names", [CAFE, CAFE[::-1]], ids=["composed in train", "composed in test"])
+def test_a_name_in_two_spellings_of_unicode_is_one_class(folder: Path, names: tuple[str, str]) -> None:
+    assert CAFE[0] != CAFE[1]
+    for split, name in zip(("train", "test"), names, strict=True):
+        (folder / split / "dog").rename(folder / split / name)
+    images = ImageFolder("mine", folder, 6)
+    assert images.load("test").labels.tolist() == [0, 1]  # type: ignore[union-attr]  # they have labels
+    assert images.classes == [names[0], "cat"]
+
+
+def test_two_folders_of_a_split_with_one_name_in_two_spellings_are_refused(folder: Path) -> None:
+    for seed, name in enumerate(CAFE):
+        write(folder / "train" / name / "a.png", seed)
+    assert "are one name in two spellings of Unicode" in refusal(folder)
+    assert "'caf\\xe9'" in refusal(folder)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("content", [None, ".hidden.png", "readme.txt"])
+def test_class_without_images_is_refused(folder: Path, split: str, content: str | None) -> None:
+    (folder / split / "emu").mkdir()
+    if content:
+        (folder / split / "emu" / content).write_text("nothing to see")
+    message = refusal(folder)
+    assert f"images/{split}: class 'emu' has no images; put some there, or remove the folder" in message
+
+
+def test_class_whose_images_are_all_skipped_is_refused(folder: Path) -> None:
+    (folder / "train" / "dog" / "b.png").write_bytes(b"not an image")
+    assert "class 'dog' has no images" in refusal(folder, skip_undecodable=True)
+
+
+def test_what_is_passed_over_is_counted_in_the_log_with_the_first_name(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "bench"):
+        _ = ImageFolder("mine", folder, 6).listings
+    assert [record.getMessage() for record in caplog.records] == [
+        "mine: passed over in train: 2 entries that are hidden or no images, the first is 'train/cat/.hidden.png'"
+    ]
+    caplog.clear()
+    for name in (".hidden.png", "notes.txt"):
+        (folder / "train" / "cat" / name).unlink()
+    _ = ImageFolder("mine", folder, 6).listings
+    assert caplog.text == ""
+
+
+def test_images_in_deeper_folders_belong_to_the_first_folder(folder: Path) -> None:
+    write(folder / "train" / "dog" / "2019" / "may" / "a.png", 9)
+    images = ImageFolder("mine", folder, 6)
+    assert images.listings["train"].files[-2:] == ("train/dog/2019/may/a.png", "train/dog/b.png")
+    assert images.load("train").labels.tolist() == [0, 0, 1, 1]  # type: ignore[union-attr]  # they have labels
+
+
+def ppm(path: Path, shade: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"P6 2 2 255\n" + bytes([shade]) * 12)
+
+
+def test_digest_of_a_known_folder_is_what_it_always_was(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label, name in enumerate(("cat", "dog")):
+            ppm(tmp_path / split / name / "a.ppm", 100 * label + (split == "test"))
+    digest = "sha256:372aa761ab02fb2474902620c0fca4e4e46a5758fb5f8132fddd4f3f669ffc69"  # computed by the first version
+    assert ImageFolder("known", tmp_path, 2).digest() == digest
+    (tmp_path / "train" / "cat" / "readme.txt").write_text("no part of the data")
+    assert ImageFolder("known", tmp_path, 2, depth=None).digest() == digest
+
+
+def sixteen_bits(path: Path, *values: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(values, np.uint16).reshape(1, -1).repeat(len(values), 0)).save(path)
+
+
+@pytest.fixture
+def sensor(tmp_path: Path) -> Path:
+    """Folder of images of 16 bits with values of 10 bits; those of test are brighter."""
+    for name, values in {"train/a/1.png": (0, 1000), "train/b/1.png": (512, 4), "test/a/1.png": (0, 4000)}.items():
+        sixteen_bits(tmp_path / name, *values)
+    return tmp_path
+
+
+def shades(images: ImageFolder, split: str) -> list[list[int]]:
+    inputs = images.load(split).inputs
+    assert isinstance(inputs, Tensor)
+    return [row.tolist() for row in inputs[:, 0, 0]]
+
+
+def test_depth_is_the_least_that_holds_the_brightest_value_of_train_for_both_splits(
+    sensor: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "bench"):
+        images = ImageFolder("mine", sensor, 2, depth=None)
+        assert shades(images, "train") == [[0, 250], [128, 1]]
+        assert shades(images, "test") == [[0, 255]]  # brighter than 10 bits can be
+    assert [record.getMessage() for record in caplog.records] == [
+        "mine: the brightest value of the 16-bit images of train is 1,000, so their depth is taken as 10 bits"
+    ]
+
+
+def test_given_depth_is_taken_and_16_is_the_default(sensor: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert shades(ImageFolder("mine", sensor, 2, depth=12), "train") == [[0, 62], [32, 0]]
+    assert shades(ImageFolder("mine", sensor, 2), "train") == [[0, 3], [2, 0]]
+    assert caplog.text == ""
+
+
+def test_images_of_8_bits_beside_those_of_16_are_not_scaled(sensor: Path) -> None:
+    Image.fromarray(np.array([[7, 200], [7, 200]], np.uint8)).save(sensor / "train" / "a" / "2.png")
+    assert shades(ImageFolder("mine", sensor, 2, depth=None), "train") == [[0, 250], [7, 200], [128, 1]]
+
+
+def test_images_of_16_bits_that_only_test_has_are_taken_at_their_word(sensor: Path) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(np.full((2, 2), 9, np.uint8)).save(sensor / "train" / name / "1.png")
+    assert shades(ImageFolder("mine", sensor, 2, depth=None), "test") == [[0, 4000 >> 8]]
+
+
+def test_depth_is_found_without_skipped_images_and_does_not_enter_the_digest(sensor: Path) -> None:
+    (sensor / "train" / "a" / "bad.png").write_bytes((sensor / "train" / "a" / "1.png").read_bytes()[:45])
+    images = ImageFolder("mine", sensor, 2, depth=None, skip_undecodable=True)
+    assert shades(images, "train") == [[0, 250], [128, 1]]
+    assert images.digest() == ImageFolder("mine", sensor, 2, skip_undecodable=True).digest()
+
+
+def test_check_files_lists_and_reads_all_files_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = ImageFolder("mine", folder, 6)
+    digest = images.digest()
+    write(folder / "train" / "cat" / "new.png", 8)
+    assert images.digest() == digest  # read before
+    images.check_files()
+    assert images.digest() != digest
+    assert len(images.load("train")) == 4
+    assert not any(files.trust_stamps for files in images._files.values())

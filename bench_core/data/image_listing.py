@@ -1,0 +1,183 @@
+"""Listing of the labelled images below `root/SPLIT/<class>/`, at any depth, and of all that is passed over.
+
+The class of an image is the first folder. Links to folders are followed, except to a folder that contains the link.
+Hidden entries are passed over. A file with the suffix of an image is listed unopened; of any other file the first bytes
+decide, and their answer is kept in the cache with the file's stamp.
+"""
+
+import os
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_core.data.files import missing_data
+from bench_core.data.image_cache import cache_folder, is_settled, read_entry, stamp, write_entry
+from bench_core.data.image_formats import SUFFIXES, first_bytes, format_of
+from bench_core.errors import DataMissingError
+
+_Inode = tuple[int, int]  # device and number, which name a folder whatever path leads to it
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of one split, sorted by path.
+
+    Attributes:
+        files: Paths relative to the dataset's folder, with forward slashes.
+        classes: Name of the class of each file.
+        folders: Names of all class folders, sorted, also of those without images.
+        passed_over: Paths of entries that are hidden or no images, relative to the dataset's folder, sorted.
+    """
+
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    folders: tuple[str, ...]
+    passed_over: tuple[str, ...]
+
+    def without(self, files: Sequence[str]) -> "Listing":
+        """Return the listing without some of its files."""
+        removed = set(files)
+        kept = [pair for pair in zip(self.files, self.classes, strict=True) if pair[0] not in removed]
+        return _listing(kept, self.folders, self.passed_over)
+
+
+def scan(name: str, folder: Path, split: str, *, trust_cache: bool = True) -> Listing:
+    """List the images of one split; empty if `folder/split` is no folder.
+
+    Args:
+        name: Name of the dataset, for messages.
+        folder: Folder of the dataset.
+        split: Name of the split, a folder in it.
+        trust_cache: Whether a file without the suffix of an image is not opened again while its stamp is the same.
+
+    Raises:
+        DataMissingError: A name has control characters, which could make two listings look the same; something with
+            the suffix of an image is not a file; a link leads nowhere; or a folder cannot be read.
+    """
+    try:
+        return _scan(name, folder, split, trust_cache)
+    except OSError as error:
+        raise missing_data(
+            name, Path(error.filename or folder), f"cannot be read ({error.strerror})", fetch=False
+        ) from error
+
+
+def _scan(name: str, folder: Path, split: str, trust_cache: bool) -> Listing:
+    top = folder / split
+    if not top.is_dir():
+        return _listing([], (), ())
+    images: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
+    passed_over, class_folders = [], []
+    above = frozenset(_inode(path) for path in (top, *top.resolve().parents))
+    for entry in _entries(top):
+        if entry.name.startswith(".") or not _is_dir(entry):
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                raise _refused(name, entry.path, "leads nowhere; remove the link")
+            passed_over.append(f"{split}/{entry.name}")
+            continue
+        class_folders.append(entry.name)
+        for file, path in _walk(name, entry, f"{split}/{entry.name}", above, passed_over):
+            known = path.lower().endswith(SUFFIXES)
+            (images if known else others).append((file, entry.name))
+    no_images = _without_images(folder, split, [file for file, _ in others], trust_cache)
+    images += [pair for pair in others if pair[0] not in no_images]
+    for file, _ in images:
+        _require_printable(name, folder, file)
+    return _listing(images, tuple(class_folders), (*passed_over, *no_images))
+
+
+def _listing(pairs: Sequence[tuple[str, str]], folders: Sequence[str], passed_over: Sequence[str]) -> Listing:
+    """Make a Listing from pairs of file and class."""
+    pairs = sorted(pairs)
+    files, classes = tuple(file for file, _ in pairs), tuple(name for _, name in pairs)
+    return Listing(files, classes, tuple(sorted(folders)), tuple(sorted(passed_over)))
+
+
+def _walk(
+    name: str, top: "os.DirEntry[str]", relative: str, above: frozenset[_Inode], passed_over: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield all files below a folder that may be images, as relative path and path; add the others to `passed_over`.
+
+    Args:
+        name: Name of the dataset, for messages.
+        top: The folder.
+        relative: Its path relative to the dataset's folder.
+        above: The folders that contain it.
+        passed_over: List of relative paths that grows.
+    """
+    waiting = [(top.path, relative, above)]
+    while waiting:
+        path, relative, above = waiting.pop()
+        inode = _inode(path)
+        if inode in above:  # a link back to a folder that contains it
+            passed_over.append(relative)
+            continue
+        for entry in _entries(path):
+            below = f"{relative}/{entry.name}"
+            if entry.name.startswith("."):
+                passed_over.append(below)
+            elif _is_dir(entry):
+                waiting.append((entry.path, below, above | {inode}))
+            elif _is_file(entry):
+                yield below, entry.path
+            elif entry.name.lower().endswith(SUFFIXES):
+                raise _refused(name, entry.path, "is not a file (a pipe, or a broken link); remove it")
+            else:
+                passed_over.append(below)
+
+
+def _without_images(folder: Path, split: str, files: Sequence[str], trust_cache: bool) -> set[str]:
+    """Return those of some files that begin like no image, by the cache where a file's stamp is the same."""
+    if not files:
+        return set()
+    cache_file, now = cache_folder(folder) / f"{split}-kinds.json", time.time_ns()
+    cached = read_entry(cache_file) if trust_cache else {}
+    answers, kept = {}, {}
+    for file in files:
+        stat = os.stat(folder / file)
+        known = cached.get(file)
+        if not (isinstance(known, list) and known[:1] == [stamp(stat)] and len(known) == 2):
+            known = [stamp(stat), format_of(first_bytes(folder / file))]
+        answers[file] = known[1]
+        if is_settled([stat], now):
+            kept[file] = known
+    if kept != cached:
+        write_entry(cache_file, kept)
+    return {file for file, kind in answers.items() if kind is None}
+
+
+def _require_printable(name: str, folder: Path, file: str) -> None:
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in file):  # line breaks; bytes that are not UTF-8
+        why = "names of classes and images must be printable UTF-8; rename it"
+        raise DataMissingError(f"{name}: {str(folder / file)!r}: {why}.")
+
+
+def _refused(name: str, path: str, why: str) -> DataMissingError:
+    return DataMissingError(f"{name}: {path} {why}.")
+
+
+def _entries(folder: str | Path) -> list["os.DirEntry[str]"]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _inode(path: str | Path) -> _Inode:
+    stat = os.stat(path)
+    return stat.st_dev, stat.st_ino
+
+
+def _is_dir(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
