@@ -21,14 +21,14 @@ _TIMES_OF_A_LOG = ("seconds", "images_per_s", "peak_memory_gib")
 def read_tree(root: Path) -> Tree:
     """Return name -> content of all files below a folder that `bench` reads or a user asked for.
 
-    Temporary files are left out, and so are attempts and checkpoints, which a failed run leaves and an undisturbed one
-    does not; but they must be whole. A file that is not begins with `DAMAGED`.
+    Temporary files and folders are left out, and so are attempts and checkpoints, which a failed run leaves and an
+    undisturbed one does not; but they must be whole. A file that is not begins with `DAMAGED`.
     """
     tree: Tree = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
         hidden = [part for part in Path(name).parts if part.startswith(".") and part != ".bench-cache"]
-        if hidden or not path.is_file():
+        if hidden or name.startswith("tmp/") or not path.is_file():
             continue
         try:
             content = _content(path, name)
@@ -60,10 +60,17 @@ def _content(path: Path, name: str) -> str:
     if path.suffix == ".sqlite":
         with closing(sqlite3.connect(path)) as connection:
             return "\n".join(connection.iterdump())
+    if path.name == "leaderboard.md":
+        return without_times(path.read_text())
     content = path.read_bytes()
     if path.suffix == ".svg" and not content.endswith(b"</svg>\n"):
         raise ValueError("half a picture")
     return hashlib.sha256(content).hexdigest()
+
+
+def without_times(text: str) -> str:
+    """Return a text without its numbers and the widths of its columns, for texts that hold times."""
+    return re.sub(r"[\d.,:\s-]+", " ", text)
 
 
 def _as_text(value: Any) -> str:
