@@ -34,6 +34,11 @@ _WOULD_RUN = {"missing": "would run", "failed": "would run again", "stale": "wou
 @click.option("--only-chain", metavar="KEY", hidden=True)  # a process of --isolate or --jobs is started with it
 @click.option("--without-cell", metavar="KEY", multiple=True, hidden=True)  # for such a process: skip this cell
 @click.option("--download", is_flag=True, help="Download datasets that are missing. By default they are an error.")
+@click.option(
+    "--check-data",
+    is_flag=True,
+    help="Read all images again. By default large folders are trusted while sizes, times and inodes are the same.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would run. Nothing is run or written.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON. By default they are a table.")
 @click.option("--quiet", is_flag=True, help="Show neither recipes nor progress. By default both are on stderr.")
@@ -45,6 +50,7 @@ def run(
     only_chain: str | None,
     without_cell: Sequence[str],
     download: bool,
+    check_data: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -79,7 +85,7 @@ def run(
         # A process that runs one chain finds the data that the process before it has downloaded.
         download = download and not dry_run and only_chain is None
         request, registry = make_request({**options, "device": setting.device}), load(ctx)
-        plan = make_plan(request, registry, download=download)
+        plan = make_plan(request, registry, download=download, check_data=check_data and only_chain is None)
         check_pictures(plan.board)
         if retry_failed:
             plan = _unfinished_part(plan, store)

@@ -132,5 +132,8 @@ class Dataset(abc.ABC):
             DataMissingError: The data is missing; the message names the path that was tried and what to type.
         """
 
+    def check_files(self) -> None:  # noqa: B027  # most datasets read all files anyway
+        """Read all files again for `digest`, also those that a cache has seen. Called under `--check-data`."""
+
     def download(self) -> None:  # noqa: B027  # most datasets that are not fetched have nothing to do here
         """Fetch missing files and check their digests. Called under `--download`; the default does nothing."""

@@ -154,18 +154,20 @@ class _OpenedDataset:
 _OpenByName = Callable[[str], _OpenedDataset]  # opens a dataset with its default parameters
 
 
-def make_plan(request: Request, registry: Registry, *, download: bool = False) -> Plan:
+def make_plan(request: Request, registry: Registry, *, download: bool = False, check_data: bool = False) -> Plan:
     """Resolve every name and parameter of a request; nothing is trained or embedded.
 
     Args:
         request: The rows, columns and parameters that the user chose.
         registry: The plugins.
         download: Whether to download datasets first.
+        check_data: Whether to read all files of the datasets again, also those that a cache has seen.
 
     Raises:
         RequestError: A name, parameter or value does not fit, or data is missing.
     """
-    return plan_resolved(resolve(request, registry), request.data_root, registry, download=download)
+    resolved = resolve(request, registry)
+    return plan_resolved(resolved, request.data_root, registry, download=download, check_data=check_data)
 
 
 def board_plan(board: str, registry: Registry | None = None) -> Plan:
@@ -173,15 +175,17 @@ def board_plan(board: str, registry: Registry | None = None) -> Plan:
     return make_plan(Request(board=board, data_root=default_data_root()), registry or load_plugins())
 
 
-def plan_resolved(resolved: Resolved, data_root: Path, registry: Registry, *, download: bool = False) -> Plan:
+def plan_resolved(
+    resolved: Resolved, data_root: Path, registry: Registry, *, download: bool = False, check_data: bool = False
+) -> Plan:
     """Plan the chains and cells of names and parameters that are resolved already."""
 
     @cache
     def open_by_name(name: str) -> _OpenedDataset:
         component = registry.get("dataset", name)
-        return _open(ConfiguredComponent(name, component, component.cls.Config()), data_root, download)
+        return _open(ConfiguredComponent(name, component, component.cls.Config()), data_root, download, check_data)
 
-    datasets = [_open(dataset, data_root, download) for dataset in resolved.components["datasets"]]
+    datasets = [_open(dataset, data_root, download, check_data) for dataset in resolved.components["datasets"]]
     chains = []
     for dataset in datasets:
         for encoder in resolved.components["encoders"]:
@@ -195,11 +199,13 @@ def narrowed(plan: Plan, keep: Callable[[Chain, Cell], bool]) -> Plan:
     return replace(plan, chains=tuple(chain for chain in chains if chain.cells))
 
 
-def _open(dataset: ConfiguredComponent, data_root: Path, download: bool) -> _OpenedDataset:
+def _open(dataset: ConfiguredComponent, data_root: Path, download: bool, check_data: bool) -> _OpenedDataset:
     with _plugin_named_in_errors(dataset):
         loader: Dataset = dataset.plugin.cls(data_root, dataset.config)
         if download:
             loader.download()
+        if check_data:
+            loader.check_files()
         digest: object = loader.digest()
         if not isinstance(digest, str):
             raise TypeError(f"digest() must return text, got {shown(digest)}")
