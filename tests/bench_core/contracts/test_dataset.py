@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -102,3 +103,8 @@ def test_dataset_of_graphs_is_trained_on_and_evaluated(
     trained = train(plan_of(datasets=["graphs"], encoders=["message_passing"], methods=["spread_features"]))
     assert trained.log[-1]["loss"] < trained.log[0]["loss"]
     assert (next(iter(trained.record.scores.values())).value or 0.0) > 0.01  # rings and stars get different features
+
+
+@pytest.mark.parametrize(("shape", "is_image"), [((1, 8, 8), True), ((7,), False), ((4, 3, 8, 8), False)])
+def test_an_input_of_three_dimensions_is_an_image(shape: tuple[int, ...], is_image: bool) -> None:
+    assert DataSpec(shape=shape, splits={"train": 4}).is_image == is_image

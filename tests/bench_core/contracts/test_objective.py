@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, NoConfig, Objective, Player, Recipe
+from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, NoConfig, Objective, Player, Recipe, Variant
 from bench_core.running.chain import build_objective
 from bench_core.training.optimizers import make_optimizer
 from bench_core.training.players import PlayerOptimizers
@@ -187,3 +187,9 @@ def test_views_may_differ_in_number_and_size(plan_of: PlanOf, add: Add, train: T
 def test_recipe_refuses_a_negative_learning_rate() -> None:
     with pytest.raises(ValueError, match="learning_rate must be >= 0, got -1"):
         Recipe(learning_rate=-1)
+
+
+def test_settings_of_a_variant_are_told_apart_by_the_word_recipe() -> None:
+    variant = Variant({"flip": 0.2, "recipe.epochs": 5}, "paper, section 3", "fewer flips")
+    assert variant.config == {"flip": 0.2}
+    assert variant.recipe == {"epochs": 5}

@@ -435,3 +435,11 @@ def test_measured_peak_memory_is_within_the_planned_bytes() -> None:
 def test_blocks_of_different_widths_or_without_items_are_refused(blocks: list[Tensor]) -> None:
     with pytest.raises(ValueError, match="logits must be"):
         sinkhorn(blocks, 5.0)
+
+
+def test_planned_bytes_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """9 items and 3 clusters in parts of 4 items: the last part is shorter, and counts as a part."""
+    monkeypatch.setattr(module, "_PART_ENTRIES", 12)
+    vectors = 8 * (4 * 9 + (3 + 8) * 3)
+    blocks, exponentials, part = 9 * 3 * 4, 9 * 3 * 8, 4 * 3 * module._WORK_BYTES
+    assert planned_bytes(9, 3) == blocks + exponentials + part + vectors

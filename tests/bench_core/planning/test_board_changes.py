@@ -104,6 +104,7 @@ def test_text_sets_each_value_and_names_default_and_place(board: str, registry: 
     text = print_board_changes(board_changes("half", board, registry)).splitlines()
     assert text[0] == f"[methods.half] of board {board}: toys/shrink"
     assert text[2:4] == ["--set half.factor=0.5  (float, >= 0)", "      instead of 1.0 [methods.half]"]
+    assert text[-2] == ""  # before the command
     assert text[-1] == f"bench run --board {board} --methods half"
     unchanged = print_board_changes(board_changes("tiny", board, registry)).splitlines()
     assert unchanged[1] == "      its defaults, unchanged"

@@ -118,3 +118,11 @@ def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path: Path) -> Non
     path.write_text("a = = 1")
     with pytest.raises(RequestError, match=r"x\.toml is not TOML"):
         load_board(str(path))
+
+
+def test_a_picture_may_name_rows_of_its_board_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(f"{TEXT}\n[pictures.plane]\nkind = 'projection'\nmethods = ['shrink']\n")
+    assert load_board(str(tmp_path / "a.toml")).pictures["plane"].methods == ("shrink",)
+    (tmp_path / "b.toml").write_text(f"{TEXT}\n[pictures.plane]\nkind = 'projection'\nmethods = ['shrnk']\n")
+    with pytest.raises(UnknownNameError, match=r"no row named 'shrnk'; did you mean 'shrink'\?.*pictures\.plane"):
+        load_board(str(tmp_path / "b.toml"))

@@ -133,3 +133,15 @@ def test_rows_of_a_sweep_are_run_again_by_the_name_of_their_method(plan_of: Plan
     (line,) = lines(plan, store)
     assert "2 of these records" in line
     assert line.endswith("--rerun shrink")
+
+
+def test_each_start_of_a_longer_line_is_compared_with_its_own_code(
+    plan_of: PlanOf, add: Add, store: Store, code: Code, registry: Registry
+) -> None:
+    for name in ("first", "second"):
+        add("objective", name, type(name, (registry.get("objective", "shrink").cls,), {}))
+    plan = plan_of(methods=["first", "second", "shrink"], settings={"shrink.init": "second", "second.init": "first"})
+    run_plan(plan, store, CPU)
+    code.of["second"] = "edited"
+    (line,) = lines(plan, store)
+    assert line.startswith("second's code changed since 2 of these records were made")  # of second, and of shrink

@@ -9,7 +9,8 @@ import pytest
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective
 from bench_core.errors import AmbiguousNameError, ConfigError, RequestError, UnknownNameError
 from bench_core.planning.boards import load_board
-from bench_core.planning.plan import Plan
+from bench_core.planning.plan import Plan, make_plan
+from bench_core.planning.request import Request
 from bench_core.plugins import Component, Registry
 
 PlanOf = Callable[..., Plan]
@@ -234,3 +235,40 @@ def test_a_task_that_reads_an_unknown_dataset_is_refused(plan_of: PlanOf, regist
     registry.components.append(Component("evaluator", "reads_far", "toys", "1.0", ReadsFar))
     with pytest.raises(UnknownNameError, match="no dataset named 'far'"):
         plan_of(tasks=["reads_far"])
+
+
+def test_chains_know_what_they_start_from_whatever_the_order_of_the_rows(plan_of: PlanOf, registry: Registry) -> None:
+    for name in ("second", "third"):
+        registry.components.append(Component("objective", name, "toys", "1.0", registry.get("objective", "shrink").cls))
+    third, second, first = plan_of(
+        methods=["third", "second", "shrink"], settings={"third.init": "second", "second.init": "shrink"}
+    ).chains
+    assert third.lineage == [first, second, third]
+    assert first.lineage == [first]
+    assert (first.starts_from, second.starts_from, third.starts_from) == ("", "shrink, 2 epochs", "second, 2 epochs")
+
+
+def test_rows_that_start_from_each_other_are_refused(plan_of: PlanOf, registry: Registry) -> None:
+    for name in ("second", "third"):
+        registry.components.append(Component("objective", name, "toys", "1.0", registry.get("objective", "shrink").cls))
+    circle = {"shrink.init": "second", "second.init": "third", "third.init": "second"}
+    with pytest.raises(RequestError, match="init goes in a circle: shrink <- second <- third <- second"):
+        plan_of(methods=["shrink", "second", "third"], settings=circle)
+
+
+def test_an_init_that_is_no_row_is_told_the_other_rows(plan_of: PlanOf, registry: Registry) -> None:
+    registry.components.append(Component("objective", "second", "toys", "1.0", registry.get("objective", "shrink").cls))
+    with pytest.raises(RequestError, match=r"is no row of this request \(second\)"):
+        plan_of(methods=["shrink", "second"], settings={"shrink.init": "nowhere"})
+
+
+def test_data_are_fetched_only_where_that_is_asked_for(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = list[str]()
+    monkeypatch.setattr(registry.get("dataset", "blobs").cls, "download", lambda self: fetched.append("blobs"))
+    request = Request(datasets=["blobs"], encoders=["tiny"], methods=["shrink"], tasks=["spread"], data_root=tmp_path)
+    make_plan(request, registry)
+    assert fetched == []
+    make_plan(request, registry, download=True)
+    assert fetched == ["blobs"]
