@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from scipy.stats import multivariate_normal, norm
 from torch import Tensor
 
+from bench_core.nn.latent_sampling import gaussian_like
 from bench_core.nn.variational import (
     LatentModel,
     Likelihood,
@@ -191,3 +192,11 @@ def test_bits_are_named_after_the_kind_of_values() -> None:
         assert set(parts) == {"elbo", "kl", "reconstruction", "active_units", name}
         assert parts["elbo"].item() == -154
         assert parts[name].item() == pytest.approx(154 / 192 / math.log(2))
+
+
+def test_samples_are_decoded_from_the_prior_or_from_a_gaussian_of_given_latents() -> None:
+    torch.manual_seed(0)
+    model = LatentModel(6, (1, 8, 8), 3, "bernoulli", 2).eval()
+    assert torch.equal(model.sample(4, rng()), model.decode(torch.randn(4, 3, generator=rng())).detach())
+    like = torch.randn(9, 3, generator=rng(1))
+    assert torch.equal(model.sample(4, rng(), like), model.decode(gaussian_like(like, 4, rng())).detach())

@@ -1,17 +1,17 @@
 """Pages of methods and tasks, and the indexes that link them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench_core.errors import RequestError
-from bench_core.plugins import Registry, load_plugins
+from bench_core.plugins import Component, Registry, load_plugins
 from bench_core.reports.pages.components import method_sections, task_sections
 from bench_core.reports.pages.published_board import read_published
 from bench_core.reports.pages.reported_numbers import ReportedNumber
-from tests.bench_core.reports.pages.conftest import Project
-from tests.conftest import Shrink, Spread, toy
 
+Project = Any  # of conftest.py, which tests cannot import
 DOCS = Path(__file__).parents[4] / "docs"
 OURS = [c for c in load_plugins().components if c.distribution == "bench-core"]
 
@@ -48,7 +48,9 @@ def test_page_of_a_task_has_the_rows_of_the_boards_that_have_numbers_of_it(proje
 def test_a_column_of_another_package_under_the_same_name_is_no_number_of_a_task(project: Project) -> None:
     boards = [read_published(project.folder, project.registry)]
     other = Registry([c for c in project.registry.components if c.name != "spread"])
-    other.components.append(toy("evaluator", "spread", Spread, "elsewhere"))
+    other.components.append(
+        Component("evaluator", "spread", "elsewhere", "1.0", project.registry.get("evaluator", "spread").cls)
+    )
     assert task_sections("spread", boards, other)["numbers"] == "No board has a number of this task yet."
 
 
@@ -59,7 +61,8 @@ def test_page_of_a_method_has_its_rows_with_the_columns_of_tasks_alone(project: 
     assert [cell.split()[0] for cell in header.strip("|").split("|")] == ["method", "spread", "look"]
     assert "| strong" in numbers
     assert "| weak" in numbers
-    other = Registry([*project.registry.components, toy("objective", "idle", Shrink)])
+    idle = Component("objective", "idle", "toys", "1.0", project.registry.get("objective", "shrink").cls)
+    other = Registry([*project.registry.components, idle])
     assert method_sections("idle", boards, [], other)["numbers"] == "No board has a number of this method yet."
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from bench_core.errors import RequestError
-from bench_core.reports.pages.markers import page, placeholder, splice, stale_pages
+from bench_core.reports.pages.markers import page, placeholder, splice, stale_pages, write_sections
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import entries_of
+from bench_core.reports.tables.render import render
 from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
@@ -59,7 +60,7 @@ def test_content_with_its_own_markers_is_refused() -> None:
 
 def test_a_page_holds_heading_command_and_tables(make_record: Make) -> None:
     tables = build(entries_of([record_from_json(make_record("nac", "linear", 0, 0.5))]))
-    text = page("digits | full", "Held fixed: *everything*.", "bench run --board digits", tables)
+    text = page("digits | full", "Held fixed: *everything*.", "bench run --board digits", render(tables, "md"))
     blocks = text.split("\n\n")
     assert blocks[:3] == [r"# digits \| full", "Held fixed: *everything*.", "    bench run --board digits"]
     assert blocks[4].startswith("| method")
@@ -68,7 +69,7 @@ def test_a_page_holds_heading_command_and_tables(make_record: Make) -> None:
 
 
 def test_a_page_without_description_or_records_has_no_gaps() -> None:
-    assert page("digits", "", "bench run", []) == "# digits\n\n    bench run\n\nNo records.\n"
+    assert page("digits", "", "bench run", "No records.\n") == "# digits\n\n    bench run\n\nNo records.\n"
 
 
 def test_stale_pages_are_those_that_differ_with_a_diff(tmp_path: Path) -> None:
@@ -90,3 +91,19 @@ def test_a_page_without_markers_is_refused_by_its_path(tmp_path: Path) -> None:
     path.write_text("nothing", encoding="utf-8")
     with pytest.raises(RequestError, match=r"README\.md: the marker"):
         stale_pages({path: {"digits": "x"}})
+
+
+def test_sections_are_written_where_they_differ_and_the_changed_files_are_returned(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.md", tmp_path / "new.md"
+    old.write_text(TEXT)
+    sections = {old: {"digits": "old"}, new: {"digits": "fresh"}}
+    assert write_sections(sections) == [new]
+    assert old.read_text() == TEXT
+    assert new.read_text() == splice(placeholder("digits"), "digits", "fresh")
+    assert write_sections({**sections, old: {"digits": "newer"}}) == [old]
+    assert old.read_text() == splice(TEXT, "digits", "newer")
+
+
+def test_markers_may_stand_beside_each_other_but_not_in_reverse() -> None:
+    together = "<!-- bench:begin digits --><!-- bench:end digits -->"
+    assert splice(together, "digits", "x") == "<!-- bench:begin digits -->\nx\n<!-- bench:end digits -->"

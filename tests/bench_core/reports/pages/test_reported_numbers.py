@@ -87,3 +87,9 @@ def test_every_shipped_number_is_of_an_existing_method() -> None:
     assert len(numbers) > 20
     assert {number.method for number in numbers} <= methods
     assert len({(n.method, n.dataset, n.setting, n.metric, n.source) for n in numbers}) == len(numbers)
+
+
+def test_of_one_metric_the_highest_number_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "published.toml").write_text(ENTRY + ENTRY.replace("0.7521", "0.8").replace("probe", "other probe"))
+    shown = beside([entry("cifar10", "dim", "dim")], load_reported(tmp_path / "published.toml"))
+    assert [number.value for number in shown] == [0.8, 0.7521]

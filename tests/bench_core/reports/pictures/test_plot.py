@@ -1,5 +1,6 @@
 """`bench plot` draws what the records of a store hold, and says what it cannot draw."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,28 @@ def test_a_request_that_cannot_be_drawn_says_why(
 def test_a_store_without_records_says_what_to_run(store: Store, kind: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         plot_all([], store, Board(), PlotRequest(kind=kind), store.path / "pictures")
+
+
+def test_a_board_with_a_wrong_picture_is_refused_before_anything_is_drawn(entries: list[Entry], store: Store) -> None:
+    board = Board(pictures={"bad": Picture(name="bad", kind="pie")})
+    with pytest.raises(RequestError, match="no kind of picture named 'pie'"):
+        plot_all(entries, store, board, PlotRequest(), store.path / "pictures")
+    assert not (store.path / "pictures").exists()
+
+
+def test_rows_of_the_request_replace_those_of_a_boards_picture(entries: list[Entry], store: Store) -> None:
+    board = Board(pictures={"curves": Picture(name="curves", kind="pr", task="size", methods=(ROWS[1],))})
+
+    def drawn(*rows: str) -> str:
+        plot_all(entries, store, board, PlotRequest(kind="pr", methods=rows), store.path / "pictures")
+        return (store.path / "pictures" / "blobs_tiny_curves.svg").read_text()
+
+    assert [row in drawn() for row in ROWS] == [False, True, False]
+    assert [row in drawn(ROWS[0]) for row in ROWS] == [True, False, False]
+
+
+def test_pictures_whose_names_become_one_file_name_are_numbered(entries: list[Entry], store: Store) -> None:
+    picture = Picture(name="a", kind="pr", task="size")
+    board = Board(pictures={name: replace(picture, name=name) for name in ("a b", "a/b", "a?b")})
+    files = plot_all(entries, store, board, PlotRequest(kind="pr"), store.path / "pictures").drawn
+    assert [file.stem for file in files[:3]] == ["blobs_tiny_a_b", "blobs_tiny_a_b_2", "blobs_tiny_a_b_3"]

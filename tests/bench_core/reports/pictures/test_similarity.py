@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.draw import draw
-from bench_core.reports.pictures.similarity import Similarity
+from bench_core.reports.pictures.model import PlotRequest
+from bench_core.reports.pictures.similarity import Similarity, SimilarityData
 from bench_core.reports.tables.entries import Entry
 from bench_core.store import Store
 
@@ -58,3 +60,20 @@ def test_a_store_without_embeddings_is_refused(entries: list[Entry], store: Stor
 def test_published_records_alone_are_refused(entries: list[Entry], tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="embeddings, which are not published"):
         draw(entries, PICTURE, tmp_path / "p.svg")
+
+
+def test_the_first_row_is_at_the_top_and_each_square_has_its_number() -> None:
+    cka = torch.tensor([[1.0, 0.25], [0.5, 1.0]])
+    figure = Figure()
+    Similarity().paint(figure, SimilarityData("blobs", "tiny", ("first", "second"), cka, 0, 16, ()), PICTURE)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # y grows downwards
+    places = {(text.get_position(), text.get_text()) for text in axes.texts}
+    assert places >= {((0.5, 0.5), "1.00"), ((1.5, 0.5), "0.25"), ((0.5, 1.5), "0.50"), ((1.5, 1.5), "1.00")}
+
+
+def test_embeddings_are_read_only_where_the_kind_is_asked_for(entries: list[Entry]) -> None:
+    assert list(Similarity().possible_pictures(entries, PlotRequest())) == []
+    (picture,) = Similarity().possible_pictures(entries, PlotRequest(kind="similarity", methods=ROWS[:2]))
+    assert (picture.kind, picture.methods) == ("similarity", ROWS[:2])
