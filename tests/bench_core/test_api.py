@@ -148,3 +148,27 @@ def test_refused_arguments_leave_no_store(
     with pytest.raises(RequestError, match=message):
         toys(registry, tmp_path, **arguments)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_rerun_replaces_the_results_and_says_so_unless_progress_is_off(
+    progress: bool, registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = toys(registry, tmp_path)
+    capsys.readouterr()
+    arguments: dict[str, Any] = {"datasets": "blobs", "encoders": "tiny", "seeds": [0, 1], "rerun": "spread"}
+    after = run("shrink", "spread", store=tmp_path / "runs", progress=progress, registry=registry, **arguments)
+    assert after["value"].tolist() == before["value"].tolist()
+    assert len(list((tmp_path / "runs" / "superseded").rglob("*.json"))) >= 2
+    assert ("superseded" in capsys.readouterr().err) == progress
+
+
+def test_a_rerun_first_completes_the_moves_of_one_that_was_killed(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = list[Path]()
+    monkeypatch.setattr("bench_core.api.finish_moves", lambda store: finished.append(store.path))
+    toys(registry, tmp_path)
+    assert finished == []
+    toys(registry, tmp_path, rerun="spread")
+    assert finished == [tmp_path / "runs"]
