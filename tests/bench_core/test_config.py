@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bench_core
 from bench_core.config import build, param, parameters, plain, read_toml, shortened
 from bench_core.errors import ConfigError, RequestError
 
@@ -148,3 +149,12 @@ def test_a_file_of_another_encoding_is_refused_and_the_right_one_named(tmp_path:
     path.write_bytes("title = 'Zürich'".encode(encoding))
     with pytest.raises(RequestError, match=r"board\.toml is not TOML: .*; save it as UTF-8\."):
         read_toml(path)
+
+
+def test_a_config_that_is_made_by_hand_is_checked_too() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Positive(bench_core.Config):
+        rate: float = param(0.5, "a rate", "paper, Sec. 1", gt=0)
+
+    with pytest.raises(ValueError, match=r"rate must be > 0, got -1"):
+        Positive(rate=-1)

@@ -1,10 +1,12 @@
 import mmap
 import sys
+from typing import cast
 
 import pytest
 import torch
 from torch import nn
 
+from bench_core import Objective, devices
 from bench_core.devices import (
     _peak_of_process_gib,
     check_device,
@@ -12,6 +14,7 @@ from bench_core.devices import (
     exact_float32,
     find_device,
     peak_memory_gib,
+    place_on_device,
     reset_peak_memory,
     to_channels_last,
 )
@@ -75,3 +78,26 @@ def test_exact_float32_changes_nothing_on_a_cpu() -> None:
     tf32 = torch.backends.cudnn.allow_tf32
     with exact_float32(CPU):
         assert torch.backends.cudnn.allow_tf32 == tf32
+
+
+@pytest.mark.parametrize(("processor", "name"), [("arm", "cpu: arm"), ("", "cpu: aarch64")])
+def test_where_the_system_does_not_tell_the_model_python_names_the_processor(
+    processor: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.Path, "read_text", lambda *_, **__: "no model here")
+    monkeypatch.setattr(devices.platform, "processor", lambda: processor)
+    monkeypatch.setattr(devices.platform, "machine", lambda: "aarch64")
+    devices._processor.cache_clear()
+    try:
+        assert device_name(CPU) == name
+    finally:
+        devices._processor.cache_clear()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_method_is_compiled_only_where_that_is_asked_for(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[nn.Module]()
+    monkeypatch.setattr(nn.Module, "compile", lambda self: calls.append(self))
+    method = nn.Conv2d(3, 4, 2)
+    assert place_on_device(cast(Objective, method), CPU, compiled) is method
+    assert calls == [method] * compiled
