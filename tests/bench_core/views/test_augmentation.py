@@ -8,6 +8,7 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 
 from bench_core.views import Augmentation, draw_boxes
+from bench_core.views.augmentation import draw
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,29 @@ def test_boxes_that_never_fit_are_in_the_middle_as_in_torchvision(height: int, w
 def test_augmentation_out_of_range_is_refused_by_name(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         Augmentation(**values)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "drawn"),
+    [
+        (Augmentation(), set()),
+        (Augmentation(affine_prob=0.5), {"affine"}),
+        (Augmentation(flip_prob=0.5), {"flip"}),
+        (Augmentation(crop_scale=(0.5, 1.0)), {"box"}),
+        (Augmentation(jitter_prob=0.5), {"jitter"}),
+        (Augmentation(gray_prob=0.5), {"gray"}),
+        (Augmentation(blur_prob=0.5), {"blur"}),
+        (Augmentation(solarize_prob=0.5), {"solarize"}),
+        (Augmentation(noise=0.5), {"noise"}),
+    ],
+)
+def test_each_change_is_drawn_where_it_may_happen(augmentation: Augmentation, drawn: set[str]) -> None:
+    draws = draw((4, 3, 8, 8), torch.Generator().manual_seed(0), augmentation, (8, 8))
+    assert {name for name, value in draws._asdict().items() if value is not None} == drawn
+
+
+@pytest.mark.parametrize(("channels", "drawn"), [(1, {"jitter"}), (2, set()), (3, {"jitter", "gray"})])
+def test_colours_are_drawn_for_images_that_have_them(channels: int, drawn: set[str]) -> None:
+    colours = Augmentation(jitter_prob=0.5, gray_prob=0.5)
+    draws = draw((4, channels, 8, 8), torch.Generator().manual_seed(0), colours, (8, 8))
+    assert {name for name, value in draws._asdict().items() if value is not None} == drawn

@@ -236,7 +236,12 @@ def test_compiled_uses_the_same_draws_and_ends_with_its_context(monkeypatch: pyt
 
 
 def test_blur_kernel_sizes_equal_those_of_simclr() -> None:
-    assert [blur_kernel_size(side) for side in (8, 32, 96, 224)] == [3, 3, 9, 23]
+    assert [blur_kernel_size(side) for side in (2, 8, 32, 96, 224)] == [3, 3, 3, 9, 23]
+
+
+def test_blur_leaves_one_pixel_as_it_is() -> None:
+    pixels = some_images(8, 3, 1, 1)
+    assert torch.equal(augment(pixels, rng(), Augmentation(blur_prob=1.0)), pixels)
 
 
 @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(3, 8, 8)])
