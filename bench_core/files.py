@@ -218,12 +218,20 @@ def _sync_all_below(folder: Path) -> None:
                 _sync(path)
 
 
-def files_below(folder: Path, ending: str) -> list[Path]:
-    """Return the files below a folder whose names end so, sorted by name; none where there is no such folder.
+def paths_in(folder: Path, ending: str = "") -> list[Path]:
+    """Return what lies in a folder and has a name that ends so, sorted; nothing where there is no such folder.
 
     Raises:
-        OSError: A folder cannot be read. (`Path.glob` passes over it, and a table would lack its records.)
+        OSError: The folder cannot be read. (`Path.glob` passes over it, and a table would lack its records.)
     """
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def files_below(folder: Path, ending: str = "") -> list[Path]:
+    """Return the files in a folder and its subfolders whose names end so, sorted by name; errors as `paths_in`."""
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchError, StoreError, UnknownNameError
-from bench_core.files import move, read_json, write_bytes, write_over
+from bench_core.files import files_below, move, read_json, write_bytes, write_over
 from bench_core.keys import key_of
 from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.planning.source_code import source_digest
@@ -264,7 +264,9 @@ def _write_moves(store: RerunStore, chain: Chain, unit: Sequence[Cell], left_beh
 
 def finish_moves(store: Store) -> None:
     """Move to its end what a rerun that was killed has left half moved. Call it before `prepare_rerun`."""
-    for path in sorted((store.path / "rerun").glob(f"*/{_MOVES}/*.json")):
+    for path in files_below(store.path / "rerun", ".json"):
+        if path.parent.name != _MOVES:
+            continue
         moves = _read_moves(path)
         chains = [moves["chain"]] if moves.get("chain") else []
         _move(RerunStore(store, path.parent.parent, moves["cells"], chains), path)
@@ -324,7 +326,7 @@ def _keep(old: Path, gone: Path) -> None:
 
 def _remove_if_empty(folder: Path) -> None:
     """Delete a folder that holds no file any more, and the one above it if it is empty then."""
-    if not any(path.is_file() for path in folder.rglob("*")):
+    if not files_below(folder):
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # another rerun has a folder there
             folder.parent.rmdir()

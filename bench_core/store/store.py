@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench_core.errors import RequestError, StoreError, shown
-from bench_core.files import read_json, sealed, unsealed, write_once, write_text
+from bench_core.files import files_below, paths_in, read_json, sealed, unsealed, write_once, write_text
 from bench_core.keys import key_of
 from bench_core.store.record import Record, record_from_json
 from bench_core.store.record_schema import attempt_error, record_error
@@ -117,12 +117,11 @@ class Store:
 
     def last_attempt(self, key: str) -> Path | None:
         """Return the file of the last attempt on a cell that did not finish, or None."""
-        return max((self.path / "attempts" / key).glob("*.json"), default=None)
+        return max(paths_in(self.path / "attempts" / key, ".json"), default=None)
 
     def attempts(self) -> list[dict[str, Any]]:
         """Read all attempts that did not finish, oldest first."""
-        paths = (self.path / "attempts").glob("*/*.json")
-        return [read_attempt(path) for path in sorted(paths, key=lambda path: path.name)]
+        return [read_attempt(path) for path in files_below(self.path / "attempts", ".json")]
 
     def write_page(self, text: str) -> Path:
         """Write the store's own page, and return its file."""
@@ -156,7 +155,7 @@ def find_records(path: Path) -> dict[Path, Record]:
     if not path.exists():
         raise no_store(path)
     folder = path / "records" if (path / "records").is_dir() else path
-    records = {file: read_record(file) for file in sorted(folder.glob("*.json"))}
+    records = {file: read_record(file) for file in paths_in(folder, ".json")}
     if not records:
         raise no_records(path)
     return records
@@ -164,7 +163,7 @@ def find_records(path: Path) -> dict[Path, Record]:
 
 def read_records(folder: Path) -> list[Record]:
     """Read all records below a folder, sorted by key."""
-    return [read_record(path) for path in sorted(folder.rglob("*.json"), key=lambda path: path.name)]
+    return [read_record(path) for path in files_below(folder, ".json")]
 
 
 def read_record(path: Path) -> Record:

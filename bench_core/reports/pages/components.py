@@ -13,6 +13,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench_core.errors import RequestError
+from bench_core.files import paths_in
 from bench_core.planning.describe import describe_component
 from bench_core.plugins import Registry
 from bench_core.reports.pages.markers import Sections
@@ -44,7 +45,7 @@ def component_pages(docs: Path, boards: Sequence[PublishedBoard], registry: Regi
 
 
 def _pages(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    return [path for path in paths_in(folder, ".md") if path.name != "README.md"]
 
 
 def task_sections(name: str, boards: Sequence[PublishedBoard], registry: Registry) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_core.files import write_over
+from bench_core.files import paths_in, write_over
 from bench_core.planning.plan import Plan
 from bench_core.reports.pictures.kinds import has_never_averaged, without_never_averaged
 from bench_core.reports.tables.cell_states import is_older
@@ -120,7 +120,7 @@ def merge_attempts(
 
 def write_attempts(folder: Path, attempts: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the failed attempts, and delete those whose cells are done or failed anew."""
-    for path in folder.glob("*.json"):
+    for path in paths_in(folder, ".json"):
         if path.stem not in attempts:
             path.unlink()
     for key, attempt in attempts.items():
