@@ -73,9 +73,10 @@ def _scan(name: str, folder: Path, split: str, trust_cache: bool) -> Listing:
     passed_over, class_folders = [], []
     above = frozenset(_inode(path) for path in (top, *top.resolve().parents))
     for entry in _entries(top):
-        if entry.name.startswith(".") or not _is_dir(entry):
-            if entry.is_symlink() and not os.path.exists(entry.path):
-                raise _refused(name, entry.path, "leads nowhere; remove the link")
+        hidden = entry.name.startswith(".")
+        if not hidden and entry.is_symlink() and not os.path.exists(entry.path):
+            raise _refused(name, entry.path, "leads nowhere; remove the link")
+        if hidden or not _is_dir(entry):
             passed_over.append(f"{split}/{entry.name}")
             continue
         class_folders.append(entry.name)

@@ -1,27 +1,31 @@
 """Damaged or wrong image files, label files and factor files."""
 
 import io
+import json
 import logging
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from bench_core.cli.group import main
 from bench_core.config import plain
-from bench_core.data import FactorDraws, ImageFolder, Subsets
+from bench_core.data import FactorDraws, ImageFolder, Subsets, image_cache, image_files
 from bench_core.data.image_files import decode
 from bench_core.data.image_formats import FORMATS
-from bench_core.errors import BenchError, DataMissingError
+from bench_core.errors import BenchError, DataMissingError, RequestError
 from bench_datasets.factor_files import DSPRITES, DSprites
 from bench_datasets.flickr25k import LABELS, Flickr25k, Flickr25kConfig
 from bench_datasets.image_folder import ImageFolderConfig, ImageFolderDataset
@@ -162,6 +166,86 @@ def test_class_folder_that_is_a_link_to_nowhere_is_refused(
 ) -> None:
     (folder / "train" / "dog").symlink_to(folder / "train" / target)
     assert "train/dog leads nowhere; remove the link" in refused(*DRY_RUN)
+
+
+def dry_run(*options: str) -> list[dict[str, str]]:
+    """Plan a run of the folder, and return its cells."""
+    result = CliRunner().invoke(main, [*DRY_RUN, "--tasks", "knn", "--json", *options])
+    assert result.exit_code == 0, result.output
+    cells: list[dict[str, str]] = json.loads(result.stdout)
+    return cells
+
+
+def test_swapped_classes_of_equal_dates_have_another_key(world: Path, folder: Path) -> None:
+    (folder / "train" / "dog").mkdir()
+    for name, shade in (("cat", 10), ("dog", 200)):
+        Image.new("RGB", (6, 6), (shade,) * 3).save(folder / "train" / name / "a.bmp")
+        os.utime(folder / "train" / name / "a.bmp", ns=(10**18, 10**18))
+    before = dry_run()
+    images = [folder / "train" / name / "a.bmp" for name in ("cat", "dog")]
+    first, second = (path.read_bytes() for path in images)
+    assert len(first) == len(second)
+    for path, content in zip(images, (second, first), strict=True):
+        path.write_bytes(content)
+        os.utime(path, ns=(10**18, 10**18))
+    assert dry_run() != before
+
+
+def test_check_data_finds_a_change_that_no_stamp_shows(
+    world: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
+    monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    before = dry_run()
+    (folder / "train" / "cat" / "a.png").write_bytes(image(size=(7, 7)))
+    assert dry_run() == before
+    after = dry_run("--check-data")
+    assert after != before
+    assert dry_run() == after
+
+
+def test_process_of_one_chain_does_not_check_the_data_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def note(*_: object, check_data: bool, **__: object) -> NoReturn:
+        asked.append(check_data)
+        raise RequestError("enough")
+
+    monkeypatch.setattr("bench_core.planning.plan.make_plan", note)
+    for options in (["--check-data"], [], ["--check-data", "--only-chain", "0" * 64]):
+        assert CliRunner().invoke(main, [*DRY_RUN, *options]).exit_code == 2
+    assert asked == [True, False, False]
+
+
+MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty class": (lambda train: (train / "dog").mkdir(), "class 'dog' has no images"),
+    "another case in test": (lambda train: (train / "cat").rename(train / "Cat"), "did you mean 'Cat'?"),
+    "a file in place of train": (lambda train: (shutil.rmtree(train), train.write_text("")), "has no images"),
+    "no train": (shutil.rmtree, "has no images"),
+    "two spellings": (
+        lambda train: [shutil.copytree(train / "cat", train / name) for name in ("caf\u00e9", "cafe\u0301")],
+        "are one name in two spellings of Unicode",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_wrong_data_folder_is_a_wrong_request(
+    world: Path, folder: Path, refused: Callable[..., str], make: Callable[[Path], object], message: str
+) -> None:
+    make(folder / "train")
+    assert message in refused(*DRY_RUN)
+
+
+def test_image_that_cannot_be_decoded_is_a_wrong_request(
+    world: Path, folder: Path, refused: Callable[..., str]
+) -> None:
+    for split in ("train", "test"):
+        shutil.copytree(folder / split / "cat", folder / split / "dog")
+    (folder / "train" / "cat" / "bad.png").write_bytes(b"not an image")
+    words = [word for word in DRY_RUN if word != "--dry-run"]
+    assert "bad.png" in refused(*words, "--tasks", "knn", "--quiet")
 
 
 @pytest.mark.parametrize("text", ["x", "0", "25001", "-1", "1.5", "1 2", "\x00", "\u0661x", "1" * 50])

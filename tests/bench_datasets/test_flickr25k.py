@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench_core.errors import BenchError, DataMissingError, RequestError
+from bench_core.data import image_cache, image_files
+from bench_core.errors import DataMissingError, RequestError
 from bench_datasets import flickr25k
 from bench_datasets.flickr25k import LABELS, Flickr25k, Flickr25kConfig, bench_datasets
 
@@ -116,10 +117,36 @@ def test_a_missing_file_of_annotations_is_named(root: Path) -> None:
         dataset(root).load("query")
 
 
+def test_images_are_turned_upright(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    half = Image.new("RGB", (16, 16), (0, 0, 0))
+    half.paste((200, 200, 200), (0, 0, 16, 8))
+    for number in range(1, COUNT + 1):
+        half.save(root / "mirflickr" / f"im{number}.jpg", quality=100, exif=exif)
+    inputs = dataset(root).load("query").inputs
+    assert isinstance(inputs, Tensor)
+    assert (inputs[:, :, 0].int() < 20).all()
+    assert (inputs[:, :, 3].int() > 180).all()
+    assert Flickr25k.revision == 2
+
+
+def test_check_files_reads_the_images_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
+    monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    digest = dataset(root).digest()
+    Image.new("RGB", (20, 12)).save(root / "mirflickr" / "im3.jpg")
+    data = dataset(root)
+    assert data.digest() == digest
+    data.check_files()
+    assert data.digest() != digest
+
+
 @pytest.mark.parametrize("line", ["im3", "0", "31", "-2", ""])
 def test_a_damaged_line_of_annotations_is_named(root: Path, line: str) -> None:
     (root / "mirflickr25k_annotations_v080" / "sky.txt").write_text(f"19\n{line}\n")
-    with pytest.raises(BenchError, match=r"sky\.txt, line 2: .* is no image's number, 1 to 30"):
+    with pytest.raises(DataMissingError, match=r"sky\.txt, line 2: .* is no image's number, 1 to 30"):
         dataset(root).load("query")
 
 
@@ -132,7 +159,7 @@ def test_annotations_of_another_version_are_refused(root: Path) -> None:
 
 def test_a_corrupt_image_is_named(root: Path) -> None:
     (root / "mirflickr" / "im5.jpg").write_bytes(b"not an image")
-    with pytest.raises(BenchError, match=r"1 of 30 images cannot be read, the first is .*im5\.jpg"):
+    with pytest.raises(DataMissingError, match=r"1 of 30 images cannot be read, the first is .*im5\.jpg"):
         dataset(root).load("train")
 
 

@@ -1,12 +1,16 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
-from bench_core.errors import DataMissingError
+from bench_core.config import build, plain
+from bench_core.data import image_cache, image_files
+from bench_core.errors import ConfigError, DataMissingError
 from bench_datasets.image_folder import ImageFolderConfig, ImageFolderDataset, bench_datasets
 
 
@@ -55,6 +59,67 @@ def test_grey_is_one_channel_without_the_colours_of_imagenet(root: Path) -> None
     assert data.spec().mean is None
     assert data.spec().views == "glyph"
     assert data.load("test").inputs.shape == (4, 1, 4, 4)  # type: ignore[union-attr]  # in memory
+
+
+def test_depth_is_auto_or_from_8_to_16() -> None:
+    assert [ImageFolderConfig(depth=depth).depth for depth in (8, 16, "auto")] == [8, 16, "auto"]
+    for depth in (7, 17, 0, "12", "Auto", None):
+        with pytest.raises(ValueError, match="depth must be 'auto' or a whole number from 8 to 16, got"):
+            ImageFolderConfig(depth=depth)  # type: ignore[arg-type]  # what must be refused
+
+
+@pytest.mark.parametrize("depth", [12.0, True, "12", 17])
+def test_depth_of_another_type_is_refused_in_a_request(depth: object) -> None:
+    with pytest.raises(ConfigError, match="depth must be "):
+        build(ImageFolderConfig, {"depth": depth}, "image_folder")
+
+
+def test_depth_is_in_the_key_unless_it_is_auto() -> None:
+    assert "depth" not in plain(ImageFolderConfig())
+    assert plain(build(ImageFolderConfig, {"depth": 12}, "image_folder"))["depth"] == 12
+
+
+def test_depth_is_that_of_the_whole_train_folder_whatever_the_subset_and_the_split(root: Path) -> None:
+    values = {"train/cat": (4, 1000), "train/dog": (8, 12), "test/cat": (4000, 16), "test/dog": (20, 24)}
+    shutil.rmtree(root / "pets")
+    for place, each in values.items():
+        (root / "pets" / place).mkdir(parents=True)
+        for value in each:
+            pixels = np.full((4, 4), value, np.uint16)
+            Image.fromarray(pixels).save(root / "pets" / place / f"{value:04}.png")
+    expected = {"train": [1, 250, 2, 3], "test": [4, 255, 5, 6]}  # 10 bits hold 1000; brighter is white
+    for split, shade in expected.items():
+        assert sorted(shades(dataset(root), split)) == sorted(shade)
+    assert set(shades(dataset(root, train_size=2), "train")) <= set(expected["train"])
+    pool = dataset(root, num_queries=4, train_size=2)
+    assert sorted(shades(pool, "query") + shades(pool, "database")) == sorted(expected["train"] + expected["test"])
+    assert sorted(shades(dataset(root, depth=12), "test")) == [1, 1, 1, 250]
+
+
+def test_orientation_and_transparency_are_those_that_people_see(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    half = Image.new("RGB", (4, 4), (0, 0, 0))
+    half.paste((200, 200, 200), (0, 0, 4, 2))
+    half.save(root / "pets" / "test" / "cat" / "0.png", exif=exif)
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(root / "pets" / "test" / "cat" / "1.png")
+    inputs = dataset(root).load("test").inputs
+    assert isinstance(inputs, Tensor)
+    assert inputs[0, 0, :, 0].tolist() == [0, 0, 200, 200]
+    assert inputs[1].min() == 255
+
+
+def test_check_files_reads_the_images_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
+    monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    digest = dataset(root).digest()
+    Image.new("RGB", (10, 6), (77,) * 3).save(root / "pets" / "train" / "cat" / "0.png")
+    assert dataset(root).digest() == digest
+    data = dataset(root)
+    data.check_files()
+    assert data.digest() != digest
+    assert dataset(root).digest() == data.digest()
 
 
 def test_subsets_are_balanced(root: Path) -> None:
