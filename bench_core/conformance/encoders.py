@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from bench_core.conformance.toys import images_of, require, spec_for
+from bench_core.contracts.encoder import features_fault
 
 
 def _check_features(cls: Any) -> None:
@@ -13,11 +14,8 @@ def _check_features(cls: Any) -> None:
     encoder, images = cls(spec, cls.Config()).eval(), images_of(spec, 4)
     before = images.clone()
     features = encoder(images)
-    require(
-        tuple(features.shape) == (4, encoder.dim),
-        f"features have shape {tuple(features.shape)}, expected (4, {encoder.dim})",
-    )
-    require(features.dtype == torch.float32, f"features are {features.dtype}, not float32")
+    fault = features_fault(features, 4, encoder.dim)
+    require(fault is None, str(fault))
     require(bool(features.isfinite().all()), "features are not finite")
     require(torch.equal(images, before), "forward() changed its inputs")
     require(torch.equal(features, encoder(images)), "in eval mode a second call gives different features")

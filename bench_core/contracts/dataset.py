@@ -66,7 +66,7 @@ class Reader(Protocol):
         """Read the inputs at index (N,) int64. Called once for each batch, possibly in a worker process.
 
         Returns:
-            A tensor (N, ...), where uint8 means images, or any object with `.to(device)`.
+            A tensor (N, ...), in which images are uint8 or float32 in [0, 1], or any object with `.to(device)`.
         """
 
 
@@ -75,8 +75,8 @@ class Split:
     """One part of a dataset: inputs, and labels and factors where there are any.
 
     Attributes:
-        inputs: Images as uint8 (N, C, H, W), any other tensor (N, ...), or a Reader.
-        labels: Classes (N,) int64, multi-hot labels (N, L) bool, or None.
+        inputs: Images (N, C, H, W) as uint8, or as float32 in [0, 1]; any other tensor (N, ...); or a Reader.
+        labels: Classes (N,) int64 from 0 to K - 1, multi-hot labels (N, L) bool, or None.
         factors: Ground-truth factors (N, F) int64, each counted from 0, or None.
     """
 
@@ -127,6 +127,8 @@ class Dataset(abc.ABC):
     @abc.abstractmethod
     def load(self, split: str) -> Split:
         """Read one split. Called in the process that trains or evaluates.
+
+        A split that is not as `spec` says (number of items, shape, range of labels or of images) is refused.
 
         Raises:
             DataMissingError: The data is missing; the message names the path that was tried and what to type.

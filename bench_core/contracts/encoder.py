@@ -6,6 +6,7 @@ Shapes: N items, C channels, H x W pixels; h x w locations of a local map.
 import abc
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from bench_core.config import NoConfig
@@ -62,3 +63,20 @@ class Encoder(nn.Module, abc.ABC):
         Called while a run is planned. Rows with a reason are not trained; the table shows the reason instead.
         """
         return None
+
+
+def features_fault(features: object, items: int, dim: int) -> str | None:
+    """Say what is wrong with the features of some inputs, or return None: they must be float32 (items, dim).
+
+    Args:
+        features: What an encoder's `forward` returned in eval mode.
+        items: Number of inputs.
+        dim: The encoder's `dim`.
+    """
+    if not isinstance(features, Tensor):
+        return f"features are a {type(features).__name__}, expected a tensor ({items}, {dim})"
+    if tuple(features.shape) != (items, dim):
+        return f"features have shape {tuple(features.shape)}, expected ({items}, {dim}): its dim is {dim}"
+    if features.dtype != torch.float32:
+        return f"features are {features.dtype}, not float32"
+    return None

@@ -10,6 +10,8 @@ image_listing.py  lists the images of a split, and what is passed over
 image_folder.py   a folder of images with one sub-folder for each class
 factor_grid.py    draws combinations of known factors for each split
 subsets.py        draws smaller splits, balanced over classes
+split_faults.py   what is wrong with a split, compared with its dataset's description
+checked.py        loads a split, and refuses one that has a fault
 loading.py        passes over a split in batches: on the device if it fits, else streamed
 """
 

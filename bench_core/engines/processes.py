@@ -16,6 +16,7 @@ from bench_core.running.pending import FailedTrainings, missing, to_run, to_trai
 from bench_core.running.progress import NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
+from bench_core.running.small_batches import refuse_small_batches
 from bench_core.store import Store
 from bench_core.store.store import PREEMPTED
 from bench_core.training.stopping import CALL_AGAIN, SIGNALS
@@ -68,12 +69,14 @@ def run_in_processes(
         not failed.
 
     Raises:
-        RequestError: The first process to end reports that the request is wrong; nothing was run.
+        RequestError: Batches are too small for a method, or the first process to end reports that the request is
+            wrong; nothing was run.
         Stopped: A stop signal came. The processes got it too, and have saved checkpoints.
     """
     progress = progress or NoProgress()
     queue = [ChainProcess(number, chain, cells) for number, (chain, cells) in enumerate(to_run(plan, store), 1)]
     try:
+        refuse_small_batches(needed for item in queue for needed in to_train(item.chain, store))
         _Scheduler(store, setting, command, progress, queue).run()
     finally:
         progress.close()

@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
 from bench_core.data import default_data_root
+from bench_core.data.checked import load_split, reading_data
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.boards import Board
@@ -200,7 +201,7 @@ def narrowed(plan: Plan, keep: Callable[[Chain, Cell], bool]) -> Plan:
 
 
 def _open(dataset: ConfiguredComponent, data_root: Path, download: bool, check_data: bool) -> _OpenedDataset:
-    with _plugin_named_in_errors(dataset):
+    with _plugin_named_in_errors(dataset), reading_data(dataset.name):
         loader: Dataset = dataset.plugin.cls(data_root, dataset.config)
         if download:
             loader.download()
@@ -342,7 +343,7 @@ def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, 
     for name in other_names:
         dataset = open_by_name(name)
         document.setdefault("others", {})[name] = dataset.document()
-        other_datasets[name] = OtherData(dataset.spec, dataset.loader.load)
+        other_datasets[name] = OtherData(dataset.spec, partial(load_split, dataset.loader, dataset.spec))
     return Cell(names, chain.seed, task, document, key_of(document), skip, other_datasets)
 
 

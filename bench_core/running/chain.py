@@ -10,6 +10,7 @@ import torch
 
 from bench_core.contracts import Frozen, Objective, Split
 from bench_core.data import open_split
+from bench_core.data.checked import load_split
 from bench_core.devices import place_on_device
 from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights
@@ -25,6 +26,7 @@ from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.embed import embed_all, is_damaged, is_embedded, lacking_names, load_embedded
 from bench_core.training.pretrain import pretrain
+from bench_core.training.trial import refuse_wrong_features
 from bench_core.views import compiled as compiled_views
 
 
@@ -48,8 +50,8 @@ def build_objective(chain: Chain, init: InitialWeights | None = None) -> Objecti
 
 
 def load_splits(chain: Chain) -> dict[str, Split]:
-    """Read every split of the chain's dataset."""
-    return {name: chain.loader.load(name) for name in chain.data.splits}
+    """Read and check every split of the chain's dataset."""
+    return {name: load_split(chain.loader, chain.data, name) for name in chain.data.splits}
 
 
 def pretrain_and_embed(
@@ -172,6 +174,7 @@ def _train(
         progress: Shows the epochs and what is being done.
     """
     objective = place_on_device(build_objective(chain, init), setting.torch_device, setting.compiled)
+    refuse_wrong_features(objective.encoder, chain.encoder.name, train, setting.torch_device)
     checkpoints = Checkpoints(
         _checkpoint_folder(folder),
         setting.checkpoint_every,

@@ -13,10 +13,11 @@ from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.running.chain import load_splits, pretrain_and_embed
 from bench_core.running.evaluate import run_cell
 from bench_core.running.failures import FAILURES, UnfinishedCell, attempt, attempt_of, unfinished_cell
-from bench_core.running.pending import FailedTrainings, to_run
+from bench_core.running.pending import FailedTrainings, to_run, to_train
 from bench_core.running.progress import NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
+from bench_core.running.small_batches import refuse_small_batches
 from bench_core.store import Store
 
 
@@ -33,7 +34,8 @@ def run_plan(plan: Plan, store: Store, setting: RunSetting, progress: Progress |
         The cells that failed; each has an attempt in the store that says why.
 
     Raises:
-        RequestError: Data is missing, or the store cannot be written; nothing was run, and no store created.
+        RequestError: Data is missing, batches are too small for a method, or the store cannot be written; nothing was
+            run, and no store created.
         Stopped: A stop signal came.
     """
     progress = progress or NoProgress()
@@ -63,6 +65,7 @@ class _PlanRun:
         for chain, cells in queue:
             for cell in cells:
                 chain.sources_of(cell)  # read now and kept: a file may be edited while the chains run
+        refuse_small_batches(needed for chain, _ in queue for needed in to_train(chain, self.store))
         self.check_data(queue)
         if queue:
             self.store.create()

@@ -1,6 +1,7 @@
 """Training and embedding of one method: the loop, its checkpoints, its log.
 
 pretrain.py     The training loop: one for every method
+trial.py        Trials before a training: features of the encoder, one step on made data
 players.py      Players of a method with their optimisers, and the training step that moves all of them
 optimizers.py   Optimisers and learning rates, as the papers use them
 epoch_log.py    Losses of an epoch, and the line that they leave in the log of a training

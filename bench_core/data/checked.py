@@ -1,0 +1,90 @@
+"""Splits that agree with what their dataset declares: loaded for use, and refused where they do not agree.
+
+Numbers of wrong data look like numbers. So a run loads every split through `load_split`. `bench check` makes the same
+comparisons (`split_faults.py`).
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench_core.contracts import Dataset, DataSpec, Reader, Split
+from bench_core.data.files import missing_data
+from bench_core.data.split_faults import read_fault, split_fault
+from bench_core.errors import DataMissingError
+
+# Errors of writing a dataset's cache, not of reading its data.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
+    """Load one split of a dataset and check it.
+
+    Labels, factors, sizes and tensors of images are checked now, images of a Reader when they are read first.
+
+    Args:
+        dataset: The dataset.
+        spec: Its description, with the dataset's `name`.
+        name: Name of the split.
+
+    Raises:
+        DataMissingError: The split is missing, cannot be read, or is not as the description says.
+    """
+    dataset_name = spec.name or type(dataset).__name__
+    with reading_data(dataset_name):
+        split = dataset.load(name)
+    where = f"dataset {dataset_name}, split {name!r}"
+    if fault := split_fault(split, spec, name):
+        raise DataMissingError(f"{where}: {fault}")
+    if isinstance(split.inputs, Tensor) or not spec.is_image:
+        return split
+    return Split(_CheckedImages(split.inputs, spec.shape, where), split.labels, split.factors)
+
+
+@contextmanager
+def reading_data(name: str) -> Iterator[None]:
+    """Turn an operating system's error, such as a folder that may not be read, into a DataMissingError.
+
+    Args:
+        name: Name of the dataset whose methods are called in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _CANNOT_WRITE:
+            raise
+        where = Path(str(error.filename or "its files"))
+        raise missing_data(name, where, f"cannot be read ({error.strerror or error})", fetch=False) from error
+
+
+class _CheckedImages:
+    """Images of a Reader, each checked when it is read first."""
+
+    def __init__(self, images: Reader, shape: tuple[int, ...], where: str) -> None:
+        """Check nothing yet.
+
+        Args:
+            images: The Reader of a dataset.
+            shape: The shape (C, H, W) that the dataset declares.
+            where: Dataset and split, for the error.
+        """
+        self._images, self._shape, self._where = images, shape, where
+        self._unread = torch.ones(len(images), dtype=torch.bool)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._images)
+
+    def read(self, index: Tensor) -> Any:
+        """Read images; DataMissingError if one that was not read before is not as the dataset declares."""
+        images = self._images.read(index)
+        if bool(self._unread[index].any()):
+            if fault := read_fault(images, index, self._shape):
+                raise DataMissingError(f"{self._where}: {fault}")
+            self._unread[index] = False
+        return images

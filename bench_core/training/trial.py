@@ -1,0 +1,94 @@
+"""Trials before a training: does the encoder give what it declares, and does a method learn from batches of some size.
+
+They change no number of the training: the encoder is called in eval mode, and a method is built anew for its trial.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from bench_core.contracts import DataSpec, Encoder, EpochContext, Objective, Recipe, Split
+from bench_core.contracts.encoder import features_fault
+from bench_core.data import open_split, take
+from bench_core.errors import CheckError, one_line
+from bench_core.training.players import make_player_optimizers, train_step
+
+_ERROR_LENGTH = 200  # characters of an error's text in a message
+_BATCHES = 8  # batches of made data that a method sees in `before_epoch`
+
+
+@torch.no_grad()
+def refuse_wrong_features(encoder: Encoder, name: str, train: Split, device: torch.device) -> None:
+    """Refuse an encoder whose features are not float32 (N, dim), by giving it the first items of the train split.
+
+    Args:
+        encoder: The encoder, on the device. It runs in eval mode, and is set back to the mode that it was in.
+        name: Name of the encoder.
+        train: The train split.
+        device: Device of the encoder.
+
+    Raises:
+        CheckError: The features have another shape or type.
+    """
+    first = take(train, torch.arange(min(2, len(train))))
+    training = encoder.training
+    with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
+        for batch in open_split(first, device).batches(2):
+            fault = features_fault(encoder.eval()(batch.inputs), len(batch.index), encoder.dim)
+            if fault:
+                raise CheckError(f"encoder {name}: {fault}. Mend the encoder; `bench check {name}` repeats this check.")
+    encoder.train(training)
+
+
+def step_fault(build: Callable[[DataSpec], Objective], recipe: Recipe, data: DataSpec, batch_size: int) -> str | None:
+    """Train a method for one step on made data, and say why it cannot learn from batches of this size.
+
+    Args:
+        build: Builds the method for a dataset, on the CPU.
+        recipe: Recipe of the training.
+        data: Gives the shape of the data and the kind of labels.
+        batch_size: Number of items in the batch.
+
+    Returns:
+        The error of the step, or that its loss is not finite or has no gradient; None if the method learns.
+    """
+    made = replace(data, splits={**data.splits, "train": _BATCHES * batch_size})
+    try:
+        with torch.random.fork_rng([]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the batch, such as the deviation of one item
+            torch.manual_seed(0)
+            objective = build(made).train()
+            trainers = [make_player_optimizers(player, recipe) for player in objective.players()]
+            if not trainers:
+                return None
+            source = open_split(_made_split(made), torch.device("cpu"))
+            labels, rng = objective.uses_labels, torch.Generator()
+            context = EpochContext(0, 1, 0, 1, lambda: source.batches(batch_size, labels=labels), rng)
+            objective.before_epoch(context)
+            objective.before_step(context)
+            batch = next(iter(source.batches(batch_size, labels=labels)))
+            losses = train_step(objective, trainers, batch, rng, torch.autocast("cpu", enabled=False))
+    except Exception as error:
+        return one_line(f"{type(error).__name__}: {error}")[:_ERROR_LENGTH]
+    for name, loss in losses.items():
+        if not bool(loss.total.isfinite()):
+            return f"the loss of {name} is {float(loss.total)}"
+    gradients = [p.grad for trainer in trainers for p in trainer.player.parameters if p.grad is not None]
+    return None if any(bool((gradient != 0).any()) for gradient in gradients) else "its loss has no gradient"
+
+
+def _made_split(data: DataSpec) -> Split:
+    """Make a train split of random items of the described shape, with labels of the described kind."""
+    rng, count = torch.Generator().manual_seed(1), data.num_train
+    if data.is_image:
+        inputs = torch.randint(0, 256, (count, *data.shape), dtype=torch.uint8, generator=rng)
+    else:
+        inputs = torch.randn(count, *data.shape, generator=rng)
+    labels = None
+    if data.num_labels is not None:
+        labels = torch.rand(count, data.num_labels, generator=rng) < 0.5
+    elif data.num_classes is not None:
+        labels = torch.arange(count) % data.num_classes
+    return Split(inputs, labels)
