@@ -120,8 +120,11 @@ def _cut(images: Tensor, draws: AugmentationDraws, size: tuple[int, int]) -> Ten
 
 
 def blur_kernel_size(side: int) -> int:
-    """Return about a tenth of the side, odd and at least 3 (SimCLR's data_util.py: 23 for 224 pixels, 3 for 32)."""
-    return 2 * max(1, side // 20) + 1
+    """Return about a tenth of the side, odd and at least 3 (SimCLR's data_util.py: 23 for 224 pixels, 3 for 32).
+
+    One pixel has a kernel of 1, which leaves it as it is.
+    """
+    return min(2 * max(1, side // 20) + 1, 2 * side - 1)
 
 
 def _change_chosen(images: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:

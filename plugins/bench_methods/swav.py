@@ -40,6 +40,7 @@ from bench_core import (
 )
 from bench_core.nn.collapse import spread
 from bench_core.nn.heads import mlp
+from bench_core.nn.layers import image_skip_reason
 from bench_core.views import PRESETS, augment, preset
 
 
@@ -204,8 +205,8 @@ class SwAV(Objective):
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SwAVConfig) -> str | None:
-        """Return "needs images" for data of another kind: views are augmented images."""
-        return None if data.is_image else "needs images"
+        """Return why the data cannot be used: views are crops of images, and one pixel has no crops."""
+        return image_skip_reason(data, smallest=2) if data.is_image else "needs images"
 
     @torch.no_grad()
     def _normalize_prototypes(self) -> None:

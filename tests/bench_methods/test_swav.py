@@ -280,6 +280,13 @@ def test_gradients_reach_every_parameter_but_frozen_prototypes(make: Any, batch:
         )
 
 
+def test_images_of_one_pixel_are_skipped_with_a_reason() -> None:
+    one_pixel = DataSpec(shape=(3, 1, 1), splits={"train": 8})
+    assert SwAV.skip_reason(one_pixel, SwAVConfig()) == "needs images of at least 2 x 2 pixels, these have 1 x 1"
+    assert SwAV.skip_reason(DataSpec(shape=(3, 2, 2), splits={"train": 8}), SwAVConfig()) is None
+    assert SwAV.skip_reason(DataSpec(shape=(5,), splits={"train": 8}), SwAVConfig()) == "needs images"
+
+
 def test_an_image_belongs_to_its_nearest_prototype(make: Any, images: Tensor) -> None:
     method = make(SwAV, DIGITS, **SMALL).eval()
     labels = method.assign(images)
