@@ -76,7 +76,8 @@ T = TypeVar("T")
 NOT_ALLOWED: tuple[tuple[Any, Any], ...] = (
     (Mode, Mode.FAST), (TextMode, TextMode.FAST), (enum.IntEnum("Level", "LOW HIGH"), 1), (Path, Path()),
     (Inner, Inner()), (Any, 1), (object, 1), (dict, None), (dict[str, int], None), (set, None),
-    (frozenset, frozenset()), (list, None), (list[int], None), (bytes, b""), (complex, 1j), (Callable, len), (Callable[[int], int], abs),
+    (frozenset, frozenset()), (list, None),
+    (list[int], None), (bytes, b""), (complex, 1j), (Callable, len), (Callable[[int], int], abs),
     (type, int), (torch.dtype, torch.float32), (torch.Tensor, None), (Width, 1), (T, 1), (Final[int], 1),
     (tuple, ()), (tuple[()], ()), (tuple[Path, ...], ()), (tuple[int, Any], (1, 2)), (tuple[list[int], ...], ()),
     (int | Path, 1), (Path | None, None), (Optional[Mode], None), (Union[str, Inner], "a"),  # noqa: UP007, UP045

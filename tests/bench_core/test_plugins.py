@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench_core.contracts import Objective, Recipe
 from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError
@@ -132,6 +133,96 @@ def test_plugins_are_left_out_by_entry_or_distribution(
 def test_a_distribution_without_metadata_stops_nobody(entry: Callable[..., EntryPoint]) -> None:
     registry = load_plugins(entries=[entry("zero", GOOD, None), entry("zero", GOOD, "good")])
     assert {c.id for c in registry.components} == {"unknown/zero", "good/zero"}
+
+
+def test_a_package_may_be_named_in_any_spelling(entry: Callable[..., EntryPoint]) -> None:
+    entries = [entry("zero", GOOD, "Bench_Toys.two"), entry("other", GOOD, "b")]
+    for spelling in ("bench-toys-two", "Bench_Toys.two", "BENCH--toys__two"):
+        assert [c.id for c in load_plugins(block=[spelling], entries=entries).components] == ["b/zero"]
+        registry = load_plugins(only=[spelling], entries=entries)
+        assert registry.get("evaluator", f"{spelling}/zero").id == "bench-toys-two/zero"
+
+
+def test_a_broken_plugin_is_told_of_where_its_package_is_named_in_another_spelling(
+    entry: Callable[..., EntryPoint],
+) -> None:
+    registry = load_plugins(entries=[entry("ijepa", "import timmm", "Bench_Toys")])
+    with pytest.raises(PluginLoadError, match="plugin 'ijepa' of bench-toys did not load"):
+        registry.get("objective", "Bench_Toys/something")
+
+
+@pytest.mark.parametrize("value", ["the same", "another module"])
+def test_an_entry_point_that_is_announced_twice_is_loaded_once(entry: Callable[..., EntryPoint], value: str) -> None:
+    first = entry("zero", GOOD)
+    second = first if value == "the same" else entry("zero", GOOD.replace('{"zero"', '{"one"'))
+    registry = load_plugins(entries=[first, second])
+    assert registry.broken == []
+    assert {c.name for c in registry.components} == ({"zero"} if value == "the same" else {"zero", "one"})
+
+
+def test_a_module_that_two_packages_announce_belongs_to_the_first(entry: Callable[..., EntryPoint]) -> None:
+    new = entry("zero", GOOD, "new-name")
+    old = EntryPoint("zero", new.value, "bench")._for(Dist("old-name"))  # type: ignore[attr-defined]
+    registry = load_plugins(entries=[old, new])
+    assert [c.id for c in registry.components] == ["new-name/zero"]
+    (broken,) = registry.broken
+    assert (broken.distribution, broken.reason) == (
+        "old-name", "its module is loaded already, for plugin 'zero' of new-name",
+    )  # fmt: skip
+
+
+class Damaged(Dist):
+    """A distribution whose METADATA is not UTF-8."""
+
+    @property
+    def name(self) -> str:
+        raise UnicodeDecodeError("utf-8", b"\xfc", 0, 1, "invalid start byte")
+
+    @name.setter
+    def name(self, value: str) -> None: ...
+
+
+def test_a_package_whose_metadata_is_damaged_or_lacks_a_version_stops_nobody(entry: Callable[..., EntryPoint]) -> None:
+    damaged = entry("zero", GOOD)._for(Damaged("toys"))  # type: ignore[attr-defined]
+    unversioned = Dist("bare")
+    unversioned.version = None  # type: ignore[assignment]
+    bare = entry("zero", GOOD)._for(unversioned)  # type: ignore[attr-defined]
+    components = load_plugins(entries=[damaged, bare, entry("zero", GOOD, "good")]).components
+    assert {(c.id, c.version) for c in components} == {("unknown/zero", "0"), ("bare/zero", "0"), ("good/zero", "1.2")}
+
+
+CHANGES = "import torch\ntorch.set_default_dtype(torch.float64)\ntorch.manual_seed(0)\n"
+
+
+def test_a_plugin_that_changes_the_default_dtype_is_broken_each_time_and_stops_nobody(
+    entry: Callable[..., EntryPoint],
+) -> None:
+    entries = [entry("a_changes", CHANGES + GOOD), entry("zero", GOOD, "good")]
+    state = torch.get_rng_state()
+    for _ in range(2):  # the second time its module is not imported any more
+        registry = load_plugins(entries=entries)
+        assert [c.id for c in registry.components] == ["good/zero"]
+        assert registry.broken[0].reason == (
+            "it changes torch's default dtype to torch.float64 when it is imported, and all others would compute with "
+            "that; set it only where it is needed"
+        )
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_a_hook_or_a_broken_import_changes_is_put_back(entry: Callable[..., EntryPoint]) -> None:
+    in_hook = GOOD.replace("def bench_evaluators():", "def bench_evaluators():\n    torch.set_grad_enabled(False);")
+    entries = [entry("a", f"import torch\n{in_hook}", "a"), entry("b", f"{CHANGES}1 / 0", "b")]
+    reasons = [broken.reason for broken in load_plugins(entries=entries).broken]
+    assert "it changes torch's gradient mode to False" in reasons[0]
+    assert reasons[1] == "ZeroDivisionError: division by zero"
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_ctrl_c_during_an_import_is_the_users_and_not_the_plugins(entry: Callable[..., EntryPoint]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_plugins(entries=[entry("a", "raise KeyboardInterrupt")])
 
 
 def test_each_call_gives_a_registry_of_its_own() -> None:
