@@ -33,6 +33,7 @@ def test_stages_halve_the_map_while_2_by_2_remain() -> None:
 
     assert sides(build(1, 8, 8), 8) == [4, 2, 2]
     assert sides(build(1, 28, 28), 28) == [14, 7, 4]
+    assert sides(build(1, 9, 9), 9) == [5, 3, 3]
     assert sides(build(1, 32, 32, widths=(8, 8, 8, 8)), 32) == [16, 8, 4, 2]
 
 
