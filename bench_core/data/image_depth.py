@@ -77,13 +77,13 @@ def _values(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uint16], npt.
     except (OSError, ValueError):  # Pillow has no reversed order for grey with alpha
         lower = np.zeros_like(upper)
     values = upper[..., :3].astype(np.uint16) << 8 | lower[..., :3]
-    return values, upper[..., 3] if upper.shape[2] == 4 else None
+    return values.astype(np.uint16, copy=False), upper[..., 3] if upper.shape[2] == 4 else None
 
 
 def _bytes(path: str, *, upper: bool) -> npt.NDArray[np.uint8]:
     """Read the upper or lower byte of each value of a coloured image: (H, W, 3 or 4)."""
     with Image.open(path, formats=FORMATS) as image:
-        image.tile = [_tile_of_byte(tile, upper=upper) for tile in _tiles(image)]  # type: ignore[attr-defined]  # of files
+        image.tile = [_tile_of_byte(tile, upper=upper) for tile in _tiles(image)]
         image.load()
         return np.asarray(image)
 

@@ -87,6 +87,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     if image.format == "TIFF":  # Pillow has done it
         return None
     try:
-        return _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF may make Pillow raise anything; the pixels are whole
         return None

@@ -44,7 +44,12 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list to which each file that is hashed is added."""
     read: list[str] = []
     hash_file = image_files._file_digest
-    monkeypatch.setattr(image_files, "_file_digest", lambda path: read.append(path) or hash_file(path))
+
+    def note(path: str) -> str:
+        read.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr(image_files, "_file_digest", note)
     return read
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder as ImageFolderOfTorchvision
 
 from bench_core.data import image_cache, image_listing
+from bench_core.data.image_formats import first_bytes
 from bench_core.data.image_listing import Listing, scan
 from bench_core.errors import DataMissingError
 
@@ -145,11 +145,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """List of the files that were opened for their first bytes; all count as written long ago."""
     monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
     names: list[str] = []
-    read: Callable[[Path], bytes] = image_listing.first_bytes
 
     def note(path: Path) -> bytes:
         names.append(path.name)
-        return read(path)
+        return first_bytes(path)
 
     monkeypatch.setattr(image_listing, "first_bytes", note)
     return names
