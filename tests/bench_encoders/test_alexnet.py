@@ -91,9 +91,11 @@ def test_weights_start_as_in_the_reference(encoder: AlexNet) -> None:
     assert not bool(linear.bias.any())
 
 
-def test_dropout_acts_in_training_only(encoder: AlexNet) -> None:
-    probabilities = [m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)]
-    assert probabilities == [0.5, 0.5]
+def test_dropout_acts_in_training_only_and_before_each_fully_connected_layer(encoder: AlexNet) -> None:
+    dropouts = [(k, m.p) for k, m in enumerate(encoder.fc) if isinstance(m, torch.nn.Dropout)]
+    assert dropouts == [(2, 0.5), (5, 0.5)]
+    assert [k for k, m in enumerate(encoder.fc) if isinstance(m, torch.nn.Linear)] == [3, 6]
+    assert sum(isinstance(m, torch.nn.Dropout) for m in encoder.modules()) == 2
     with torch.no_grad():
         assert torch.equal(encoder(images(2, 3, 32, 32)), encoder(images(2, 3, 32, 32)))
 
