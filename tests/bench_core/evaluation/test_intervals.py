@@ -60,7 +60,7 @@ def test_bootstrap_equals_scipys_of_paired_items() -> None:
         return (a - b).mean(axis)
 
     theirs = stats.bootstrap(
-        (first, second), mean, paired=True, vectorized=True, method="percentile", n_resamples=10_000, rng=rng
+        (first, second), mean, paired=True, vectorized=True, method="percentile", n_resamples=10_000, random_state=rng
     ).confidence_interval
     assert bootstrap_mean(first - second, 10_000) == pytest.approx((theirs.low, theirs.high), abs=0.003)  # 0.1 wide
 
