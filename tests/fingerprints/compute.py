@@ -10,9 +10,9 @@ torch is no reason to raise either: delete that entry, write it again, and state
 
 Runs are small: widths, steps and items are those of tests/fingerprints/small_sizes.toml, everything else is as in the
 key. The numbers hold in every version that is promised (tests/versions.sh), so dropout is off: versions of torch draw
-other units from the same seed. Not covered: datasets, whose digests are in every key; recipes, and variants that differ in the recipe only (see
-the tests of `bench_core.training.optimizers`); the network that judges in `generation`, because 300 steps of Adam turn
-rounding into numbers (see the tests of `bench_evaluators.generation.reference_network`).
+other units from the same seed. Not covered: datasets, whose digests are in every key; recipes, and variants that differ
+in the recipe only (see the tests of `bench_core.training.optimizers`); the network that judges in `generation`, because
+300 steps of Adam turn rounding into numbers (see the tests of `bench_evaluators.generation.reference_network`).
 """
 
 import os
