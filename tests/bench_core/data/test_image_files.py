@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench_core.data import ImageFiles, ImageFolder, image_cache, image_files, open_split
+from bench_core.data import ImageFiles, ImageFolder, digest_of, image_cache, image_files, open_split
 from bench_core.data.image_files import decode
 from bench_core.errors import DataMissingError
 
@@ -92,11 +92,15 @@ def test_damaged_cached_array_is_replaced(folder: Path, damage: str) -> None:
     assert np.array_equal(np.load(array), first.numpy())
 
 
-def test_array_of_another_decoder_version_is_replaced(folder: Path) -> None:
+@pytest.mark.parametrize("field", ["content", "decoder", "depth"])
+def test_whole_array_of_other_contents_decoder_or_depth_is_replaced(folder: Path, field: str) -> None:
     first = load(folder)
-    path = folder / ".bench-cache" / "train-6.json"
-    path.write_text(path.read_text().replace("pillow", "PILLOW"))
-    (folder / ".bench-cache" / "train-6.npy").write_bytes(b"of another decoder")
+    path, other = folder / ".bench-cache" / "train-6.json", np.zeros(first.shape, np.uint8)
+    np.save(path.with_suffix(".npy"), other)
+    entry = {**image_cache.read_entry(path), "array": digest_of(other)}
+    image_cache.write_entry(path, entry)
+    assert int(load(folder).max()) == 0  # believed
+    image_cache.write_entry(path, {**entry, field: "another"})
     assert torch.equal(load(folder), first)
 
 
