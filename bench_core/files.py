@@ -35,7 +35,7 @@ DEEPEST_JSON = 64  # lists and objects in each other; the deepest of ours have a
 
 _SEAL = "sha256"
 _DIGEST = re.compile("[0-9a-f]{64}")
-_LOCK = ".lock"  # in folders of file systems without hard links
+LOCK = ".lock"  # in folders of file systems without hard links
 _CANNOT_LINK = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 _CANNOT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -163,7 +163,7 @@ def _rename_once_without_links(temporary: Path, path: Path) -> bool:
     """
     import fcntl  # Windows lacks it, and has hard links wherever it has locks
 
-    with (path.parent / _LOCK).open("ab") as lock:
+    with (path.parent / LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
@@ -231,13 +231,17 @@ def paths_in(folder: Path, ending: str = "") -> list[Path]:
 
 
 def files_below(folder: Path, ending: str = "") -> list[Path]:
-    """Return the files in a folder and its subfolders whose names end so, sorted by name; errors as `paths_in`."""
+    """Return the files in a folder and its subfolders whose names end so, sorted by name; errors as `paths_in`.
+
+    A folder whose name ends so is returned, too: it is in the place of a file, and whoever reads it says so.
+    """
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
-    paths = [Path(root) / name for root, _, names in os.walk(folder, onerror=fail) for name in names]
+    found = [(root, inner, names) for root, inner, names in os.walk(folder, onerror=fail)]
+    paths = [Path(root) / name for root, inner, names in found for name in (*names, *(inner if ending else ()))]
     return sorted((path for path in paths if path.name.endswith(ending)), key=lambda path: path.name)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench_core.errors import RequestError, StoreError, shown
-from bench_core.files import files_below, paths_in, read_json, sealed, unsealed, write_once, write_text
+from bench_core.files import LOCK, files_below, paths_in, read_json, sealed, unsealed, write_once, write_text
 from bench_core.keys import key_of
 from bench_core.store.record import Record, record_from_json
 from bench_core.store.record_schema import attempt_error, record_error
@@ -232,7 +232,7 @@ def _is_taken(path: Path) -> bool:
     """Return whether this is a file, or a folder with more in it than a process leaves that was creating a store."""
     if not path.is_dir():
         return path.exists()
-    return any(not child.name.startswith(f".{MARKER}.") for child in path.iterdir())
+    return any(child.name != LOCK and not child.name.startswith(f".{MARKER}.") for child in path.iterdir())
 
 
 def _hash(document: Mapping[str, Any]) -> str | None:

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from click.testing import CliRunner
 
@@ -51,6 +53,16 @@ def test_small_campaign_of_faults_is_survived_and_written_into_its_page(tmp_path
     assert re.search(r"\| `--jobs 2`, parent process, .* \| 1 of 1 \|", text)
     for fault in ("record: one bit flipped", "per-item results in a record: one hit turned"):
         assert f"| {fault} | 1 | 0 | 1 | 1 of 1 |" in text
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler is needed to let operations on files fail")
+def test_operations_on_files_that_fail_in_any_command_leave_nothing_half(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench:begin io -->\n<!-- bench:end io -->\n")
+    arguments = ["--kills", "0", "--parallel-kills", "0", "--tries", "0", "--io-faults", "2", "--out", str(page)]
+    done = subprocess.run([sys.executable, "-m", "tests.faults", *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Operations on files that failed: 34." in page.read_text()
 
 
 def test_run_stopped_by_sigterm_reports_it_and_the_same_command_resumes_to_the_same_rows(tmp_path: Path) -> None:
