@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 @contextmanager
 def own_stdout() -> Iterator[None]:
     """Keep stdout for `say`; what anybody else prints meanwhile, such as a plugin, goes to stderr."""
-    _own_stdout.append(sys.stdout)
+    _own_stdout.append(_own_stdout[-1] if _own_stdout else sys.stdout)
     try:
         with redirect_stdout(sys.stderr):
             yield
