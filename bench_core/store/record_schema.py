@@ -69,7 +69,7 @@ def _record_errors(record: Mapping[str, Any]) -> Iterator[str]:
 def _attempt_errors(attempt: Mapping[str, Any]) -> Iterator[str]:
     yield from field_errors(attempt, "", {"key": is_file_name})
     yield from field_errors(attempt, "", _ATTEMPT, optional=True)
-    if attempt.get("kind"):
+    if attempt.get("kind") is not None:
         yield from _names(attempt)
         if attempt.get("doc") is not None:
             yield from _document(attempt["doc"])

@@ -53,6 +53,13 @@ CHANGED: list[tuple[str, Any]] = [
     ("doc.embed.pretrain.method", []), ("doc.embed.pretrain.method.id", "\n"), ("doc.embed.pretrain.recipe", [1]),
     ("doc.embed.pretrain.recipe.epochs", "many"), ("doc.embed.pretrain.recipe.optimizer", 3),
     ("doc.embed.pretrain.recipe.learning_rate", "fast"), ("facts.recipe_from", 3), ("facts.shortened", [1]),
+    ("doc.embed.pretrain.precision", 32), ("doc.embed.pretrain.protocol", "1"), ("doc.embed.protocol", -1),
+    ("doc.embed.pretrain.init", "nac"), ("doc.embed.pretrain.init", {"sha256": "x"}),
+    ("doc.embed.pretrain.init", {"chain": [1]}), ("doc.embed.pretrain.init", {"chain": {"recipe": "x"}}),
+    ("doc.embed.pretrain.init", {"chain": {"method": {"id": 1}}}),
+    ("doc.embed.pretrain.init", {"chain": {"init": {"chain": {"init": 1}}}}), ("doc.protocol", "one"),
+    ("doc.embed.pretrain.method.config", [1]), ("doc.task.config", "k"), ("doc.others", [1]),
+    ("doc.others", {"a\nb": {"id": "a", "revision": 1}}), ("doc.others", {"a": {"id": "a"}}),
     ("doc.task", None), ("doc.task", {}), ("doc.task.id", None),
     ("doc.task.revision", "1"), ("facts", []), ("facts.parameters", "many"), ("facts.uses_labels", "no"),
     ("cost", 3), ("cost.pretrain_s", "fast"), ("cost.peak_memory_gib", []), ("provenance", "here"),
@@ -74,7 +81,9 @@ ATTEMPTS: list[Any] = [
     {}, {"key": 1}, {"key": "a", "kind": 1}, {"key": "a", "kind": "error"}, {"key": "a", "kind": "error", "names": {}},
     {"key": "a", "kind": "error", "names": dict.fromkeys(("dataset", "encoder", "method", "task"), "x")},
     {"key": "a", "kind": "error", "names": dict.fromkeys(("dataset", "encoder", "method", "task"), "x"), "doc": {}},
-    {"key": "a", "error": 5}, {"key": "a", "log_tail": "killed"}, {"key": "a", "log_tail": [1]}, [], None, "x",
+    {"key": "a", "error": 5},
+    {"key": "a", "kind": ""}, {"key": "a/b"}, {"key": "../a"}, {"key": "a" * 300},
+    {"key": "a", "log_tail": "killed"}, {"key": "a", "log_tail": [1]}, [], None, "x",
 ]  # fmt: skip
 
 CASES = [*TORN, *CHANGED, *ATTEMPTS]

@@ -114,7 +114,7 @@ def merge_attempts(
         if cell.key in latest and cell.key not in done and not cell.skip
     }
     settled = {_cell_of(cell.names, cell.seed) for cell in plan.cells if cell.key in done or cell.key in failed}
-    before = {a["key"]: a for a in published if _cell_of(a["names"], _seed_of(a)) not in settled}
+    before = {a["key"]: a for a in published if a.get("kind") and _cell_of(a["names"], _seed_of(a)) not in settled}
     return before | {key: {f: attempt[f] for f in _ATTEMPT_FIELDS if f in attempt} for key, attempt in failed.items()}
 
 
@@ -147,10 +147,9 @@ def _first_seeds(records: Iterable[Record]) -> set[str]:
 
 def _portable(record: Record) -> Record:
     """Return a record without the paths of this machine: its commands are as anybody would type them."""
-    provenance: dict[str, Any] = dict(record.stored["provenance"])
+    provenance: dict[str, Any] = dict(record.stored.get("provenance") or {})
     provenance["command"] = _typed_command(provenance.get("command"))
-    if "pretrain" in provenance:
-        pretrain = provenance["pretrain"]
+    if pretrain := provenance.get("pretrain"):
         provenance["pretrain"] = {**pretrain, "command": _typed_command(pretrain.get("command"))}
     return record_from_json({**record.stored, "provenance": provenance})
 
@@ -160,7 +159,10 @@ def _typed_command(command: str | None) -> str | None:
 
     Left out are the paths of this machine, and the options with which a process is started for one chain.
     """
-    words = shlex.split(command or "")
+    try:
+        words = shlex.split(command or "")
+    except ValueError:  # a quotation that does not end: no shell took this
+        return command
     program = 3 if words[1:3] == ["-m", "bench_core"] else 1  # number of words
     if words[program : program + 1] != ["run"]:
         return command
