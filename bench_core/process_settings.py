@@ -4,7 +4,7 @@
         import a_plugin
     changed                     # ["torch's default dtype to torch.float64"]
 
-Three groups of settings:
+So it is done around the import of each plugin, each training and each task. Three groups of settings:
 
 - Refused: torch's default dtype, default device and gradient mode. They change what all others compute, and code that
   sets them counts on them. They are put back, and named to the caller.

@@ -43,7 +43,7 @@ class Drops(Objective):
 
 
 class Greedy(Evaluator):
-    """Changes its copy of the method, draws from the global generator and seeds it anew (a toy)."""
+    """Changes its copy of the method, draws from the global generator, and leaves other settings behind (a toy)."""
 
     Config = NoConfig
 
@@ -57,6 +57,8 @@ class Greedy(Evaluator):
                 parameter.mul_(1 + drawn)
         value = sum(float(parameter.double().sum()) for parameter in method.parameters())
         torch.manual_seed(99)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
         return Evaluation(scores=[Score(metric="weights", value=value, unit="sum", n=1)], protocol="sum of weights")
 
 

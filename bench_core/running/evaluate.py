@@ -12,6 +12,7 @@ import torch
 from bench_core.contracts import Evaluation, Frozen, Score
 from bench_core.errors import StoreError
 from bench_core.planning.plan import Cell, Chain
+from bench_core.process_settings import restored
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.seeds import stream_seed
@@ -47,7 +48,7 @@ def run_cell(
             items that belong to no score.
     """
     started, tick = datetime.now(UTC), time.perf_counter()
-    with torch.random.fork_rng([]):
+    with restored():
         torch.manual_seed(stream_seed(chain.seed, "task", cell.task.plugin.id))
         evaluator = cell.task.plugin.cls(copy.deepcopy(cell.task.config))
         evaluation: Evaluation = evaluator.evaluate(replace(frozen, others=cell.other_datasets))

@@ -10,6 +10,7 @@ from typing import Any
 from bench_core.contracts import Frozen, Split
 from bench_core.devices import exact_float32
 from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.process_settings import restored
 from bench_core.running.chain import load_splits, pretrain_and_embed
 from bench_core.running.evaluate import run_cell
 from bench_core.running.failures import FAILURES, UnfinishedCell, attempt, attempt_of, unfinished_cell
@@ -104,7 +105,7 @@ class _PlanRun:
         began = time.perf_counter()
         try:
             splits = self.load(chain)
-            with exact_float32(self.setting.torch_device):
+            with exact_float32(self.setting.torch_device), restored():
                 frozen, summary = pretrain_and_embed(chain, self.store, self.setting, splits, self.progress)
         except FAILURES as error:
             for cell in cells:
