@@ -116,8 +116,12 @@ def plot(
 @STORE
 @BOARDS
 @README
+@click.option(
+    "--partial", is_flag=True,
+    help="Publish a board of which cells have not been run; its page says how many. By default that is refused.",
+)  # fmt: skip
 @click.option("--pages", is_flag=True, help="Copy nothing: write all pages again from the published records.")
-def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pages: bool) -> None:
+def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, partial: bool, pages: bool) -> None:
     """Copy a board's records and write its page.
 
     BOARD is a name of `bench list boards` or the path of a board.toml. Its records are copied from the store to
@@ -139,8 +143,10 @@ def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pa
         return
     if board is None:
         raise RequestError("say which board to publish; `bench publish --pages` writes all pages again.")
-    published = publish_board(board, Store.existing(store), leaderboards, readme)
+    published = publish_board(board, Store.existing(store), leaderboards, readme, partial=partial)
     say(f"{published.copied} records in {leaderboards}; pages: {', '.join(map(str, published.pages))}")
+    if published.missing:
+        say(f"partial: {published.missing} cells of the board have no record yet; its page says so")
     for line in published.records.report():
         say(line)
 

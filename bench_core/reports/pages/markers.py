@@ -1,14 +1,12 @@
 """Puts generated text between markers in files that people write."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench_core.errors import RequestError
 from bench_core.files import write_text
 from bench_core.reports.tables import escape
-from bench_core.reports.tables.model import Table
-from bench_core.reports.tables.render import render
 
 Sections = dict[Path, dict[str, str]]  # file -> name of markers -> content between them
 
@@ -66,17 +64,22 @@ def write_sections(pages: Mapping[Path, Mapping[str, str]]) -> list[Path]:
     return changed
 
 
-def page(title: str, description: str, command: str, tables: Sequence[Table]) -> str:
+def page(title: str, description: str, command: str, tables: str) -> str:
     """Return title, description, command and tables of a board as Markdown.
 
     Args:
         title: Plain text.
         description: Markdown; `escape.prose` removes what it may not hold.
         command: The command that makes these records, as typed.
-        tables: Tables of the board.
+        tables: Tables of the board, as Markdown.
     """
-    blocks = [f"# {escape.markdown(title)}", escape.prose(description.strip()), f"    {escape.one_line(command)}"]
-    return "\n\n".join(block for block in (*blocks, render(tables, "md").strip()) if block.strip()) + "\n"
+    blocks = [
+        f"# {escape.markdown(title)}",
+        escape.prose(description.strip()),
+        f"    {escape.one_line(command)}",
+        tables,
+    ]
+    return "\n\n".join(block.strip("\n") for block in blocks if block.strip()) + "\n"
 
 
 def stale_pages(pages: Mapping[Path, Mapping[str, str]]) -> dict[Path, str]:

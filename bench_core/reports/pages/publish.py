@@ -10,13 +10,13 @@ docs/tasks/<task>.md                  a task's parameters and numbers, between m
 """
 
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.errors import RequestError, StoreError
-from bench_core.planning.boards import board_file
+from bench_core.files import paths_in, read_regular, write_bytes
+from bench_core.planning.boards import board_file, board_names
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.reports.pages.components import component_pages
@@ -35,6 +35,7 @@ from bench_core.reports.pages.published_records import (
     write_records,
 )
 from bench_core.reports.tables.cell_states import plan_entries
+from bench_core.reports.tables.entries import Entry
 from bench_core.store import Store
 from bench_core.store.record import Provenance, Record
 from bench_core.store.store import read_attempt, read_records
@@ -48,17 +49,25 @@ class Published:
 
     Attributes:
         copied: Number of records copied out of the store.
+        missing: Number of cells that have no record yet; the board's page says so.
         records: All records of the board, by what became of them.
         pages: The pages and pictures of the board, and the pages of methods and tasks.
     """
 
     copied: int
+    missing: int
     records: MergedRecords
     pages: list[Path]
 
 
 def publish_board(
-    name: str, store: Store, leaderboards: Path, readme: Path, registry: Registry | None = None
+    name: str,
+    store: Store,
+    leaderboards: Path,
+    readme: Path,
+    registry: Registry | None = None,
+    *,
+    partial: bool = False,
 ) -> Published:
     """Copy a board's records out of a store and write the pages that show them.
 
@@ -76,10 +85,13 @@ def publish_board(
         readme: A page; if it has markers for this board, it gets the table, too. Beside it may be pages of methods
             and tasks, docs/methods/*.md and docs/tasks/*.md, which show numbers of all boards.
         registry: Plugins, for tests.
+        partial: Publish a board of which cells are missing, and say on its page how many.
 
     Raises:
         RequestError: The store has none of the board's cells, or records of code without a commit or with changes; or
-            a picture of the board cannot be drawn. Then nothing is written.
+            a cell is missing, neither done, skipped, failed nor stale, here or among what was published before; or a
+            picture of the board cannot be drawn. Then nothing is written.
+        StoreError: The board's file is to be copied and is a link, or no regular file.
     """
     registry = registry or load_plugins()
     plan = board_plan(name, registry)
@@ -94,12 +106,15 @@ def publish_board(
     _check_provenance(new)
     folder = leaderboards / board.name
     records = merge_records(plan, read_records(folder / "records"), new)
-    published_attempts = [read_attempt(path) for path in sorted((folder / "failed").glob("*.json"))]
+    published_attempts = [read_attempt(path) for path in paths_in(folder / "failed", ".json")]
     attempts = merge_attempts(plan, published_attempts, store.attempts(), records)
-    find_pictures(board, folder, plan_entries(plan, records.kept))  # raises before anything is written
-    folder.mkdir(parents=True, exist_ok=True)
+    entries = plan_entries(plan, records.kept, attempts.values())
+    missing = [entry for entry in entries if entry.state == "missing"]
+    if missing and not partial:
+        raise RequestError(_missing_cells(missing, len(entries), name))
+    find_pictures(board, folder, entries)  # raises before anything is written
     if not (folder / "board.toml").exists():  # a shipped or a private board, published elsewhere
-        shutil.copyfile(board_file(name), folder / "board.toml")
+        write_bytes(folder / "board.toml", _board_toml(name))
     write_records(folder / "records", records)
     write_attempts(folder / "failed", attempts)
     boards = _read_all(leaderboards, registry)
@@ -107,7 +122,7 @@ def publish_board(
     _draw_out_of_date([published])
     pages = _board_sections(published, readme) | component_pages(readme.parent / "docs", boards, registry)
     write_sections(pages)
-    return Published(len(new), records, [*pages, *(picture.path for picture in published.pictures)])
+    return Published(len(new), len(missing), records, [*pages, *(picture.path for picture in published.pictures)])
 
 
 def write_pages(leaderboards: Path, readme: Path, registry: Registry | None = None) -> list[Path]:
@@ -186,6 +201,21 @@ def _draw_out_of_date(boards: Iterable[PublishedBoard]) -> list[Path]:
     for picture in out_of_date:
         picture.draw()
     return [picture.path for picture in out_of_date]
+
+
+def _board_toml(name: str) -> bytes:
+    """Read a board's file to copy it. Only an installer may have made a link of it: then it is a shipped board's."""
+    file = board_file(name)
+    return file.read_bytes() if name in board_names() else read_regular(file)
+
+
+def _missing_cells(missing: Sequence[Entry], of: int, name: str) -> str:
+    """Return the message that cells of a board are missing."""
+    first = "/".join(missing[0].names.values())
+    return (
+        f"{len(missing)} of {of} cells of this board have no record, the first is {first} seed {missing[0].seed}; run "
+        f"`bench run --board {name}`, or publish what there is with --partial: the page then says how much is missing."
+    )
 
 
 def _check_provenance(records: Iterable[Record]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench_core.files import paths_in
 from bench_core.planning.boards import Board, Picture, board_names
 from bench_core.planning.plan import Plan, board_plan
 from bench_core.plugins import Registry
@@ -86,14 +87,24 @@ class PublishedBoard:
 
     def page(self) -> str:
         """Return the whole page between its markers."""
-        head = page(self.board.title, self.board.description, f"bench run --board {self._typed_name()}", self.tables)
+        command = f"bench run --board {self._typed_name()}"
+        head = page(self.board.title, self.board.description, command, self.table())
         reported = render_reported(beside(self.entries, load_reported(shipped_numbers())), "md")
         blocks = (head, *(picture.on_page() for picture in self.pictures), reported)
         return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
 
     def table(self) -> str:
-        """Return the tables alone, for the project's README."""
-        return render(self.tables, "md")
+        """Return the tables for the project's README, after how much of them is missing."""
+        return "\n\n".join(filter(None, (self.missing, render(self.tables, "md"))))
+
+    @property
+    def missing(self) -> str:
+        """How many cells have neither a record nor a reason for having none: "Partial: 2 of 180 ..."; "" for none."""
+        missing = [entry.state for entry in self.entries].count("missing")
+        there = len(self.entries) - missing
+        return (
+            f"Partial: {there} of {len(self.entries)} cells; the other {missing} have no record yet." if missing else ""
+        )
 
     def _typed_name(self) -> str:
         """Return what to type after --board: the name of a shipped board, else the path of its file."""
@@ -127,10 +138,10 @@ def find_pictures(board: Board, folder: Path, entries: Sequence[Entry]) -> list[
 def read_published(folder: Path, registry: Registry) -> PublishedBoard:
     """Read a board's folder: its board.toml, records and failed attempts."""
     plan = board_plan(str(folder), registry)
-    failed = [read_attempt(path) for path in sorted((folder / "failed").glob("*.json"))]
+    failed = [read_attempt(path) for path in paths_in(folder / "failed", ".json")]
     return PublishedBoard(plan, folder, plan_entries(plan, read_records(folder / "records"), failed))
 
 
 def published_folders(leaderboards: Path) -> list[Path]:
     """Return the folders of the boards that have records."""
-    return sorted(path.parent for path in leaderboards.glob("*/records"))
+    return [folder for folder in paths_in(leaderboards) if (folder / "records").exists()]

@@ -90,10 +90,9 @@ class Project:
         )
         run_plan(plan, self.store, RunSetting(device="cpu", command="bench run --board toys"))
 
-    def publish(self) -> Published:
-        return publish_board(
-            str(self.folder), self.store, self.root / "leaderboards", self.root / "README.md", self.registry
-        )
+    def publish(self, *, partial: bool = False) -> Published:
+        boards, readme = self.root / "leaderboards", self.root / "README.md"
+        return publish_board(str(self.folder), self.store, boards, readme, self.registry, partial=partial)
 
     def write_pages(self) -> list[Path]:
         return write_pages(self.root / "leaderboards", self.root / "README.md", self.registry)

@@ -1,11 +1,14 @@
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench_core.errors import RequestError, StoreError
+from bench_core import Evaluator
+from bench_core.errors import BenchError, RequestError, StoreError
 from bench_core.files import write_over
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry
@@ -14,6 +17,8 @@ from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.store import read_records
+from tests.bench_core.reports.pages.conftest import BOARD as OF_PROJECT
+from tests.bench_core.reports.pages.conftest import Project
 
 BOARD = """
 title = "Tiny"
@@ -185,6 +190,86 @@ def test_board_without_records_in_the_store_is_refused(registry: Registry, tmp_p
     (tmp_path / "tiny.toml").write_text(BOARD)
     with pytest.raises(RequestError, match=r"has no cell of board 'tiny'; run `bench run --board .*` first"):
         publish_board(str(tmp_path / "tiny.toml"), Store(tmp_path / "runs"), tmp_path, tmp_path / "README.md", registry)
+
+
+def test_board_with_missing_cells_is_refused_and_nothing_is_written(project: Project) -> None:
+    add_a_row(project)
+    before = project.files()
+    with pytest.raises(RequestError) as raised:
+        project.publish()
+    message = str(raised.value)
+    assert message.startswith(
+        "4 of 12 cells of this board have no record, the first is blobs/tiny/added/spread seed 0;"
+    )
+    assert f"run `bench run --board {project.folder}`" in message
+    assert "with --partial" in message
+    assert project.files() == before
+
+
+def test_partial_board_says_on_page_and_readme_how_much_is_missing_until_nothing_is(project: Project) -> None:
+    complete = "Partial" not in project.page()
+    add_a_row(project)
+    assert project.publish(partial=True).missing == 4
+    sentence = "Partial: 8 of 12 cells; the other 4 have no record yet."
+    assert complete
+    assert project.page().count(sentence) == (project.root / "README.md").read_text().count(sentence) == 1
+    assert project.check()
+    project.run("spread", "look", methods=("added",), seeds=(0,))
+    assert project.publish(partial=True).missing == 2
+    assert "Partial: 10 of 12 cells; the other 2 have no record yet." in project.page()
+    project.run("spread", "look", methods=("added",))
+    assert project.publish().missing == 0
+    assert "Partial" not in project.page()
+
+
+def test_cells_that_were_published_before_are_not_missing(project: Project, tmp_path: Path) -> None:
+    """The board's numbers may come from several stores, one after the other."""
+    add_a_row(project)
+    others = replace(project, store=Store(tmp_path / "another machine"))
+    others.run("spread", "look", methods=("added",))
+    assert others.publish().missing == 0
+    assert len(project.records("spread")) == 6
+
+
+def test_cells_that_are_skipped_failed_or_stale_are_not_missing(
+    project: Project, look: type[Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Evaluator, frozen: object) -> None:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(look, "revision", 2)  # the records of `look` are stale
+    assert project.publish().missing == 0
+    add_a_row(project, "factor = 2.0\nbroken = true\n")  # its training fails
+    project.run("spread", "look", methods=("added",))
+    assert project.publish().missing == 0
+    monkeypatch.setattr(look, "skip_reason", lambda *_: "never")
+    add_a_row(project)
+    project.run("spread", methods=("added",))
+    assert project.publish().missing == 0
+    assert "Partial" not in project.page()
+
+
+def add_a_row(project: Project, values: str = "factor = 2.0\n") -> None:
+    """Give the board the row `added`, which has no record yet."""
+    (project.folder / "board.toml").write_text(f'{OF_PROJECT}[methods.added]\nuse = "shrink"\n{values}')
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_board_file_that_is_a_link_or_a_pipe_is_not_copied(
+    publish: Publish, store: Store, tmp_path: Path, registry: Registry, kind: str
+) -> None:
+    board = tmp_path / "leaderboards" / "tiny" / "board.toml"
+    text = board.read_text()
+    published = tmp_path / "elsewhere"
+    board.unlink()
+    if kind == "link":
+        (tmp_path / "secret.toml").write_text(text)
+        board.symlink_to(tmp_path / "secret.toml")
+    else:
+        os.mkfifo(board)
+    with pytest.raises(BenchError, match=r"board\.toml cannot be read \(it is a link|no board named"):
+        publish_board(str(board), store, published, tmp_path / "none.md", registry)
+    assert not published.exists()
 
 
 def test_check_without_a_published_board_is_refused(tmp_path: Path, registry: Registry) -> None:

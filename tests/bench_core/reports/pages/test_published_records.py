@@ -146,7 +146,7 @@ def test_an_earlier_drawing_stays_when_the_parameters_of_the_board_change(projec
     board.write_text(board.read_text().replace('use = "shrink"', 'use = "shrink"\nbroken = false\nfactor = 3.0', 1))
     board.write_text(board.read_text().replace("factor = 5.0", "factor = 6.0"))
     project.run("spread")
-    project.publish()
+    project.publish(partial=True)
     assert (project.folder / "plane.svg").read_bytes() == before
     assert "This is an earlier drawing: no record holds a projection; " in project.page()
     assert len(project.records("look")) == 4
