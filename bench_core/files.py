@@ -36,8 +36,10 @@ DEEPEST_JSON = 64  # lists and objects in each other; the deepest of ours have a
 _SEAL = "sha256"
 _DIGEST = re.compile("[0-9a-f]{64}")
 LOCK = ".lock"  # in folders of file systems without hard links
-_CANNOT_LINK = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-_CANNOT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+_CANNOT_LINK = (
+    errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV,
+)  # fmt: skip
+_CANNOT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
 def temporary_path(path: Path) -> Path:
@@ -261,7 +263,9 @@ def read_json(path: Path, *, below: Path | None = None) -> dict[str, Any]:
         # Not `path.read_bytes`, which waits for ever where somebody put a pipe.
         with _opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK), LARGEST_JSON) as file:
             content = file.read()
-    except (OSError, ValueError) as error:
+    except OSError as error:  # a network's file may come back
+        raise StoreError(f"{path} cannot be read ({error}); if that stays so, move it away and run again.") from error
+    except ValueError as error:
         raise StoreError(f"{path} cannot be read ({error}); move it away and run again.") from error
     return parse_json(content, path)
 
