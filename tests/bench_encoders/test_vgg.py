@@ -23,6 +23,7 @@ def images(*shape: int) -> torch.Tensor:
 
 def test_it_is_torchvisions_vgg16_bn_up_to_its_classifier() -> None:
     encoder = build(3, 64, 64).eval()
+    assert encoder.dim == 512
     net = make_layers(cfgs["D"], batch_norm=True).eval()
     ours = [v for k, v in encoder.state_dict().items() if k.startswith("blocks")]
     net.load_state_dict(dict(zip(net.state_dict(), ours, strict=True)))

@@ -65,6 +65,7 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 def test_separated_classes_are_found_and_noise_is_not() -> None:
     separated, noise = evaluate(two_sides(0.1)), evaluate(two_sides(30))
     assert list(values(separated)) == METRICS
+    assert not separated.notes
     assert values(separated) == pytest.approx({m: 5.0 if m in ("clusters", "perplexity") else 1.0 for m in METRICS})
     assert values(noise)["accuracy"] < 0.35
     assert abs(values(noise)["ami"]) < 0.05
