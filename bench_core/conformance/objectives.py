@@ -15,12 +15,14 @@ from torch import Tensor
 
 from bench_core.config import build
 from bench_core.conformance.toys import NUM_ITEMS, TinyEncoder, images_of, require, spec_for, split_of
-from bench_core.contracts import Batch, DataSpec, EpochContext, Loss, Objective, Recipe
+from bench_core.contracts import Batch, DataSpec, EpochContext, Objective, Recipe
 from bench_core.data import open_split
 from bench_core.plugins import recipe_source
 from bench_core.seeds import stream
 from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.embed import embeddings_fault
 from bench_core.training.optimizers import make_optimizer
+from bench_core.training.players import loss_fault
 from bench_core.training.pretrain import pretrain
 from bench_core.training.stopping import Stop, Stopped
 
@@ -65,11 +67,9 @@ def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]
 
 
 def _require_valid_loss(loss: Any) -> None:
-    require(isinstance(loss, Loss), f"forward must return a Loss, got {type(loss).__name__}")
-    require(loss.total.ndim == 0, f"the loss must be a scalar, got shape {tuple(loss.total.shape)}")
+    fault = loss_fault(loss)
+    require(fault is None, str(fault))
     require(math.isfinite(float(loss.total.detach())), f"the loss is {float(loss.total.detach())}")
-    for name, part in loss.parts.items():
-        require(part.ndim == 0, f"part {name!r} must be a scalar, got shape {tuple(part.shape)}")
 
 
 def _check_losses(cls: Any) -> None:
@@ -125,9 +125,9 @@ def _check_embeddings(cls: Any) -> None:
     images = images_of(spec, 6)
     with torch.inference_mode():
         embeddings = objective.eval().embed(images)
-        require("features" in embeddings, f"embed() must return 'features', got {sorted(embeddings)}")
+        fault = embeddings_fault(embeddings, 6)
+        require(fault is None, str(fault))
         for name, values in embeddings.items():
-            require(len(values) == 6, f"embedding {name!r} has {len(values)} rows for 6 inputs")
             require(
                 not values.is_floating_point() or bool(values.isfinite().all()), f"embedding {name!r} is not finite"
             )

@@ -36,9 +36,14 @@ def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
         DataMissingError: The split is missing, cannot be read, or is not as the description says.
     """
     dataset_name = spec.name or type(dataset).__name__
-    with reading_data(dataset_name):
-        split = dataset.load(name)
     where = f"dataset {dataset_name}, split {name!r}"
+    try:
+        with reading_data(dataset_name):
+            split = dataset.load(name)
+    except DataMissingError as error:
+        if dataset_name in str(error):
+            raise
+        raise DataMissingError(f"{where}: {error}") from error
     if fault := split_fault(split, spec, name):
         raise DataMissingError(f"{where}: {fault}")
     if isinstance(split.inputs, Tensor) or not spec.is_image:

@@ -29,7 +29,20 @@ def split_fault(split: object, spec: DataSpec, name: str) -> str | None:
         return fault
     if name in spec.splits and len(split) != spec.splits[name]:
         return f"it has {len(split)} items, but spec() declares {spec.splits[name]}; make both the same."
-    return _tensor_fault(split.inputs, spec) or _labels_fault(split, spec) or _factors_fault(split, spec.factors)
+    return (
+        _tensor_fault(split.inputs, spec)
+        or _labels_fault(split, spec)
+        or _factors_fault(split, spec.factors)
+        or rows_fault(split)
+    )
+
+
+def rows_fault(split: Split) -> str | None:
+    """Say that a split has not one label, or not one row of factors, for each item; None if it has."""
+    for what, values in (("labels", split.labels), ("factors", split.factors)):
+        if isinstance(values, Tensor) and (not values.ndim or len(values) != len(split)):
+            return f"it has {len(split)} items, but {what} of shape {tuple(values.shape)}."
+    return None
 
 
 def images_fault(images: Tensor, shape: tuple[int, ...]) -> str | None:
@@ -110,8 +123,7 @@ def _labels_fault(split: Split, spec: DataSpec) -> str | None:
     if spec.num_labels is not None:
         return _form_fault("labels", labels, torch.bool, (count, spec.num_labels))
     if spec.num_classes is None:
-        is_long_enough = labels.ndim > 0 and len(labels) == count
-        return None if is_long_enough else f"it has {count} items, but labels of shape {tuple(labels.shape)}."
+        return None
     if fault := _form_fault("labels", labels, torch.int64, (count,)):
         return fault
     if outside := _first_outside(labels, spec.num_classes):

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from bench_core.config import Config, param
 from bench_core.contracts import Reader, Split
-from bench_core.errors import ConfigError, RequestError
+from bench_core.data.split_faults import rows_fault
+from bench_core.errors import ConfigError, DataMissingError, RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +73,15 @@ def subset(config: Subsets, name: str, whole: Callable[[str], Split]) -> Split:
 
     Raises:
         RequestError: No split has this name.
+        DataMissingError: The whole split has not one label or row of factors for each item: a draw would hide that.
     """
     names = ("train", "test") if config.num_queries is None else ("train", "query", "database")
     if name not in names:
         raise RequestError(f"no split named {name!r}; there are: {', '.join(names)}.")
     if config.num_queries is None:
         size = config.train_size if name == "train" else config.test_size
-        return _at_most(whole(name), size)
-    pool = pooled(whole("train"), whole("test"))
+        return _at_most(_with_matching_rows(whole(name)), size)
+    pool = pooled(*(_with_matching_rows(whole(part)) for part in ("train", "test")))
     queries = draw_index(pool.labels, len(pool), config.num_queries)
     if name == "query":
         return take(pool, queries)
@@ -187,6 +189,13 @@ def _size(name: str, size: int | None, total: int) -> int:
     if size is not None and size > total:
         raise ConfigError(f"{name} must be at most {total}, got {size}")
     return total if size is None else size
+
+
+def _with_matching_rows(split: Split) -> Split:
+    """Return a split; DataMissingError unless it has one label and one row of factors for each item."""
+    if fault := rows_fault(split):
+        raise DataMissingError(fault)
+    return split
 
 
 def _at_most(split: Split, count: int | None) -> Split:

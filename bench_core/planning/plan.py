@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from bench_core.config import plain
@@ -180,6 +181,7 @@ def plan_resolved(
     resolved: Resolved, data_root: Path, registry: Registry, *, download: bool = False, check_data: bool = False
 ) -> Plan:
     """Plan the chains and cells of names and parameters that are resolved already."""
+    _refuse_wrong_root(data_root)
 
     @cache
     def open_by_name(name: str) -> _OpenedDataset:
@@ -192,6 +194,22 @@ def plan_resolved(
         for encoder in resolved.components["encoders"]:
             chains += _plan_chains(dataset, encoder, resolved, open_by_name)
     return Plan(resolved.board, tuple(chains))
+
+
+def _refuse_wrong_root(data_root: Path) -> None:
+    """Raise RequestError if the folder of the datasets is something else, also where no dataset reads it.
+
+    It may be missing: datasets that read nothing from it work without one, and `--download` creates it.
+    """
+    try:
+        why = "" if S_ISDIR(data_root.stat().st_mode) else "is no folder"
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # a name that is too long or holds a NUL, a folder that may not be entered
+        why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if why:
+        where = shown(str(data_root))
+        raise RequestError(f"the data folder {where} {why}; name a folder with --data-root or BENCH_DATA.")
 
 
 def narrowed(plan: Plan, keep: Callable[[Chain, Cell], bool]) -> Plan:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench_core.contracts import DataSpec, Embedded, Objective, Split
 from bench_core.data import open_split
-from bench_core.errors import StoreError
+from bench_core.errors import CheckError, StoreError
 from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.store.chain_files import read_embedded
 from bench_core.store.tensors import load_tensors, save_tensors, tensor_names
@@ -31,12 +31,16 @@ def embed_split(objective: Objective, split: Split, device: torch.device, worker
         Name of an embedding -> tensor (N, D) on the CPU; floats are converted to float32, bits are bool.
 
     Raises:
+        CheckError: `embed` returned no features, or not one row for each item.
         StoreError: A value is not finite.
     """
     objective.eval()
     batches: dict[str, list[Tensor]] = {}
     for batch in open_split(split, device, workers=workers).batches(BATCH):
-        for name, values in objective.embed(batch.inputs).items():
+        embeddings_of_batch = objective.embed(batch.inputs)
+        if fault := embeddings_fault(embeddings_of_batch, len(batch.index)):
+            raise CheckError(fault)
+        for name, values in embeddings_of_batch.items():
             values = values.float() if values.is_floating_point() else values
             batches.setdefault(name, []).append(values.cpu())
     embeddings = {name: torch.cat(values).contiguous() for name, values in batches.items()}
@@ -44,6 +48,24 @@ def embed_split(objective: Objective, split: Split, device: torch.device, worker
         if values.is_floating_point() and not values.isfinite().all():
             raise StoreError(f"embedding {name!r} holds values that are not finite; the method has diverged.")
     return embeddings
+
+
+def embeddings_fault(embeddings: object, items: int) -> str | None:
+    """Say what is wrong with what a method's `embed` returned for some items, or return None.
+
+    Args:
+        embeddings: What `embed` returned; right are tensors by name, each with one row for each item.
+        items: Number of items.
+    """
+    names = sorted(embeddings) if isinstance(embeddings, Mapping) else type(embeddings).__name__
+    if not isinstance(embeddings, Mapping) or "features" not in embeddings:
+        return f"embed() must return 'features', got {names}"
+    for name, values in embeddings.items():
+        if not isinstance(values, Tensor):
+            return f"embedding {name!r} must be a tensor, got {type(values).__name__}"
+        if values.ndim < 1 or len(values) != items:
+            return f"embedding {name!r} has the shape {tuple(values.shape)}, but needs a row for each of {items} items"
+    return None
 
 
 def embed_all(

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from bench_core.config import build
 from bench_core.contracts import Batch, Loss, Objective, Player, Recipe
+from bench_core.errors import CheckError
 from bench_core.training.optimizers import make_optimizer, rate_factor
 
 
@@ -32,10 +34,15 @@ class PlayerOptimizers:
 
         Returns:
             The loss before the last of these steps.
+
+        Raises:
+            CheckError: The method returned no scalar loss.
         """
         for _ in range(self.player.steps):
             with autocast:
                 loss: Loss = objective(views, self.player.name)
+            if fault := loss_fault(loss):
+                raise CheckError(fault)
             for _, optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             trained = [parameter for parameter in self.player.parameters if parameter.requires_grad]
@@ -55,6 +62,18 @@ class PlayerOptimizers:
         """Return the learning rate of the first optimiser."""
         rate: float = self.optimizers[0][1].param_groups[0]["lr"]
         return rate
+
+
+def loss_fault(loss: object) -> str | None:
+    """Say what is wrong with what a method's `forward` returned, or return None. Reads no value from the device."""
+    if not isinstance(loss, Loss):
+        return f"forward must return a Loss, got {type(loss).__name__}"
+    for name, part in {"the loss": loss.total, **{f"part {name!r}": part for name, part in loss.parts.items()}}.items():
+        if not isinstance(part, Tensor):
+            return f"{name} must be a tensor, got {type(part).__name__}"
+        if part.ndim:
+            return f"{name} must be a scalar, got shape {tuple(part.shape)}"
+    return None
 
 
 def make_player_optimizers(player: Player, recipe: Recipe) -> PlayerOptimizers:

@@ -109,6 +109,14 @@ def test_data_that_cannot_be_read_is_missing(code: int) -> None:
         load_split(dataset(load), SPEC, "train")
 
 
+def test_error_about_missing_data_gets_the_name_of_its_dataset() -> None:
+    def load(name: str) -> Split:
+        raise DataMissingError("it has 6 items, but labels of shape (5,).")
+
+    with pytest.raises(DataMissingError, match=r"^dataset dots, split 'train': it has 6 items, but labels"):
+        load_split(dataset(load), SPEC, "train")
+
+
 def test_full_disk_is_not_missing_data() -> None:
     with pytest.raises(OSError, match="No space left"), reading_data("dots"):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -18,7 +18,7 @@ from bench_core.data import (
     take,
 )
 from bench_core.data.subsets import draw, pooled
-from bench_core.errors import ConfigError, RequestError
+from bench_core.errors import ConfigError, DataMissingError, RequestError
 
 
 @dataclass
@@ -55,6 +55,14 @@ def test_without_sizes_both_splits_are_whole() -> None:
     assert subset_counts(Subsets(), 40, 20) == {"train": 40, "test": 20}
     assert values(subset(Subsets(), "train", whole)) == list(range(40))
     assert values(subset(Subsets(), "test", whole)) == list(range(40, 60))
+
+
+@pytest.mark.parametrize("config", [Subsets(), Subsets(train_size=8), Subsets(num_queries=8)])
+@pytest.mark.parametrize("rows", [39, 41])
+def test_draw_does_not_hide_that_labels_belong_to_other_items(config: Subsets, rows: int) -> None:
+    wrong = Split(numbered(40).inputs, torch.arange(rows) % 4)
+    with pytest.raises(DataMissingError, match=rf"^it has 40 items, but labels of shape \({rows},\)\.$"):
+        subset(config, "train", lambda name: wrong)
 
 
 def test_sizes_are_balanced_over_classes_and_keep_index_order() -> None:

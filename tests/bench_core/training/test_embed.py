@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from torch import Tensor
 
 from bench_core import Embedded, Encoder, NoConfig, Objective, Split
 from bench_core.conformance.toys import Untrained
-from bench_core.errors import StoreError
+from bench_core.data import take
+from bench_core.errors import CheckError, StoreError
 from bench_core.planning.plan import Plan
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.training.embed import (
@@ -51,6 +53,24 @@ def test_embeddings_are_in_index_order_as_float32_or_bool(method: Objective, spl
     alone = method.embed(split.inputs[777:778].float() / 255)["features"]
     assert torch.allclose(embeddings["features"][777].double(), alone[0], atol=1e-6)
     assert len(embeddings["features"]) == 1100
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ({"feature": torch.zeros(5, 2)}, "embed() must return 'features', got ['feature']"),
+        (torch.zeros(5, 2), "embed() must return 'features', got Tensor"),
+        ({"features": torch.zeros(4, 2)}, "'features' has the shape (4, 2), but needs a row for each of 5 items"),
+        ({"features": torch.zeros(5, 2), "code": torch.zeros(())}, "embedding 'code' has the shape ()"),
+        ({"features": torch.zeros(5, 2), "code": [1]}, "embedding 'code' must be a tensor, got list"),
+    ],
+)  # fmt: skip
+def test_what_embed_returns_is_checked(
+    method: Objective, split: Split, returned: object, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method, "embed", lambda inputs: returned)
+    with pytest.raises(CheckError, match=re.escape(words)):
+        embed_split(method, take(split, torch.arange(5)), CPU)
 
 
 def test_written_embeddings_are_read_back_with_the_labels(

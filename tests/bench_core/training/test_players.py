@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from bench_core import ParameterGroup, Player, Recipe
-from bench_core.training.players import make_player_optimizers
+from bench_core import Loss, ParameterGroup, Player, Recipe
+from bench_core.training.players import loss_fault, make_player_optimizers
 
 RECIPE = Recipe(learning_rate=0.5, schedule="linear")
 
@@ -38,3 +40,19 @@ def test_recipes_of_player_and_group_change_the_methods_recipe() -> None:
     assert [recipe.learning_rate for recipe in recipes] == [0.125, 0.125]
     assert [recipe.momentum for recipe in recipes] == [0.9, 0.1]
     assert [recipe.schedule for recipe in recipes] == ["linear", "linear"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (Loss(torch.zeros(()), {"a": torch.ones(())}), None),
+        (torch.zeros(()), "forward must return a Loss, got Tensor"),
+        (None, "forward must return a Loss, got NoneType"),
+        (Loss(torch.zeros(16)), "the loss must be a scalar, got shape (16,)"),
+        (Loss(torch.zeros(1)), "the loss must be a scalar, got shape (1,)"),
+        (Loss(torch.zeros(()), {"a": torch.ones(2)}), "part 'a' must be a scalar, got shape (2,)"),
+        (Loss(torch.zeros(()), {"a": 1.0}), "part 'a' must be a tensor, got float"),  # type: ignore[dict-item]
+    ],
+)
+def test_loss_must_be_a_scalar_with_scalar_parts(loss: Any, words: str | None) -> None:
+    assert loss_fault(loss) == words
