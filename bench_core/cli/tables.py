@@ -1,11 +1,21 @@
 """`bench table`, `bench plot`, `bench publish`, `bench export`: from records to what people read."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench_core.cli.options import BOARDS, README, STORE, Command, names
 from bench_core.output import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RAW_CELLS = click.option(
+    "--raw-cells", is_flag=True,
+    help="Write text into CSV as it is. By default text that a spreadsheet would calculate, as it begins with =, +, - "
+    "or @, gets a ' in front; numbers never do.",
+)  # fmt: skip
 
 
 @click.command(cls=Command)
@@ -22,6 +32,7 @@ from bench_core.output import say
 @click.option("--sort", help="Sort rows by a task, 'mean', 'rank' or 'method'. Default: rank.")
 @click.option("--published", is_flag=True, help="Also print the numbers that papers report of these methods.")
 @click.option("--check", is_flag=True, help="Check that published pages agree with their records; exit code 1 if not.")
+@RAW_CELLS
 def table(
     store: Path,
     leaderboards: Path,
@@ -33,6 +44,7 @@ def table(
     sort: str | None,
     published: bool,
     check: bool,
+    raw_cells: bool,
 ) -> None:
     """Print a leaderboard from a store's records."""
     if check:
@@ -56,10 +68,12 @@ def table(
 
     if metric and task:
         raise RequestError(f"--task shows all metrics; to see one say --metric {task}:{metric.rpartition(':')[2]}.")
+    if raw_cells and output_format != "csv":
+        raise RequestError("--raw-cells is for --format csv.")
     if published:
         check_format(output_format)
     entries = table_entries(Store.existing(store), board)
-    say(render(build(entries, metric=metric, sort=sort, task=task), output_format))
+    say(render(build(entries, metric=metric, sort=sort, task=task), output_format, raw_cells=raw_cells))
     if published:
         say(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
 
@@ -156,16 +170,23 @@ def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pa
 @click.option("--csv", type=click.Path(path_type=Path), help="Write a CSV file here.")
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write a Parquet file here; needs pyarrow.")
 @click.option("--sqlite", type=click.Path(path_type=Path), help="Write an SQLite file here, with a table `scores`.")
-def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | None) -> None:
+@RAW_CELLS
+def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | None, raw_cells: bool) -> None:
     """Write all scores of a store to a file.
 
     The file has one line for each score, for use in other tools.
     """
     from bench_core.errors import RequestError
-    from bench_core.reports.tables.export import to_csv, to_parquet, to_sqlite
+    from bench_core.reports.tables.export import write_csv, write_parquet, write_sqlite
     from bench_core.api import results  # isort: skip
 
-    writers = [(csv, to_csv), (parquet, to_parquet), (sqlite, to_sqlite)]
+    if raw_cells and csv is None:
+        raise RequestError("--raw-cells is for --csv FILE.")
+
+    def to_csv(frame: "pd.DataFrame", path: Path) -> None:
+        write_csv(frame, path, raw_cells=raw_cells)
+
+    writers = [(csv, to_csv), (parquet, write_parquet), (sqlite, write_sqlite)]
     if not any(path for path, _ in writers):
         raise RequestError("say where to: --csv FILE, --parquet FILE or --sqlite FILE.")
     frame = results(store)

@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING
 
 from bench_core.errors import RequestError
 from bench_core.files import new_file
+from bench_core.output import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def to_csv(frame: "pd.DataFrame", path: Path) -> None:
-    """Write comma-separated values with a header."""
+def write_csv(frame: "pd.DataFrame", path: Path, *, raw_cells: bool = False) -> None:
+    """Write comma-separated values with a header.
+
+    Args:
+        frame: The scores.
+        path: The file.
+        raw_cells: Leave text that a spreadsheet would take for a formula as it is. By default it gets a `'` in front.
+    """
+    cells = frame.astype(object)
+    rows = cells.where(frame.notna(), None).itertuples(index=False, name=None)
     with _new_file(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        temporary.write_text(csv_text([list(frame.columns), *rows], raw_cells=raw_cells), encoding="utf-8", newline="")
 
 
-def to_parquet(frame: "pd.DataFrame", path: Path) -> None:
+def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
     """Write parquet; RequestError where pyarrow is not installed."""
     with _new_file(path) as temporary:
         try:
@@ -29,7 +38,7 @@ def to_parquet(frame: "pd.DataFrame", path: Path) -> None:
             raise RequestError(f"parquet needs pyarrow: pip install 'bench-core[parquet]' ({reason})") from error
 
 
-def to_sqlite(frame: "pd.DataFrame", path: Path) -> None:
+def write_sqlite(frame: "pd.DataFrame", path: Path) -> None:
     """Write an SQLite file with one table, `scores`."""
     with _new_file(path) as temporary, closing(sqlite3.connect(temporary)) as connection:
         frame.to_sql("scores", connection, index=False)

@@ -1,7 +1,5 @@
 """Tables as Markdown, plain text, LaTeX, CSV or JSON; all show the same, because all read one object."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench_core.errors import UnknownNameError
+from bench_core.output import csv_text
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.model import Table, TableCell
 
@@ -19,13 +18,14 @@ _CSV = (
 )  # fmt: skip
 
 
-def render(tables: Sequence[Table], format: str) -> str:
+def render(tables: Sequence[Table], format: str, *, raw_cells: bool = False) -> str:
     """Format tables as text.
 
     Args:
         tables: Tables of `build`.
         format: One of `FORMATS`. "csv" has a line for each cell: what is shown, and its mean and interval in full (a
             fraction as a fraction). "json" has everything. "latex" needs the package booktabs.
+        raw_cells: In CSV, leave text that a spreadsheet would take for a formula as it is.
 
     Returns:
         Text that ends with a newline; the same tables give the same bytes.
@@ -35,7 +35,7 @@ def render(tables: Sequence[Table], format: str) -> str:
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
-    return FORMATS[format](tables)
+    return _csv(tables, raw_cells=raw_cells) if format == "csv" else FORMATS[format](tables)
 
 
 def _markdown(tables: Sequence[Table]) -> str:
@@ -115,10 +115,8 @@ def _latex(tables: Sequence[Table]) -> str:
     return "\n\n".join(blocks or ["% No records."]) + "\n"
 
 
-def _csv(tables: Sequence[Table]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_CSV)
+def _csv(tables: Sequence[Table], *, raw_cells: bool = False) -> str:
+    lines: list[Sequence[Any]] = [_CSV]
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
@@ -143,8 +141,8 @@ def _csv(tables: Sequence[Table]) -> str:
                     cell.state,
                     cell.reason,
                 )
-                writer.writerow([escape.one_line(field) if isinstance(field, str) else field for field in fields])
-    return out.getvalue()
+                lines.append([escape.one_line(field) if isinstance(field, str) else field for field in fields])
+    return csv_text(lines, raw_cells=raw_cells)
 
 
 def _json(tables: Sequence[Table]) -> str:

@@ -37,6 +37,7 @@ def test_the_flags_are_few_and_frozen() -> None:
             "--leaderboards",
             "--metric",
             "--published",
+            "--raw-cells",
             "--readme",
             "--sort",
             "--store",
@@ -44,7 +45,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         ],
         "plot": ["--board", "--kind", "--methods", "--out", "--store", "--x", "--y"],
         "publish": ["--leaderboards", "--pages", "--partial", "--readme", "--store", "board"],
-        "export": ["--csv", "--parquet", "--sqlite", "--store"],
+        "export": ["--csv", "--parquet", "--raw-cells", "--sqlite", "--store"],
         "merge": ["--dry-run", "--store", "other"],
         "verify": sorted(
             ["--data-root", "--device", "--download", "--quiet", "--set", "--store", "--tolerance", "cell"]
@@ -74,6 +75,8 @@ def test_the_flags_are_few_and_frozen() -> None:
         (["why", "zzzz"], "no cell 'zzzz' in this request"),
         (["table", "--sort", "x"], ""),
         (["export"], "say where to: --csv FILE"),
+        (["export", "--sqlite", "a", "--raw-cells"], "--raw-cells is for --csv FILE"),
+        (["table", "--raw-cells"], "--raw-cells is for --format csv"),
         (["publish"], "say which board to publish; `bench publish --pages` writes all pages again"),
         (["publish", "digits", "--pages"], "type it without 'digits'"),
         (["-p", "nac", "list"], "must be no:NAME"),

@@ -1,0 +1,145 @@
+"""`bench` as a process of its own, with odd streams; each test starts one."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+WORK = """
+import logging, sys, warnings
+from pathlib import Path
+from bench_core.cli.program import run_as_program
+from bench_core.output import say
+
+def main():
+    Path("record").write_text("begun")
+    {body}
+    Path("record").write_text("done")
+    sys.exit({code})
+
+sys.exit(run_as_program(main))
+"""
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+
+
+Ended = subprocess.CompletedProcess[bytes]
+
+
+def call(folder: Path, program: Sequence[str], shell: str = "", **environment: str) -> Ended:
+    """Run Python in a folder; `shell` redirects its streams."""
+    command = ["bash", "-c", f'"$@" {shell}', "bash", sys.executable, *program]
+    return subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, timeout=300)
+
+
+def bench(folder: Path, *words: str, shell: str = "", **environment: str) -> Ended:
+    """Run a command of `bench`."""
+    return call(folder, ["-m", "bench_core", *words], shell, **environment)
+
+
+def work(folder: Path, body: str, code: int = 0, shell: str = "") -> Ended:
+    """Run a program that does some work and prints; its file `record` must say "done"."""
+    ended = call(folder, ["-c", WORK.format(body=body, code=code)], shell)
+    assert (folder / "record").read_text() == "done"
+    return ended
+
+
+PRINTS = "say('table ± 1'); say('log', err=True); print('plugin'); print('plugin', file=sys.stderr, flush=True)"
+
+
+@pytest.mark.parametrize("code", [0, 1, 75])
+@pytest.mark.parametrize("shell", ["", ">&-", "2>&-", "<&- >&- 2>&-", "| true; exit ${PIPESTATUS[0]}"])
+def test_closed_streams_leave_the_exit_code_to_the_work(tmp_path: Path, code: int, shell: str) -> None:
+    done = work(tmp_path, PRINTS, code, shell)
+    assert done.returncode == code
+    if "2>&-" not in shell:
+        assert done.stderr.splitlines()[:1] == [b"log"]
+    assert b"Error" not in done.stderr
+
+
+@needs_full
+@pytest.mark.parametrize(("code", "expected"), [(0, 1), (2, 2)])
+def test_a_full_disk_below_stdout_is_told_when_the_work_is_done(tmp_path: Path, code: int, expected: int) -> None:
+    done = work(tmp_path, PRINTS, code, ">/dev/full")
+    assert done.returncode == expected
+    told = b"Error: stdout: No space left on device. Output is missing; what was finished is kept.\n"
+    assert done.stderr == b"log\nplugin\n" + (told if code == 0 else b"")
+
+
+@needs_full
+def test_a_full_disk_below_stderr_loses_nothing_that_was_asked_for(tmp_path: Path) -> None:
+    done = work(tmp_path, PRINTS, shell="2>/dev/full")
+    assert done.returncode == 0
+    assert done.stdout.decode() == "table ± 1\nplugin\n"
+
+
+def test_a_closed_descriptor_is_no_place_for_the_next_file(tmp_path: Path) -> None:
+    """A library or another process that prints would write into a record."""
+    body = "Path('file').touch(); file = open('file', 'w'); import os; os.system('echo noise; echo noise >&2')"
+    work(tmp_path, body, shell="<&- >&- 2>&-")
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_stream_that_does_not_wait_takes_long_text_whole(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as some terminals and build servers hand it on
+    program = [sys.executable, "-c", WORK.format(body="say('x' * 300_000)", code=0)]
+    with subprocess.Popen(program, cwd=tmp_path, stdout=writer) as process, open(reader, "rb") as out:
+        os.close(writer)
+        assert len(out.read()) == 300_001
+        assert process.wait() == 0
+
+
+def test_log_lines_warnings_and_tracebacks_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    odd = r"a\x1b[31m\x9b.png"
+    body = (
+        f"logging.getLogger('bench').warning('%s is damaged', '{odd}'); logging.getLogger('x').info('quiet'); "
+        f"warnings.warn('{odd}')"
+    )
+    done = work(tmp_path, body)
+    text = done.stderr.decode()
+    assert text.startswith("a\\u001b[31m\\u009b.png is damaged\n")
+    assert "UserWarning: a\\u001b[31m\\u009b.png" in text
+    assert text.replace("\n", "").isprintable()
+    crash = call(tmp_path, ["-c", WORK.format(body=f"raise ValueError('{odd}')", code=0)])
+    assert crash.returncode == 1
+    assert crash.stderr.decode().endswith("ValueError: a\\u001b[31m\\u009b.png\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_help_and_errors_are_printed_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    environment = {"PYTHONIOENCODING": encoding}
+    assert b"Usage: " in bench(tmp_path, "--help", **environment).stdout
+    refused = bench(tmp_path, "run", "--nö±貓", **environment)
+    assert refused.returncode == 2
+    assert "--nö±貓".encode(encoding, "replace") in refused.stderr
+
+
+def test_an_argument_with_escapes_is_refused_without_them(tmp_path: Path) -> None:
+    for words in (["--\x1b[31m"], ["\x1b[31m"], ["table", "--format", "\x1b[31m"], ["why"], ["list", "\x9b"]):
+        refused = bench(tmp_path, *words)
+        assert refused.returncode == 2
+        assert not {"\x1b", "\x9b"} & set(refused.stderr.decode())
+
+
+@needs_full
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--help"], 1), (["--version"], 1), (["completion", "bash"], 1), (["x"], 2)]
+)
+def test_help_that_finds_no_space_ends_in_one_line(tmp_path: Path, words: list[str], code: int) -> None:
+    done = bench(tmp_path, *words, shell=">/dev/full")
+    assert done.returncode == code
+    assert done.stderr.count(b"Error: ") == 1
+    assert b"Traceback" not in done.stderr
+    assert bench(tmp_path, *words, shell=">&-").returncode == (0 if code == 1 else code)
+
+
+@pytest.mark.slow
+@needs_full
+def test_a_run_without_any_stream_writes_its_records(tmp_path: Path) -> None:
+    words = ["run", "--methods", "random", "--tasks", "knn", "--device", "cpu", "--jobs", "2"]
+    assert bench(tmp_path, *words, shell="<&- >/dev/full 2>&-").returncode == 1
+    assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 1

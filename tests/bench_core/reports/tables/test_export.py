@@ -1,0 +1,91 @@
+"""Scores as files for other tools: numbers come back bit for bit, and text is no formula."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench_core.errors import RequestError
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.entries import entries_of
+from bench_core.reports.tables.export import write_csv, write_parquet, write_sqlite
+from bench_core.reports.tables.frames import tidy
+from bench_core.reports.tables.render import render
+from bench_core.store.record import Record, record_from_json
+
+Make = Callable[..., dict[str, Any]]
+
+VALUES = (-0.1, 0.1 + 0.2, -1 / 3, 7.123456789123456, 0.0)
+FORMULA = "=HYPERLINK(1)"
+
+
+@pytest.fixture
+def records(make_record: Make, make_score: Make) -> list[Record]:
+    """Records of values that need all their digits, and of a stranger whose words are formulas."""
+    bound = {"unit": "nats", "chance": None}
+    ours = [
+        make_record(f"m{number}", "mi", seed, [make_score("bound", value * (1 + seed), **bound)])
+        for number, value in enumerate(VALUES)
+        for seed in range(3)
+    ]
+    words = {"method": "@SUM(A1)", "encoder": "convnet", "dataset": "digits", "task": "mi"}
+    theirs = [make_record("vae", "mi", 0, [make_score("bound", -2.5, caveat=FORMULA, **bound)], names=words)]
+    return [record_from_json(record) for record in (*ours, *theirs)]
+
+
+def test_numbers_of_an_exported_csv_file_come_back_bit_for_bit(records: list[Record], tmp_path: Path) -> None:
+    frame = tidy(records)
+    frame.loc[:2, "value"] = [-1e-300, 5e-324, 123456789.123456789]
+    write_csv(frame, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(frame)
+    for name in frame:
+        read = {"float64": float, "Int64": int, "boolean": {"True": True, "False": False}.__getitem__}
+        values = [read.get(str(frame[name].dtype), str)(line[name]) if line[name] else None for line in lines]
+        ours = [None if pd.isna(value) or value == "" else value for value in frame[name]]
+        safe = {"@SUM(A1)": "'@SUM(A1)", FORMULA: f"'{FORMULA}"}
+        assert values == [safe.get(value, value) for value in ours], name
+
+
+def test_raw_cells_of_an_exported_csv_file_are_those_that_pandas_would_write(
+    records: list[Record], tmp_path: Path
+) -> None:
+    frame = tidy(records)
+    write_csv(frame, tmp_path / "a.csv", raw_cells=True)
+    assert (tmp_path / "a.csv").read_bytes().decode() == frame.to_csv(index=False, lineterminator="\n")
+
+
+def test_a_frame_without_records_is_a_header(tmp_path: Path) -> None:
+    write_csv(tidy([]), tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == ",".join(tidy([]).columns) + "\n"
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_scores_of_a_table_come_back_from_its_csv_as_they_are_shown(records: list[Record], raw: bool) -> None:
+    [table] = build(entries_of(records))
+    lines = list(csv.DictReader(io.StringIO(render([table], "csv", raw_cells=raw))))
+    cells = [(row, cell) for row in table.rows for cell in row.cells]
+    assert len(lines) == len(cells)
+    negative = 0
+    for line, (row, cell) in zip(lines, cells, strict=True):
+        assert line["shown"] == cell.text
+        assert line["mean"] == ("" if cell.mean is None else repr(float(f"{cell.mean:.12g}")))
+        assert line["method"] == (row.name if raw or not row.name.startswith("@") else f"'{row.name}")
+        assert line["caveat"] == (cell.caveat if raw or not cell.caveat else f"'{cell.caveat}")
+        negative += cell.text.startswith("-")
+    assert negative >= 3
+    assert any("±" in cell.text and cell.text.startswith("-") for _, cell in cells)
+    assert any("†" in cell.text and cell.text.startswith("-") for _, cell in cells)
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet, write_sqlite])
+def test_a_path_that_is_a_folder_is_refused_and_nothing_is_left(write: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RequestError, match="there cannot be written"):
+        write(tidy([]), tmp_path / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
