@@ -111,12 +111,12 @@ def _embed_if_needed(
         device, workers = setting.torch_device, setting.workers
         embed_all(method, chain.data, splits, folder, device, workers, chain.sources, over=over)
 
-    if is_embedded(folder) and is_damaged(folder):
-        progress.log(f"  the embeddings in {folder} are damaged; embedding again")
-        shutil.rmtree(folder)
     if not is_embedded(folder):
         progress.log("  embed")
         embed(load_method())
+    elif is_damaged(folder):
+        progress.log(f"  the embeddings in {folder} are damaged; embedding again")
+        embed(load_method(), over=True)
     elif "method" not in chain.sources or read_embedded(folder).get("sources") != chain.sources:
         method = load_method()
         if lacking := lacking_names(method, splits, folder, setting.torch_device):
