@@ -39,7 +39,7 @@ def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric:
     from bench_core.planning.plan import board_plan
     from bench_core.reports.comparison.rows import compare, rank_rows
     from bench_core.reports.comparison.text import show_comparison, show_rankings
-    from bench_core.reports.tables.cell_states import plan_entries
+    from bench_core.reports.tables.cell_states import plan_entries, what_to_run
     from bench_core.reports.tables.entries import entries_of
     from bench_core.store.store import find_records
 
@@ -49,7 +49,12 @@ def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric:
         raise RequestError("--every-metric is for two rows; mean ranks are of each task's first metric.")
     records = find_records(store).values()
     entries = plan_entries(board_plan(board), records) if board else entries_of(records)
+    nothing_yet = what_to_run(entries, store, board)
+    if nothing_yet and rows:
+        raise RequestError(nothing_yet)
     if rows:
         say(show_comparison(compare(entries, *rows, all_metrics=every_metric), output_format), nl=False)
     else:
         say(show_rankings(rank_rows(entries), output_format), nl=False)
+    if nothing_yet:
+        say(nothing_yet, err=True)

@@ -1,5 +1,6 @@
 """`bench run`: train, embed, run every task, and print the table of the request."""
 
+import errno
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -138,7 +139,10 @@ def _one_chain(plan: "Plan", key: str, without_cell: Sequence[str]) -> "Plan":
 
 
 def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
-    """Print the table of the request's cells, write pictures and page of the store, and print where they are."""
+    """Print the table of the request's cells, write pictures and page of the store, and print where they are.
+
+    A store that is read-only still has all that was asked for: its page and pictures are left as they are.
+    """
     from bench_core.reports.tables.build import build
     from bench_core.reports.tables.cell_states import plan_entries
     from bench_core.reports.tables.entries import entries_of
@@ -151,10 +155,23 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
         say(frame.to_json(orient="records", indent=1, double_precision=15))
         return
     say(render(build(entries), "text"))
-    for path in _draw_pictures(plan, entries, store):
-        say(f"picture: {path}")
-    page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all of the store
-    say(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
+    try:
+        for path in _draw_pictures(plan, entries, store):
+            say(f"picture: {path}")
+        page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all of the store
+    except (OSError, RequestError) as error:
+        if not _is_read_only(error):
+            raise
+        say(f"{store.path} is read-only: its page and pictures stay as they are", err=True)
+        say(f"\nrecords: {store.path / 'cells'}")
+    else:
+        say(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
+
+
+def _is_read_only(error: Exception) -> bool:
+    """Return whether an error says that nobody may write here; a full or broken disk is another matter."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> list[Path]:

@@ -62,7 +62,7 @@ def table(
         shipped_numbers,
     )
     from bench_core.reports.tables.build import build
-    from bench_core.reports.tables.cell_states import table_entries
+    from bench_core.reports.tables.cell_states import table_entries, what_to_run
     from bench_core.reports.tables.render import render
     from bench_core.store import Store
 
@@ -73,9 +73,14 @@ def table(
     if published:
         check_format(output_format)
     entries = table_entries(Store.existing(store), board)
+    nothing_yet = what_to_run(entries, store, board)
+    if nothing_yet and (metric or task or sort):  # of which nothing could be found
+        raise RequestError(nothing_yet)
     say(render(build(entries, metric=metric, sort=sort, task=task), output_format, raw_cells=raw_cells))
     if published:
         say(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
+    if nothing_yet:
+        say(nothing_yet, err=True)
 
 
 class KindOption(click.Option):
@@ -109,16 +114,20 @@ def plot(
     Draws projections, curves, histograms and samples that records hold; no method is run. Needs matplotlib: pip install
     'bench-core[pictures]'. The kind similarity reads the embeddings under STORE/chains.
     """
+    from bench_core.errors import RequestError
     from bench_core.planning.boards import Board, load_board
     from bench_core.reports.pictures.model import PlotRequest
     from bench_core.reports.pictures.plot import plot_all
-    from bench_core.reports.tables.cell_states import table_entries
+    from bench_core.reports.tables.cell_states import table_entries, what_to_run
     from bench_core.store import Store
 
     request = PlotRequest(kind=kind or "", methods=tuple(methods or ()), x=x, y=y)
     records = Store.existing(store)
     pictures = load_board(board) if board else Board()
-    result = plot_all(table_entries(records, board), records, pictures, request, out or store / "pictures")
+    entries = table_entries(records, board)
+    if nothing_yet := what_to_run(entries, store, board):
+        raise RequestError(nothing_yet)
+    result = plot_all(entries, records, pictures, request, out or store / "pictures")
     for path in result.drawn:
         say(f"picture: {path}")
     for reason in result.left_out:
@@ -177,6 +186,7 @@ def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | N
     The file has one line for each score, for use in other tools.
     """
     from bench_core.errors import RequestError
+    from bench_core.reports.tables.cell_states import what_to_run
     from bench_core.reports.tables.export import write_csv, write_parquet, write_sqlite
     from bench_core.api import results  # isort: skip
 
@@ -194,3 +204,5 @@ def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | N
         if path is not None:
             write(frame, path)
             say(f"{len(frame)} scores: {path}")
+    if frame.empty:
+        say(what_to_run((), store, None), err=True)

@@ -1,15 +1,18 @@
 """The state of each cell of a plan: computed from plan, records and attempts, never stored."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from bench_core.errors import shown
 from bench_core.keys import differences
 from bench_core.planning.plan import Cell, Plan, board_plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.entries import Entry, State, entries_of, failure_reason
 from bench_core.store import Store
 from bench_core.store.record import AXES, Document, Record
-from bench_core.store.store import latest_attempts
+from bench_core.store.store import MARKER, latest_attempts
 
 _VERSION_FIELDS = ("revision", "protocol", "digest")  # fields by which a record is older, not another experiment
 
@@ -33,6 +36,22 @@ def table_entries(store: Store, board: str | None = None, registry: Registry | N
     if board is None:
         return entries_of(store.records(), store.attempts())
     return plan_entries(board_plan(board, registry), store.records(), store.attempts())
+
+
+def what_to_run(entries: Iterable[Entry], store: Path, board: str | None) -> str:
+    """Return the sentence that says which command makes the first record of a board or store; "" where there is one.
+
+    Args:
+        entries: The cells that are shown.
+        store: Folder of a store, or of records.
+        board: The board whose cells they are, or None.
+    """
+    if any(entry.record for entry in entries):
+        return ""
+    of_board, words = (f" of board {shown(board)}", ["--board", board]) if board else ("", ["--methods", "nac,sela"])
+    if (store / MARKER).is_file() and store != Path("runs"):
+        words += ["--store", str(store)]
+    return f"{store} has no record{of_board} yet; run `{shlex.join(['bench', 'run', *words])}`."
 
 
 def is_older(record: Record, cell: Cell) -> bool:

@@ -61,6 +61,56 @@ def test_store_without_records_is_an_empty_table(bench: Bench, tmp_path: Path) -
     assert (result.exit_code, result.stdout.strip()) == (0, "No records.")
 
 
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    Store(tmp_path / "runs").create()
+    Store(tmp_path / "my runs").create()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("table", 0), ("table --format md", 0), ("table --format csv", 0), ("table --format json", 0), ("compare", 0),
+        ("table --metric top1", 2), ("table --task knn", 2), ("table --sort knn", 2), ("plot", 2),
+        ("plot --kind projection", 2), ("compare nac vae", 2),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "runs has no record yet; run `bench run --methods nac,sela`."),
+        (["--board", "mnist_vae"], "runs has no record of board 'mnist_vae' yet; run `bench run --board mnist_vae`."),
+        (
+            ["--board", "digits", "--store", "my runs"],
+            "my runs has no record of board 'digits' yet; run `bench run --board digits --store 'my runs'`.",
+        ),
+    ],
+    ids=["store", "board", "another store"],
+)
+@pytest.mark.usefixtures("empty")
+def test_table_picture_and_comparison_without_any_record_say_what_to_run(
+    bench: Bench, words: str, code: int, options: list[str], sentence: str
+) -> None:
+    result = bench(*words.split(), *options)
+    assert (result.exit_code, result.stderr.removeprefix("Error: ")) == (code, f"{sentence}\n")
+
+
+@pytest.mark.usefixtures("empty")
+def test_export_of_a_store_without_records_says_what_to_run(bench: Bench) -> None:
+    result = bench("export", "--csv", "a.csv")
+    assert (result.exit_code, result.stdout) == (0, "0 scores: a.csv\n")
+    assert result.stderr == "runs has no record yet; run `bench run --methods nac,sela`.\n"
+
+
+def test_table_of_a_board_whose_records_are_of_other_boards_says_what_to_run(bench: Bench, tmp_path: Path) -> None:
+    assert bench("run", *RUN, "--device", "cpu", "--quiet").exit_code == 0
+    assert bench("table").stderr == ""
+    assert bench("table", "--board", "digits").stderr == (
+        "runs has no record of board 'digits' yet; run `bench run --board digits`.\n"
+    )
+
+
 def test_why_and_dry_run_take_a_missing_store_for_empty(bench: Bench, tmp_path: Path) -> None:
     why = bench("why", "random/knn", *RUN)
     assert why.exit_code == 0
