@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import StoreError
-from bench_core.keys import key_of
+from bench_core.keys import key_of, key_or_none
 
 LARGEST_JSON = 2**28  # bytes
 DEEPEST_JSON = 64  # lists and objects in each other; the deepest of ours have about ten
@@ -197,7 +197,15 @@ def write_text(path: Path, text: str) -> None:
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
     """Return a JSON object as the content of a file; keys keep their order (a curve's first column is x)."""
-    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return (_json_text(value, indent=1) + "\n").encode()
+
+
+def _json_text(value: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return a JSON object as text; StoreError where it holds NaN or infinity, which JSON does not have."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise StoreError(f"a number that is not finite cannot be written to a file ({error}).") from error
 
 
 def _sync(path: Path) -> None:
@@ -298,7 +306,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """Add a seal to a JSON object: the SHA-256 of its content, which `read_sealed` checks."""
-    return {**value, _SEAL: key_of(json.loads(json.dumps(value, allow_nan=False)))}
+    return {**value, _SEAL: key_of(json.loads(_json_text(value)))}
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -314,7 +322,7 @@ def unsealed(value: dict[str, Any], path: Path) -> dict[str, Any]:
     """Check the seal of a JSON object from this file, and remove it; as `read_sealed`."""
     last = next(reversed(value.values()), None)  # the seal, even where its name is what was damaged
     has_seal = _SEAL in value or (isinstance(last, str) and _DIGEST.fullmatch(last) is not None)
-    if has_seal and value.pop(_SEAL, None) != key_of(value):
+    if has_seal and value.pop(_SEAL, None) != key_or_none(value):
         raise StoreError(f"{path} is not as it was written: edited or damaged; move it away and run again.")
     return value
 

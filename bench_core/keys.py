@@ -22,6 +22,14 @@ def key_of(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
+def key_or_none(document: Mapping[str, Any]) -> str | None:
+    """Return the key of a document that somebody else wrote, or None where it can have none: NaN, half a character."""
+    try:
+        return key_of(document)
+    except ValueError:
+        return None
+
+
 def leaves(document: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield path and value of every leaf of a document, sorted by name: `("method.config.dim", 128)`."""
     if isinstance(document, Mapping):

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench_core.errors import StoreError
 from bench_core.files import read_json, unsealed
-from bench_core.keys import key_of
+from bench_core.keys import key_or_none
 from bench_core.store.fields import (
     Test,
     field_errors,
@@ -45,7 +45,8 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def recipe_of(recipe: dict[str, Any], path: Path, key: str | None = None) -> dict[str, Any]:
     """Check the content of a `recipe.json`; with a key, it must be the key of its document."""
     _check(path, training_errors(recipe.get("doc"), "doc"))
-    if key is not None and key_of(recipe["doc"]) != key:
+    found = key_or_none(recipe["doc"])
+    if found is None or key not in (None, found):
         raise StoreError(f"{path.parent} is not what its key says: it was edited or damaged; move it away.")
     return recipe
 

@@ -290,24 +290,20 @@ def _attempts(source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
                 continue
             file = folder / name
             attempt = attempt_of(read_json(file, below=source), file)
-            is_of_key = attempt["key"] == key and ("doc" not in attempt or _hash(attempt["doc"], file) == key)
+            _check_finite(attempt, file)
+            document = attempt.get("doc")  # attempts of older code may lack it
+            is_of_key = attempt["key"] == key and (document is None or key_of(document) == key)
             if not is_of_key or not is_file_name(name) or name.casefold() in taken:
                 raise StoreError(f"{file} is not what its key says: it was edited or damaged; move it away.")
             taken.add(name.casefold())
-            _check_finite(attempt, file)
             yield file, attempt
-
-
-def _hash(document: Mapping[str, Any], file: Path) -> str:
-    _check_finite(document, file)
-    return key_of(document)
 
 
 def _check_finite(value: Mapping[str, Any], file: Path) -> None:
     """Raise StoreError for NaN and infinity, which JSON does not have and no file of ours holds."""
     try:
         sealed(value)
-    except ValueError as error:
+    except StoreError as error:
         raise StoreError(f"{file} holds a number that is not finite, so it cannot be copied; move it away.") from error
 
 

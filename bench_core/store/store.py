@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from bench_core.errors import RequestError, StoreError, shown
 from bench_core.files import LOCK, files_below, paths_in, read_json, sealed, unsealed, write_once, write_text
-from bench_core.keys import key_of
+from bench_core.keys import key_or_none
 from bench_core.store.record import Record, record_from_json
 from bench_core.store.record_schema import attempt_error, record_error
 
@@ -181,7 +181,7 @@ def record_of(record: dict[str, Any], path: Path) -> Record:
     if record.get("format") != FORMAT:
         raise StoreError(f"{path} has format {shown(record.get('format'))}, this bench reads {FORMAT}; move it away.")
     document, key = record.get("doc"), record.get("key")
-    if not isinstance(document, Mapping) or key != path.stem or _hash(document) != key:
+    if not isinstance(document, Mapping) or key != path.stem or key_or_none(document) != key:
         raise StoreError(f"{path} is not what its key says: it was edited or damaged; move it away and run again.")
     if error := record_error(record):
         raise StoreError(f"{path} is no record: {error}; move it away and run again.")
@@ -233,11 +233,3 @@ def _is_taken(path: Path) -> bool:
     if not path.is_dir():
         return path.exists()
     return any(child.name != LOCK and not child.name.startswith(f".{MARKER}.") for child in path.iterdir())
-
-
-def _hash(document: Mapping[str, Any]) -> str | None:
-    """Return the key of a document, or None where it can have none."""
-    try:
-        return key_of(document)
-    except ValueError:  # NaN, half a character
-        return None

@@ -64,8 +64,22 @@ def test_wrong_field_is_named_with_its_file(
         read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("read", "name", "content"),
+    [(read_summary, "summary.json", SUMMARY), (read_embedded, "done.json", DONE)],
+)
+def test_sealed_file_with_a_number_that_is_not_finite_is_refused(
+    read: Read, name: str, content: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps({**content, "more": float("nan"), "sha256": DIGEST}))
+    with pytest.raises(StoreError, match=f"{name} is not as it was written"):
+        read(tmp_path)
+
+
 def test_recipe_under_another_key_is_refused() -> None:
     path = Path("chains") / "x" / "recipe.json"
     assert recipe_of({"doc": DOC}, path, key_of(DOC))
     with pytest.raises(StoreError, match="is not what its key says"):
         recipe_of({"doc": DOC}, path, DIGEST)
+    with pytest.raises(StoreError, match="is not what its key says"):
+        recipe_of({"doc": {**DOC, "epochs": float("nan")}}, path)
