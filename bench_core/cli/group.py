@@ -20,7 +20,7 @@ from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
 from bench_core.cli.run import run
 from bench_core.cli.tables import export, plot, publish, table
-from bench_core.errors import BenchError, RequestError, one_line
+from bench_core.errors import BenchError, RequestError, did_you_mean, one_line
 from bench_core.output import own_stdout, say
 from bench_core.training.stopping import Stopped
 
@@ -62,7 +62,7 @@ class Bench(click.Group):
             code = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
             message = io.StringIO()
-            error.show(message)
+            _with_suggestion(error).show(message)
             say(message.getvalue(), err=True, nl=False)
             code = error.exit_code
         except click.Abort:  # Ctrl-C before a command began
@@ -79,6 +79,14 @@ class Bench(click.Group):
         if cmd.callback is not None:
             cmd.callback = own_stdout()(cmd.callback)
         super().add_command(cmd, name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the first word; an unknown one ends with the most similar one, whatever its case."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under headings, each with its short help."""
@@ -105,6 +113,15 @@ class Bench(click.Group):
         except Stopped as stopped:
             say(f"{stopped}: {_STOPPED}", err=True)
             ctx.exit(stopped.code)
+
+
+def _with_suggestion(error: click.ClickException) -> click.ClickException:
+    """Return an error of click; an unknown option ends with the most similar one, whatever its case."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return error
+    options = [option for parameter in error.ctx.command.get_params(error.ctx) for option in parameter.opts]
+    meant = did_you_mean(error.option_name, options)
+    return click.UsageError(f"No such option {error.option_name!r}{meant}", error.ctx)
 
 
 class WrongRequest(click.ClickException):
