@@ -200,7 +200,7 @@ def _row_of_component(
         if ":" in name and error.name != name.partition(":")[0]:
             raise  # the method is known, its variant is not
         listed = [row.name for row in board_rows.values() if is_registered(row, section, registry)]
-        raise UnknownNameError(kind.word, error.name, {*error.known, *listed}, "See `bench list`.") from None
+        raise UnknownNameError(kind.word, error.name or name, {*error.known, *listed}, "See `bench list`.") from None
     row = board_rows.get(component.name)
     if row and variant is None and registry.get(kind.name, row.use.partition(":")[0]) == component:
         return row
