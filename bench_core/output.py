@@ -10,6 +10,7 @@ work: `write` returns the error, and the command line ends with exit code 1 if i
 """
 
 import errno
+import io
 import json
 import os
 import re
@@ -74,6 +75,46 @@ def printable(text: str) -> str:
     JSON remains JSON with the same values: what is spelled stands inside its strings.
     """
     return text if text.isprintable() else "".join(c if _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
+
+
+class SteadyStream(io.TextIOBase):
+    """A text stream for others to print to: it passes text on by `write`, and never raises.
+
+    Attributes:
+        error: The first error that lost text, such as a full disk.
+    """
+
+    errors = "replace"
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write to a stream; to none where that is None."""
+        self.error: OSError | None = None
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # read-only in Python, too, but not in its stubs
+        """The encoding of the stream below."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write text at once."""
+        lost = write(text, self._stream)
+        self.error = self.error or lost
+        return len(text)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether the stream below is a terminal."""
+        return self._stream is not None and not self._stream.closed and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream below; UnsupportedOperation where there is none."""
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ stdout because a disk is full, the exit code is 1 at the end. Log lines, warning
 of strangers' files, are printed as `bench_core.output.say` prints.
 """
 
-import io
 import logging
 import os
 import sys
@@ -18,47 +17,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from bench_core.output import printable, say, write
-
-
-class SteadyStream(io.TextIOBase):
-    """A text stream that passes on what is written and never raises; whoever prints, plugins too, goes on.
-
-    Attributes:
-        error: The error that lost text, such as a full disk; see `bench_core.output.write`.
-    """
-
-    errors = "replace"
-
-    def __init__(self, stream: TextIO | None) -> None:
-        """Write to a stream; to none where that is None."""
-        self.error: OSError | None = None
-        self._stream = stream
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]  # read-only in Python, too, but not in its stubs
-        """The encoding of the stream below."""
-        return getattr(self._stream, "encoding", None) or "utf-8"
-
-    def write(self, text: str) -> int:
-        """Write text at once."""
-        lost = write(text, self._stream)
-        self.error = self.error or lost
-        return len(text)
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def isatty(self) -> bool:
-        """Return whether the stream below is a terminal."""
-        return self._stream is not None and not self._stream.closed and self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Return the descriptor of the stream below; UnsupportedOperation where there is none."""
-        if self._stream is None:
-            raise io.UnsupportedOperation("fileno")
-        return self._stream.fileno()
+from bench_core.output import SteadyStream, printable, say
 
 
 def run_as_program(main: Callable[[], object]) -> int | str | None:

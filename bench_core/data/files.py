@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench_core.errors import DataMissingError, RequestError
 
-_NOWHERE = Path(os.devnull) / "no-home"  # below a file: it can neither exist nor be made
+NO_FOLDER = Path(os.devnull) / "no-home"  # of a user without a home; below a file, so nothing can be there
 
 
 def default_data_root() -> Path:
@@ -28,7 +28,7 @@ def default_data_root() -> Path:
     except RequestError:
         if folder:
             raise
-        return _NOWHERE
+        return NO_FOLDER
 
 
 def cache_root() -> Path:
@@ -68,7 +68,7 @@ def missing_data(name: str, where: Path, why: str, *, fetch: bool) -> DataMissin
         why: What is wrong with it: "does not exist", "its md5 differs from the published one".
         fetch: True if `--download` can fetch it.
     """
-    if where.is_relative_to(_NOWHERE):
+    if where.is_relative_to(NO_FOLDER):
         return DataMissingError(
             f"{name}: there is no folder of datasets: HOME is not set, and the system knows no home of this user. Set "
             "HOME or BENCH_DATA, or say --data-root FOLDER."

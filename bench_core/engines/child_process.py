@@ -74,10 +74,10 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})},  # of names in its lines
         )
         self._reader = Thread(target=_read_lines, args=(self._process.stdout, self._last_lines, on_line), daemon=True)
         self._reader.start()

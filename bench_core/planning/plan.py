@@ -20,6 +20,7 @@ from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
 from bench_core.data import default_data_root
 from bench_core.data.checked import load_split, reading_data
+from bench_core.data.files import NO_FOLDER
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.boards import Board
@@ -201,6 +202,8 @@ def _refuse_wrong_root(data_root: Path) -> None:
 
     It may be missing: datasets that read nothing from it work without one, and `--download` creates it.
     """
+    if data_root == NO_FOLDER:  # datasets that need a folder say that there is none
+        return
     try:
         why = "" if S_ISDIR(data_root.stat().st_mode) else "is no folder"
     except FileNotFoundError:

@@ -3,9 +3,9 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, cast
 
-from bench_core.output import printable, write
+from bench_core.output import SteadyStream, printable, write
 
 LINE_INTERVAL_S = 5.0  # least time between two log lines of one training
 
@@ -99,7 +99,7 @@ class ProgressBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=cast(TextIO, SteadyStream(sys.stderr))),  # rich would raise
             transient=True,
         )
         self.bars.start()

@@ -1,5 +1,9 @@
 import io
+import os
+import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +94,32 @@ def test_progress_bar_prints_brackets_in_names_as_they_are(capsys: pytest.Captur
     output = capsys.readouterr().err
     assert "[1/2] nac [bold] on digits" in output
     assert "  linear" in output
+
+
+@pytest.mark.parametrize(("terminal", "columns"), [("xterm-256color", 80), ("xterm", 40), ("dumb", 80), ("", 1)])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_lines_above_a_bar_come_whole_on_any_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: str, columns: int, encoding: str
+) -> None:
+    """The other end of a terminal is read; what moves the cursor is left out of what was read."""
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    leader, follower = os.openpty()
+    line = "nac:key: on digits [bold] with convnet :warning: " + "x" * 60
+    with open(follower, "w", encoding=encoding) as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        progress = choose_progress(quiet=False)
+        assert isinstance(progress, ProgressBar)
+        progress.chain(1, 2, line)
+        for epoch in range(1, 4):
+            progress.epoch(epoch, 3, LINE)
+        progress.log("\x1b[2J 1 ± 2")
+        progress.close()
+    shown = b""
+    with suppress(OSError):  # all is read
+        while part := os.read(leader, 1 << 16):
+            shown += part
+    os.close(leader)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(encoding))
+    assert f"[1/2] {line}" in plain
+    assert f"\\u001b[2J 1 {'±' if encoding == 'utf-8' else '?'} 2" in plain

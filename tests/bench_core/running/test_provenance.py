@@ -1,5 +1,7 @@
 """Commit and changes of the code that made a record."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,15 @@ def test_checkout_without_a_commit_counts_as_changed_code(monkeypatch: pytest.Mo
     monkeypatch.setattr(provenance, "_git", lambda *_: None)
     monkeypatch.setattr(provenance, "checkout", lambda: tmp_path)
     assert provenance._commit.__wrapped__() == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [(b"runs", "runs"), ("läufe".encode(), "'läufe'"), (b"l\xe4ufe", r"'l\xe4ufe'"), (b"a b", "'a b'")],
+)
+def test_command_line_fits_into_a_record_whatever_was_typed(
+    monkeypatch: pytest.MonkeyPatch, typed: bytes, kept: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/bench", "run", "--store", os.fsdecode(typed)])
+    assert provenance.command_line() == f"bench run --store {kept}"
+    provenance.command_line().encode()
