@@ -129,6 +129,12 @@ def test_folder_below_a_class_must_be_printable_too(tmp_path: Path, name: str) -
     assert str(caught.value).isprintable()
 
 
+def test_names_in_any_script_and_with_emoji_are_fine(tmp_path: Path) -> None:
+    family = "\U0001f468\u200d\U0001f469"  # joined by a character that is not printable
+    put(tmp_path, f"train/{family}/\u732b \u00e9.png")
+    assert listed(tmp_path).classes == (family,)
+
+
 def test_error_of_the_file_system_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "train/a/photo")
 
