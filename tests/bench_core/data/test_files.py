@@ -1,11 +1,12 @@
 """Folders of datasets and caches, and the errors where there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench_core.data import cache_root, default_data_root, missing_data
-from bench_core.errors import BenchError, RequestError
+from bench_core.errors import RequestError
 from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import load_plugins
@@ -53,11 +54,15 @@ def test_a_variable_that_names_an_unknown_home_is_refused(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("homeless")
 def test_without_a_home_only_what_needs_a_folder_is_refused() -> None:
     registry = load_plugins()
-    asked = {"methods": ["random"], "tasks": ["knn"], "data_root": default_data_root()}
+    asked: dict[str, Any] = {"methods": ["random"], "tasks": ["knn"], "data_root": default_data_root()}
     assert make_plan(Request(**asked, datasets=["digits"]), registry).chains  # reads no files
-    for download in (False, True):
-        with pytest.raises(BenchError, match=r"mnist: there is no folder of datasets: HOME is not set.* --data-root"):
-            make_plan(Request(**asked, datasets=["mnist"]), registry, download=download)
+    mnist = registry.get("dataset", "mnist").cls
+    for read in (
+        lambda: mnist(asked["data_root"], mnist.Config()).load("train"),
+        lambda: make_plan(Request(**asked, datasets=["mnist"]), registry, download=True),
+    ):
+        with pytest.raises(RequestError, match=r"mnist: there is no folder of datasets: HOME is not set.* --data-root"):
+            read()
     with pytest.raises(RequestError, match=r"there is no folder for caches.*Set HOME or XDG_CACHE_HOME"):
         cache_root()
 
