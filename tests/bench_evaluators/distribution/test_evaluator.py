@@ -283,3 +283,11 @@ def test_an_unknown_prior_is_refused() -> None:
 def test_parameters_out_of_range_are_refused(changes: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be >= "):
         DistributionConfig(**changes)
+
+
+def test_histogram_leaves_out_half_a_percent_at_each_end_and_not_one_value_more() -> None:
+    values = torch.linspace(-100, 100, 200, dtype=torch.float64)[:, None]
+    curve = histogram("gaussian", values)
+    width = curve["centre"][1] - curve["centre"][0]
+    assert curve["centre"][0] - width / 2 == pytest.approx(-100)  # of 200 values 0.5 % are less than one
+    assert curve["centre"][-1] + width / 2 == pytest.approx(100)

@@ -177,3 +177,21 @@ def test_constants_have_no_kurtosis_and_no_correlation_despite_rounded_means(n: 
     assert float((constant - constant.mean(0)).abs().max()) > 0  # the mean is not exact
     assert excess_kurtosis(constant).tolist() == [0.0] * 3
     assert max_correlation(constant) == 0.0
+
+
+@pytest.mark.parametrize("p", [1, 2, 5])
+def test_p_value_of_henze_zirkler_is_that_of_the_papers_lognormal(p: int) -> None:
+    """Henze and Zirkler, 1990, Theorem 3.1: mean and variance of the statistic, written term by term."""
+    x, n = draw(50, p), 50
+    b = ((2 * p + 1) * n / 4) ** (1 / (p + 4)) / math.sqrt(2)
+    a, w = 1 + 2 * b**2, (1 + b**2) * (1 + 3 * b**2)
+    mean = 1 - (1 + p * b**2 / a + p * (p + 2) * b**4 / (2 * a**2)) / math.sqrt(a) ** p
+    variance = 2 / math.sqrt(1 + 4 * b**2) ** p
+    for factor in (1, 2 * p * b**4 / a**2, 3 * p * (p + 2) * b**8 / (4 * a**4)):
+        variance += 2 / a**p * factor
+    for factor in (1, 3 * p * b**4 / (2 * w), p * (p + 2) * b**8 / (2 * w**2)):
+        variance -= 4 / math.sqrt(w) ** p * factor
+    spread = math.sqrt(math.log(1 + variance / mean**2))
+    lognormal = stats.lognorm(s=spread, scale=mean / math.sqrt(1 + variance / mean**2))
+    statistic, p_value = henze_zirkler(x)
+    assert p_value == pytest.approx(float(lognormal.sf(statistic)), rel=1e-9)

@@ -182,3 +182,8 @@ def test_data_without_classes_are_skipped() -> None:
 def test_parameters_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FewshotConfig(**changes)  # type: ignore[arg-type]  # changes of any kind
+
+
+def test_classes_with_as_many_items_as_shots_leave_no_query_and_make_no_episode(freeze_encoder: FreezeEncoder) -> None:
+    frozen = freeze_encoder(encoder(), splits() | {"test": spots(5 * CLASSES, 1)}, CLASSES)
+    assert "no episodes: they need two test classes of more than 5 items" in few(frozen).notes

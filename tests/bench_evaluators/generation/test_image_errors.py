@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_evaluators.generation.image_errors import peak_signal_to_noise, squared_error, structural_similarity
+from bench_evaluators.generation.image_errors import (
+    MOST_SIGNAL_TO_NOISE,
+    peak_signal_to_noise,
+    squared_error,
+    structural_similarity,
+)
 
 
 def images(n: int = 4, side: int = 16, seed: int = 0) -> Tensor:
@@ -48,3 +53,8 @@ def test_copy_has_ssim_1_and_an_inverted_one_far_less() -> None:
 def test_images_smaller_than_a_window_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sides of 7 pixels or more, got \(6, 6\)"):
         structural_similarity(images(side=6), images(side=6))
+
+
+def test_the_most_that_8_bits_can_tell_is_58_9_decibels() -> None:
+    assert pytest.approx(10 * math.log10(12 * 255**2)) == MOST_SIGNAL_TO_NOISE
+    assert pytest.approx(58.9, abs=0.05) == MOST_SIGNAL_TO_NOISE
