@@ -43,7 +43,7 @@ def test_dry_run_takes_a_missing_store_for_empty_and_does_not_create_it(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--methods", "nac", "--jobs", "0"], "jobs must be a whole number from 1, got 0"),
+        (["--methods", "nac", "--workers", "-1"], "workers must be a whole number from 0, got -1"),
         (["--methods", "nca"], "no method named 'nca'"),
         (["--methods", "nac", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (["--methods", "nac", "--datasets", "mnist"], "--download"),
