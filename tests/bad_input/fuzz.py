@@ -30,6 +30,7 @@ from unittest import mock
 from click.testing import CliRunner
 
 from bench_core.cli.group import main
+from bench_core.errors import StoreError
 from bench_core.files import sealed, unsealed
 from bench_core.keys import key_of
 from bench_core.plugins import Registry, load_plugins
@@ -164,7 +165,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _write_sealed(path: Path, value: Any) -> None:
-    with suppress(ValueError, TypeError, RecursionError):  # NaN: nobody can seal it
+    with suppress(StoreError, ValueError, TypeError, RecursionError):  # NaN: nobody can seal it
         value = sealed(value)
     _write_json(path, value)
 
@@ -364,7 +365,8 @@ class Fuzz:
         errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             return f"{type(result.exception).__name__}: {str(result.exception)[:200]}"
-        if result.exit_code not in (0, 1, 2) or "Traceback" in result.output:
+        is_traceback = any(line.startswith("Traceback") for line in result.output.splitlines())
+        if result.exit_code not in (0, 1, 2) or is_traceback:
             return f"exit code {result.exit_code}: {result.output[-300:]}"
         if len(errors) > 1 or any(len(line) > 1500 or not line.isprintable() for line in errors):
             return f"{len(errors)} errors, or one that is no line: {result.stderr[-300:]}"

@@ -58,7 +58,7 @@ class ReportedNumber:
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} must not be empty")
         if not _URL.fullmatch(self.url):
-            raise ValueError(f"url must begin with https:// and hold no blanks, <, >, ( or ), got {self.url!r}")
+            raise ValueError(f"url must begin with https:// and hold no blanks, <, >, ( or ), got {shown(self.url)}")
         if self.unit == "fraction" and not 0 <= self.value <= 1:
             raise ValueError(f"value must be a fraction in [0, 1], got {self.value}")
 
