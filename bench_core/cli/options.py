@@ -122,8 +122,8 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--set", "settings", multiple=True, metavar="NAME.PARAM=VALUE",
-            help="Set a parameter to a TOML value: nac.flip=0.2, nac.recipe.learning_rate=1e-3. `bench show NAME` "
-            "lists the parameters of NAME.",
+            help="Set a parameter to a TOML value: nac.flip=0.2, nac.recipe.learning_rate=1e-3; a parameter that is "
+            "text takes what is typed. `bench show NAME` lists the parameters of NAME.",
         ),
         click.option(
             "--sweep", "sweeps", multiple=True, metavar="NAME.PARAM=A,B",

@@ -107,14 +107,14 @@ def _split(texts: Sequence[str], example: str) -> Iterator[tuple[str, str]]:
 
 
 def _split_list(text: str) -> list[str]:
-    """Split a text at the commas that are outside of brackets and quotes; one at the end separates nothing, too."""
+    """Split a text at the commas outside of brackets and quotes, `beta(2, 5),gaussian`; one at the end is ignored."""
     parts, depth, position = [""], 0, 0
     while position < len(text):
         may_be_quoted = depth > 0 or not parts[-1].strip()  # the ' of /data/it's is no quote
         quoted = _QUOTED.match(text, position) if may_be_quoted else None
         piece = quoted[0] if quoted else text[position]
         position += len(piece)
-        depth += (piece in "[{") - (piece in "]}")
+        depth += (piece in "[{(") - (piece in ")}]")
         if piece == "," and depth == 0:
             parts.append("")
         else:

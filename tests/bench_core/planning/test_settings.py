@@ -45,6 +45,10 @@ def test_values_of_a_sweep_are_taken_as_typed_where_the_parameter_is_text(text: 
     assert read_sweep(f"{text},{text}x", str) == [text, f"{text}x"]
 
 
+def test_commas_in_parentheses_separate_no_values() -> None:
+    assert read_sweep("beta(2, 5),gaussian", str) == ["beta(2, 5)", "gaussian"]
+
+
 def test_quotes_are_of_toml_where_the_parameter_is_text() -> None:
     assert read('"2024-05-01"', str) == read("'2024-05-01'", str) == "2024-05-01"
     assert read(r'"a\tb"', str) == "a\tb"
