@@ -58,12 +58,17 @@ def attempt(
         "doc": cell.document,
         "names": dict(cell.names),
         "kind": kind,
-        "error": " ".join(error.split()),
-        "log_tail": list(log[-_LOG_TAIL:]),
+        "error": _whole(" ".join(error.split())),
+        "log_tail": list(map(_whole, log[-_LOG_TAIL:])),
         "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(),
         "seconds": round(seconds, 3),
         "provenance": provenance,
     }
+
+
+def _whole(text: str) -> str:
+    r"""Spell out half characters, which no file can hold; they stand for bytes of a file's name that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def attempt_of(

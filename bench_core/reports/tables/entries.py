@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bench_core.errors import one_line
 from bench_core.store.record import AXES, Document, Record
 from bench_core.store.store import latest_attempts
 
@@ -78,8 +79,8 @@ def entries_of(records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] 
 
 
 def failure_reason(attempt: Mapping[str, Any]) -> str:
-    """Return why an attempt failed: "oom: memory ran out; ..."."""
-    return ": ".join(filter(None, [attempt["kind"], attempt.get("error")]))
+    """Return in one line why an attempt failed: "oom: memory ran out; ..."."""
+    return one_line(": ".join(filter(None, [attempt["kind"], attempt.get("error")])))
 
 
 def by_table(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:

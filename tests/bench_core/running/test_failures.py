@@ -1,6 +1,7 @@
 """Attempts in the store of cells that failed."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,15 @@ def test_attempt_holds_traceback_last_lines_of_the_log_and_seconds(plan_of: Plan
     assert "RuntimeError: no luck" in attempt["log_tail"]
     log_lines = [json.loads(line.removeprefix("log: ")) for line in attempt["log_tail"] if line.startswith("log: ")]
     assert [line["epoch"] for line in log_lines] == [1, 2]
+
+
+def test_a_name_of_bytes_that_are_no_utf_8_does_not_keep_a_failure_off_the_record(
+    plan_of: PlanOf, add: Add, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fails, "raised", OSError("cannot read " + os.fsdecode(b"l\xe4ufe.png")))
+    add("objective", "fails", Fails)
+    assert len(run_plan(plan_of(methods=["fails"]), store, CPU)) == 1
+    assert attempt_at(store)["error"] == r"OSError: cannot read l\udce4ufe.png"
 
 
 @pytest.mark.parametrize(
