@@ -1,6 +1,8 @@
 """Every registered plugin passes its checks; a plugin that breaks the contract gets a message that says how."""
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from bench_core import (
     Batch,
+    Dataset,
     DataSpec,
     Encoder,
     EpochContext,
@@ -20,10 +23,13 @@ from bench_core import (
     Objective,
     PerItem,
     Score,
+    Split,
 )
 from bench_core.conformance import assert_conforms, check_component, select
 from bench_core.conformance.toys import TinyEncoder
-from bench_core.errors import CheckError, UnknownNameError
+from bench_core.data import open_split
+from bench_core.data.checked import load_split
+from bench_core.errors import CheckError, DataMissingError, UnknownNameError
 from bench_core.plugins import Component, Registry, load_plugins
 
 REGISTRY = load_plugins()
@@ -171,6 +177,65 @@ class WrongDim(TinyEncoder):
 def test_encoder_with_a_wrong_dim_fails() -> None:
     assert failures("encoder", TinyEncoder) == ""
     assert "features have shape (4, 3), expected (4, 12)" in failures("encoder", WrongDim)
+
+
+class Dots(Dataset):
+    """Images of 2 x 2 pixels (ours)."""
+
+    images: Any = torch.zeros(6, 1, 2, 2, dtype=torch.uint8)
+    labels = torch.arange(6) % 3
+
+    def __init__(self, root: Path, config: NoConfig) -> None:
+        pass
+
+    def spec(self) -> DataSpec:
+        """Describe one split of three classes."""
+        return DataSpec(shape=(1, 2, 2), splits={"train": 6}, num_classes=3, name="dots")
+
+    def digest(self) -> str:
+        """Return a version."""
+        return "dots-1"
+
+    def load(self, split: str) -> Split:
+        """Return the items."""
+        return Split(self.images, self.labels)
+
+
+class ReadDots:
+    """Reader of images."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: Tensor) -> Tensor:
+        """Return the images at index."""
+        return self.images[index]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"labels": torch.arange(6)}, "item 3 has the label 3, but spec() declares 3 classes"),
+        ({"labels": torch.zeros(6, 1, dtype=torch.int64)}, "labels are torch.int64 of shape (6, 1), but must be"),
+        ({"labels": torch.zeros(7, dtype=torch.int64)}, "labels are torch.int64 of shape (7,), but must be"),
+        ({"images": torch.full((6, 1, 2, 2), 255.0)}, "image 0 of 6 has the value 255, but float images must be in"),
+        ({"images": torch.zeros(5, 1, 2, 2), "labels": None}, "it has 5 items, but spec() declares 6"),
+        ({"images": ReadDots(torch.full((6, 1, 2, 2), -1.0))}, "image 0 of 6 has the value -1, but float images"),
+    ],
+)
+def test_dataset_fails_its_check_in_the_words_of_a_run(
+    fields: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert failures("dataset", Dots) == ""
+    for name, value in fields.items():
+        monkeypatch.setattr(Dots, name, value)
+    assert f"split 'train': {words}" in failures("dataset", Dots).replace("in a batch that begins with item 0, ", "")
+    dots = Dots(Path(), NoConfig())
+    with pytest.raises(DataMissingError, match=re.escape(words)):
+        next(open_split(load_split(dots, dots.spec(), "train"), torch.device("cpu")).batches(6))
 
 
 class ImpossibleScore(Evaluator):
