@@ -97,7 +97,7 @@ def fake_backward(loss: Tensor, inputs: list[Tensor]) -> None:
 
 
 @pytest.fixture
-def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_fake_cuda(monkeypatch: pytest.MonkeyPatch, fake_cuda: None) -> None:
     """Replace in the training loop what needs a driver, and the end of an epoch, where the host may wait."""
     monkeypatch.setattr(
         loop, "stream", lambda *names, device="cpu": torch.Generator() if device == "cpu" else FakeGenerator()
@@ -144,6 +144,7 @@ def test_training_step_never_waits_for_the_device(method: str, variant: str, on_
     assert operations == ["_to_copy"]  # copy of the order of the epoch, once for all its steps
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("rule", ["lars", "adam", "adamw"])
 def test_optimiser_with_its_rate_on_the_device_never_waits(rule: Any) -> None:
     """A step that is captured in a CUDA graph needs this; torch's own SGD reads such a rate on the host."""
@@ -173,6 +174,7 @@ WAITING_OPERATIONS = {
 }
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("name", WAITING_OPERATIONS)
 def test_operation_that_waits_is_recorded(name: str) -> None:
     with FakeTensorMode(), SynchronisationRecorder() as recorder:

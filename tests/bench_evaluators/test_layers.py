@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -78,9 +79,9 @@ def test_accuracy_is_that_of_scikit_learn_on_the_averages(freeze_encoder: Freeze
         rows[name] = split.inputs.double().view(-1, 4, 2, 4, 2).mean((2, 4)).flatten(1) / 255
     mean, std = rows["train"].mean(0), rows["train"].std(0, correction=0)
     model = LogisticRegression(C=1 / (0.02 * 120), tol=1e-8, max_iter=10_000)
-    model.fit(((rows["train"] - mean) / std).numpy(), splits()["train"].labels)
+    model.fit(((rows["train"] - mean) / std).numpy(), np.asarray(splits()["train"].labels))
     assert accuracy == pytest.approx(
-        model.score(((rows["test"] - mean) / std).numpy(), splits()["test"].labels), abs=1 / 80
+        model.score(((rows["test"] - mean) / std).numpy(), np.asarray(splits()["test"].labels)), abs=1 / 80
     )
 
 

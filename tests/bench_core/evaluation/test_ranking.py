@@ -158,6 +158,7 @@ def test_average_precisions_by_hand() -> None:
     assert average_precisions(scores, relevant).tolist() == pytest.approx([(1 / 1 + 2 / 3) / 2])
 
 
+@pytest.mark.usefixtures("fake_cuda")
 def test_average_precisions_never_reads_a_value_from_the_gpu() -> None:
     with FakeTensorMode():
         scores = torch.rand(5, 60, device="cuda")

@@ -209,6 +209,7 @@ def test_apply_compiles_to_one_graph_with_the_same_values(augmentation: Augmenta
     )
 
 
+@pytest.mark.usefixtures("fake_cuda")
 def test_apply_on_an_accelerator_never_reads_a_value() -> None:
     """Fake CUDA tensors have no values: an operation that needs one raises."""
     draws = draw((8, 3, 16, 16), rng(), EVERYTHING, (16, 16))
