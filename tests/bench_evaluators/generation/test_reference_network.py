@@ -1,9 +1,12 @@
 """The reference network learns, and the same data always gives the same network."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from bench_evaluators.generation import reference_network
 from bench_evaluators.generation.reference_network import PixelComponents, ReferenceNetwork, train_reference
 
 
@@ -84,3 +87,23 @@ def test_network_is_the_same_on_any_number_of_threads(network: ReferenceNetwork)
     images, _ = striped()
     assert torch.equal(again.layers[0].weight, network.layers[0].weight)  # type: ignore[arg-type]  # of a layer
     assert torch.allclose(again.features(images), network.features(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 13), (1, 64, 33)])
+def test_images_of_any_sides_have_features(shape: tuple[int, int, int]) -> None:
+    network = ReferenceNetwork(shape, 2)
+    assert network.features(torch.zeros(3, *shape, dtype=torch.uint8)).shape == (3, 64)
+
+
+def test_learning_rate_rises_and_falls_within_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, step = list[float](), torch.optim.AdamW.step
+
+    def spied(self: torch.optim.AdamW, closure: Any = None) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spied)
+    monkeypatch.setattr(reference_network, "STEPS", 10)
+    train_reference(*striped(20), num_classes=2)
+    assert 0 < rates.index(max(rates)) < 9
+    assert rates[-1] < rates[0] < max(rates)

@@ -189,3 +189,8 @@ def test_parameters_out_of_range_are_refused() -> None:
             replace(GeometryConfig(), **{name: 3})  # type: ignore[arg-type]  # either
     with pytest.raises(ValueError, match=r"augmentation must be one of .*, got 'simcl'"):
         GeometryConfig(augmentation="simcl")
+
+
+def test_ten_items_a_feature_are_enough() -> None:
+    notes = evaluate(frozen(lambda x: noise(x)[:, :10])).notes  # 100 items
+    assert not any("ranks read low" in note for note in notes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench_core import DataSpec, Embedded, Encoder, Frozen, NoConfig, Objective, Split
 from bench_core.conformance.toys import Untrained
 from bench_evaluators.linear_regions.breakpoints import breakpoints
-from bench_evaluators.linear_regions.evaluator import LinearRegions, LinearRegionsConfig
+from bench_evaluators.linear_regions.evaluator import LinearRegions, LinearRegionsConfig, _bits, _size_note
 
 SPEC = DataSpec(shape=(1, 4, 4), splits={"train": 60, "test": 60})
 
@@ -159,3 +159,22 @@ def test_skip_reasons() -> None:
 def test_parameters_out_of_range_are_refused(changes: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be >= "):
         LinearRegionsConfig(**changes)
+
+
+def test_a_unit_at_0_is_off() -> None:
+    """Images of 0 and a first layer without bias put its units at 0; the second layer's biases decide."""
+    encoder = Small()
+    nn.init.zeros_(encoder.first.bias)
+    bits = _bits(encoder, torch.zeros(3, 1, 4, 4))
+    assert not bits[:, :24].any()
+    assert torch.equal(bits[0, 24:], encoder.second.bias > 0)
+
+
+def test_standard_error_of_breakpoints_by_hand() -> None:
+    assert _size_note(7, 1, [1.0, 3.0]).endswith("standard error 1.0 over segments")
+    assert _size_note(7, 1, [1.0, 3.0, 5.0, 7.0]).endswith("standard error 1.3 over segments")  # 2.58 / 2
+
+
+def test_two_test_images_are_enough() -> None:
+    spec = DataSpec(shape=(1, 4, 4), splits={"test": 2})
+    assert LinearRegions(LinearRegionsConfig()).skip_reason(spec, Untrained) is None
