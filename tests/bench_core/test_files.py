@@ -15,7 +15,23 @@ from typing import Any
 import pytest
 
 from bench_core.errors import StoreError
-from bench_core.files import files_below, move, new_file, new_folder, paths_in, write_once, write_over, write_text
+from bench_core.files import (
+    DEEPEST_JSON,
+    copy_regular,
+    file_digest,
+    files_below,
+    move,
+    names_in,
+    new_file,
+    new_folder,
+    parse_json,
+    paths_in,
+    read_json,
+    read_regular,
+    write_once,
+    write_over,
+    write_text,
+)
 
 Write = Callable[[Path], object]
 
@@ -172,7 +188,9 @@ def write_at_the_same_time(path: Path, number: int, error: int, start: Any, won:
         time.sleep(0.05)
         replace(source, target)
 
-    os.link, os.replace = failing(error), replace_slowly
+    patched = pytest.MonkeyPatch()
+    patched.setattr(os, "link", failing(error))
+    patched.setattr(os, "replace", replace_slowly)
     start.wait()
     won[number] = write_once(path, {"writer": number})
 
@@ -180,15 +198,15 @@ def write_at_the_same_time(path: Path, number: int, error: int, start: Any, won:
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
 def test_first_of_two_writers_wins_without_hard_links(error: int, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    start, won = context.Barrier(2), context.Array("b", [False, False])
+    start, won = context.Barrier(2), context.RawArray("b", [False, False])
     path = tmp_path / "record.json"
     writers = [context.Process(target=write_at_the_same_time, args=(path, k, error, start, won)) for k in (0, 1)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert sorted(won) == [False, True]
-    assert json.loads(path.read_text()) == {"writer": list(won).index(True)}
+    assert sorted(won[:]) == [False, True]
+    assert json.loads(path.read_text()) == {"writer": won[:].index(True)}
 
 
 def test_writer_that_was_killed_keeps_nobody_from_writing_without_hard_links(
@@ -196,7 +214,7 @@ def test_writer_that_was_killed_keeps_nobody_from_writing_without_hard_links(
 ) -> None:
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
     if (child := os.fork()) == 0:
-        os.replace = lambda *_: os._exit(9)
+        monkeypatch.setattr(os, "replace", lambda *_: os._exit(9))
         write_once(tmp_path / "record.json", {"a": 1})
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert write_once(tmp_path / "record.json", {"a": 2})
@@ -289,3 +307,77 @@ def test_file_is_written_once_on_a_disk_without_hard_links(program: str, tmp_pat
         assert write_once(disk / "a.json", {"a": 1})
         assert not write_once(disk / "a.json", {"a": 2})
         assert json.loads((disk / "a.json").read_text()) == {"a": 1}
+
+
+# ------------------------------------------------------------------------------------------------- files of strangers
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    """Folder with one regular file, and with links, a pipe, a folder and a device's link beside it."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_bytes(b"content")
+    (tmp_path / "inner" / "folder").mkdir()
+    (tmp_path / "inner" / "link").symlink_to("file")
+    (tmp_path / "inner" / "dangling").symlink_to("nowhere")
+    (tmp_path / "inner" / "device").symlink_to("/dev/zero")
+    (tmp_path / "linked").symlink_to("inner")
+    os.mkfifo(tmp_path / "inner" / "pipe")
+    return tmp_path
+
+
+def test_regular_file_of_a_stranger_is_read_and_copied(strange: Path) -> None:
+    file = strange / "inner" / "file"
+    assert read_regular(file, below=strange) == b"content"
+    assert read_regular(strange / "linked" / "file") == b"content"  # the folder is our own
+    digest = copy_regular(file, strange / "copy", below=strange)
+    assert (strange / "copy").read_bytes() == b"content"
+    assert digest == copy_regular(file, None) == file_digest(file)
+    assert names_in(strange / "inner", below=strange) == ["dangling", "device", "file", "folder", "link", "pipe"]
+    assert names_in(strange / "nowhere", below=strange) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["inner/link", "inner/dangling", "inner/device", "inner/pipe", "inner/folder", "inner/none", "linked/file"]
+)
+def test_what_is_no_regular_file_is_refused_by_name_and_never_waited_for(name: str, strange: Path) -> None:
+    for read in (read_regular, lambda path, below: copy_regular(path, strange / "copy", below=below)):
+        with pytest.raises(StoreError, match=f"{name} cannot be read"):
+            read(strange / name, below=strange)
+    assert not (strange / "copy").exists()
+
+
+@pytest.mark.parametrize("name", ["linked", "inner/file", "inner/pipe", "linked/folder"])
+def test_linked_folder_of_a_stranger_is_not_listed(name: str, strange: Path) -> None:
+    with pytest.raises(StoreError, match=f"{name} cannot be read"):
+        names_in(strange / name, below=strange)
+
+
+def test_file_that_is_exchanged_for_a_link_after_it_was_listed_is_refused(strange: Path) -> None:
+    names = names_in(strange / "inner", below=strange)
+    (strange / "elsewhere").mkdir()
+    (strange / "elsewhere" / "file").write_bytes(b"secret")
+    (strange / "inner").rename(strange / "before")
+    (strange / "inner").symlink_to("elsewhere")
+    assert "file" in names
+    with pytest.raises(StoreError, match="links are not followed"):
+        read_regular(strange / "inner" / "file", below=strange)
+
+
+def test_too_large_file_of_a_stranger_is_not_read(strange: Path) -> None:
+    with pytest.raises(StoreError, match="it is too large"):
+        read_regular(strange / "inner" / "file", limit=6)
+    assert read_regular(strange / "inner" / "file", limit=7) == b"content"
+
+
+def test_pipe_in_the_place_of_our_own_json_is_an_error_at_once(strange: Path) -> None:
+    with pytest.raises(StoreError, match="it is no regular file"):
+        read_json(strange / "inner" / "pipe")
+
+
+def test_json_may_lie_so_deep_and_no_deeper() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"a":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+
+    assert parse_json(nested(DEEPEST_JSON), Path("x"))
+    with pytest.raises(StoreError, match=r"x cannot be read .*too deep in each other"):
+        parse_json(nested(DEEPEST_JSON + 1), Path("x"))
+    assert parse_json(json.dumps({"a": [[1]] * 1000}).encode(), Path("x"))
