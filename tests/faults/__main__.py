@@ -115,11 +115,16 @@ def report(campaign: Campaign, chosen: argparse.Namespace, seconds: float) -> No
     if chosen.io_faults:
         counts += f" --io-faults {chosen.io_faults}"
     command = f"python -m tests.faults {counts} --seed {chosen.seed}"
-    tables = {"stopped": stopped_runs_table, "others": other_faults_table, "io": io_faults_table}
-    for marker, outcomes in {**split_by_kind(campaign.outcomes), "io": campaign.tallies}.items():
-        if not outcomes:
+    outcomes = split_by_kind(campaign.outcomes)
+    tables = {
+        "stopped": stopped_runs_table(outcomes["stopped"]) if outcomes["stopped"] else (),
+        "others": other_faults_table(outcomes["others"]) if outcomes["others"] else (),
+        "io": io_faults_table(campaign.tallies) if campaign.tallies else (),
+    }
+    for marker, lines in tables.items():
+        if not lines:
             continue
-        text = "\n".join([*tables[marker](outcomes), circumstances(command, seconds)])
+        text = "\n".join([*lines, circumstances(command, seconds)])
         if chosen.out:
             chosen.out.write_text(splice(chosen.out.read_text(), marker, text))
         print(text, flush=True)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from bench_core.reports.pages.markers import placeholder
 from bench_core.running import provenance
@@ -113,7 +114,8 @@ class IoFaults:
         self.tallies: dict[str, Tally] = {}
         self.defects: list[str] = []
         self.outside.mkdir(parents=True)
-        provenance._commit = lambda: ("0" * 40, False)  # publishing refuses records of changed code
+        # Publishing refuses records of changed code.
+        mock.patch.object(provenance, "_commit", return_value=("0" * 40, False)).start()
         self._make_projects()
 
     def _make_projects(self) -> None:
