@@ -72,7 +72,7 @@ class ImageFolder:
         known = {_normal(name) for name in train}
         unknown = [name for name in test if _normal(name) not in known]
         if unknown:
-            others = f" (nor do {len(unknown) - 1} others)" if len(unknown) > 1 else ""
+            others = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
             raise DataMissingError(
                 f"{self.name}: {self.folder}: class {shown(unknown[0])} of test does not exist under train{others}"
                 f"{_meant(unknown[0], train)} Rename the folder, or remove it."
@@ -124,8 +124,8 @@ class ImageFolder:
         listing = scan(self.name, self.folder, split, trust_cache=self._trust_cache)
         if listing.passed_over:
             _log.warning(
-                "%s: passed over in %s: %s that are hidden or no images, the first is %s",
-                self.name, split, _count(len(listing.passed_over), "entry", "entries"), shown(listing.passed_over[0]),
+                "%s: passed over in %s, as hidden or no image: %s; the first is %s",
+                self.name, split, f"{len(listing.passed_over):,}", shown(listing.passed_over[0]),
             )  # fmt: skip
         if self.skip_undecodable:
             listing = self._decodable(split, listing)
@@ -183,7 +183,3 @@ def _meant(name: str, known: Collection[str]) -> str:
 def _loose(name: str) -> str:
     """Return a name without blanks at its ends, in lower case."""
     return _normal(name).strip().casefold()
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -146,6 +146,7 @@ def test_split_larger_than_max_cached_bytes_is_decoded_when_it_is_read(folder: P
     (batch,) = open_split(split, torch.device("cpu")).batches(3)
     assert torch.equal(batch.inputs, expected.float() / 255)
     assert not (folder / ".bench-cache").exists()
+    assert isinstance(ImageFolder("mine", folder, 6, max_cached_bytes=3 * 3 * 36).load("train").inputs, Tensor)
 
 
 def test_error_counts_undecodable_images_and_names_the_first(folder: Path) -> None:

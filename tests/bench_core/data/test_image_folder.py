@@ -58,11 +58,17 @@ def refusal(folder: Path, **options: Any) -> str:
     return str(caught.value)
 
 
+def test_shape_is_that_of_decoded_images(folder: Path) -> None:
+    for grey, channels in ((False, 3), (True, 1)):
+        images = ImageFolder("mine", folder, 4, grey=grey)
+        assert images.shape == (channels, 4, 4) == images.load("test").inputs.shape[1:]  # type: ignore[union-attr]  # in memory
+
+
 def test_class_that_is_only_in_test_is_refused(folder: Path) -> None:
     write(folder / "test" / "emu" / "z.png", 7)
     assert "class 'emu' of test does not exist under train. Rename the folder" in refusal(folder)
     write(folder / "test" / "yak" / "z.png", 7)
-    assert "class 'emu' of test does not exist under train (nor do 1 others)." in refusal(folder)
+    assert "class 'emu' of test does not exist under train (and 1 more). Rename" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["Cat", "cat ", " CAT", "caat"])
@@ -109,7 +115,7 @@ def test_what_is_passed_over_is_counted_in_the_log_with_the_first_name(
     with caplog.at_level(logging.WARNING, "bench"):
         _ = ImageFolder("mine", folder, 6).listings
     assert [record.getMessage() for record in caplog.records] == [
-        "mine: passed over in train: 2 entries that are hidden or no images, the first is 'train/cat/.hidden.png'"
+        "mine: passed over in train, as hidden or no image: 2; the first is 'train/cat/.hidden.png'"
     ]
     caplog.clear()
     for name in (".hidden.png", "notes.txt"):

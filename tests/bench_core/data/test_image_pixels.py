@@ -48,6 +48,11 @@ def test_centre_square_of_a_wide_image_is_kept(tmp_path: Path) -> None:
     assert out.tolist() == [np.full((4, 4), v).tolist() for v in (200, 100, 50)]
 
 
+def test_square_of_an_image_with_one_row_or_column_too_many_lies_on_whole_pixels(tmp_path: Path) -> None:
+    assert np.array_equal(rgb(save(tmp_path / "a.png", grid(4, 5))), np.asarray(grid(4, 5))[:, :4])
+    assert np.array_equal(rgb(save(tmp_path / "b.png", grid(7, 4))), np.asarray(grid(7, 4))[1:5])
+
+
 @pytest.mark.parametrize("size", [(32, 16), (16, 48), (40, 40), (4, 8)])
 def test_decoding_equals_resize_and_centre_crop_of_torchvision(tmp_path: Path, size: tuple[int, int]) -> None:
     pixels = np.random.RandomState(0).randint(0, 256, (size[1], size[0], 3), np.uint8)
