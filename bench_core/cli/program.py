@@ -2,9 +2,10 @@
 
     exit_code = run_as_program(lambda: main.main())
 
-A stream that was closed when the program began leads nowhere. What cannot be written is passed over; if it was on
-stdout because a disk is full, the exit code is 1 at the end. Log lines, warnings and tracebacks, which may hold names
-of strangers' files, are printed as `bench_core.output.say` prints.
+Stdout belongs to `bench_core.output.say`; whatever else is printed, by Python or not, goes to stderr. A stream that was
+closed when the program began leads nowhere. What cannot be written is passed over; if it was on stdout because a disk
+is full, the exit code is 1 at the end. Log lines, warnings and tracebacks, which may hold names of strangers' files,
+are printed as `say` prints.
 """
 
 import logging
@@ -23,7 +24,7 @@ from bench_core.output import SteadyStream, printable, say
 def run_as_program(main: Callable[[], object]) -> int | str | None:
     """Call a function that ends with SystemExit, and return the exit code. What it changes in the process stays so."""
     _open_standard_descriptors()
-    out = SteadyStream(sys.stdout)
+    out = SteadyStream(_own_stdout())
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, SteadyStream(sys.stderr))
     _print_safely()
     try:
@@ -31,10 +32,27 @@ def run_as_program(main: Callable[[], object]) -> int | str | None:
         code: int | str | None = 0
     except SystemExit as end:
         code = end.code
+    sys.stdout = sys.stderr  # for what others print when the process ends
     if out.error is not None and not code:
         say(f"Error: stdout: {out.error.strerror}. Output is missing; what was finished is kept.", err=True)
         return 1
     return code
+
+
+def _own_stdout() -> TextIO | None:
+    """Return a stream on stdout that nobody else has, and lead descriptor 1 to stderr.
+
+    So JSON stays JSON where a plugin's C code or its child processes print.
+    """
+    try:
+        if sys.stdout is None or sys.stdout.fileno() != 1:
+            return sys.stdout
+    except OSError:  # no file of the system, such as a StringIO
+        return sys.stdout
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 def _open_standard_descriptors() -> None:

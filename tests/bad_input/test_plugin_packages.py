@@ -1,6 +1,9 @@
 """Malformed plugin packages: each is reported with its cause, and breaks no other plugin."""
 
+import importlib.metadata
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -122,3 +125,74 @@ def test_second_of_two_modules_with_one_name_is_listed_as_broken(tmp_path: Path)
     (tmp_path / "sample.py").write_text((tmp_path / "fine.py").read_text())
     (broken,) = listed("--broken")
     assert "is taken by another module" in broken["reason"]
+
+
+PRINTS = """
+import sys
+print("[at import]")
+kept = sys.stdout
+from bench_core import hookimpl, Evaluator, Evaluation, Score
+class Zero(Evaluator):
+    def __init__(self, config): print("[in __init__]", file=kept)
+    def evaluate(self, frozen):
+        sys.stdout.write("[in evaluate]\\n")
+        return Evaluation(scores=[Score(metric="zero", value=0, n=1)], protocol="none")
+    def datasets(self, data): print("[in datasets]"); return ()
+@hookimpl
+def bench_evaluators():
+    print("[in the hook]")
+    sys.stdout = None
+    return {"zero": Zero}
+"""
+RUN = ("run", "--methods", "random", "--tasks", "zero", "--device", "cpu", "--quiet", "--json")
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (("list", "--json"), ["[at import]", "[in the hook]"]),
+        (("list", "--broken", "--json"), ["[at import]", "[in the hook]"]),
+        (("show", "zero", "--json"), ["[at import]", "[in the hook]"]),
+        ((*RUN, "--dry-run"), ["[at import]", "[in the hook]", "[in datasets]"]),
+        (RUN, ["[at import]", "[in the hook]", "[in datasets]", "[in __init__]", "[in evaluate]"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_what_a_plugin_prints_goes_to_stderr_and_json_stays_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], printed: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plugins, "entry_points", importlib.metadata.entry_points)
+    install(tmp_path, PRINTS)
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    json.loads(result.stdout)
+    assert [text for text in printed if text not in result.stderr] == []
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "zero", "--json"), pytest.param((*RUN, "--isolate"), marks=pytest.mark.slow)], ids=lambda w: w[0]
+)
+def test_output_of_c_code_of_child_processes_and_at_exit_goes_to_stderr_too(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    at_exit = "import atexit\natexit.register(print, '[at exit]')\n"
+    below_python = "import os, subprocess\nos.write(1, b'[descriptor]\\n')\nsubprocess.run(['echo', '[child]'])\n"
+    install(tmp_path, f"{PRINTS}\n{at_exit}{below_python}print('[dunder]', file=sys.__stdout__, flush=True)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bench_core", *words]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    (line,) = json.loads(ended.stdout)
+    assert "zero" in (line.get("name"), line.get("task"))
+    for text in ("[at import]", "[descriptor]", "[child]", "[dunder]", "[at exit]"):
+        assert text in ended.stderr
+
+
+def install(folder: Path, source: str) -> None:
+    """Install a package `sample` whose only plugin is this module."""
+    information = folder / "sample-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: sample\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("[bench]\nsample = sample\n")
+    (folder / "sample.py").write_text(source)
