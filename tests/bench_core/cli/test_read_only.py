@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from bench_core import leaderboard, results, run
 from bench_core.cli.group import main
 
 BOARD = """
@@ -145,6 +146,14 @@ def test_page_that_a_full_or_broken_disk_loses_is_an_error(
 )  # fmt: skip
 def test_command_that_only_reads_the_store_works(bench: Callable[..., Result], words: str) -> None:
     bench(*words.split())
+
+
+def test_python_reads_a_finished_read_only_store(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    with read_only(finished / "runs"):
+        frame = run(board="tiny.toml", device="cpu", progress=False)
+        assert set(frame["method"]) == set(leaderboard(board="tiny.toml")["method"]) - {"chance"}
+        assert len(results()) == len(frame)
 
 
 def test_verify_of_a_record_of_a_read_only_store_works(bench: Callable[..., Result], finished: Path) -> None:
