@@ -187,5 +187,5 @@ def test_at_least_400_malformed_inputs_are_tried() -> None:
         if path.name != Path(__file__).name:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
-            total += len(module.CASES)
+            total += len(getattr(module, "CASES", ()))
     assert total >= 400
