@@ -122,7 +122,7 @@ def parameters(config_type: type) -> list[Parameter]:
         Parameter(
             name=field.name,
             type=_spell(hints[field.name]),
-            default=field.default,
+            default=field.default if field.default_factory is dataclasses.MISSING else field.default_factory(),
             help=field.metadata.get("help", ""),
             source=field.metadata.get("source", ""),
             range=str(field.metadata.get("range", "")),

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +67,14 @@ def test_parameters_carry_type_default_help_and_source() -> None:
     assert (first.name, first.type, first.default, first.help, first.source) == (
         "rate", "float", 0.5, "a rate", "paper, Sec. 1",
     )  # fmt: skip
+
+
+def test_a_default_that_is_made_anew_is_shown_as_its_value() -> None:
+    @dataclass(frozen=True)
+    class Made:
+        sizes: tuple[int, ...] = field(default_factory=lambda: (1, 2))
+
+    assert [(parameter.name, parameter.default) for parameter in parameters(Made)] == [("sizes", (1, 2))]
 
 
 @given(st.floats(0, 1e9), st.integers(-5, 5), st.booleans(), st.lists(st.integers(0, 9)))

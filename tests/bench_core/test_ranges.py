@@ -43,6 +43,11 @@ def test_a_range_holds_what_its_text_says(
     assert not any(span.holds((*inside, value)) for value in outside)
 
 
+def test_choices_are_several_values_and_not_one_text_whose_parts_would_all_hold() -> None:
+    with pytest.raises(ValueError, match=r"choices must be a tuple, like \('gelu',\), got 'gelu'"):
+        param("gelu", "a function", "ours: toy", choices="gelu")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -113,6 +113,14 @@ def test_a_malformed_board_is_refused_with_what_would_be_right(text: str, messag
         read_board(tomllib.loads(text), "x", "x.toml")
 
 
+def test_a_board_and_its_base_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    base = tmp_path / "base.toml"
+    base.write_text("seeds = [3]\n[tasks.knn]\n", encoding="utf-8-sig")
+    (tmp_path / "board.toml").write_text(f"base = '{base}'\ntitle = 'Zürich'\n", encoding="utf-8-sig")
+    board = load_board(str(tmp_path / "board.toml"))
+    assert (board.title, board.seeds, list(board.tasks)) == ("Zürich", (3,), ["knn"])
+
+
 def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("a = = 1")
