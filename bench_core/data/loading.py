@@ -4,6 +4,7 @@ A resident split is moved to the device once, still as uint8, and indexed there:
 Any other split is read by torch's DataLoader, one batch of indices at a time. Both give the same batches.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench_core.contracts import Batch, Reader, Split
 from bench_core.errors import RequestError
+
+# From Python 3.14 on, Linux's default starts workers anew: they would import torch in every pass, and a plugin's Reader
+# and a script without a main guard would have to allow it.
+_START = "fork" if sys.platform == "linux" else None
 
 
 class Resident:
@@ -91,6 +96,7 @@ class Streamed:
             batch_size=None,
             sampler=chunks,
             num_workers=self._workers,
+            multiprocessing_context=_START if self._workers else None,
             collate_fn=_identity,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # without one, the loader draws from the global generator

@@ -84,6 +84,17 @@ def test_streamed_and_resident_give_identical_batches(workers: int) -> None:
         assert_same(resident.batches(4, rng=rngs[0], labels=True), streamed.batches(4, rng=rngs[1], labels=True))
 
 
+def test_reader_that_cannot_be_pickled_is_read_by_workers() -> None:
+    """From Python 3.14 on, Linux's default would pickle it."""
+
+    class Local(TensorReader):
+        pass
+
+    tensor = images().inputs
+    (batch,) = open_split(Split(Local(tensor)), CPU, workers=1).batches(10)  # type: ignore[arg-type]  # as above
+    assert torch.equal(batch.inputs, tensor / 255)  # type: ignore[operator]
+
+
 def test_streamed_tensor_gives_the_same_batches_as_a_resident_one() -> None:
     split = images()
     assert_same(Streamed(split, CPU, 0).batches(4, labels=True), Resident(split, CPU).batches(4, labels=True))
