@@ -158,6 +158,8 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
     """
     from bench_core.conformance import check_component, select
 
+    if sys.flags.optimize > 1:
+        raise RequestError("python -OO drops docstrings, which are checked, too; run without -OO and PYTHONOPTIMIZE.")
     registry = load(ctx)
     failed = 0
     for component in [c for name in names for c in select(name, registry)]:

@@ -149,14 +149,14 @@ def test_numbers_scores_and_plain_text_stay_as_they_are(value: Any) -> None:
     assert cell(value) is value
 
 
-ROWS = [
-    ["=name", "value"],
-    ["a,b", -0.1],
-    ['say "=1"', 1e-310],
-    ["-x\r\ny", 2**60],
-    ["c\rd", math.pi],
-    [" padded ", -math.inf],
-    ["", None],
+ROWS: list[tuple[str, Any]] = [
+    ("=name", "value"),
+    ("a,b", -0.1),
+    ('say "=1"', 1e-310),
+    ("-x\r\ny", 2**60),
+    ("c\rd", math.pi),
+    (" padded ", -math.inf),
+    ("", None),
 ]
 
 

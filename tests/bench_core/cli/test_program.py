@@ -118,6 +118,13 @@ def test_help_and_errors_are_printed_in_any_encoding(tmp_path: Path, encoding: s
     assert "--nö±貓".encode(encoding, "replace") in refused.stderr
 
 
+def test_without_docstrings_commands_work_and_check_says_why_it_cannot(tmp_path: Path) -> None:
+    assert bench(tmp_path, "list", "methods", PYTHONOPTIMIZE="2").returncode == 0
+    refused = bench(tmp_path, "check", "nac", PYTHONOPTIMIZE="2")
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1)
+    assert b"run without -OO" in refused.stderr
+
+
 def test_an_argument_with_escapes_is_refused_without_them(tmp_path: Path) -> None:
     for words in (["--\x1b[31m"], ["\x1b[31m"], ["table", "--format", "\x1b[31m"], ["why"], ["list", "\x9b"]):
         refused = bench(tmp_path, *words)

@@ -21,6 +21,7 @@ Make = Callable[..., dict[str, Any]]
 
 VALUES = (-0.1, 0.1 + 0.2, -1 / 3, 7.123456789123456, 0.0)
 FORMULA = "=HYPERLINK(1)"
+READ: dict[str, Callable[[str], Any]] = {"float64": float, "Int64": int, "boolean": lambda text: text == "True"}
 
 
 @pytest.fixture
@@ -45,10 +46,9 @@ def test_numbers_of_an_exported_csv_file_come_back_bit_for_bit(records: list[Rec
         lines = list(csv.DictReader(file))
     assert len(lines) == len(frame)
     for name in frame:
-        read = {"float64": float, "Int64": int, "boolean": {"True": True, "False": False}.__getitem__}
-        values = [read.get(str(frame[name].dtype), str)(line[name]) if line[name] else None for line in lines]
+        values = [READ.get(str(frame[name].dtype), str)(line[name]) if line[name] else None for line in lines]
         ours = [None if pd.isna(value) or value == "" else value for value in frame[name]]
-        safe = {"@SUM(A1)": "'@SUM(A1)", FORMULA: f"'{FORMULA}"}
+        safe: dict[Any, Any] = {"@SUM(A1)": "'@SUM(A1)", FORMULA: f"'{FORMULA}"}
         assert values == [safe.get(value, value) for value in ours], name
 
 
