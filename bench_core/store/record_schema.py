@@ -208,7 +208,8 @@ def is_sources(value: Any) -> bool:
     return isinstance(value, dict) and all(axis in AXES and is_name(digest) for axis, digest in value.items())
 
 
-def _is_all_sources(value: Any) -> bool:
+def is_all_sources(value: Any) -> bool:
+    """Return whether this is a list of such mappings, one for each version of the code."""
     return isinstance(value, list) and all(map(is_sources, value))
 
 
@@ -233,8 +234,8 @@ _ITEMS: dict[str, Test] = {
 PROVENANCE: dict[str, Test] = {
     "precision": is_text, "device": is_text, "threads": is_count, "bench": is_text, "commit": is_text,
     "dirty": is_bool, "torch": is_text, "started": is_text, "ended": is_text, "command": is_text,
-    "sources": is_sources, "embed_sources": is_sources, "earlier_sources": _is_all_sources,
-    "start_sources": _is_all_sources, "resumed": is_count,
+    "sources": is_sources, "embed_sources": is_sources, "earlier_sources": is_all_sources,
+    "start_sources": is_all_sources, "resumed": is_count,
 }  # fmt: skip
 _PARTS: dict[str, dict[str, Test]] = {
     "facts": {

@@ -60,7 +60,7 @@ class CheckpointAutosave(Autosave):
             return
         try:
             self.training.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             raise StoreError(
                 f"the checkpoints in {self.checkpoints.folder} do not fit this method; was its code changed? Delete "
                 "that folder and run again."

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bench_core.files import files_below, move, write_bytes
 from bench_core.keys import key_of
+from bench_core.store.record_schema import is_sources
 from bench_core.training.stopping import Stop
 
 _NAME = re.compile(r"\d{12}-(?P<code>[0-9a-f]{16}-)?[0-9a-f]{64}\.safetensors")  # older ones do not name their code
@@ -138,6 +139,8 @@ class Checkpoints:
         try:
             theirs = _read(path).get("sources") or {}
         except (OSError, DamagedCheckpointError):
+            return ""
+        if not is_sources(theirs):
             return ""
         parts = [name for name in {**self.sources, **theirs} if self.sources.get(name) != theirs.get(name)]
         return f" ({', '.join(parts)})" if parts else ""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench_core.contracts import Loss
+from bench_core.store.fields import Test, field_errors, is_count, is_mapping, is_number
+from bench_core.store.record_schema import is_all_sources, is_sources
 from bench_core.training.epoch_log import stack_losses, unstack_losses
 
 _LOG_LINES_IN_ERROR = 5
@@ -136,7 +138,14 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned, in this process or in an earlier one."""
+        """Continue from a state that `state_dict` returned, in this process or in an earlier one.
+
+        Raises:
+            ValueError: A field is missing or odd; nothing was changed.
+        """
+        errors = [*field_errors(state, "", _STATE), *field_errors(state, "", _STATE_OPTIONAL, optional=True)]
+        if errors:
+            raise ValueError(errors[0])
         self.objective.load_state_dict(state["objective"])
         for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)
@@ -161,6 +170,20 @@ class TrainingState:
             seconds_before=seconds_before,
             epoch_seconds_before=epoch_seconds_before,
         )
+
+
+def _are(test: Test, number: int | None = None) -> Test:
+    """Return the test for a list of so many such values; of any number by default."""
+    return lambda value: isinstance(value, list) and len(value) == (number or len(value)) and all(map(test, value))
+
+
+_STATE: dict[str, Test] = {
+    "objective": is_mapping, "optimizers": _are(is_mapping), "generators": is_mapping, "counts": _are(is_count, 3),
+    "notes": is_mapping, "losses": is_mapping, "log": _are(is_mapping), "seconds": _are(is_number, 2),
+}  # fmt: skip
+_STATE_OPTIONAL: dict[str, Test] = {  # older checkpoints lack them
+    "sources": is_sources, "resumed": is_count, "earlier_sources": is_all_sources,
+}  # fmt: skip
 
 
 def _other_sources(state: Mapping[str, Any], sources: Mapping[str, str]) -> list[dict[str, str]]:
