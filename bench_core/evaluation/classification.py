@@ -23,6 +23,12 @@ def classes_skip_reason(data: DataSpec) -> str | None:
     return None if data.num_classes > 1 else "needs at least two classes"
 
 
+def number_of_classes(data: DataSpec) -> int:
+    """Return the number of classes K of a dataset for which `classes_skip_reason` is None."""
+    assert data.num_classes is not None, "the task is skipped for data without classes"
+    return data.num_classes
+
+
 def class_scores(
     answers: Sequence[Tensor], labels: Tensor, train_labels: Tensor, num_classes: int, embedding: str
 ) -> list[Score]:

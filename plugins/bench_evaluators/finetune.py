@@ -31,7 +31,7 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import take
-from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason
+from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.linear_probe import held_out_part
@@ -99,7 +99,7 @@ class Finetune(Evaluator):
         train, test = frozen.inputs("train"), frozen.inputs("test")
         _, train_labels = labelled_embedding(frozen, "train", "features")
         _, labels = labelled_embedding(frozen, "test", "features")
-        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        num_classes = number_of_classes(frozen.data)
         encoder = frozen.method().encoder
 
         def train_copy(part: Split, steps: int, rate: float, stage: str) -> nn.Module:

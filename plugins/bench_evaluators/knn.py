@@ -8,7 +8,7 @@ Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchma
 from dataclasses import dataclass
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
-from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason
+from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.knn import choose_k, knn_answers
 
@@ -55,7 +55,7 @@ class KNN(Evaluator):
         config = self.config
         train, train_labels = labelled_embedding(frozen, "train", config.embedding)
         test, labels = labelled_embedding(frozen, "test", config.embedding)
-        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        num_classes = number_of_classes(frozen.data)
         k, notes = choose_k(config.k, train_labels)
         votes = knn_answers(
             test, train, train_labels, num_classes, k=k, temperature=config.temperature, device=frozen.device

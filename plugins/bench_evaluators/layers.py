@@ -36,7 +36,7 @@ from bench_core import (
     stream,
 )
 from bench_core.data import open_split
-from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, top_accuracy
+from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, number_of_classes, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import GRID, MAX_ITERATIONS, VALIDATION, fit_probe, standardise
 
@@ -95,7 +95,7 @@ class Layers(Evaluator):
         config = self.config
         _, train_labels = labelled_embedding(frozen, "train", "features")
         _, labels = labelled_embedding(frozen, "test", "features")
-        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        num_classes = number_of_classes(frozen.data)
         train_layers, test_layers = self._layers(frozen, "train"), self._layers(frozen, "test")
         accuracy, losses, notes = {}, {}, []
         for name in train_layers:

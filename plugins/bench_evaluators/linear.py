@@ -16,7 +16,13 @@ from statistics import stdev
 from torch import Tensor
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param, stream
-from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, top_accuracy
+from bench_core.evaluation.classification import (
+    class_items,
+    class_scores,
+    classes_skip_reason,
+    number_of_classes,
+    top_accuracy,
+)
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import (
     FIXED_PENALTY,
@@ -97,7 +103,7 @@ class Linear(Evaluator):
         train, train_labels = labelled_embedding(frozen, "train", name)
         test, labels = labelled_embedding(frozen, "test", name)
         train, test = standardise(train, test)
-        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        num_classes = number_of_classes(frozen.data)
         if self.config.labels_per_class is None:
             probe = self._fit_all(train, train_labels, num_classes, frozen)
         else:

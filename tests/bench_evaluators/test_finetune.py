@@ -127,3 +127,8 @@ def test_parameters_out_of_range_are_refused(changes: dict[str, object], message
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ValueError, match=r"augmentation must be one of .*, got 'zz'"):
         FinetuneConfig(augmentation="zz")
+
+
+def test_two_training_items_of_each_class_are_enough() -> None:
+    enough = DataSpec(shape=(1, 8, 8), splits={"train": 6, "test": 5}, num_classes=3)
+    assert Finetune(FinetuneConfig()).skip_reason(enough, Objective) is None  # type: ignore[type-abstract]  # not read

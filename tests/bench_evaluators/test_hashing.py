@@ -309,3 +309,12 @@ def test_a_gpu_gives_the_same_values(freeze: Freeze) -> None:
     )
     assert first["map_code"] == pytest.approx(second["map_code"], abs=1e-12)
     assert first == pytest.approx(second, abs=1e-3)
+
+
+def test_a_code_of_the_longest_length_is_compared_and_a_k_that_the_database_has_needs_no_note(
+    freeze: Freeze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "LONGEST_COMPARED", 12)
+    evaluation = Hashing(replace(SMALL, k=200)).evaluate(freeze(both(bits=12, train=200)))
+    assert "map_itq_12_bits" in values(evaluation)
+    assert not any("capped" in note for note in evaluation.notes)

@@ -35,7 +35,7 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import open_split, take
-from bench_core.evaluation.classification import classes_skip_reason
+from bench_core.evaluation.classification import classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.kmeans import kmeans, nearest_centres
 
@@ -110,7 +110,7 @@ class Clustering(Evaluator):
         config = self.config
         train, train_labels = labelled_embedding(frozen, "train", config.embedding)
         test, labels = labelled_embedding(frozen, "test", config.embedding)
-        classes = frozen.data.num_classes or int(labels.max()) + 1
+        classes = number_of_classes(frozen.data)
         clusters = config.clusters or classes
         drawn = torch.randperm(len(train), generator=stream(frozen.seed, "clustering", "items"))[: config.fit_items]
         centres = kmeans(

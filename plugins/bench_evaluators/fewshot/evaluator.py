@@ -30,7 +30,7 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import take
-from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, top_accuracy
+from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, number_of_classes, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.intervals import t_halfwidth
@@ -148,7 +148,7 @@ class Fewshot(Evaluator):
         train, train_labels = labelled_embedding(frozen, "train", "features")
         test, labels = labelled_embedding(frozen, "test", "features")
         train, test = standardise(train, test)
-        num_classes = frozen.data.num_classes or int(train_labels.max()) + 1
+        num_classes = number_of_classes(frozen.data)
         order = torch.randperm(len(labels), generator=stream(frozen.seed, "fewshot", "test"))
         tested = order[: config.test_items].sort()[0]  # items that the fine-tuned copies classify
         images, queries = frozen.inputs("train"), take(frozen.inputs("test"), tested)

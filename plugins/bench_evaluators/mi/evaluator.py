@@ -32,7 +32,7 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.data import open_split, take
-from bench_core.evaluation.classification import classes_skip_reason
+from bench_core.evaluation.classification import classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import PROBLEM, convergence, fit_probe, standardise
 from bench_core.views import PRESETS, augment, preset
@@ -133,7 +133,7 @@ class MI(Evaluator):
         train, train_labels = self._labelled(frozen, "train")
         test, labels = self._labelled(frozen, "test")
         scaled_train, scaled_test = standardise(train, test)
-        num_classes = frozen.data.num_classes or 1 + int(max(train_labels.max(), labels.max()))
+        num_classes = number_of_classes(frozen.data)
         rng = stream(frozen.seed, "mi", "validation")
         probe = fit_probe(scaled_train, train_labels, num_classes, rng, frozen.device)
         (coordinates,) = _principal(self.config.dims, train, test)

@@ -118,3 +118,10 @@ def test_equal_rows_keep_their_information() -> None:
     bits = (labels < 3).double()[:, None]
     assert pair_information(bits, bits) == pytest.approx(math.log(2), abs=0.01)
     assert pair_information(bits, torch.ones_like(bits)) == pytest.approx(0, abs=0.01)
+
+
+def test_of_a_small_class_as_many_neighbours_count_as_it_has() -> None:
+    """Three items of the first class: the distance to the third neighbour within it is that to the second."""
+    x = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0], [13.0], [14.0]])
+    labels = torch.tensor([0] * 3 + [1] * 5)
+    assert class_information(x, labels, 3) == pytest.approx(slow_classes(x, labels, 3))

@@ -287,3 +287,19 @@ def test_an_unknown_embedding_and_data_without_a_test_split_are_refused() -> Non
 def test_parameters_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OutliersConfig(**changes)
+
+
+def test_two_classes_are_enough_to_hold_one_out() -> None:
+    frozen = freeze()
+    two = {
+        name: replace(part, labels=None if part.labels is None else part.labels % 2)
+        for name, part in frozen.splits.items()
+    }
+    assert "auroc_knn_held_out" in measured(replace(frozen, splits=two), sets=("held_out",))
+
+
+def test_labels_that_are_no_classes_are_not_read() -> None:
+    """A dataset with several labels an item has labels, and no number of classes."""
+    frozen = freeze()
+    evaluation = Outliers(OutliersConfig()).evaluate(replace(frozen, data=replace(frozen.data, num_classes=None)))
+    assert not [s.metric for s in evaluation.scores if "mahalanobis" in s.metric]

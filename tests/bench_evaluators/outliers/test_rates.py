@@ -75,3 +75,14 @@ def test_false_positives_are_counted_at_the_threshold_that_catches_enough() -> N
 
 def test_mean_rate_averages_values_and_chances() -> None:
     assert mean_rate([Rate(0.25, 0.5, False), Rate(0.5, 0.75, False)]) == Rate(0.375, 0.625, False)
+
+
+def test_a_detector_that_errs_at_one_end_alone_has_other_rates_for_either_side() -> None:
+    """Inliers 0 to 9; outliers half at -5, which look like the best inliers, and half at 20."""
+    values = {name: rate.value for name, rate in rates(torch.arange(10.0), torch.tensor([-5.0, 20.0] * 5)).items()}
+    assert values["auroc"] == 0.5
+    assert values["aupr_in"] == pytest.approx(sum(k / (k + 5) for k in range(1, 11)) / 10)
+    # Outliers, highest first: five at 20, then all inliers, then five at -5, which are tied.
+    assert values["aupr_out"] == pytest.approx((5 * 1 + 5 * 10 / 20) / 10)
+    assert values["fpr95_id_pos"] == 0.5  # the outliers at -5
+    assert values["fpr95_ood_pos"] == 1.0  # all inliers, to catch the outliers at -5

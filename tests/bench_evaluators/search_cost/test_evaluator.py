@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bench_core import DataSpec, Evaluation, Frozen, Objective
 from bench_core.errors import BenchError
-from bench_evaluators.search_cost.evaluator import SearchCost, SearchCostConfig
+from bench_evaluators.search_cost.evaluator import SWEEP, SearchCost, SearchCostConfig, _sweep
 
 Freeze = Callable[..., Frozen]
 
@@ -77,3 +77,9 @@ def test_no_labels_are_needed_but_two_splits_and_the_embedding_are(freeze: Freez
         SearchCost(SearchCostConfig(embedding="latent")).evaluate(freeze({"train": part(6), "test": part(3)}))
     with pytest.raises(ValueError, match="num_probes must be >= 1, got 0"):
         SearchCostConfig(num_probes=0)
+
+
+def test_no_more_lists_are_searched_than_there_are() -> None:
+    lists = [value for value in SWEEP["nprobe"] if value <= 8]
+    assert _sweep("nprobe", 8, 8) == sorted({8, *lists})
+    assert _sweep("efSearch", 16, 1) == sorted({16, *SWEEP["efSearch"]})  # HNSW has no lists
