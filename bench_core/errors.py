@@ -12,12 +12,10 @@ BenchError                  shown as one plain line; any other exception shows i
 └── TrainingError           a training cannot continue (the loss is not finite)
 """
 
-import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 _MAX_LENGTH = 200  # characters of a value in a message
-_MAX_ERROR_LENGTH = 500  # characters of another package's error
 
 
 def one_line(text: str) -> str:
@@ -32,13 +30,6 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # a number with thousands of digits; lists nested too deeply
         return f"a huge {type(value).__name__}"
     return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
-
-
-def error_line(error: BaseException) -> str:
-    """Return type and message of any exception on one line; of an error for users, only the message."""
-    text = str(error) if isinstance(error, BenchError) else "".join(traceback.format_exception_only(error))
-    line = one_line(text)
-    return line if len(line) <= _MAX_ERROR_LENGTH else f"{line[:_MAX_ERROR_LENGTH]}..."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -14,11 +15,12 @@ import pluggy
 from bench_core import hookspecs
 from bench_core.contracts import Dataset, Encoder, Evaluator, Objective
 from bench_core.entry_points import Announced, announced, normalised
-from bench_core.errors import AmbiguousNameError, PluginLoadError, UnknownNameError, error_line, shown
+from bench_core.errors import AmbiguousNameError, BenchError, PluginLoadError, UnknownNameError, one_line, shown
 from bench_core.plugin_checks import check_class
 from bench_core.process_settings import restored
 
 GROUP = "bench"
+_MAX_REASON = 500  # characters of the reason why a plugin is broken
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def load_plugins(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also the SystemExit of a module that calls exit(), and a panic in Rust
-            registry.broken.append(BrokenPlugin(plugin.entry.name, plugin.distribution, error_line(error)))
+            registry.broken.append(BrokenPlugin(plugin.entry.name, plugin.distribution, _reason(error)))
     return registry
 
 
@@ -245,6 +247,13 @@ def _refuse_taken(components: Sequence[Component], registry: Registry) -> None:
         if (component.kind, component.id) in taken:
             raise PluginLoadError(f"{component.word} {component.id} is taken by another module of this distribution")
         taken.add((component.kind, component.id))
+
+
+def _reason(error: BaseException) -> str:
+    """Return type and message of any exception on one line; of an error for users, only the message."""
+    text = str(error) if isinstance(error, BenchError) else "".join(traceback.format_exception_only(error))
+    line = one_line(text)
+    return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}..."
 
 
 def recipe_source(method: Any) -> str | None:
