@@ -146,6 +146,7 @@ class TrainingState:
         errors = [*field_errors(state, "", _STATE), *field_errors(state, "", _STATE_OPTIONAL, optional=True)]
         if errors:
             raise ValueError(errors[0])
+        losses = _losses_from_plain(state["losses"], self.device)
         self.objective.load_state_dict(state["objective"])
         for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)
@@ -163,9 +164,9 @@ class TrainingState:
             step=step,
             shuffle=self.generators["shuffle"].get_state(),
             notes=dict(state["notes"]),
-            losses=_losses_from_plain(state["losses"], self.device),
+            losses=losses,
             log=list(state["log"]),
-            resumed=state.get("resumed", 0) + 1,  # a checkpoint of older code does not count
+            resumed=(state.get("resumed") or 0) + 1,  # a checkpoint of older code does not count
             earlier_sources=_other_sources(state, self.sources),
             seconds_before=seconds_before,
             epoch_seconds_before=epoch_seconds_before,
@@ -189,7 +190,7 @@ _STATE_OPTIONAL: dict[str, Test] = {  # older checkpoints lack them
 def _other_sources(state: Mapping[str, Any], sources: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the code that has trained up to a state, each version once, without `sources`, the code that goes on."""
     versions: list[dict[str, str]] = []
-    for version in (*state.get("earlier_sources", []), state.get("sources")):
+    for version in (*(state.get("earlier_sources") or []), state.get("sources")):
         if version and version != sources and version not in versions:
             versions.append(version)
     return versions

@@ -55,6 +55,37 @@ def test_checkpoint_of_another_method_is_refused_with_what_to_do(tmp_path: Path)
         CheckpointAutosave(checkpoints, training(), 2).resume()
 
 
+@pytest.mark.parametrize("value", [None, "x", 7, -1.5, [1], [{"a": 1}], {"a": [1]}, 10**400, float("nan")])
+@pytest.mark.parametrize("name", list(training().state_dict()))
+def test_odd_field_of_a_checkpoint_is_refused_or_harmless_and_changes_no_weight(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    checkpoints, state = Checkpoints(tmp_path), training()
+    weight = state.objective.state_dict()["weight"].clone()
+    checkpoints.save(3, {**training(step=3).state_dict(), name: value})
+    try:
+        CheckpointAutosave(checkpoints, state, 2).resume()
+    except StoreError:
+        assert state.counters.step == 0
+    else:
+        optional = ("cuda", "notes", "losses", "sources", "resumed", "earlier_sources")
+        assert name in optional or isinstance(value, list)
+        return
+    if name not in ("objective", "optimizers", "generators", "torch"):  # what torch loads is checked by torch
+        assert torch.equal(state.objective.state_dict()["weight"], weight)
+
+
+def test_odd_sources_of_a_checkpoint_of_other_code_are_not_named(tmp_path: Path) -> None:
+    messages: list[str] = []
+    for sources in ({"method": "a"}, {"kitchen": 1}):
+        Checkpoints(tmp_path, sources={"method": "b"}).save(1, {"sources": sources})
+        assert Checkpoints(tmp_path, warn=messages.append, sources={"method": "c"}).load_latest() is None
+        for path in tmp_path.iterdir():
+            path.unlink()
+    assert "other code (method)" in messages[0]
+    assert "other code;" in messages[1]
+
+
 def test_checkpoint_that_cannot_be_unpacked_starts_the_training_again(tmp_path: Path) -> None:
     messages: list[str] = []
     checkpoints = Checkpoints(tmp_path, warn=messages.append)
