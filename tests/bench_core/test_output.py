@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench_core.output import cell, csv_text, own_stdout, printable, say, write
+from bench_core.output import SteadyStream, cell, csv_text, own_stdout, printable, say, write
 
 
 def stream(encoding: str, errors: str = "strict") -> io.TextIOWrapper:
@@ -82,6 +82,40 @@ def test_after_a_broken_pipe_later_text_and_the_last_flush_go_nowhere() -> None:
     with open(writer, "w", encoding="utf-8") as out:  # is flushed at its end
         assert write("first", out) is None
         assert write("second", out) is None
+
+
+def test_a_steady_stream_remembers_the_first_error_and_goes_on() -> None:
+    first = OSError(errno.ENOSPC, "No space left on device")
+    below = Failing(first)
+    steady = SteadyStream(below)
+    print("x", file=steady, flush=True)
+    below.lost = OSError(errno.EDQUOT, "Disk quota exceeded")
+    print("x", file=steady)
+    assert steady.error is first
+    gone = SteadyStream(Failing(BrokenPipeError()))
+    print("x", file=gone)
+    assert gone.error is None
+
+
+def test_a_steady_stream_is_like_the_stream_below_it() -> None:
+    below = stream("latin-1")
+    steady = SteadyStream(below)
+    assert (steady.encoding, steady.errors, steady.isatty(), steady.writable()) == ("latin-1", "replace", False, True)
+    assert steady.write("a 貓") == 3
+    assert below.buffer.getvalue() == b"a ?"  # type: ignore[attr-defined]  # a BytesIO
+    leader, follower = os.openpty()
+    with open(follower, "w", encoding="utf-8") as terminal:
+        assert SteadyStream(terminal).isatty()
+        assert SteadyStream(terminal).fileno() == follower
+    assert not SteadyStream(terminal).isatty()  # it is closed
+    os.close(leader)
+
+
+def test_a_steady_stream_over_nothing_takes_everything() -> None:
+    steady = SteadyStream(None)
+    assert (steady.encoding, steady.isatty(), steady.write("x")) == ("utf-8", False, 1)
+    with pytest.raises(io.UnsupportedOperation):
+        steady.fileno()
 
 
 def test_control_characters_are_spelled_out_and_blanks_stay() -> None:

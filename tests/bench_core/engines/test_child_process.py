@@ -42,6 +42,14 @@ def end_of(child: ChildProcess) -> Ended:
     return ended
 
 
+def test_names_in_lines_come_whole_whatever_the_encoding_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    lines: list[str] = []
+    child = ChildProcess([*PYTHON, "print('läufe ± 貓')"], lines.append)
+    assert end_of(child).code == 0
+    assert lines == ["läufe ± 貓"]
+
+
 def test_lines_and_exit_code_of_a_command_are_reported() -> None:
     lines: list[str] = []
     script = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
