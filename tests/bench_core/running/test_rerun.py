@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from bench_core import Evaluation, Frozen, Score
 from bench_core.cli import main
-from bench_core.errors import UnknownNameError
+from bench_core.errors import StoreError, UnknownNameError
+from bench_core.files import write_over
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.running.rerun import Rerun, finish_moves, prepare_rerun
@@ -214,7 +215,7 @@ def test_a_rerun_that_was_killed_while_files_moved_is_moved_to_its_end(
 
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.rename", killed(Path.rename))
-        patch.setattr("bench_core.running.rerun.os.replace", killed(os.replace))
+        patch.setattr("bench_core.files.os.replace", killed(os.replace))
         with pytest.raises(KeyboardInterrupt):
             # The list of moves is written by os.replace, too: it is the first step.
             list(rerun.finish())
@@ -293,3 +294,19 @@ def test_rerun_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def _weights(store: Store, plan: Plan) -> bytes:
     return (store.chain_folder(plan.chains[0].key) / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("chain", "../../elsewhere"), ("chain", 7), ("cells", ["../x"]), ("cells", "x"), ("cells", None),
+        ("left_behind", [1]), ("when", "../x"), ("when", None), ("when", ["x"]),
+    ],
+)  # fmt: skip
+def test_list_of_moves_that_could_move_anything_else_is_refused(store: Store, field: str, value: object) -> None:
+    moves = {"when": "20260101T000000000000", "chain": None, "cells": [], "left_behind": [], field: value}
+    path = store.path / "rerun" / "a" / "moves" / "x.json"
+    write_over(path, moves)
+    with pytest.raises(StoreError, match=f"x.json is no list of files to move: {field}"):
+        finish_moves(store)
+    assert path.exists()

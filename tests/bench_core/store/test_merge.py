@@ -250,11 +250,12 @@ def test_only_files_of_known_names_are_copied(other: Store, tmp_path: Path) -> N
         (folder / "link").symlink_to(tmp_path / "secret")
         (folder / "link.json").symlink_to(tmp_path / "secret")
         (folder / "linked").symlink_to(tmp_path)
+        (folder / "dangling").symlink_to("nowhere")
         (folder / "note.txt").write_text("mine")
     ours = Store(tmp_path / "a")
     apply(compare_stores(other.path, ours), ours)
     names = {path.name for path in ours.path.rglob("*")}
-    assert not names & {"link", "link.json", "linked", "note.txt", "secret"}
+    assert not names & {"link", "link.json", "linked", "dangling", "note.txt", "secret"}
     assert len(list(ours.path.rglob("*.safetensors"))) == 3
 
 

@@ -105,6 +105,14 @@ def test_paths_of_the_machine_are_removed_from_published_commands(
         assert record.provenance.command == record.provenance.pretrain.command == "bench run --board tiny --seeds 0,1"
 
 
+def test_record_with_an_odd_command_or_without_one_is_published(publish: Publish, store: Store, tmp_path: Path) -> None:
+    change_records(store, command="bench run --board 'tiny", pretrain=None)
+    publish()
+    for record in read_records(tmp_path / "leaderboards" / "tiny" / "records"):
+        assert record.provenance.command == "bench run --board 'tiny"
+        assert record.provenance.pretrain is None
+
+
 def test_publishing_twice_changes_nothing(publish: Publish, tmp_path: Path) -> None:
     publish()
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
