@@ -1,5 +1,7 @@
 import mmap
+import platform
 import sys
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -84,9 +86,9 @@ def test_exact_float32_changes_nothing_on_a_cpu() -> None:
 def test_where_the_system_does_not_tell_the_model_python_names_the_processor(
     processor: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices.Path, "read_text", lambda *_, **__: "no model here")
-    monkeypatch.setattr(devices.platform, "processor", lambda: processor)
-    monkeypatch.setattr(devices.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "no model here")
+    monkeypatch.setattr(platform, "processor", lambda: processor)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     devices._processor.cache_clear()
     try:
         assert device_name(CPU) == name
@@ -98,6 +100,6 @@ def test_where_the_system_does_not_tell_the_model_python_names_the_processor(
 def test_a_method_is_compiled_only_where_that_is_asked_for(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = list[nn.Module]()
     monkeypatch.setattr(nn.Module, "compile", lambda self: calls.append(self))
-    method = nn.Conv2d(3, 4, 2)
-    assert place_on_device(cast(Objective, method), CPU, compiled) is method
+    method = cast(Objective, nn.Conv2d(3, 4, 2))
+    assert place_on_device(method, CPU, compiled) is method
     assert calls == [method] * compiled
