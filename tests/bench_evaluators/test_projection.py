@@ -191,3 +191,16 @@ def test_umap_keeps_classes_apart_and_is_the_same_twice(freeze: Freeze) -> None:
     first, second = (measured(freeze, features, labels, method="umap") for _ in range(2))
     assert first["curves"] == second["curves"]
     assert first["scores"][0].value > 0.9
+
+
+def test_trustworthiness_of_random_places_by_hand() -> None:
+    """A neighbour in the plane has any rank: beyond k it costs rank - k, and n (2 n - 3 k - 1) k / 2 is the most."""
+    n, k = 13, 2
+    rank_costs = sum(rank - k for rank in range(k + 1, n)) / (n - 1)  # of one neighbour, on average
+    assert random_trustworthiness(n, k) == pytest.approx(1 - 2 / (n * k * (2 * n - 3 * k - 1)) * n * k * rank_costs)
+
+
+def test_explained_variance_of_equal_directions_is_the_chance_level(freeze: Freeze) -> None:
+    evaluation = measured(freeze, torch.randn(21, 40, generator=torch.Generator().manual_seed(0)), torch.arange(21) % 2)
+    chance = {score.metric: score.chance for score in evaluation["scores"]}["explained_variance"]
+    assert chance == pytest.approx(2 / 20)  # 21 centred items lie in 20 directions

@@ -168,3 +168,8 @@ def test_a_gpu_gives_the_same_values(freeze: Freeze) -> None:
         values(Retrieval(RetrievalConfig(k=50)).evaluate(freeze(splits, device=d))) for d in ("cpu", "cuda")
     )
     assert first == pytest.approx(second, abs=1e-3)
+
+
+def test_a_k_of_the_size_of_the_database_needs_no_note(freeze: Freeze) -> None:
+    parts = {"train": blobs(40), "test": blobs(8, seed=1)}
+    assert list(Retrieval(RetrievalConfig(k=40)).evaluate(freeze(parts)).notes) == []

@@ -2,8 +2,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
+import pytest
 
-from bench_core.reports.tables.frames import COLUMNS, tidy
+from bench_core.reports.tables.build import build
+from bench_core.reports.tables.entries import entries_of
+from bench_core.reports.tables.frames import COLUMNS, tidy, wide
 from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
@@ -98,3 +101,20 @@ def test_rows_are_sorted_whatever_the_order_of_the_records(make_record: Make) ->
 def test_one_name_for_two_things_cannot_be_averaged_by_accident(make_record: Make) -> None:
     frame = frame_of(make_record("nac", "linear", 0, flip, config={"flip": flip}) for flip in (0.1, 0.3))
     assert frame.groupby("method")["value"].mean().to_dict() == {"nac (flip=0.1)": 0.1, "nac (flip=0.3)": 0.3}
+
+
+def test_wide_frame_has_a_line_for_each_row_and_where_it_ranks(make_record: Make, make_score: Make) -> None:
+    records = [
+        *(make_record("nac", "linear", seed, 0.5 + seed / 10) for seed in (0, 1, 2)),
+        *(make_record("vae", "linear", seed, 0.4) for seed in (0, 1)),
+        make_record("nac", "retrieval", 0, [make_score("map", 0.8)]),
+    ]
+    frame = wide(build(entries_of(map(record_from_json, records)))).set_index("method")
+    nac, vae = frame.loc["nac"], frame.loc["vae"]
+    assert (nac["linear"], nac["linear_n"], nac["linear_ranked"]) == (pytest.approx(0.6), 3, True)
+    assert nac["linear_halfwidth"] == pytest.approx(4.30265 * 0.1 / 3**0.5, rel=1e-4)
+    assert (nac["retrieval"], vae["linear_n"]) == (0.8, 2)
+    assert pd.isna(vae["retrieval"])
+    assert not vae["retrieval_ranked"]
+    assert frame["row"].to_dict() == {"nac": "method", "vae": "method", "chance": "chance"}
+    assert not any(isinstance(value, str) and "halfwidth" in str(name) for name, value in nac.items())

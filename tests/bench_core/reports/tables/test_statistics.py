@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from bench_core.reports.tables.statistics import (
+    _moderated,
     average_ranks,
     best_group,
     critical_difference,
@@ -216,3 +217,19 @@ def test_rows_that_are_alike_seldom_differ_by_more_where_ranks_are_means_over_th
 def test_friedman_by_hand() -> None:
     assert friedman([[1.0] * 5, [2.0] * 5, [3.0] * 5]) == pytest.approx(math.exp(-5))  # chi-squared 10, 2 degrees
     assert friedman([[2.0] * 5] * 3) == 1.0
+
+
+def test_moderated_variances_by_hand_and_in_any_unit() -> None:
+    """Six variances of very different sizes at d = 2: the formulas of Smyth, with the two corrections."""
+    sizes = np.array([1e-4, 1e-2, 1.0, 1e2, 1e-3, 10.0])
+    variances = np.zeros((4, 4))
+    variances[np.triu_indices(4, 1)] = sizes
+    variances += variances.T
+    logs = np.log(sizes) + np.euler_gamma  # digamma(1) = -euler_gamma, log(1) = 0
+    excess = logs.var(ddof=1) * 5 / 4 - math.pi**2 / 6  # trigamma(1)
+    x = next(x for x in np.geomspace(1e-3, 10, 400_000) if special.polygamma(1, x) <= excess)
+    expected = (2 * x * math.exp(logs.mean()) + 2 * variances) / (2 * x + 2)
+    moderated, freedom = _moderated(variances, 3)
+    assert freedom == pytest.approx(2 * x + 2, rel=1e-4)
+    np.testing.assert_allclose(moderated, expected, rtol=1e-4)
+    np.testing.assert_allclose(_moderated(variances * 1e-12, 3)[0], moderated * 1e-12, rtol=1e-9)
