@@ -10,6 +10,8 @@ from torch import Tensor
 from bench_core.errors import StoreError
 from bench_core.files import file_digest, new_file
 
+_CANNOT_OPEN = (OSError, SafetensorError, RuntimeError)  # torch, which maps the file, raises the last one
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file; StoreError where that fails."""
@@ -27,7 +29,7 @@ def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
         raise StoreError(f"{path} is missing or damaged; delete {path.parent} and run again.")
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except _CANNOT_OPEN as error:
         raise StoreError(f"{path} is no safetensors file ({error}).") from error
 
 
@@ -36,7 +38,7 @@ def tensor_names(path: Path) -> set[str]:
     try:
         with safe_open(path, framework="pt") as file:
             return set(file.keys())
-    except (OSError, SafetensorError) as error:
+    except _CANNOT_OPEN as error:
         raise StoreError(f"{path} is no safetensors file ({error}).") from error
 
 
@@ -45,5 +47,5 @@ def holds_tensors(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt"):
             return True
-    except (OSError, SafetensorError):
+    except _CANNOT_OPEN:
         return False

@@ -43,3 +43,19 @@ def test_file_without_tensors_is_refused_by_its_name(content: bytes, tmp_path: P
         tensor_names(path)
     with pytest.raises(StoreError, match=r"x\.safetensors is missing or damaged; delete .* and run again"):
         load_tensors(path, "0" * 64)
+
+
+def test_file_that_torch_cannot_map_is_an_error_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.safetensors"
+    save_tensors(path, {"a": torch.zeros(2)})
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to open file: Stale file handle (116)")
+
+    for name in ("safe_open", "load_file"):
+        monkeypatch.setattr(f"bench_core.store.tensors.{name}", fail)
+    with pytest.raises(StoreError, match="Stale file handle"):
+        tensor_names(path)
+    with pytest.raises(StoreError, match="Stale file handle"):
+        load_tensors(path, file_digest(path))
+    assert not holds_tensors(path)
