@@ -61,3 +61,13 @@ def test_unstacked_losses_are_those_that_were_stacked() -> None:
     losses = steps(1.0, 2.0)
     assert unstack_losses(stack_losses(losses)) == losses
     assert unstack_losses({}) == []
+
+
+@pytest.mark.parametrize(("high", "beyond"), [(10.0, False), (10.001, False), (10.002, True)])
+def test_a_ceiling_may_be_passed_by_rounding_alone(high: float, beyond: bool) -> None:
+    result = line({"main": Loss(number(0.0), {"high": number(high)}, ceilings={"high": 10.0})})
+    assert ("high_above_ceiling" in result) == beyond
+
+
+def test_a_floor_may_be_touched() -> None:
+    assert "low_below_floor" not in line({"main": Loss(number(0.0), {"low": number(0.5)}, floors={"low": 0.5})})

@@ -141,3 +141,12 @@ def test_recipe_passes_trust_and_cap_to_lars_and_leaves_defaults_out_of_its_key(
     assert {"trust", "trust_cap"}.isdisjoint(plain(Recipe()))
     with pytest.raises(ValueError, match="trust must be > 0, got 0"):
         Recipe(trust=0)
+
+
+def test_rate_of_capped_lars_is_trust_times_the_norms_unless_that_is_more_than_the_rate() -> None:
+    """|w| = 4, |g| = 2: with trust 0.1 the rate of the weight is 0.2."""
+    for rate, used in ((0.5, 0.2), (0.1, 0.1)):
+        weight = nn.Parameter(torch.full((2, 2), 2.0))
+        weight.grad = torch.ones(2, 2)
+        LARS([{"params": [weight]}], lr=rate, momentum=0.0, trust=0.1, cap=True).step()
+        assert torch.allclose(weight.detach(), torch.full((2, 2), 2.0 - used))

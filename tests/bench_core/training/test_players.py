@@ -1,11 +1,11 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
-from bench_core import Loss, ParameterGroup, Player, Recipe
-from bench_core.training.players import loss_fault, make_player_optimizers
+from bench_core import Batch, Loss, Objective, ParameterGroup, Player, Recipe
+from bench_core.training.players import loss_fault, make_player_optimizers, train_step
 
 RECIPE = Recipe(learning_rate=0.5, schedule="linear")
 
@@ -56,3 +56,38 @@ def test_recipes_of_player_and_group_change_the_methods_recipe() -> None:
 )
 def test_loss_must_be_a_scalar_with_scalar_parts(loss: Any, words: str | None) -> None:
     assert loss_fault(loss) == words
+
+
+class Pulled(nn.Module):
+    """Two weights that are pulled to 0; the second player pulls the sum. It counts its steps (a toy)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(2.0))
+        self.steps = 0
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        return batch.inputs
+
+    def forward(self, views: Any, player: str) -> Loss:
+        return Loss((self.first if player == "a" else self.first + self.second) * views.sum())
+
+    def after_step(self) -> None:
+        self.steps += 1
+
+
+def test_each_player_steps_once_on_its_own_weights_along_the_gradient_of_its_own_batch() -> None:
+    method = Pulled()
+    recipe = Recipe(optimizer="sgd", learning_rate=0.1, momentum=0.0)
+    players = [Player("a", [method.first]), Player("b", [method.second], steps=2)]
+    trainers = [make_player_optimizers(player, recipe) for player in players]
+    for number in (1, 2):
+        batch = Batch(torch.ones(2), torch.arange(2))
+        autocast = torch.autocast("cpu", enabled=False)
+        losses = train_step(cast(Objective, method), trainers, batch, torch.Generator(), autocast)
+        assert method.first.item() == pytest.approx(1 - 0.2 * number)  # the gradient is 2, the sum of the inputs
+        assert method.second.item() == pytest.approx(2 - 0.4 * number)  # two steps
+        assert method.steps == number
+    assert {name: loss.total.item() for name, loss in losses.items()} == pytest.approx(
+        {"a": 0.8 * 2, "b": (0.6 + 1.4) * 2}  # before their last step
+    )

@@ -9,6 +9,7 @@ import torch
 from bench_core import Batch, Encoder, EpochContext, Loss, NoConfig, Objective, Player, Recipe, Split
 from bench_core.data import open_split
 from bench_core.planning.plan import Plan
+from bench_core.training.autosave import NoAutosave
 from bench_core.training.pretrain import pretrain
 
 CPU = torch.device("cpu")
@@ -145,3 +146,39 @@ def test_each_pass_over_the_data_has_every_item_once_in_another_random_order(tra
     assert first != second
     assert first != sorted(first)  # files lie sorted by class, and batch norm must not see one at a time
     assert train(Passes, epochs=2)[0].passes == method.passes
+
+
+class Modes(Recorder):
+    """Records whether it is in train mode, and leaves it after each epoch as a pass without gradients would."""
+
+    def before_epoch(self, context: EpochContext) -> Mapping[str, float]:
+        """Record the mode."""
+        self.modes = [*getattr(self, "modes", []), self.training]
+        return {}
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Record the mode, and change it."""
+        self.modes.append(self.training)
+        if len(self.modes) % 4 == 0:  # the last step of an epoch
+            self.eval()
+        return super().forward(views, player)
+
+
+def test_each_epoch_begins_in_train_mode(train: Callable[..., Any]) -> None:
+    assert train(Modes, epochs=2)[0].modes == [True] * 8
+
+
+def test_speed_is_images_over_seconds(train: Callable[..., Any]) -> None:
+    _, cost, log = train()
+    assert cost["images_per_s"] == pytest.approx(9 * 16 / cost["pretrain_s"])
+    assert log[0]["images_per_s"] == pytest.approx(3 * 16 / log[0]["seconds"], rel=0.2)  # the seconds are rounded
+
+
+def test_a_checkpoint_may_be_saved_after_each_step_and_each_epoch(
+    train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[str]()
+    monkeypatch.setattr(NoAutosave, "after_step", lambda self: calls.append("step"))
+    monkeypatch.setattr(NoAutosave, "after_epoch", lambda self: calls.append("epoch"))
+    train(epochs=2)
+    assert calls == ["step", "step", "step", "epoch"] * 2

@@ -83,3 +83,26 @@ def test_a_state_of_older_code_counts_as_resumed_and_names_no_code() -> None:
     resumed = training(nn.Linear(2, 2))
     resumed.load_state_dict(unpack(pack(state)))
     assert (resumed.counters.resumed, resumed.counters.earlier_sources) == (1, [])
+
+
+def test_a_state_at_the_end_of_an_epoch_goes_on_with_the_generator_as_it_is() -> None:
+    saved, loaded = training(nn.Linear(2, 2), seed=3), training(nn.Linear(2, 2))
+    shuffle = saved.generators["shuffle"]
+    saved.counters.begin_epoch(shuffle)
+    torch.randperm(9, generator=shuffle)
+    saved.counters.end_step({"main": Loss(torch.tensor(1.0))})
+    saved.counters.end_epoch({"step": 1})
+    loaded.load_state_dict(unpack(pack(saved.state_dict())))
+    order = torch.randperm(9, generator=shuffle)
+    assert torch.equal(torch.randperm(9, generator=loaded.generators["shuffle"]), order)  # of the next epoch
+
+
+def test_moments_of_the_optimizer_are_loaded() -> None:
+    saved, loaded = training(nn.Linear(2, 2)), training(nn.Linear(2, 2))
+    (net,) = [state.objective for state in (saved,)]
+    net(torch.ones(1, 2)).sum().backward()
+    saved.optimizers[0].step()
+    loaded.load_state_dict(unpack(pack(saved.state_dict())))
+    moments = [[state["momentum_buffer"] for state in s.optimizers[0].state.values()] for s in (saved, loaded)]
+    assert len(moments[1]) == 2
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(*moments, strict=True))
