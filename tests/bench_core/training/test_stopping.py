@@ -56,3 +56,12 @@ def test_without_a_signal_nothing_is_raised() -> None:
         pass
     stop.raise_if_requested()
     assert not stop.is_requested()
+
+
+def test_a_deferred_signal_is_raised_at_the_end_of_the_block() -> None:
+    with pytest.raises(Stopped, match="SIGTERM"), Stop().listening() as stop:
+        with stop.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("in the block")
+        reached.append("after the block")
+    assert reached == ["in the block"]
