@@ -55,6 +55,8 @@ def test_the_shortcut_starts_near_the_identity_if_there_are_enough_units() -> No
     shortcut = Embedding(9, 12).shortcut.weight
     assert bool((shortcut.diagonal() == 1).all())
     assert (shortcut - torch.eye(12, 9)).abs().max() <= 0.01
+    assert shortcut.min() < 0
+    assert bool((Embedding(9, 9).shortcut.weight.diagonal() == 1).all())
     assert Embedding(12, 9).shortcut.weight.abs().max() < 0.5
 
 

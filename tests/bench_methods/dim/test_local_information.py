@@ -177,3 +177,8 @@ def test_told_apart_is_one_half_after_a_collapse_and_one_at_best() -> None:
     assert told_apart(draw()[:1].expand(5, 5, 3)).item() == pytest.approx(0.5)
     assert told_apart(draw()[:, :1].expand(5, 5, 3)).item() == pytest.approx(0.5)
     assert told_apart(torch.eye(4)[:, :, None].expand(4, 4, 7)).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("of", ALL)
+def test_two_images_of_one_location_are_enough(of: Estimate) -> None:
+    assert of(torch.zeros(2, 2, 1)).item() == pytest.approx(0, abs=1e-6)
