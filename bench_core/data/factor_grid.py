@@ -5,7 +5,6 @@ Combinations are numbered as rows of a table of all of them, in which the last f
 the same items on every machine.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,5 +64,4 @@ def factor_values(combinations: npt.NDArray[np.int64], sizes: Sequence[int]) -> 
     Returns:
         Values (N, F) int64, each counted from 0.
     """
-    assert math.prod(sizes) > int(combinations.max(initial=0))
     return torch.from_numpy(np.stack(np.unravel_index(combinations, tuple(sizes)), 1).astype(np.int64))

@@ -40,6 +40,12 @@ def test_the_last_factor_varies_fastest() -> None:
     assert values.tolist() == [list(v) for v in itertools.product(range(2), range(3), range(4))]
 
 
+def test_a_number_that_is_no_combination_has_no_factor_values() -> None:
+    assert factor_values(np.array([23]), (2, 3, 4)).tolist() == [[1, 2, 3]]
+    with pytest.raises(ValueError, match="24 is out of bounds"):
+        factor_values(np.array([24]), (2, 3, 4))
+
+
 def test_more_combinations_than_exist_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"must be at most 100, the number of combinations, got 60 \+ 41"):
         draw_combinations(FactorDraws(train_size=60, test_size=41), "train", 100)

@@ -1,11 +1,15 @@
 """Folders of datasets and caches, and the errors where there is none."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from bench_core.data import cache_root, default_data_root, missing_data
+from bench_core.data.files import digest_of
 from bench_core.errors import RequestError
 from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
@@ -81,3 +85,13 @@ def test_without_a_home_a_variable_is_enough(monkeypatch: pytest.MonkeyPatch, va
     monkeypatch.setenv(variable, "/data")
     assert default_data_root() == Path(root)
     assert "there is no folder" not in str(missing_data("mnist", Path(root), "does not exist", fetch=True))
+
+
+def test_digest_is_that_of_all_parts_each_with_its_length_or_its_type_and_shape() -> None:
+    text = hashlib.sha256("bytes 2\n\u00e9bytes 1\nx".encode()).hexdigest()
+    assert digest_of("\u00e9", b"x") == f"sha256:{text}"
+    array = np.array([[1, 2], [3, 256]], np.int16)
+    content = b"int16 (2, 2)\n" + bytes([1, 0, 2, 0, 3, 0, 0, 1])
+    assert digest_of(array) == digest_of(torch.from_numpy(array)) == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert digest_of(array.astype(">i2")) == digest_of(array.T.copy().T) == digest_of(array)
+    assert digest_of(array.reshape(4)) != digest_of(array)
