@@ -31,7 +31,7 @@ from tests.faults.damaged_stores import (
     mislead_resuming,
     run_two_at_once,
 )
-from tests.faults.injector import restart_with_library
+from tests.faults.injector import remove_library, restart_with_library
 from tests.faults.io_faults import IoFaults
 from tests.faults.report import (
     circumstances,
@@ -142,6 +142,7 @@ def main() -> None:
     with workplace() as folder:
         campaign = Campaign(folder, chosen.seed)
         run_campaign(campaign, chosen)
+    remove_library()
     report(campaign, chosen, time.monotonic() - began)
     sys.exit(1 if campaign.defects else 0)
 

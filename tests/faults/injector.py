@@ -74,6 +74,12 @@ def restart_with_library() -> None:
     os.execve(sys.executable, [sys.executable, "-m", "tests.faults", *sys.argv[1:]], environment)
 
 
+def remove_library() -> None:
+    """Delete the library that `restart_with_library` compiled, if it did."""
+    if LIBRARY in os.environ:
+        shutil.rmtree(Path(os.environ[LIBRARY]).parent)
+
+
 def run_command(
     arguments: Sequence[str], roots: Sequence[Path], outside: Path, fault: Fault | None = None
 ) -> tuple[Ending, list[Operation]]:

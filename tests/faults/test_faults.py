@@ -88,6 +88,8 @@ def test_published_campaign_survived_every_fault() -> None:
     page = PAGE.read_text()
     (stopped,) = re.findall(r"Runs that were stopped: (\d+)\.", page)
     assert int(stopped) >= 100
+    (operations,) = re.findall(r"Operations on files that failed: (\d+)\.", page)
+    assert int(operations) >= 300
     survived = re.findall(r"\| (\d+) of (\d+) \|$", page, re.MULTILINE)
     assert len(survived) > 20
     assert all(held == tries for held, tries in survived)
