@@ -11,8 +11,8 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
 RUN = [
-    "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs", "--json",
-    "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell",
+    "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs",
+    "--json", "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell",
     "--workers",
 ]  # fmt: skip
 

@@ -59,9 +59,13 @@ def test_without_a_signal_nothing_is_raised() -> None:
 
 
 def test_a_deferred_signal_is_raised_at_the_end_of_the_block() -> None:
-    with pytest.raises(Stopped, match="SIGTERM"), Stop().listening() as stop:
-        with stop.deferred():
-            os.kill(os.getpid(), signal.SIGTERM)
-            reached.append("in the block")
-        reached.append("after the block")
+    def work() -> None:
+        with Stop().listening() as stop:
+            with stop.deferred():
+                os.kill(os.getpid(), signal.SIGTERM)
+                reached.append("in the block")
+            reached.append("after the block")
+
+    with pytest.raises(Stopped, match="SIGTERM"):
+        work()
     assert reached == ["in the block"]
