@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -44,3 +45,13 @@ def test_a_second_renewal_moves_nothing_and_momentum_is_kept() -> None:
     renew_statistics(body, last, lambda: passes(x, 20))
     assert renew_statistics(body, last, lambda: passes(x, 20)) < 1e-6
     assert last.momentum == 0.1
+
+
+def test_the_largest_move_is_in_deviations_of_the_new_outputs() -> None:
+    x, (body, last) = items(60), network()
+    assert last.running_mean is not None
+    before = last.running_mean.clone()
+    moved = renew_statistics(body, last, lambda: passes(x, 20))
+    outputs = body(x).detach().double()
+    expected = (before - outputs.mean(0)).abs() / (outputs.var(0, correction=0) + last.eps).sqrt()
+    assert moved == pytest.approx(float(expected.max()), rel=1e-5)

@@ -433,3 +433,22 @@ def test_the_rate_of_the_imagenet_script_falls_at_150_300_and_350_epochs() -> No
     recipe = build(Recipe, SeLa.variants["alexnet"].recipe, "alexnet", base=SeLa.recipe)
     rates = [recipe.learning_rate * rate_factor(recipe, epoch, 400, 1) for epoch in (149, 150, 299, 300, 349, 350, 399)]
     assert rates == pytest.approx([0.08, 0.008, 0.008, 0.0008, 0.0008, 0.00008, 0.00008])
+
+
+def test_each_update_but_the_first_starts_from_the_prices_of_the_last(
+    make: Any, data: DataSpec, images: Tensor, make_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = list[Tensor | None]()
+
+    def watched(*args: Any, start: Tensor | None, **options: Any) -> Any:
+        starts.append(None if start is None else start.clone())
+        return sinkhorn(*args, start=start, **options)
+
+    monkeypatch.setattr(sela, "sinkhorn", watched)
+    method = make(SeLa, data, heads=1, clusters=4, updates=2)
+    method.before_epoch(make_context(images, epoch=0, num_epochs=2))
+    prices = method.log_prices[0].clone()
+    method.before_epoch(make_context(images, epoch=1, num_epochs=2))
+    assert starts[0] is None
+    assert starts[1] is not None
+    assert torch.equal(starts[1], prices)

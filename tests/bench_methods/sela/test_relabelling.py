@@ -1,12 +1,13 @@
 import itertools
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench_core import Batch, Encoder
 from bench_core.contracts import EpochContext
 from bench_core.errors import TrainingError
 from bench_methods.sela.relabelling import (
@@ -15,6 +16,7 @@ from bench_methods.sela.relabelling import (
     is_due,
     label_entropy,
     over_heads,
+    training_features,
 )
 
 AT_START = EpochContext(0, 1, 0, 1, lambda: iter(()), torch.Generator())
@@ -130,3 +132,23 @@ def test_the_error_for_logits_that_are_not_finite_names_their_head(head: tuple[T
     for half in (False, True):
         with pytest.raises(TrainingError, match="cannot relabel head 7: its logits are not finite"):
             head_logits(features, weight, bias, "head 7", half=half)
+
+
+@pytest.mark.parametrize(
+    ("updates", "num_epochs", "epochs"),
+    [(1, 5, [0]), (2, 4, [0, 2]), (3, 10, [0, 4, 7]), (4, 4, [0, 1, 2, 3]), (400, 3, [0, 1, 2])],
+)
+def test_updates_of_epochs_are_spread_evenly(updates: int, num_epochs: int, epochs: list[int]) -> None:
+    assert plan("epochs", updates, num_epochs, 1) == epochs
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_features_of_all_batches_lie_in_the_order_of_the_split(half: bool) -> None:
+    rows = torch.arange(5.0)[:, None].expand(5, 3)
+    encoder = nn.BatchNorm1d(3).eval()
+    index = [torch.tensor([3, 0]), torch.tensor([4, 1]), torch.tensor([2])]  # the last batch has one item
+    context = replace(AT_START, batches=lambda: (Batch(rows[i], i) for i in index))
+    features = training_features(cast(Encoder, encoder), lambda batch: batch.inputs, context, 5, half=half)
+    assert features.dtype == (torch.float16 if half else torch.float32)
+    assert features[:, 0].sign().tolist() == [-1, -1, 1, 1, 1]  # pairs are normalised, (3, 0) and (4, 1)
+    assert not encoder.training
