@@ -1,6 +1,7 @@
 """Passes over a split in batches, paths of datasets, and digests."""
 
 import hashlib
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench_core.data import (
     default_data_root,
     digest_of,
     fetching,
+    loading,
     missing_data,
     open_split,
 )
@@ -84,15 +86,31 @@ def test_streamed_and_resident_give_identical_batches(workers: int) -> None:
         assert_same(resident.batches(4, rng=rngs[0], labels=True), streamed.batches(4, rng=rngs[1], labels=True))
 
 
-def test_reader_that_cannot_be_pickled_is_read_by_workers() -> None:
-    """From Python 3.14 on, Linux's default would pickle it."""
+@pytest.fixture
+def spawning() -> Iterator[None]:
+    """The way of starting processes of Linux from Python 3.14 on, which pickles what it gives to them."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("forkserver", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
 
+
+@pytest.mark.usefixtures("spawning")
+def test_reader_that_cannot_be_pickled_is_read_by_workers() -> None:
     class Local(TensorReader):
         pass
 
     vectors = torch.rand(10, 2, generator=torch.Generator().manual_seed(0))
     (batch,) = open_split(Split(Local(vectors)), CPU, workers=1).batches(10)
     assert torch.equal(batch.inputs, vectors)
+
+
+def test_tensor_is_resident_on_a_gpu_up_to_its_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, inputs = torch.device("cuda", 0), torch.zeros(10, dtype=torch.float64)  # 80 bytes
+    for free, fits in ((160, True), (158, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
+        assert loading._fits(inputs, device, 0.5) is fits
+    assert loading._fits(inputs, CPU, 0.0)
 
 
 def test_streamed_tensor_gives_the_same_batches_as_a_resident_one() -> None:

@@ -91,6 +91,12 @@ def test_labels_of_another_kind_are_a_fault(labels: Any, fields: dict[str, Any],
     assert words in str(fault(Split(IMAGES, labels), **fields))
 
 
+def test_label_below_0_gets_a_hint_and_one_above_none() -> None:
+    too_large, below = (str(fault(Split(IMAGES, CLASSES + move), num_classes=K)) for move in (1, -1))
+    assert too_large.endswith("which are the labels 0 to 2.")
+    assert below.endswith("which are the labels 0 to 2. Where items have no label, return labels=None.")
+
+
 @pytest.mark.parametrize(
     ("factors", "words"),
     [
