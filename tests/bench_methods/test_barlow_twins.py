@@ -133,6 +133,7 @@ def test_values_out_of_range_are_refused(values: Any) -> None:
 def test_a_batch_of_one_image_is_refused() -> None:
     with pytest.raises(ValueError, match="needs at least 2 images in a batch, got 1"):
         barlow_terms(torch.zeros(1, 3), torch.zeros(1, 3))
+    assert barlow_terms(torch.zeros(2, 3), torch.zeros(2, 3))[0].item() == 3
 
 
 def test_variants_are_configs() -> None:

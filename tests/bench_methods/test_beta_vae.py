@@ -85,3 +85,8 @@ def test_values_out_of_range_are_refused(values: Any) -> None:
 
 def test_other_data_than_images_are_skipped() -> None:
     assert "reads images" in str(BetaVAE.skip_reason(DataSpec(shape=(7,), splits={"train": 5}), BetaVAEConfig()))
+
+
+@pytest.mark.parametrize(("likelihood", "kind"), [("gaussian", "levels"), ("bernoulli", "binary")])
+def test_the_likelihood_says_what_it_is_of(make: Any, data: DataSpec, likelihood: str, kind: str) -> None:
+    assert make(BetaVAE, data, width=4, likelihood=likelihood).likelihood_of() == kind

@@ -220,6 +220,7 @@ def test_a_queue_with_more_images_than_the_train_split_gives_a_warning(
     warnings = method(method.make_views(batch, rng)).warnings
     assert len(warnings) == warns
     assert all("lower moco.queue_size" in text and f"{size} keys" in text for text in warnings)
+    assert all(f"are of {size // (1 + symmetric)} images" in text for text in warnings)
 
 
 def test_the_loss_falls_below_that_of_chance_and_queries_spread(
@@ -307,5 +308,6 @@ def test_running_statistics_move_as_far_in_parts_as_with_whole_batches() -> None
     means = [norm.running_mean for norm in norms if isinstance(norm, nn.BatchNorm2d)]
     assert means[0] is not None
     assert means[1] is not None
+    assert torch.allclose(means[0], 0.1 * images.mean((0, 2, 3)), rtol=1e-4)
     assert torch.allclose(means[0], means[1], rtol=0.06)
     assert all(norm.momentum == 0.1 for norm in norms if isinstance(norm, nn.BatchNorm2d))
