@@ -108,7 +108,7 @@ class ProgressBar:
     def chain(self, number: int, total: int, label: str) -> None:
         """Print a line that names the chain, and begin a new bar."""
         self.log(f"[{number}/{total}] {label}")
-        self.bars.reset(self.bar, total=None, description="  pretrain", note="")
+        self.bars.reset(self.bar, description="  pretrain", note="")
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
         """Move the bar, and show loss and speed beside it."""

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from bench_core.engines.child_process import POLL_S, ChildProcess, Ended, restart_command
+from bench_core.engines.child_process import POLL_S, ChildProcess, Ended, leave_with_parent, restart_command
 from bench_core.training.stopping import CALL_AGAIN
 
 PYTHON = [sys.executable, "-S", "-c"]
@@ -118,6 +121,37 @@ def test_child_ends_when_its_parent_ends(tmp_path: Path) -> None:
         # leaving the block closes its stdin, as the end of this process would
     assert process.returncode == CALL_AGAIN
     assert (tmp_path / "saved").exists()
+
+
+@contextmanager
+def as_stdin(descriptor: int) -> Iterator[None]:
+    """Put a file in the place of this process's stdin."""
+    before = os.dup(0)
+    os.dup2(descriptor, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+def test_process_sends_sigterm_to_itself_when_the_pipe_at_its_stdin_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: SimpleQueue[tuple[int, int]] = SimpleQueue()
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.put((pid, number)))
+    reader, writer = os.pipe()
+    with as_stdin(reader):
+        leave_with_parent()
+        os.write(writer, b"1")
+        assert sent.empty()
+        os.close(writer)
+        assert sent.get(timeout=60) == (os.getpid(), signal.SIGTERM)
+    os.close(reader)
+
+
+def test_process_without_a_pipe_as_stdin_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench_core.engines.child_process.Thread", None)  # it starts none
+    with open(os.devnull) as nothing, as_stdin(nothing.fileno()):
+        leave_with_parent()
 
 
 def test_command_without_a_pipe_as_stdin_does_not_end_with_stdin() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, Objective, Recipe
 from bench_core.planning.plan import Plan
 from bench_core.reports.tables.cell_states import plan_entries
-from bench_core.running.failures import UnfinishedCell, describe
+from bench_core.running.failures import UnfinishedCell, attempt, describe
 from bench_core.running.pending import to_run
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
@@ -48,21 +49,29 @@ class Fails(Objective):
 
 
 def attempt_at(store: Store) -> dict[str, Any]:
-    (attempt,) = store.attempts()
-    return attempt
+    (kept,) = store.attempts()
+    return kept
 
 
 def test_attempt_holds_traceback_last_lines_of_the_log_and_seconds(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("objective", "fails", Fails)
     (failure,) = run_plan(plan_of(methods=["fails"]), store, CPU)
-    attempt = attempt_at(store)
-    assert json.loads(failure.log.read_text()) == attempt
-    assert attempt["error"] == "RuntimeError: no luck"
-    assert attempt["seconds"] > 0
-    assert attempt["log_tail"][0] == "Traceback (most recent call last):"
-    assert "RuntimeError: no luck" in attempt["log_tail"]
-    log_lines = [json.loads(line.removeprefix("log: ")) for line in attempt["log_tail"] if line.startswith("log: ")]
+    kept = attempt_at(store)
+    assert json.loads(failure.log.read_text()) == kept
+    assert kept["error"] == "RuntimeError: no luck"
+    assert kept["seconds"] > 0
+    assert kept["log_tail"][0] == "Traceback (most recent call last):"
+    assert "RuntimeError: no luck" in kept["log_tail"]
+    log_lines = [json.loads(line.removeprefix("log: ")) for line in kept["log_tail"] if line.startswith("log: ")]
     assert [line["epoch"] for line in log_lines] == [1, 2]
+
+
+def test_attempt_began_as_many_seconds_ago_as_it_ran_and_keeps_the_end_of_a_long_log(plan_of: PlanOf) -> None:
+    (cell,) = plan_of().chains[0].cells
+    made = attempt(cell, "killed", "no  luck\n", [str(line) for line in range(100)], 7200.0, {})
+    assert abs(datetime.now(UTC) - timedelta(hours=2) - datetime.fromisoformat(made["started"])) < timedelta(hours=1)
+    assert (made["kind"], made["error"], made["seconds"]) == ("killed", "no luck", 7200.0)
+    assert made["log_tail"] == [str(line) for line in range(40, 100)]
 
 
 def test_a_name_of_bytes_that_are_no_utf_8_does_not_keep_a_failure_off_the_record(

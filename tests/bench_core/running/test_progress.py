@@ -96,6 +96,20 @@ def test_progress_bar_prints_brackets_in_names_as_they_are(capsys: pytest.Captur
     assert "  linear" in output
 
 
+def test_bar_shows_epochs_loss_and_speed_of_the_chain_that_trains() -> None:
+    bar = ProgressBar()
+    (shown,) = bar.bars.tasks
+    assert bar.bars.live.is_started
+    bar.chain(1, 2, "nac on digits")
+    bar.epoch(3, 4, LINE)
+    note = "loss 1.25  1000 images/s"
+    assert (shown.description, shown.completed, shown.total, shown.fields["note"]) == ("  pretrain", 3, 4, note)
+    bar.chain(2, 2, "sela on digits")
+    assert (shown.completed, shown.fields["note"]) == (0, "")
+    bar.close()
+    assert not bar.bars.live.is_started
+
+
 @pytest.mark.parametrize(("terminal", "columns"), [("xterm-256color", 80), ("xterm", 40), ("dumb", 80), ("", 1)])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_lines_above_a_bar_come_whole_on_any_terminal(

@@ -41,6 +41,19 @@ def test_null_stands_for_a_missing_part() -> None:
     assert record_from_json({**small_record(), **parts}).cost == Cost()
 
 
+def test_parts_of_a_record_are_kept_as_they_stand() -> None:
+    facts = {"uses_labels": True, "parameters": 9, "starts_from": "a", "recipe_from": "--epochs", "shortened": "b"}
+    parts: dict[str, Any] = {"curves": {"c": {"x": [1.0]}}, "images": {"i": "png"}, "items": {"top1": {"n": 1}}}
+    stored = small_record(facts=facts, protocol="k = 5", notes=["one"], **parts)
+    stored["doc"]["embed"]["pretrain"]["recipe"] = {"epochs": 3}
+    stored["scores"][0]["caveat"] = "few items"
+    record = record_from_json(stored)
+    assert {name: getattr(record, name) for name in facts} == facts
+    assert {name: getattr(record, name) for name in parts} == parts
+    assert (record.protocol, record.notes, record.document.recipe) == ("k = 5", ("one",), {"epochs": 3})
+    assert [score.caveat for score in record.scores.values()] == ["few items", ""]
+
+
 def test_scores_are_found_by_metric_and_keep_their_order() -> None:
     record = record_from_json(small_record())
     assert list(record.scores) == ["top5", "top1"]
@@ -142,3 +155,4 @@ def test_all_code_of_a_record_is_that_of_task_embedding_and_training() -> None:
     assert [version for version in provenance.all_sources if version] == sources
     assert provenance.pretrain is not None
     assert provenance.pretrain.resumed == 2
+    assert (provenance.pretrain.earlier_sources, provenance.pretrain.start_sources) == ((sources[3],), ({},))

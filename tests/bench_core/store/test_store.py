@@ -12,7 +12,7 @@ from bench_core.files import new_folder, write_once, write_over, write_text
 from bench_core.keys import key_of
 from bench_core.store import Store
 from bench_core.store.record import record_from_json
-from bench_core.store.store import FORMAT, MARKER
+from bench_core.store.store import FORMAT, MARKER, find_records
 
 
 def record(value: float = 1.0) -> dict[str, Any]:
@@ -118,6 +118,45 @@ def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 def test_opening_a_store_writes_nothing(tmp_path: Path) -> None:
     assert Store(tmp_path / "runs").records() == []
     assert not (tmp_path / "runs").exists()
+
+
+def test_store_to_read_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"there is no store at .*runs; `bench run --store .*runs` makes one"):
+        Store.existing(tmp_path / "runs")
+    Store(tmp_path / "runs").add_record(record())
+    assert len(Store.existing(tmp_path / "runs").records()) == 1
+
+
+def test_records_are_found_in_a_store_in_a_board_and_in_a_folder_of_records(tmp_path: Path) -> None:
+    key = record()["key"]
+    Store(tmp_path / "runs").add_record(record())
+    files = [
+        tmp_path / "runs" / "cells" / key[:2] / f"{key}.json",
+        tmp_path / "board" / "records" / f"{key}.json",
+        tmp_path / "folder" / f"{key}.json",
+    ]
+    for file in files[1:]:
+        write_once(file, record())
+    for name, file in zip(("runs", "board", "folder"), files, strict=True):
+        assert {path: found.key for path, found in find_records(tmp_path / name).items()} == {file: key}
+    with pytest.raises(RequestError, match="there is no store at"):
+        find_records(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError, match="holds no records: it is no store"):
+        find_records(tmp_path / "empty")
+
+
+def test_page_of_a_store_lies_in_it(tmp_path: Path) -> None:
+    assert Store(tmp_path / "runs").write_page("# Page\n") == tmp_path / "runs" / "leaderboard.md"
+    assert (tmp_path / "runs" / "leaderboard.md").read_text() == "# Page\n"
+    assert (tmp_path / "runs" / MARKER).is_file()
+
+
+def test_last_attempt_on_a_cell_is_the_latest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.last_attempt("ab") is None
+    files = [store.add_attempt({"key": "ab", "error": error}) for error in ("first", "second")]
+    assert store.last_attempt("ab") == max(files)
 
 
 def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:
