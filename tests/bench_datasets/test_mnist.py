@@ -100,6 +100,16 @@ def test_unpacked_fashion_files_have_a_digest_of_their_own(tmp_path: Path) -> No
     assert dataset.digest() != first
 
 
+@pytest.mark.parametrize(("images", "labels"), [(0, 0), (2, 3), (3, 2), (0, 1)])
+def test_fashion_files_without_an_image_for_each_label_are_refused(images: int, labels: int, tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").write_bytes(bytes(16 + images * 784))
+    (raw / "train-labels-idx1-ubyte").write_bytes(bytes(8 + labels))
+    with pytest.raises(DataMissingError, match="do not have one image for each label, delete them"):
+        FashionMNIST(tmp_path, Subsets()).load("train")
+
+
 def test_digests_need_no_data(tmp_path: Path) -> None:
     digests = {kind(tmp_path, Subsets()).digest() for kind in (MNIST, FashionMNIST)}
     assert len(digests) == 2

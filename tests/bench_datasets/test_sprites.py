@@ -138,6 +138,8 @@ def test_the_digest_depends_on_the_images_and_not_on_their_number() -> None:
         ({"sizes": (4, 6, 40, 32, 32)}, "the first of sizes, of shape, must be <= 3"),
         ({"sizes": (3, 0, 40, 32, 32)}, "sizes must each be >= 1"),
         ({"sizes": (3, 2, 2, 2, 2)}, "the product of sizes must be from train_size"),
+        ({"train_size": 20, "test_size": 5, "sizes": (2, 3, 1, 2, 2)}, "the product of sizes must be from train_size"),
+        ({"sizes": (1, 1, 1, 1, 10_000_001)}, "to 10,000,000 combinations"),
         ({"train_size": 0}, "train_size must be >= 1"),
     ],
 )

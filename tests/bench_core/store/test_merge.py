@@ -246,7 +246,8 @@ def test_link_pipe_or_socket_in_a_strangers_store_is_refused(
 def test_only_files_of_known_names_are_copied(other: Store, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     (chain,) = other.path.glob("chains/*")
-    for folder in (chain, chain / "embeddings", *chain.glob("embeddings/*"), other.path / "cells", other.path):
+    top = [other.path, *(other.path / name for name in ("cells", "chains", "attempts"))]
+    for folder in (chain, chain / "embeddings", *chain.glob("embeddings/*"), *top):
         (folder / "link").symlink_to(tmp_path / "secret")
         (folder / "link.json").symlink_to(tmp_path / "secret")
         (folder / "linked").symlink_to(tmp_path)
