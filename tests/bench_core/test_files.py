@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from bench_core.files import (
     paths_in,
     read_json,
     read_regular,
+    read_sealed,
+    sealed,
     write_once,
     write_over,
     write_text,
@@ -371,6 +373,38 @@ def test_too_large_file_of_a_stranger_is_not_read(strange: Path) -> None:
 def test_pipe_in_the_place_of_our_own_json_is_an_error_at_once(strange: Path) -> None:
     with pytest.raises(StoreError, match="it is no regular file"):
         read_json(strange / "inner" / "pipe")
+
+
+def test_no_file_of_a_stranger_stays_open(strange: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    inner = strange / "inner"
+    for name in ("file", "link", "pipe", "folder", "none"):
+        with suppress(StoreError):
+            read_regular(inner / name, below=strange)
+        with suppress(StoreError):
+            names_in(inner / name, below=strange)
+    names_in(inner, below=strange)
+    copy_regular(inner / "file", strange / "copy", below=strange)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_seal_shows_any_change_and_files_without_one_are_older(tmp_path: Path) -> None:
+    value = {"a": 1, "b": [2]}
+    write_over(tmp_path / "a.json", sealed(value))
+    assert read_sealed(tmp_path / "a.json") == value
+    write_over(tmp_path / "b.json", value)
+    assert read_sealed(tmp_path / "b.json") == value
+    for changed in ({**sealed(value), "a": 2}, {**value, "sha257": sealed(value)["sha256"]}, {"sha256": "x", **value}):
+        write_over(tmp_path / "c.json", changed)
+        with pytest.raises(StoreError, match=r"c\.json is not as it was written: edited or damaged"):
+            read_sealed(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("escape", [r"\ud800", r"\uD800", r"\ude00x"])
+def test_half_a_character_in_json_is_refused_and_two_halves_are_one(escape: str) -> None:
+    with pytest.raises(StoreError, match=r"x cannot be read .*surrogates not allowed"):
+        parse_json(f'{{"a": "{escape}"}}'.encode(), Path("x"))
+    assert parse_json(rb'{"a": "\ud83d\ude00"}', Path("x")) == {"a": "\N{GRINNING FACE}"}
 
 
 def test_json_may_lie_so_deep_and_no_deeper() -> None:

@@ -300,6 +300,12 @@ def test_attributes_of_other_kinds_are_free() -> None:
     check_class("encoder", Encoder, "toy", type("Toy", (Net,), {"family": 3, "ranks": None}))
 
 
+@pytest.mark.parametrize("name", ["Toy", "to-y", "_toy", "a:b", "a/b", "", "toy\n", 3, None])
+def test_a_name_that_cannot_be_typed_everywhere_is_refused(name: object) -> None:
+    with pytest.raises(PluginLoadError, match=r"task name .* must be lower-case letters, digits and _"):
+        check_class("task", Evaluator, name, Task)
+
+
 @pytest.mark.parametrize("name", ["all", "none", "datasets", "encoders", "methods", "tasks"])
 def test_a_name_that_means_something_else_on_the_command_line_is_refused(name: str) -> None:
     with pytest.raises(PluginLoadError, match=f"task name '{name}' is taken by the command line"):

@@ -42,7 +42,6 @@ def write_sqlite(frame: "pd.DataFrame", path: Path) -> None:
     """Write an SQLite file with one table, `scores`."""
     with _new_file(path) as temporary, closing(sqlite3.connect(temporary)) as connection:
         frame.to_sql("scores", connection, index=False)
-        connection.commit()
 
 
 @contextmanager

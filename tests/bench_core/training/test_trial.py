@@ -3,17 +3,19 @@
 import copy
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, Split
+from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, NoConfig, Objective, Player, Recipe, Split
 from bench_core.conformance.toys import TinyEncoder
+from bench_core.data import open_split
 from bench_core.errors import CheckError
 from bench_core.plugins import Component, load_plugins
-from bench_core.training.trial import refuse_wrong_features, step_fault
+from bench_core.training.trial import _made_split, refuse_wrong_features, step_fault
 
 DATA = DataSpec(shape=(1, 8, 8), splits={"train": 1000}, num_classes=3)
 CPU = torch.device("cpu")
@@ -133,6 +135,46 @@ def test_method_that_uses_labels_gets_labels_of_the_declared_kind(fields: dict[s
         assert batch.labels.shape == ((2, 4) if data.num_labels else (2,))
         assert batch.inputs.dtype == torch.float32
         assert 0 <= batch.inputs.min() <= batch.inputs.max() <= 1
+
+
+def test_method_is_prepared_for_its_step_as_in_a_training() -> None:
+    calls: list[tuple[str, EpochContext]] = []
+
+    class Prepares(Shrink):
+        """Notes what is called before the step."""
+
+        def before_epoch(self, context: EpochContext) -> dict[str, float]:
+            calls.append(("epoch", context))
+            assert [len(batch.index) for batch in context.batches()] == [3] * 8
+            return {}
+
+        def before_step(self, context: EpochContext) -> None:
+            calls.append(("step", context))
+
+    assert fault(Prepares, 3) is None
+    assert [name for name, _ in calls] == ["epoch", "step"]
+
+
+def test_made_classes_are_all_there_are() -> None:
+    labels = _made_split(DataSpec(shape=(2,), splits={"train": 7}, num_classes=3)).labels
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", []), ("cuda", [0]), ("cuda:1", [1])])
+def test_generator_of_the_device_is_kept_by_the_trial_of_an_encoder(
+    device: str, kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def fork_rng(devices: list[int]) -> AbstractContextManager[None]:
+        asked.append(devices)
+        return nullcontext()
+
+    monkeypatch.setattr(torch.random, "fork_rng", fork_rng)
+    monkeypatch.setattr("bench_core.training.trial.open_split", lambda split, device: open_split(split, CPU))
+    refuse_wrong_features(TinyEncoder(DATA), "tiny", Split(torch.rand(2, 1, 8, 8)), torch.device(device))
+    assert asked == [kept]
 
 
 def test_made_data_have_the_shape_of_the_dataset() -> None:

@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 from matplotlib.figure import Figure
 
-from bench_core.reports.pictures.style import svg_figure
+from bench_core.reports.pictures.style import line_style, make_panels, point_style, readable_name, svg_figure
 
 
 def test_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +25,33 @@ def test_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, mo
         pass
     assert (tmp_path / "a.svg").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.svg"]
+
+
+def test_no_two_of_the_first_40_lines_or_classes_look_alike() -> None:
+    for style in (line_style, point_style):
+        looks = [tuple(style(index).values()) for index in range(41)]
+        assert len(set(looks[:40])) == 40
+        assert looks[40] == looks[0]
+    assert [line_style(index)["linestyle"] for index in (0, 9, 10, 39)] == ["-", "-", "--", "-."]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "inches", "panels"),
+    [(6, 1, (8.0, 6.7), 8), (4, 1, (8.0, 3.7), 4), (3, 1, (6.0, 3.7), 3), (1, 1, (2.0, 3.7), 1), (2, 3, (6.0, 6.7), 6),
+     (3, 2, (4.0, 9.7), 6)],
+)  # fmt: skip
+def test_panels_of_one_column_lie_side_by_side_and_four_fill_a_row(
+    rows: int, columns: int, inches: tuple[float, float], panels: int
+) -> None:
+    figure = Figure()
+    grid = make_panels(figure, rows, columns, (2.0, 3.0))
+    assert [len(row) for row in grid] == [columns] * rows
+    assert tuple(figure.get_size_inches()) == pytest.approx(inches)
+    assert len(figure.axes) == panels
+    assert [axes for axes in figure.axes if axes.get_visible()] == [axes for row in grid for axes in row]
+
+
+def test_names_of_curves_are_readable() -> None:
+    assert readable_name("pr_32_bits") == "precision-recall, 32 bits"
+    assert readable_name("codes_used") == "codes used"
+    assert readable_name("price_of_pr") == "price of pr"

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import sqlite3
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +86,27 @@ def test_scores_of_a_table_come_back_from_its_csv_as_they_are_shown(records: lis
     assert any("†" in cell.text and cell.text.startswith("-") for _, cell in cells)
 
 
+def test_scores_come_back_from_sqlite_and_parquet(records: list[Record], tmp_path: Path) -> None:
+    frame = tidy(records)
+    write_sqlite(frame, tmp_path / "a.sqlite")
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as connection:
+        back = connection.execute("select method, value from scores").fetchall()
+    assert back == list(frame[["method", "value"]].itertuples(index=False, name=None))
+    pytest.importorskip("pyarrow")
+    write_parquet(frame, tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet")[["value"]], frame[["value"]])
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(RequestError, match=r"parquet needs pyarrow: pip install 'bench-core\[parquet\]'"):
+        write_parquet(tidy([]), tmp_path / "a.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("write", [write_csv, write_parquet, write_sqlite])
 def test_a_path_that_is_a_folder_is_refused_and_nothing_is_left(write: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(RequestError, match="there cannot be written"):
+    with pytest.raises(RequestError, match=r"there cannot be written \(Is a directory\); choose another file"):
         write(tidy([]), tmp_path / "there")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
