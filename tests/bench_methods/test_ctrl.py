@@ -14,7 +14,7 @@ from bench_core.nn.coding_rate import coding_rate, rate_ceiling, rate_floor, set
 from bench_core.training.optimizers import make_optimizer
 from bench_core.training.players import PlayerOptimizers
 from bench_core.training.pretrain import pretrain
-from bench_methods.ctrl import CTRL, CTRLConfig, CTRLMulti, multi_class_value
+from bench_methods.ctrl import CTRL, CTRLConfig, CTRLMulti, _game, multi_class_value
 
 DIGITS = DataSpec(shape=(1, 8, 8), splits={"train": 640}, num_classes=10, views="glyph")
 OFF = torch.autocast("cpu", enabled=False)
@@ -174,3 +174,9 @@ def test_data_without_images_or_classes_are_skipped(make: Any) -> None:
         assert method_type.skip_reason(DataSpec(shape=(7,), splits={"train": 5}, num_classes=2), CTRLConfig())
     with pytest.raises(ValueError, match="ctrl_multi needs classes"):
         make(CTRLMulti, unlabelled)
+
+
+def test_the_logged_cosine_is_that_of_latents_and_their_decoded_copies() -> None:
+    z, z_hat = sphere(20, 4), sphere(20, 4, 1)
+    parts = _game(torch.tensor(1.0), z, z_hat, 0.5, "decoder").parts
+    assert parts["cosine_decoded"].item() == pytest.approx(F.cosine_similarity(z, z_hat).mean().item())

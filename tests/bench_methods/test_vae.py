@@ -217,3 +217,8 @@ def test_data_that_the_decoder_cannot_make_are_skipped(data: DataSpec) -> None:
     assert VAE.skip_reason(data, VAEConfig()) is None
     assert "reads images" in str(VAE.skip_reason(replace(data, shape=(7,)), VAEConfig()))
     assert "at least 8 x 8 pixels" in str(VAE.skip_reason(replace(data, shape=(1, 7, 9)), VAEConfig()))
+
+
+@pytest.mark.parametrize(("likelihood", "kind"), [("gaussian", "levels"), ("bernoulli", "binary")])
+def test_the_likelihood_says_what_it_is_of(make: Any, data: DataSpec, likelihood: str, kind: str) -> None:
+    assert make(VAE, data, width=4, likelihood=likelihood).likelihood_of() == kind

@@ -106,3 +106,7 @@ def test_mean_hamming_of_one_item_is_refused() -> None:
 def test_bits_that_are_not_bool_rows_are_refused(bits: Tensor) -> None:
     with pytest.raises(ValueError, match=r"sign patterns are bool \(N, U\), got torch"):
         count_distinct(bits)
+
+
+def test_mean_hamming_of_two_items_is_the_fraction_of_units_in_which_they_differ() -> None:
+    assert mean_hamming(rows("0110", "0111")) == pytest.approx(0.25)

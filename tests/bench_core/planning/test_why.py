@@ -75,3 +75,12 @@ def test_store_without_records_and_unknown_cell_are_told_apart(plan_of: Callable
     assert explained(plan, store)[-1] == "not done, and the store has no record to compare with."
     with pytest.raises(RequestError, match="no cell 'zzzz' in this request"):
         list(explain("zzzz", plan, store))
+
+
+def test_a_cell_is_found_by_its_names_or_by_four_digits_of_its_key(plan_of: Callable[..., Plan], store: Store) -> None:
+    plan = plan_of(seeds=[0, 1])
+    key = plan.cells[1].key
+    for name in ("shrink/spread/1", key[:4], key[:4].upper(), key):
+        assert any(plan.cells[1].key[:12] in line for line in explain(name, plan, store)), name
+    with pytest.raises(RequestError, match="at least 4 digits of a key"):
+        list(explain(key[:3], plan, store))

@@ -81,7 +81,7 @@ def test_equal_items_are_all_neighbours(kind: Kind, database: Tensor) -> None:
 
 
 def test_lists_and_centroids_are_limited_by_the_number_of_items() -> None:
-    assert [num_lists(n) for n in (1, 78, 1257, 10_000, 1_000_000)] == [1, 2, 32, 256, 4000]
+    assert [num_lists(n) for n in (1, 78, 100, 1257, 10_000, 1_000_000)] == [1, 2, 2, 32, 256, 4000]
     assert pq_shape(10_000, 128) == (16, 8)
     assert pq_shape(1257, 64) == (16, 5)
     assert pq_shape(10, 7) == (1, 1)

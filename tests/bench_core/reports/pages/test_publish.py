@@ -343,3 +343,13 @@ def test_page_named_after_no_method_is_refused(publish: Publish, tmp_path: Path)
     page.write_text("# Shrunk\n")
     with pytest.raises(RequestError, match="no component or board named 'shrunk'; did you mean 'shrink'"):
         publish()
+
+
+def test_a_board_whose_picture_cannot_be_drawn_is_refused_before_anything_is_written(
+    publish: Publish, tmp_path: Path
+) -> None:
+    folder = tmp_path / "leaderboards" / "tiny"
+    (folder / "board.toml").write_text(f'{BOARD}[pictures.bad]\nx = "spread:nothing"\ny = "spread:spread"\n')
+    with pytest.raises(RequestError, match="spread:nothing"):
+        publish()
+    assert [path.name for path in folder.iterdir()] == ["board.toml"]

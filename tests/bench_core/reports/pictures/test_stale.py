@@ -80,3 +80,12 @@ def test_options_that_fit_no_record_are_refused_also_where_all_is_stale(entries:
         choose_cells(stale, replace(TRADEOFF, y="size:top5"))
     with pytest.raises(NothingToDrawError, match="no record of task 'probe' holds a curve"):
         choose_cells(stale, replace(LAYERS, task="probe"))
+
+
+@KINDS_OF_TWO_SORTS
+def test_where_nothing_can_be_drawn_and_nothing_is_stale_that_is_an_error(
+    entries: list[Entry], picture: Picture
+) -> None:
+    missing = [replace(entry, state="missing", record=None) for entry in entries]
+    with pytest.raises(NothingToDrawError):
+        choose_cells(missing, picture)
