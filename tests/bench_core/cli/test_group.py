@@ -1,19 +1,22 @@
 """The command group: which flags there are, how a wrong request is answered, and the commands check and completion."""
 
+import os
+import sys
 from collections.abc import Callable
 
 import pytest
 from click.testing import Result
 
 from bench_core.cli.group import main
+from bench_core.conformance.check import Outcome
 
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
 RUN = [
     "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs",
-    "--json", "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell",
-    "--workers",
+    "--json", "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit",
+    "--without-cell", "--workers",
 ]  # fmt: skip
 
 
@@ -92,6 +95,48 @@ def test_a_wrong_request_is_one_line_on_stderr_and_exit_code_2(
     assert "Traceback" not in result.output
     if "Usage" not in result.stderr:
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tabel"], "No such command 'tabel'; did you mean 'table'?"),
+        (["LIST"], "No such command 'LIST'; did you mean 'list'?"),
+        (["run", "--method", "nac"], "No such option '--method'; did you mean '--methods'?"),
+        (["--helf"], "No such option '--helf'; did you mean '--help'?"),
+    ],
+)
+def test_unknown_command_or_option_ends_with_the_most_similar_one(
+    bench: Callable[..., Result], words: list[str], message: str
+) -> None:
+    assert message in bench(*words, code=2).stderr
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "20000"), ("7", "7")])
+def test_waiting_threads_give_up_their_core_unless_the_user_says_otherwise(
+    in_child: Callable[[Callable[[], None]], None], before: str | None, after: str
+) -> None:
+    def import_again() -> None:
+        os.environ.pop("GOMP_SPINCOUNT", None)
+        if before is not None:
+            os.environ["GOMP_SPINCOUNT"] = before
+        del sys.modules["bench_core.cli.group"]
+        __import__("bench_core.cli.group")
+        assert os.environ["GOMP_SPINCOUNT"] == after
+
+    in_child(import_again)
+
+
+def test_check_prints_each_outcome_and_fails_if_one_has_an_error(
+    bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = [Outcome("It learns", None), Outcome("It ends", "ValueError: no"), Outcome("It is read", None, False)]
+    monkeypatch.setattr("bench_core.conformance.check_component", lambda component, registry: outcomes)
+    assert bench("check", "nac", code=1).stdout.splitlines() == [
+        "ok    method bench-core/nac: It learns",
+        "FAIL  method bench-core/nac: It ends: ValueError: no",
+        "skip  method bench-core/nac: It is read",
+    ]
 
 
 def test_check_tries_a_component(bench: Callable[..., Result]) -> None:

@@ -101,6 +101,12 @@ def test_why_prints_the_key_and_what_differs_from_the_nearest_cell(bench: Callab
     assert other.count(": there ") == 1
 
 
+def test_why_looks_at_the_methods_of_the_request_and_without_any_at_all(bench: Callable[..., Result]) -> None:
+    assert "key" in bench("why", "nac/knn").stdout
+    assert "no cell 'nac/knn' in this request" in bench("why", "nac/knn", "--methods", "vae", code=2).stderr
+    assert "no cell 'vae/knn' in this request" in bench("why", "vae/knn", "--board", "digits", code=2).stderr
+
+
 def test_the_page_shows_all_that_is_in_the_store(bench: Callable[..., Result], tmp_path: Path) -> None:
     for method in ("random", "pixels"):
         bench("run", "--methods", method, "--tasks", "knn", "--quiet")

@@ -1,12 +1,20 @@
-"""`bench` as a process of its own, with odd streams; each test starts one."""
+"""`bench` as a process of its own, with odd streams: real processes first, then its parts in this one."""
 
+import errno
+import io
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from bench_core.cli.program import _open_standard_descriptors, _own_stdout, run_as_program
+from bench_core.output import say
 
 WORK = """
 import logging, sys, warnings
@@ -150,3 +158,89 @@ def test_a_run_without_any_stream_writes_its_records(tmp_path: Path) -> None:
     words = ["run", "--methods", "random", "--tasks", "knn", "--device", "cpu", "--jobs", "2"]
     assert bench(tmp_path, *words, shell="<&- >/dev/full 2>&-").returncode == 1
     assert len(list((tmp_path / "runs" / "cells").rglob("*.json"))) == 1
+
+
+# ------------------------------------------------------------------------------------------------- in this process
+class FullDisk(io.StringIO):
+    """A stream on which every write fails."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@contextmanager
+def own_process(stdout: io.StringIO) -> Iterator[io.StringIO]:
+    """Yield what is printed on stderr; all that `run_as_program` changes of the process is put back.
+
+    This cannot be a fixture: pytest sets streams and handlers anew between a fixture and its test.
+    """
+    stderr = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("stdout", stdout), ("stderr", stderr), ("excepthook", sys.excepthook)):
+            patch.setattr(sys, name, value)
+        patch.setattr(warnings, "formatwarning", warnings.formatwarning)
+        patch.setattr(logging.getLogger(), "handlers", [])
+        yield stderr
+
+
+def test_exit_code_is_that_of_the_work() -> None:
+    done: list[int] = []
+    with own_process(io.StringIO()) as stderr:
+        assert run_as_program(lambda: done.append(1)) == 0
+        assert run_as_program(lambda: sys.exit(75)) == 75
+    assert done == [1]
+    assert stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 1), (None, 1), (2, 2)])
+def test_lost_output_is_told_unless_the_work_itself_has_failed(code: int | None, expected: int) -> None:
+    def work() -> None:
+        say("a table")
+        sys.exit(code)
+
+    with own_process(FullDisk()) as stderr:
+        assert run_as_program(work) == expected
+    told = "Error: stdout: No space left on device. Output is missing; what was finished is kept.\n"
+    assert stderr.getvalue() == ("" if code else told)
+
+
+def test_log_line_that_cannot_be_made_is_reported_and_a_traceback_is_printed() -> None:
+    with own_process(io.StringIO()) as stderr:
+        run_as_program(lambda: logging.getLogger("bench.test").warning("%d images", "no"))
+        assert "--- Logging error ---" in stderr.getvalue()
+        sys.excepthook(ValueError, ValueError("a\x1b[31m"), None)
+    assert stderr.getvalue().endswith("ValueError: a\\u001b[31m\n")
+
+
+def test_closed_descriptors_lead_nowhere_and_all_wait(in_child: Callable[[Callable[[], None]], None]) -> None:
+    def work() -> None:
+        _, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.dup2(writer, 2)
+        os.close(0)
+        os.close(1)
+        _open_standard_descriptors()
+        assert os.get_blocking(2)
+        for descriptor in (0, 1):
+            assert os.fstat(descriptor).st_rdev == os.stat(os.devnull).st_rdev
+            assert os.get_inheritable(descriptor)
+
+    in_child(work)
+
+
+def test_only_the_own_stream_leads_to_stdout(in_child: Callable[[Callable[[], None]], None], tmp_path: Path) -> None:
+    def work() -> None:
+        pipes = [os.pipe(), os.pipe()]
+        for descriptor, (_, writer) in enumerate(pipes, 1):
+            os.dup2(writer, descriptor)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # lives as long as the process
+        own = _own_stdout()
+        assert own is not None
+        print("±", file=own, flush=True)
+        os.write(1, b"noise")
+        assert [os.read(reader, 100) for reader, _ in pipes] == ["±\n".encode(), b"noise"]
+        with (tmp_path / "file").open("w") as file:
+            sys.stdout = file
+            assert _own_stdout() is file
+
+    in_child(work)
