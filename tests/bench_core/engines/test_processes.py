@@ -20,8 +20,10 @@ from bench_core.engines.resources import threads_per_process
 from bench_core.errors import RequestError
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
+from bench_core.running.failures import attempt
 from bench_core.running.pending import to_run
 from bench_core.running.progress import NoProgress
+from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.training.stopping import CALL_AGAIN, Stop, Stopped
@@ -148,10 +150,10 @@ def test_attempt_of_a_process_that_ended_early_has_kind_reason_and_last_lines(
     unfinished = run_in_processes(plan_of(seeds=[0, 1]), store, ISOLATED, command)
     assert [(cell.seed, cell.kind) for cell in unfinished] == [(0, kind), (1, kind)]  # the second was started, too
     assert error in unfinished[0].error
-    attempt = json.loads(unfinished[0].log.read_text())
-    assert (attempt["kind"], attempt["log_tail"][0]) == (kind, "hello")
-    assert attempt["seconds"] > 0
-    assert attempt["provenance"]["device"] == "cpu"
+    kept = json.loads(unfinished[0].log.read_text())
+    assert (kept["kind"], kept["log_tail"][0]) == (kind, "hello")
+    assert kept["seconds"] > 0
+    assert kept["provenance"]["device"] == "cpu"
 
 
 def test_chain_exceeding_time_limit_is_recorded_as_timeout(plan_of: PlanOf, store: Store) -> None:
@@ -262,7 +264,7 @@ def test_two_jobs_run_at_the_same_time_share_the_cores_and_name_the_chain_of_eac
     for label in labels:
         lines = [line.removeprefix(f"{label}: ") for line in progress.lines if line.startswith(label)]
         assert lines == [str(threads), "Error: met", "error: met"]
-    assert {attempt["provenance"]["threads"] for attempt in store.attempts()} == {threads}
+    assert {kept["provenance"]["threads"] for kept in store.attempts()} == {threads}
 
 
 def test_source_of_two_chains_is_trained_once_and_the_second_chain_starts_when_its_weights_are_there(
@@ -277,6 +279,48 @@ def test_source_of_two_chains_is_trained_once_and_the_second_chain_starts_when_i
     assert log[:4] == ["begins", first, "begins", second]  # the first did not end before that
     times = [(store.chain_folder(key) / "summary.json").stat().st_mtime for key in (first, second)]
     assert times[1] - times[0] > 0.29  # the second had not begun to train
+
+
+def test_training_whose_failure_its_process_has_recorded_fails_the_chains_that_start_from_it(
+    plan_of: PlanOf, add: Callable[..., None], store: Store, registry: Registry
+) -> None:
+    add("objective", "second", registry.get("objective", "shrink").cls)
+    plan = plan_of(methods=["shrink", "second"], settings={"second.init": "shrink"})
+    source = plan.chains[0]
+
+    class Records(KeptLines):
+        def log(self, text: str) -> None:
+            if text == "now":  # instead of the process, which this test has no code for
+                store.add_attempt(attempt(source.cells[0], "nan", "the loss is inf", [], 1.0, {}))
+            super().log(text)
+
+    progress = Records()
+    command = python("import sys; print('now', flush=True); sys.exit('Error: some cells failed')")
+    first, second = run_in_processes(plan, store, ISOLATED, command, progress)
+    assert (first.kind, first.error) == ("nan", "the loss is inf")
+    assert (second.kind, second.error) == ("nan", f"its source chain ({source.label}) failed: the loss is inf")
+    assert progress.lines.count("now") == 1
+    assert len(store.attempts()) == 2
+
+
+@pytest.mark.parametrize(("jobs", "ends"), [(1, ["[1/1] {0}"]), (2, ["[1/1] {0}", "{0}: done"])])
+def test_chain_that_is_done_says_so_where_several_run_at_once_and_progress_is_closed(
+    plan_of: PlanOf, store: Store, jobs: int, ends: list[str]
+) -> None:
+    plan = plan_of()
+
+    class RunsIt(KeptLines):
+        def chain(self, number: int, total: int, label: str) -> None:
+            super().chain(number, total, label)
+            assert run_plan(plan, store, RunSetting(device="cpu")) == []  # instead of the process
+
+        def close(self) -> None:
+            self.lines.append("closed")
+
+    progress = RunsIt()
+    setting = RunSetting(device="cpu", isolate=True, jobs=jobs)
+    assert run_in_processes(plan, store, setting, python("pass"), progress) == []
+    assert progress.lines == [*(end.format(plan.chains[0].label) for end in ends), "closed"]
 
 
 def test_source_chain_that_crashes_is_tried_once_and_fails_the_chains_that_start_from_it(

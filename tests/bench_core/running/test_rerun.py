@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,29 @@ def test_a_name_that_the_request_does_not_have_is_refused(
     run_plan(plan_of(), store, CPU)
     with pytest.raises(UnknownNameError, match=r"no method or task of this request named 'shrnk'.*shrink"):
         prepare(plan_of(), "shrnk")
+
+
+def test_the_name_of_a_component_means_all_its_rows(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun]
+) -> None:
+    plan = plan_of(sweeps={"shrink.factor": [1.0, 2.0]})
+    run_plan(plan, store, CPU)
+    for name in ("shrink", "toys/shrink"):
+        assert prepare(plan, name).again == {cell.key for cell in plan.cells}
+    assert len(prepare(plan, plan.chains[0].method.name).again) == 1
+
+
+@pytest.mark.parametrize("lost", ["records", "training", "both"])
+def test_a_method_of_which_a_training_or_a_record_is_left_is_trained_again(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun], lost: str
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    for name, folder in (("records", "cells"), ("training", "chains")):
+        if lost in (name, "both"):
+            shutil.rmtree(store.path / folder)
+    keys = [chain.key for chain in plan.chains] if lost != "both" else []
+    assert list(prepare(plan, "shrink").store.chains) == keys
 
 
 def test_a_row_that_starts_from_a_method_that_is_trained_again_is_trained_again_too(

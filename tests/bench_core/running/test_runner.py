@@ -2,6 +2,7 @@ import base64
 import json
 import math
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,13 +18,13 @@ from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Object
 from bench_core.devices import to_channels_last
 from bench_core.errors import DataMissingError, StoreError
 from bench_core.files import sealed, write_over
-from bench_core.planning.plan import Plan
+from bench_core.planning.plan import Chain, Plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.running.chain import build_objective
 from bench_core.running.pending import missing
 from bench_core.running.progress import NoProgress
-from bench_core.running.runner import run_plan
+from bench_core.running.runner import _PlanRun, run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.per_item import unpack_items
@@ -487,6 +488,70 @@ class Volumes(Objective):
 def test_weights_may_have_any_number_of_dimensions(plan_of: PlanOf, add: Add, store: Store) -> None:
     add("objective", "volumes", Volumes)
     assert run_plan(plan_of(methods=["volumes"], epochs=1), store, CPU) == []
+
+
+class Lines(NoProgress):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def chain(self, number: int, total: int, label: str) -> None:
+        self.lines.append(f"[{number}/{total}] {label}")
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+    def close(self) -> None:
+        self.lines.append("closed")
+
+
+def test_code_of_all_cells_is_read_before_the_first_chain_begins(
+    plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("evaluator", "again", registry.get("evaluator", "spread").cls)
+    read: list[str] = []
+    sources_of = Chain.sources_of
+    monkeypatch.setattr(Chain, "sources_of", lambda chain, cell: read.append(cell.key) or sources_of(chain, cell))
+    plan = plan_of(tasks=["spread", "again"], seeds=[0, 1])
+
+    class Looks(NoProgress):
+        def chain(self, number: int, total: int, label: str) -> None:
+            assert set(read) == {cell.key for cell in plan.cells}
+
+    assert run_plan(plan, store, CPU, Looks()) == []
+
+
+def test_chains_tasks_and_failures_are_shown_as_they_come(plan_of: PlanOf, add: Add, store: Store) -> None:
+    class Starts(Volumes):
+        """Starts from a method that fails (a toy)."""
+
+    add("evaluator", "breaks", Breaks)
+    add("objective", "starts", Starts)
+    settings = {"shrink.broken": True, "starts.init": "shrink"}
+    progress = Lines()
+    failed = run_plan(plan_of(methods=["shrink", "starts"], settings=settings), store, CPU, progress)
+    reason = failed[0].error
+    assert "the loss of main is inf" in reason
+    assert [line for line in progress.lines if "failed" in line or line.startswith("[")] == [
+        "[1/2] shrink on blobs with tiny, seed 0", f"  failed: {reason}",
+        "[2/2] starts on blobs with tiny, seed 0",
+        f"  failed: its source chain (shrink on blobs with tiny, seed 0) failed: {reason}",
+    ]  # fmt: skip
+    assert progress.lines[-1] == "closed"
+    progress = Lines()
+    run_plan(plan_of(tasks=["spread", "breaks"]), store, CPU, progress)
+    assert progress.lines[-4:] == [
+        "  spread", "  breaks", "  breaks failed: RuntimeError: no luck today", "closed"
+    ]  # fmt: skip
+
+
+def test_attempt_lasts_from_the_beginning_of_the_chain_or_task_to_its_failure(plan_of: PlanOf, store: Store) -> None:
+    (chain,) = plan_of().chains
+    walk = _PlanRun(store, CPU, NoProgress())
+    walk.record_failure(chain, chain.cells[0], RuntimeError("no luck"), time.perf_counter() - 5)
+    (attempt,) = store.attempts()
+    assert 5 <= attempt["seconds"] < 60
 
 
 @pytest.mark.parametrize("channels", [1, 3])
