@@ -1,12 +1,16 @@
 """`bench run`: its output, its exit codes, and what it leaves on disk."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import Result
+
+from bench_core.errors import RequestError
 
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 RECIPES = [
@@ -148,6 +152,28 @@ def test_store_that_cannot_be_written_gives_one_line_on_stderr(
     monkeypatch.setattr("bench_core.store.store.Store.add_attempt", refuse)
     result = bench("run", *SHORT, "--quiet", code=1)
     assert result.stderr == "Error: runs/cells: Permission denied. What was finished is kept.\n"
+
+
+@pytest.mark.parametrize(("number", "read_only"), [(errno.EROFS, True), (errno.EACCES, True), (errno.ENOSPC, False)])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_read_only_store_still_shows_its_table_and_a_full_disk_is_an_error(
+    bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, number: int, read_only: bool, wrapped: bool
+) -> None:
+    words = ["run", "--methods", "random", "--tasks", "knn", "--quiet"]
+    before = bench(*words).stdout
+
+    def refuse(*_: object) -> None:
+        error = OSError(number, os.strerror(number), "runs/leaderboard.md")
+        if wrapped:
+            raise RequestError("runs cannot be written") from error
+        raise error
+
+    monkeypatch.setattr("bench_core.store.store.Store.write_page", refuse)
+    result = bench(*words, code=0 if read_only else 2 if wrapped else 1)
+    assert "knn top1" in result.stdout
+    if read_only:
+        assert result.stdout == before[: before.index("page: ")]
+        assert result.stderr == "runs is read-only: its page and pictures stay as they are\n"
 
 
 def test_ctrl_c_keeps_finished_cells_and_the_same_command_runs_the_rest(

@@ -47,6 +47,48 @@ def test_publish_writes_a_page_that_check_compares_and_pages_writes_again(
     assert "1 pages agree" in bench("table", "--check").stdout
 
 
+def test_table_of_a_store_without_records_says_what_to_run(bench: Callable[..., Result]) -> None:
+    bench("run", "--methods", "random", "--tasks", "knn", "--encoders", "vgg16_bn", "--quiet")  # skips its only cell
+    told = "runs has no record yet; run `bench run --methods nac,sela`.\n"
+    assert bench("table").stderr == told
+    for option in ("--metric", "--task", "--sort"):
+        assert bench("table", option, "knn", code=2).stderr == f"Error: {told}"
+    assert bench("plot", code=2).stderr == f"Error: {told}"
+
+
+def test_published_numbers_stand_below_the_table(bench: Callable[..., Result], tmp_path: Path) -> None:
+    board = '[datasets.cifar10]\nuse = "digits"\n[encoders.convnet]\n[methods.dim]\nuse = "random"\n[tasks.knn]\n'
+    (tmp_path / "named.toml").write_text(board)
+    bench("run", "--board", "named.toml", "--quiet")
+    table, both = bench("table").stdout, bench("table", "--published").stdout
+    assert both.startswith(table)
+    assert both[len(table) :].startswith("Published numbers\n\nmethod ")
+    assert "csv" in bench("table", "--published", "--format", "csv", code=2).stderr
+
+
+def test_plot_draws_the_rows_that_are_asked_for(bench: Callable[..., Result]) -> None:
+    bench("run", "--methods", "random,pixels", "--tasks", "projection", "--quiet")
+    assert [Path(line.removeprefix("picture: ")).exists() for line in bench("plot").stdout.splitlines()] == [True]
+    assert "no row named 'nac'. Known: pixels, random." in bench("plot", "--methods", "nac", code=2).stderr
+
+
+def test_publish_says_what_is_missing_and_what_was_replaced(
+    bench: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench_core.running.provenance._commit", lambda: ("abc1234", False))
+    board = tmp_path / "tiny.toml"
+    board.write_text(
+        "seeds = [0]\n[datasets.digits]\n[encoders.convnet]\n[methods.random]\n[methods.pixels]\n[tasks.knn]\n"
+    )
+    bench("run", "--board", "tiny.toml", "--methods", "random", "--quiet")
+    assert "--partial" in bench("publish", "tiny.toml", code=2).stderr
+    told = bench("publish", "tiny.toml", "--partial").stdout.splitlines()
+    assert told[1:] == ["partial: 1 cells of the board have no record yet; its page says so"]
+    bench("run", "--board", "tiny.toml", "--quiet", "--rerun", "random")
+    told = bench("publish", "tiny.toml").stdout.splitlines()
+    assert told[1:] == ["run again: 1 records took the places of earlier ones of the same keys"]
+
+
 @pytest.mark.parametrize("option", ["--csv", "--parquet", "--sqlite"])
 def test_export_onto_a_folder_is_one_line_and_leaves_nothing(
     bench: Callable[..., Result], tmp_path: Path, option: str

@@ -30,7 +30,7 @@ from bench_core.conformance.toys import TinyEncoder
 from bench_core.data import open_split
 from bench_core.data.checked import load_split
 from bench_core.errors import CheckError, DataMissingError, UnknownNameError
-from bench_core.plugins import Component, Registry, load_plugins
+from bench_core.plugins import BrokenPlugin, Component, Registry, load_plugins
 
 REGISTRY = load_plugins()
 
@@ -281,6 +281,39 @@ def test_checks_are_selected_by_name_id_or_package() -> None:
     )
     with pytest.raises(UnknownNameError, match="no component or package named 'ncaa'"):
         select("ncaa", REGISTRY)
+
+
+def test_plugin_that_did_not_load_is_named_with_its_reason() -> None:
+    registry = Registry([], [BrokenPlugin("ijepa", "bench-ijepa", "ImportError: no module named timm")])
+    for name in ("ijepa", "bench-ijepa"):
+        with pytest.raises(CheckError, match=r"plugin 'ijepa' of bench-ijepa did not load: ImportError: no module"):
+            select(name, registry)
+    with pytest.raises(UnknownNameError, match="no component or package named 'vae'"):
+        select("vae", registry)
+
+
+def test_each_outcome_has_the_sentence_of_its_check_and_its_draws_are_always_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[float] = []
+
+    def draws(cls: type) -> None:
+        """It draws."""
+        drawn.append(float(torch.rand(())))
+
+    def lacks_data(cls: type) -> None:
+        """It is read."""
+        raise DataMissingError("it is not here")
+
+    component, state = Component("objective", "toy", "toys", "1.0", Good), torch.get_rng_state()
+    monkeypatch.setattr("bench_core.conformance.components.CHECKS", ())
+    monkeypatch.setattr("bench_core.conformance.check._CHECKS_OF_KIND", {"objective": (draws, lacks_data)})
+    outcomes = [(o.check, o.error, o.tried) for o in check_component(component, REGISTRY)]
+    assert outcomes == [("It draws", None, True), ("It is read (not tried: it is not here)", None, False)]
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)
+    list(check_component(component, REGISTRY))
+    assert drawn[0] == drawn[1]
 
 
 def test_assert_conforms_raises_with_every_failed_check() -> None:
