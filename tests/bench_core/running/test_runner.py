@@ -18,7 +18,7 @@ from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Object
 from bench_core.devices import to_channels_last
 from bench_core.errors import DataMissingError, StoreError
 from bench_core.files import sealed, write_over
-from bench_core.planning.plan import Chain, Plan
+from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.running.chain import build_objective
@@ -510,14 +510,19 @@ def test_code_of_all_cells_is_read_before_the_first_chain_begins(
     plan_of: PlanOf, add: Add, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add("evaluator", "again", registry.get("evaluator", "spread").cls)
-    read: list[str] = []
+    read: set[str] = set()
     sources_of = Chain.sources_of
-    monkeypatch.setattr(Chain, "sources_of", lambda chain, cell: read.append(cell.key) or sources_of(chain, cell))
+
+    def note(chain: Chain, cell: Cell) -> dict[str, str]:
+        read.add(cell.key)
+        return sources_of(chain, cell)
+
+    monkeypatch.setattr(Chain, "sources_of", note)
     plan = plan_of(tasks=["spread", "again"], seeds=[0, 1])
 
     class Looks(NoProgress):
         def chain(self, number: int, total: int, label: str) -> None:
-            assert set(read) == {cell.key for cell in plan.cells}
+            assert read == {cell.key for cell in plan.cells}
 
     assert run_plan(plan, store, CPU, Looks()) == []
 

@@ -148,8 +148,9 @@ def test_method_is_prepared_for_its_step_as_in_a_training() -> None:
             assert [len(batch.index) for batch in context.batches()] == [3] * 8
             return {}
 
-        def before_step(self, context: EpochContext) -> None:
+        def before_step(self, context: EpochContext) -> dict[str, float]:
             calls.append(("step", context))
+            return {}
 
     assert fault(Prepares, 3) is None
     assert [name for name, _ in calls] == ["epoch", "step"]
