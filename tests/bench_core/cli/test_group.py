@@ -1,14 +1,19 @@
 """The command group: which flags there are, how a wrong request is answered, and the commands check and completion."""
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 
+import click
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from bench_core.cli.group import main
 from bench_core.conformance.check import Outcome
+from bench_core.errors import RequestError, StoreError
+from bench_core.training.stopping import Stopped
 
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
@@ -137,6 +142,68 @@ def test_check_prints_each_outcome_and_fails_if_one_has_an_error(
         "FAIL  method bench-core/nac: It ends: ValueError: no",
         "skip  method bench-core/nac: It is read",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "stopped; what was finished is kept, and the same command resumes from there\n"),
+        (Stopped(signal.SIGINT), 130, "SIGINT: stopped; what was finished is kept"),
+        (Stopped(signal.SIGTERM), 75, "SIGTERM: stopped; what was finished is kept"),
+        (
+            OSError(errno.EACCES, "Permission denied", "runs/a"),
+            1,
+            "Error: runs/a: Permission denied. What was finished",
+        ),
+        (OSError(errno.ENOSPC, "No space left"), 1, "Error: the disk: No space left. What was finished is kept.\n"),
+        (StoreError("a record\nis damaged"), 1, "Error: a record is damaged\n"),
+        (RequestError("no such\x1b thing"), 2, "Error: no such thing\n"),
+        (click.Abort(), 130, ""),
+    ],
+    ids=repr,
+)
+def test_errors_that_are_meant_for_users_are_one_line_and_an_exit_code(
+    bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
+) -> None:
+    def fail(ctx: click.Context) -> None:
+        raise error
+
+    monkeypatch.setattr("bench_core.cli.look.load", fail)
+    result = bench("list", code=code)
+    assert result.stdout == ""
+    assert result.stderr.startswith(told)
+    assert result.stderr.count("\n") == bool(told)
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), OSError(errno.ECHILD, "No child")])
+def test_any_other_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(ctx: click.Context) -> None:
+        raise error
+
+    monkeypatch.setattr("bench_core.cli.look.load", fail)
+    with pytest.raises(type(error)):
+        CliRunner().invoke(main, ["list"], catch_exceptions=False)
+
+
+def test_help_lists_every_command_under_a_heading(bench: Callable[..., Result]) -> None:
+    lines = bench("--help").stdout.splitlines()
+    listed = [line.split()[0] for line in lines[lines.index("Run:") :] if line.startswith("  ") and line[2] != " "]
+    assert sorted(listed) == sorted(main.commands)
+    assert "Compare:" in lines
+
+
+def test_calling_the_group_ends_the_process(in_child: Callable[[Callable[[], None]], None]) -> None:
+    def work() -> None:
+        with pytest.raises(SystemExit) as end:
+            main(["list", "--nothing"], prog_name="bench")
+        assert end.value.code == 2
+
+    in_child(work)
+
+
+def test_check_takes_several_names(bench: Callable[..., Result]) -> None:
+    lines = bench("check", "random", "pixels").stdout.splitlines()
+    assert {line.split()[2] for line in lines} == {"bench-core/random:", "bench-core/pixels:"}
 
 
 def test_check_tries_a_component(bench: Callable[..., Result]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.cli.program import _open_standard_descriptors, _own_stdout, run_as_program
+from bench_core.cli.program import _own_stdout, run_as_program
 from bench_core.output import say
 
 WORK = """
@@ -206,7 +206,9 @@ def test_lost_output_is_told_unless_the_work_itself_has_failed(code: int | None,
 
 def test_log_line_that_cannot_be_made_is_reported_and_a_traceback_is_printed() -> None:
     with own_process(io.StringIO()) as stderr:
-        run_as_program(lambda: logging.getLogger("bench.test").warning("%d images", "no"))
+        run_as_program(lambda: logging.getLogger("bench.test").warning("%s is damaged", "a\x1b[31m.png"))
+        assert stderr.getvalue() == "a\\u001b[31m.png is damaged\n"
+        logging.getLogger("bench.test").warning("%d images", "no")
         assert "--- Logging error ---" in stderr.getvalue()
         sys.excepthook(ValueError, ValueError("a\x1b[31m"), None)
     assert stderr.getvalue().endswith("ValueError: a\\u001b[31m\n")
@@ -219,7 +221,7 @@ def test_closed_descriptors_lead_nowhere_and_all_wait(in_child: Callable[[Callab
         os.dup2(writer, 2)
         os.close(0)
         os.close(1)
-        _open_standard_descriptors()
+        run_as_program(lambda: None)
         assert os.get_blocking(2)
         for descriptor in (0, 1):
             assert os.fstat(descriptor).st_rdev == os.stat(os.devnull).st_rdev

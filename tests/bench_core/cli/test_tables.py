@@ -54,6 +54,24 @@ def test_table_of_a_store_without_records_says_what_to_run(bench: Callable[..., 
     for option in ("--metric", "--task", "--sort"):
         assert bench("table", option, "knn", code=2).stderr == f"Error: {told}"
     assert bench("plot", code=2).stderr == f"Error: {told}"
+    exported = bench("export", "--csv", "a.csv")
+    assert (exported.stdout, exported.stderr) == ("0 scores: a.csv\n", told)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["table", "--metric", "knn:top1", "--task", "knn"], "to see one say --metric knn:top1"),
+        (["table", "--raw-cells"], "--raw-cells is for --format csv"),
+        (["export"], "say where to: --csv FILE"),
+        (["export", "--sqlite", "a", "--raw-cells"], "--raw-cells is for --csv FILE"),
+        (["publish", "digits", "--pages"], "type it without 'digits'"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(
+    bench: Callable[..., Result], words: list[str], told: str
+) -> None:
+    assert told in bench(*words, code=2).stderr
 
 
 def test_published_numbers_stand_below_the_table(bench: Callable[..., Result], tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_lines_and_exit_code_of_a_command_are_reported() -> None:
     script = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
     ended = end_of(ChildProcess([*PYTHON, script], lines.append))
     assert (ended.code, ended.timed_out, ended.last_lines) == (3, False, ["out", "err"])
+    assert 0 < ended.seconds < 60
     assert lines == ["out", "err"]
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective, PerItem, Score, Split
 from bench_core.devices import to_channels_last
-from bench_core.errors import DataMissingError, StoreError
+from bench_core.errors import DataMissingError, RequestError, StoreError
 from bench_core.files import sealed, write_over
 from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.plugins import Registry
@@ -272,6 +272,17 @@ def test_missing_data_ends_the_run_before_anything_is_trained_and_leaves_no_stor
     with pytest.raises(DataMissingError, match="train is missing"):
         run_plan(plan_of(datasets=["blobs", "missing"]), store, CPU)
     assert not store.path.exists()
+
+
+def test_store_that_cannot_be_written_ends_the_run_before_anything_is_trained(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[object] = []
+    monkeypatch.setattr("bench_core.running.chain.pretrain", lambda *_, **__: trained.append(1))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        run_plan(plan_of(), Store(tmp_path / "file" / "runs"), CPU)
+    assert trained == []
 
 
 def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> None:

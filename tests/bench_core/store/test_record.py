@@ -46,12 +46,13 @@ def test_parts_of_a_record_are_kept_as_they_stand() -> None:
     parts: dict[str, Any] = {"curves": {"c": {"x": [1.0]}}, "images": {"i": "png"}, "items": {"top1": {"n": 1}}}
     stored = small_record(facts=facts, protocol="k = 5", notes=["one"], **parts)
     stored["doc"]["embed"]["pretrain"]["recipe"] = {"epochs": 3}
-    stored["scores"][0]["caveat"] = "few items"
+    stored["scores"][0] |= {"caveat": "few items", "ranks": False}
     record = record_from_json(stored)
     assert {name: getattr(record, name) for name in facts} == facts
     assert {name: getattr(record, name) for name in parts} == parts
     assert (record.protocol, record.notes, record.document.recipe) == ("k = 5", ("one",), {"epochs": 3})
-    assert [score.caveat for score in record.scores.values()] == ["few items", ""]
+    scores = [(score.caveat, score.ranks) for score in record.scores.values()]
+    assert scores == [("few items", False), ("", True)]
 
 
 def test_scores_are_found_by_metric_and_keep_their_order() -> None:

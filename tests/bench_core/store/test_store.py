@@ -12,7 +12,7 @@ from bench_core.files import new_folder, write_once, write_over, write_text
 from bench_core.keys import key_of
 from bench_core.store import Store
 from bench_core.store.record import record_from_json
-from bench_core.store.store import FORMAT, MARKER, find_records
+from bench_core.store.store import FORMAT, MARKER, PREEMPTED, find_records, latest_attempts
 
 
 def record(value: float = 1.0) -> dict[str, Any]:
@@ -157,6 +157,15 @@ def test_last_attempt_on_a_cell_is_the_latest(tmp_path: Path) -> None:
     assert store.last_attempt("ab") is None
     files = [store.add_attempt({"key": "ab", "error": error}) for error in ("first", "second")]
     assert store.last_attempt("ab") == max(files)
+    assert (tmp_path / MARKER).is_file()
+
+
+def test_only_the_last_attempt_of_a_cell_counts_and_a_preempted_one_has_not_failed() -> None:
+    attempts = [
+        {"key": key, "kind": kind}
+        for key, kind in (("a", "nan"), ("a", "oom"), ("b", "nan"), ("b", PREEMPTED), ("c", None), ("d", "error"))
+    ]
+    assert latest_attempts(attempts) == {"a": attempts[1], "d": attempts[5]}
 
 
 def test_every_attempt_is_kept_in_order(tmp_path: Path) -> None:

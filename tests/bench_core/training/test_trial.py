@@ -203,6 +203,22 @@ def test_trial_of_a_step_draws_nothing_from_the_global_generator() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_trial_of_a_step_draws_the_same_whatever_was_drawn_before() -> None:
+    drawn: list[float] = []
+
+    class Draws(Shrink):
+        """Draws from the global generator, as dropout does."""
+
+        def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+            drawn.append(float(torch.rand(())))
+            return batch.inputs
+
+    for _ in range(2):
+        fault(Draws, 2)
+        torch.rand(7)
+    assert drawn[0] == drawn[1]
+
+
 class Wrong(TinyEncoder):
     """Returns features that are changed by a function."""
 

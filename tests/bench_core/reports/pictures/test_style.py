@@ -8,7 +8,14 @@ from typing import NoReturn
 import pytest
 from matplotlib.figure import Figure
 
-from bench_core.reports.pictures.style import line_style, make_panels, point_style, readable_name, svg_figure
+from bench_core.reports.pictures.style import (
+    add_caption,
+    line_style,
+    make_panels,
+    point_style,
+    readable_name,
+    svg_figure,
+)
 
 
 def test_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +62,12 @@ def test_names_of_curves_are_readable() -> None:
     assert readable_name("pr_32_bits") == "precision-recall, 32 bits"
     assert readable_name("codes_used") == "codes used"
     assert readable_name("price_of_pr") == "price of pr"
+
+
+def test_caption_has_the_seeds_below_a_title_that_fits_the_width() -> None:
+    figure = Figure(figsize=(3.0, 2.0))
+    add_caption(figure, "word " * 20, "3 seeds")
+    *lines, seeds = figure.get_suptitle().splitlines()
+    assert seeds == "(3 seeds)"
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 33
