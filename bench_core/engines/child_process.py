@@ -17,7 +17,7 @@ from bench_core.errors import RequestError
 
 GRACE_S = 60.0  # time to finish the current step and write a checkpoint
 POLL_S = 0.05  # between two looks at a process
-_LAST_LINES = 60
+_LAST_LINES = 120  # from Python 3.14 on a fatal error prints the stack of C below that of Python
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Ended:
         code: Exit code; minus the number of the signal if a signal ended it.
         timed_out: True if it was still running at its time limit.
         seconds: Time that it ran.
-        last_lines: The last 60 lines that it printed, stdout and stderr together.
+        last_lines: The last 120 lines that it printed, stdout and stderr together.
     """
 
     code: int
