@@ -15,7 +15,7 @@ from bench_core.planning.plan import Cell, Chain
 from bench_core.store.store import FORMAT, PREEMPTED, read_attempt
 
 FAILURES = (Exception, SystemExit)  # a plugin that calls exit() has failed; a stop signal raises neither of them
-_LOG_TAIL = 60  # lines of an attempt's log
+_LOG_TAIL = 120  # lines of an attempt's log
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
 
