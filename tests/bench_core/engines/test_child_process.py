@@ -72,7 +72,7 @@ def test_error_in_on_line_does_not_stop_reading() -> None:
 
 def test_only_the_last_lines_of_a_long_output_are_kept() -> None:
     ended = run("for i in range(100_000): print(i)")
-    assert (len(ended.last_lines), ended.last_lines[-1]) == (60, "99999")
+    assert (len(ended.last_lines), ended.last_lines[-1]) == (120, "99999")
 
 
 def test_process_at_its_time_limit_gets_sigterm_first_so_that_it_can_save(tmp_path: Path) -> None:

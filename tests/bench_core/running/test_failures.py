@@ -68,10 +68,10 @@ def test_attempt_holds_traceback_last_lines_of_the_log_and_seconds(plan_of: Plan
 
 def test_attempt_began_as_many_seconds_ago_as_it_ran_and_keeps_the_end_of_a_long_log(plan_of: PlanOf) -> None:
     (cell,) = plan_of().chains[0].cells
-    made = attempt(cell, "killed", "no  luck\n", [str(line) for line in range(100)], 7200.0, {})
+    made = attempt(cell, "killed", "no  luck\n", [str(line) for line in range(200)], 7200.0, {})
     assert abs(datetime.now(UTC) - timedelta(hours=2) - datetime.fromisoformat(made["started"])) < timedelta(hours=1)
     assert (made["kind"], made["error"], made["seconds"]) == ("killed", "no luck", 7200.0)
-    assert made["log_tail"] == [str(line) for line in range(40, 100)]
+    assert made["log_tail"] == [str(line) for line in range(80, 200)]
 
 
 def test_a_name_of_bytes_that_are_no_utf_8_does_not_keep_a_failure_off_the_record(
