@@ -166,6 +166,28 @@ def test_folder_that_cannot_be_named_is_not_deleted_and_tried_again(
     assert (folder / "kept").exists()
 
 
+def test_folder_without_its_last_file_is_replaced_and_a_complete_one_only_on_request(tmp_path: Path) -> None:
+    folder = tmp_path / "chain"
+    folder.mkdir()
+    (folder / "half").touch()
+    write_a_folder(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["inner", "last.json"]
+    for over, content in ((False, '{\n "a": 1\n}\n'), (True, "new")):
+        with new_folder(folder, "last.json", over=over) as temporary:
+            (temporary / "last.json").write_text("new")
+        assert (folder / "last.json").read_text() == content
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_folder_in_the_place_of_a_file_is_found_and_text_ends_with_one_newline(tmp_path: Path) -> None:
+    (tmp_path / "a.json" / "b.json").mkdir(parents=True)
+    assert [path.name for path in files_below(tmp_path, ".json")] == ["a.json", "b.json"]
+    assert files_below(tmp_path) == []
+    for text in ("x", "x\n"):
+        write_text(tmp_path / "text", text)
+        assert (tmp_path / "text").read_bytes() == b"x\n"
+
+
 def test_folder_that_cannot_be_listed_is_an_error_and_a_missing_one_is_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +407,8 @@ def test_no_file_of_a_stranger_stays_open(strange: Path) -> None:
             names_in(inner / name, below=strange)
     names_in(inner, below=strange)
     copy_regular(inner / "file", strange / "copy", below=strange)
+    write_once(strange / "new" / "a.json", {"a": 1})
+    write_a_folder(strange / "new" / "b")
     assert os.listdir("/proc/self/fd") == before
 
 

@@ -76,6 +76,18 @@ def test_an_unreadable_disk_is_returned_and_a_terminal_that_is_gone_is_not(tmp_p
     os.close(leader)
 
 
+def test_text_reaches_its_file_at_once_and_no_file_stays_open(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as out:
+        write("now", out)
+        assert (tmp_path / "out").read_text() == "now"
+    before = os.listdir("/proc/self/fd")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as out:
+        write("lost", out)
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_after_a_broken_pipe_later_text_and_the_last_flush_go_nowhere() -> None:
     reader, writer = os.pipe()
     os.close(reader)

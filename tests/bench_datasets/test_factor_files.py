@@ -55,6 +55,22 @@ def test_dsprites_of_another_shape_are_refused(tmp_path: Path) -> None:
         DSprites(tmp_path, CONFIG).load("train")
 
 
+@pytest.mark.parametrize("images", [np.zeros((50, 64, 64)), np.asfortranarray(np.zeros((50, 64, 64), np.uint8))])
+def test_dsprites_of_another_type_or_order_are_refused(images: Any, tmp_path: Path) -> None:
+    (tmp_path / "dsprites").mkdir()
+    np.savez(tmp_path / "dsprites" / DSPRITES, imgs=images, latents_classes=np.zeros((50, 6), int))
+    with pytest.raises(DataMissingError, match=r"its images are .* expected uint8 \(50, 64, 64\)"):
+        DSprites(tmp_path, CONFIG).load("train")
+
+
+def test_dsprites_of_other_factors_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "dsprites").mkdir()
+    images = np.zeros((50, 64, 64), np.uint8)
+    np.savez(tmp_path / "dsprites" / DSPRITES, imgs=images, latents_classes=np.zeros((50, 5), int))
+    with pytest.raises(DataMissingError, match=r"its factors are \(4,\), expected \(5,\)"):
+        DSprites(tmp_path, CONFIG).load("train")
+
+
 def test_the_digest_is_of_the_file(dsprites: tuple[Path, Any, Any]) -> None:
     root, *_ = dsprites
     data = (root / "dsprites" / DSPRITES).read_bytes()

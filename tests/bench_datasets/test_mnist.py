@@ -145,6 +145,22 @@ def test_a_download_goes_through_torchvision_and_is_checked(tmp_path: Path, monk
     MNIST(tmp_path, Subsets()).download()
 
 
+@pytest.mark.parametrize("part", ["train", "t10k"])
+@pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
+def test_both_splits_of_a_download_are_checked(
+    kind: type[MNIST] | type[FashionMNIST], part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / kind.__name__ / "raw"
+    write_idx(raw, compressed=kind is FashionMNIST)
+    trust(monkeypatch, raw)
+    monkeypatch.setattr(datasets, kind.__name__, lambda root, download: None)
+    kind(tmp_path, Subsets()).download()
+    (damaged,) = raw.glob(f"{part}-labels-idx1-ubyte{'.gz' if kind is FashionMNIST else ''}")
+    damaged.write_bytes(b"damaged")
+    with pytest.raises(DataMissingError, match=f"{part}-labels.* md5 differs"):
+        kind(tmp_path, Subsets()).download()
+
+
 def test_a_failed_download_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(root: str, download: bool) -> None:
         raise RuntimeError("Error downloading")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from bench_core.cli.group import main
-from bench_core.cli.options import Command
+from bench_core.cli.options import Command, make_request
 
 Bench = Callable[..., Result]
 DRY = ("run", "--dry-run", "--json", "--quiet")
@@ -41,6 +41,25 @@ def test_single_option_given_twice_is_refused(bench: Bench, tmp_path: Path, name
     for words in ([option, "1", option, "2"], [f"{option}=1", f"{option}=1"]):
         assert f"{option} is given 2 times; give it once." in bench(name, *words, code=2).stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_completion_of_an_unfinished_line_refuses_nothing() -> None:
+    words = ["--epochs", "1", "--epochs", "2"]
+    with main.commands["run"].make_context("run", words, resilient_parsing=True) as context:
+        assert context.params["epochs"] == 2
+
+
+def test_request_has_the_folder_of_the_datasets_that_is_given_else_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", "/data")
+    for given, root in ((tmp_path, tmp_path), (None, Path("/data"))):
+        assert make_request({"settings": (), "sweeps": (), "data_root": given}).data_root == root
+
+
+def test_plugins_that_are_left_out_are_not_loaded(bench: Bench) -> None:
+    for words in ([], ["-p", "no:nac"]):
+        assert ("nac" in {line["name"] for line in json.loads(bench(*words, "list", "--json").stdout)}) == (not words)
 
 
 def test_flag_given_twice_is_given(bench: Bench) -> None:

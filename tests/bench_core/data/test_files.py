@@ -87,6 +87,12 @@ def test_without_a_home_a_variable_is_enough(monkeypatch: pytest.MonkeyPatch, va
     assert "there is no folder" not in str(missing_data("mnist", Path(root), "does not exist", fetch=True))
 
 
+@pytest.mark.parametrize("fetch", [True, False])
+def test_only_data_that_can_be_downloaded_are_said_to_be(fetch: bool) -> None:
+    message = str(missing_data("mnist", Path("/data"), "does not exist", fetch=fetch))
+    assert ("add --download to `bench run` to fetch it, or " in message) == fetch
+
+
 def test_digest_is_that_of_all_parts_each_with_its_length_or_its_type_and_shape() -> None:
     text = hashlib.sha256("bytes 2\n\u00e9bytes 1\nx".encode()).hexdigest()
     assert digest_of("\u00e9", b"x") == f"sha256:{text}"

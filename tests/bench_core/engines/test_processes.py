@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bench_core.engines.child_process import Ended
 from bench_core.engines.processes import failure_reason, run_in_processes
 from bench_core.engines.resources import threads_per_process
 from bench_core.errors import RequestError
-from bench_core.planning.plan import Plan
+from bench_core.planning.plan import Chain, Plan
 from bench_core.plugins import Registry
 from bench_core.running.failures import attempt
 from bench_core.running.pending import to_run
@@ -189,6 +189,40 @@ def test_request_refused_by_the_first_process_is_an_error_and_leaves_no_store(
     with pytest.raises(RequestError, match=r"^device cuda:9 cannot be used here$"):
         run_in_processes(plan_of(seeds=[0, 1]), store, replace(ISOLATED, jobs=jobs), command)
     assert not store.path.exists()
+
+
+def test_processes_that_still_run_end_with_an_error_of_the_engine(plan_of: PlanOf, store: Store) -> None:
+    plan = plan_of(seeds=[0, 1])
+    script = f"""
+import os, pathlib, sys, time
+pid = pathlib.Path({str(store.path.parent)!r}, "pid")
+if sys.argv[2] == {plan.chains[0].key!r}:
+    while not pid.exists() or not pid.read_text():
+        time.sleep(0.01)
+    print("Error: refused")
+    sys.exit(2)
+pid.write_text(str(os.getpid()))
+time.sleep(600)
+"""
+    with pytest.raises(RequestError, match="refused"):
+        run_in_processes(plan, store, TWO_JOBS, python(script))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((store.path.parent / "pid").read_text()), 0)
+
+
+def test_batches_that_are_too_small_are_refused_before_a_process_starts(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(chains: Iterable[Chain]) -> None:
+        asked.extend(chain.label for chain in chains)
+        raise RequestError("too small")
+
+    monkeypatch.setattr("bench_core.engines.processes.refuse_small_batches", refuse)
+    with pytest.raises(RequestError, match="too small"):
+        run_in_processes(plan_of(), store, ISOLATED, ["a-command-that-does-not-exist"])
+    assert asked == ["shrink on blobs with tiny, seed 0"]
 
 
 # Scripts that stand in for the process of a chain. sys.argv is: store, "--only-chain", key of the chain, ...

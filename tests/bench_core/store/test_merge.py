@@ -282,6 +282,31 @@ def test_attempt_with_odd_fields_is_not_merged(changes: dict[str, Any], other: S
     assert str(file.relative_to(tmp_path)) in refusal(other, tmp_path)
 
 
+def test_attempt_of_older_code_without_its_document_is_merged(other: Store, tmp_path: Path) -> None:
+    (file,) = other.path.glob("attempts/*/*.json")
+    rewritten(file, doc=None, seed=2)
+    ours = Store(tmp_path / "a")
+    apply(compare_stores(other.path, ours), ours)
+    assert len(ours.attempts()) == 1
+
+
+def test_store_of_a_newer_format_is_not_merged(other: Store, tmp_path: Path) -> None:
+    rewritten(other.path / "bench-store.json", format=2)
+    assert "has format 2, this bench reads 1" in refusal(other, tmp_path)
+
+
+def test_last_line_of_a_log_may_be_half_and_no_other(other: Store, tmp_path: Path) -> None:
+    (log,) = other.path.glob(COPIED["log"])
+    whole = log.read_bytes()
+    log.write_bytes(whole + b"half\n{}\n")
+    assert str(log.relative_to(tmp_path)) in refusal(other, tmp_path)
+    log.write_bytes(whole + b'{"epoch": 3, "lo')
+    ours = Store(tmp_path / "c")
+    apply(compare_stores(other.path, ours), ours)
+    (copied,) = ours.path.glob(COPIED["log"])
+    assert copied.read_bytes() == log.read_bytes()
+
+
 def test_two_attempts_whose_names_differ_in_case_alone_are_not_merged(other: Store, tmp_path: Path) -> None:
     (file,) = other.path.glob("attempts/*/*.json")
     for name in ("a.json", "A.json"):
