@@ -61,4 +61,4 @@ def _message(refused: list[tuple[Chain, int, int, str]]) -> str:
         advice = f"the train split of {chain.dataset.name} has no more; train on {enough} items or more"
     else:
         advice = f"type --batch-size {enough} or more"
-    return f"{names} cannot train on batches of {items} ({chain.method.name}: {fault}); {advice}, or leave them out."
+    return f"{names} cannot train on batches of {items} ({chain.method.name}: {fault}); {advice}, or leave out {names}."

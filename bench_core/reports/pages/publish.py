@@ -224,12 +224,12 @@ def _check_provenance(records: Iterable[Record]) -> None:
     dirty = [record.key[:12] for record in records if record.provenance.dirty]
     if without_commit:
         raise RequestError(
-            f"{len(without_commit)} records were made by a checkout without a commit ({_first(without_commit)}): "
+            f"records made by a checkout without a commit: {len(without_commit)} ({_first(without_commit)}); "
             "commit the code, see that `git rev-parse HEAD` works in it, then run them again into a new store."
         )
     if dirty:
         raise RequestError(
-            f"{len(dirty)} records were made by changed, uncommitted code ({_first(dirty)}): "
+            f"records made by changed, uncommitted code: {len(dirty)} ({_first(dirty)}); "
             "commit, then run them again into a new store."
         )
 
@@ -241,4 +241,4 @@ def _lacks_commit(provenance: Provenance) -> bool:
 
 
 def _first(keys: Sequence[str]) -> str:
-    return ", ".join([*keys[:3], "..."])
+    return ", ".join([*keys[:3], *(["..."] if len(keys) > 3 else [])])
