@@ -176,6 +176,29 @@ def test_read_only_store_still_shows_its_table_and_a_full_disk_is_an_error(
         assert result.stderr == "runs is read-only: its page and pictures stay as they are\n"
 
 
+def test_pictures_of_a_board_are_drawn_or_it_is_said_why_not(bench: Callable[..., Result], tmp_path: Path) -> None:
+    axes = "seeds = [0]\n[datasets.digits]\n[encoders.convnet]\n[methods.random]\n[tasks.knn]\n[tasks.projection]\n"
+    pictures = '[pictures.map]\nkind = "projection"\n[pictures.empty]\nkind = "samples"\ntask = "generation"\n'
+    (tmp_path / "b.toml").write_text(axes + pictures)
+    result = bench("run", "--board", "b.toml", "--quiet")
+    assert "picture: runs/map.svg\n" in result.stdout
+    assert "empty.svg" not in result.stdout
+    assert result.stderr.startswith("no picture 'empty': ")
+    assert [path.name for path in (tmp_path / "runs").glob("*.svg")] == ["map.svg"]
+    (tmp_path / "b.toml").write_text(axes + '[pictures.map]\nkind = "a_map"\n')
+    assert "a_map" in bench("run", "--board", "b.toml", "--store", "other", code=2).stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_finished_cells_are_run_again_on_request_and_what_moved_is_told(bench: Callable[..., Result]) -> None:
+    words = ["run", "--methods", "random", "--tasks", "knn", "--quiet"]
+    bench(*words)
+    dry = bench(*words, "--rerun", "random", "--dry-run")
+    assert dry.stdout.splitlines()[-1].startswith("1 cells: 1 would run again; ")
+    told = bench(*words, "--rerun", "random").stderr.splitlines()
+    assert told[0] == "1 record was replaced, 1 with the same scores"
+
+
 def test_ctrl_c_keeps_finished_cells_and_the_same_command_runs_the_rest(
     bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

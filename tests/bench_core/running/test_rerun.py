@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from bench_core.errors import StoreError, UnknownNameError
 from bench_core.files import write_over
 from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
-from bench_core.running.rerun import Rerun, finish_moves, prepare_rerun
+from bench_core.running.rerun import Change, Rerun, finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.record import Record
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
@@ -139,6 +141,20 @@ def test_a_rerun_that_changes_nothing_says_so(plan_of: PlanOf, store: Store, pre
     lines = run_again(prepare(plan, "shrink"))
     assert lines[0] == "1 record was replaced, 1 with the same scores"
     assert values(store) == before
+
+
+def test_a_change_names_the_first_score_that_moved_and_counts_the_others(plan_of: PlanOf, store: Store) -> None:
+    run_plan(plan_of(), store, CPU)
+    (old,) = store.records()
+
+    def with_scores(**values: float | None) -> Record:
+        score = old.scores["spread"]
+        return replace(old, scores={name: replace(score, metric=name, value=value) for name, value in values.items()})
+
+    before, label = with_scores(a=1.0, b=2.0, c=None), "blobs/tiny/shrink/spread seed 0"
+    assert Change(before, before).line == ""
+    assert Change(before, with_scores(a=1.0, b=2.5, c=None)).line == f"{label}: b 2 -> 2.5"
+    assert Change(before, with_scores(b=2.0, c=3.0)).line == f"{label}: a 1 -> none, and 1 more of 2 scores"
 
 
 def test_a_failed_rerun_leaves_the_old_record(
