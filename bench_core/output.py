@@ -19,7 +19,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 # https://owasp.org/www-community/attacks/CSV_Injection names all but the last, which ASVS 1.2.10 adds.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "\0")  # noqa: RUF001  # wide ones are meant
@@ -80,6 +80,8 @@ def printable(text: str) -> str:
 class SteadyStream(io.TextIOBase):
     """A text stream for others to print to: it passes text on by `write`, and never raises.
 
+    Bytes go to its `buffer`, which is that of the stream below and may raise.
+
     Attributes:
         error: The first error that lost text, such as a full disk.
     """
@@ -95,6 +97,12 @@ class SteadyStream(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]  # read-only in Python, too, but not in its stubs
         """The encoding of the stream below."""
         return getattr(self._stream, "encoding", None) or "utf-8"
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """Where bytes are written, as click writes completions; nowhere if there is no stream of bytes below."""
+        below: BinaryIO | None = getattr(self._stream, "buffer", None)
+        return below if below is not None and not below.closed else io.BytesIO()
 
     def write(self, text: str) -> int:
         """Write text at once."""

@@ -96,9 +96,9 @@ CASES: list[tuple[tuple[str, ...], int, str]] = [
     (("publish",), 2, "say which board to publish"),
     # data roots
     ((*NAC, "--datasets", "image_folder", "--data-root", "nowhere"), 2, "has no images"),
-    ((*NAC, "--datasets", "image_folder", "--data-root", "runs/bench-store.json"), 2, "has no images"),
+    ((*NAC, "--datasets", "image_folder", "--data-root", "runs/bench-store.json"), 2, "is no folder"),
     ((*NAC, "--datasets", "image_folder", "--data-root", ""), 2, "has no images"),
-    ((*NAC, "--datasets", "dsprites", "--data-root", "/dev/null"), 2, "does not exist"),
+    ((*NAC, "--datasets", "dsprites", "--data-root", "/dev/null"), 2, "is no folder"),
     ((*NAC, "--datasets", "flickr25k", "--data-root", "nowhere"), 2, "does not exist"),
     *(((*NAC, "--datasets", "image_folder", "--set", f"image_folder.path={typed}"), 2, typed) for typed in (
         "2024-05-01", "07:32:00", "1e5", "true", "inf", "nan", "007", "1_000", "0x10", "20 24", "a=b", "é",

@@ -6,8 +6,9 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
+import click
 import pytest
 
 from bench_core.output import SteadyStream, cell, csv_text, own_stdout, printable, say, write
@@ -216,3 +217,12 @@ def test_only_formulas_differ_between_raw_cells_and_others() -> None:
     changed = {line: name for line, ((name, _), (ours, _)) in enumerate(zip(raw, safe, strict=True)) if name != ours}
     assert changed == {0: "=name", 3: "-x\r\ny"}
     assert [value for _, value in raw] == [value for _, value in safe]
+
+
+def test_bytes_go_to_the_stream_below_as_click_writes_completions() -> None:
+    below = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    steady = SteadyStream(below)
+    click.echo(b"--methods", file=cast(TextIO, steady))
+    below.flush()
+    assert cast(io.BytesIO, below.buffer).getvalue() == b"--methods\n"
+    SteadyStream(None).buffer.write(b"to nobody")
