@@ -224,5 +224,5 @@ def test_bytes_go_to_the_stream_below_as_click_writes_completions() -> None:
     steady = SteadyStream(below)
     click.echo(b"--methods", file=cast(TextIO, steady))
     below.flush()
-    assert cast(io.BytesIO, below.buffer).getvalue() == b"--methods\n"
+    assert below.buffer.getvalue() == b"--methods\n"
     SteadyStream(None).buffer.write(b"to nobody")

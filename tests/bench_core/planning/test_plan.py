@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Objective
+from bench_core.data.files import NO_FOLDER
 from bench_core.errors import AmbiguousNameError, ConfigError, RequestError, UnknownNameError
 from bench_core.planning.boards import load_board
 from bench_core.planning.plan import Plan, make_plan
@@ -272,3 +273,11 @@ def test_data_are_fetched_only_where_that_is_asked_for(
     assert fetched == []
     make_plan(request, registry, download=True)
     assert fetched == ["blobs"]
+
+
+def test_a_data_root_may_be_missing_but_is_no_file(plan_of: PlanOf, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match=r"the data folder '.*file' is no folder"):
+        plan_of(data_root=tmp_path / "file")
+    assert plan_of(data_root=tmp_path / "missing").chains
+    assert plan_of(data_root=NO_FOLDER).chains  # a user without a home runs what reads no file
