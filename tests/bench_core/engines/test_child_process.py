@@ -70,6 +70,11 @@ def test_error_in_on_line_does_not_stop_reading() -> None:
     assert (ended.code, ended.last_lines[-1]) == (0, "9999")
 
 
+def test_lines_that_are_still_read_when_a_command_ends_are_awaited() -> None:
+    child = ChildProcess([*PYTHON, "for i in range(20): print(i)"], lambda line: time.sleep(0.02))
+    assert end_of(child).last_lines == [str(number) for number in range(20)]
+
+
 def test_only_the_last_lines_of_a_long_output_are_kept() -> None:
     ended = run("for i in range(100_000): print(i)")
     assert (len(ended.last_lines), ended.last_lines[-1]) == (120, "99999")
