@@ -49,7 +49,12 @@ def temporary_path(path: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write, which becomes `path` at the end, over what was there; gone after an error."""
+    """Yield a temporary path to write, which becomes `path` at the end, over what was there; gone after an error.
+
+    OSError where a device or a pipe has this path, such as /dev/null: the file would take its place.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
     make_folder(path.parent)
     temporary = temporary_path(path)
     try:

@@ -188,6 +188,19 @@ def test_folder_in_the_place_of_a_file_is_found_and_text_ends_with_one_newline(t
         assert (tmp_path / "text").read_bytes() == b"x\n"
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_device_or_pipe_is_never_replaced_by_a_file(linked: bool, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    path = pipe
+    if linked:
+        (path := tmp_path / "link").symlink_to(pipe)
+    with pytest.raises(OSError, match="device or a pipe"):
+        write_text(path, "text")
+    assert pipe.is_fifo()
+    assert path.is_symlink() == linked
+    assert len(list(tmp_path.iterdir())) == 1 + linked
+
+
 def test_folder_that_cannot_be_listed_is_an_error_and_a_missing_one_is_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
