@@ -13,6 +13,7 @@ from bench_core.evaluation.classification import (
     class_items,
     classes_skip_reason,
     constant_accuracy,
+    number_of_classes,
     top_accuracy,
     top_hits,
 )
@@ -86,3 +87,9 @@ def test_constant_accuracy_of_balanced_training_labels_is_one_over_the_number_of
 )
 def test_a_classifier_needs_a_train_and_a_test_split_of_two_classes(facts: dict[str, Any], reason: str | None) -> None:
     assert classes_skip_reason(DataSpec(shape=(1, 8, 8), **facts)) == reason
+
+
+def test_the_number_of_classes_is_that_of_the_dataset() -> None:
+    assert number_of_classes(DataSpec(shape=(4,), splits={"train": 4}, num_classes=3)) == 3
+    with pytest.raises(AssertionError, match="skipped for data without classes"):
+        number_of_classes(DataSpec(shape=(4,), splits={"train": 4}))

@@ -281,3 +281,24 @@ def test_a_data_root_may_be_missing_but_is_no_file(plan_of: PlanOf, tmp_path: Pa
         plan_of(data_root=tmp_path / "file")
     assert plan_of(data_root=tmp_path / "missing").chains
     assert plan_of(data_root=NO_FOLDER).chains  # a user without a home runs what reads no file
+
+
+def test_all_data_are_checked_only_where_that_is_asked_for(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = list[str]()
+    monkeypatch.setattr(registry.get("dataset", "blobs").cls, "check_files", lambda self: checked.append("blobs"))
+    request = Request(datasets=["blobs"], encoders=["tiny"], methods=["shrink"], tasks=["spread"], data_root=tmp_path)
+    make_plan(request, registry)
+    assert checked == []
+    make_plan(request, registry, check_data=True)
+    assert checked == ["blobs"]
+
+
+def test_a_chain_uses_labels_if_its_method_or_one_that_it_starts_from_does(plan_of: PlanOf, registry: Registry) -> None:
+    taught = type("Taught", (registry.get("objective", "shrink").cls,), {"uses_labels": True})
+    registry.components.append(Component("objective", "taught", "toys", "1.0", taught))
+    chains = plan_of(methods=["taught", "shrink"]).chains
+    assert [chain.uses_labels for chain in chains] == [True, False]
+    started = plan_of(methods=["taught", "shrink"], settings={"shrink.init": "taught"}).chains
+    assert [chain.uses_labels for chain in started] == [True, True]

@@ -7,7 +7,7 @@ import pytest
 
 from bench_core.errors import RequestError
 from bench_core.plugins import Component, Registry, load_plugins
-from bench_core.reports.pages.components import method_sections, task_sections
+from bench_core.reports.pages.components import component_pages, method_sections, task_sections
 from bench_core.reports.pages.published_board import read_published
 from bench_core.reports.pages.reported_numbers import ReportedNumber
 
@@ -82,3 +82,10 @@ def test_reported_numbers_of_a_method_begin_with_the_highest(registry: Registry)
     ]
     section = method_sections("shrink", [], numbers, registry)["published"]
     assert section.index("75") < section.index("25")
+
+
+def test_the_index_of_a_folder_is_no_page_of_a_component(project: Project) -> None:
+    docs = project.root / "docs"
+    (docs / "tasks" / "README.md").write_text("the index")
+    pages = component_pages(docs, [read_published(project.folder, project.registry)], project.registry)
+    assert {path.name for path in pages} == {"look.md", "spread.md"}

@@ -147,7 +147,7 @@ def test_check_finds_an_edited_page_and_an_edited_record(publish: Publish, tmp_p
 
 def test_records_of_changed_code_are_not_published(publish: Publish, store: Store, tmp_path: Path) -> None:
     change_records(store, dirty=True)
-    with pytest.raises(RequestError, match="records made by changed, uncommitted code: 2 "):
+    with pytest.raises(RequestError, match=r"changed, uncommitted code: 2 \([0-9a-f]{12}, [0-9a-f]{12}\); commit"):
         publish()
     assert not (tmp_path / "leaderboards" / "tiny" / "records").exists()
 
