@@ -266,7 +266,9 @@ def test_the_name_of_a_component_means_all_its_rows(
     plan = plan_of(sweeps={"shrink.factor": [1.0, 2.0]})
     run_plan(plan, store, CPU)
     for name in ("shrink", "toys/shrink"):
-        assert prepare(plan, name).again == {cell.key for cell in plan.cells}
+        rerun = prepare(plan, name)
+        assert set(rerun.store.chains) == {chain.key for chain in plan.chains}
+        assert rerun.again == {cell.key for cell in plan.cells}
     assert len(prepare(plan, plan.chains[0].method.name).again) == 1
 
 
