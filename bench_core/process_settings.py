@@ -73,6 +73,14 @@ def restored() -> Iterator[list[str]]:
         torch.set_rng_state(random_streams[2])
 
 
+def _default_device() -> torch.device:
+    """Return torch's default device; torch 2.6 cannot tell it once None was set."""
+    try:
+        return torch.get_default_device()
+    except AttributeError:
+        return torch.device("cpu")
+
+
 def _set_default_device(device: torch.device) -> None:
     """Set torch's default device; the CPU is what holds where none is set, and costs nothing then."""
     torch.set_default_device(None if device.type == "cpu" else device)
@@ -131,7 +139,7 @@ def _set_streams(streams: tuple[Any, Any]) -> None:
 
 _SETTINGS = (
     _Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype, refused=True),
-    _Setting("torch's default device", torch.get_default_device, _set_default_device, refused=True),
+    _Setting("torch's default device", _default_device, _set_default_device, refused=True),
     _Setting("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled, refused=True),
     _Setting("torch's threads", torch.get_num_threads, torch.set_num_threads),
     _Setting("torch's precision of matrix products", _precision, _set_precision),
