@@ -77,3 +77,12 @@ def test_embeddings_are_read_only_where_the_kind_is_asked_for(entries: list[Entr
     assert list(Similarity().possible_pictures(entries, PlotRequest())) == []
     (picture,) = Similarity().possible_pictures(entries, PlotRequest(kind="similarity", methods=ROWS[:2]))
     assert (picture.kind, picture.methods) == ("similarity", ROWS[:2])
+
+
+@pytest.mark.parametrize(("title", "shown"), [("", "blobs, tiny: 16 test items"), ("Alike", "Alike: 16 test items")])
+def test_the_title_of_a_picture_replaces_the_names_of_its_data(title: str, shown: str) -> None:
+    figure = Figure()
+    data = SimilarityData("blobs", "tiny", ("first", "second"), torch.eye(2), 0, 16, ())
+    Similarity().paint(figure, data, Picture(name="similarity", kind="similarity", title=title))
+    texts = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+    assert any(shown in text for text in texts)
