@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
@@ -84,5 +85,5 @@ def test_the_title_of_a_picture_replaces_the_names_of_its_data(title: str, shown
     figure = Figure()
     data = SimilarityData("blobs", "tiny", ("first", "second"), torch.eye(2), 0, 16, ())
     Similarity().paint(figure, data, Picture(name="similarity", kind="similarity", title=title))
-    texts = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-    assert any(shown in text for text in texts)
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    assert any(shown in text.get_text() for text in texts)
