@@ -7,7 +7,7 @@ the same. "Fixed inputs" makes views once and runs encoder, projector, loss and 
 between it and ours is the loop.
 """
 
-import os
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -140,10 +140,10 @@ def our_run(
 ) -> Callable[[], Any]:
     """Return a call that runs an epoch of `pretrain`, inside a context."""
     method, source = our_simclr(build, images), open_split(Split(images), CPU)
-    log = Path(os.devnull)
 
     def run() -> None:
-        with around():
+        with tempfile.TemporaryDirectory() as folder, around():
+            log = Path(folder) / "log.jsonl"
             pretrain(method, source, recipe, seed=0, device=CPU, precision=precision, log=log)
 
     return run
