@@ -24,7 +24,7 @@ for name in $names; do
     if [ "$name" = lowest ]; then
         python=${LOWEST_PYTHON:-3.11} resolution=lowest-direct
     else
-        python=${NEWEST_PYTHON:-3.14} resolution=highest
+        python=${NEWEST_PYTHON:-3.13} resolution=highest
     fi
     printf '\n== %s versions, Python %s\n' "$name" "$python"
     uv venv --quiet --python "$python" .venv
