@@ -70,7 +70,7 @@ def merge_records(plan: Plan, published: Iterable[Record], new: Iterable[Record]
     by_key = before | joined
     planned = {cell.key for cell in plan.cells}
     cells = {_cell_of(cell.names, cell.seed): cell for cell in plan.cells}
-    renewed = [joined[key] for key in before if key in joined and joined[key].provenance != before[key].provenance]
+    renewed = [joined[key] for key in before if key in joined and _is_another_run(joined[key], before[key])]
     sorted_out: dict[str, list[Record]] = {"current": [], "stale": [], "elsewhere": [], "replaced": []}
     for key, record in by_key.items():
         cell = cells.get(_cell_of(record.names, record.seed))
@@ -81,6 +81,11 @@ def merge_records(plan: Plan, published: Iterable[Record], new: Iterable[Record]
         else:
             sorted_out["replaced" if cell.key in by_key else "stale"].append(record)
     return MergedRecords(renewed=renewed, **sorted_out)
+
+
+def _is_another_run(record: Record, other: Record) -> bool:
+    """Return whether two records of one key are of two runs; their costs differ where both ran in one second."""
+    return (record.provenance, record.cost) != (other.provenance, other.cost)
 
 
 def write_records(folder: Path, records: MergedRecords) -> None:
