@@ -131,6 +131,8 @@ def test_layers_with_the_same_metric_name_are_refused(freeze_encoder: FreezeEnco
 def test_a_probe_that_did_not_converge_is_noted(freeze_encoder: FreezeEncoder) -> None:
     evaluation = Layers(LayersConfig(max_iterations=1)).evaluate(freeze_encoder(Forgetful(), splits(), 4))
     assert any(note.startswith("Block.1: ") and "NOT converged" in note for note in evaluation.notes)
+    evaluation = Layers(LayersConfig()).evaluate(freeze_encoder(Forgetful(), splits(), 4))
+    assert not any("NOT converged" in note for note in evaluation.notes)
 
 
 def test_features_count_where_nothing_can_be_held_out(freeze_encoder: FreezeEncoder) -> None:

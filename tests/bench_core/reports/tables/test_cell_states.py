@@ -32,7 +32,9 @@ def test_a_default_that_changed_with_the_revision_makes_a_record_stale(
     monkeypatch.setattr(registry.get("objective", "shrink").cls, "revision", 2)
     (other_version,) = plan_entries(plan_of(settings={"shrink.factor": 2.0}), [record])
     assert (other_version.state, other_version.record) == ("stale", record)
-    assert "method.config.factor was 1.0, is 2.0" in other_version.reason
+    causes = other_version.reason.split("; ")
+    assert causes[0].endswith("method.revision was 1, is 2")  # the cause first
+    assert causes[1].endswith("method.config.factor was 1.0, is 2.0")
     (other_recipe,) = plan_entries(plan_of(settings={"shrink.recipe.epochs": 1}), [record])
     assert other_recipe.state == "missing"  # the budget belongs to no revision of the method
 
