@@ -9,17 +9,15 @@ write_once               a JSON file that is never changed; the first writer win
 write_over               a JSON file over what was there; also write_text and write_bytes
 move                     another name for a file or folder that is complete
 sealed, read_sealed      a JSON object with the digest of its content
-read_regular             a stranger's file, unless it is a link, a pipe or a device; also copy_regular and names_in
+copy_regular             a copy of a stranger's file, see `bench_core.regular_files`
 """
 
 import errno
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
-import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,8 +27,9 @@ from typing import Any
 
 from bench_core.errors import StoreError
 from bench_core.keys import key_of, key_or_none
+from bench_core.regular_files import LARGEST, open_regular, opened, read, read_regular
 
-LARGEST_JSON = 2**28  # bytes
+LARGEST_JSON = LARGEST  # bytes
 DEEPEST_JSON = 64  # lists and objects in each other; the deepest of ours have about ten
 
 _SEAL = "sha256"
@@ -274,7 +273,7 @@ def read_json(path: Path, *, below: Path | None = None) -> dict[str, Any]:
         return parse_json(read_regular(path, below=below), path)
     try:
         # Not `path.read_bytes`, which waits for ever where somebody put a pipe.
-        with _opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK), LARGEST_JSON) as file:
+        with opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK), LARGEST_JSON) as file:
             content = file.read()
     except OSError as error:  # a network's file may come back
         raise StoreError(f"{path} cannot be read ({error}); if that stays so, move it away and run again.") from error
@@ -332,21 +331,6 @@ def unsealed(value: dict[str, Any], path: Path) -> dict[str, Any]:
     return value
 
 
-def read_regular(path: Path, *, below: Path | None = None, limit: int = LARGEST_JSON) -> bytes:
-    """Read a file that came from somebody else; a link, a pipe or a device is refused, never followed or waited for.
-
-    Args:
-        path: The file.
-        below: A folder above the file: no folder between the two may be a link either.
-        limit: The most bytes that are read.
-
-    Raises:
-        StoreError: It is missing, no regular file, too large, or cannot be read.
-    """
-    with _open_regular(path, below, limit) as file:
-        return _read(file, path)
-
-
 def copy_regular(path: Path, target: Path | None, *, below: Path | None = None) -> str:
     """Copy a file that came from somebody else, and return the SHA-256 of what was copied.
 
@@ -359,85 +343,11 @@ def copy_regular(path: Path, target: Path | None, *, below: Path | None = None) 
         StoreError: It is missing, no regular file, or cannot be read.
     """
     digest = hashlib.sha256()
-    with _open_regular(path, below) as file, open(target or os.devnull, "wb") as copy:
-        while block := _read(file, path, 2**20):
+    with open_regular(path, below) as file, open(target or os.devnull, "wb") as copy:
+        while block := read(file, path, 2**20):
             digest.update(block)
             copy.write(block)
     return digest.hexdigest()
-
-
-def names_in(folder: Path, *, below: Path) -> list[str]:
-    """List what is in a folder that came from somebody else, sorted; empty where there is no such folder.
-
-    Raises:
-        StoreError: The folder, or one between it and `below`, is a link or no folder.
-    """
-    try:
-        descriptor = _open_folder(folder, below)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise _not_regular(folder, error) from error
-    try:
-        return sorted(os.listdir(descriptor))
-    except OSError as error:
-        raise _not_regular(folder, error) from error
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _open_regular(path: Path, below: Path | None, limit: int | None = None) -> Iterator[io.FileIO]:
-    """Open a file to read; what it is, is asked of the open file, so that nobody can exchange it in between."""
-    try:
-        folder = _open_folder(path.parent, path.parent if below is None else below)
-        try:
-            descriptor = os.open(path.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
-        finally:
-            os.close(folder)
-        opened = _opened(descriptor, limit)
-    except (OSError, ValueError) as error:
-        raise _not_regular(path, error) from error
-    with opened as file:
-        yield file
-
-
-def _open_folder(folder: Path, below: Path) -> int:
-    """Open a folder; `below` itself may be a link, the folders under it may not. Return its descriptor."""
-    descriptor = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
-    for name in folder.relative_to(below).parts:
-        try:
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = inner
-    return descriptor
-
-
-def _opened(descriptor: int, limit: int | None) -> io.FileIO:
-    """Return an open file to read; ValueError unless it is a regular one of at most this size."""
-    status = os.fstat(descriptor)
-    is_regular = stat.S_ISREG(status.st_mode)
-    if is_regular and (limit is None or status.st_size <= limit):
-        return io.FileIO(descriptor)
-    os.close(descriptor)
-    raise ValueError("it is too large" if is_regular else "it is no regular file")
-
-
-def _read(file: io.FileIO, path: Path, size: int = -1) -> bytes:
-    """Read at most this many bytes, by default all; StoreError names the file."""
-    try:
-        return file.read(size)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def _not_regular(path: Path, error: Exception) -> StoreError:
-    """Return the error of a file or folder that came from somebody else and cannot be opened."""
-    reason = error.strerror if isinstance(error, OSError) else error
-    if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
-        reason = "it is a link or lies in a linked folder, and links are not followed"
-    return StoreError(f"{path} cannot be read ({reason}).")
 
 
 def file_digest(path: Path) -> str:

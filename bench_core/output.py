@@ -100,7 +100,7 @@ class SteadyStream(io.TextIOBase):
 
     @property
     def buffer(self) -> BinaryIO:
-        """Where bytes are written, as click writes completions; nowhere if there is no stream of bytes below."""
+        """The stream of bytes below, to which click writes completions; one that leads nowhere if there is none."""
         below: BinaryIO | None = getattr(self._stream, "buffer", None)
         return below if below is not None and not below.closed else io.BytesIO()
 

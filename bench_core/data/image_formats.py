@@ -1,4 +1,4 @@
-"""Which files are images: by their suffix, or by their first bytes where the suffix says nothing."""
+"""Tells which files are images: by their suffix, or by their first bytes where the suffix says nothing."""
 
 import re
 from pathlib import Path

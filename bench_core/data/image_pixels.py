@@ -1,4 +1,4 @@
-"""From one image file to the pixels that an encoder sees.
+"""Turns an image file into the pixels that an encoder sees.
 
 - An animation or a file of several pages gives its first frame.
 - The orientation that a camera wrote into the file (EXIF) is applied: people see the image upright, too.

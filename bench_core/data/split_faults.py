@@ -1,4 +1,4 @@
-"""What is wrong with a split: where it differs from the DataSpec of its dataset, in one sentence.
+"""Says what is wrong with a split: where it differs from the DataSpec of its dataset, in one sentence.
 
 Only what is declared is compared: vectors and graphs may hold any values.
 """

@@ -22,17 +22,16 @@ from bench_core.files import (
     make_folder,
     move,
     move_once,
-    names_in,
     new_folder,
     parse_json,
     read_json,
-    read_regular,
     sealed,
     temporary_path,
     write_bytes,
     write_once,
 )
 from bench_core.keys import key_of
+from bench_core.regular_files import names_in, read_regular
 from bench_core.store.chain_files import (
     EMBEDDED,
     LOG,

@@ -21,19 +21,18 @@ from bench_core.files import (
     file_digest,
     files_below,
     move,
-    names_in,
     new_file,
     new_folder,
     parse_json,
     paths_in,
     read_json,
-    read_regular,
     read_sealed,
     sealed,
     write_once,
     write_over,
     write_text,
 )
+from bench_core.regular_files import names_in, read_regular
 
 Write = Callable[[Path], object]
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.errors import RequestError, StoreError
-from bench_core.files import paths_in, read_regular, write_bytes
+from bench_core.files import paths_in, write_bytes
 from bench_core.planning.boards import board_file, board_names
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry, load_plugins
+from bench_core.regular_files import read_regular
 from bench_core.reports.pages.components import component_pages
 from bench_core.reports.pages.markers import Sections, begin_marker, stale_pages, write_sections
 from bench_core.reports.pages.published_board import (

@@ -99,7 +99,7 @@ class PublishedBoard:
 
     @property
     def missing(self) -> str:
-        """How many cells have neither a record nor a reason for having none: "Partial: 2 of 180 ..."; "" for none."""
+        """The sentence on cells with neither a record nor a reason, "Partial: 2 of 180 ..."; "" if there are none."""
         missing = [entry.state for entry in self.entries].count("missing")
         there = len(self.entries) - missing
         return (

@@ -155,9 +155,11 @@ def test_process_sends_sigterm_to_itself_when_the_pipe_at_its_stdin_closes(monke
 
 
 def test_process_without_a_pipe_as_stdin_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench_core.engines.child_process.Thread", None)  # it starts none
+    started = list[object]()
+    monkeypatch.setattr("bench_core.engines.child_process.Thread", lambda **options: started.append(options))
     with open(os.devnull) as nothing, as_stdin(nothing.fileno()):
         leave_with_parent()
+    assert started == []
 
 
 def test_command_without_a_pipe_as_stdin_does_not_end_with_stdin() -> None:

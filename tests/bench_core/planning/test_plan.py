@@ -263,16 +263,17 @@ def test_an_init_that_is_no_row_is_told_the_other_rows(plan_of: PlanOf, registry
         plan_of(methods=["shrink", "second"], settings={"shrink.init": "nowhere"})
 
 
-def test_data_are_fetched_only_where_that_is_asked_for(
-    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("hook", "option"), [("download", "download"), ("check_files", "check_data")])
+def test_data_are_fetched_or_read_again_only_where_that_is_asked_for(
+    hook: str, option: str, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetched = list[str]()
-    monkeypatch.setattr(registry.get("dataset", "blobs").cls, "download", lambda self: fetched.append("blobs"))
+    called = list[str]()
+    monkeypatch.setattr(registry.get("dataset", "blobs").cls, hook, lambda self: called.append(hook))
     request = Request(datasets=["blobs"], encoders=["tiny"], methods=["shrink"], tasks=["spread"], data_root=tmp_path)
     make_plan(request, registry)
-    assert fetched == []
-    make_plan(request, registry, download=True)
-    assert fetched == ["blobs"]
+    assert called == []
+    make_plan(request, registry, **{option: True})
+    assert called == [hook]
 
 
 def test_a_data_root_may_be_missing_but_is_no_file(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -281,18 +282,6 @@ def test_a_data_root_may_be_missing_but_is_no_file(plan_of: PlanOf, tmp_path: Pa
         plan_of(data_root=tmp_path / "file")
     assert plan_of(data_root=tmp_path / "missing").chains
     assert plan_of(data_root=NO_FOLDER).chains  # a user without a home runs what reads no file
-
-
-def test_all_data_are_checked_only_where_that_is_asked_for(
-    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checked = list[str]()
-    monkeypatch.setattr(registry.get("dataset", "blobs").cls, "check_files", lambda self: checked.append("blobs"))
-    request = Request(datasets=["blobs"], encoders=["tiny"], methods=["shrink"], tasks=["spread"], data_root=tmp_path)
-    make_plan(request, registry)
-    assert checked == []
-    make_plan(request, registry, check_data=True)
-    assert checked == ["blobs"]
 
 
 def test_a_chain_uses_labels_if_its_method_or_one_that_it_starts_from_does(plan_of: PlanOf, registry: Registry) -> None:

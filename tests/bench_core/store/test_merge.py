@@ -408,7 +408,7 @@ def test_disk_error_of_the_other_store_is_one_line(
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return super().read(-1 if size is None else size)
 
-    monkeypatch.setattr("bench_core.files.io.FileIO", Broken)
+    monkeypatch.setattr("bench_core.regular_files.io.FileIO", Broken)
     assert f"{file.relative_to(tmp_path)} cannot be read (Input/output error)" in refusal(other, tmp_path)
 
 
