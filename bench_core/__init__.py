@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Evaluator as Evaluator
     from bench_core.contracts import Frozen as Frozen
     from bench_core.contracts import Generative as Generative
+    from bench_core.contracts import Items as Items
     from bench_core.contracts import LatentVariable as LatentVariable
     from bench_core.contracts import Loss as Loss
     from bench_core.contracts import Matching as Matching
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Recipe as Recipe
     from bench_core.contracts import Score as Score
     from bench_core.contracts import Split as Split
+    from bench_core.contracts import Stage as Stage
     from bench_core.contracts import Variant as Variant
     from bench_core.errors import BenchError as BenchError
     from bench_core.errors import ConfigError as ConfigError
@@ -61,9 +63,9 @@ _HOME = {
     "config": ("Config", "NoConfig", "param"),
     "contracts": (
         "Batch", "Clustering", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator",
-        "Frozen", "Generative", "LatentVariable", "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective",
-        "OtherData", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName", "Reader", "Recipe",
-        "Score", "Split", "Variant",
+        "Frozen", "Generative", "Items", "LatentVariable", "Loss", "MOST_IMAGES", "Matching", "NoisyChannel",
+        "Objective", "OtherData", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName", "Reader",
+        "Recipe", "Score", "Split", "Stage", "Variant",
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -90,6 +92,7 @@ __all__ = [
     "Evaluator",
     "Frozen",
     "Generative",
+    "Items",
     "LatentVariable",
     "Loss",
     "Matching",
@@ -106,6 +109,7 @@ __all__ = [
     "Recipe",
     "Score",
     "Split",
+    "Stage",
     "Variant",
     "choice",
     "hookimpl",

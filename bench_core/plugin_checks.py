@@ -195,6 +195,13 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a dict of name -> Variant",
     ),
     "uses_labels": (_is_bool, "True or False"),
+    "uses_factors": (_is_bool, "True or False"),
+    "keeps": (lambda value: value in ("last", "least_loss"), "'last' or 'least_loss'"),
+    "patience": (lambda value: value is None or (type(value) is int and value > 0), "a number of epochs, or None"),
+    "kinds": (
+        lambda value: value is None or (isinstance(value, frozenset) and all(isinstance(v, str) for v in value)),
+        'a frozenset of kinds of data, like frozenset({"image"}), or None',
+    ),
     "ranks": (_is_bool, "True or False"),
     "family": (_is_text, "text"),
 }

@@ -64,6 +64,10 @@ class Fixed:
         """Return the items of a pass."""
         return self.steps * len(self.batch.index)
 
+    def step_items(self, batch_size: int) -> int:
+        """Return the items of a step."""
+        return len(self.batch.index)
+
     def batches(self, batch_size: int, *, skip: int = 0, **_: Any) -> Iterator[Batch]:
         """Yield the batches of one pass."""
         return iter([self.batch] * (self.steps - skip))

@@ -2,7 +2,10 @@
 
 dataset.py       Dataset: named splits of items, and the values that describe and hold them
 encoder.py       Encoder: the network under study
-objective.py     Objective: a method, with its recipe, its players, its loss and its variants
+objective.py     Objective: a method, and the values that pass between it and the training loop
+recipe.py        Recipe: optimiser, rate and length of a training; Variant: a named set of parameters
+players.py       Player, Loss and Stage: who moves which parameters, and when
+keywords.py      what a plugin's function gets only if it names it
 evaluator.py     Evaluator: a task, what it may read of a trained method, and the scores it returns
 capabilities.py  protocols for what only some methods can do: generate images, assign clusters, ...
 
@@ -24,6 +27,7 @@ from bench_core.contracts.capabilities import PosteriorSampling as PosteriorSamp
 from bench_core.contracts.capabilities import PriorName as PriorName
 from bench_core.contracts.dataset import Dataset as Dataset
 from bench_core.contracts.dataset import DataSpec as DataSpec
+from bench_core.contracts.dataset import Items as Items
 from bench_core.contracts.dataset import Reader as Reader
 from bench_core.contracts.dataset import Split as Split
 from bench_core.contracts.encoder import Encoder as Encoder
@@ -37,12 +41,13 @@ from bench_core.contracts.evaluator import PerItem as PerItem
 from bench_core.contracts.evaluator import Score as Score
 from bench_core.contracts.objective import Batch as Batch
 from bench_core.contracts.objective import EpochContext as EpochContext
-from bench_core.contracts.objective import Loss as Loss
 from bench_core.contracts.objective import Objective as Objective
-from bench_core.contracts.objective import ParameterGroup as ParameterGroup
-from bench_core.contracts.objective import Player as Player
-from bench_core.contracts.objective import Recipe as Recipe
-from bench_core.contracts.objective import Variant as Variant
+from bench_core.contracts.players import Loss as Loss
+from bench_core.contracts.players import ParameterGroup as ParameterGroup
+from bench_core.contracts.players import Player as Player
+from bench_core.contracts.players import Stage as Stage
+from bench_core.contracts.recipe import Recipe as Recipe
+from bench_core.contracts.recipe import Variant as Variant
 
 __all__ = [
     "MOST_IMAGES",
@@ -57,6 +62,7 @@ __all__ = [
     "Evaluator",
     "Frozen",
     "Generative",
+    "Items",
     "LatentVariable",
     "Loss",
     "Matching",
@@ -72,5 +78,6 @@ __all__ = [
     "Recipe",
     "Score",
     "Split",
+    "Stage",
     "Variant",
 ]

@@ -7,11 +7,14 @@ import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from torch import Tensor
 
 from bench_core.config import NoConfig
+
+_KIND_OF_DIMENSIONS = {1: "vector", 3: "image"}
+_KINDS_OF_TENSORS = ("", "image", "vector", "other")  # which of them follows from the shape, also after `replace`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,8 @@ class DataSpec:
     Encoders, methods and tasks get it when they are built, and decide with it whether they can use the dataset.
 
     Attributes:
-        shape: Shape of one input; (C, H, W) for images.
+        shape: Shape of one input: (C, H, W) for images with any number C of channels, (D,) for vectors, (F,) for
+            nodes and for graphs with F features a node, () for pairs.
         splits: Name of each split and its number of items. Methods are trained on `train`.
         num_classes: Number of classes if each item has one label, else None.
         num_labels: Number of labels L if labels are multi-hot (N, L), else None.
@@ -33,6 +37,13 @@ class DataSpec:
             need it.
         views: Which changes keep the meaning of an image: "natural" (crop, mirror, colour) or "glyph"
             (small affine changes and noise; a mirrored 5 is not a 5).
+        kind: Kind of data: "image", "vector", "nodes" (of one graph), "graphs", "pairs", or a name of the plugin's
+            own. Where it is left out, a shape of three dimensions is an image, one of one dimension a vector, and any
+            other "other". The classes of the inputs are in `bench_core.data`: Nodes, Graphs, Pair.
+        modalities: For pairs, the name and description of each of the two modalities, in the order of `Pair`; each
+            has a kind of its own.
+        transductive: True if training reads the items that are tested, without their labels: the nodes of one graph,
+            or a set of graphs without a test part. Rows say so.
     """
 
     shape: tuple[int, ...]
@@ -44,16 +55,40 @@ class DataSpec:
     factors: Mapping[str, int] | None = None
     name: str | None = None
     views: Literal["natural", "glyph"] = "natural"
+    kind: str = ""
+    modalities: Mapping[str, "DataSpec"] | None = None
+    transductive: bool = False
+
+    def __post_init__(self) -> None:
+        """Find the kind from the shape, unless it is another one than those of tensors."""
+        if self.kind in _KINDS_OF_TENSORS:
+            object.__setattr__(self, "kind", _KIND_OF_DIMENSIONS.get(len(self.shape), "other"))
 
     @property
     def is_image(self) -> bool:
-        """True if one input is (C, H, W)."""
-        return len(self.shape) == 3
+        """True if one input is an image (C, H, W)."""
+        return self.kind == "image"
 
     @property
     def num_train(self) -> int:
         """Number of items in the train split."""
         return self.splits["train"]
+
+
+class Items(Protocol):
+    """Inputs in memory that are not one tensor: nodes, graphs or pairs of `bench_core.data`, or a class of your own.
+
+    A split holds all of its items as one such object, and a batch holds some of them.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def select(self, index: Tensor) -> Self:
+        """Return the items at index (N,) int64, in that order; an item may be there several times."""
+
+    def to(self, device: Any) -> Self:
+        """Return the same items with their tensors on a device."""
 
 
 class Reader(Protocol):
@@ -75,18 +110,26 @@ class Split:
     """One part of a dataset: inputs, and labels and factors where there are any.
 
     Attributes:
-        inputs: Images (N, C, H, W) as uint8, or as float32 in [0, 1]; any other tensor (N, ...); or a Reader.
+        inputs: Images (N, C, H, W) as uint8, or as float32 in [0, 1]; any other tensor (N, ...); nodes, graphs or
+            pairs (Items); or a Reader.
         labels: Classes (N,) int64 from 0 to K - 1, multi-hot labels (N, L) bool, or None.
-        factors: Ground-truth factors (N, F) int64, each counted from 0, or None.
+        factors: Ground-truth factors (N, F) int64, each counted from 0, or None; -1 where a value is not known.
     """
 
-    inputs: Tensor | Reader
+    inputs: Tensor | Items | Reader
     labels: Tensor | None = None
     factors: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self.inputs)
+
+    def read(self, index: Tensor) -> Any:
+        """Return the inputs at index (N,) int64, in that order, from a tensor, Items or a Reader."""
+        inputs: Any = self.inputs
+        if isinstance(inputs, Tensor):
+            return inputs[index]
+        return inputs.read(index) if hasattr(inputs, "read") else inputs.select(index)
 
 
 class Dataset(abc.ABC):

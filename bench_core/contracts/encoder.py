@@ -20,10 +20,12 @@ class Encoder(nn.Module, abc.ABC):
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
         revision: Raised when the features of the same weights, or the initial weights, may change.
         dim: Number of features; `__init__` sets it.
+        kinds: Kinds of data (`DataSpec.kind`) that it reads. None leaves that to `skip_reason`.
     """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
+    kinds: ClassVar[frozenset[str] | None] = None
     dim: int
 
     def __init__(self, data: DataSpec, config: Any) -> None:
@@ -42,19 +44,33 @@ class Encoder(nn.Module, abc.ABC):
         """Return features (N, dim). Called by methods when they train, and to embed the splits.
 
         Args:
-            inputs: Images (N, C, H, W) in [0, 1], not standardised: that is the encoder's first layer. For data
-                other than images, whatever the dataset's Reader gives.
+            inputs: Images (N, C, H, W) in [0, 1], not standardised: that is the encoder's first layer. For other
+                kinds of data a tensor (N, ...), or what the dataset gives: Nodes, Graphs, Pair, ...
         """
 
     @abc.abstractmethod
-    def maps(self, inputs: Any) -> dict[str, Tensor]:
-        """Return named local maps (N, channels, h, w), from shallow to deep.
+    def maps(self, inputs: Any) -> dict[str, Any]:
+        """Return named local maps, from shallow to deep.
 
         Called by methods and tasks that read single layers. `bench check` expects at least one map.
 
         Args:
             inputs: The same as for `forward`.
+
+        Returns:
+            Name -> tensor (N, channels, h, w) of images, tensor (N, channels, locations) of any kind of data, or
+            `bench_core.data.NodeMap`, whose locations are the nodes of graphs.
         """
+
+    def features_and_maps(self, inputs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Return what `forward` and `maps` return, for methods that train on both.
+
+        The default makes both calls. Encoders that compute the features from the maps do it in one pass.
+
+        Args:
+            inputs: The same as for `forward`.
+        """
+        return self(inputs), self.maps(inputs)
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: Any) -> str | None:

@@ -1,91 +1,21 @@
 """Objective: a method, which owns an encoder, makes views of a batch and returns the loss that trains it.
 
-Shapes: N items of a batch, C channels, H x W pixels, L labels, D features. () is a scalar.
+Shapes: N items of a batch, C channels, H x W pixels, L labels, F factors, D features. () is a scalar.
 """
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench_core.config import Config, NoConfig, param
+from bench_core.config import NoConfig
 from bench_core.contracts.dataset import DataSpec
 from bench_core.contracts.encoder import Encoder
-from bench_core.ranges import log
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Config):
-    """Optimiser, schedule and length of a training run.
-
-    Each method has its own, with its source (`Objective.recipe`). A board or `--set NAME.recipe.X=` changes it.
-    """
-
-    optimizer: Literal["sgd", "adam", "adamw", "lars"] = param(
-        "adamw", "update rule of the weights", "ours: robust at small size"
-    )
-    learning_rate: float = param(
-        1e-3,
-        "peak learning rate; the schedule sets it at each step",
-        "ours: usual for AdamW",
-        ge=0,
-        tune=log(1e-4, 1e-1),
-    )
-    weight_decay: float = param(
-        0.0,
-        "decoupled for AdamW, else added to the gradient; biases and norm layers have none",
-        "ours",
-        ge=0,
-        tune=log(1e-6, 1e-1),
-    )
-    momentum: float = param(0.9, "momentum of SGD and LARS, first beta of Adam and AdamW", "usual", ge=0, lt=1)
-    nesterov: bool = param(False, "use Nesterov momentum; SGD only", "usual")
-    schedule: Literal["cosine", "constant", "steps", "linear"] = param(
-        "cosine", "how the learning rate changes after warm-up, step by step", "usual"
-    )
-    milestones: tuple[float, ...] = param(
-        (0.6, 0.8), "schedule 'steps': fractions of the run after which the rate falls tenfold", "usual", gt=0, lt=1
-    )
-    warmup_epochs: float = param(
-        0.0, "epochs in which the rate rises linearly from 0, step by step", "usual", ge=0, in_epochs=True
-    )
-    epochs: int = param(100, "passes over the train split", "ours", ge=0)
-    batch_size: int = param(256, "items in a step; a last, shorter batch is left out", "ours", ge=1)
-    trust: float = param(
-        1e-3, "LARS: a step of rate 1 moves a weight by this fraction of its norm", "usual", gt=0, added=True
-    )
-    trust_cap: bool = param(
-        False, "LARS: keep each weight's rate at or below the rate", "usual; solo-learn: on", added=True
-    )
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A named set of a method's parameters, which users select as `METHOD:VARIANT` (`nac:hashing`).
-
-    Attributes:
-        settings: Values of fields of the method's Config by name, and of fields of its Recipe as `recipe.NAME`.
-        source: Where the values come from: paper section, README command, or "ours: why".
-        help: One line that says what the variant is for.
-    """
-
-    settings: Mapping[str, Any]
-    source: str
-    help: str
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Settings of the method's Config, by field name."""
-        return {name: value for name, value in self.settings.items() if not name.startswith("recipe.")}
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """Settings of the method's Recipe, by field name."""
-        prefix = "recipe."
-        return {name.removeprefix(prefix): value for name, value in self.settings.items() if name.startswith(prefix)}
+from bench_core.contracts.players import Loss, Player, Stage
+from bench_core.contracts.recipe import Recipe, Variant
 
 
 @dataclass(frozen=True)
@@ -93,67 +23,17 @@ class Batch:
     """Items of one training step, on the device.
 
     Attributes:
-        inputs: Images as float32 (N, C, H, W) in [0, 1]; for other data whatever the dataset gives.
+        inputs: Images as float32 (N, C, H, W) in [0, 1]; for other data whatever the dataset gives: a tensor, Nodes,
+            Graphs, Pair. Of nodes a batch holds the whole graph, and all nodes of the train split as its items.
         index: Positions (N,) int64 of the items in the train split; an item keeps its position in every epoch.
         labels: Labels (N,) int64 or (N, L) bool if the method declares `uses_labels`, else None.
+        factors: Ground-truth factors (N, F) int64 if the method declares `uses_factors`, else None; -1 is unknown.
     """
 
     inputs: Any
     index: Tensor
     labels: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Loss of one player on one batch, and what the log says about it.
-
-    Attributes:
-        total: Scalar () that the player minimises.
-        parts: Named scalars () for the log, which shows their means over an epoch.
-        ceilings: Analytic upper bounds of parts, by name. A mean above its bound is logged as a defect.
-        floors: Values, by name of a part, below which the method has collapsed. A mean below is logged as a collapse.
-        warnings: Sentences for the user of such a run; give the same words at every step. They are printed and kept
-            with the results.
-    """
-
-    total: Tensor
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-    ceilings: Mapping[str, float] = field(default_factory=dict)
-    floors: Mapping[str, float] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters of a player that are trained by another recipe, such as SimSiam's predictor at a constant rate.
-
-    Attributes:
-        parameters: A subset of the player's parameters.
-        recipe: Fields of Recipe that differ from the player's (optimiser, rate, schedule, decay), by name.
-    """
-
-    parameters: Sequence[nn.Parameter]
-    recipe: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Player:
-    """One side of a game, such as a generator and its critic: its own parameters, optimiser and loss.
-
-    Attributes:
-        name: Name of the player, passed to `Objective.forward`; logged losses carry it.
-        parameters: Parameters that its optimiser moves. The losses of other players do not reach them.
-        steps: Optimiser steps on each batch.
-        recipe: Fields of Recipe that differ from the method's recipe (optimiser, rate, decay), by name.
-        groups: Groups of its parameters that are trained by another recipe.
-    """
-
-    name: str
-    parameters: Sequence[nn.Parameter]
-    _: KW_ONLY
-    steps: int = 1
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    groups: Sequence[ParameterGroup] = ()
+    factors: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +48,7 @@ class EpochContext:
         batches: Function that starts one pass over the whole train split, in random order and without leaving any
             item out. `Batch.index` says which items a batch holds.
         rng: Generator of the views, on the device.
+        stage: Name of the stage of the training (`Objective.stages`).
     """
 
     epoch: int
@@ -176,6 +57,7 @@ class EpochContext:
     num_steps: int
     batches: Callable[[], Iterator[Batch]]
     rng: torch.Generator
+    stage: str = "main"
 
 
 class Objective(nn.Module, abc.ABC):
@@ -183,17 +65,28 @@ class Objective(nn.Module, abc.ABC):
 
     The training loop calls the hooks in this order:
 
-        players()
-        for each epoch:
-            before_epoch(context)
-            for each batch:
-                before_step(context)
-                views = make_views(batch, rng)
-                for each player, `player.steps` times: forward(views, player.name), one optimiser step
-                after_step()
+        stages(), which by default asks players()
+        for each stage:
+            begin_stage(context)
+            for each epoch:
+                before_epoch(context)
+                for each batch:
+                    before_step(context)
+                    views = make_views(batch, rng)
+                    for each player, `player.steps` times: forward(views, player.name), one optimiser step
+                    after_step()
         after_training(context)
 
     All state must lie in `state_dict()` (parameters and buffers), because a checkpoint saves nothing else of a method.
+
+    A method can ask for more by naming it, as a keyword, in the signature of its function:
+
+    - `__init__(..., teacher)`: the trained Objective of the row or chain that `NAME.teacher` names, frozen and in eval
+      mode. Without a default the method needs a teacher, and a run without one is refused; `teacher=None` may do
+      without. It is not saved with the method: keep it out of `state_dict()`.
+    - `__init__(..., new_encoder)`: a function that takes a DataSpec and returns a fresh encoder of the same class and
+      parameters, for other channels, or for a second encoder.
+    - `skip_reason(..., encoder_class, encoder_config)`: the class and parameters of the encoder of the row.
 
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
@@ -202,6 +95,11 @@ class Objective(nn.Module, abc.ABC):
         recipe_source: Where the recipe comes from: paper section, README command, or "ours: why".
         variants: Named sets of parameters, which users select as `METHOD:VARIANT`.
         uses_labels: True if batches must carry labels. Tables mark such a method and do not rank it.
+        uses_factors: True if batches must carry ground-truth factors. Tables mark such a method and do not rank it.
+        keeps: Which weights the training ends with: those of the last step ("last"), or those that gave the least
+            training loss of an epoch ("least_loss"). Labels and other splits have no say in it.
+        patience: With "least_loss", number of epochs without a lesser loss after which the training ends; None trains
+            all epochs. `__init__` may set it from the config.
         encoder: The encoder that is trained.
     """
 
@@ -211,6 +109,9 @@ class Objective(nn.Module, abc.ABC):
     recipe_source: ClassVar[str] = "ours: the defaults of Recipe"
     variants: ClassVar[Mapping[str, Variant]] = {}
     uses_labels: ClassVar[bool] = False
+    uses_factors: ClassVar[bool] = False
+    keeps: ClassVar[Literal["last", "least_loss"]] = "last"
+    patience: int | None = None
     encoder: Encoder
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: Any) -> None:
@@ -250,6 +151,19 @@ class Objective(nn.Module, abc.ABC):
         The default is one player that owns all parameters. An empty list means that nothing is trained.
         """
         return [Player("main", list(self.parameters()))]
+
+    def stages(self) -> list[Stage]:
+        """Return the parts of the training in their order. Called once, before training.
+
+        The default is one part, with the players of `players()`. Names of players must differ between stages.
+        """
+        return [Stage(name="main", players=self.players())]
+
+    def begin_stage(self, context: EpochContext) -> None:
+        """Run at the beginning of each stage, and again where a stopped training goes on within one.
+
+        For what follows from `context.stage` alone, such as which layers are in use; it must change no number.
+        """
 
     def before_epoch(self, context: EpochContext) -> Mapping[str, float]:
         """Run before each epoch, for work that passes over all data, such as labels by clustering.

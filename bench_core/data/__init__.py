@@ -1,5 +1,6 @@
-"""Tools for authors of datasets: file locations, decoded images, subsets of splits, and passes over a split in batches.
+"""Tools for authors of datasets: kinds of items, files, decoded images, subsets of splits, and passes in batches.
 
+kinds.py          items that are not one tensor: nodes of a graph, graphs, pairs
 files.py          paths of datasets, the error for missing data, and digests of content
 image_formats.py  which files are images, by suffix or first bytes
 image_pixels.py   decodes one image: orientation, transparency, crop and size
@@ -9,6 +10,7 @@ image_files.py    decodes image files once, at one size, and caches the array
 image_listing.py  lists the images of a split, and what is passed over
 image_folder.py   a folder of images with one sub-folder for each class
 factor_grid.py    draws combinations of known factors for each split
+made.py           random items of any kind, for trials and checks
 subsets.py        draws smaller splits, balanced over classes
 split_faults.py   what is wrong with a split, compared with its dataset's description
 checked.py        loads a split, and refuses one that has a fault
@@ -25,6 +27,12 @@ from bench_core.data.files import fetching as fetching
 from bench_core.data.files import missing_data as missing_data
 from bench_core.data.image_files import ImageFiles as ImageFiles
 from bench_core.data.image_folder import ImageFolder as ImageFolder
+from bench_core.data.kinds import Graphs as Graphs
+from bench_core.data.kinds import NodeMap as NodeMap
+from bench_core.data.kinds import Nodes as Nodes
+from bench_core.data.kinds import Pair as Pair
+from bench_core.data.kinds import join as join
+from bench_core.data.kinds import select as select
 from bench_core.data.loading import Source as Source
 from bench_core.data.loading import open_split as open_split
 from bench_core.data.subsets import Subsets as Subsets
@@ -37,8 +45,12 @@ from bench_core.files import file_digest as file_digest
 
 __all__ = [
     "FactorDraws",
+    "Graphs",
     "ImageFiles",
     "ImageFolder",
+    "NodeMap",
+    "Nodes",
+    "Pair",
     "Source",
     "Subsets",
     "cache_root",
@@ -49,9 +61,11 @@ __all__ = [
     "factor_values",
     "fetching",
     "file_digest",
+    "join",
     "missing_data",
     "open_split",
     "ranks_in_class",
+    "select",
     "subset",
     "subset_counts",
     "take",

@@ -46,9 +46,10 @@ def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
         raise DataMissingError(f"{where}: {error}") from error
     if fault := split_fault(split, spec, name):
         raise DataMissingError(f"{where}: {fault}")
-    if isinstance(split.inputs, Tensor) or not spec.is_image:
+    inputs: Any = split.inputs
+    if not hasattr(inputs, "read") or not spec.is_image:
         return split
-    return Split(_CheckedImages(split.inputs, spec.shape, where), split.labels, split.factors)
+    return Split(_CheckedImages(inputs, spec.shape, where), split.labels, split.factors)
 
 
 @contextmanager

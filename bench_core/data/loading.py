@@ -1,18 +1,21 @@
 """Passes over a split in batches: resident on the device if it fits, else streamed.
 
 A resident split is moved to the device once, still as uint8, and indexed there: no workers, and no copy at each step.
-Any other split is read by torch's DataLoader, one batch of indices at a time. Both give the same batches.
+Any other split is read by torch's DataLoader, one batch of indices at a time. Both give the same batches. Nodes of one
+graph are always one batch: a step is a pass over the graph.
 """
 
 import sys
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench_core.contracts import Batch, Reader, Split
+from bench_core.contracts import Batch, Split
+from bench_core.data.kinds import Nodes, as_float, num_bytes, select
 from bench_core.errors import RequestError
 
 # From Python 3.14 on, Linux's default starts workers anew: they would import torch in every pass, and a plugin's Reader
@@ -21,23 +24,27 @@ _START = "fork" if sys.platform == "linux" else None
 
 
 class Resident:
-    """A split whose inputs lie on the device as one tensor."""
+    """A split whose inputs lie on the device."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        """Move inputs and labels to the device; on the CPU they are not copied.
+        """Move inputs, labels and factors to the device; on the CPU they are not copied.
 
         Args:
-            split: A split whose inputs are a tensor.
+            split: A split whose inputs are a tensor or Items.
             device: Device of the batches.
         """
-        assert isinstance(split.inputs, Tensor)
-        self._inputs = split.inputs.to(device)
-        self._labels = None if split.labels is None else split.labels.to(device)
+        assert not hasattr(split.inputs, "read"), "a Reader cannot be resident"
+        self._inputs: Any = split.inputs.to(device)
+        self._targets = _Targets(split, device)
         self._device = device
 
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self._inputs)
+
+    def step_items(self, batch_size: int) -> int:
+        """Return the number of items in a step: all nodes of a graph, else at most `batch_size`."""
+        return len(self) if isinstance(self._inputs, Nodes) else min(batch_size, len(self))
 
     def batches(
         self,
@@ -46,18 +53,18 @@ class Resident:
         rng: torch.Generator | None = None,
         drop_last: bool = False,
         labels: bool = False,
+        factors: bool = False,
         skip: int = 0,
     ) -> Iterator[Batch]:
         """Pass over the split once; `open_split` describes the arguments."""
         # The order is copied once for the whole pass: a copy for each batch would wait for the device each time.
         order = _order(len(self), rng).to(self._device)
-        batch_labels = _labels_if_requested(self._labels, labels)
-        return (self._batch(chunk, batch_labels) for chunk in _chunks(order, batch_size, drop_last)[skip:])
-
-    def _batch(self, index: Tensor, labels: Tensor | None) -> Batch:
-        # index_select copies. A slice would be a view, through which a method could change the data.
-        inputs = _as_float(self._inputs.index_select(0, index))
-        return Batch(inputs, index, None if labels is None else labels.index_select(0, index))
+        if isinstance(self._inputs, Nodes):
+            order = order.sort().values
+        targets = self._targets.requested(labels, factors)
+        chunks = _chunks(order, max(1, self.step_items(batch_size)) if batch_size > 0 else batch_size, drop_last)
+        # select copies. A slice would be a view, through which a method could change the data.
+        return (Batch(as_float(select(self._inputs, c)), c, *targets.at(c)) for c in chunks[skip:])
 
 
 class Streamed:
@@ -71,13 +78,17 @@ class Streamed:
             device: Device of the batches.
             workers: Number of processes that read ahead; 0 reads in this process.
         """
-        self._batches = _IndexedBatches(split.inputs)
-        self._labels = None if split.labels is None else split.labels.to(device)
+        self._split = split
+        self._targets = _Targets(split, device)
         self._device, self._workers = device, workers
 
     def __len__(self) -> int:
         """Return the number of items."""
-        return len(self._batches.inputs)
+        return len(self._split)
+
+    def step_items(self, batch_size: int) -> int:
+        """Return the number of items in a step: at most `batch_size`."""
+        return min(batch_size, len(self))
 
     def batches(
         self,
@@ -86,13 +97,14 @@ class Streamed:
         rng: torch.Generator | None = None,
         drop_last: bool = False,
         labels: bool = False,
+        factors: bool = False,
         skip: int = 0,
     ) -> Iterator[Batch]:
         """Pass over the split once; `open_split` describes the arguments."""
         chunks = _chunks(_order(len(self), rng), batch_size, drop_last)[skip:]
-        batch_labels = _labels_if_requested(self._labels, labels)
+        targets = self._targets.requested(labels, factors)
         loader: DataLoader[Any] = DataLoader(
-            self._batches,
+            _IndexedBatches(self._split),
             batch_size=None,
             sampler=chunks,
             num_workers=self._workers,
@@ -101,12 +113,12 @@ class Streamed:
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # without one, the loader draws from the global generator
         )
-        return (self._batch(inputs, index, batch_labels) for inputs, index in loader)
+        return (self._batch(inputs, index, targets) for inputs, index in loader)
 
-    def _batch(self, inputs: Any, index: Tensor, labels: Tensor | None) -> Batch:
+    def _batch(self, inputs: Any, index: Tensor, targets: "_Targets") -> Batch:
         moved = inputs.to(self._device, non_blocking=True) if isinstance(inputs, Tensor) else inputs.to(self._device)
         index = index.to(self._device, non_blocking=True)
-        return Batch(_as_float(moved), index, None if labels is None else labels.index_select(0, index))
+        return Batch(as_float(moved), index, *targets.at(index))
 
 
 Source = Resident | Streamed
@@ -115,23 +127,26 @@ Source = Resident | Streamed
 def open_split(split: Split, device: torch.device, *, memory_fraction: float = 0.5, workers: int = 0) -> Source:
     """Prepare a split for any number of passes in batches.
 
-    Each call of the result's `batches(batch_size, rng=None, drop_last=False, labels=False, skip=0)` is one pass:
+    Each call of the result's `batches(batch_size, rng=None, drop_last=False, labels=False, factors=False, skip=0)` is
+    one pass:
 
     - `rng`: generator on the CPU. One permutation is drawn from it at the call; None gives index order.
     - `drop_last`: leave out a last, shorter batch, unless it is the only one: a pass over fewer items than
       `batch_size` gives one short batch, so that training on tiny data does not silently do nothing.
     - `labels`: True if batches carry labels; RequestError if the split has none.
+    - `factors`: True if batches carry ground-truth factors; RequestError if the split has none.
     - `skip`: number of batches to leave out at the beginning, for a pass that is resumed from a checkpoint.
 
     Args:
-        split: The split. uint8 inputs (a tensor, or read by a Reader) become float32 in [0, 1] on the device; other
-            inputs are moved unchanged.
+        split: The split. uint8 inputs (a tensor, those of pairs, or read by a Reader) become float32 in [0, 1] on the
+            device; other inputs are moved unchanged.
         device: Device of the batches.
-        memory_fraction: On CUDA, a tensor is resident if it takes at most this fraction of the free memory. On other
-            devices every tensor is resident.
+        memory_fraction: On CUDA, a tensor is resident if it takes at most this fraction of the free memory; graphs and
+            pairs likewise. On other devices everything in memory is resident.
         workers: Number of processes that read a streamed split; 0 reads in this process.
     """
-    if isinstance(split.inputs, Tensor) and _fits(split.inputs, device, memory_fraction):
+    in_memory = not hasattr(split.inputs, "read")
+    if in_memory and (isinstance(split.inputs, Nodes) or _fits(split.inputs, device, memory_fraction)):
         return Resident(split, device)
     return Streamed(split, device, workers)
 
@@ -139,13 +154,38 @@ def open_split(split: Split, device: torch.device, *, memory_fraction: float = 0
 class _IndexedBatches(Dataset[tuple[Any, Tensor]]):
     """Dataset for DataLoader whose items are whole batches: indices (N,) -> inputs and the indices."""
 
-    def __init__(self, inputs: Tensor | Reader) -> None:
-        self.inputs = inputs
+    def __init__(self, split: Split) -> None:
+        self.split = split
 
     def __getitem__(self, index: Tensor) -> tuple[Any, Tensor]:
-        if isinstance(self.inputs, Tensor):
-            return self.inputs.index_select(0, index), index
-        return self.inputs.read(index), index
+        return self.split.read(index), index
+
+
+class _Targets:
+    """Labels and factors of a split, on the device; None where a split has none, or where they were not asked for."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self._labels = None if split.labels is None else split.labels.to(device)
+        self._factors = None if split.factors is None else split.factors.to(device)
+
+    def requested(self, labels: bool, factors: bool) -> "_Targets":
+        """Return only what is asked for; RequestError where the split does not have it."""
+        for what, values, wanted in (("labels", self._labels, labels), ("factors", self._factors, factors)):
+            if wanted and values is None:
+                raise RequestError(
+                    f"the method needs {what}, but this split has none; choose a method that uses no {what}."
+                )
+        requested = copy(self)
+        requested._labels, requested._factors = self._labels if labels else None, self._factors if factors else None
+        return requested
+
+    def at(self, index: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return labels and factors at index (N,) int64 on the device."""
+        labels, factors = self._labels, self._factors
+        return (
+            None if labels is None else labels.index_select(0, index),
+            None if factors is None else factors.index_select(0, index),
+        )
 
 
 def _identity(batch: Any) -> Any:
@@ -166,18 +206,8 @@ def _chunks(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
     return chunks
 
 
-def _labels_if_requested(labels: Tensor | None, requested: bool) -> Tensor | None:
-    if requested and labels is None:
-        raise RequestError("the method needs labels, but this split has none; choose a method that uses no labels.")
-    return labels if requested else None
-
-
-def _as_float(inputs: Any) -> Any:
-    return inputs.float().div_(255) if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8 else inputs
-
-
-def _fits(inputs: Tensor, device: torch.device, memory_fraction: float) -> bool:
-    if device.type != "cuda" or inputs.device == device:
+def _fits(inputs: Any, device: torch.device, memory_fraction: float) -> bool:
+    if device.type != "cuda" or getattr(inputs, "device", None) == device:
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return inputs.numel() * inputs.element_size() <= memory_fraction * free
+    return num_bytes(inputs) <= memory_fraction * free

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bench_core.contracts import DataSpec, Reader, Split
+from bench_core.contracts import DataSpec, Split
 
 _TRIED = 16  # images of a Reader that `bench check` reads
 
@@ -90,20 +90,21 @@ def read_fault(images: object, index: Tensor, shape: tuple[int, ...]) -> str | N
 
 def first_images_fault(split: Split, spec: DataSpec) -> str | None:
     """Read the first images of a split's Reader and say what is wrong with them; None for any other split."""
-    if isinstance(split.inputs, Tensor) or not spec.is_image or not len(split):
+    if not hasattr(split.inputs, "read") or not spec.is_image or not len(split):
         return None
     index = torch.arange(min(_TRIED, len(split)))
-    return read_fault(split.inputs.read(index), index, spec.shape)
+    return read_fault(split.read(index), index, spec.shape)
 
 
 def _kind_fault(inputs: object) -> str | None:
     if isinstance(inputs, Tensor):
         return None if inputs.ndim else "inputs must be a tensor with one row for each item, got a single number."
-    is_reader = hasattr(inputs, "read") and hasattr(inputs, "__len__")
-    return None if is_reader else f"inputs must be a tensor or a Reader, got {type(inputs).__name__}."
+    if hasattr(inputs, "__len__") and (hasattr(inputs, "read") or hasattr(inputs, "select")):
+        return None
+    return f"inputs must be a tensor, Items (Nodes, Graphs, Pair, ...) or a Reader, got {type(inputs).__name__}."
 
 
-def _tensor_fault(inputs: Tensor | Reader, spec: DataSpec) -> str | None:
+def _tensor_fault(inputs: object, spec: DataSpec) -> str | None:
     """Say what is wrong with inputs in memory; those of a Reader are checked when they are read."""
     if not isinstance(inputs, Tensor):
         return None

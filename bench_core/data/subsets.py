@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench_core.config import Config, param
 from bench_core.contracts import Reader, Split
+from bench_core.data.kinds import join, select
 from bench_core.data.split_faults import rows_fault
 from bench_core.errors import ConfigError, DataMissingError, RequestError
 
@@ -130,7 +131,8 @@ def ranks_in_class(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 def take(split: Split, index: Tensor) -> Split:
     """Return the items at index (N,) int64, in that order; a Reader gives a Reader."""
-    inputs = split.inputs[index] if isinstance(split.inputs, Tensor) else _ReaderPart(split.inputs, index)
+    inputs: Any = split.inputs
+    inputs = _ReaderPart(inputs, index) if hasattr(inputs, "read") else select(inputs, index)
     labels = None if split.labels is None else split.labels[index]
     return Split(inputs, labels, None if split.factors is None else split.factors[index])
 
@@ -138,9 +140,9 @@ def take(split: Split, index: Tensor) -> Split:
 def pooled(*splits: Split) -> Split:
     """Join splits, one after the other; labels and factors are kept if every split has them."""
     inputs: list[Any] = [split.inputs for split in splits]
-    in_memory = all(isinstance(part, Tensor) for part in inputs)
+    in_memory = not any(hasattr(part, "read") for part in inputs)
     return Split(
-        torch.cat(inputs) if in_memory else _JoinedReader(inputs),
+        join(inputs) if in_memory else _JoinedReader(inputs),
         _join([split.labels for split in splits]),
         _join([split.factors for split in splits]),
     )

@@ -56,6 +56,5 @@ def embed_images(frozen: Frozen, split: Split, index: Tensor | None = None) -> E
         index: Positions (M,) int64 of the images to embed; None embeds all.
     """
     part = take(split, torch.arange(len(split)) if index is None else index)
-    inputs = part.inputs if isinstance(part.inputs, Tensor) else part.inputs.read(torch.arange(len(part)))
-    images = Split(fitted(inputs, frozen.data.shape))
+    images = Split(fitted(part.read(torch.arange(len(part))), frozen.data.shape))
     return Embedded(embed_split(frozen.method(), images, frozen.device), part.labels, part.factors)

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench_core.config import plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
+from bench_core.contracts.keywords import named_only
 from bench_core.data import default_data_root
 from bench_core.data.checked import load_split, reading_data
 from bench_core.data.files import NO_FOLDER
@@ -335,16 +336,28 @@ def _plan_chain(
 
 def _skip_reason(chain: Chain) -> str | None:
     """Return why the encoder, the method or the chain that it starts from cannot work on the data; None if they can."""
-    for part in (chain.encoder, chain.method):
-        with _plugin_named_in_errors(part):
-            reason: str | None = part.plugin.cls.skip_reason(chain.data, part.config)
-        if reason:
-            return reason
-    if isinstance(chain.init, Chain):
-        start = chain.init.method
-        if reason := start.plugin.cls.skip_reason(chain.data, start.config):
-            return f"starts from {start.name}: {reason}"
+    if reason := _encoder_skip_reason(chain) or _method_skip_reason(chain):
+        return reason
+    if isinstance(chain.init, Chain) and (reason := _method_skip_reason(chain.init)):
+        return f"starts from {chain.init.method.name}: {reason}"
     return None
+
+
+def _encoder_skip_reason(chain: Chain) -> str | None:
+    cls = chain.encoder.plugin.cls
+    if cls.kinds is not None and chain.data.kind not in cls.kinds:
+        return f"reads {' or '.join(sorted(cls.kinds))}, not {chain.data.kind}"
+    with _plugin_named_in_errors(chain.encoder):
+        reason: str | None = cls.skip_reason(chain.data, chain.encoder.config)
+    return reason
+
+
+def _method_skip_reason(chain: Chain) -> str | None:
+    skip_reason = chain.method.plugin.cls.skip_reason
+    with _plugin_named_in_errors(chain.method):
+        encoder = {"encoder_class": chain.encoder.plugin.cls, "encoder_config": chain.encoder.config}
+        reason: str | None = skip_reason(chain.data, chain.method.config, **named_only(skip_reason, **encoder))
+    return reason
 
 
 def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, open_by_name: _OpenByName) -> Cell:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,9 @@ def pretrain(
     # ---------------------------------------------------------------------------------------------------- set-up
     trainers = [make_player_optimizers(player, recipe) for player in objective.players()]
     num_epochs = recipe.epochs if trainers else 0
-    steps_per_epoch = max(1, len(source) // recipe.batch_size)
+    images_per_step = source.step_items(recipe.batch_size)
+    steps_per_epoch = max(1, len(source) // max(1, images_per_step))
     num_steps = num_epochs * steps_per_epoch
-    images_per_step = min(recipe.batch_size, len(source))
 
     shuffle_rng = stream(seed, "shuffle")
     views_rng = stream(seed, "views", device=device)
@@ -74,10 +75,13 @@ def pretrain(
     sources = checkpoints.sources if checkpoints else {}
     training = TrainingState(objective, optimizers, generators, device, sources=sources)
     autosave = make_autosave(checkpoints, training, steps_per_epoch)
+    batches_of = partial(
+        source.batches, recipe.batch_size, labels=objective.uses_labels, factors=objective.uses_factors
+    )
 
     def pass_over_data() -> Iterator[Batch]:
         # In random order: files often lie sorted by class, and batch norm in train mode must not see one at a time.
-        return source.batches(recipe.batch_size, rng=passes_rng, labels=objective.uses_labels)
+        return batches_of(rng=passes_rng)
 
     def context() -> EpochContext:
         epoch, step = training.counters.epoch, training.counters.step
@@ -95,9 +99,7 @@ def pretrain(
             if counters.batch == 0:  # not where training was resumed within the epoch
                 counters.begin_epoch(shuffle_rng)
                 counters.notes |= objective.before_epoch(context())
-            batches = source.batches(
-                recipe.batch_size, rng=shuffle_rng, drop_last=True, labels=objective.uses_labels, skip=counters.batch
-            )
+            batches = batches_of(rng=shuffle_rng, drop_last=True, skip=counters.batch)
             for batch in batches:
                 counters.notes |= objective.before_step(context())
                 for trainer in trainers:

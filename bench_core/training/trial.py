@@ -6,12 +6,14 @@ They change no number of the training: the encoder is called in eval mode, and a
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from bench_core.contracts import DataSpec, Encoder, EpochContext, Objective, Recipe, Split
 from bench_core.contracts.encoder import features_fault
 from bench_core.data import open_split, take
+from bench_core.data.made import made_split
 from bench_core.errors import CheckError, one_line
 from bench_core.training.players import make_player_optimizers, train_step
 
@@ -63,12 +65,13 @@ def step_fault(build: Callable[[DataSpec], Objective], recipe: Recipe, data: Dat
             trainers = [make_player_optimizers(player, recipe) for player in objective.players()]
             if not trainers:
                 return None
-            source = open_split(_made_split(made), torch.device("cpu"))
-            labels, rng = objective.uses_labels, torch.Generator()
-            context = EpochContext(0, 1, 0, 1, lambda: source.batches(batch_size, labels=labels), rng)
+            source = open_split(made_split(made, made.num_train), torch.device("cpu"))
+            batches = partial(source.batches, batch_size, labels=objective.uses_labels, factors=objective.uses_factors)
+            rng = torch.Generator()
+            context = EpochContext(0, 1, 0, 1, batches, rng)
             objective.before_epoch(context)
             objective.before_step(context)
-            batch = next(iter(source.batches(batch_size, labels=labels)))
+            batch = next(batches())
             losses = train_step(objective, trainers, batch, rng, torch.autocast("cpu", enabled=False))
     except Exception as error:
         return one_line(f"{type(error).__name__}: {error}")[:_ERROR_LENGTH]
@@ -77,18 +80,3 @@ def step_fault(build: Callable[[DataSpec], Objective], recipe: Recipe, data: Dat
             return f"the loss of {name} is {float(loss.total)}"
     gradients = [p.grad for trainer in trainers for p in trainer.player.parameters if p.grad is not None]
     return None if any(bool((gradient != 0).any()) for gradient in gradients) else "its loss has no gradient"
-
-
-def _made_split(data: DataSpec) -> Split:
-    """Make a train split of random items of the described shape, with labels of the described kind."""
-    rng, count = torch.Generator().manual_seed(1), data.num_train
-    if data.is_image:
-        inputs = torch.randint(0, 256, (count, *data.shape), dtype=torch.uint8, generator=rng)
-    else:
-        inputs = torch.randn(count, *data.shape, generator=rng)
-    labels = None
-    if data.num_labels is not None:
-        labels = torch.rand(count, data.num_labels, generator=rng) < 0.5
-    elif data.num_classes is not None:
-        labels = torch.arange(count) % data.num_classes
-    return Split(inputs, labels)

@@ -113,7 +113,7 @@ class Likelihood(Evaluator):
         self, model: LatentVariable, split: Split, chosen: Tensor, device: torch.device, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return ELBO, importance-weighted bound and KL of the chosen items, each (N,) in nats."""
-        inputs = split.inputs[chosen] if isinstance(split.inputs, Tensor) else split.inputs.read(chosen)
+        inputs = split.read(chosen)
         elbos, bounds, divergences = [], [], []
         for batch in open_split(Split(inputs), device).batches(_BATCH):
             elbos.append(model.log_likelihood(batch.inputs, 1, rng).cpu())

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from bench_core import (
     BenchError,
@@ -141,8 +140,7 @@ class Transfer(Evaluator):
         most = self.config.train_items if split == "train" else self.config.test_items
         order = torch.randperm(len(source), generator=stream(frozen.seed, "transfer", "items", split))
         chosen = take(source, order[:most].sort().values)
-        inputs = chosen.inputs if isinstance(chosen.inputs, Tensor) else chosen.inputs.read(torch.arange(len(chosen)))
-        images = fitted(inputs, frozen.data.shape)
+        images = fitted(chosen.read(torch.arange(len(chosen))), frozen.data.shape)
         embedded = embed_images(frozen, Split(images, chosen.labels))
         return replace(embedded, embeddings={**embedded.embeddings, _PIXELS: images.flatten(1) / 255})
 

@@ -231,7 +231,7 @@ def _read_images(frozen: Frozen, name: str, most: int) -> RealImages:
     split = frozen.inputs(name)
     index = draw_index(split.labels, len(split), min(most, len(split)))
     index = index[torch.randperm(len(index), generator=stream(0, "generation", name))]
-    images = split.inputs[index] if isinstance(split.inputs, Tensor) else split.inputs.read(index)
+    images = split.read(index)
     return RealImages(index, images, None if split.labels is None else split.labels[index])
 
 

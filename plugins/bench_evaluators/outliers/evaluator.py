@@ -34,7 +34,6 @@ from bench_core import (
     stream,
     stream_seed,
 )
-from bench_core.data import take
 from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.other_datasets import embed_images
 
@@ -381,8 +380,7 @@ def _pictures(frozen: Frozen, furthest: Tensor) -> dict[str, Tensor]:
     """Return a picture of the test items that are furthest out for the ranking detector; {} if it cannot be drawn."""
     if not frozen.data.is_image or frozen.data.shape[0] not in (1, 3):
         return {}
-    inputs = take(frozen.inputs("test"), furthest).inputs
-    return {"furthest_test_items": inputs if isinstance(inputs, Tensor) else inputs.read(torch.arange(len(inputs)))}
+    return {"furthest_test_items": frozen.inputs("test").read(furthest)}
 
 
 @hookimpl

@@ -142,7 +142,7 @@ def test_split_larger_than_max_cached_bytes_is_decoded_when_it_is_read(folder: P
     split = ImageFolder("mine", folder, 6, max_cached_bytes=3 * 3 * 36 - 1).load("train")
     assert not isinstance(split.inputs, Tensor)
     assert len(split) == 3
-    assert torch.equal(split.inputs.read(torch.tensor([2, 0])), expected[[2, 0]])
+    assert torch.equal(split.read(torch.tensor([2, 0])), expected[[2, 0]])
     (batch,) = open_split(split, torch.device("cpu")).batches(3)
     assert torch.equal(batch.inputs, expected.float() / 255)
     assert not (folder / ".bench-cache").exists()

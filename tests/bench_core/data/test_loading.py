@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_core.contracts import Batch, Split
+from bench_core.contracts import Batch, DataSpec, Split
 from bench_core.data import (
     cache_root,
     default_data_root,
@@ -20,8 +20,10 @@ from bench_core.data import (
     loading,
     missing_data,
     open_split,
+    take,
 )
 from bench_core.data.loading import Resident, Streamed
+from bench_core.data.made import made_split
 from bench_core.errors import DataMissingError, RequestError
 
 CPU = torch.device("cpu")
@@ -250,3 +252,28 @@ def test_missing_data_error_names_the_path_and_what_to_type() -> None:
 def test_failed_download_raises_data_missing_error() -> None:
     with pytest.raises(DataMissingError, match=r"cannot be fetched \(no route to host\)"), fetching("x", Path()):
         raise OSError("no route to host")
+
+
+def test_nodes_are_one_batch_in_order_whatever_the_batch_size() -> None:
+    spec = DataSpec(shape=(2,), splits={"train": 9}, kind="nodes", num_classes=3)
+    split = made_split(spec, 9)
+    source = open_split(take(split, torch.tensor([4, 7, 1])), CPU)
+    assert source.step_items(2) == 3
+    (batch,) = source.batches(2, rng=torch.Generator().manual_seed(3), drop_last=True, labels=True)
+    assert batch.inputs.index.tolist() == [4, 7, 1]
+    assert len(batch.inputs.features) == 9
+    assert batch.index.tolist() == [0, 1, 2]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [1, 1, 1]
+
+
+def test_factors_come_only_where_they_are_asked_for() -> None:
+    split = Split(torch.arange(3.0)[:, None], factors=torch.tensor([[0], [-1], [2]]))
+    source = open_split(split, CPU)
+    (batch,) = source.batches(3)
+    assert batch.factors is None
+    (batch,) = source.batches(3, factors=True)
+    assert batch.factors is not None
+    assert batch.factors.tolist() == [[0], [-1], [2]]
+    with pytest.raises(RequestError, match="needs factors"):
+        open_split(Split(torch.arange(3.0)), CPU).batches(3, factors=True)

@@ -127,7 +127,7 @@ def test_factors_of_another_kind_are_a_fault(factors: Any, words: str) -> None:
         (in_place(IMAGES / 255.0, (5, 0, 1, 1), torch.nan), "image 5 of 6 has the value nan"),
         (in_place(IMAGES / 255.0, (0, 0, 0, 0), torch.inf), "image 0 of 6 has the value inf"),
         (torch.tensor(1), "a tensor with one row for each item"),
-        ([1] * N, "inputs must be a tensor or a Reader, got list"),
+        ([1] * N, "inputs must be a tensor, Items (Nodes, Graphs, Pair, ...) or a Reader, got list"),
     ],
 )  # fmt: skip
 def test_images_of_another_kind_are_a_fault(inputs: Any, words: str | None) -> None:

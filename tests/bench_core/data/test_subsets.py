@@ -138,7 +138,7 @@ def test_subsets_of_readers_read_the_same_items_as_subsets_of_tensors() -> None:
         readers = subset(config, name, lambda n: Split(TensorReader(_inputs(whole(n))), whole(n).labels))
         assert not isinstance(readers.inputs, Tensor)
         assert len(readers) == len(tensors)
-        assert torch.equal(readers.inputs.read(order), _inputs(tensors)[order])
+        assert torch.equal(readers.read(order), _inputs(tensors)[order])
         assert torch.equal(labels(readers), labels(tensors))
 
 
@@ -151,7 +151,7 @@ def test_a_tensor_and_a_reader_are_pooled_into_a_reader() -> None:
     pool = pooled(numbered(3), Split(TensorReader(torch.arange(3, 8).view(-1, 1).float())))
     assert len(pool) == 8
     assert not isinstance(pool.inputs, Tensor)
-    assert pool.inputs.read(torch.tensor([6, 1, 3])).flatten().tolist() == [6, 1, 3]
+    assert pool.read(torch.tensor([6, 1, 3])).flatten().tolist() == [6, 1, 3]
     assert pool.labels is None  # the second split has none
 
 

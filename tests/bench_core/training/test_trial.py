@@ -15,7 +15,7 @@ from bench_core.conformance.toys import TinyEncoder
 from bench_core.data import open_split
 from bench_core.errors import CheckError
 from bench_core.plugins import Component, load_plugins
-from bench_core.training.trial import _made_split, refuse_wrong_features, step_fault
+from bench_core.training.trial import refuse_wrong_features, step_fault
 
 DATA = DataSpec(shape=(1, 8, 8), splits={"train": 1000}, num_classes=3)
 CPU = torch.device("cpu")
@@ -154,12 +154,6 @@ def test_method_is_prepared_for_its_step_as_in_a_training() -> None:
 
     assert fault(Prepares, 3) is None
     assert [name for name, _ in calls] == ["epoch", "step"]
-
-
-def test_made_classes_are_all_there_are() -> None:
-    labels = _made_split(DataSpec(shape=(2,), splits={"train": 7}, num_classes=3)).labels
-    assert labels is not None
-    assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("device", "kept"), [("cpu", []), ("cuda", [0]), ("cuda:1", [1])])
