@@ -10,6 +10,7 @@ image_files.py    decodes image files once, at one size, and caches the array
 image_listing.py  lists the images of a split, and what is passed over
 image_folder.py   a folder of images with one sub-folder for each class
 factor_grid.py    draws combinations of known factors for each split
+mnist_files.py    the original files of MNIST, which several datasets are made from
 made.py           random items of any kind, for trials and checks
 subsets.py        draws smaller splits, balanced over classes
 split_faults.py   what is wrong with a split, compared with its dataset's description
@@ -35,6 +36,12 @@ from bench_core.data.kinds import join as join
 from bench_core.data.kinds import select as select
 from bench_core.data.loading import Source as Source
 from bench_core.data.loading import open_split as open_split
+from bench_core.data.mnist_files import MNIST_COUNTS as MNIST_COUNTS
+from bench_core.data.mnist_files import MNIST_FILES as MNIST_FILES
+from bench_core.data.mnist_files import MNISTFiles as MNISTFiles
+from bench_core.data.mnist_files import idx_images as idx_images
+from bench_core.data.mnist_files import idx_labels as idx_labels
+from bench_core.data.mnist_files import read_checked as read_checked
 from bench_core.data.subsets import Subsets as Subsets
 from bench_core.data.subsets import draw_index as draw_index
 from bench_core.data.subsets import ranks_in_class as ranks_in_class
@@ -44,10 +51,13 @@ from bench_core.data.subsets import take as take
 from bench_core.files import file_digest as file_digest
 
 __all__ = [
+    "MNIST_COUNTS",
+    "MNIST_FILES",
     "FactorDraws",
     "Graphs",
     "ImageFiles",
     "ImageFolder",
+    "MNISTFiles",
     "NodeMap",
     "Nodes",
     "Pair",
@@ -61,10 +71,13 @@ __all__ = [
     "factor_values",
     "fetching",
     "file_digest",
+    "idx_images",
+    "idx_labels",
     "join",
     "missing_data",
     "open_split",
     "ranks_in_class",
+    "read_checked",
     "select",
     "subset",
     "subset_counts",

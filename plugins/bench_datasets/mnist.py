@@ -2,42 +2,32 @@
 
 Source: LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86(11), 1998; Xiao, Rasul, Vollgraf, 2017,
     https://arxiv.org/abs/1708.07747
-Note:  torchvision downloads the files. We read them ourselves, because torchvision checks the archives only, and
-    accepts an old `processed` folder unchecked. MNIST's unpacked files are checked against their published md5 sums. Of
-    Fashion-MNIST only the sums of the archives are published: the archives are read if they exist, else the unpacked
-    files.
+Note:  torchvision downloads the files. We read them ourselves (`bench_core.data.mnist_files` says why). MNIST's
+    unpacked files are checked against their published md5 sums. Of Fashion-MNIST only the sums of the archives are
+    published: the archives are read if they exist, else the unpacked files.
 
 Shapes: 60,000 + 10,000 images, (1, 28, 28) each, 10 classes.
 """
 
 import gzip
-import hashlib
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from bench_core import Dataset, DataSpec, Split, hookimpl
 from bench_core.data import (
+    MNIST_COUNTS,
+    MNIST_FILES,
+    MNISTFiles,
     Subsets,
     digest_of,
     fetching,
+    idx_images,
+    idx_labels,
     missing_data,
+    read_checked,
     subset,
     subset_counts,
 )
 
-FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
-MNIST_MD5 = {  # of the unpacked files
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
 FASHION_MD5 = {  # of the archives
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
@@ -56,13 +46,13 @@ class MNIST(Dataset):
 
     def __init__(self, root: Path, config: Subsets) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""
-        self.root, self.raw, self.config = root, root / "MNIST" / "raw", config
+        self.files, self.config = MNISTFiles("mnist", root), config
 
     def spec(self) -> DataSpec:
         """Return shapes, classes and counts; mean and std are those of all training images, computed by us."""
         return DataSpec(
             shape=(1, 28, 28),
-            splits=subset_counts(self.config, 60_000, 10_000),
+            splits=subset_counts(self.config, **MNIST_COUNTS),
             num_classes=10,
             mean=(0.1307,),
             std=(0.3081,),
@@ -71,25 +61,15 @@ class MNIST(Dataset):
 
     def digest(self) -> str:
         """Return the SHA-256 of the published md5 sums, which `load` checks."""
-        return digest_of(*MNIST_MD5.values())
+        return self.files.digest()
 
     def load(self, split: str) -> Split:
         """Read one split: `train` or `test`, or those that the config draws from them."""
-        return subset(self.config, split, self._whole)
+        return subset(self.config, split, self.files.load)
 
     def download(self) -> None:
         """Download missing files through torchvision, and check all four files."""
-        from torchvision import datasets  # here, because importing it takes seconds
-
-        with fetching("mnist", self.raw):
-            datasets.MNIST(str(self.root), download=True)
-        self._whole("train")
-        self._whole("test")
-
-    def _whole(self, name: str) -> Split:
-        """Read all of `train` or `test`."""
-        data = [_read("mnist", self.raw / file, MNIST_MD5[file]) for file in FILES[name]]
-        return Split(_images(data[0]), _labels(data[1]))
+        self.files.download()
 
 
 class FashionMNIST(Dataset):
@@ -119,7 +99,7 @@ class FashionMNIST(Dataset):
         for archive in FASHION_MD5:
             unpacked = archive.removesuffix(".gz")
             if not (self.raw / archive).exists() and (self.raw / unpacked).exists():
-                return digest_of(*(self._file(file) for pair in FILES.values() for file in pair))
+                return digest_of(*(self._file(file) for pair in MNIST_FILES.values() for file in pair))
         return digest_of(*FASHION_MD5.values())
 
     def load(self, split: str) -> Split:
@@ -137,43 +117,19 @@ class FashionMNIST(Dataset):
 
     def _whole(self, name: str) -> Split:
         """Read all of `train` or `test`; check the lengths, because unpacked files have no published sum."""
-        images, labels = FILES[name]
+        images, labels = MNIST_FILES[name]
         pixels, classes = self._file(images), self._file(labels)
         if len(classes) <= 8 or len(pixels) != 16 + (len(classes) - 8) * 28 * 28:
             why = f"{images} and {labels} do not have one image for each label, delete them"
             raise missing_data("fashion_mnist", self.raw, why, fetch=True)
-        return Split(_images(pixels), _labels(classes))
+        return Split(idx_images(pixels), idx_labels(classes))
 
     def _file(self, name: str) -> bytes:
         """Read an unpacked file: from its archive, after a check, if there is one."""
         archive = self.raw / f"{name}.gz"
         if archive.exists():
-            return gzip.decompress(_read("fashion_mnist", archive, FASHION_MD5[archive.name]))
-        return _read("fashion_mnist", self.raw / name, None)
-
-
-def _read(name: str, path: Path, md5: str | None) -> bytes:
-    """Read a file of a dataset and check its md5 sum, if one is given.
-
-    Raises:
-        DataMissingError: The file is missing, or its sum differs.
-    """
-    if not path.exists():
-        raise missing_data(name, path, "does not exist", fetch=True)
-    data = path.read_bytes()
-    if md5 is not None and hashlib.md5(data).hexdigest() != md5:
-        raise missing_data(name, path, "its md5 differs from the published one, delete it", fetch=True)
-    return data
-
-
-def _images(data: bytes) -> Tensor:
-    """Parse images in IDX format: 16 bytes of header (magic number, items, rows, columns), then the pixels."""
-    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=16).reshape(-1, 1, 28, 28).copy())
-
-
-def _labels(data: bytes) -> Tensor:
-    """Parse labels in IDX format: 8 bytes of header (magic number, items), then one byte for each item."""
-    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=8).astype(np.int64))
+            return gzip.decompress(read_checked("fashion_mnist", archive, FASHION_MD5[archive.name]))
+        return read_checked("fashion_mnist", self.raw / name, None)
 
 
 @hookimpl

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision import datasets
 
 from bench_core.contracts import Split
-from bench_core.data import Subsets
+from bench_core.data import MNIST_FILES, Subsets
+from bench_core.data.mnist_files import MNIST_MD5
 from bench_core.errors import DataMissingError
 from bench_datasets import mnist
 from bench_datasets.mnist import MNIST, FashionMNIST, bench_datasets
@@ -33,7 +34,7 @@ def write_idx(raw: Path, *, compressed: bool = False) -> None:
 
 def trust(monkeypatch: pytest.MonkeyPatch, raw: Path) -> None:
     """Replace the published sums by those of the random files."""
-    for table in (mnist.MNIST_MD5, mnist.FASHION_MD5):
+    for table in (MNIST_MD5, mnist.FASHION_MD5):
         for name in table:
             if (raw / name).exists():
                 monkeypatch.setitem(table, name, hashlib.md5((raw / name).read_bytes()).hexdigest())
@@ -78,7 +79,7 @@ def test_fashion_archives_are_read_without_unpacking(tmp_path: Path, monkeypatch
     write_idx(raw, compressed=True)
     trust(monkeypatch, raw)
     theirs = datasets.FashionMNIST(str(tmp_path), train=False)
-    for file in mnist.FILES["test"]:
+    for file in MNIST_FILES["test"]:
         (raw / file).write_bytes(b"no longer what was unpacked")
     assert_equal(FashionMNIST(tmp_path, Subsets()).load("test"), theirs)
 
