@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import MOST_IMAGES as MOST_IMAGES
     from bench_core.contracts import Batch as Batch
     from bench_core.contracts import Clustering as Clustering
+    from bench_core.contracts import CrossModal as CrossModal
     from bench_core.contracts import Dataset as Dataset
     from bench_core.contracts import DataSpec as DataSpec
     from bench_core.contracts import Embedded as Embedded
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import NoisyChannel as NoisyChannel
     from bench_core.contracts import Objective as Objective
     from bench_core.contracts import OtherData as OtherData
+    from bench_core.contracts import PairGenerative as PairGenerative
     from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import PerItem as PerItem
     from bench_core.contracts import Player as Player
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Score as Score
     from bench_core.contracts import Split as Split
     from bench_core.contracts import Stage as Stage
+    from bench_core.contracts import Translating as Translating
     from bench_core.contracts import Variant as Variant
     from bench_core.errors import BenchError as BenchError
     from bench_core.errors import ConfigError as ConfigError
@@ -62,10 +65,10 @@ _HOME = {
     "api": ("leaderboard", "results", "run"),
     "config": ("Config", "NoConfig", "param"),
     "contracts": (
-        "Batch", "Clustering", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation", "Evaluator",
-        "Frozen", "Generative", "Items", "LatentVariable", "Loss", "MOST_IMAGES", "Matching", "NoisyChannel",
-        "Objective", "OtherData", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName", "Reader",
-        "Recipe", "Score", "Split", "Stage", "Variant",
+        "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation",
+        "Evaluator", "Frozen", "Generative", "Items", "LatentVariable", "Loss", "MOST_IMAGES", "Matching",
+        "NoisyChannel", "Objective", "OtherData", "PairGenerative", "ParameterGroup", "PerItem", "Player",
+        "PosteriorSampling", "PriorName", "Reader", "Recipe", "Score", "Split", "Stage", "Translating", "Variant",
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -82,6 +85,7 @@ __all__ = [
     "Clustering",
     "Config",
     "ConfigError",
+    "CrossModal",
     "DataMissingError",
     "DataSpec",
     "Dataset",
@@ -100,6 +104,7 @@ __all__ = [
     "NoisyChannel",
     "Objective",
     "OtherData",
+    "PairGenerative",
     "ParameterGroup",
     "PerItem",
     "Player",
@@ -110,6 +115,7 @@ __all__ = [
     "Score",
     "Split",
     "Stage",
+    "Translating",
     "Variant",
     "choice",
     "hookimpl",

@@ -19,12 +19,15 @@ Names in this package are never removed and keep their meaning while `bench_core
 """
 
 from bench_core.contracts.capabilities import Clustering as Clustering
+from bench_core.contracts.capabilities import CrossModal as CrossModal
 from bench_core.contracts.capabilities import Generative as Generative
 from bench_core.contracts.capabilities import LatentVariable as LatentVariable
 from bench_core.contracts.capabilities import Matching as Matching
 from bench_core.contracts.capabilities import NoisyChannel as NoisyChannel
+from bench_core.contracts.capabilities import PairGenerative as PairGenerative
 from bench_core.contracts.capabilities import PosteriorSampling as PosteriorSampling
 from bench_core.contracts.capabilities import PriorName as PriorName
+from bench_core.contracts.capabilities import Translating as Translating
 from bench_core.contracts.dataset import Dataset as Dataset
 from bench_core.contracts.dataset import DataSpec as DataSpec
 from bench_core.contracts.dataset import Items as Items
@@ -53,6 +56,7 @@ __all__ = [
     "MOST_IMAGES",
     "Batch",
     "Clustering",
+    "CrossModal",
     "DataSpec",
     "Dataset",
     "Embedded",
@@ -69,6 +73,7 @@ __all__ = [
     "NoisyChannel",
     "Objective",
     "OtherData",
+    "PairGenerative",
     "ParameterGroup",
     "PerItem",
     "Player",
@@ -79,5 +84,6 @@ __all__ = [
     "Score",
     "Split",
     "Stage",
+    "Translating",
     "Variant",
 ]

@@ -87,3 +87,41 @@ class NoisyChannel(Protocol):
 
         The bound is valid for items that were not trained on, in eval mode.
         """
+
+
+@runtime_checkable
+class CrossModal(Protocol):
+    """A method of pairs that embeds each modality without the other, in one space; its `embed` returns both.
+
+    The names in `embed` are `first` (N, P) and `second` (N, P), in the order of `DataSpec.modalities`.
+    """
+
+    def embed_first(self, inputs: Any) -> Tensor:
+        """Embed items of the first modality as (N, P); in eval mode."""
+
+    def embed_second(self, inputs: Any) -> Tensor:
+        """Embed items of the second modality as (N, P); in eval mode."""
+
+
+@runtime_checkable
+class Translating(Protocol):
+    """A method of pairs that makes each modality from the other, such as a photograph from a sketch."""
+
+    def to_first(self, second: Any, rng: torch.Generator) -> Tensor:
+        """Make the first modality of each item (N, ...) of the second; images are in [0, 1]; in eval mode.
+
+        Args:
+            second: Items of the second modality.
+            rng: Generator on the method's device, for what the second modality does not determine.
+        """
+
+    def to_second(self, first: Any, rng: torch.Generator) -> Tensor:
+        """Make the second modality of each item (N, ...) of the first; images are in [0, 1]; in eval mode."""
+
+
+@runtime_checkable
+class PairGenerative(Protocol):
+    """A method of pairs that draws new pairs, both modalities together."""
+
+    def sample_pairs(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw n items of the first modality (n, ...) and their partners (n, ...); images are in [0, 1]."""
