@@ -6,6 +6,7 @@ factor_files.py      dSprites and 3D Shapes
 flickr25k.py         MIRFLICKR-25000
 image_folder.py      any folder of images
 mnist.py             MNIST and Fashion-MNIST
+mnist_variations.py  MNIST turned by random angles, or on random backgrounds
 sprites.py           images drawn by code from known factors
 torchvision_sets.py  CIFAR-10, CIFAR-100, SVHN and STL-10
 """
