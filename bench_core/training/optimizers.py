@@ -110,7 +110,8 @@ def rate_factor(recipe: Recipe, step: int, num_steps: int, steps_per_epoch: int)
     """Return the factor of the peak learning rate at a step, in [0, 1].
 
     It rises linearly from 0 during warm-up and then follows the schedule over the remaining steps. The milestones of
-    the schedule "steps" are fractions of the whole training, warm-up included.
+    the schedule "steps" are fractions of the whole training, warm-up included. In a training of several stages each
+    stage counts as a training of its own.
 
     Args:
         recipe: Its `warmup_epochs`, `schedule` and `milestones`.

@@ -19,7 +19,7 @@ class PlayerOptimizers:
     """One player and the optimisers that move its parameters.
 
     Attributes:
-        player: The player, as the method's `players()` gave it.
+        player: The player, as the method gave it.
         optimizers: Each with the recipe that sets its learning rate. The first moves the parameters that are in no
             `ParameterGroup`; then comes one for each group.
     """
@@ -52,7 +52,7 @@ class PlayerOptimizers:
         return loss
 
     def set_learning_rates(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
-        """Set each optimiser's learning rate to what its recipe says for this step."""
+        """Set each optimiser's learning rate to what its recipe says for this step of the player's stage."""
         for recipe, optimizer in self.optimizers:
             rate = recipe.learning_rate * rate_factor(recipe, step, num_steps, steps_per_epoch)
             for group in optimizer.param_groups:

@@ -16,7 +16,9 @@ from bench_core.seeds import stream, stream_seed
 from bench_core.training.autosave import make_autosave
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.epoch_log import epoch_line, stack_losses
-from bench_core.training.players import PlayerOptimizers, make_player_optimizers, train_step
+from bench_core.training.kept_weights import make_kept_weights
+from bench_core.training.players import PlayerOptimizers, train_step
+from bench_core.training.stages import make_stages
 from bench_core.training.state import Counters, TrainingState
 
 OnEpoch = Callable[[int, int, Mapping[str, Any]], None]
@@ -46,22 +48,27 @@ def pretrain(
         device: Device of the objective.
         precision: "fp32" or "bf16" (autocast).
         log: File that is written at the end: one JSON line for each epoch with the mean of each part of the loss,
-            images/s and peak memory.
+            images/s and peak memory; the stage where there are several; and the epoch whose weights are kept so far,
+            where a method keeps those of the least loss.
         on_epoch: Called after each epoch with the epochs done, the epochs in all, and the epoch's line of the log.
         checkpoints: Where the training resumes from and saves to; None saves nothing.
 
     Returns:
         Steps, seconds, images/s and peak memory of the whole training, the `warnings` of its last epoch, how often it
-        was `resumed`, and the `earlier_sources`: digests of other code that took part before a resumption.
+        was `resumed`, the `earlier_sources`: digests of other code that took part before a resumption, the
+        `epochs_trained`, and the `kept_epoch`: the one whose weights the training ended with, counted from 1, None
+        where they are those of the last step.
 
     Raises:
+        CheckError: The stages of the method contradict each other, or its `keeps` or `patience` does not exist.
+        RequestError: There are fewer epochs than stages.
         TrainingError: A loss is not finite; the message holds its step and its parts.
         StoreError: The newest checkpoint does not fit this method, for example because its code changed.
         Stopped: A stop was requested; the training is saved as a checkpoint.
     """
     # ---------------------------------------------------------------------------------------------------- set-up
-    trainers = [make_player_optimizers(player, recipe) for player in objective.players()]
-    num_epochs = recipe.epochs if trainers else 0
+    stages = make_stages(objective, recipe)
+    num_epochs = sum(stage.num_epochs for stage in stages)
     images_per_step = source.step_items(recipe.batch_size)
     steps_per_epoch = max(1, len(source) // max(1, images_per_step))
     num_steps = num_epochs * steps_per_epoch
@@ -71,9 +78,15 @@ def pretrain(
     passes_rng = stream(seed, "passes")
     generators = {"shuffle": shuffle_rng, "views": views_rng, "passes": passes_rng}
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-    optimizers = [optimizer for trainer in trainers for _, optimizer in trainer.optimizers]
-    sources = checkpoints.sources if checkpoints else {}
-    training = TrainingState(objective, optimizers, generators, device, sources=sources)
+    training = TrainingState(
+        objective,
+        {stage.name: stage.optimizers for stage in stages},
+        generators,
+        device,
+        Counters(stage=stages[0].name),
+        sources=checkpoints.sources if checkpoints else {},
+        kept=make_kept_weights(objective),
+    )
     autosave = make_autosave(checkpoints, training, steps_per_epoch)
     batches_of = partial(
         source.batches, recipe.batch_size, labels=objective.uses_labels, factors=objective.uses_factors
@@ -84,8 +97,10 @@ def pretrain(
         return batches_of(rng=passes_rng)
 
     def context() -> EpochContext:
-        epoch, step = training.counters.epoch, training.counters.step
-        return EpochContext(epoch, num_epochs, step, num_steps, pass_over_data, views_rng)
+        counters = training.counters
+        return EpochContext(
+            counters.epoch, num_epochs, counters.step, num_steps, pass_over_data, views_rng, counters.stage
+        )
 
     reset_peak_memory(device)
     with torch.random.fork_rng(_cuda_indices(device)), training.log_on_failure():
@@ -94,28 +109,42 @@ def pretrain(
         counters = training.counters
 
         # --------------------------------------------------------------------------------------------------- loop
-        while counters.epoch < num_epochs:
-            objective.train()
-            if counters.batch == 0:  # not where training was resumed within the epoch
-                counters.begin_epoch(shuffle_rng)
-                counters.notes |= objective.before_epoch(context())
-            batches = batches_of(rng=shuffle_rng, drop_last=True, skip=counters.batch)
-            for batch in batches:
-                counters.notes |= objective.before_step(context())
-                for trainer in trainers:
-                    trainer.set_learning_rates(counters.step, num_steps, steps_per_epoch)
-                losses = train_step(objective, trainers, batch, views_rng, autocast)
-                counters.end_step(losses)
-                autosave.after_step()
+        names = [stage.name for stage in stages]
+        for stage in stages[names.index(counters.stage) :]:
+            training.begin_stage(stage.name)
+            objective.begin_stage(context())
+            first_step, stage_steps = counters.stage_begin * steps_per_epoch, stage.num_epochs * steps_per_epoch
+            while not training.stage_is_over(stage.num_epochs):
+                objective.train()
+                if counters.batch == 0:  # not where training was resumed within the epoch
+                    counters.begin_epoch(shuffle_rng)
+                    counters.notes |= objective.before_epoch(context())
+                batches = batches_of(rng=shuffle_rng, drop_last=True, skip=counters.batch)
+                for batch in batches:
+                    counters.notes |= objective.before_step(context())
+                    for trainer in stage.trainers:
+                        trainer.set_learning_rates(counters.step - first_step, stage_steps, steps_per_epoch)
+                    if training.kept and counters.batch == steps_per_epoch - 1:
+                        training.kept.before_last_step(objective)
+                    losses = train_step(objective, stage.trainers, batch, views_rng, autocast)
+                    counters.end_step(losses)
+                    autosave.after_step()
 
-            line = _log_line(counters, trainers, images_per_step, device)
-            counters.end_epoch(line)
-            on_epoch(counters.epoch, num_epochs, line)
-            autosave.after_epoch()
+                line = _log_line(counters, stage.trainers, images_per_step, device)
+                if len(stages) > 1:
+                    line["stage"] = stage.name
+                if training.kept:
+                    training.kept.end_epoch(line["epoch"], line["loss"])
+                    line["kept_epoch"] = training.kept.epoch
+                counters.end_epoch(line)
+                on_epoch(counters.epoch, num_epochs, line)
+                autosave.after_epoch()
+            if training.kept:
+                training.kept.restore(objective)
 
         # ---------------------------------------------------------------------------------------------------- end
         lines = list(counters.log)
-        if trainers:
+        if stages[0].trainers:
             results = objective.after_training(context())
             if results:
                 lines.append({"step": counters.step, "after_training": dict(results)})
@@ -124,12 +153,14 @@ def pretrain(
     seconds = counters.seconds()
     return {
         "steps": counters.step,
-        "pretrain_s": seconds if trainers else 0.0,
+        "pretrain_s": seconds if stages[0].trainers else 0.0,
         "images_per_s": counters.step * images_per_step / seconds if counters.step else None,
         "peak_memory_gib": peak_memory_gib(device),
         "warnings": counters.log[-1].get("warnings", []) if counters.log else [],
         "resumed": counters.resumed,
         "earlier_sources": counters.earlier_sources,
+        "epochs_trained": counters.epoch,
+        "kept_epoch": (training.kept.epoch or None) if training.kept else None,
     }
 
 

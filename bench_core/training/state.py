@@ -18,6 +18,7 @@ from bench_core.contracts import Loss
 from bench_core.store.fields import Test, field_errors, is_count, is_mapping, is_number
 from bench_core.store.record_schema import is_all_sources, is_sources
 from bench_core.training.epoch_log import stack_losses, unstack_losses
+from bench_core.training.kept_weights import KeptWeights, is_kept
 
 _LOG_LINES_IN_ERROR = 5
 
@@ -30,6 +31,8 @@ class Counters:
         epoch: Whole epochs done.
         batch: Batches done in the current epoch.
         step: Batches done since the beginning.
+        stage: Name of the current stage.
+        stage_begin: Whole epochs done before the current stage.
         shuffle: State that the generator of the data's order had before it drew the order of the current epoch.
         notes: Numbers that the method's hooks returned in the current epoch, for its line of the log.
         losses: One mapping for each batch of the current epoch, from a player's name to its loss.
@@ -45,6 +48,8 @@ class Counters:
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    stage: str = "main"
+    stage_begin: int = 0
     shuffle: Tensor | None = None
     notes: dict[str, float] = field(default_factory=dict)
     losses: list[Mapping[str, Loss]] = field(default_factory=list)
@@ -91,19 +96,32 @@ class TrainingState:
 
     Attributes:
         objective: The method.
-        optimizers: All optimisers of all players, in the same order in every process.
+        optimizers: For each stage by name, all optimisers of its players, in the same order in every process.
         generators: Random generators by name; "shuffle" draws the order of the data.
         device: Device of the method.
         counters: How far the training is.
         sources: Part of the training ("method") -> digest of its code, as far as it is known.
+        kept: The weights of the least loss, for a method that keeps them (`Objective.keeps`), else None.
     """
 
     objective: nn.Module
-    optimizers: Sequence[Optimizer]
+    optimizers: Mapping[str, Sequence[Optimizer]]
     generators: Mapping[str, torch.Generator]
     device: torch.device
     counters: Counters = field(default_factory=Counters)
     sources: Mapping[str, str] = field(default_factory=dict)
+    kept: KeptWeights | None = None
+
+    def begin_stage(self, name: str) -> None:
+        """Enter a stage unless the training is in it already, at its beginning or resumed within it."""
+        if name != self.counters.stage:
+            self.counters.stage, self.counters.stage_begin = name, self.counters.epoch
+            self.kept = self.kept.anew() if self.kept else None
+
+    def stage_is_over(self, num_epochs: int) -> bool:
+        """Return True if the current stage has had its number of epochs, or ends early because its loss stays."""
+        epoch, begin = self.counters.epoch, self.counters.stage_begin
+        return epoch - begin >= num_epochs or (self.kept is not None and self.kept.is_out_of_patience(epoch))
 
     @contextmanager
     def log_on_failure(self) -> Iterator[None]:
@@ -116,14 +134,17 @@ class TrainingState:
             raise
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that `load_state_dict` needs, as `Checkpoints.save` takes it."""
+        """Return everything that `load_state_dict` needs, as `Checkpoints.save` takes it.
+
+        A method of one stage that keeps its last weights has neither `stage` nor `kept`.
+        """
         counters = self.counters
         generators = {name: generator.get_state() for name, generator in self.generators.items()}
         if counters.batch and counters.shuffle is not None:
             generators["shuffle"] = counters.shuffle  # resuming within an epoch draws its order once more
-        return {
+        state = {
             "objective": self.objective.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers[counters.stage]],
             "generators": generators,
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -136,6 +157,11 @@ class TrainingState:
             "resumed": counters.resumed,
             "earlier_sources": counters.earlier_sources,
         }
+        if len(self.optimizers) > 1:
+            state["stage"] = [counters.stage, counters.stage_begin]
+        if self.kept:
+            state["kept"] = self.kept.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state that `state_dict` returned, in this process or in an earlier one.
@@ -146,9 +172,12 @@ class TrainingState:
         errors = [*field_errors(state, "", _STATE), *field_errors(state, "", _STATE_OPTIONAL, optional=True)]
         if errors:
             raise ValueError(errors[0])
+        stage, stage_begin = state.get("stage") or (next(iter(self.optimizers)), 0)
+        if stage not in self.optimizers:
+            raise ValueError(f"the method has no stage {stage!r}")
         losses = _losses_from_plain(state["losses"], self.device)
         self.objective.load_state_dict(state["objective"])
-        for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
+        for optimizer, optimizer_state in zip(self.optimizers[stage], state["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)
             _restore_memory_layout(optimizer)
         for name, generator in self.generators.items():
@@ -162,6 +191,8 @@ class TrainingState:
             epoch=epoch,
             batch=batch,
             step=step,
+            stage=stage,
+            stage_begin=stage_begin,
             shuffle=self.generators["shuffle"].get_state(),
             notes=dict(state["notes"]),
             losses=losses,
@@ -171,6 +202,8 @@ class TrainingState:
             seconds_before=seconds_before,
             epoch_seconds_before=epoch_seconds_before,
         )
+        if self.kept and (kept := state.get("kept")):
+            self.kept.load_state_dict(kept)
 
 
 def _are(test: Test, number: int | None = None) -> Test:
@@ -178,12 +211,18 @@ def _are(test: Test, number: int | None = None) -> Test:
     return lambda value: isinstance(value, list) and len(value) == (number or len(value)) and all(map(test, value))
 
 
+def _is_stage(value: Any) -> bool:
+    """Return whether this is the name of a stage and a number of epochs."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and is_count(value[1])
+
+
 _STATE: dict[str, Test] = {
     "objective": is_mapping, "optimizers": _are(is_mapping), "generators": is_mapping, "counts": _are(is_count, 3),
     "notes": is_mapping, "losses": is_mapping, "log": _are(is_mapping), "seconds": _are(is_number, 2),
 }  # fmt: skip
-_STATE_OPTIONAL: dict[str, Test] = {  # older checkpoints lack them
+_STATE_OPTIONAL: dict[str, Test] = {  # older checkpoints lack them, and others that need no `stage` or `kept`
     "sources": is_sources, "resumed": is_count, "earlier_sources": is_all_sources,
+    "stage": _is_stage, "kept": is_kept,
 }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from bench_core.contracts.encoder import features_fault
 from bench_core.data import open_split, take
 from bench_core.data.made import made_split
 from bench_core.errors import CheckError, one_line
-from bench_core.training.players import make_player_optimizers, train_step
+from bench_core.training.players import train_step
+from bench_core.training.stages import TrainedStage, make_stages
 
 _ERROR_LENGTH = 200  # characters of an error's text in a message
 _BATCHES = 8  # batches of made data that a method sees in `before_epoch`
@@ -45,7 +46,7 @@ def refuse_wrong_features(encoder: Encoder, name: str, train: Split, device: tor
 
 
 def step_fault(build: Callable[[DataSpec], Objective], recipe: Recipe, data: DataSpec, batch_size: int) -> str | None:
-    """Train a method for one step on made data, and say why it cannot learn from batches of this size.
+    """Train a method for one step of each of its stages on made data, and say why batches of this size are too small.
 
     Args:
         build: Builds the method for a dataset, on the CPU.
@@ -54,7 +55,8 @@ def step_fault(build: Callable[[DataSpec], Objective], recipe: Recipe, data: Dat
         batch_size: Number of items in the batch.
 
     Returns:
-        The error of the step, or that its loss is not finite or has no gradient; None if the method learns.
+        The error of a step, or that its loss is not finite or has no gradient, with the stage where there are several;
+        None if the method learns.
     """
     made = replace(data, splits={**data.splits, "train": _BATCHES * batch_size})
     try:
@@ -62,21 +64,30 @@ def step_fault(build: Callable[[DataSpec], Objective], recipe: Recipe, data: Dat
             warnings.simplefilter("ignore")  # about the batch, such as the deviation of one item
             torch.manual_seed(0)
             objective = build(made).train()
-            trainers = [make_player_optimizers(player, recipe) for player in objective.players()]
-            if not trainers:
+            stages = [stage for stage in make_stages(objective, replace(recipe, epochs=0)) if stage.trainers]
+            if not stages:
                 return None
             source = open_split(made_split(made, made.num_train), torch.device("cpu"))
             batches = partial(source.batches, batch_size, labels=objective.uses_labels, factors=objective.uses_factors)
-            rng = torch.Generator()
-            context = EpochContext(0, 1, 0, 1, batches, rng)
-            objective.before_epoch(context)
-            objective.before_step(context)
-            batch = next(batches())
-            losses = train_step(objective, trainers, batch, rng, torch.autocast("cpu", enabled=False))
+            rng, count = torch.Generator(), len(stages)
+            for number, stage in enumerate(stages):
+                context = EpochContext(number, count, number, count, batches, rng, stage.name)
+                if fault := _fault_of_stage(objective, stage, context):
+                    return fault if count == 1 else f"stage {stage.name}: {fault}"
     except Exception as error:
         return one_line(f"{type(error).__name__}: {error}")[:_ERROR_LENGTH]
+    return None
+
+
+def _fault_of_stage(objective: Objective, stage: TrainedStage, context: EpochContext) -> str | None:
+    """Train a method for one step of a stage, and say why it learns nothing from it."""
+    objective.begin_stage(context)
+    objective.before_epoch(context)
+    objective.before_step(context)
+    batch = next(context.batches())
+    losses = train_step(objective, stage.trainers, batch, context.rng, torch.autocast("cpu", enabled=False))
     for name, loss in losses.items():
         if not bool(loss.total.isfinite()):
             return f"the loss of {name} is {float(loss.total)}"
-    gradients = [p.grad for trainer in trainers for p in trainer.player.parameters if p.grad is not None]
+    gradients = [p.grad for trainer in stage.trainers for p in trainer.player.parameters if p.grad is not None]
     return None if any(bool((gradient != 0).any()) for gradient in gradients) else "its loss has no gradient"

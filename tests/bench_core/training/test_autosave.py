@@ -16,7 +16,7 @@ from bench_core.training.stopping import Stop, Stopped
 def training(step: int = 0, batch: int = 0) -> TrainingState:
     generators = {"shuffle": torch.Generator().manual_seed(step)}
     counters = Counters(epoch=0, batch=batch, step=step, shuffle=generators["shuffle"].get_state())
-    return TrainingState(nn.Linear(2, 2), [], generators, torch.device("cpu"), counters)
+    return TrainingState(nn.Linear(2, 2), {"main": []}, generators, torch.device("cpu"), counters)
 
 
 def files(folder: Path) -> list[str]:

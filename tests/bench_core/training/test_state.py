@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 def training(net: nn.Module, seed: int = 0) -> TrainingState:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    return TrainingState(net, [optimizer], {"shuffle": torch.Generator().manual_seed(seed)}, CPU)
+    return TrainingState(net, {"main": [optimizer]}, {"shuffle": torch.Generator().manual_seed(seed)}, CPU)
 
 
 def test_error_has_the_last_lines_of_the_log_as_notes() -> None:
@@ -54,12 +54,12 @@ def test_loaded_moments_have_the_memory_layout_of_their_parameters() -> None:
         convolution = to_channels_last(nn.Conv2d(3, 4, 3))
         convolution(torch.ones(1, 3, 4, 4)).sum().backward()
         state = training(convolution)
-        state.optimizers[0].step()
+        state.optimizers["main"][0].step()
         return state, convolution.weight
 
     (saved, _), (loaded, weight) = trained(), trained()
     loaded.load_state_dict(unpack(pack(saved.state_dict())))
-    momentum = loaded.optimizers[0].state[weight]["momentum_buffer"]
+    momentum = loaded.optimizers["main"][0].state[weight]["momentum_buffer"]
     assert momentum.stride() == weight.stride()
     assert momentum.is_contiguous(memory_format=torch.channels_last)
 
@@ -101,8 +101,8 @@ def test_moments_of_the_optimizer_are_loaded() -> None:
     saved, loaded = training(nn.Linear(2, 2)), training(nn.Linear(2, 2))
     (net,) = [state.objective for state in (saved,)]
     net(torch.ones(1, 2)).sum().backward()
-    saved.optimizers[0].step()
+    saved.optimizers["main"][0].step()
     loaded.load_state_dict(unpack(pack(saved.state_dict())))
-    moments = [[state["momentum_buffer"] for state in s.optimizers[0].state.values()] for s in (saved, loaded)]
+    moments = [[state["momentum_buffer"] for state in s.optimizers["main"][0].state.values()] for s in (saved, loaded)]
     assert len(moments[1]) == 2
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(*moments, strict=True))
