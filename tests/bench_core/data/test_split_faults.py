@@ -1,5 +1,6 @@
 """Each way in which a split can contradict its dataset's description, and the words that say so."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench_core import DataSpec, Split
+from bench_core.data import Graphs, Nodes, Pair
 from bench_core.data.split_faults import first_images_fault, images_fault, split_fault
 
 N, K, L = 6, 3, 4
@@ -101,7 +103,7 @@ def test_label_below_0_gets_a_hint_and_one_above_none() -> None:
     ("factors", "words"),
     [
         (in_place(FACTORS, (5, 1), 2), "item 5 has the value 2 of factor 'b', which has the values 0 to 1"),
-        (in_place(FACTORS, (0, 0), -1), "item 0 has the value -1 of factor 'a'"),
+        (in_place(FACTORS, (0, 0), -2), "has the value -2 of factor 'a', which has the values 0 to 2, and -1 where it"),
         (FACTORS[:, :1], "factors are torch.int64 of shape (6, 1), but must be torch.int64 of shape (6, 2)"),
         (FACTORS[:4], "of shape (4, 2)"),
         (FACTORS.float(), "factors are torch.float32"),
@@ -110,6 +112,10 @@ def test_label_below_0_gets_a_hint_and_one_above_none() -> None:
 )
 def test_factors_of_another_kind_are_a_fault(factors: Any, words: str) -> None:
     assert words in str(fault(Split(IMAGES, None, factors), factors={"a": 3, "b": 2}))
+
+
+def test_a_factor_may_be_unknown() -> None:
+    assert fault(Split(IMAGES, None, in_place(FACTORS, (0, 0), -1)), factors={"a": 3, "b": 2}) is None
 
 
 @pytest.mark.parametrize(
@@ -170,3 +176,113 @@ def test_reader_that_returns_another_number_of_images_is_a_fault() -> None:
     assert first_images_fault(Split(Short(IMAGES)), spec()) == (
         "read() returned 5 images for 6 items, beginning with item 0."
     )
+
+
+EDGES = torch.tensor([[0, 1, 2, 3, 3, 4], [1, 0, 3, 2, 4, 3]])  # of two graphs, with 2 and 3 nodes
+NODES = Nodes.from_edges(torch.ones(5, 2), EDGES, torch.tensor([4, 0]))
+GRAPHS = Graphs(torch.ones(5, 2), EDGES, torch.tensor([0, 0, 1, 1, 1]), 2)
+IMAGE, GRAPH = DataSpec(shape=(1, 2, 2), splits={}), DataSpec(shape=(2,), splits={}, kind="graphs")
+PAIRS = {"shape": (), "kind": "pairs", "modalities": {"photo": IMAGE, "scene": GRAPH}}
+
+
+def adjacency(edges: list[list[int]], values: list[float]) -> Tensor:
+    return torch.sparse_coo_tensor(torch.tensor(edges), torch.tensor(values), (5, 5), check_invariants=True).coalesce()
+
+
+def fault_of_two(inputs: Any, **fields: Any) -> str | None:
+    return split_fault(Split(inputs), DataSpec(**{"shape": (2,), "splits": {"train": 2}, **fields}), "train")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"features": torch.ones(5, 3)}, "features of nodes are torch.float32 of shape (5, 3), but must be"),
+        ({"features": torch.ones(5, 2).double()}, "features of nodes are torch.float64"),
+        ({"features": torch.ones(6, 2)}, "the adjacency's values are torch.float32 of shape (5, 5), but must be"),
+        ({"adjacency": torch.zeros(5, 5)}, "the adjacency must be a sparse COO tensor, coalesced"),
+        ({"adjacency": adjacency([[0, 3], [1, 3]], [1.0, 1.0])}, "node 3 has an edge to itself"),
+        ({"adjacency": adjacency([[0, 1], [1, 2]], [1.0, 1.0])}, "the adjacency is not symmetric"),
+        ({"adjacency": adjacency([[0, 1], [1, 0]], [2.0, 2.0])}, "must have the value 1 at each edge"),
+        ({"index": torch.tensor([4, 5])}, "item 1 is node 5, but the graph has the nodes 0 to 4"),
+        ({"index": torch.tensor([4, -1])}, "item 1 is node -1"),
+        ({"index": torch.tensor([4.0, 1.0])}, "the index are torch.float32"),
+    ],
+)
+def test_nodes_and_their_graph_are_compared(changed: dict[str, Any], words: str | None) -> None:
+    said = fault_of_two(replace(NODES, **changed), kind="nodes")
+    assert said is None if words is None else words in str(said)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"features": torch.ones(5)}, "features of nodes are torch.float32 of shape (5,), but must be"),
+        (
+            {"graph": torch.tensor([0, 0, 0, 0, 0])},
+            "0 to 1, each with at least one node; the graphs of the nodes are 0.",
+        ),
+        ({"graph": torch.tensor([1, 1, 0, 0, 0])}, "the graphs of the nodes are 1, 0."),
+        ({"graph": torch.tensor([0, 0, 1, 1])}, "the graphs of nodes are torch.int64 of shape (4,)"),
+        ({"graph": torch.tensor([0, 0, 1, 1, 2])}, "the graphs of the nodes are 0, 1, 2."),
+        ({"edges": EDGES + 1}, "an edge names node 5, but there are the nodes 0 to 4"),
+        ({"edges": torch.tensor([[1, 2], [2, 1]])}, "the edge from node 1 to node 2 joins two graphs"),
+        ({"edges": EDGES[:, [2, 3, 0, 1]]}, "edges must lie in the order of their graphs"),
+        ({"edges": EDGES[:, :5]}, "edges must be there in both directions"),
+        ({"edges": EDGES.T}, "edges are torch.int64 of shape (6, 2), but must be torch.int64 of shape (2, 2)"),
+    ],
+)
+def test_graphs_with_their_nodes_and_edges_are_compared(changed: dict[str, Any], words: str | None) -> None:
+    said = fault_of_two(replace(GRAPHS, **changed), kind="graphs")
+    assert said is None if words is None else words in str(said)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (Pair(IMAGES[:2], GRAPHS), None),
+        (Pair(IMAGES[:2], GRAPHS.select(torch.tensor([0]))), "2 first items cannot be paired with 1 second items"),
+        (Pair(torch.full((2, 1, 2, 2), 9.0), GRAPHS), "modality 'photo': image 0 of 2 has the value 9"),
+        (Pair(IMAGES[:2], replace(GRAPHS, edges=EDGES[:, :5])), "modality 'scene': edges must be there in both"),
+        (Pair(GRAPHS, GRAPHS), "modality 'photo': spec() declares the kind 'image', so inputs cannot be Graphs"),
+        (Pair(IMAGES[:2], None), "modality 'scene': inputs must be a tensor, Items"),
+        (Pair(IMAGES[:2], ReaderOf(IMAGES)), "modality 'scene': a side of pairs lies in memory, got ReaderOf"),
+    ],
+)
+def test_each_side_of_pairs_is_compared_with_its_modality(inputs: Any, words: str | None) -> None:
+    said = fault_of_two(inputs, **PAIRS)
+    assert said is None if words is None else words in str(said)
+
+
+@pytest.mark.parametrize("modalities", [None, {}, {"photo": IMAGE}, dict.fromkeys("abc", IMAGE)])
+def test_pairs_have_two_modalities(modalities: Any) -> None:
+    said = fault_of_two(Pair(IMAGES[:2], IMAGES[:2]), **(PAIRS | {"modalities": modalities}))
+    assert "must describe two modalities, like modalities={'photo': DataSpec(...)" in str(said)
+    assert str(said).endswith(f"got {list(modalities or {})}.")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kind"), [(NODES, "graphs"), (GRAPHS, "nodes"), (GRAPHS, "sound"), (torch.ones(2, 2), "nodes")]
+)
+def test_inputs_of_another_kind_than_declared_are_a_fault(inputs: Any, kind: str) -> None:
+    words = f"spec() declares the kind {kind!r}, so inputs cannot be {type(inputs).__name__}."
+    assert fault_of_two(inputs, kind=kind) == words
+
+
+class Sounds:
+    """Items of a kind that a plugin named itself."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def select(self, index: Tensor) -> "Sounds":
+        return self
+
+    def to(self, device: Any) -> "Sounds":
+        return self
+
+
+def test_of_a_kind_of_its_own_only_the_number_of_items_is_compared() -> None:
+    assert fault_of_two(Sounds(), kind="sound") is None
+    assert "it has 2 items, but spec() declares 3" in str(fault_of_two(Sounds(), kind="sound", splits={"train": 3}))
