@@ -2,14 +2,15 @@
 
 The scores tell in which layer classes become linearly separable. The last layers of a method may serve its own loss, so
 that a layer in the middle has better features. Each map is averaged over a grid as fine as `max_features` allows, and
-probed like the features in the task `linear`.
+probed like the features in the task `linear`. A map of nodes is averaged over the nodes of each graph; where the items
+are nodes themselves, each keeps its own values.
 
 Paper: Zhang, Isola, Efros, ECCV 2016, https://arxiv.org/abs/1603.08511 (probes by layer)
 Code:  https://github.com/yukimasano/self-label (max-pool to about 9,600 features, SGD, ten crops)
 Note:  ours are averages, a few hundred features and a probe at its optimum, which a CPU can afford; the numbers are not
        comparable with the papers'.
 
-Shapes: N items, C channels, h x w positions, s x s cells, K classes.
+Shapes: N items, C channels, h x w positions or L locations, s x s cells, V nodes, K classes.
 """
 
 import itertools
@@ -17,6 +18,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,11 +37,15 @@ from bench_core import (
     param,
     stream,
 )
-from bench_core.data import open_split
+from bench_core.data import NodeMap, Nodes, open_split
 from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, number_of_classes, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import GRID, MAX_ITERATIONS, VALIDATION, fit_probe, standardise
 
+_MAPS = {  # kind of data -> what is made of its maps
+    "nodes": "the values of each node in each of the encoder's maps",
+    "graphs": "each of the encoder's maps averaged over the nodes of a graph",
+}
 _BATCH = 512  # images at once; the size changes no number beyond rounding, as the encoder is in eval mode
 
 
@@ -118,41 +124,87 @@ class Layers(Evaluator):
                 Score(metric=metric, value=value, chance=chance, n=len(labels)) for metric, value in values.items()
             ],
             protocol=(
-                f"test split; each of the encoder's maps averaged over the finest s x s grid of at most "
-                f"{config.max_features:,} features, and the features as they are; standardised on train; logistic "
-                f"regression to its optimum, {probe.protocol}; top1: of the layer of least such loss, of "
-                "the features where nothing can be held out; "
+                f"test split; {_MAPS.get(frozen.data.kind) or self._grid(frozen.data)}, and the "
+                f"features as they are; standardised on train; logistic regression to its optimum, {probe.protocol}; "
+                "top1: of the layer of least such loss, of the features where nothing can be held out; "
                 "chance: always the most frequent training class"
             ),
             notes=[f"top1 is that of {chosen}, {how}", *notes],
             curves={"layers": {"depth": list(range(len(accuracy))), "top1": list(accuracy.values())}},
         )
 
+    def _grid(self, data: DataSpec) -> str:
+        """Say what is made of the maps of images, and of maps with a row of locations."""
+        cells = "s x s grid" if data.is_image else "row of cells"
+        most = f"{self.config.max_features:,} features"
+        return f"each of the encoder's maps averaged over the finest {cells} of at most {most}"
+
     @torch.inference_mode()
     def _layers(self, frozen: Frozen, split: str) -> dict[str, Tensor]:
-        """Return layer -> values (N, C * s * s) float32 on the CPU, shallow to deep, `features` last."""
+        """Return layer -> averages (N, D) float32 on the CPU, shallow to deep, `features` last."""
         encoder = frozen.method().encoder
         parts: dict[str, list[Tensor]] = {}  # layer -> its values, batch by batch
         for batch in open_split(frozen.inputs(split), frozen.device).batches(_BATCH):
             for name, values in encoder.maps(batch.inputs).items():
-                parts.setdefault(name, []).append(pooled(values, self.config.max_features).cpu())
+                averages = averaged(name, values, batch.inputs, self.config.max_features)
+                parts.setdefault(name, []).append(averages.cpu())
         _check_names([*parts, "features"])
         layers = {name: torch.cat(batches).clone() for name, batches in parts.items()}
         return layers | {"features": labelled_embedding(frozen, split, "features")[0]}
+
+
+def averaged(name: str, values: Any, inputs: Any, max_features: int) -> Tensor:
+    """Average a map of any form to one row for each input.
+
+    Args:
+        name: Name of the map, for messages.
+        values: (N, C, h, w), (N, C, L) or a NodeMap.
+        inputs: What the encoder made the map of.
+        max_features: As for `pooled`. Nodes have no order, so the values of a NodeMap become one average.
+
+    Returns:
+        (N, D).
+
+    Raises:
+        BenchError: The map has none of these forms.
+    """
+    if isinstance(values, NodeMap):
+        return values.values[inputs.index] if isinstance(inputs, Nodes) else mean_of_nodes(values, len(inputs))
+    if isinstance(values, Tensor) and values.ndim in (3, 4):
+        return pooled(values, max_features)
+    got = f"the shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"the type {type(values).__name__}"
+    raise BenchError(
+        f"the map {name!r} of this encoder has {got}; `maps` must give (N, C, h, w), (N, C, locations) or a NodeMap."
+    )
+
+
+def mean_of_nodes(values: NodeMap, count: int) -> Tensor:
+    """Average a map over the nodes of each graph, (count, C); a graph without nodes gets 0.
+
+    Args:
+        values: Map of V nodes.
+        count: Number of graphs N.
+    """
+    sums = values.values.new_zeros(count, values.values.shape[1]).index_add(0, values.graph, values.values)
+    nodes = torch.bincount(values.graph, minlength=count)
+    return sums / nodes.clamp(min=1)[:, None]
 
 
 def pooled(values: Tensor, max_features: int) -> Tensor:
     """Average a map over a grid of s x s cells, s as large as `max_features` and the map allow, at least 1.
 
     Args:
-        values: (N, C, h, w).
-        max_features: Upper limit of C * s * s, unless C alone is larger (then s = 1).
+        values: (N, C, h, w); or (N, C, L), which gets a row of cells instead.
+        max_features: Upper limit of C times the cells, unless C alone is larger (then there is one cell).
 
     Returns:
         (N, C * s * s); where a side of the map has fewer than s positions, the grid has that many cells along it.
     """
-    _, channels, height, width = values.shape
-    cells = max(1, math.isqrt(max_features // channels))
+    most = max(1, max_features // values.shape[1])  # cells
+    if values.ndim == 3:
+        return F.adaptive_avg_pool1d(values, min(most, values.shape[2])).flatten(1)
+    height, width = values.shape[2:]
+    cells = math.isqrt(most)
     return F.adaptive_avg_pool2d(values, (min(cells, height), min(cells, width))).flatten(1)
 
 

@@ -1,11 +1,11 @@
 """References that every table needs: raw pixels, an untrained encoder, and one trained on labels.
 
 `pixels` and `random` show which scores a task gives without any learning. `supervised` minimises cross-entropy on the
-labels of the train split; tables mark it as trained on labels.
+labels of the train split; tables mark it as trained on labels. All three read images, vectors, nodes, graphs and pairs.
 
 Source: ours; no paper. The recipe of `supervised` is the field's usual one for ResNets on CIFAR
         (https://github.com/kuangliu/pytorch-cifar).
-Shapes: N images, C channels, H x W pixels, D features, K classes.
+Shapes: N items, C channels, H x W pixels, F features of a node, D features, K classes.
 """
 
 import math
@@ -17,7 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, hookimpl, param
+from bench_core.data import Graphs, Nodes, Pair
 from bench_core.views import PRESETS, augment, preset
+
+_KINDS = ("image", "vector", "other", "nodes", "graphs", "pairs")  # kinds of data whose raw values are read
 
 
 class Random(Objective):
@@ -43,26 +46,47 @@ class Random(Objective):
 
 
 class Flat(Encoder):
-    """Encoder that returns each input as one row; it has no parameters."""
+    """Encoder that returns the raw values of each input as one row; it has no parameters."""
 
     def __init__(self, data: DataSpec, config: NoConfig) -> None:
-        """Set `dim` to the number of values in an input of any shape."""
+        """Set `dim` to the number of raw values of an input."""
         super().__init__(data, config)
-        self.dim = math.prod(data.shape)
+        self.dim = _num_values(data)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Flatten (N, C, H, W) in [0, 1] to (N, C * H * W)."""
-        return inputs.flatten(1)
+    def forward(self, inputs: Any) -> Tensor:
+        """Return raw values (N, D).
 
-    def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+        Args:
+            inputs: A tensor, which is flattened to (N, C * H * W); Nodes, of which each item keeps its own features;
+                Graphs, of which each is the sum of the features of its nodes; or a Pair, whose sides lie side by side.
+        """
+        if isinstance(inputs, Nodes):
+            return inputs.features[inputs.index]
+        if isinstance(inputs, Graphs):
+            sums = inputs.features.new_zeros(len(inputs), inputs.features.shape[1])
+            return sums.index_add(0, inputs.graph, inputs.features)
+        if isinstance(inputs, Pair):
+            return torch.cat([self(inputs.first), self(inputs.second)], 1)
+        values: Tensor = inputs.flatten(1)
+        return values
+
+    def maps(self, inputs: Any) -> dict[str, Tensor]:
         """Return no maps."""
         return {}
+
+
+def _num_values(data: DataSpec) -> int:
+    """Return the number of values that `Flat` makes of one input."""
+    if data.modalities:
+        return sum(_num_values(modality) for modality in data.modalities.values())
+    return math.prod(data.shape)
 
 
 class Pixels(Objective):
     """Raw pixels as features; nothing is trained (ours).
 
-    Features are the flattened inputs. The given encoder is not used.
+    Features are the flattened inputs: the pixels of an image, the values of a vector, the features of a node, the
+    summed features of a graph's nodes, or both sides of a pair. The given encoder is not used.
     """
 
     recipe = Recipe(epochs=0)
@@ -84,6 +108,13 @@ class Pixels(Objective):
         """Return no players: nothing is trained."""
         return []
 
+    @classmethod
+    def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:
+        """Return a reason for kinds of data whose raw values are not known here."""
+        parts = [data, *(data.modalities or {}).values()]
+        unknown = [part.kind for part in parts if part.kind not in _KINDS]
+        return f"cannot read raw values of {unknown[0]!r} data" if unknown else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedConfig(Config):
@@ -95,16 +126,17 @@ class SupervisedConfig(Config):
 
 
 class LabelledViews(NamedTuple):
-    """Images (N, C, H, W) and their classes (N,)."""
+    """Views of N items, images (N, C, H, W) or what the dataset gives, and their classes (N,)."""
 
-    images: Tensor
+    inputs: Any
     labels: Tensor
 
 
 class Supervised(Objective):
     """Cross-entropy on labels, the reference (ours).
 
-    Trains the encoder and a linear head on the labels of the train split. Tasks read the encoder.
+    Trains the encoder and a linear head on the labels of the train split, on augmented images, or on inputs of another
+    kind as they are. Tasks read the encoder.
     """
 
     Config = SupervisedConfig
@@ -117,26 +149,29 @@ class Supervised(Objective):
         super().__init__(encoder, data, config)
         if data.num_classes is None:
             raise ValueError("supervised needs classes, the data has none; see skip_reason")
-        self.augmentation = preset(config.augmentation, data)
+        self.augmentation = preset(config.augmentation, data) if data.is_image else None
         self.head = nn.Linear(encoder.dim, data.num_classes)
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> LabelledViews:
-        """Augment each image once: views (N, C, H, W) with their labels."""
+        """Augment each image once, views (N, C, H, W), and add the labels; other inputs stay as they are."""
         assert batch.labels is not None, "uses_labels asks for them"
-        return LabelledViews(augment(batch.inputs, rng, self.augmentation), batch.labels)
+        inputs = batch.inputs if self.augmentation is None else augment(batch.inputs, rng, self.augmentation)
+        return LabelledViews(inputs, batch.labels)
 
     def forward(self, views: LabelledViews, player: str = "main") -> Loss:
         """Return the cross-entropy in nats, with the accuracy on the training views."""
-        logits = self.head(self.encoder(views.images))  # (N, K)
+        logits = self.head(self.encoder(views.inputs))  # (N, K)
         accuracy = (logits.argmax(1) == views.labels).float().mean()
         return Loss(F.cross_entropy(logits, views.labels), {"accuracy": accuracy})
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SupervisedConfig) -> str | None:
-        """Return a reason unless the data are images with one class each."""
-        if not data.is_image:
-            return "needs images"
-        return None if data.num_classes is not None else "needs one class for each image"
+        """Return a reason for data without one class for each item, or whose tested items are those of train."""
+        if data.num_classes is None:
+            return "needs one class for each item"
+        if data.transductive and "test" not in data.splits:
+            return "learns from labels, so it needs a test split; a fold of the data has one"
+        return None
 
 
 @hookimpl

@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from bench_core import BenchError, DataSpec, Encoder, Frozen, NoConfig, Objective, Split
+from bench_core.data import Graphs, NodeMap, Nodes
 from bench_evaluators import layers
-from bench_evaluators.layers import Layers, LayersConfig, pooled
+from bench_evaluators.layers import Layers, LayersConfig, averaged, pooled
 from bench_methods.references import Flat
 
 FreezeEncoder = Callable[..., Frozen]
@@ -103,6 +104,35 @@ def test_averages_are_those_of_the_cells() -> None:
     values = torch.arange(16.0).view(1, 1, 4, 4)
     assert pooled(values, 4).tolist() == [[2.5, 4.5, 10.5, 12.5]]
     assert pooled(values, 1).tolist() == [[7.5]]
+
+
+def test_a_row_of_locations_is_averaged_to_the_finest_row_of_cells_allowed() -> None:
+    values = torch.arange(12.0).view(1, 2, 6)
+    assert pooled(values, 6).tolist() == [[0.5, 2.5, 4.5, 6.5, 8.5, 10.5]]
+    assert pooled(values, 1).tolist() == [[2.5, 8.5]]
+    assert pooled(values, 100).shape == (1, 12)  # never enlarged
+
+
+def test_a_map_of_nodes_is_averaged_over_each_graph_node_by_node() -> None:
+    graph = torch.tensor([0, 0, 0, 2, 2])  # graph 1 has no nodes
+    values, graphs = torch.rand(5, 3), Graphs(torch.rand(5, 2), torch.zeros(2, 0, dtype=torch.int64), graph, 3)
+    expected = torch.zeros(3, 3)
+    for number in (0, 2):
+        members = [values[node] for node in range(5) if int(graph[node]) == number]
+        expected[number] = sum(members[1:], members[0]) / len(members)
+    assert torch.allclose(averaged("nodes", NodeMap(values, graph), graphs, 256), expected)
+
+
+def test_nodes_that_are_the_items_keep_their_own_values() -> None:
+    nodes = Nodes.from_edges(torch.rand(4, 2), torch.tensor([[0, 1], [1, 2]]), torch.tensor([3, 1]))
+    values = torch.arange(8.0).view(4, 2)
+    assert averaged("nodes", NodeMap(values, torch.arange(4)), nodes, 256).tolist() == [[6.0, 7.0], [2.0, 3.0]]
+
+
+@pytest.mark.parametrize(("values", "got"), [(torch.rand(4, 3), r"the shape \(4, 3\)"), ("map", "the type str")])
+def test_a_map_of_another_form_is_refused(values: Any, got: str) -> None:
+    with pytest.raises(BenchError, match=f"the map 'last' of this encoder has {got}; `maps` must give"):
+        averaged("last", values, torch.rand(4, 3), 256)
 
 
 def test_without_maps_the_features_are_probed(freeze_encoder: FreezeEncoder) -> None:

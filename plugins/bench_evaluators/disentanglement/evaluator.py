@@ -40,6 +40,7 @@ from .scores import (
     binned,
     disentanglement,
     entropies,
+    known,
     mean_gap,
     med,
     mutual_information,
@@ -139,7 +140,7 @@ class Disentanglement(Evaluator):
         scores = []
         judged = min(config.test_items or len(data.test), len(data.test))  # test items of SAP and DCI
         for measure, n in ((self._by_information, len(data.test)), (self._by_learners, judged)):
-            values, chances = (measure(known, frozen.seed) for known in (data, shuffled))
+            values, chances = (measure(factors, frozen.seed) for factors in (data, shuffled))
             for metric, value in values.items():
                 scores.append(Score(metric=metric, value=value, chance=chances[metric], embedding=name, n=n))
         scaled, active = scale_codes(data)
@@ -191,7 +192,7 @@ class Disentanglement(Evaluator):
             factors.append(part.factors[chosen])
         varies = []  # for each factor: does it vary in both splits?
         for column in range(factors[0].shape[1]):
-            varies.append(all(int(f[:, column].min()) < int(f[:, column].max()) for f in factors))
+            varies.append(all(len(torch.unique(known(f[:, column])[0])) > 1 for f in factors))
         if sum(varies) < 2:
             raise BenchError(
                 "fewer than two factors vary in the items that were drawn; "
@@ -201,6 +202,10 @@ class Disentanglement(Evaluator):
         constant = [name for name, varying in zip(names, varies, strict=True) if not varying]
         if constant:
             notes.append(f"left out, constant: {', '.join(constant)}")
+        unknown = torch.cat(factors).lt(0).sum(0).tolist()
+        for factor, varying, count in zip(names, varies, unknown, strict=True):
+            if varying and count:
+                notes.append(f"{factor}: {count:,} items, whose value is unknown, are left out for it")
         kept = torch.tensor(varies)
         return name, FactorData(codes[0], factors[0][:, kept], codes[1], factors[1][:, kept]), notes
 
@@ -223,7 +228,9 @@ class Disentanglement(Evaluator):
         single_code_accuracy = nearest_mean_accuracy if fast else svm_accuracy
         accuracies = []
         for train_values, test_values in zip(data.train_factors.T, data.test_factors.T, strict=True):
-            accuracies.append(single_code_accuracy(data.train, train_values, data.test, test_values))
+            values, codes = known(train_values, data.train)
+            judged_values, judged_codes = known(test_values, data.test)
+            accuracies.append(single_code_accuracy(codes, values, judged_codes, judged_values))
         order = torch.randperm(len(data.train), generator=stream(seed, "disentanglement", "trees"))
         chosen = order[: self.config.tree_items]
         importance, tree_accuracy = tree_importance(
@@ -250,8 +257,8 @@ class Disentanglement(Evaluator):
             notes.append(
                 f"outliers put .95 of the items into one bin of {crowded:,} codes: MIG and MED see little there"
             )
-        columns = [*data.train_factors.T, *data.test_factors.T]
-        rarest = min(int(values.unique(return_counts=True)[1].min()) for values in columns)
+        columns = [known(values)[0] for values in (*data.train_factors.T, *data.test_factors.T)]
+        rarest = min(int(torch.unique(values, return_counts=True)[1].min()) for values in columns)
         if rarest < self.config.batch_size:
             notes.append(f"some value is shared by {rarest:,} items only: trials repeat items, other factors vary less")
         return notes

@@ -26,9 +26,9 @@ class FactorData:
 
     Attributes:
         train: (N, D) floats, the codes to learn from.
-        train_factors: (N, F) int64, >= 0.
+        train_factors: (N, F) int64; -1 is unknown.
         test: (M, D) floats, the codes to score.
-        test_factors: (M, F) int64.
+        test_factors: (M, F) int64; -1 is unknown.
     """
 
     train: Tensor
@@ -62,16 +62,16 @@ def same_value(values: Tensor, items: Tensor, count: int, rng: torch.Generator) 
     """Draw, for each given item, items with the same value of one factor, with replacement.
 
     Args:
-        values: (N,) int64, each item's value of the factor, >= 0.
-        items: (T,) int64 positions in `values`.
+        values: (N,) int64, each item's value of the factor; -1 is unknown, and never drawn.
+        items: (T,) int64 positions in `values`, of items whose value is known.
         count: B, the items drawn for each.
         rng: Generator on the CPU.
 
     Returns:
         (T, B) int64 positions in `values`.
     """
-    order, sizes = values.argsort(stable=True), values.bincount()
-    starts = sizes.cumsum(0) - sizes  # where the items of each value begin in `order`
+    order, sizes = values.argsort(stable=True), values[values >= 0].bincount()
+    starts = int((values < 0).sum()) + sizes.cumsum(0) - sizes  # where the items of each value begin in `order`
     start, size = starts[values[items], None], sizes[values[items], None]
     offset = torch.rand(len(items), count, generator=rng, dtype=torch.float64) * size
     return order[start + offset.long()]
@@ -147,6 +147,7 @@ def _differences(codes: Tensor, factors: Tensor, count: int, batch: int, rng: to
     second = torch.empty_like(first)
     for factor, values in enumerate(factors.T):
         in_trials = (fixed == factor).repeat_interleave(batch)
+        first[in_trials] = _with_known(values, first[in_trials])
         second[in_trials] = same_value(values, first[in_trials], 1, rng).squeeze(1)
     size = max(1, _CHUNK // (batch * codes.shape[1]))
     pairs = zip(*(torch.split(index.view(count, batch), size) for index in (first, second)), strict=True)
@@ -159,5 +160,11 @@ def _trials(factors: Tensor, count: int, batch: int, rng: torch.Generator) -> tu
     items = torch.randint(len(factors), (count,), generator=rng)
     index = torch.empty(count, batch, dtype=torch.int64)
     for factor, values in enumerate(factors.T):
-        index[fixed == factor] = same_value(values, items[fixed == factor], batch, rng)
+        index[fixed == factor] = same_value(values, _with_known(values, items[fixed == factor]), batch, rng)
     return fixed, index
+
+
+def _with_known(values: Tensor, items: Tensor) -> Tensor:
+    """Replace uniform draws of items (T,) by draws of the items whose value (N,) is known; equal where all are."""
+    known = (values >= 0).nonzero().squeeze(1)
+    return known[items * len(known) // len(values)]

@@ -8,6 +8,8 @@ Papers: Chen, Li, Grosse, Duvenaud, NeurIPS 2018, https://arxiv.org/abs/1802.049
         https://openreview.net/forum?id=H1kG7GZAW (SAP); Cao et al., NeurIPS 2022 (MED, top-k MED)
 Code:   https://github.com/google-research/disentanglement_lib (86a644d)
 
+A factor of -1 is unknown: the item is left out wherever this factor is read.
+
 Shapes: N items, D codes, F factors, V values of a factor.
 """
 
@@ -35,7 +37,7 @@ def mutual_information(codes: Tensor, factors: Tensor, bins: int = 20) -> Tensor
 
     Args:
         codes: (N, D) floats.
-        factors: (N, F) int64, >= 0.
+        factors: (N, F) int64; -1 is unknown.
         bins: Number of bins of each code.
 
     Returns:
@@ -47,11 +49,12 @@ def mutual_information(codes: Tensor, factors: Tensor, bins: int = 20) -> Tensor
 
 def _information(cells: Tensor, factors: Tensor, bins: int) -> Tensor:
     """Return the mutual information (D, F) of binned codes (N, D) and factors (N, F)."""
-    n, dims = cells.shape
+    dims = cells.shape[1]
     by_factor = []
-    for values in factors.T:
-        count = int(values.max()) + 1
-        pair = (torch.arange(dims) * bins + cells) * count + values[:, None]  # numbers each code, bin and value
+    for column in factors.T:
+        values, places = known(column, cells)
+        n, count = len(values), int(values.max()) + 1
+        pair = (torch.arange(dims) * bins + places) * count + values[:, None]  # numbers each code, bin and value
         joint = torch.bincount(pair.flatten(), minlength=dims * bins * count).view(dims, bins, count).double() / n
         marginals = torch.special.entr(joint.sum(2)).sum(1) + torch.special.entr(joint.sum(1)).sum(1)
         by_factor.append((marginals - torch.special.entr(joint).sum((1, 2))).clamp(min=0))
@@ -60,7 +63,14 @@ def _information(cells: Tensor, factors: Tensor, bins: int) -> Tensor:
 
 def entropies(factors: Tensor) -> Tensor:
     """Return the entropy (F,) of each factor (N, F) in nats, from the frequencies of its values."""
-    return torch.stack([torch.special.entr(values.bincount().double() / len(values)).sum() for values in factors.T])
+    columns = [known(values)[0] for values in factors.T]
+    return torch.stack([torch.special.entr(values.bincount().double() / len(values)).sum() for values in columns])
+
+
+def known(values: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Return the values (N,) of a factor that are known, and other tensors (N, ...) of the same items."""
+    chosen = values >= 0
+    return values[chosen], *(other[chosen] for other in others)
 
 
 def mean_gap(scores: Tensor) -> float:
@@ -164,9 +174,9 @@ def tree_importance(
 
     Args:
         codes: (N, D) to learn from.
-        factors: (N, F).
+        factors: (N, F); -1 is unknown.
         test_codes: (M, D).
-        test_factors: (M, F).
+        test_factors: (M, F); -1 is unknown.
         seed: Seed of the trees.
         boosting: True uses gradient boosting instead, as the published code does; far slower.
 
@@ -176,7 +186,9 @@ def tree_importance(
     from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier  # takes a second to load
 
     columns, right = [], []
-    for values, test_values in zip(factors.T.numpy(), test_factors.T.numpy(), strict=True):
+    for column, test_column in zip(factors.T, test_factors.T, strict=True):
+        values, seen = known(column, codes)
+        test_values, test_seen = known(test_column, test_codes)
         trees = (
             GradientBoostingClassifier(random_state=seed)
             if boosting
@@ -184,7 +196,7 @@ def tree_importance(
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The number of unique classes")  # many values for so few items
-            trees.fit(codes.numpy(), values)
+            trees.fit(seen.numpy(), values.numpy())
         columns.append(torch.from_numpy(trees.feature_importances_))
-        right.append(float(np.mean(trees.predict(test_codes.numpy()) == test_values)))
+        right.append(float(np.mean(trees.predict(test_seen.numpy()) == test_values.numpy())))
     return torch.stack(columns, 1).double(), sum(right) / len(right)

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,20 @@ def test_a_constant_factor_is_left_out_and_named() -> None:
     assert "left out, constant: colour" in evaluation.notes
     with pytest.raises(BenchError, match="fewer than two factors vary"):
         measure(frozen(lambda known: known, {"colour": 1, "x": 5}))
+
+
+def test_items_whose_factor_is_unknown_are_left_out_for_it_and_counted() -> None:
+    whole = frozen(lambda known: known)
+    partly = {}
+    for name, part in whole.splits.items():
+        assert part.factors is not None
+        hidden = part.factors.clone()
+        hidden[: len(hidden) // 4, 1] = -1
+        partly[name] = replace(part, factors=hidden)
+    scores, evaluation = measure(replace(whole, splits=partly))
+    assert "scale: 300 items, whose value is unknown, are left out for it" in evaluation.notes
+    assert scores["mig"] == pytest.approx(measure(whole)[0]["mig"], abs=0.02)
+    assert min(scores["factor_vae_score"], scores["beta_vae_score"]) > 0.95
 
 
 def test_wide_embeddings_are_read_in_part_and_active_codes_are_counted() -> None:

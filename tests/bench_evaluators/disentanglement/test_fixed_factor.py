@@ -8,6 +8,7 @@ from bench_evaluators.disentanglement.fixed_factor import (
     Trials,
     _differences,
     _least_varying,
+    _trials,
     beta_vae_score,
     factor_vae_score,
     same_value,
@@ -54,6 +55,17 @@ def test_the_least_varying_code_by_the_formula() -> None:
             assert len(set(known[group, factor].tolist())) == 1
             variances = [np.var(codes[group, j].numpy(), ddof=1) for j in range(7)]
             assert int(winner[trial]) == int(np.argmin(variances))
+
+
+def test_trials_hold_items_whose_value_of_the_fixed_factor_is_known() -> None:
+    whole = torch.arange(60)[:, None] % torch.tensor([2, 3])
+    partly = whole.clone()
+    partly[10:, 0] = -1
+    fixed, index = _trials(partly, 400, 5, rng())
+    for factor, most in ((0, 10), (1, 60)):
+        drawn = index[fixed == factor]
+        assert set(drawn.flatten().tolist()) == set(range(most))
+        assert (whole[drawn, factor] == whole[drawn[:, :1], factor]).all()
 
 
 def test_differences_are_small_only_in_the_code_of_the_shared_factor() -> None:

@@ -209,3 +209,27 @@ def test_fewer_items_than_values_are_learned_from_without_a_warning() -> None:
     known = factors(40)
     importance, _ = tree_importance(known.float(), known, known.float(), known, 0)
     assert importance.shape == (5, 5)
+
+
+def test_items_of_an_unknown_factor_are_left_out_for_this_factor_only() -> None:
+    """Counting by scikit-learn on the items whose value is known, factor by factor."""
+    whole, codes = factors(2000), torch.randn(2000, 3, generator=rng(4))
+    codes[:, 0] += whole[:, 1]
+    partly = whole.clone()
+    partly[::3, 1] = -1
+    information = mutual_information(codes, partly)
+    assert torch.equal(information[:, [0, 2]], mutual_information(codes, whole)[:, [0, 2]])
+    chosen = partly[:, 1] >= 0
+    expected = [mutual_info_score(column[chosen], whole[chosen, 1]) for column in binned(codes, 20).T]
+    assert information[:, 1].tolist() == pytest.approx(expected, abs=1e-12)
+    assert torch.equal(entropies(partly)[1:2], entropies(whole[chosen])[1:2])
+
+
+def test_trees_learn_from_the_items_whose_value_is_known() -> None:
+    whole = factors(600, sizes=(3, 4))
+    codes, partly = whole.float(), whole.clone()
+    partly[:200] = -1
+    found = tree_importance(codes, partly, codes, partly, seed=0)
+    expected = tree_importance(codes[200:], whole[200:], codes[200:], whole[200:], seed=0)
+    assert torch.equal(found[0], expected[0])
+    assert found[1] == expected[1]
