@@ -14,6 +14,7 @@ from typing import Any
 
 from bench_core.config import build, check_ranges, plain
 from bench_core.contracts import Recipe, Variant
+from bench_core.contracts.keywords import named_only
 from bench_core.errors import BenchError, PluginLoadError, shown
 from bench_core.ranges import Range
 
@@ -21,8 +22,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 # Words that mean something else where the name of a component is read: `--methods all`, `init = "none"`,
 # `--set methods.nac.flip=0.2`.
 _RESERVED = ("all", "none", "datasets", "encoders", "methods", "tasks")
-# Keys of a board's row that are no parameters; the last two are those of methods.
-_KEYS_OF_A_ROW = ("use", "recipe", "init")
+# Keys of a board's row that are no parameters; all but the first are those of methods.
+_KEYS_OF_A_ROW = ("use", "recipe", "init", "encoder", "teacher", "teacher_encoder")
 _NUMBERS = (int, float)
 _ALLOWED_TYPES = "use numbers, text, tuples or Literal"
 
@@ -69,11 +70,22 @@ def _check_attributes(interface: type, cls: Any) -> None:
         value = getattr(cls, attribute, None)
         if hasattr(interface, attribute) and not fits(value):
             raise PluginLoadError(f"{attribute} must be {right}, got {shown(value)}")
+    for name in ("stages", "begin_stage", "features_and_maps"):
+        if hasattr(interface, name) and not callable(getattr(cls, name)):
+            raise PluginLoadError(f"{name} must be a method, got {shown(getattr(cls, name))}")
+    if hasattr(cls, "example") and not inspect.ismethod(cls.example):  # in a class, only class methods are bound
+        raise PluginLoadError("example must be a class method that takes nothing and returns an Example")
     if inspect.ismethod(getattr(interface, "skip_reason", None)):  # of a task it is called on an instance
-        try:
-            inspect.signature(cls.skip_reason).bind("data", "config")
-        except (TypeError, ValueError) as error:
-            raise PluginLoadError(f"skip_reason must be a class method that takes data and config: {error}") from error
+        _check_skip_reason(cls, is_method=hasattr(interface, "recipe"))
+
+
+def _check_skip_reason(cls: Any, *, is_method: bool) -> None:
+    """Check that planning can call `skip_reason`; that of a method may name the encoder's class and parameters."""
+    offered = {"encoder_class": None, "encoder_config": None} if is_method else {}
+    try:
+        inspect.signature(cls.skip_reason).bind("data", "config", **named_only(cls.skip_reason, **offered))
+    except (TypeError, ValueError) as error:
+        raise PluginLoadError(f"skip_reason must be a class method that takes data and config: {error}") from error
 
 
 def _check_config(config_type: Any, taken: tuple[str, ...]) -> None:

@@ -45,6 +45,10 @@ def check_method(**attributes: Any) -> None:
     check_class("method", Objective, "toy", type("Toy", (Method,), {"__doc__": "A toy.", **attributes}))
 
 
+def check_encoder(**attributes: Any) -> None:
+    check_class("encoder", Encoder, "toy", type("Toy", (Net,), {"__doc__": "A toy.", **attributes}))
+
+
 def with_field(hint: Any, default: Any, **metadata: Any) -> type:
     """Return a Config whose only parameter `a` has this type and default."""
     return make_dataclass(
@@ -194,7 +198,7 @@ def test_only_a_number_has_bounds_and_counts_epochs(hint: Any, options: dict[str
         check_task(Config=config)
 
 
-@pytest.mark.parametrize("name", ["recipe", "init"])
+@pytest.mark.parametrize("name", ["recipe", "init", "encoder", "teacher", "teacher_encoder"])
 def test_a_method_has_no_parameter_that_boards_read_as_their_own_key_and_a_task_may(name: str) -> None:
     config = make_dataclass("C", [(name, int, 1)], frozen=True)
     with pytest.raises(PluginLoadError, match=f"method 'toy': its parameter {name} cannot be set: boards use"):
@@ -267,6 +271,17 @@ def test_a_recipe_with_a_value_that_it_does_not_know_is_refused() -> None:
         ({"skip_reason": lambda self, data, config: None}, "skip_reason must be a class method that takes data and"),
         ({"skip_reason": classmethod(lambda cls, data: None)}, "skip_reason must be a class method that takes data"),
         ({"skip_reason": None}, "skip_reason must be a class method that takes data and config"),
+        (
+            {"skip_reason": classmethod(lambda cls, data, config, *, encoder: None)},
+            "skip_reason must be a class method that takes data and config: missing a required argument: 'encoder'",
+        ),
+        ({"uses_factors": None}, "uses_factors must be True or False, got None"),
+        ({"keeps": "best"}, "keeps must be 'last' or 'least_loss', got 'best'"),
+        ({"patience": 0}, "patience must be a number of epochs, or None, got 0"),
+        ({"patience": True}, "patience must be a number of epochs, or None, got True"),
+        ({"stages": []}, "stages must be a method, got []"),
+        ({"begin_stage": None}, "begin_stage must be a method, got None"),
+        ({"example": lambda self: None}, "example must be a class method that takes nothing and returns an Example"),
         ({"__doc__": b"text"}, "its docstring must be text, got b'text'"),
     ],
 )
@@ -274,6 +289,24 @@ def test_attributes_of_a_method_that_other_code_reads_have_their_types(attribute
     with pytest.raises(PluginLoadError) as caught:
         check_method(**attributes)
     assert f"method 'toy': {reason}" in str(caught.value)
+
+
+def test_skip_reason_of_a_method_may_name_the_encoder_and_that_of_an_encoder_may_not() -> None:
+    skip_reason = classmethod(lambda cls, data, config, *, encoder_class, encoder_config: None)
+    check_method(skip_reason=skip_reason)
+    with pytest.raises(PluginLoadError, match="missing a required argument: 'encoder_class'"):
+        check_encoder(skip_reason=skip_reason)
+
+
+def test_stages_and_an_example_are_methods() -> None:
+    check_method(stages=lambda self: [], begin_stage=lambda self, context: None, example=classmethod(lambda cls: None))
+
+
+@pytest.mark.parametrize("kinds", ["nodes", {"nodes"}, frozenset({1}), ["nodes"]])
+def test_kinds_of_an_encoder_are_a_frozenset_of_text(kinds: Any) -> None:
+    check_encoder(kinds=frozenset({"nodes", "sound"}))
+    with pytest.raises(PluginLoadError, match="kinds must be a frozenset of kinds of data"):
+        check_encoder(kinds=kinds)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +330,7 @@ def test_skip_reason_of_a_task_is_an_ordinary_method() -> None:
 
 def test_attributes_of_other_kinds_are_free() -> None:
     check_task(recipe="of a soup", variants=7, uses_labels="maybe")
-    check_class("encoder", Encoder, "toy", type("Toy", (Net,), {"family": 3, "ranks": None}))
+    check_encoder(family=3, ranks=None)
 
 
 @pytest.mark.parametrize("name", ["Toy", "to-y", "_toy", "a:b", "a/b", "", "toy\n", 3, None])
