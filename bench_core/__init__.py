@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import EpochContext as EpochContext
     from bench_core.contracts import Evaluation as Evaluation
     from bench_core.contracts import Evaluator as Evaluator
+    from bench_core.contracts import Example as Example
     from bench_core.contracts import Frozen as Frozen
     from bench_core.contracts import Generative as Generative
     from bench_core.contracts import Items as Items
@@ -66,7 +67,7 @@ _HOME = {
     "config": ("Config", "NoConfig", "param"),
     "contracts": (
         "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation",
-        "Evaluator", "Frozen", "Generative", "Items", "LatentVariable", "Loss", "MOST_IMAGES", "Matching",
+        "Evaluator", "Example", "Frozen", "Generative", "Items", "LatentVariable", "Loss", "MOST_IMAGES", "Matching",
         "NoisyChannel", "Objective", "OtherData", "PairGenerative", "ParameterGroup", "PerItem", "Player",
         "PosteriorSampling", "PriorName", "Reader", "Recipe", "Score", "Split", "Stage", "Translating", "Variant",
     ),
@@ -94,6 +95,7 @@ __all__ = [
     "EpochContext",
     "Evaluation",
     "Evaluator",
+    "Example",
     "Frozen",
     "Generative",
     "Items",

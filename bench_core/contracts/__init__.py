@@ -5,6 +5,7 @@ encoder.py       Encoder: the network under study
 objective.py     Objective: a method, and the values that pass between it and the training loop
 recipe.py        Recipe: optimiser, rate and length of a training; Variant: a named set of parameters
 players.py       Player, Loss and Stage: who moves which parameters, and when
+example.py       Example: data on which a plugin asks to be checked
 keywords.py      what a plugin's function gets only if it names it
 evaluator.py     Evaluator: a task, what it may read of a trained method, and the scores it returns
 capabilities.py  protocols for what only some methods can do: generate images, assign clusters, ...
@@ -42,6 +43,7 @@ from bench_core.contracts.evaluator import Frozen as Frozen
 from bench_core.contracts.evaluator import OtherData as OtherData
 from bench_core.contracts.evaluator import PerItem as PerItem
 from bench_core.contracts.evaluator import Score as Score
+from bench_core.contracts.example import Example as Example
 from bench_core.contracts.objective import Batch as Batch
 from bench_core.contracts.objective import EpochContext as EpochContext
 from bench_core.contracts.objective import Objective as Objective
@@ -64,6 +66,7 @@ __all__ = [
     "EpochContext",
     "Evaluation",
     "Evaluator",
+    "Example",
     "Frozen",
     "Generative",
     "Items",

@@ -16,6 +16,10 @@ from bench_core.contracts.dataset import DataSpec
 class Encoder(nn.Module, abc.ABC):
     """Interface of encoders. A method owns one, trains it and embeds with it.
 
+    `bench check` tries an encoder on made data of each of its `kinds`; without `kinds`, of each kind for which its own
+    `skip_reason` gives no reason, and on images where it has none. A class method `example()` that returns an
+    `Example` gives other data.
+
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
         revision: Raised when the features of the same weights, or the initial weights, may change.

@@ -149,6 +149,9 @@ class Evaluation:
 class Evaluator(abc.ABC):
     """Interface of tasks: a task reads the embeddings of a trained method and returns scores.
 
+    `bench check` tries a task on made data of each kind for which its `skip_reason` gives no reason, and on images
+    where it has none of its own. A class method `example()` that returns an `Example` gives other data or a method.
+
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
         revision: Raised when the scores of the same embeddings may change.

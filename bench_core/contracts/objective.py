@@ -88,6 +88,10 @@ class Objective(nn.Module, abc.ABC):
       parameters, for other channels, or for a second encoder.
     - `skip_reason(..., encoder_class, encoder_config)`: the class and parameters of the encoder of the row.
 
+    `bench check` tries a method on made data of each kind for which its `skip_reason` gives no reason, with a small
+    encoder of that kind, or with a registered one where `skip_reason` refuses the small one. A method without a
+    `skip_reason` of its own is tried on images. A class method `example()` that returns an `Example` gives other data.
+
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
         revision: Raised when the numbers that the method leads to may change.
