@@ -1,14 +1,14 @@
 """Embeddings of each split by a trained method, written once for all tasks."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from bench_core.contracts import DataSpec, Embedded, Objective, Split
-from bench_core.data import open_split
+from bench_core.data import Nodes, join, open_split
 from bench_core.errors import CheckError, StoreError
 from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.store.chain_files import read_embedded
@@ -48,6 +48,38 @@ def embed_split(objective: Objective, split: Split, device: torch.device, worker
         if values.is_floating_point() and not values.isfinite().all():
             raise StoreError(f"embedding {name!r} holds values that are not finite; the method has diverged.")
     return embeddings
+
+
+def embed_splits(
+    objective: Objective, splits: Mapping[str, Split], device: torch.device, workers: int = 0
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Embed several splits one after the other, and yield the name and embeddings of each.
+
+    Splits that are nodes of one graph are embedded by one pass over the graph.
+
+    Args:
+        objective: The trained method, on the device.
+        splits: The splits by name.
+        device: Device of the method.
+        workers: As for `embed_split`; so are what is raised and the tensors of each split.
+    """
+    if not _of_one_graph(splits):
+        for name, split in splits.items():
+            yield name, embed_split(objective, split, device, workers)
+        return
+    together = embed_split(objective, Split(join([split.inputs for split in splits.values()])), device, workers)
+    start = 0
+    for name, split in splits.items():
+        end = start + len(split)
+        yield name, {embedding: values[start:end].contiguous() for embedding, values in together.items()}
+        start = end
+
+
+def _of_one_graph(splits: Mapping[str, Split]) -> bool:
+    """Return True if all splits are nodes, and of the same graph in memory."""
+    nodes = [split.inputs for split in splits.values() if isinstance(split.inputs, Nodes)]
+    same = all(part.features is nodes[0].features and part.adjacency is nodes[0].adjacency for part in nodes)
+    return 0 < len(nodes) == len(splits) and same
 
 
 def embeddings_fault(embeddings: object, items: int) -> str | None:
@@ -95,9 +127,9 @@ def embed_all(
     started = time.perf_counter()
     digests = {}
     with new_folder(folder, "done.json", over=over) as temporary:
-        for name in data.splits:
+        for name, embeddings in embed_splits(objective, {n: splits[n] for n in data.splits}, device, workers):
             path = temporary / f"{name}.safetensors"
-            save_tensors(path, embed_split(objective, splits[name], device, workers))
+            save_tensors(path, embeddings)
             digests[name] = file_digest(path)
         done = {"digests": digests, "embed_s": time.perf_counter() - started, "sources": dict(sources or {})}
         write_over(temporary / "done.json", sealed(done))
