@@ -142,7 +142,7 @@ class TrainingState:
         generators = {name: generator.get_state() for name, generator in self.generators.items()}
         if counters.batch and counters.shuffle is not None:
             generators["shuffle"] = counters.shuffle  # resuming within an epoch draws its order once more
-        state = {
+        state: dict[str, Any] = {
             "objective": self.objective.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers[counters.stage]],
             "generators": generators,

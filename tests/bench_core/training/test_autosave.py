@@ -9,6 +9,7 @@ from bench_core import Loss
 from bench_core.errors import StoreError
 from bench_core.training.autosave import CheckpointAutosave, NoAutosave, make_autosave
 from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.kept_weights import KeptWeights
 from bench_core.training.state import Counters, TrainingState
 from bench_core.training.stopping import Stop, Stopped
 
@@ -16,7 +17,8 @@ from bench_core.training.stopping import Stop, Stopped
 def training(step: int = 0, batch: int = 0) -> TrainingState:
     generators = {"shuffle": torch.Generator().manual_seed(step)}
     counters = Counters(epoch=0, batch=batch, step=step, shuffle=generators["shuffle"].get_state())
-    return TrainingState(nn.Linear(2, 2), {"main": []}, generators, torch.device("cpu"), counters)
+    optimizers: dict[str, list[torch.optim.Optimizer]] = {"main": [], "more": []}
+    return TrainingState(nn.Linear(2, 2), optimizers, generators, torch.device("cpu"), counters, kept=KeptWeights())
 
 
 def files(folder: Path) -> list[str]:
@@ -68,7 +70,7 @@ def test_odd_field_of_a_checkpoint_is_refused_or_harmless_and_changes_no_weight(
     except StoreError:
         assert state.counters.step == 0
     else:
-        optional = ("cuda", "notes", "losses", "sources", "resumed", "earlier_sources")
+        optional = ("cuda", "notes", "losses", "sources", "resumed", "earlier_sources", "stage", "kept")
         assert name in optional or isinstance(value, list)
         return
     if name not in ("objective", "optimizers", "generators", "torch"):  # what torch loads is checked by torch

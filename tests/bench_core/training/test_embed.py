@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_core import Embedded, Encoder, NoConfig, Objective, Split
+from bench_core import DataSpec, Embedded, Encoder, NoConfig, Objective, Split
 from bench_core.conformance.toys import Untrained
-from bench_core.data import take
+from bench_core.data import Nodes, take
 from bench_core.errors import CheckError, StoreError
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.training.embed import (
     embed_all,
     embed_split,
+    embed_splits,
     is_damaged,
     is_embedded,
     lacking_names,
@@ -138,3 +139,52 @@ def test_embedding_with_nan_is_refused(method: BinaryCode, split: Split) -> None
     method.scale = float("nan")
     with pytest.raises(StoreError, match="embedding 'features' holds values that are not finite"):
         embed_split(method, split, CPU)
+
+
+class Degrees(Encoder):
+    """Counts its calls; the features of a node are the sums over its neighbours."""
+
+    dim = 2
+    calls = 0
+
+    def forward(self, inputs: Nodes) -> Tensor:
+        """Return the sums (N, 2)."""
+        self.calls += 1
+        sums: Tensor = (inputs.adjacency @ inputs.features)[inputs.index]
+        return sums
+
+    def maps(self, inputs: Nodes) -> dict[str, Tensor]:
+        """Return no maps."""
+        return {}
+
+
+def graph(seed: int = 0) -> Nodes:
+    rng = torch.Generator().manual_seed(seed)
+    edges = torch.randint(0, 9, (2, 20), generator=rng)
+    return Nodes.from_edges(torch.rand(9, 2, generator=rng), edges, torch.arange(9))
+
+
+NODE_DATA = DataSpec(shape=(2,), splits={"train": 4, "test": 3}, kind="nodes")
+
+
+def test_splits_of_one_graph_are_embedded_by_one_pass_over_it(tmp_path: Path) -> None:
+    nodes, method = graph(), Untrained(Degrees(NODE_DATA, NoConfig()), NODE_DATA, NoConfig())
+    splits = {"train": Split(nodes.select(torch.tensor([8, 0, 3, 1]))), "test": Split(nodes.select(torch.arange(2, 5)))}
+    embed_all(method, NODE_DATA, splits, tmp_path, CPU)
+    assert method.encoder.calls == 1
+    loaded = load_embedded(tmp_path, splits)
+    for name, split in splits.items():
+        assert torch.equal(loaded[name].embeddings["features"], embed_split(method, split, CPU)["features"])
+
+
+@pytest.mark.parametrize("other", ["graph", "kind"])
+def test_splits_of_different_graphs_are_embedded_one_by_one(other: str, method: BinaryCode, split: Split) -> None:
+    if other == "graph":
+        method = Untrained(Degrees(NODE_DATA, NoConfig()), NODE_DATA, NoConfig())  # type: ignore[assignment]
+        splits = {"train": Split(graph(0)), "test": Split(graph(1))}
+    else:
+        splits = {"train": split, "test": take(split, torch.arange(3))}
+    embedded = dict(embed_splits(method, splits, CPU))
+    assert list(embedded) == ["train", "test"]
+    for name, part in splits.items():
+        assert torch.equal(embedded[name]["features"], embed_split(method, part, CPU)["features"])

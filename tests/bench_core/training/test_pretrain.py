@@ -8,7 +8,7 @@ import torch
 
 from bench_core import Batch, Encoder, EpochContext, Loss, NoConfig, Objective, Player, Recipe, Split
 from bench_core.data import open_split
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.training.autosave import NoAutosave
 from bench_core.training.pretrain import pretrain
 

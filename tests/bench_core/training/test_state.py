@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from bench_core import Loss
 from bench_core.devices import to_channels_last
 from bench_core.training.checkpoints import pack, unpack
+from bench_core.training.kept_weights import KeptWeights
 from bench_core.training.state import Counters, TrainingState
 
 CPU = torch.device("cpu")
@@ -106,3 +107,45 @@ def test_moments_of_the_optimizer_are_loaded() -> None:
     moments = [[state["momentum_buffer"] for state in s.optimizers["main"][0].state.values()] for s in (saved, loaded)]
     assert len(moments[1]) == 2
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(*moments, strict=True))
+
+
+def staged(*names: str) -> TrainingState:
+    net = nn.Linear(2, 2)
+    optimizers = {name: [torch.optim.SGD(net.parameters(), lr=0.1)] for name in names}
+    generators = {"shuffle": torch.Generator().manual_seed(3)}
+    return TrainingState(net, optimizers, generators, CPU, Counters(stage=names[0]), kept=KeptWeights(patience=2))
+
+
+def test_state_within_a_later_stage_is_loaded_as_it_was_saved() -> None:
+    saved, loaded = staged("a", "b"), staged("a", "b")
+    for epoch in range(3):
+        saved.begin_stage("a" if epoch < 2 else "b")
+        assert saved.kept is not None
+        saved.kept.before_last_step(saved.objective)
+        saved.kept.end_epoch(epoch + 1, 1.0)
+        saved.counters.end_epoch({})
+    loaded.load_state_dict(unpack(pack(saved.state_dict())))
+    assert (loaded.counters.stage, loaded.counters.stage_begin, loaded.counters.epoch) == ("b", 2, 3)
+    assert loaded.kept is not None
+    assert (loaded.kept.epoch, loaded.kept.loss, loaded.kept.patience) == (3, 1.0, 2)
+    assert [loaded.stage_is_over(epochs) for epochs in (1, 2)] == [True, False]
+    loaded.counters.epoch = 5
+    assert loaded.stage_is_over(9)  # out of patience
+
+
+def test_state_of_older_code_without_a_stage_goes_on_in_the_first() -> None:
+    state = staged("a").state_dict()
+    del state["kept"]
+    loaded = staged("a", "b")
+    loaded.load_state_dict(unpack(pack(state)))
+    assert loaded.counters.stage == "a"
+    assert loaded.kept == KeptWeights(patience=2)
+
+
+def test_state_of_a_stage_that_the_method_does_not_have_is_refused_and_changes_no_weight() -> None:
+    loaded = staged("a", "c")
+    before = [value.clone() for value in loaded.objective.state_dict().values()]
+    state = staged("b", "a").state_dict()
+    with pytest.raises(ValueError, match="the method has no stage 'b'"):
+        loaded.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(before, loaded.objective.state_dict().values(), strict=True))

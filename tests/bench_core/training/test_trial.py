@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Loss, NoConfig, Objective, Player, Recipe, Split
 from bench_core.conformance.toys import TinyEncoder
+from bench_core.contracts.keywords import named_only, needs
 from bench_core.data import open_split
 from bench_core.errors import CheckError
 from bench_core.plugins import Component, load_plugins
@@ -94,7 +95,16 @@ def test_method_that_learns_from_any_batch_has_none(cls: type[Objective], batch_
 
 
 NEEDS_TWO = {"barlow_twins", "byol", "dim", "noisy_dim", "simclr", "simsiam", "vicreg"}
-METHODS = load_plugins().of_kind("objective")
+
+
+def reads_images(component: Component) -> bool:
+    """Return True for a method that learns from images with any encoder and without a teacher."""
+    cls = component.cls
+    keywords = named_only(cls.skip_reason, encoder_class=TinyEncoder, encoder_config=NoConfig())
+    return cls.skip_reason(DATA, cls.Config(), **keywords) is None and not needs(cls, "teacher")
+
+
+METHODS = [component for component in load_plugins().of_kind("objective") if reads_images(component)]
 
 
 @pytest.mark.parametrize("component", METHODS, ids=lambda component: component.name)
