@@ -160,9 +160,14 @@ class Supervised(Objective):
 
     def forward(self, views: LabelledViews, player: str = "main") -> Loss:
         """Return the cross-entropy in nats, with the accuracy on the training views."""
-        logits = self.head(self.encoder(views.inputs))  # (N, K)
+        logits = self.logits(self.encoder(views.inputs))  # (N, K)
         accuracy = (logits.argmax(1) == views.labels).float().mean()
         return Loss(F.cross_entropy(logits, views.labels), {"accuracy": accuracy})
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, K) of features (N, D), from which a student can learn."""
+        logits: Tensor = self.head(features)
+        return logits
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: SupervisedConfig) -> str | None:
