@@ -1,4 +1,6 @@
-"""Linear probe: logistic regression on standardised features, with the penalty chosen on a held-out part of train.
+"""Linear probe: a linear classifier on standardised features, with the penalty chosen on a held-out part of train.
+
+The classifier is logistic regression, or a linear SVM.
 
 Source: ours, like `bench_core.evaluation.logistic_regression`. The tasks that fit linear probes share this code.
 
@@ -6,7 +8,7 @@ Shapes: N items, D features, K classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from bench_core.data import ranks_in_class
 from bench_core.errors import BenchError
+from bench_core.evaluation.linear_svm import margin_loss, svm_problem
 from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem
 
 GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # penalties; scikit-learn's C is 1 / (penalty * N)
@@ -28,14 +31,52 @@ SOLVER = f"L-BFGS in whitened coordinates until the gradient's largest entry is 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A linear classifier that a probe may be.
+
+    Attributes:
+        text: What is minimised, for protocols.
+        problem: Function that prepares features (N, D), labels (N,) and a number of classes to be solved, on a device.
+        loss: Function that gives the mean loss of class scores (N, K) with labels (N,), by which the penalty is chosen.
+        unit: Unit of the loss, as protocols name it after a number: " nats", or "".
+    """
+
+    text: str
+    problem: Callable[[Tensor, Tensor, int, torch.device | str], LogisticProblem]
+    loss: Callable[[Tensor, Tensor], float]
+    unit: str
+
+
+def _cross_entropy(scores: Tensor, labels: Tensor) -> float:
+    return float(F.cross_entropy(scores, labels))
+
+
+def _margin_loss(scores: Tensor, labels: Tensor) -> float:
+    return float(margin_loss(scores.T, F.one_hot(labels, scores.shape[1]).T)[0])
+
+
+LOGISTIC = Classifier(text=PROBLEM, problem=LogisticProblem, loss=_cross_entropy, unit=" nats")
+SVM = Classifier(
+    text=(
+        "linear SVM, each class against the rest: max(0, 1 - s * score)^2 with s = 1 for items of the class and -1 for "
+        "others, summed over classes, mean over items, beside penalty/2 * |W|^2, bias free; scikit-learn's C is "
+        "1 / (penalty * items)"
+    ),
+    problem=svm_problem,
+    loss=_margin_loss,
+    unit="",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenFit:
     """A fit with the chosen penalty, and texts about the choice for a record.
 
     Attributes:
         fit: Fit on all of train with the chosen penalty.
         penalty: Penalty of the least loss on the held-out part, or the fixed one where nothing was held out.
-        held_out_loss: Mean cross-entropy on the held-out part, in nats, of the fit that was trained without it; None
-            where nothing was held out.
+        held_out_loss: Mean loss of the classifier on the held-out part (cross-entropy in nats), of the fit that was
+            trained without it; None where nothing was held out.
         note: The penalty and the number of items on which it was chosen, for the notes of an Evaluation.
         protocol: The procedure of the choice, for the protocol of an Evaluation.
     """
@@ -58,6 +99,7 @@ def fit_probe(
     validation_fraction: float = VALIDATION,
     fixed_penalty: float = FIXED_PENALTY,
     max_iterations: int = MAX_ITERATIONS,
+    classifier: Classifier = LOGISTIC,
 ) -> ChosenFit:
     """Choose the penalty on a held-out part of train, then fit on all of train.
 
@@ -73,6 +115,7 @@ def fit_probe(
         validation_fraction: Fraction of each class that is held out, in (0, 1); at least one item is left to train on.
         fixed_penalty: Penalty where nothing can be held out, > 0.
         max_iterations: Largest number of L-BFGS steps of one fit.
+        classifier: `LOGISTIC` or `SVM`.
 
     Raises:
         BenchError: The features, or the loss on the held-out part, are not finite.
@@ -82,23 +125,25 @@ def fit_probe(
     device = device if torch.device(device).type == "cuda" else "cpu"
     held_out = held_out_part(labels, validation_fraction, num_classes, rng)
     if held_out.any():
-        problem = LogisticProblem(train[~held_out], labels[~held_out], num_classes, device)
-        penalty, loss, lost = _choose_penalty(problem, train[held_out], labels[held_out], grid, max_iterations)
+        problem = classifier.problem(train[~held_out], labels[~held_out], num_classes, device)
+        penalty, loss, lost = _choose_penalty(
+            problem, train[held_out], labels[held_out], grid, max_iterations, classifier.loss
+        )
         note = f"penalty {penalty:g}, chosen on {int(held_out.sum()):,} held-out training items{_at_end(penalty, grid)}"
         note += f"; NOT converged when it was chosen: {', '.join(f'{p:g}' for p in lost)}" if lost else ""
     else:
         penalty, loss = fixed_penalty, None
         note = f"penalty {penalty:g} fixed, not chosen: no class has two training items, so none can be held out"
     return ChosenFit(
-        fit=LogisticProblem(train, labels, num_classes, device).solve(penalty, max_iterations),
+        fit=classifier.problem(train, labels, num_classes, device).solve(penalty, max_iterations),
         penalty=penalty,
         held_out_loss=loss,
         note=note,
         protocol=(
             f"penalty chosen of {', '.join(f'{p:g}' for p in grid)} by the loss on "
             f"{validation_fraction:.0%} of each training class, from strong to weak until it is {RISE:.0%} above the "
-            f"least, the strongest within {ALIKE:g} nats of the least; {fixed_penalty:g} where no class has an item to "
-            "hold out; refitted on all of train"
+            f"least, the strongest within {ALIKE:g}{classifier.unit} of the least; {fixed_penalty:g} where no class "
+            "has an item to hold out; refitted on all of train"
         ),
     )
 
@@ -112,7 +157,12 @@ def _at_end(penalty: float, grid: Sequence[float]) -> str:
 
 
 def _choose_penalty(
-    problem: LogisticProblem, held_out: Tensor, labels: Tensor, grid: Sequence[float], max_iterations: int
+    problem: LogisticProblem,
+    held_out: Tensor,
+    labels: Tensor,
+    grid: Sequence[float],
+    max_iterations: int,
+    loss_of: Callable[[Tensor, Tensor], float],
 ) -> tuple[float, float, list[float]]:
     """Try penalties from strong to weak until the held-out loss has risen, and take the least loss.
 
@@ -128,7 +178,7 @@ def _choose_penalty(
         fit = problem.solve(penalty, max_iterations, fit)
         if not fit.converged:
             lost.append(penalty)
-        loss = float(F.cross_entropy(fit.logits(held_out), labels))
+        loss = loss_of(fit.logits(held_out), labels)
         if not math.isfinite(loss):
             break
         losses[penalty] = loss

@@ -5,11 +5,13 @@
 scikit-learn's C is 1 / (penalty * N). Published probes on ill-conditioned features often come from a solver that
 stopped early; then the solver changes the number more than the method does. Here L-BFGS works in the principal
 directions of the features, each scaled to about unit curvature. The penalty still applies to the original weights, so
-the problem is the one above, and only the path to its optimum is shorter.
+the problem is the one above, and only the path to its optimum is shorter. Other convex losses of the class scores are
+solved in the same way (`bench_core.evaluation.linear_svm`).
 
 Shapes: N items, D features, R <= min(N, D) principal directions with variance, K classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +23,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 Vector = npt.NDArray[np.float64]
+Loss = Callable[
+    [Tensor, Tensor], tuple[Tensor, Tensor]
+]  # scores and one-hot labels (K, N) -> mean loss, its slope (K, N)
 TOLERANCE = 2e-4  # largest entry of the gradient, over the loss, in scaled coordinates (curvature about 1)
+NEGLIGIBLE = 1e-12  # a loss that counts as optimal, as of items that are all of one class
 FLOAT64_LIMIT = 1_000_000  # entries of the features up to which double precision costs almost no time
 
 
@@ -58,11 +64,25 @@ class LogisticProblem:
         labels: Classes (N,) int64 in [0, K).
         num_classes: Number of classes K.
         device: CPU or CUDA device, for the products; the vectors of the solver stay on the CPU.
+        loss: Convex loss of the class scores; another one than `softmax_loss` is solved in the same way.
+        curvature: Rough second derivative of the loss by a score; a bad guess costs steps, and changes no optimum.
+            None: 1 / K, that of the softmax.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        *,
+        loss: Loss | None = None,
+        curvature: float | None = None,
+    ) -> None:
         """Centre the features and write them in their principal directions."""
         self.num_classes = num_classes
+        self.loss = loss or softmax_loss
+        self.flatness = num_classes if curvature is None else 1 / curvature
         device = torch.device(device)
         exact = device.type == "cpu" and features.numel() <= FLOAT64_LIMIT
         features = features.to(device, torch.float64 if exact else torch.float32)
@@ -80,7 +100,7 @@ class LogisticProblem:
             max_iterations: Largest number of L-BFGS steps.
             start: Solution for another penalty to start from; None starts from 0.
         """
-        scale = (self.variance.double() / self.num_classes + penalty).rsqrt().cpu()[:, None]  # (R, 1)
+        scale = (self.variance.double() / self.flatness + penalty).rsqrt().cpu()[:, None]  # (R, 1)
         basis, mean = self.basis.double().cpu(), self.mean.double().cpu()
         first = torch.zeros(len(scale) + 1, self.num_classes, dtype=torch.float64)
         if start is not None:
@@ -131,14 +151,25 @@ class LogisticProblem:
         weights = scale * point[:-1]  # (R, K)
         x = self.coordinates
         # Arrays are (K, N): with few classes, both products are many times faster than with arrays (N, K).
-        logp = torch.addmm(point[-1:].T.to(x), weights.T.to(x), x.T).log_softmax(0)  # (K, N)
-        fit = -(logp * self.onehot).sum(0).double().mean()
-        residual = logp.exp().sub_(self.onehot).div_(len(x))
+        scores = torch.addmm(point[-1:].T.to(x), weights.T.to(x), x.T)  # (K, N)
+        fit, residual = self.loss(scores, self.onehot)
         slope = (residual @ x).T.double().cpu() + penalty * weights
         gradient = torch.cat([scale * slope, residual.sum(1)[None].double().cpu()])
         loss = float(fit) + penalty / 2 * float(weights.square().sum())
-        self.relative_gradient = float(gradient.abs().max()) / loss
+        self.relative_gradient = float(gradient.abs().max()) / loss if loss > NEGLIGIBLE else 0.0
         return loss, gradient.flatten().numpy()
+
+
+def softmax_loss(scores: Tensor, onehot: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean cross-entropy of the softmax, in nats, and its slope (K, N) by each score.
+
+    Args:
+        scores: Class scores (K, N).
+        onehot: Labels (K, N), 0 or 1.
+    """
+    logp = scores.log_softmax(0)
+    fit = -(logp * onehot).sum(0).double().mean()
+    return fit, logp.exp().sub_(onehot).div_(scores.shape[1])
 
 
 def principal_directions(centred: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,16 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from bench_core import DataSpec, Frozen, Objective
-from bench_core.evaluation.linear_probe import standardise
+from bench_core.evaluation.linear_probe import LOGISTIC, standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
 from bench_core.store.per_item import items_error
 from bench_evaluators import linear
@@ -33,6 +35,25 @@ def test_accuracy_is_that_of_scikit_learn_at_the_chosen_penalty(freeze: Freeze) 
     assert evaluation.scores[0].value == pytest.approx(expected, abs=1 / 120)  # one item may lie on the border
     assert evaluation.scores[0].metric == "top1"
     assert evaluation.scores[0].chance == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("labels_per_class", [None, 6])
+def test_the_svm_predicts_as_scikit_learn_does_on_standardised_features(
+    labels_per_class: int | None, freeze: Freeze
+) -> None:
+    splits = {"train": blobs(200 if labels_per_class is None else 24), "test": blobs(120, seed=1)}
+    config = LinearConfig(
+        solver="svm", grid=(0.02,), few_label_penalty=0.02, labels_per_class=labels_per_class, num_draws=1
+    )
+    evaluation = Linear(config).evaluate(freeze(splits))
+    (train, labels), (test, test_labels) = ((part["features"], labels) for part, labels in splits.values())
+    train, test = standardise(train, test)
+    reference = LinearSVC(C=1 / (0.02 * len(labels)), dual=False, tol=1e-9, max_iter=10_000, intercept_scaling=100)
+    reference.fit(train.numpy(), labels.numpy())
+    expected = reference.score(test.numpy(), test_labels.numpy())
+    assert evaluation.scores[0].value == pytest.approx(expected, abs=1 / 120)  # one item may lie on the border
+    assert "linear SVM, each class against the rest" in evaluation.protocol
+    assert "logistic" not in evaluation.protocol
 
 
 @pytest.mark.parametrize(("labels_per_class", "values"), [(None, {0.0, 1.0}), (3, {0.0, 0.5, 1.0})])
@@ -112,7 +133,7 @@ def test_few_labels_are_the_given_number_of_each_class(freeze: Freeze, monkeypat
         seen.append((features, labels))
         return LogisticProblem(features, labels, *rest)
 
-    monkeypatch.setattr(linear, "LogisticProblem", watched)
+    monkeypatch.setitem(linear.CLASSIFIERS, "logistic", replace(LOGISTIC, problem=watched))
     splits = {"train": blobs(80), "test": blobs(40, seed=1)}
     Linear(LinearConfig(labels_per_class=3, num_draws=2)).evaluate(freeze(splits))
     assert [torch.bincount(labels).tolist() for _, labels in seen] == [[3] * 4] * 2
