@@ -15,7 +15,8 @@ from torch import Tensor
 from bench_core import Dataset, DataSpec, NoConfig, Objective, Recipe, Split
 from bench_core.data import default_data_root
 from bench_core.devices import place_on_device
-from bench_core.planning.plan import Chain, make_plan
+from bench_core.planning.chains import Chain
+from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import Component, Registry, load_plugins
 from bench_core.running.chain import build_objective

@@ -8,7 +8,7 @@ import click
 from bench_core.cli.options import names
 
 if TYPE_CHECKING:
-    from bench_core.planning.plan import Plan
+    from bench_core.planning.chains import Plan
     from bench_core.running.failures import UnfinishedCell
     from bench_core.running.setting import RunSetting
     from bench_core.store import Store

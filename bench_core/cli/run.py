@@ -15,7 +15,7 @@ from bench_core.output import say
 from bench_core.training.stopping import CALL_AGAIN, Stop
 
 if TYPE_CHECKING:
-    from bench_core.planning.plan import Plan
+    from bench_core.planning.chains import Plan
     from bench_core.reports.tables.entries import Entry
     from bench_core.running.failures import UnfinishedCell
     from bench_core.store import Store
@@ -117,7 +117,7 @@ def run(
 
 def _unfinished_part(plan: "Plan", store: "Store") -> "Plan":
     """Return the part of a plan that was tried before and has no record."""
-    from bench_core.planning.plan import narrowed
+    from bench_core.planning.chains import narrowed
 
     return narrowed(plan, lambda _, cell: store.last_attempt(cell.key) is not None and store.record(cell.key) is None)
 
@@ -128,7 +128,7 @@ def _one_chain(plan: "Plan", key: str, without_cell: Sequence[str]) -> "Plan":
     Raises:
         RequestError: The plan has no such chain.
     """
-    from bench_core.planning.plan import narrowed
+    from bench_core.planning.chains import narrowed
 
     part = narrowed(plan, lambda chain, cell: chain.key == key and cell.key not in without_cell)
     if not part.chains:

@@ -44,6 +44,9 @@ class DataSpec:
             has a kind of its own.
         transductive: True if training reads the items that are tested, without their labels: the nodes of one graph,
             or a set of graphs without a test part. Rows say so.
+        folds: For a dataset without a test part, number of parts K of its parameter `fold`, which tests on one part
+            and trains on the others. Methods that use labels are trained K times, once for each value of `fold` from
+            0 to K - 1, and their row is the mean.
     """
 
     shape: tuple[int, ...]
@@ -58,6 +61,7 @@ class DataSpec:
     kind: str = ""
     modalities: Mapping[str, "DataSpec"] | None = None
     transductive: bool = False
+    folds: int | None = None
 
     def __post_init__(self) -> None:
         """Find the kind from the shape, unless it is another one than those of tensors."""

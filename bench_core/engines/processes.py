@@ -10,7 +10,7 @@ import torch
 from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
 from bench_core.engines.resources import process_environments
 from bench_core.errors import RequestError
-from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.running.failures import UnfinishedCell, attempt, failed_cells, unfinished_cell
 from bench_core.running.pending import FailedTrainings, missing, to_run, to_train
 from bench_core.running.progress import NoProgress, Progress, task_line

@@ -21,6 +21,10 @@ noise = false
 [methods.vae_from_nac]
 use = "vae"
 init = "nac"                 # starts from the encoder that the row nac has trained
+[methods.student]
+use = "mimkd"
+encoder.widths = [16, 32]    # an encoder of its own: the board's with other parameters, or encoder.use = "mlp"
+teacher = "supervised"       # learns from the row supervised
 [tasks.linear]               # a column
 [pictures.cost]              # drawn by `bench publish`; see bench_core.reports.pictures
 x = "linear:top1"
@@ -43,7 +47,26 @@ DEFAULT = "digits"
 _KEYS = {
     "title", "description", "seeds", "precision", "recipe", "datasets", "encoders", "methods", "tasks", "pictures",
 }  # fmt: skip
+STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and recipe, that name what it needs
+OWN_ENCODERS = ("encoder", "teacher_encoder")  # keys of a method's row that are encoders
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class OwnEncoder:
+    """The encoder that a row has in place of the board's.
+
+    Attributes:
+        use: The encoder's name or id, or a row of the board's encoders; "" is the board's encoder.
+        values: Parameter -> value, in place of the encoder's own.
+    """
+
+    use: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Return True if it differs from the board's encoder."""
+        return bool(self.use or self.values)
 
 
 @dataclass(frozen=True)
@@ -57,6 +80,10 @@ class NamedComponent:
         recipe: For a method, parameter of the training recipe -> value.
         init: For a method, what its encoder starts from: a row, a chain's folder or a file; "" initialises it from the
             seed. See `bench_core.planning.initial_weights`.
+        encoder: For a method, the encoder that it has in place of the board's.
+        teacher: For a method, the trained method that it learns from: a row, a chain's folder or a file; "" is none.
+            See `bench_core.planning.teachers`.
+        teacher_encoder: For a method, the encoder of a teacher that is a file.
     """
 
     name: str
@@ -64,6 +91,9 @@ class NamedComponent:
     values: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     init: str = ""
+    encoder: OwnEncoder = OwnEncoder()
+    teacher: str = ""
+    teacher_encoder: OwnEncoder = OwnEncoder()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +248,7 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
 
 
 def _section(document: Mapping[str, Any], section: str, where: str) -> dict[str, NamedComponent]:
-    """Return the rows or columns of a section; `recipe` and `init` are keys of methods only."""
+    """Return the rows or columns of a section; `recipe`, `init`, `encoder` and the like are keys of methods only."""
     components: dict[str, NamedComponent] = {}
     for name, table in _table(document.get(section, {}), f"{where}: {section}").items():
         if not _NAME.fullmatch(name):
@@ -228,17 +258,30 @@ def _section(document: Mapping[str, Any], section: str, where: str) -> dict[str,
         use = values.pop("use", name)
         if not isinstance(use, str):
             raise RequestError(f"{key}.use must be the name of a component, got {shown(use)}.")
-        recipe: Mapping[str, Any] = {}
-        init = ""
+        of_method: dict[str, Any] = {}
         if section == "methods":
-            recipe = _table(values.pop("recipe", {}), f"{key}.recipe")
-            init = check_init(values.pop("init", "none"), f"{key}.init")
-        components[name] = NamedComponent(name, use, values, recipe, init)
+            of_method = {
+                "recipe": _table(values.pop("recipe", {}), f"{key}.recipe"),
+                **{start: check_start(values.pop(start, "none"), f"{key}.{start}") for start in STARTS},
+                **{own: _own_encoder(values.pop(own, {}), f"{key}.{own}") for own in OWN_ENCODERS},
+            }
+        components[name] = NamedComponent(name, use, values, **of_method)
     return components
 
 
-def check_init(value: Any, where: str) -> str:
-    """Check that a value of `init` is text; return it, or "" for `none`.
+def _own_encoder(value: Any, where: str) -> OwnEncoder:
+    """Read `encoder = "mlp"`, or a table of parameters with or without `use`."""
+    if isinstance(value, str):
+        return OwnEncoder("" if value == "none" else value)
+    values = dict(_table(value, where))
+    use = values.pop("use", "")
+    if not isinstance(use, str):
+        raise RequestError(f"{where}.use must be the name of an encoder, got {shown(use)}.")
+    return OwnEncoder(use, values)
+
+
+def check_start(value: Any, where: str) -> str:
+    """Check that a value of `init` or `teacher` is text; return it, or "" for `none`.
 
     Raises:
         RequestError: It is no text, or empty; `where` is the parameter that the message names.

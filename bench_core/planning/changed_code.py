@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench_core.errors import StoreError
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.components import ConfiguredComponent
-from bench_core.planning.plan import Cell, Chain, Plan
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Component
 from bench_core.store import Store

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench_core.contracts import Encoder
+from torch import Tensor, nn
+
+from bench_core.contracts import Encoder, Objective
 from bench_core.errors import RequestError, StoreError, shown
 from bench_core.files import file_digest
 from bench_core.store.chain_files import read_recipe, read_summary
@@ -84,7 +86,7 @@ def find_initial_weights(init: str, document: Mapping[str, Any], other_methods: 
 
 
 def _weights_of_chain(init: str, folder: Path, document: Mapping[str, Any]) -> InitialWeights:
-    start, summary = _read_chain(folder)
+    start, summary = read_chain(folder)
     if start["encoder"] != document["encoder"]:
         raise RequestError(
             f"init = {init!r} was trained with encoder {start['encoder']}, this row has {document['encoder']}."
@@ -98,8 +100,8 @@ def _weights_of_chain(init: str, folder: Path, document: Mapping[str, Any]) -> I
     )
 
 
-def _read_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the document and the summary of a chain; StoreError where they lack what is needed."""
+def read_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the document and the summary of a chain's folder; StoreError where they lack what is needed."""
     document, summary = read_recipe(folder)["doc"], read_summary(folder)
     if (document.get("recipe") or {}).get("epochs") is None:
         raise StoreError(f"{folder} is no chain's folder: its recipe.json does not say how many epochs were trained.")
@@ -118,8 +120,21 @@ def load_initial_weights(encoder: Encoder, initial: InitialWeights) -> None:
     encoder_tensors = {
         name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)
     }
+    _load(encoder, encoder_tensors or tensors, "encoder", initial)
+
+
+def load_weights(objective: Objective, weights: InitialWeights) -> None:
+    """Load all weights of a trained method into a method of the same class and parameters, in place.
+
+    Raises:
+        StoreError: The file is damaged, or its tensors are not this method's.
+    """
+    _load(objective, load_tensors(weights.path, weights.digest), "method", weights)
+
+
+def _load(module: nn.Module, tensors: Mapping[str, Tensor], what: str, initial: InitialWeights) -> None:
     try:
-        encoder.load_state_dict(encoder_tensors or tensors)
+        module.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise StoreError(f"{initial.path} does not hold the weights of this encoder: {reason}") from error
+        raise StoreError(f"{initial.path} does not hold the weights of this {what}: {reason}") from error

@@ -7,138 +7,31 @@ A document is a JSON object with all that defines a number; docs/numbers.md list
 of rows, devices and folders are not in it, so they change no key.
 """
 
+import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any
 
-from bench_core.config import plain
-from bench_core.contracts import Dataset, DataSpec, OtherData, Recipe
-from bench_core.contracts.keywords import named_only
+from bench_core.config import build, plain
+from bench_core.contracts import Dataset, DataSpec, OtherData
+from bench_core.contracts.keywords import named_only, needs
 from bench_core.data import default_data_root
 from bench_core.data.checked import load_split, reading_data
 from bench_core.data.files import NO_FOLDER
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
-from bench_core.planning.boards import Board
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.request import Request, Resolved, resolve
-from bench_core.planning.source_code import source_digests
+from bench_core.planning.teachers import TeacherWeights, find_teacher
 from bench_core.plugins import Registry, load_plugins
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One task on one chain.
-
-    Attributes:
-        names: The names of dataset, encoder, method and task in the request.
-        seed: The seed of the chain.
-        task: The task with its parameters.
-        document: All that defines the numbers of the cell.
-        key: The hash of the document.
-        skip: The reason why the task cannot run on this chain, or None.
-        other_datasets: The datasets that the task reads beside the chain's, by name.
-    """
-
-    names: Mapping[str, str]
-    seed: int
-    task: ConfiguredComponent
-    document: Mapping[str, Any]
-    key: str
-    skip: str | None
-    other_datasets: Mapping[str, OtherData] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chain:
-    """One dataset x encoder x method x seed, and its cells.
-
-    Attributes:
-        dataset: The dataset with its parameters.
-        encoder: The encoder with its parameters.
-        method: The method with its parameters.
-        loader: The opened dataset, which loads the splits.
-        data: The shape, splits and classes of the dataset.
-        recipe: The training recipe.
-        origin: Where the recipe comes from; it is in no key.
-        precision: "fp32" or "bf16".
-        seed: The seed of the training.
-        document: All that defines the trained weights.
-        key: The hash of `document`; it names the chain's folder.
-        embed_document: All that defines the embeddings.
-        embed_key: The hash of `embed_document`; it names the folder of the embeddings.
-        cells: The tasks on this chain.
-        init: The weights or the chain that the encoder starts from; None initialises the encoder from the seed.
-    """
-
-    dataset: ConfiguredComponent
-    encoder: ConfiguredComponent
-    method: ConfiguredComponent
-    loader: Dataset
-    data: DataSpec
-    recipe: Recipe
-    origin: RecipeOrigin
-    precision: str
-    seed: int
-    document: Mapping[str, Any]
-    key: str
-    embed_document: Mapping[str, Any]
-    embed_key: str
-    cells: tuple[Cell, ...]
-    init: "InitialWeights | Chain | None" = None
-
-    @property
-    def uses_labels(self) -> bool:
-        """True if labels took part in this training, or in the one that its encoder starts from, as far as known."""
-        method_uses_labels: bool = self.method.plugin.cls.uses_labels
-        return method_uses_labels or (self.init is not None and self.init.uses_labels)
-
-    @property
-    def starts_from(self) -> str:
-        """Description of what the encoder starts from: "nac, 200 epochs"; "" if it is initialised from the seed."""
-        if isinstance(self.init, Chain):
-            return f"{self.init.method.name}, {self.init.recipe.epochs} epochs"
-        return self.init.label if self.init else ""
-
-    @property
-    def lineage(self) -> "list[Chain]":
-        """This chain after all chains that it starts from, in the order in which they are trained."""
-        return [*(self.init.lineage if isinstance(self.init, Chain) else ()), self]
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """Digests of the code of dataset, encoder and method, as far as it can be read; they are in no key."""
-        parts = {"dataset": self.dataset, "encoder": self.encoder, "method": self.method}
-        return source_digests({axis: part.plugin for axis, part in parts.items()})
-
-    def sources_of(self, cell: Cell) -> dict[str, str]:
-        """Return `sources` with that of the task of one of the chain's cells."""
-        return {**self.sources, **source_digests({"task": cell.task.plugin})}
-
-    @property
-    def label(self) -> str:
-        """The chain as messages name it: "nac on digits with convnet, seed 0"."""
-        return f"{self.method.name} on {self.dataset.name} with {self.encoder.name}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All chains of a request, in the order in which they run."""
-
-    board: Board
-    chains: tuple[Chain, ...]
-
-    @property
-    def cells(self) -> list[Cell]:
-        """All cells of all chains."""
-        return [cell for chain in self.chains for cell in chain.cells]
 
 
 @dataclass(frozen=True)
@@ -185,17 +78,31 @@ def plan_resolved(
     """Plan the chains and cells of names and parameters that are resolved already."""
     _refuse_wrong_root(data_root)
 
+    def open_configured(dataset: ConfiguredComponent) -> _OpenedDataset:
+        return _open(dataset, data_root, download, check_data)
+
     @cache
     def open_by_name(name: str) -> _OpenedDataset:
         component = registry.get("dataset", name)
-        return _open(ConfiguredComponent(name, component, component.cls.Config()), data_root, download, check_data)
+        return open_configured(ConfiguredComponent(name, component, component.cls.Config()))
 
-    datasets = [_open(dataset, data_root, download, check_data) for dataset in resolved.components["datasets"]]
+    planner = _Planner(resolved, registry, open_by_name)
     chains = []
-    for dataset in datasets:
-        for encoder in resolved.components["encoders"]:
-            chains += _plan_chains(dataset, encoder, resolved, open_by_name)
+    for dataset in map(open_configured, resolved.components["datasets"]):
+        folds = [open_configured(fold) for fold in _folds(dataset)]
+        for encoder in resolved.usual_encoders.get(dataset.spec.kind) or resolved.components["encoders"]:
+            chains += planner.chains(dataset, folds, encoder)
     return Plan(resolved.board, tuple(chains))
+
+
+def _folds(dataset: "_OpenedDataset") -> list[ConfiguredComponent]:
+    """Return the dataset once for each value of its parameter `fold`; nothing where it has a test part."""
+    component, folds = dataset.component, dataset.spec.folds or 0
+    config_type, config = component.plugin.cls.Config, component.config
+    return [
+        replace(component, config=build(config_type, {"fold": fold}, component.name, base=config))
+        for fold in range(folds)
+    ]
 
 
 def _refuse_wrong_root(data_root: Path) -> None:
@@ -216,12 +123,6 @@ def _refuse_wrong_root(data_root: Path) -> None:
         raise RequestError(f"the data folder {where} {why}; name a folder with --data-root or BENCH_DATA.")
 
 
-def narrowed(plan: Plan, keep: Callable[[Chain, Cell], bool]) -> Plan:
-    """Return a plan of the cells for which `keep` is true, and of the chains that still have a cell."""
-    chains = [replace(chain, cells=tuple(cell for cell in chain.cells if keep(chain, cell))) for chain in plan.chains]
-    return replace(plan, chains=tuple(chain for chain in chains if chain.cells))
-
-
 def _open(dataset: ConfiguredComponent, data_root: Path, download: bool, check_data: bool) -> _OpenedDataset:
     with _plugin_named_in_errors(dataset), reading_data(dataset.name):
         loader: Dataset = dataset.plugin.cls(data_root, dataset.config)
@@ -235,103 +136,180 @@ def _open(dataset: ConfiguredComponent, data_root: Path, download: bool, check_d
         return _OpenedDataset(dataset, loader, replace(loader.spec(), name=dataset.plugin.name), digest)
 
 
-def _plan_chains(
-    dataset: _OpenedDataset, encoder: ConfiguredComponent, resolved: Resolved, open_by_name: _OpenByName
-) -> list[Chain]:
-    """Plan the requested methods at all seeds, for one dataset and encoder.
+@dataclass(frozen=True)
+class _Planner:
+    """Plans the chains of a resolved request."""
 
-    Rows of the board that were not requested are planned, too, if requested rows start from them. They become the
-    `init` of these rows, not chains of the plan.
-    """
-    planned: dict[tuple[str, int], Chain] = {}
-    for method in _methods_in_order_of_training(resolved):
-        for seed in resolved.seeds:
-            init = resolved.inits.get(method.name, "")
-            start = planned.get((init, seed), init)
-            planned[method.name, seed] = _plan_chain(dataset, encoder, method, seed, resolved, start, open_by_name)
-    return [planned[method.name, seed] for method in resolved.components["methods"] for seed in resolved.seeds]
+    resolved: Resolved
+    registry: Registry
+    open_by_name: _OpenByName
+
+    def chains(
+        self, dataset: _OpenedDataset, folds: Sequence[_OpenedDataset], encoder: ConfiguredComponent
+    ) -> list[Chain]:
+        """Plan the requested methods at all seeds, for one dataset and one encoder of the request.
+
+        Rows of the board that were not requested are planned, too, if requested rows need them. They become the `init`
+        or the `teacher` of these rows, not chains of the plan.
+
+        Args:
+            dataset: The dataset.
+            folds: The dataset with each value of `fold`, for methods that use labels; empty where it has a test part.
+            encoder: The encoder; rows may have one of their own in its place.
+        """
+        whole = self._of_one_dataset(dataset, encoder)
+        of_folds = [self._of_one_dataset(fold, encoder, number) for number, fold in enumerate(folds)]
+        chains = []
+        for method in self.resolved.components["methods"]:
+            for seed in self.resolved.seeds:
+                chain = whole[method.name, seed]
+                by_fold = of_folds if chain.uses_labels or chain.uses_factors else []
+                chains += [planned[method.name, seed] for planned in by_fold] or [chain]
+        return chains
+
+    def _of_one_dataset(
+        self, dataset: _OpenedDataset, encoder: ConfiguredComponent, fold: int | None = None
+    ) -> dict[tuple[str, int], Chain]:
+        """Return (method, seed) -> its chain, for all methods of the request and those that they need."""
+        planned: dict[tuple[str, int], Chain] = {}
+        for method in _methods_in_order_of_training(self.resolved):
+            for seed in self.resolved.seeds:
+                named = [start.get(method.name, "") for start in (self.resolved.inits, self.resolved.teachers)]
+                init, teacher = (planned.get((start, seed), start) for start in named)
+                chain = self._chain(dataset, encoder, method, seed, init, teacher)
+                planned[method.name, seed] = self._with_cells(chain, encoder, fold)
+        return planned
+
+    def _chain(
+        self,
+        dataset: _OpenedDataset,
+        beside: ConfiguredComponent,
+        method: ConfiguredComponent,
+        seed: int,
+        init: Chain | str,
+        teacher: Chain | str,
+    ) -> Chain:
+        """Plan one chain without its cells.
+
+        Args:
+            dataset: The opened dataset.
+            beside: The encoder of the request, which the row may replace by its own.
+            method: The method.
+            seed: The seed of the training.
+            init: The chain that the encoder starts from, the text of `init` where that is no row, or "".
+            teacher: The chain of the teacher, the text of `teacher` where that is no row, or "".
+        """
+        recipe = self.resolved.recipes[method.name]
+        encoder = self.resolved.row_encoders.encoder(method.name, beside, self.registry)
+        document = {
+            "protocol": HARNESS_REVISION,  # the field's name in every key; a record's `protocol` is the task's text
+            "dataset": dataset.document(),
+            "encoder": encoder.document(),
+            "method": method.document(),
+            "recipe": plain(recipe),
+            "precision": self.resolved.precision,
+            "seed": seed,
+        }
+        start = self._init(init, method, document)
+        taught = self._teacher(teacher, method, beside, document)
+        for name, part in (("init", start), ("teacher", taught)):
+            if isinstance(part, Chain):
+                document[name] = start_in_document(part.document, document)
+            elif part is not None:
+                document[name] = part.weights.document if isinstance(part, TeacherWeights) else part.document
+        embed_document = {"protocol": HARNESS_REVISION, "pretrain": document}
+        return Chain(
+            dataset=dataset.component,
+            encoder=encoder,
+            method=method,
+            loader=dataset.loader,
+            data=dataset.spec,
+            recipe=recipe,
+            origin=self.resolved.origins.get(method.name, RecipeOrigin()),
+            precision=self.resolved.precision,
+            seed=seed,
+            document=document,
+            key=key_of(document),
+            embed_document=embed_document,
+            embed_key=key_of(embed_document),
+            cells=(),
+            init=start,
+            teacher=taught,
+        )
+
+    def _init(
+        self, init: Chain | str, method: ConfiguredComponent, document: Mapping[str, Any]
+    ) -> Chain | InitialWeights | None:
+        """Return what the encoder of a row starts from; RequestError where that is another encoder."""
+        if not init:
+            return None
+        if isinstance(init, str):
+            return find_initial_weights(init, document, self._others(method))
+        if init.document["encoder"] != document["encoder"]:
+            raise RequestError(
+                f"{method.name} cannot start from {init.method.name}, which has another encoder ({init.encoder.name}); "
+                f"give both rows the same, with --set {init.method.name}.encoder."
+            )
+        return init
+
+    def _teacher(
+        self,
+        teacher: Chain | str,
+        method: ConfiguredComponent,
+        beside: ConfiguredComponent,
+        document: Mapping[str, Any],
+    ) -> Chain | TeacherWeights | None:
+        """Return the teacher of a row; RequestError where the method takes none, or needs one and has none."""
+        takes = "teacher" in inspect.signature(method.plugin.cls.__init__).parameters
+        if teacher and not takes:
+            raise RequestError(f"{method.name} takes no teacher; leave out {method.name}.teacher.")
+        if not teacher and needs(method.plugin.cls.__init__, "teacher"):
+            raise RequestError(
+                f"{method.name} needs a teacher: name a row of this request, such as --methods "
+                f"supervised,{method.plugin.name} --set {method.plugin.name}.teacher=supervised, or a chain's folder."
+            )
+        if not isinstance(teacher, str):
+            return teacher
+        if not teacher:
+            return None
+        encoder = self.resolved.row_encoders.teacher_encoder(method.name, beside, self.registry)
+        return find_teacher(teacher, method.name, document, encoder, self.registry, self._others(method))
+
+    def _others(self, method: ConfiguredComponent) -> list[str]:
+        return [row.name for row in self.resolved.components["methods"] if row is not method]
+
+    def _with_cells(self, chain: Chain, beside: ConfiguredComponent, fold: int | None) -> Chain:
+        """Return a chain with a cell for each task."""
+        names = {"dataset": chain.dataset.name, "encoder": beside.name, "method": chain.method.name}
+        if chain.encoder is not beside:
+            names["own_encoder"] = chain.encoder.name
+        if fold is not None:
+            names["fold"] = str(fold)
+        skip, tasks = _skip_reason(chain), self.resolved.components["tasks"]
+        return replace(chain, cells=tuple(_plan_cell(chain, task, names, skip, self.open_by_name) for task in tasks))
 
 
 def _methods_in_order_of_training(resolved: Resolved) -> list[ConfiguredComponent]:
-    """Return all methods, each after the one that it starts from.
+    """Return all methods, each after those that it needs.
 
     Raises:
-        RequestError: Rows start from each other in a circle.
+        RequestError: Rows need each other in a circle.
     """
     rows = {method.name: method for method in (*resolved.components["methods"], *resolved.ancestors)}
     ordered: dict[str, ConfiguredComponent] = {}
+
+    def add(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            what = "init goes" if all(row in resolved.inits for row in path) else "init and teacher go"
+            raise RequestError(f"{what} in a circle: {' <- '.join([*path[path.index(name) :], name])}.")
+        for start in (resolved.inits.get(name, ""), resolved.teachers.get(name, "")):
+            if start in rows and start not in ordered:
+                add(start, (*path, name))
+        ordered.setdefault(name, rows[name])
+
     for name in rows:
-        path = [name]
-        while (start := resolved.inits.get(path[-1], "")) in rows:
-            if start in path:
-                raise RequestError(f"init goes in a circle: {' <- '.join([*path, start])}.")
-            path.append(start)
-        ordered |= {row: rows[row] for row in reversed(path) if row not in ordered}
+        add(name, ())
     return list(ordered.values())
-
-
-def _plan_chain(
-    dataset: _OpenedDataset,
-    encoder: ConfiguredComponent,
-    method: ConfiguredComponent,
-    seed: int,
-    resolved: Resolved,
-    start: Chain | str,
-    open_by_name: _OpenByName,
-) -> Chain:
-    """Plan one chain with its cells.
-
-    Args:
-        dataset: The opened dataset.
-        encoder: The encoder.
-        method: The method.
-        seed: The seed of the training.
-        resolved: The recipe, precision and tasks.
-        start: The chain that the encoder starts from, the text of `init` where that is no row, or "".
-        open_by_name: Opens the datasets that tasks read beside the chain's.
-    """
-    recipe = resolved.recipes[method.name]
-    document = {
-        "protocol": HARNESS_REVISION,  # the field's name in every key; a record's `protocol` is the task's text
-        "dataset": dataset.document(),
-        "encoder": encoder.document(),
-        "method": method.document(),
-        "recipe": plain(recipe),
-        "precision": resolved.precision,
-        "seed": seed,
-    }
-    init: Chain | InitialWeights | None
-    if isinstance(start, Chain):
-        init = start
-        document["init"] = start_in_document(init.document, document)
-    elif start:
-        other_methods = [row.name for row in resolved.components["methods"] if row is not method]
-        init = find_initial_weights(start, document, other_methods)
-        document["init"] = init.document
-    else:
-        init = None
-    embed_document = {"protocol": HARNESS_REVISION, "pretrain": document}
-    chain = Chain(
-        dataset=dataset.component,
-        encoder=encoder,
-        method=method,
-        loader=dataset.loader,
-        data=dataset.spec,
-        recipe=recipe,
-        origin=resolved.origins.get(method.name, RecipeOrigin()),
-        precision=resolved.precision,
-        seed=seed,
-        document=document,
-        key=key_of(document),
-        embed_document=embed_document,
-        embed_key=key_of(embed_document),
-        cells=(),
-        init=init,
-    )
-    skip = _skip_reason(chain)
-    return replace(
-        chain, cells=tuple(_plan_cell(chain, task, skip, open_by_name) for task in resolved.components["tasks"])
-    )
 
 
 def _skip_reason(chain: Chain) -> str | None:
@@ -340,6 +318,8 @@ def _skip_reason(chain: Chain) -> str | None:
         return reason
     if isinstance(chain.init, Chain) and (reason := _method_skip_reason(chain.init)):
         return f"starts from {chain.init.method.name}: {reason}"
+    if isinstance(chain.teacher, Chain) and (reason := _skip_reason(chain.teacher)):
+        return f"learns from {chain.teacher.method.name}: {reason}"
     return None
 
 
@@ -360,15 +340,15 @@ def _method_skip_reason(chain: Chain) -> str | None:
     return reason
 
 
-def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, open_by_name: _OpenByName) -> Cell:
-    """Plan one task on a chain; `chain_skip` is the reason why the chain itself cannot run, or None."""
+def _plan_cell(
+    chain: Chain,
+    task: ConfiguredComponent,
+    names: Mapping[str, str],
+    chain_skip: str | None,
+    open_by_name: _OpenByName,
+) -> Cell:
+    """Plan one task on a chain, with the chain's names; `chain_skip` is why the chain itself cannot run, or None."""
     document: dict[str, Any] = {"protocol": HARNESS_REVISION, "task": task.document(), "embed": chain.embed_document}
-    names = {
-        "dataset": chain.dataset.name,
-        "encoder": chain.encoder.name,
-        "method": chain.method.name,
-        "task": task.name,
-    }
     with _plugin_named_in_errors(task):
         evaluator = task.plugin.cls(task.config)
         skip = chain_skip or evaluator.skip_reason(chain.data, chain.method.plugin.cls)
@@ -378,7 +358,7 @@ def _plan_cell(chain: Chain, task: ConfiguredComponent, chain_skip: str | None, 
         dataset = open_by_name(name)
         document.setdefault("others", {})[name] = dataset.document()
         other_datasets[name] = OtherData(dataset.spec, partial(load_split, dataset.loader, dataset.spec))
-    return Cell(names, chain.seed, task, document, key_of(document), skip, other_datasets)
+    return Cell({**names, "task": task.name}, chain.seed, task, document, key_of(document), skip, other_datasets)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench_core.planning.plan import Plan  # loads torch, which tables do without
+    from bench_core.planning.chains import Plan  # loads torch, which tables do without
 
 
 def recipe_lines(plan: "Plan") -> Iterator[str]:

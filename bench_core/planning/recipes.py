@@ -11,12 +11,14 @@ from typing import Any
 
 from bench_core.config import build, shortened
 from bench_core.contracts import Recipe
-from bench_core.planning.boards import Board, NamedComponent, check_init
+from bench_core.errors import ConfigError, shown
+from bench_core.planning.boards import OWN_ENCODERS, STARTS, Board, NamedComponent, OwnEncoder, check_start
 from bench_core.planning.components import ConfiguredComponent, configure, find_component
 from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text, shortened_text
 from bench_core.plugins import OF_SECTION, Registry
 
 RECIPE = "recipe."  # in front of a parameter of a method's recipe
+_OF_METHOD = ("recipe", *STARTS, *OWN_ENCODERS)  # what every method's row has; no Config has these names
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,28 @@ class AskedRow:
 
 def with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) -> NamedComponent:
     """Return the row with these values in place of its own."""
-    values, recipe, init = dict(row.values), dict(row.recipe), row.init
+    values, recipe, of_method = dict(row.values), dict(row.recipe), dict[str, Any]()
     for param, value in settings.items():
-        if section == "methods" and param.startswith(RECIPE):
-            recipe[param.removeprefix(RECIPE)] = value
-        elif section == "methods" and param == "init":  # every method's row has it; no Config does
-            init = check_init(value, f"{row.name}.{param}")
-        else:
+        name, _, rest = param.partition(".")
+        if section != "methods" or name not in _OF_METHOD:
             values[param] = value
-    return replace(row, values=values, recipe=recipe, init=init)
+        elif name == "recipe":
+            recipe[rest] = value
+        elif name in STARTS:
+            of_method[name] = check_start(value, f"{row.name}.{param}")
+        else:
+            own: OwnEncoder = of_method.get(name, getattr(row, name))
+            of_method[name] = _changed_encoder(own, rest, value, f"{row.name}.{param}")
+    return replace(row, values=values, recipe=recipe, **of_method)
+
+
+def _changed_encoder(own: OwnEncoder, param: str, value: Any, where: str) -> OwnEncoder:
+    """Return a row's own encoder with one value changed: its name where `param` is "", else a parameter."""
+    if param not in ("", "use"):
+        return replace(own, values={**own.values, param: value})
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{where} must be the name of an encoder, or 'none', got {shown(value)}")
+    return OwnEncoder() if value == "none" else OwnEncoder(value)
 
 
 def parameter_types(row: NamedComponent, section: str, registry: Registry) -> dict[str, Any]:
@@ -54,7 +69,11 @@ def parameter_types(row: NamedComponent, section: str, registry: Registry) -> di
     if section != "methods":
         return types
     recipe = {f"{RECIPE}{name}": declared for name, declared in typing.get_type_hints(Recipe).items()}
-    return {**types, **recipe, "init": str}
+    encoders = dict[str, Any]()
+    for component in registry.of_kind("encoder"):  # which one it is is known when all values are read
+        encoders |= typing.get_type_hints(component.cls.Config)
+    own = {f"{name}.{param}": declared for name in OWN_ENCODERS for param, declared in encoders.items()}
+    return {**types, **recipe, **own, **dict.fromkeys((*STARTS, *OWN_ENCODERS), str)}
 
 
 def recipe_of(row: NamedComponent, board: Board, registry: Registry) -> Recipe:

@@ -29,6 +29,7 @@ from bench_core.planning.boards import Board, NamedComponent
 from bench_core.planning.components import ConfiguredComponent, configure, find_component, is_registered
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.recipes import RECIPE, AskedRow, parameter_types, training_of, with_values
+from bench_core.planning.row_encoders import USUAL_ENCODERS, RowEncoders
 from bench_core.planning.settings import read_typed
 from bench_core.plugins import OF_SECTION, Registry
 
@@ -51,7 +52,8 @@ class Request:
         precision: "auto", "fp32" or "bf16".
         device: The device of the run. It decides the precision where that is "auto", and nothing else in a key.
         settings: Parameter -> value, plain or as it was typed (`bench_core.planning.settings.Typed`). A parameter is
-            "NAME.PARAM", "NAME.recipe.PARAM" or "NAME.init", where NAME is a row or column of this request.
+            "NAME.PARAM" where NAME is a row or column of this request; for a method also "NAME.recipe.PARAM",
+            "NAME.init", "NAME.encoder", "NAME.encoder.PARAM", "NAME.teacher" and "NAME.teacher_encoder".
         sweeps: Parameter -> values, each of which makes a row of its own; several sweeps make all combinations.
         data_root: Folder of the datasets.
     """
@@ -78,9 +80,13 @@ class Resolved:
     Attributes:
         board: The board of the request, or the default.
         components: Section of a board ("methods") -> its rows.
-        ancestors: Rows of the board that were not requested, but that requested rows start from.
+        ancestors: Rows of the board that were not requested, but that requested rows start from or learn from.
         recipes: Name of each method, ancestors included -> its training recipe.
         inits: Name of a method -> the text of its `init`; methods that start fresh are left out.
+        teachers: Name of a method -> the text of its `teacher`; methods without a teacher are left out.
+        row_encoders: Makes the encoders that rows have in place of the board's.
+        usual_encoders: Kind of data -> the encoders of a dataset of this kind, in place of the board's; empty where
+            the request names its encoders or a board.
         precision: "fp32" or "bf16".
         seeds: The seeds of the trainings.
         origins: Name of a method -> where its recipe comes from; empty where that is not known.
@@ -94,6 +100,9 @@ class Resolved:
     precision: str
     seeds: tuple[int, ...]
     origins: Mapping[str, RecipeOrigin] = field(default_factory=dict)
+    teachers: Mapping[str, str] = field(default_factory=dict)
+    row_encoders: RowEncoders = field(default_factory=RowEncoders)
+    usual_encoders: Mapping[str, Sequence[ConfiguredComponent]] = field(default_factory=dict)
 
 
 def resolve(request: Request, registry: Registry) -> Resolved:
@@ -104,6 +113,8 @@ def resolve(request: Request, registry: Registry) -> Resolved:
     """
     board = _choose_board(request)
     selected = {section: _select_rows(section, request, board, registry) for section in OF_SECTION}
+    usual = _usual_encoders(request, selected["encoders"], registry)
+    selected["encoders"] += usual.values()
     settings = _by_row(request.settings, selected)
     sweeps = _by_row(request.sweeps, selected)
     rows: dict[str, list[AskedRow]] = {section: [] for section in OF_SECTION}
@@ -119,17 +130,32 @@ def resolve(request: Request, registry: Registry) -> Resolved:
     components = {
         section: [configure(row.after, section, registry) for row in rows[section]]
         for section in OF_SECTION
-        if section != "methods"
+        if section not in ("methods", "encoders")
     }
+    encoders = [(row.before.name, configure(row.after, "encoders", registry)) for row in rows["encoders"]]
+    unusual = [encoder for name, encoder in encoders if all(name != row.name for row in usual.values())]
+    of_kind = {kind: [encoder for name, encoder in encoders if name == row.name] for kind, row in usual.items()}
+    methods = [row.after for row in (*rows["methods"], *ancestors)]
     return Resolved(
         board=board,
-        components={**components, "methods": [trainings[row.after.name].method for row in rows["methods"]]},
+        components={
+            **components,
+            "encoders": unusual,
+            "methods": [trainings[row.after.name].method for row in rows["methods"]],
+        },
         ancestors=[trainings[row.after.name].method for row in ancestors],
         recipes={name: training.recipe for name, training in trainings.items()},
-        inits={row.after.name: row.after.init for row in (*rows["methods"], *ancestors) if row.after.init},
+        inits={row.name: row.init for row in methods if row.init},
         precision=_precision(request, board),
         seeds=_seeds(request, board),
         origins={name: training.origin for name, training in trainings.items()},
+        teachers={row.name: row.teacher for row in methods if row.teacher},
+        row_encoders=RowEncoders(
+            of_row={row.name: row.encoder for row in methods},
+            of_teacher={row.name: row.teacher_encoder for row in methods},
+            board_rows=board.encoders,
+        ),
+        usual_encoders=of_kind,
     )
 
 
@@ -176,6 +202,17 @@ def _select_rows(section: str, request: Request, board: Board, registry: Registr
     for name in dict.fromkeys(names):
         rows.append(board_rows.get(name) or _row_of_component(section, name, board_rows, registry))
     return rows
+
+
+def _usual_encoders(request: Request, rows: Sequence[NamedComponent], registry: Registry) -> dict[str, NamedComponent]:
+    """Return kind of data -> the row of its usual encoder, for a request that names neither encoders nor a board."""
+    if request.encoders is not None or request.board is not None:
+        return {}
+    usual = {kind: NamedComponent(name, name) for kind, name in USUAL_ENCODERS.items()}
+    taken = {row.name for row in rows}
+    return {
+        kind: row for kind, row in usual.items() if row.name not in taken and is_registered(row, "encoders", registry)
+    }
 
 
 def _all_board_rows(section: str, request: Request, board: Board, registry: Registry) -> list[NamedComponent]:
@@ -281,15 +318,15 @@ def _sweep_name(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _ancestors(rows: Sequence[AskedRow], board: Board, request: Request) -> list[AskedRow]:
-    """Return the board's rows that are not requested, but that requested rows start from, directly or not."""
+    """Return the board's rows that are not requested, but that requested rows need: as start or as teacher."""
     ancestors: dict[str, AskedRow] = {}
     requested = {row.after.name for row in rows}
-    names = [row.after.init for row in rows]
+    names = [name for row in rows for name in (row.after.init, row.after.teacher)]
     while names:
         name = names.pop()
         if name in board.methods and name not in requested | ancestors.keys():
             ancestors[name] = _asked_row(board.methods[name], "methods", _epochs_and_batch_size(request))
-            names.append(ancestors[name].after.init)
+            names += [ancestors[name].after.init, ancestors[name].after.teacher]
     return list(ancestors.values())
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from bench_core.errors import RequestError
 from bench_core.keys import differences, leaves
+from bench_core.planning.chains import Cell, Plan, narrowed
 from bench_core.planning.changed_code import changed_code
-from bench_core.planning.plan import Cell, Plan, narrowed
 from bench_core.store import Store
 
 

@@ -1,20 +1,24 @@
 """One chain: load its splits, pretrain its method, embed its data."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench_core.contracts import Frozen, Objective, Split
+from bench_core.config import NoConfig
+from bench_core.contracts import Batch, DataSpec, Encoder, Frozen, Loss, Objective, Split
+from bench_core.contracts.keywords import named_only
 from bench_core.data import open_split
 from bench_core.data.checked import load_split
 from bench_core.devices import place_on_device
 from bench_core.files import file_digest, new_folder, sealed, write_over
-from bench_core.planning.initial_weights import InitialWeights, load_initial_weights
-from bench_core.planning.plan import Chain
+from bench_core.planning.chains import Chain
+from bench_core.planning.initial_weights import InitialWeights, load_initial_weights, load_weights
 from bench_core.running.pending import is_trained
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
@@ -29,24 +33,73 @@ from bench_core.training.pretrain import pretrain
 from bench_core.training.trial import refuse_wrong_features
 from bench_core.views import compiled as compiled_views
 
+FindWeights = Callable[[Chain], InitialWeights]  # finds the trained weights of a chain that this request has trained
 
-def build_objective(chain: Chain, init: InitialWeights | None = None) -> Objective:
+
+def build_objective(
+    chain: Chain, init: InitialWeights | None = None, weights_of: FindWeights | None = None
+) -> Objective:
     """Build the chain's method on the CPU, initialised from the chain's seed.
 
     The state of torch's global generator is the same afterwards as before.
 
     Args:
-        chain: Names encoder, method and seed.
+        chain: Names encoder, method, seed and teacher.
         init: Weights that the encoder starts from; None initialises it from the seed.
+        weights_of: Finds the weights of a teacher that is another chain. None leaves such a teacher as it is
+            initialised, for trials.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.plugin.id))
-        encoder = chain.encoder.plugin.cls(chain.data, chain.encoder.config)
+        encoder = _build_encoder(chain, chain.data)
         if init:
             load_initial_weights(encoder, init)
+        cls = chain.method.plugin.cls
+        offered: dict[str, Any] = {"new_encoder": partial(_build_encoder, chain)}
+        if chain.teacher:
+            offered["teacher"] = _build_teacher(chain, weights_of)
         torch.manual_seed(stream_seed(chain.seed, "init", "objective", chain.method.plugin.id))
-        objective: Objective = chain.method.plugin.cls(encoder, chain.data, chain.method.config)
+        objective: Objective = cls(encoder, chain.data, chain.method.config, **named_only(cls.__init__, **offered))
     return objective
+
+
+def _build_encoder(chain: Chain, data: DataSpec) -> Encoder:
+    """Build an encoder of the chain's class and parameters, with weights from torch's global generator."""
+    encoder: Encoder = chain.encoder.plugin.cls(data, chain.encoder.config)
+    return encoder
+
+
+def _build_teacher(chain: Chain, weights_of: FindWeights | None) -> Objective:
+    """Build the teacher of a chain with its trained weights, frozen and in eval mode."""
+    teacher = chain.teacher
+    if isinstance(teacher, Chain):
+        objective = build_objective(teacher, weights_of=weights_of)
+        weights = weights_of(teacher) if weights_of else None
+    else:
+        assert teacher is not None, "called for chains with a teacher"
+        weights = teacher.weights
+        encoder = replace(chain, encoder=teacher.encoder)
+        if teacher.method is None:
+            objective = EncoderAlone(_build_encoder(encoder, chain.data), chain.data, NoConfig())
+            load_initial_weights(objective.encoder, weights)
+            weights = None
+        else:
+            objective = build_objective(replace(encoder, method=teacher.method, teacher=None, init=None))
+    if weights:
+        load_weights(objective, weights)
+    return objective.eval().requires_grad_(False)
+
+
+class EncoderAlone(Objective):
+    """A teacher that is an encoder without the method that trained it (ours)."""
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """Return the inputs; it is never trained."""
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return a loss of 0; it is never trained."""
+        return Loss(torch.zeros(()))
 
 
 def load_splits(chain: Chain) -> dict[str, Split]:
@@ -74,7 +127,7 @@ def pretrain_and_embed(
     summary = read_summary(folder)
 
     def load_method() -> Objective:
-        objective = build_objective(chain)
+        objective = build_objective(chain, weights_of=partial(_trained_weights, store))
         objective.load_state_dict(load_tensors(folder / "weights.safetensors", summary["weights_sha256"]))
         return objective.to(setting.torch_device).eval().requires_grad_(False)
 
@@ -126,18 +179,14 @@ def _embed_if_needed(
 
 
 def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Split, progress: Progress) -> Path:
-    """Train a chain that is not trained yet, its source chain before it, and return the folder of its weights."""
+    """Train a chain that is not trained yet, those that it needs before it, and return the folder of its weights."""
     folder = store.chain_folder(chain.key)
     try:
+        if not is_trained(chain, store) or isinstance(chain.teacher, Chain):
+            for needed in chain.lineage[:-1]:
+                _train_if_needed(needed, store, setting, train, progress)
         if not is_trained(chain, store):
-            init, start_sources = chain.init, []
-            if isinstance(init, Chain):
-                source_folder = _train_if_needed(init, store, setting, train, progress)
-                source_summary = read_summary(source_folder)
-                init = InitialWeights(source_folder / "weights.safetensors", source_summary["weights_sha256"])
-                by = source_summary["provenance"]
-                start_sources = [*by.get("start_sources", []), by.get("sources", {})]
-            _train(chain, init, start_sources, folder, setting, train, progress)
+            _train(chain, store, folder, setting, train, progress)
     finally:
         # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
         # these checkpoints any more.
@@ -146,34 +195,33 @@ def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Spl
     return folder
 
 
+def _trained_weights(store: Store, chain: Chain) -> InitialWeights:
+    """Return the file of a trained chain's weights."""
+    folder = store.chain_folder(chain.key)
+    return InitialWeights(folder / "weights.safetensors", read_summary(folder)["weights_sha256"])
+
+
 def _checkpoint_folder(folder: Path) -> Path:
     """Return the folder that holds the checkpoints of a chain while it is trained."""
     return folder.with_name(f"{folder.name}.under-way")
 
 
-def _train(
-    chain: Chain,
-    init: InitialWeights | None,
-    start_sources: Sequence[Mapping[str, str]],
-    folder: Path,
-    setting: RunSetting,
-    train: Split,
-    progress: Progress,
-) -> None:
+def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train: Split, progress: Progress) -> None:
     """Train a chain's method, from its last checkpoint if there is one. `folder` appears when all files are written.
 
     A stop signal after the last step waits until the trained weights are written, so that no training is lost.
 
     Args:
         chain: The chain.
-        init: Weights that the encoder starts from.
-        start_sources: Digests of the code of the trainings that the chain starts from, oldest first.
+        store: Holds the chains that this one needs, trained.
         folder: Folder of the chain's artifacts.
         setting: Device, checkpoints, workers.
         train: The train split.
         progress: Shows the epochs and what is being done.
     """
-    objective = place_on_device(build_objective(chain, init), setting.torch_device, setting.compiled)
+    weights_of = partial(_trained_weights, store)
+    init = weights_of(chain.init) if isinstance(chain.init, Chain) else chain.init
+    objective = place_on_device(build_objective(chain, init, weights_of), setting.torch_device, setting.compiled)
     refuse_wrong_features(objective.encoder, chain.encoder.name, train, setting.torch_device)
     checkpoints = Checkpoints(
         _checkpoint_folder(folder),
@@ -198,7 +246,8 @@ def _train(
             on_epoch=progress.epoch,
             checkpoints=checkpoints,
         )
-        warnings = cost.pop("warnings")
+        warnings, kept_epoch = cost.pop("warnings"), cost.pop("kept_epoch")
+        del cost["epochs_trained"]
         for warning in warnings:
             progress.log(f"  warning: {warning}")
         save_tensors(unfinished_folder / "weights.safetensors", objective.state_dict())
@@ -206,7 +255,7 @@ def _train(
             "compiled": setting.compiled,
             "sources": chain.sources,
             "earlier_sources": cost.pop("earlier_sources"),
-            "start_sources": list(start_sources),
+            "start_sources": [_sources(start, store) for start in chain.lineage[:-1]],
             "resumed": cost.pop("resumed"),
         }
         summary = {
@@ -215,7 +264,15 @@ def _train(
             "cost": cost,
             "warnings": warnings,
             "uses_labels": chain.uses_labels,
+            "uses_factors": chain.uses_factors,
+            **({} if kept_epoch is None else {"kept_epoch": kept_epoch}),
             "provenance": provenance(setting.torch_device, setting.command)
             | {name: value for name, value in by.items() if value},
         }
         write_over(unfinished_folder / "summary.json", sealed(summary))
+
+
+def _sources(chain: Chain, store: Store) -> Mapping[str, str]:
+    """Return the digests of the code that trained a chain."""
+    sources: Mapping[str, str] = read_summary(store.chain_folder(chain.key))["provenance"].get("sources", {})
+    return sources

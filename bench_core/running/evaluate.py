@@ -11,7 +11,7 @@ import torch
 
 from bench_core.contracts import Evaluation, Frozen, Score
 from bench_core.errors import StoreError
-from bench_core.planning.plan import Cell, Chain
+from bench_core.planning.chains import Cell, Chain
 from bench_core.process_settings import restored
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
@@ -73,6 +73,7 @@ def run_cell(
             "facts": {
                 "uses_labels": chain.uses_labels,
                 "starts_from": chain.starts_from,
+                **{name: value for name, value in _facts_if_any(chain, summary).items() if value},
                 "recipe_from": chain.origin.recipe_from,
                 "shortened": chain.origin.shortened,
                 "parameters": summary["parameters"],
@@ -93,6 +94,16 @@ def run_cell(
             "cost": {**summary["cost"], "task_s": seconds},
         }
     )
+
+
+def _facts_if_any(chain: Chain, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts of a chain that few have; those that say nothing are left out of the record."""
+    return {
+        "uses_factors": chain.uses_factors,
+        "transductive": chain.data.transductive and bool(chain.recipe.epochs),
+        "taught_by": chain.taught_by,
+        "kept_epoch": summary.get("kept_epoch"),
+    }
 
 
 def _plain(score: Score) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bench_core.errors import TrainingError
-from bench_core.planning.plan import Cell, Chain
+from bench_core.planning.chains import Cell, Chain
 from bench_core.store.store import FORMAT, PREEMPTED, read_attempt
 
 FAILURES = (Exception, SystemExit)  # a plugin that calls exit() has failed; a stop signal raises neither of them

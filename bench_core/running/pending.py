@@ -2,7 +2,7 @@
 
 from itertools import takewhile
 
-from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.store import Store
 from bench_core.store.store import latest_attempts
 

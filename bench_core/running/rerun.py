@@ -24,7 +24,7 @@ from typing import Any
 from bench_core.errors import BenchError, StoreError, UnknownNameError
 from bench_core.files import files_below, move, read_json, write_bytes, write_over
 from bench_core.keys import key_of
-from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Registry
 from bench_core.running.pending import is_trained

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench_core.contracts import Frozen, Split
 from bench_core.devices import exact_float32
-from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.process_settings import restored
 from bench_core.running.chain import load_splits, pretrain_and_embed
 from bench_core.running.evaluate import run_cell

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bench_core.contracts import DataSpec, Objective
 from bench_core.errors import RequestError
-from bench_core.planning.plan import Chain
+from bench_core.planning.chains import Chain
 from bench_core.running.chain import build_objective
 from bench_core.training.trial import step_fault
 

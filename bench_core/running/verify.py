@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +13,12 @@ from bench_core.config import build
 from bench_core.contracts import Recipe
 from bench_core.errors import BenchError, ConfigError, RequestError, UnknownNameError
 from bench_core.keys import HARNESS_REVISION, differences
-from bench_core.planning.boards import Board
+from bench_core.planning.boards import Board, OwnEncoder
+from bench_core.planning.chains import Plan
 from bench_core.planning.components import ConfiguredComponent
-from bench_core.planning.plan import Plan, plan_resolved
+from bench_core.planning.plan import plan_resolved
 from bench_core.planning.request import Resolved
+from bench_core.planning.row_encoders import RowEncoders
 from bench_core.planning.settings import read_typed
 from bench_core.plugins import OF_SECTION, OF_WORD, Registry
 from bench_core.running.failures import describe
@@ -137,11 +139,12 @@ def verify(plan: Plan, record: Record, device: str = "auto", progress: Progress 
 
 def _resolved(record: Record, registry: Registry, settings: Mapping[str, Any]) -> Resolved:
     """Return what a request for this cell alone would resolve to."""
-    document, starts = record.document, _starts(record)
-    trained = {record.names["method"]: document.pretrain, **starts}  # row -> its chain, each started from the next
+    document, links = record.document, dict(_links(record))
+    trained = {record.names["method"]: document.pretrain, **{row: link.chain for row, link in links.items()}}
     components = {axis: (OF_WORD[axis].name, record.names[axis], document.component(axis)) for axis in AXES}
-    for row, start in starts.items():
-        components[row] = ("objective", row, start["method"])
+    for row, link in links.items():
+        components[row] = ("objective", row, link.chain["method"])
+        components[f"encoder of {row}"] = ("encoder", row, link.encoder)
     revisions = [(kind, part) for kind, _, part in components.values()]
     changed = _changed_revisions(document.content["protocol"], revisions, registry)
     if changed:
@@ -153,11 +156,15 @@ def _resolved(record: Record, registry: Registry, settings: Mapping[str, Any]) -
     return Resolved(
         Board(),
         {f"{axis}s": [parts[axis]] for axis in AXES},
-        [parts[row] for row in starts],
+        [parts[row] for row in links],
         {row: build(Recipe, chain["recipe"], f"{row}.recipe") for row, chain in trained.items()},
-        dict(zip(trained, list(trained)[1:], strict=False)),
+        {link.needed_by: row for row, link in links.items() if link.as_what == "init"},
         document.pretrain["precision"],
         (record.seed,),
+        teachers={link.needed_by: row for row, link in links.items() if link.as_what == "teacher"},
+        row_encoders=RowEncoders(
+            of_row={row: OwnEncoder(link.encoder["id"], link.encoder["config"]) for row, link in links.items()}
+        ),
     )
 
 
@@ -171,18 +178,39 @@ def _changed_revisions(protocol: int, components: list[tuple[str, Mapping[str, A
     return changed
 
 
-def _starts(record: Record) -> dict[str, Mapping[str, Any]]:
-    """Return row -> {method, recipe} of each chain that this one starts from, the nearest first."""
-    starts: dict[str, Mapping[str, Any]] = {}
-    init = record.document.pretrain.get("init")
-    while init:
-        chain = init.get("chain", {})
-        if not {"method", "recipe"} <= chain.keys() <= {"method", "recipe", "init"}:
-            source = "a file that it does not hold" if "sha256" in init else f"a chain with another {sorted(chain)}"
-            raise RequestError(f"{record.key[:12]} starts from {source}, so it cannot be run again from itself.")
-        starts[f"start {len(starts) + 1} of {record.names['method']}"] = chain
-        init = chain.get("init")
-    return starts
+@dataclass(frozen=True)
+class _Link:
+    """A chain that another one needs: its encoder starts from it ("init"), or it is its "teacher".
+
+    Attributes:
+        as_what: "init" or "teacher".
+        needed_by: Row of the chain that needs it.
+        chain: Its part of that chain's document, which leaves out what both have in common.
+        encoder: The document of its encoder.
+    """
+
+    as_what: str
+    needed_by: str
+    chain: Mapping[str, Any]
+    encoder: Mapping[str, Any]
+
+
+def _links(record: Record) -> Iterator[tuple[str, _Link]]:
+    """Yield a name and the chain of each training that this one needs, those that it needs itself first."""
+    needed = [(record.names["method"], record.document.pretrain, record.document.component("encoder"))]
+    for row, training, encoder in needed:
+        for as_what in ("init", "teacher"):
+            if start := training.get(as_what):
+                chain = start.get("chain", {})
+                if not {"method", "recipe"} <= chain.keys() <= {"method", "recipe", "init", "encoder", "teacher"}:
+                    words = "starts from" if as_what == "init" else "learns from"
+                    other = (
+                        "a file that it does not hold" if "sha256" in start else f"a chain with another {sorted(chain)}"
+                    )
+                    raise RequestError(f"{record.key[:12]} {words} {other}, so it cannot be run again from itself.")
+                name = f"{'start' if as_what == 'init' else 'teacher'} {len(needed)} of {record.names['method']}"
+                needed.append((name, chain, chain.get("encoder", encoder)))
+                yield name, _Link(as_what, row, chain, chain.get("encoder", encoder))
 
 
 def _beside_key(record: Record, registry: Registry, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

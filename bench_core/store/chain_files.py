@@ -34,7 +34,9 @@ EMBEDDED = "done.json"
 _SUMMARY: dict[str, Test] = {
     "weights_sha256": is_digest, "parameters": is_count, "cost": is_numbers, "provenance": is_mapping,
 }  # fmt: skip
-_SUMMARY_OPTIONAL: dict[str, Test] = {"warnings": is_texts, "uses_labels": is_bool}
+_SUMMARY_OPTIONAL: dict[str, Test] = {"warnings": is_texts, "uses_labels": is_bool, "uses_factors": is_bool,
+    "kept_epoch": is_count,
+}  # fmt: skip
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

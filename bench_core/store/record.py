@@ -37,7 +37,7 @@ class Document:
     Attributes:
         content: {"protocol", "task", "embed": {"protocol", "pretrain": {"dataset", "encoder", "method", "recipe",
             "precision", "seed"}}}; "others" names further datasets that the task reads, "init" what the encoder
-            starts from.
+            starts from, "teacher" what the method learns from.
     """
 
     content: Mapping[str, Any]
@@ -181,7 +181,11 @@ class Record:
         notes: Remarks of the task for readers.
         uses_labels: Whether labels took part in training.
         parameters: Number of parameters of the method.
+        uses_factors: Whether ground-truth factors took part in training.
+        transductive: Whether training read the items that are tested, without their labels.
         starts_from: Name of what the encoder started from; empty for a fresh one.
+        taught_by: Name of the teacher; empty where there is none.
+        kept_epoch: Epoch whose weights were kept for their training loss; None where the last ones were.
         recipe_from: What decided the recipe of the training: "board digits; --epochs"; empty where that is not known.
         shortened: What was shorter because fewer epochs were asked for; empty where nothing was.
         cost: Seconds, speed and memory.
@@ -198,8 +202,12 @@ class Record:
     protocol: str
     notes: tuple[str, ...]
     uses_labels: bool | None
+    uses_factors: bool
+    transductive: bool
     parameters: int | None
     starts_from: str
+    taught_by: str
+    kept_epoch: int | None
     recipe_from: str
     shortened: str
     cost: Cost
@@ -210,6 +218,11 @@ class Record:
     def seed(self) -> int:
         """The seed of the chain."""
         return self.document.seed
+
+    @property
+    def own_encoder(self) -> str:
+        """The encoder that the row has in place of the table's; empty where it has the table's."""
+        return self.names.get("own_encoder", "")
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -254,8 +267,12 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
         protocol=stored.get("protocol") or "",
         notes=tuple(stored.get("notes") or ()),
         uses_labels=facts.get("uses_labels"),
+        uses_factors=facts.get("uses_factors") is True,
+        transductive=facts.get("transductive") is True,
         parameters=facts.get("parameters"),
         starts_from=facts.get("starts_from") or "",
+        taught_by=facts.get("taught_by") or "",
+        kept_epoch=facts.get("kept_epoch"),
         recipe_from=facts.get("recipe_from") or "",
         shortened=facts.get("shortened") or "",
         cost=Cost(

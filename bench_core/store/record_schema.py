@@ -100,7 +100,8 @@ def training_errors(pretrain: Any, where: str) -> Iterator[str]:
         yield from field_errors(pretrain.get("recipe"), "recipe", _RECIPE, optional=True)
         for axis in _TRAINED_AXES:
             yield from _component(pretrain.get(axis), axis)
-        yield from _start(pretrain.get("init"), f"{where}.init")
+        for name in ("init", "teacher"):
+            yield from _start(pretrain.get(name), f"{where}.{name}")
 
 
 def _component(component: Any, where: str) -> Iterator[str]:
@@ -118,7 +119,8 @@ def _start(init: Any, where: str) -> Iterator[str]:
         for axis in _TRAINED_AXES:
             if axis in chain:
                 yield from _component(chain[axis], f"{where}.chain.{axis}")
-        yield from _start(chain.get("init"), f"{where}.chain.init")
+        for name in ("init", "teacher"):
+            yield from _start(chain.get(name), f"{where}.chain.{name}")
 
 
 def repetition_error(document: Mapping[str, Any]) -> str | None:
@@ -133,12 +135,17 @@ def _repetition_errors(document: Mapping[str, Any]) -> Iterator[str]:
     for axis in AXES:
         component = document["task"] if axis == "task" else pretrain[axis]
         yield from field_errors(component, axis, {"config": is_mapping})
-    start, where = pretrain.get("init"), "init"
-    while start and start.get("chain"):
-        start, where = start["chain"], f"{where}.chain"
-        yield from field_errors(start, where, {"method": is_mapping, "recipe": is_mapping})
-        yield from field_errors(start["method"], f"{where}.method", {"config": is_mapping})
-        start, where = start.get("init"), f"{where}.init"
+    yield from _repeated_starts(pretrain, "")
+
+
+def _repeated_starts(training: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what the trainings lack that a training needs."""
+    for name in ("init", "teacher"):
+        if chain := (training.get(name) or {}).get("chain"):
+            link = f"{where}{name}.chain"
+            yield from field_errors(chain, link, {"method": is_mapping, "recipe": is_mapping})
+            yield from field_errors(chain["method"], f"{link}.method", {"config": is_mapping})
+            yield from _repeated_starts(chain, f"{link}.")
 
 
 def _names(content: Mapping[str, Any]) -> Iterator[str]:
@@ -214,7 +221,9 @@ def is_all_sources(value: Any) -> bool:
 
 
 _TRAINED_AXES = tuple(axis for axis in AXES if axis != "task")
-_TRAINING: dict[str, Test] = {"recipe": is_mapping, "precision": is_text, "protocol": is_count, "init": is_mapping}
+_TRAINING: dict[str, Test] = {"recipe": is_mapping, "precision": is_text, "protocol": is_count, "init": is_mapping,
+    "teacher": is_mapping,
+}  # fmt: skip
 _RECIPE: dict[str, Test] = {  # of its parameters, those that tables show
     "epochs": is_count, "batch_size": is_count, "optimizer": is_name, "learning_rate": is_number,
 }  # fmt: skip
@@ -245,6 +254,10 @@ _PARTS: dict[str, dict[str, Test]] = {
         "warnings": is_texts,
         "recipe_from": is_text,
         "shortened": is_text,
+        "uses_factors": is_bool,
+        "transductive": is_bool,
+        "taught_by": is_text,
+        "kept_epoch": is_count,
     },
     "cost": dict.fromkeys(("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib"), is_number),
     "provenance": PROVENANCE,

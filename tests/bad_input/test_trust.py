@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from bench_core.errors import RequestError, StoreError
 from bench_core.planning.boards import Picture, load_board
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.reports.pages.publish import publish_board
 from bench_core.reports.pictures.draw import draw
 from bench_core.reports.pictures.model import PlotRequest

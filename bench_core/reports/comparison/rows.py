@@ -10,6 +10,7 @@ from bench_core.reports.comparison.by_item import OverItems, items_by_seed, not_
 from bench_core.reports.tables.build import task_columns, uses_labels
 from bench_core.reports.tables.cells import ColumnValues, column_values
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
+from bench_core.reports.tables.folds import in_one_entry
 from bench_core.reports.tables.model import Column
 from bench_core.reports.tables.statistics import (
     FEWEST_SEEDS,
@@ -111,7 +112,7 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
     """
     if first == second:
         raise RequestError(f"{first!r} is compared with itself; name two rows.")
-    tables = by_table(with_distinct_names(list(entries)))
+    tables = by_table(with_distinct_names(in_one_entry(list(entries))))
     known = {entry.names["method"] for group in tables.values() for entry in group}
     for name in (first, second):
         if name not in known:
@@ -146,7 +147,7 @@ def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
     training of each row, so they are less independent than he asks.
     """
     rankings = []
-    for (dataset, encoder), group in by_table(with_distinct_names(list(entries))).items():
+    for (dataset, encoder), group in by_table(with_distinct_names(in_one_entry(list(entries)))).items():
         rows = by_row(group)
         candidates = _candidates(rows)
         values = [column_values(column, rows, candidates) for column in task_columns(group, None, all_metrics=False)]

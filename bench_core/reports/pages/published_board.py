@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench_core.files import paths_in
 from bench_core.planning.boards import Board, Picture, board_names
-from bench_core.planning.plan import Plan, board_plan
+from bench_core.planning.chains import Plan
+from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry
 from bench_core.reports.pages.markers import page
 from bench_core.reports.pages.reported_numbers import beside, load_reported, render_reported, shipped_numbers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.files import paths_in, write_over
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.reports.pictures.kinds import has_never_averaged, without_never_averaged
 from bench_core.reports.tables.cell_states import is_older
 from bench_core.store.record import AXES, Document, Record, record_from_json

@@ -12,6 +12,7 @@ from bench_core.reports.pictures.draw import draw
 from bench_core.reports.pictures.kinds import KINDS, check_pictures, get_kind
 from bench_core.reports.pictures.model import PlotRequest
 from bench_core.reports.tables.entries import Entry, with_distinct_names
+from bench_core.reports.tables.folds import in_one_entry
 from bench_core.store import Store
 
 
@@ -40,7 +41,7 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
         get_kind(request.kind)
     check_pictures(board)
     groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in with_distinct_names(list(entries)):
+    for entry in with_distinct_names(in_one_entry(list(entries))):
         groups.setdefault((entry.names["dataset"], entry.names["encoder"]), []).append(entry)
     drawn: list[Path] = []
     left_out: list[str] = []

@@ -15,6 +15,7 @@ from bench_core.reports.pictures.model import (
 )
 from bench_core.reports.pictures.select import MeanIf, mean_over_seeds, select_rows
 from bench_core.reports.tables.entries import Entry, with_distinct_names
+from bench_core.reports.tables.folds import in_one_entry
 from bench_core.store.record import Record
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class SeriesKind(PictureKind[PictureData]):
             RequestError: They hold those of several tasks, datasets or encoders.
         """
         groups: dict[tuple[str, str, str], dict[tuple[str, str], _BySeed]] = {}  # names -> row and curve -> by seed
-        for entry in select_rows(with_distinct_names(list(entries)), picture.methods):
+        for entry in select_rows(with_distinct_names(in_one_entry(list(entries))), picture.methods):
             if entry.finished_record is None or (picture.task and picture.task not in entry.task_names):
                 continue
             names = (entry.names["dataset"], entry.names["encoder"], entry.names["task"])

@@ -17,6 +17,7 @@ from bench_core.reports.pictures.model import PictureKind, PlotRequest
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.pictures.style import DARK, add_caption
 from bench_core.reports.tables.entries import Entry, with_distinct_names
+from bench_core.reports.tables.folds import in_one_entry
 
 if TYPE_CHECKING:  # torch is imported when embeddings are read, not for a look at the table of kinds
     from matplotlib.figure import Figure
@@ -78,7 +79,9 @@ class Similarity(PictureKind[SimilarityData]):
         if store is None:
             raise _no_embeddings(picture)
         done = [
-            entry for entry in select_rows(with_distinct_names(list(entries)), picture.methods) if entry.state == "done"
+            entry
+            for entry in select_rows(with_distinct_names(in_one_entry(list(entries))), picture.methods)
+            if entry.state == "done"
         ]
         pairs = {(entry.names["dataset"], entry.names["encoder"]) for entry in done}
         if len(pairs) > 1:

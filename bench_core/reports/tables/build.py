@@ -7,6 +7,7 @@ from typing import Literal
 from bench_core.errors import UnknownNameError
 from bench_core.reports.tables.cells import column_values, fill, show
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
+from bench_core.reports.tables.folds import in_one_entry
 from bench_core.reports.tables.footer import footer
 from bench_core.reports.tables.model import Column, Row, Table, TableCell, plain_name
 from bench_core.reports.tables.summary_columns import (
@@ -37,7 +38,7 @@ def build(
     Raises:
         UnknownNameError: No record has this metric; no table has this column; no entry is of this task.
     """
-    groups = by_table(_of_task(with_distinct_names(list(entries)), task))
+    groups = by_table(_of_task(with_distinct_names(in_one_entry(list(entries))), task))
     if metric is not None:
         known = {name for group in groups.values() for name in _metrics(group)}
         if metric not in known:
@@ -60,7 +61,8 @@ class _Draft:
     dataset: str
     encoder: str
     entries: Sequence[Entry]
-    with_labels: Mapping[str, bool]  # row -> whether labels took part in training
+    with_labels: Mapping[str, bool]  # row -> whether labels or factors took part in training
+    marks: Mapping[str, tuple[str, ...]]  # row -> its marks
     filled: Sequence[Filled]
     counted: Sequence[Column]  # the columns that count for mean and mean rank
     chance: Sequence[TableCell]
@@ -153,24 +155,36 @@ def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence
     entries = [entry for entry in group if entry.names["task"] in tasks]
     rows = by_row(entries)
     with_labels = {label: any(map(uses_labels, row)) for label, row in rows.items()}
+    marks = {label: _marks(row) for label, row in rows.items()}
     candidates = [label for label in rows if not with_labels[label]]
     values = [column_values(column, rows, candidates) for column in columns]
     levels, filled = chance(values), [fill(of_column) for of_column in values]
     if one_task:
         filled = [(replace(column, name=column.metric, task=""), cells) for column, cells in filled]
-        return _Draft(dataset, encoder, entries, with_labels, filled, (), levels)
+        return _Draft(dataset, encoder, entries, with_labels, marks, filled, (), levels)
     counted = counted_columns(values)
     mean = mean_over_tasks(counted)
     if mean is not None:
         filled.append(mean)
         levels.append(TableCell(text=show(0.0, "fraction", 1), mean=0.0))
     filled += [mean_rank(counted), coverage(values, rows), *cost(rows)]
-    return _Draft(dataset, encoder, entries, with_labels, filled, [of.column for of in counted], levels)
+    return _Draft(dataset, encoder, entries, with_labels, marks, filled, [of.column for of in counted], levels)
 
 
 def uses_labels(entry: Entry) -> bool:
-    """Return whether labels took part in training, as far as the entry's record tells."""
-    return bool(entry.record and entry.record.uses_labels)
+    """Return whether labels or ground-truth factors took part in training, as far as the entry's record tells."""
+    return bool(entry.record and (entry.record.uses_labels or entry.record.uses_factors))
+
+
+def _marks(row: Sequence[Entry]) -> tuple[str, ...]:
+    """Return what the records of a row say of its training: "labels", "factors", "transductive"."""
+    records = [entry.record for entry in row if entry.record]
+    marks = {
+        "labels": any(record.uses_labels for record in records),
+        "factors": any(record.uses_factors for record in records),
+        "transductive": any(record.transductive for record in records),
+    }
+    return tuple(mark for mark, holds in marks.items() if holds)
 
 
 def _sort_columns(draft: _Draft, sort: str) -> list[Filled]:
@@ -200,7 +214,8 @@ def _finish(draft: _Draft, sort: str | None) -> Table:
     for label in sorted(draft.with_labels, key=sort_key):
         cells = [column_cells.get(label, TableCell(state="missing")) for _, column_cells in draft.filled]
         kind: Literal["labels", "method"] = "labels" if draft.with_labels[label] else "method"
-        rows.append(Row(name=label, kind=kind, cells=tuple(_with_note(cell, notes) for cell in cells)))
+        shown = tuple(_with_note(cell, notes) for cell in cells)
+        rows.append(Row(name=label, kind=kind, marks=draft.marks[label], cells=shown))
     if any(cell.text for cell in draft.chance):
         blank = [TableCell(state="missing")] * (len(draft.filled) - len(draft.chance))
         rows.append(Row(name="chance", kind="chance", cells=(*draft.chance, *blank)))

@@ -7,7 +7,8 @@ from typing import Any
 
 from bench_core.errors import shown
 from bench_core.keys import differences
-from bench_core.planning.plan import Cell, Plan, board_plan
+from bench_core.planning.chains import Cell, Plan
+from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.entries import Entry, State, entries_of, failure_reason
 from bench_core.store import Store

@@ -23,7 +23,8 @@ class Entry:
     """One cell, that is one task on one chain with one seed, and what is known of it.
 
     Attributes:
-        names: Labels of dataset, encoder, method and task, as rows and columns show them.
+        names: Labels of dataset, encoder, method and task, as rows and columns show them; `own_encoder` and `fold`
+            where the cell has them (`bench_core.planning.chains.Cell`).
         seed: Seed of the chain.
         state: "done" cells alone have numbers.
         reason: Why the cell was skipped, failed or went stale; one line.
@@ -117,14 +118,14 @@ def _relabel(entries: Sequence[Entry], axis: str, within: tuple[str, ...]) -> li
     for entry in entries:
         scope = scopes.setdefault(tuple(entry.names[name] for name in within), {})
         contents = scope.setdefault(entry.names[axis], {})
-        if entry.document is not None:
-            leaves = _leaves_of(entry.document, axis)
+        if (leaves := _leaves_of(entry, axis)) is not None:
             contents.setdefault(_canonical(leaves), leaves)
     labels = {scope: _labels(names) for scope, names in scopes.items()}
     relabelled = []
     for entry in entries:
         scope_key, name = tuple(entry.names[name] for name in within), entry.names[axis]
-        content = None if entry.document is None else _canonical(_leaves_of(entry.document, axis))
+        leaves = _leaves_of(entry, axis)
+        content = None if leaves is None else _canonical(leaves)
         label = labels[scope_key].get((name, content), name)
         relabelled.append(entry if label == name else replace(entry, names={**entry.names, axis: label}))
     return relabelled
@@ -153,14 +154,25 @@ def _differing_leaves(contents: Sequence[_Leaves]) -> list[str]:
     return [name for name in names if len({leaves.get(name) for leaves in contents}) > 1]
 
 
-def _leaves_of(document: Document, axis: str) -> _Leaves:
-    """Return the parameters that belong to one axis, by dotted name; the seed belongs to none."""
+def _leaves_of(entry: Entry, axis: str) -> _Leaves | None:
+    """Return the parameters that belong to one axis, by dotted name; the seed belongs to none.
+
+    The encoder that a row has in place of the table's belongs to the method. None where the document is not known, or
+    does not hold the table's encoder.
+    """
+    document, has_own_encoder = entry.document, "own_encoder" in entry.names
+    if document is None or (axis == "encoder" and has_own_encoder):
+        return None
     if axis in ("dataset", "encoder"):
-        return dict(_flat(document.component(axis)))
+        leaves = dict(_flat(document.component(axis)))
+        if axis == "dataset" and "fold" in entry.names:
+            leaves["config.fold"] = "null"  # as for the rows beside it, which have the whole set
+        return leaves
     if axis == "task":
         others = _without(document.content, "task", "embed")
         return {**dict(_flat(document.component("task"))), **dict(_flat(others))}
-    training = _without(document.pretrain, "method", "dataset", "encoder", "seed")
+    others_of_method = () if has_own_encoder else ("encoder",)
+    training = _without(document.pretrain, "method", "dataset", "seed", *others_of_method)
     embedding = {"embed": _without(document.embed, "pretrain")}
     return {**dict(_flat(document.component("method"))), **dict(_flat(training)), **dict(_flat(embedding))}
 

@@ -36,6 +36,7 @@ def footer(
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in told})))}.")
     lines += _recipes(told)
     lines += _starts(told)
+    lines += _teachers_and_encoders(told)
     lines += _codes(told)
     lines.append(f"Data: {'; '.join(sorted({_data(record.document) for _, record in told}))}.")
     if done:
@@ -98,6 +99,24 @@ def _starts(done: Sequence[_Done]) -> list[str]:
     return [
         f"{row} starts from {source}; its recipe and cost leave that out." for row, source in starts.items() if source
     ]
+
+
+def _teachers_and_encoders(done: Sequence[_Done]) -> Iterator[str]:
+    """Name the rows that have a teacher, an encoder of their own, or weights that were kept for their training loss."""
+    for row, teacher in {entry.names["method"]: record.taught_by for entry, record in done}.items():
+        if teacher:
+            yield f"{row} learns from {teacher}; its recipe and cost leave that training out."
+    for row, encoder in {entry.names["method"]: entry.names.get("own_encoder") for entry, _ in done}.items():
+        if encoder:
+            yield f"{row} has an encoder of its own: {encoder}."
+    kept: dict[str, list[int]] = {}
+    for entry, record in done:
+        if record.kept_epoch is not None:
+            kept.setdefault(entry.names["method"], []).append(record.kept_epoch)
+    for row, epochs in kept.items():
+        least, most = min(epochs), max(epochs)
+        which = f"{least}" if least == most else f"{least} to {most}"
+        yield f"{row} keeps the weights of the least training loss (epoch {which})."
 
 
 def _codes(done: Sequence[_Done]) -> Iterator[str]:

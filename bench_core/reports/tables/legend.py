@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from bench_core.reports.tables.model import Column, Row, TableCell
 from bench_core.reports.tables.statistics import BOLD_PROMISE, FEWEST_SEEDS
 
+# Mark of a row -> what it says of the training.
+_MARKS = {
+    "labels": "Trained with labels, for reference, neither bold nor ranked",
+    "factors": "Trained with ground-truth factors, for reference, neither bold nor ranked",
+    "transductive": "Transductive, as training reads the items that are tested, without their labels",
+}
 _Shown = tuple[Row, Column, TableCell]
 
 
@@ -30,9 +36,9 @@ def legend(columns: Sequence[Column], rows: Sequence[Row], counted: Sequence[Col
         lines += _mean_rank(of_tasks, counted, sum(column.kind == "rank" and bool(c.text) for _, column, c in shown))
     if "cost" in kinds:
         lines.append("Cost: medians over seeds.")
-    with_labels = [row.name for row in rows if row.kind == "labels"]
-    if with_labels:
-        lines.append(f"Trained with labels, for reference, neither bold nor ranked: {', '.join(with_labels)}.")
+    for mark, text in _MARKS.items():
+        if marked := [row.name for row in rows if mark in row.marks]:
+            lines.append(f"{text}: {', '.join(marked)}.")
     return lines
 
 

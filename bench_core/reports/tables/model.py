@@ -103,18 +103,20 @@ class Row:
 
     Attributes:
         name: Label of the method; "chance" for the chance level.
-        kind: "labels" marks a reference that is trained with labels.
+        kind: "labels" marks a reference that is trained with labels or with ground-truth factors.
+        marks: What a reader must know of the row's training: "labels", "factors", "transductive".
         cells: One for each column.
     """
 
     name: str
     kind: Literal["method", "labels", "chance"] = "method"
+    marks: tuple[str, ...] = ()
     cells: tuple[TableCell, ...]
 
     @property
     def label(self) -> str:
-        """The name as the table shows it: "supervised (labels)"."""
-        return f"{self.name} (labels)" if self.kind == "labels" else self.name
+        """The name as the table shows it: "supervised (labels)", "dgi (transductive)"."""
+        return f"{self.name} ({', '.join(self.marks)})" if self.marks else self.name
 
 
 @dataclass(frozen=True, kw_only=True)

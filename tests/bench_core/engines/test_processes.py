@@ -18,7 +18,7 @@ from bench_core.engines.child_process import Ended
 from bench_core.engines.processes import failure_reason, run_in_processes
 from bench_core.engines.resources import threads_per_process
 from bench_core.errors import RequestError
-from bench_core.planning.plan import Chain, Plan
+from bench_core.planning.chains import Chain, Plan
 from bench_core.plugins import Registry
 from bench_core.running.failures import attempt
 from bench_core.running.pending import to_run

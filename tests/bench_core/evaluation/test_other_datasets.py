@@ -9,8 +9,8 @@ from PIL import Image
 
 from bench_core import DataSpec, Frozen, Split
 from bench_core.errors import BenchError
-from bench_core.evaluation.other_datasets import embed_images, fitted
-from bench_core.planning.plan import Plan
+from bench_core.evaluation.other_datasets import as_bytes, colours_skip_reason, embed_images, fitted
+from bench_core.planning.chains import Plan
 from bench_core.running.chain import build_objective
 
 
@@ -48,9 +48,45 @@ def test_halving_with_antialiasing_agrees_with_pillow() -> None:
     ).abs().max() <= 1
 
 
-def test_inputs_that_are_not_images_are_refused() -> None:
-    with pytest.raises(BenchError, match="uint8 images"):
-        fitted(torch.zeros(2, 5), (1, 8, 8))
+def test_float_images_are_converted_without_rounding() -> None:
+    colour = images(2, 3, 6, 7)
+    floats = fitted(colour.float() / 255, (1, 12, 14))
+    assert floats.dtype == torch.float32
+    assert (floats * 255 - fitted(colour, (1, 12, 14))).abs().max() <= 0.501
+    assert not torch.equal(floats * 255, (floats * 255).round())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape", "words"),
+    [
+        (torch.zeros(2, 5), (1, 8, 8), "only images"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.int64), (1, 8, 8), "only images, uint8 or float"),
+        (images(2, 3, 8, 8), (5, 8, 8), "images of 3 channels cannot become images of 5"),
+        (images(2, 5, 8, 8), (3, 8, 8), "images of 5 channels cannot become images of 3"),
+    ],
+)
+def test_inputs_that_cannot_be_converted_are_refused(inputs: torch.Tensor, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(BenchError, match=words):
+        fitted(inputs, shape)
+
+
+def test_images_of_any_number_of_bands_are_resized() -> None:
+    assert fitted(images(2, 5, 8, 8), (5, 4, 4)).shape == (2, 5, 4, 4)
+
+
+def test_float_images_become_the_nearest_of_256_levels() -> None:
+    levels = images(2, 3, 4, 4)
+    assert as_bytes(levels) is levels
+    assert torch.equal(as_bytes(levels.float() / 255), levels)
+    assert as_bytes(torch.tensor([0.0, 0.4999, 1.0, 1.7, -1.0]) / 1).tolist() == [0, 127, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [((8,), "needs images"), ((5, 8, 8), "needs images of one or three channels"), ((1, 8, 8), None)],
+)
+def test_only_grey_and_coloured_datasets_take_images_of_others(shape: tuple[int, ...], reason: str | None) -> None:
+    assert colours_skip_reason(DataSpec(shape=shape, splits={})) == reason
 
 
 def test_images_of_another_dataset_are_embedded_by_the_method(plan_of: Callable[..., Plan]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bench_core.planning.chains import Plan
 from bench_core.planning.changed_code import changed_code
-from bench_core.planning.plan import Plan
 from bench_core.plugins import Component, Registry
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from bench_core import Batch, Loss, Objective, Recipe
 from bench_core.errors import RequestError
+from bench_core.planning.chains import Plan
 from bench_core.planning.initial_weights import InitialWeights
-from bench_core.planning.plan import Plan
 from bench_core.plugins import Registry
 from bench_core.running.chain import build_objective
 from bench_core.running.runner import run_plan

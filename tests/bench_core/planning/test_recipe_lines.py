@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench_core import Recipe, Variant
+from bench_core.planning.chains import Plan
 from bench_core.planning.origins import recipe_origin_text
-from bench_core.planning.plan import Plan
 from bench_core.planning.recipe_lines import recipe_lines, recipe_text
 from bench_core.plugins import Registry
 

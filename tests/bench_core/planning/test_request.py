@@ -7,7 +7,7 @@ import pytest
 
 from bench_core import Recipe, Variant
 from bench_core.errors import ConfigError, RequestError, UnknownNameError
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.planning.settings import parse_settings, parse_sweeps
 from bench_core.plugins import Registry
 

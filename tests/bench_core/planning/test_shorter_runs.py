@@ -10,7 +10,8 @@ import pytest
 
 from bench_core import Config, Recipe, Variant, param
 from bench_core.config import parameters
-from bench_core.planning.plan import Chain, Plan, make_plan
+from bench_core.planning.chains import Chain, Plan
+from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import Registry, load_plugins
 from bench_core.training.optimizers import rate_factor

@@ -9,7 +9,7 @@ import pytest
 
 from bench_core.errors import RequestError
 from bench_core.keys import key_of
-from bench_core.planning.plan import Cell, Plan
+from bench_core.planning.chains import Cell, Plan
 from bench_core.planning.source_code import source_digest
 from bench_core.planning.why import explain
 from bench_core.store import Store

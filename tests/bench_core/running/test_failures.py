@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, Objective, Recipe
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.running.failures import UnfinishedCell, attempt, describe
 from bench_core.running.pending import to_run

@@ -11,7 +11,7 @@ import pytest
 
 from bench_core import Loss, Player, Recipe
 from bench_core.conformance.toys import Untrained
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.running.progress import ChildLogLines, LogLines, NoProgress, ProgressBar, choose_progress
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting

@@ -15,7 +15,7 @@ from bench_core import Evaluation, Frozen, Score
 from bench_core.cli import main
 from bench_core.errors import StoreError, UnknownNameError
 from bench_core.files import write_over
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.plugins import Registry
 from bench_core.running.rerun import Change, Rerun, finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan

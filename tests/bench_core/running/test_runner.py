@@ -18,7 +18,7 @@ from bench_core import DataSpec, Evaluation, Evaluator, Frozen, NoConfig, Object
 from bench_core.devices import to_channels_last
 from bench_core.errors import DataMissingError, RequestError, StoreError
 from bench_core.files import sealed, write_over
-from bench_core.planning.plan import Cell, Chain, Plan
+from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.running.chain import build_objective

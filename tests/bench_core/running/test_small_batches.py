@@ -13,7 +13,7 @@ from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Reci
 from bench_core.cli.group import main
 from bench_core.engines.processes import run_in_processes
 from bench_core.errors import RequestError
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.plugins import Registry
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting

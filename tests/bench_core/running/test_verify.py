@@ -15,7 +15,8 @@ from bench_core.cli.records import verify as command
 from bench_core.errors import BenchError, DataMissingError, RequestError, UnknownNameError
 from bench_core.keys import key_of
 from bench_core.planning.boards import load_board
-from bench_core.planning.plan import Plan, make_plan
+from bench_core.planning.chains import Plan
+from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.planning.settings import parse_settings
 from bench_core.plugins import Registry, load_plugins

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bench_core import Evaluation, Evaluator, Frozen, NoConfig, Score
-from bench_core.planning.plan import Plan, board_plan, narrowed
+from bench_core.planning.chains import Plan, narrowed
+from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry
 from bench_core.reports.pages.publish import Published, check_pages, publish_board, write_pages
 from bench_core.running.runner import run_plan

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench_core import Evaluation, Evaluator, Frozen, NoConfig, Score
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.reports.tables.entries import Entry
 from bench_core.running.runner import run_plan

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.plugins import Registry
 from bench_core.reports.tables.cell_states import is_older, plan_entries, what_to_run
 from bench_core.running.runner import run_plan
