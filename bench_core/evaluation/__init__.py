@@ -1,7 +1,7 @@
 """Code that several tasks share: embeddings, probes, rankings and searches.
 
 embeddings.py           reads embeddings by name, with labels
-other_datasets.py       embeds images of a dataset that the method was not trained on
+other_datasets.py       embeds images of a dataset that the method was not trained on; converts images
 classification.py       scores of classifiers: accuracy, chance level, per-item hits
 linear_probe.py         logistic regression on standardised features; chooses the penalty on held-out items
 logistic_regression.py  multinomial logistic regression, solved to its optimum

@@ -37,7 +37,7 @@ from bench_core.evaluation.linear_probe import (
     fit_probe,
     standardise,
 )
-from bench_core.evaluation.other_datasets import embed_images, fitted
+from bench_core.evaluation.other_datasets import colours_skip_reason, embed_images, fitted
 
 _PIXELS = "raw pixels"  # name of an embedding beside those of the method, none of which has a space
 
@@ -83,9 +83,9 @@ class Transfer(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Skip data without images, and the dataset on which the method was trained."""
-        if not data.is_image:
-            return "needs images"
+        """Skip data without images of one or three channels, and the dataset on which the method was trained."""
+        if reason := colours_skip_reason(data):
+            return reason
         return f"{data.name} is what the method was trained on" if data.name == self.config.dataset else None
 
     def datasets(self, data: DataSpec) -> Sequence[str]:
@@ -142,7 +142,8 @@ class Transfer(Evaluator):
         chosen = take(source, order[:most].sort().values)
         images = fitted(chosen.read(torch.arange(len(chosen))), frozen.data.shape)
         embedded = embed_images(frozen, Split(images, chosen.labels))
-        return replace(embedded, embeddings={**embedded.embeddings, _PIXELS: images.flatten(1) / 255})
+        pixels = images.flatten(1) / 255 if images.dtype == torch.uint8 else images.flatten(1)
+        return replace(embedded, embeddings={**embedded.embeddings, _PIXELS: pixels})
 
     def _probe(self, target: Frozen, embedding: str, num_classes: int, k: int) -> tuple[list[Score], ChosenFit]:
         """Fit the linear probe and the vote, and score both on test.

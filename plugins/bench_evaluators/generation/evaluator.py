@@ -43,6 +43,7 @@ from bench_core import (
 from bench_core.data import draw_index, open_split
 from bench_core.evaluation.classification import classes_skip_reason, top_accuracy
 from bench_core.evaluation.kmeans import kmeans, nearest_centres
+from bench_core.evaluation.other_datasets import as_bytes, colours_skip_reason
 
 from .feature_space import INCEPTION_NAMES, MEASURES, FeatureSpace, Measure
 from .image_errors import (
@@ -130,7 +131,9 @@ class Generation(Evaluator):
             return "needs images"
         if min(data.splits.get("test", 0), data.num_train) < _LEAST_ITEMS:
             return f"needs {_LEAST_ITEMS} or more items in train and in test"
-        return inception_missing_reason(self.config.inception_weights) if self.config.inception else None
+        if not self.config.inception:
+            return None
+        return colours_skip_reason(data) or inception_missing_reason(self.config.inception_weights)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Make images of each kind and compare them with test items."""
@@ -227,11 +230,11 @@ class Generation(Evaluator):
 
 
 def _read_images(frozen: Frozen, name: str, most: int) -> RealImages:
-    """Read at most this many items of a split, balanced over classes."""
+    """Read at most this many items of a split, balanced over classes; float images are rounded to 256 levels."""
     split = frozen.inputs(name)
     index = draw_index(split.labels, len(split), min(most, len(split)))
     index = index[torch.randperm(len(index), generator=stream(0, "generation", name))]
-    images = split.read(index)
+    images = as_bytes(split.read(index))
     return RealImages(index, images, None if split.labels is None else split.labels[index])
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench_core import BenchError, Generative
+from bench_core.evaluation.other_datasets import as_bytes
 
 BATCH = 500  # images that are made at once
 
@@ -35,7 +36,7 @@ def draw_samples(model: Generative, n: int, rng: torch.Generator, like: Tensor |
         BenchError: A value is not finite.
     """
     sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
-    return _as_bytes(model.sample(size, rng, like) for size in sizes)
+    return _levels(model.sample(size, rng, like) for size in sizes)
 
 
 def decode(model: Generative, latents: Tensor, device: torch.device) -> Tensor:
@@ -44,7 +45,7 @@ def decode(model: Generative, latents: Tensor, device: torch.device) -> Tensor:
     Raises:
         BenchError: A value is not finite.
     """
-    return _as_bytes(model.decode(part.to(device)) for part in torch.split(latents, BATCH))
+    return _levels(model.decode(part.to(device)) for part in torch.split(latents, BATCH))
 
 
 def draw_by_cluster(
@@ -74,11 +75,11 @@ def draw_by_cluster(
 
 
 @torch.inference_mode()
-def _as_bytes(batches: Iterable[Tensor]) -> Tensor:
+def _levels(batches: Iterable[Tensor]) -> Tensor:
     """Round images in [0, 1] to 256 levels; each batch of the iterable is generated when it is its turn."""
     levels = []
     for images in batches:
         if not images.isfinite().all():
             raise BenchError("the method makes images that are not finite; its training has diverged.")
-        levels.append((images.float() * 255).round().clamp(0, 255).to(torch.uint8).cpu())
+        levels.append(as_bytes(images).cpu())
     return torch.cat(levels)

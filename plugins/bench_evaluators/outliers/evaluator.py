@@ -35,7 +35,7 @@ from bench_core import (
     stream_seed,
 )
 from bench_core.evaluation.embeddings import embedding_of
-from bench_core.evaluation.other_datasets import embed_images
+from bench_core.evaluation.other_datasets import as_bytes, colours_skip_reason, embed_images
 
 from .detectors import (
     Detector,
@@ -180,6 +180,8 @@ class Outliers(Evaluator):
             return None if (data.num_classes or 0) > 1 else "needs at least two classes"
         if not data.is_image:
             return "needs images"
+        if name != "noise" and (reason := colours_skip_reason(data)):
+            return reason
         return "it is what the method was trained on" if name == data.name else None
 
     def _part(self, frozen: Frozen, split: str) -> "_Part":
@@ -378,9 +380,9 @@ def _draw_items(total: int, most: int, seed: int, name: str) -> Tensor:
 
 def _pictures(frozen: Frozen, furthest: Tensor) -> dict[str, Tensor]:
     """Return a picture of the test items that are furthest out for the ranking detector; {} if it cannot be drawn."""
-    if not frozen.data.is_image or frozen.data.shape[0] not in (1, 3):
+    if colours_skip_reason(frozen.data):
         return {}
-    return {"furthest_test_items": frozen.inputs("test").read(furthest)}
+    return {"furthest_test_items": as_bytes(frozen.inputs("test").read(furthest))}
 
 
 @hookimpl
