@@ -3,10 +3,11 @@
 Source: Yang, Cohen, Salakhutdinov, "Revisiting semi-supervised learning with graph embeddings" (Planetoid), ICML 2016,
     https://arxiv.org/abs/1603.08861; files of https://github.com/kimiyoung/planetoid, with the split that GCN and DGI
     use: 20 labelled papers of each subject to train on, 500 for validation, 1,000 to test on.
-Note:  Seven of the eight files are Python pickles, which can run code when they are read. They are read only where
-    their SHA-256 is the published file's, by an unpickler that knows six names. An edge joins two papers whichever
-    cites the other; citations that are listed twice count once, and those of a paper by itself are left out. 15 papers
-    of Citeseer have neither words nor a known subject; they are nodes of the graph and in no split.
+Note:  Six of the seven files are Python pickles, which can run code when they are read. They are read only where
+    their SHA-256 is the published file's, by an unpickler that knows six names. The eighth published file, `x`, repeats
+    rows of `allx` and is not needed. An edge joins two papers whichever cites the other; citations that are listed
+    twice count once, and those of a paper by itself are left out. 15 papers of Citeseer have neither words nor a known
+    subject; they are nodes of the graph and in no split.
 
 Shapes: V nodes, F words, N nodes of a split.
 """
@@ -34,7 +35,6 @@ from bench_core.data import Nodes, digest_of, fetching, missing_data
 NUM_VALIDATION, NUM_TEST = 500, 1000
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"
 CORA_SHA256 = {
-    "x": "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
     "y": "94465c14eb53e04ca262198dcbb2521ee8af60fb3f3d546cd6ca24a511b0e7d1",
     "tx": "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a",
     "ty": "41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad",
@@ -44,7 +44,6 @@ CORA_SHA256 = {
     "test.index": "297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875",
 }
 CITESEER_SHA256 = {
-    "x": "d20de19150741e555de0ed037195630fc194114ebc7fd72ced62810148aa22f6",
     "y": "8ba87e515d8e3ee3cf52f6d2c5b86aa73f11ecad825a808455209ec26cd54924",
     "tx": "539a8906a2da97628d212f2fdd668c109a8b3f0d36574b59e5d3fd5b5303da21",
     "ty": "55e5bd1ba1e733a04598753ad1a8d57957f4b8f89e74519f41f4f4938767e4ce",
@@ -135,7 +134,7 @@ def _spec(num_words: int, num_train: int, num_classes: int) -> DataSpec:
 
 
 class _Files:
-    """The eight files of one graph.
+    """The files of one graph.
 
     Attributes:
         name: Registered name of the dataset.

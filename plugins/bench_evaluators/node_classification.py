@@ -165,14 +165,14 @@ def train_by_adam(
         # The sum over runs: the gradient of each is that of its own mean over items.
         loss = F.cross_entropy(scores, labels_of_runs, reduction="sum") / len(labels)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     return weights.detach(), biases.detach()
 
 
 def answers_of(features: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
     """Return the scores (N, R, K) of features (N, D), by one product for all classifiers."""
-    return (features @ weights.flatten(1)).unflatten(1, biases.shape) + biases
+    return (features @ weights.flatten(1)).view(len(features), *biases.shape) + biases
 
 
 @hookimpl
