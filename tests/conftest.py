@@ -37,7 +37,8 @@ from bench_core import (
     param,
 )
 from bench_core.conformance.toys import TinyEncoder
-from bench_core.planning.plan import Plan, make_plan
+from bench_core.planning.chains import Plan
+from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import Component, Registry
 from bench_core.seeds import stream

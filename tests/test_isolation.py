@@ -14,7 +14,7 @@ from torch import nn
 
 from bench_core import Batch, Evaluation, Evaluator, Frozen, Loss, NoConfig, Objective, Recipe, Score
 from bench_core.cli.group import main
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.plugins import Registry
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting

@@ -11,7 +11,7 @@ from bench_core import BenchError, Recipe, leaderboard, results, run
 from bench_core.cli.group import main
 from bench_core.engines.child_process import restart_command
 from bench_core.errors import RequestError
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.plugins import Registry
 from bench_core.running.failures import UnfinishedCell
 from bench_core.running.progress import NoProgress, Progress

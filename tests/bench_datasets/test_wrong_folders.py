@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import DataMissingError, RequestError
-from bench_core.planning.plan import Plan, make_plan
+from bench_core.planning.chains import Plan
+from bench_core.planning.plan import make_plan
 from bench_core.planning.request import Request
 from bench_core.plugins import load_plugins
 from bench_core.running.chain import load_splits

@@ -18,7 +18,7 @@ from bench_core.cli.group import main
 from bench_core.cli.records import merge
 from bench_core.errors import RequestError, StoreError
 from bench_core.files import LARGEST_JSON, file_digest, read_json, read_sealed, sealed, write_over
-from bench_core.planning.plan import Plan
+from bench_core.planning.chains import Plan
 from bench_core.running.pending import missing
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
