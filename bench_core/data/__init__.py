@@ -13,6 +13,7 @@ factor_grid.py    draws combinations of known factors for each split
 mnist_files.py    the original files of MNIST, which several datasets are made from
 made.py           random items of any kind, for trials and checks
 subsets.py        draws smaller splits, balanced over classes
+folds.py          stratified folds, for cross-validation
 split_faults.py   what is wrong with a split, compared with its dataset's description
 checked.py        loads a split, and refuses one that has a fault
 loading.py        passes over a split in batches: on the device if it fits, else streamed
@@ -26,6 +27,7 @@ from bench_core.data.files import default_data_root as default_data_root
 from bench_core.data.files import digest_of as digest_of
 from bench_core.data.files import fetching as fetching
 from bench_core.data.files import missing_data as missing_data
+from bench_core.data.folds import stratified_folds as stratified_folds
 from bench_core.data.image_files import ImageFiles as ImageFiles
 from bench_core.data.image_folder import ImageFolder as ImageFolder
 from bench_core.data.kinds import Graphs as Graphs
@@ -79,6 +81,7 @@ __all__ = [
     "ranks_in_class",
     "read_checked",
     "select",
+    "stratified_folds",
     "subset",
     "subset_counts",
     "take",
