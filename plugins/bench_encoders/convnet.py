@@ -61,7 +61,7 @@ class ConvNet(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (N, D) >= 0 of images (N, C, H, W) in [0, 1]."""
-        return self.maps(inputs)[f"conv{len(self.stages)}"].mean((2, 3))
+        return self.features_and_maps(inputs)[0]
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return the map of each stage (N, width, h, w): `conv1`, `conv2`, ..."""
@@ -71,6 +71,11 @@ class ConvNet(Encoder):
             x = stage(x)
             maps[name] = x
         return maps
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features and maps of one pass."""
+        maps = self.maps(inputs)
+        return maps[f"conv{len(self.stages)}"].mean((2, 3)), maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: ConvNetConfig) -> str | None:

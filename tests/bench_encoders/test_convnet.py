@@ -62,6 +62,15 @@ def test_stages_have_the_configured_widths() -> None:
     assert [m.shape[1] for m in encoder.maps(images(2, 3, 32, 32)).values()] == [64, 128, 256, 512]
 
 
+def test_features_and_maps_come_from_one_pass() -> None:
+    encoder = build(1, 8, 8)
+    passes = []
+    encoder.standardize.register_forward_hook(lambda *_: passes.append(1))
+    features, maps = encoder.features_and_maps(images(4, 1, 8, 8))
+    assert len(passes) == 1
+    assert torch.equal(features, maps["conv3"].mean((2, 3)))
+
+
 def test_views_of_other_sizes_are_read() -> None:
     assert build(3, 32, 32)(images(2, 3, 16, 24)).shape == (2, 128)
 

@@ -71,7 +71,9 @@ def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 def test_loss_is_labels_and_soft_labels_minus_the_estimates(
     build_student: Callable[..., MIMKD], teacher: Objective, batch: Batch, rng: torch.Generator
 ) -> None:
-    method = build_student(soft_labels=0.7, temperature=3.0, global_weight=0.5, local_weight=2.0).eval()
+    method = build_student(
+        soft_labels=0.7, temperature=3.0, global_weight=0.5, local_weight=2.0, maps_weight=1.0
+    ).eval()
     with torch.no_grad():
         loss = method(method.make_views(batch, rng))
         z = method.head(method.encoder(batch.inputs)).double()
