@@ -1,8 +1,8 @@
-"""Images whose header says 16 bits: their values, and how they become 8 bits.
+"""Images whose header says 16 bits: their values, and how they become 8 bits or fractions.
 
 Cameras and microscopes of 10, 12 or 14 bits store their values as they are in files of 16 bits, where the brightest
 possible value of 12 bits is 4,095 of 65,535. The depth is the number of bits that the values have: value >> (depth - 8)
-is the pixel, and larger values than the depth allows become white.
+is the pixel, or value / (2^depth - 1) where pixels are fractions, and larger values than the depth allows become white.
 
 Pillow reads grey images of 16 bits, but of coloured ones only the upper byte of each value. So these are read twice,
 the second time with the order of bytes reversed, which gives the lower byte.
@@ -55,15 +55,38 @@ def eight_bits(image: Image.Image, path: str, depth: int) -> Image.Image:
         path: Its file, which is opened again for the second byte of coloured images.
         depth: Number of bits of its values, 8 to 16.
     """
-    transparent = image.info.get("transparency")
-    if depth == 16 and transparent is None and image.mode in ("RGB", "RGBA"):
+    if depth == 16 and image.info.get("transparency") is None and image.mode in ("RGB", "RGBA"):
         return image  # Pillow reads the upper bytes, which are the pixels
+    values, alpha = _values_and_alpha(image, path)
+    pixels = np.minimum(values >> (depth - 8), 255).astype(np.uint8)
+    return Image.fromarray(pixels if alpha is None else np.dstack([pixels, alpha]))
+
+
+def fractions(
+    image: Image.Image, path: str, depth: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8] | None]:
+    """Return the colours of an opened image of 16 bits as fractions of white, and its alpha channel (H, W) or None.
+
+    Args:
+        image: An image for which `has_sixteen_bits` is true.
+        path: Its file, which is opened again for the second byte of coloured images.
+        depth: Number of bits of its values, 8 to 16.
+
+    Returns:
+        Colours (H, W) or (H, W, 3) in [0, 1]; a transparent colour becomes an alpha channel.
+    """
+    values, alpha = _values_and_alpha(image, path)
+    return np.minimum(values.astype(np.float32) / np.float32(2**depth - 1), np.float32(1)), alpha
+
+
+def _values_and_alpha(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8] | None]:
+    """Return what `_values` returns, with an alpha channel also where one colour is transparent."""
+    transparent = image.info.get("transparency")
     values, alpha = _values(image, path)
     if transparent is not None:
         differs = values != np.asarray(transparent)
         alpha = (differs if values.ndim == 2 else differs.any(2)) * np.uint8(255)
-    pixels = np.minimum(values >> (depth - 8), 255).astype(np.uint8)
-    return Image.fromarray(pixels if alpha is None else np.dstack([pixels, alpha]))
+    return values, alpha
 
 
 def _values(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8] | None]:

@@ -6,7 +6,8 @@ written; it may be deleted. For each group of images it holds
 - `PART.json`, if the files have more than 64 MiB: a listing (path and stamp of each file) and the digest of all
   contents. While the listing is the same, the files are not read again. Smaller groups are read every time.
 - `PART-SIZE.npy` and `.json`: the decoded images, with digests of the contents and of the array, the decoder's version
-  and the depth. While all are the same, the files are not decoded again.
+  and the depth. While all are the same, the files are not decoded again. Images as fractions lie in
+  `PART-SIZE-float.npy`, grey ones in `PART-SIZE-grey.npy`.
 - `PART-brightest.json`: the largest value of images of 16 bits; `PART-undecodable.json`: images that are damaged.
 """
 
@@ -30,10 +31,11 @@ from torch import Tensor
 from bench_core.data.files import digest_of, missing_data
 from bench_core.data.image_cache import cache_folder, is_settled, read_entry, stamp, write_cache, write_entry
 from bench_core.data.image_depth import brightest
-from bench_core.data.image_pixels import decode_square, decoder_version
+from bench_core.data.image_pixels import decode_fractions, decode_square, decoder_version
 from bench_core.errors import DataMissingError
 
 _log = logging.getLogger("bench")
+Pixels = npt.NDArray[np.uint8 | np.float32]
 ALWAYS_READ_BYTES = 64 << 20  # files of up to this size together are hashed every time
 
 
@@ -54,6 +56,7 @@ class ImageFiles:
         grey: bool = False,
         max_cached_bytes: int = 4 << 30,
         trust_stamps: bool = True,
+        floats: bool = False,
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -66,10 +69,11 @@ class ImageFiles:
             grey: Decode to one grey channel instead of three.
             max_cached_bytes: If the array of all images is larger, they are decoded when they are read.
             trust_stamps: Whether files are not hashed again while their sizes, times and inodes are the same.
+            floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
         """
         self.name, self.folder, self.part, self.files = name, folder, part, files
         self.size, self.grey, self.max_cached_bytes = size, grey, max_cached_bytes
-        self.trust_stamps = trust_stamps
+        self.trust_stamps, self.floats = trust_stamps, floats
 
     @cached_property
     def content(self) -> str:
@@ -111,13 +115,14 @@ class ImageFiles:
         return values[0] if values else None
 
     def load(self, depth: int = 16) -> "Tensor | FileReader":
-        """Return all images as uint8 (N, C, size, size) in memory, or a Reader if the array would be too large.
+        """Return all images (N, C, size, size) in memory, or a Reader if the array would be too large.
 
         Args:
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
         """
-        if len(self.files) * (1 if self.grey else 3) * self.size**2 > self.max_cached_bytes:
-            return FileReader(self._paths, self.size, self.grey, depth)
+        values = len(self.files) * (1 if self.grey else 3) * self.size**2
+        if values * (4 if self.floats else 1) > self.max_cached_bytes:
+            return FileReader(self._paths, self.size, self.grey, depth, self.floats)
         return torch.from_numpy(self._array(depth))
 
     @property
@@ -163,9 +168,10 @@ class ImageFiles:
         write_entry(cache_file, {**inputs, what: result})
         return result
 
-    def _array(self, depth: int) -> npt.NDArray[np.uint8]:
+    def _array(self, depth: int) -> Pixels:
         """Return the decoded images, from the cache while contents, decoder, depth and array are the same."""
-        path = self._cache / f"{self.part}-{self.size}{'-grey' if self.grey else ''}.npy"
+        forms = f"{'-grey' if self.grey else ''}{'-float' if self.floats else ''}"
+        path = self._cache / f"{self.part}-{self.size}{forms}.npy"
         description_file = path.with_suffix(".json")
         inputs = {**self._decoder_inputs(), "depth": depth}
         cached = read_entry(description_file)
@@ -175,7 +181,7 @@ class ImageFiles:
                 return array
             _log.info("%s: %s is damaged; the images are decoded again", self.name, path)
         _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
-        array = decode(self._paths, self.size, self.grey, depth)
+        array = decode(self._paths, self.size, self.grey, depth, self.floats)
         write_cache(path, lambda file: np.save(file, array))
         write_entry(description_file, {**inputs, "array": digest_of(array)})
         return array
@@ -184,7 +190,7 @@ class ImageFiles:
 class FileReader:
     """A Reader of images that decodes them when they are read."""
 
-    def __init__(self, paths: Sequence[str], size: int, grey: bool, depth: int = 16) -> None:
+    def __init__(self, paths: Sequence[str], size: int, grey: bool, depth: int = 16, floats: bool = False) -> None:
         """Keep the arguments; no file is opened yet.
 
         Args:
@@ -192,34 +198,37 @@ class FileReader:
             size: Side of the decoded images, in pixels.
             grey: Decode to one grey channel instead of three.
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
+            floats: Decode to float32 in [0, 1] instead of uint8.
         """
-        self.paths, self.size, self.grey, self.depth = paths, size, grey, depth
+        self.paths, self.size, self.grey, self.depth, self.floats = paths, size, grey, depth, floats
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)
 
     def read(self, index: Tensor) -> Tensor:
-        """Decode the images at index (N,) int64 to uint8 (N, C, size, size)."""
-        return torch.from_numpy(decode([self.paths[i] for i in index.tolist()], self.size, self.grey, self.depth))
+        """Decode the images at index (N,) int64 to (N, C, size, size), uint8 or float32."""
+        paths = [self.paths[i] for i in index.tolist()]
+        return torch.from_numpy(decode(paths, self.size, self.grey, self.depth, self.floats))
 
 
-def decode(paths: Sequence[str], size: int, grey: bool = False, depth: int = 16) -> npt.NDArray[np.uint8]:
-    """Decode image files to uint8 (N, C, size, size).
+def decode(paths: Sequence[str], size: int, grey: bool = False, depth: int = 16, floats: bool = False) -> Pixels:
+    """Decode image files to (N, C, size, size), uint8 or float32 in [0, 1].
 
     Args:
         paths: Path of each image.
         size: Side of the decoded images, in pixels.
         grey: Decode to one grey channel instead of three.
         depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
+        floats: Decode to float32 instead of uint8.
 
     Raises:
         DataMissingError: Some images cannot be decoded; the message has the first one, its reason, and their number.
     """
-    images = np.empty((len(paths), 1 if grey else 3, size, size), np.uint8)
+    images: Pixels = np.empty((len(paths), 1 if grey else 3, size, size), np.float32 if floats else np.uint8)
 
     def decode_one(number: int) -> str:
-        pixels, reason = _try_to_decode(paths[number], size, grey, depth)
+        pixels, reason = _try_to_decode(paths[number], size, grey, depth, floats)
         if pixels is not None:
             images[number] = pixels
         return reason
@@ -236,10 +245,10 @@ def decode(paths: Sequence[str], size: int, grey: bool = False, depth: int = 16)
     return images
 
 
-def _try_to_decode(path: str, size: int, grey: bool, depth: int) -> tuple[npt.NDArray[np.uint8] | None, str]:
+def _try_to_decode(path: str, size: int, grey: bool, depth: int, floats: bool = False) -> tuple[Pixels | None, str]:
     """Return the pixels of an image and "", or None and the reason why it cannot be decoded."""
     try:
-        return decode_square(path, size, grey, depth), ""
+        return (decode_fractions if floats else decode_square)(path, size, grey, depth), ""
     except Exception as error:  # a damaged file may make Pillow raise anything
         return None, str(error) or type(error).__name__
 
@@ -266,10 +275,10 @@ def _file_digest(path: str) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def _read_array(path: Path) -> npt.NDArray[np.uint8] | None:
+def _read_array(path: Path) -> Pixels | None:
     """Read an array from the cache; None if there is none or it is damaged."""
     try:
-        array: npt.NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        array: Pixels = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return array

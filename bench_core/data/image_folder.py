@@ -36,6 +36,7 @@ class ImageFolder:
         skip_undecodable: bool = False,
         max_cached_bytes: int = 4 << 30,
         depth: int | None = 16,
+        floats: bool = False,
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -49,9 +50,10 @@ class ImageFolder:
             max_cached_bytes: If the array of a split is larger, its images are decoded when they are read.
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16; None takes the smallest
                 that holds the largest value of `train`. Other images are decoded as they are.
+            floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
         """
         self.name, self.folder, self.size, self.grey, self.depth = name, folder, size, grey, depth
-        self.skip_undecodable, self.max_cached_bytes = skip_undecodable, max_cached_bytes
+        self.skip_undecodable, self.max_cached_bytes, self.floats = skip_undecodable, max_cached_bytes, floats
         self._trust_cache = True
 
     @property
@@ -95,7 +97,7 @@ class ImageFolder:
         return digest_of(*(self._files[split].content for split in ("train", "test")))
 
     def load(self, split: str) -> Split:
-        """Load `train` or `test`: uint8 images (N, C, size, size) in memory, or a Reader if they are too large."""
+        """Load `train` or `test`: images (N, C, size, size) in memory, or a Reader if they are too large."""
         label_of = {_normal(name): label for label, name in enumerate(self.classes)}
         labels = torch.tensor([label_of[_normal(name)] for name in self.listings[split].classes])
         return Split(self._files[split].load(self._depth), labels)
@@ -153,6 +155,7 @@ class ImageFolder:
             grey=self.grey,
             max_cached_bytes=self.max_cached_bytes,
             trust_stamps=self._trust_cache,
+            floats=self.floats,
         )
 
     def _decodable(self, split: str, listing: Listing) -> Listing:

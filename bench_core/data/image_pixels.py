@@ -5,21 +5,26 @@
 - Transparent pixels are composed on white, as browsers and printers do. What colour lies under a transparent pixel is
   an accident of the program that wrote the file, and must not reach an encoder.
 - The largest centred square is resized with PIL's bilinear filter, which antialiases.
-- Values of 16 bits become 8 bits, see `image_depth`; 32 bits have no known range and are refused.
+- Values of 16 bits become 8 bits, or fractions if they are asked for, see `image_depth`; 32 bits have no known range
+  and are refused.
 - Colour profiles are not applied.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import PIL
 from PIL import Image, features
 
-from bench_core.data.image_depth import eight_bits, has_sixteen_bits
+from bench_core.data.image_depth import eight_bits, fractions, has_sixteen_bits
 from bench_core.data.image_formats import FORMATS
 
 MAX_PIXELS = 178_956_970  # twice Pillow's limit for a warning, 512 MiB as RGB; guards against decompression bombs
 _RULES = 2  # raised when this file or image_depth.py gives other pixels
 _ORIENTATION = 0x0112  # the tag of EXIF
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's "L"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,26 +56,69 @@ def decode_square(path: str, size: int, grey: bool, depth: int) -> npt.NDArray[n
         grey: Decode to one grey channel instead of three.
         depth: Number of bits of the values of images whose header says 16 bits, 8 to 16.
     """
+    with _opened(path) as file:
+        deep = has_sixteen_bits(file)  # asked first: loading forgets it
+        file.load()
+        image = _with_known_range(eight_bits(file, path, depth) if deep else file)
+        image = _on_white(image).convert("L" if grey else "RGB")
+        turn = _turn(file)
+    pixels = np.asarray(_square(image, turn, size))
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+def decode_fractions(path: str, size: int, grey: bool, depth: int) -> npt.NDArray[np.float32]:
+    """Decode the largest centred square of one image to float32 (C, size, size) in [0, 1], never rounded to 8 bits.
+
+    Values of 8 bits are divided by 255, those of 16 bits by the largest value of their depth. All else is as in
+    `decode_square`, whose arguments these are.
+    """
+    with _opened(path) as file:
+        deep = has_sixteen_bits(file)
+        file.load()
+        if deep:
+            colours, alpha = fractions(file, path, depth)
+        else:
+            image = _on_white(_with_known_range(file)).convert("RGB")
+            colours, alpha = np.asarray(image).astype(np.float32) / np.float32(255), None
+        turn = _turn(file)
+    channels = colours[None] if colours.ndim == 2 else colours.transpose(2, 0, 1)
+    if alpha is not None:
+        opaque = alpha.astype(np.float32) / np.float32(255)
+        channels = channels * opaque + (1 - opaque)
+    if len(channels) == 3 and grey:
+        channels = np.tensordot(_LUMA, channels, 1)[None]
+    squares = [np.asarray(_square(Image.fromarray(channel), turn, size)) for channel in channels]
+    pixels: npt.NDArray[np.float32] = np.stack(squares if len(squares) > 1 or grey else squares * 3)
+    return pixels.clip(0, 1)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Open an image; OSError if it has too many pixels."""
     with Image.open(path, formats=FORMATS) as file:
         if file.width * file.height > MAX_PIXELS:
             raise OSError(f"{file.width} x {file.height} pixels are more than {MAX_PIXELS:,}")
-        deep = has_sixteen_bits(file)  # asked first: loading forgets it
-        file.load()
-        image = eight_bits(file, path, depth) if deep else file
-        if image.mode in ("I", "F"):
-            raise OSError(
-                f"pixels of mode {image.mode} (32 bits, or 16 with a sign) have no known range; "
-                "save it with 8 or 16 bits without a sign"
-            )
-        image = _on_white(image).convert("L" if grey else "RGB")
-        turn = _turn(file)
-        if turn is not None:
-            image = image.transpose(turn)
+        yield file
+
+
+def _with_known_range(image: Image.Image) -> Image.Image:
+    """Return a loaded image; OSError if its values have no known range."""
+    if image.mode in ("I", "F"):
+        raise OSError(
+            f"pixels of mode {image.mode} (32 bits, or 16 with a sign) have no known range; "
+            "save it with 8 or 16 bits without a sign"
+        )
+    return image
+
+
+def _square(image: Image.Image, turn: Image.Transpose | None, size: int) -> Image.Image:
+    """Turn an image upright, and resize its largest centred square."""
+    if turn is not None:
+        image = image.transpose(turn)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

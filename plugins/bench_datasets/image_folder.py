@@ -5,7 +5,7 @@ Note:  Images are turned upright by their EXIF orientation (torchvision's datase
     are composed on white, and the centre square is resized. Up to 4 GiB of decoded images are decoded once and kept as
     an array; more are decoded each time they are read. Mean and std are the usual ones of ImageNet.
 
-Shapes: (3, size, size); (1, size, size) if `grey`.
+Shapes: (3, size, size); (1, size, size) if `grey`. Values are uint8, or float32 in [0, 1].
 """
 
 import os
@@ -39,6 +39,12 @@ class ImageFolderConfig(Subsets):
         "auto",
         "bits of the values in images of 16 bits, 8 to 16; auto: the least that hold the brightest of train",
         "ours: cameras of 10 to 14 bits store their values as they are",
+        added=True,
+    )
+    values: Literal["uint8", "float"] = param(
+        "uint8",
+        "how pixels are kept: uint8 rounds to 256 levels, float keeps images of 16 bits as they are, in 4 bytes",
+        "ours: photographs have 8 bits",
         added=True,
     )
     undecodable: Literal["refuse", "skip"] = param(
@@ -76,8 +82,9 @@ class ImageFolderDataset(Dataset):
         skip = config.undecodable == "skip"
         depth = None if config.depth == "auto" else config.depth
         self.images = ImageFolder(
-            "image_folder", folder, config.size, grey=config.grey, skip_undecodable=skip, depth=depth
-        )
+            "image_folder", folder, config.size, grey=config.grey, skip_undecodable=skip, depth=depth,
+            floats=config.values == "float",
+        )  # fmt: skip
 
     def spec(self) -> DataSpec:
         """Return shapes, classes and counts.

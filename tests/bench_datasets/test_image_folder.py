@@ -96,6 +96,23 @@ def test_depth_is_that_of_the_whole_train_folder_whatever_the_subset_and_the_spl
     assert sorted(shades(dataset(root, depth=12), "test")) == [1, 1, 1, 250]
 
 
+def test_float_values_keep_what_16_bits_tell_apart(root: Path) -> None:
+    for k, value in enumerate((1000, 1001, 1002, 1023)):
+        Image.fromarray(np.full((4, 4), value, np.uint16)).save(root / "pets" / "train" / "cat" / f"{k}.png")
+    inputs = dataset(root, values="float").load("train").inputs
+    assert isinstance(inputs, Tensor)
+    assert inputs.dtype == torch.float32
+    cats = inputs[:4, :, 0, 0]
+    assert torch.allclose(cats, torch.tensor([1000, 1001, 1002, 1023])[:, None].expand(-1, 3) / 1023)  # 10 bits
+    assert torch.allclose(inputs[4:, 0, 0, 0], torch.tensor([100, 101, 102, 103]) / 255)  # files of 8 bits
+    assert shades(dataset(root), "train")[:4] == [250, 250, 250, 255]
+
+
+def test_values_are_in_the_key_unless_they_are_bytes() -> None:
+    assert "values" not in plain(ImageFolderConfig())
+    assert plain(ImageFolderConfig(values="float"))["values"] == "float"
+
+
 def test_orientation_and_transparency_are_those_that_people_see(root: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down

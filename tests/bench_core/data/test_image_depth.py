@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench_core.data.image_depth import bits_of, brightest, has_sixteen_bits
-from bench_core.data.image_pixels import decode_square
+from bench_core.data.image_pixels import decode_fractions, decode_square
 
 Values = np.ndarray[Any, np.dtype[np.uint16]]
 
@@ -111,6 +111,38 @@ def test_images_of_8_bits_have_no_brightest_value_and_ignore_the_depth(tmp_path:
     Image.new(mode, (4, 4), 200 if mode == "L" else (200, 200, 200)).save(tmp_path / "x", kind)
     assert brightest(str(tmp_path / "x")) is None
     assert (decode_square(str(tmp_path / "x"), 4, True, 8) == 200).all()
+
+
+@pytest.mark.parametrize("colours", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("depth", [10, 12, 16])
+def test_fractions_keep_every_value_and_larger_ones_are_white(
+    write: Callable[[Values], str], colours: Values, depth: int
+) -> None:
+    expected = np.minimum(colours / (2**depth - 1), 1)
+    pixels = decode_fractions(write(colours), 6, False, depth)
+    assert pixels.dtype == np.float32
+    expected = np.broadcast_to(expected if colours.ndim == 3 else expected[..., None], (6, 6, 3))
+    assert pixels.transpose(1, 2, 0) == pytest.approx(expected, abs=1e-7)
+
+
+def test_fractions_of_16_bits_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(png(np.array([[0, 1], [32768, 65535]], np.uint16)))
+    expected = [[0, 1 / 65535], [32768 / 65535, 1]]
+    assert decode_fractions(str(tmp_path / "x"), 2, True, 16)[0] == pytest.approx(np.array(expected), abs=1e-9)
+    assert decode_square(str(tmp_path / "x"), 2, True, 16)[0].tolist() == [[0, 0], [128, 255]]
+
+
+def test_fractions_are_composed_on_white_and_grey_is_luma(tmp_path: Path) -> None:
+    image = np.zeros((2, 2, 4), np.uint16)
+    image[..., 0], image[..., 3] = 30000, [[65535, 0], [32896, 65535]]  # red; opaque, transparent, and half
+    (tmp_path / "x").write_bytes(png(image))
+    red = decode_fractions(str(tmp_path / "x"), 2, False, 16)
+    half = 128 / 255
+    value = 30000 / 65535
+    assert red[0] == pytest.approx(np.array([[value, 1], [value * half + 1 - half, value]]), abs=1e-6)
+    assert red[1] == pytest.approx(np.array([[0, 1], [1 - half, 0]]), abs=1e-6)
+    grey = decode_fractions(str(tmp_path / "x"), 2, True, 16)
+    assert grey[0, 0, 0] == pytest.approx(0.299 * value, abs=1e-6)
 
 
 def test_alpha_is_neither_measured_nor_scaled(tmp_path: Path) -> None:

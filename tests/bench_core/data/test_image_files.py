@@ -274,6 +274,21 @@ def test_images_that_are_decoded_when_they_are_read_have_their_depth(tmp_path: P
     assert int(reader.read(torch.tensor([0])).max()) == 250
 
 
+def test_floats_and_bytes_of_one_group_are_cached_apart(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1], [300, 65535]], np.uint16)).save(tmp_path / "a.png")
+
+    def values(**options: Any) -> Any:
+        loaded = ImageFiles("mine", tmp_path, "train", ["a.png"], 2, grey=True, **options).load()
+        return loaded if isinstance(loaded, Tensor) else loaded.read(torch.tensor([0]))
+
+    for _ in range(2):  # decoded, and from the cache
+        assert values().flatten().tolist() == [0, 0, 1, 255]
+        floats = values(floats=True)
+        assert floats.dtype == torch.float32
+        assert torch.equal(floats, torch.tensor([0, 1, 300, 65535]).view(1, 1, 2, 2) / 65535)
+    assert torch.equal(values(floats=True, max_cached_bytes=15), floats)  # 4 values of 4 bytes: read one by one
+
+
 def test_brightest_value_is_that_of_all_images_of_16_bits_and_is_looked_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
-from bench_core.data.image_pixels import decode_square, decoder_version
+from bench_core.data.image_pixels import decode_fractions, decode_square, decoder_version
 
 ORIENTATION = 0x0112
 
@@ -140,6 +140,35 @@ def test_opaque_images_with_alpha_keep_their_pixels(tmp_path: Path) -> None:
         assert (pixels == np.arange(0, 256, 16).reshape(4, 4)).all()
 
 
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    return exif
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (grid(30, 20), {}),
+        (grid(30, 20), {"exif": turned()}),
+        (Image.fromarray(np.arange(0, 250, dtype=np.uint8).reshape(10, 25)), {}),
+        (Image.new("RGBA", (9, 4), (100, 50, 0, 128)), {}),
+    ],
+    ids=["colour", "turned", "grey", "half transparent"],
+)
+def test_fractions_are_the_pixels_without_rounding(
+    tmp_path: Path, image: Image.Image, options: dict[str, Any], grey: bool
+) -> None:
+    """Beside Pillow on bytes, whose rounding of crop, luma and transparency moves a value by two levels at most."""
+    path = save(tmp_path / "a.png", image, **options)
+    for size in (4, 7):
+        pixels, fractions = decode_square(path, size, grey, 16), decode_fractions(path, size, grey, 16)
+        assert fractions.shape == pixels.shape
+        assert fractions.dtype == np.float32
+        assert np.abs(fractions * 255 - pixels).max() < 2
+
+
 def test_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
     frames = [Image.new("P", (4, 4), k) for k in (0, 1)]
     frames[0].putpalette([10, 20, 30, 200, 200, 200])
@@ -150,8 +179,9 @@ def test_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_images_of_32_bits_are_refused(tmp_path: Path, mode: str) -> None:
     path = save(tmp_path / "a.tiff", Image.new(mode, (4, 4)))
-    with pytest.raises(OSError, match="no known range; save it with 8 or 16 bits"):
-        decode_square(path, 4, False, 16)
+    for decode in (decode_square, decode_fractions):
+        with pytest.raises(OSError, match="no known range; save it with 8 or 16 bits"):
+            decode(path, 4, False, 16)
 
 
 def test_image_of_too_many_pixels_is_refused_by_its_header_even_if_pillow_was_told_to_open_any(
