@@ -11,6 +11,8 @@ from bench_core.planning.describe import as_toml, parameter_lines
 from bench_core.planning.recipes import recipe_of
 from bench_core.plugins import OF_SECTION, Registry
 
+_START = "a row, a folder or a file; of an encoder its name"  # what names what a row needs
+
 
 def board_changes(name: str, board_name: str, registry: Registry) -> list[dict[str, Any]]:
     """Describe what a board changes in every row and column of this name, or that uses the component of this name.
@@ -64,9 +66,9 @@ def _describe(row: NamedComponent, section: str, board: Board, registry: Registr
     if section == "methods":
         places = {of_variant: variant.recipe if variant else {}, "recipe": board.recipe, f"{here}.recipe": row.recipe}
         changes += _changes("recipe.", component.cls.recipe, recipe_of(row, board, registry), places)
-    if row.init:
-        init = {"name": "init", "type": "row, folder or file", "range": "", "value": row.init, "default": "none"}
-        changes.append({**init, "from": here})
+    for name, value in row.starts.items():
+        start = {"name": name, "type": "" if "." in name else _START, "range": "", "value": value, "default": "none"}
+        changes.append({**start, "from": here})
     return {"section": section, "row": row.name, "component": component.id, "changes": changes}
 
 

@@ -95,6 +95,16 @@ class NamedComponent:
     teacher: str = ""
     teacher_encoder: OwnEncoder = OwnEncoder()
 
+    @property
+    def starts(self) -> dict[str, Any]:
+        """What a method's row names beside its parameters and recipe: {"init": "nac", "encoder.widths": [16, 32]}."""
+        starts = {name: getattr(self, name) for name in STARTS if getattr(self, name)}
+        for name in OWN_ENCODERS:
+            own: OwnEncoder = getattr(self, name)
+            starts |= {name: own.use} if own.use else {}
+            starts |= {f"{name}.{param}": value for param, value in own.values.items()}
+        return starts
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:

@@ -64,8 +64,7 @@ def _board_rows(board: Board, section: str, registry: Registry) -> Iterator[dict
     for row in rows.values():
         if row.name not in names and is_registered(row, section, registry):
             component, _ = find_component(kind.name, row.use, registry)
-            start = {"init": row.init} if row.init else {}
-            changed = {**row.values, **{f"recipe.{k}": v for k, v in row.recipe.items()}, **start}
+            changed = {**row.values, **{f"recipe.{k}": v for k, v in row.recipe.items()}, **row.starts}
             values = ", ".join(f"{name}={as_toml(value)}" for name, value in changed.items())
             text = textwrap.shorten(f"{row.use} with {values}" if values else row.use, _WIDTH - 30, placeholder=" ...")
             yield _line(kind.word, row.name, component.distribution, component.version, text, board.name)
@@ -135,8 +134,13 @@ def _describe_board(board: Board) -> dict[str, Any]:
         "seeds": list(board.seeds),
         "precision": board.precision,
         "recipe": dict(board.recipe),
-        **{section: {row.name: vars(row) for row in rows.values()} for section, rows in sections.items()},
+        **{section: {row.name: _row(row) for row in rows.values()} for section, rows in sections.items()},
     }
+
+
+def _row(row: NamedComponent) -> dict[str, Any]:
+    parts = ("name", "use", "values", "recipe", "init", "teacher", "starts")
+    return {part: getattr(row, part) for part in parts}
 
 
 def _describe(component: Component) -> dict[str, Any]:
@@ -210,7 +214,7 @@ def _print_board(described: Mapping[str, Any]) -> str:
     lines.append(f"seeds {described['seeds']}, precision {described['precision']}, recipe {described['recipe']}")
     for section in OF_SECTION:
         for row in described[section].values():
-            changed = {**row["values"], **{f"recipe.{k}": v for k, v in row["recipe"].items()}}
+            changed = {**row["values"], **{f"recipe.{k}": v for k, v in row["recipe"].items()}, **row["starts"]}
             lines.append(f"{section}.{row['name']}: {row['use']} {changed or ''}".rstrip())
     return "\n".join([*lines, "", f"bench run --board {described['name']}"])
 

@@ -118,31 +118,29 @@ def resolve(request: Request, registry: Registry) -> Resolved:
     settings = _by_row(request.settings, selected)
     sweeps = _by_row(request.sweeps, selected)
     rows: dict[str, list[AskedRow]] = {section: [] for section in OF_SECTION}
+    of_kind: dict[str, list[ConfiguredComponent]] = {}
     for section in OF_SECTION:
         for row in selected[section]:
             name = (section, row.name)
             budget = _epochs_and_batch_size(request) if section == "methods" else {}
             types = parameter_types(row, section, registry) if name in settings or name in sweeps else {}
             asked = {**budget, "--set": read_typed(settings.get(name, {}), types)}
-            rows[section] += _sweep(row, section, asked, read_typed(sweeps.get(name, {}), types))
+            asked_rows = _sweep(row, section, asked, read_typed(sweeps.get(name, {}), types))
+            if kind := next((kind for kind, encoder in usual.items() if encoder is row), None):
+                of_kind[kind] = [configure(asked_row.after, section, registry) for asked_row in asked_rows]
+            else:
+                rows[section] += asked_rows
     ancestors = _ancestors(rows["methods"], board, request)
     trainings = {row.after.name: training_of(row, board, registry) for row in (*rows["methods"], *ancestors)}
     components = {
         section: [configure(row.after, section, registry) for row in rows[section]]
         for section in OF_SECTION
-        if section not in ("methods", "encoders")
+        if section != "methods"
     }
-    encoders = [(row.before.name, configure(row.after, "encoders", registry)) for row in rows["encoders"]]
-    unusual = [encoder for name, encoder in encoders if all(name != row.name for row in usual.values())]
-    of_kind = {kind: [encoder for name, encoder in encoders if name == row.name] for kind, row in usual.items()}
     methods = [row.after for row in (*rows["methods"], *ancestors)]
     return Resolved(
         board=board,
-        components={
-            **components,
-            "encoders": unusual,
-            "methods": [trainings[row.after.name].method for row in rows["methods"]],
-        },
+        components={**components, "methods": [trainings[row.after.name].method for row in rows["methods"]]},
         ancestors=[trainings[row.after.name].method for row in ancestors],
         recipes={name: training.recipe for name, training in trainings.items()},
         inits={row.name: row.init for row in methods if row.init},
