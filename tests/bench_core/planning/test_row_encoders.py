@@ -41,7 +41,8 @@ class Wide(Encoder):
         self.layer = nn.LazyLinear(config.width)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.layer(inputs.flatten(1))
+        features: Tensor = self.layer(inputs.flatten(1))
+        return features
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         return {"layer": self(inputs)[:, :, None]}
