@@ -37,7 +37,7 @@ class GraphViews(NamedTuple):
 
 
 class DGI(Objective):
-    """Contrast nodes with a summary of the graph (Velickovic 2019).
+    """Contrast nodes with their graph (Velickovic 2019).
 
     Trains the encoder and a bilinear critic on all nodes of one graph, without labels. The training ends with the
     weights of the least loss. Tasks read the encoder.
