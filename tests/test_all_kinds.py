@@ -17,6 +17,7 @@ from bench_core.contracts import OtherData
 from bench_core.contracts.keywords import named_only
 from bench_core.data import Graphs, NodeMap, Nodes, take
 from bench_core.data.made import made_split
+from bench_core.nn.layers import Standardize
 from bench_core.plugins import Component, load_plugins
 from bench_core.store.image_grid import image_grid
 from bench_core.training.embed import embed_split
@@ -26,6 +27,7 @@ from bench_methods.vae import VAE
 
 OURS = [component for component in load_plugins().components if component.distribution == "bench-core"]
 TASKS = [component for component in OURS if issubclass(component.cls, Evaluator)]
+ENCODERS = [component for component in OURS if issubclass(component.cls, Encoder)]
 METHODS = [component for component in OURS if issubclass(component.cls, Objective)]
 CPU = torch.device("cpu")
 
@@ -206,3 +208,22 @@ def test_the_references_stand_beside_every_kind_of_data(kind: str) -> None:
     references: tuple[Any, ...] = Random, Pixels, Supervised
     skipped = {cls.__name__ for cls in references if cls.skip_reason(KINDS[kind], cls.Config())}
     assert skipped == {"all_graphs": {"Supervised"}, "songs": {"Pixels"}}.get(kind, set())
+
+
+@pytest.mark.parametrize(
+    "encoder", [each for each in ENCODERS if each.cls.kinds is None or "image" in each.cls.kinds], ids=name_of
+)
+def test_encoders_of_images_read_every_band_and_standardise_each(encoder: Component) -> None:
+    bands = (0.1, 0.2, 0.3, 0.4, 0.5)
+    data = replace(spec((5, 64, 64)), mean=bands, std=bands)
+    cls: Any = encoder.cls
+    assert cls.skip_reason(data, cls.Config()) is None
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = cls(data, cls.Config()).eval()
+    images = torch.rand(2, 5, 64, 64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    network(images).square().sum().backward()
+    assert images.grad is not None
+    assert (images.grad.abs().amax((0, 2, 3)) > 0).all()
+    standardised = [layer for layer in network.modules() if isinstance(layer, Standardize)]
+    assert [layer.mean.flatten().tolist() for layer in standardised] == [pytest.approx(bands)]

@@ -25,7 +25,8 @@ class Augmentation:
         crop_scale: Smallest and largest fraction of the area that a random resized crop keeps; None for no crop.
         crop_ratio: Smallest and largest width / height of the crop's box, drawn uniformly in the logarithm.
         flip_prob: Probability of mirroring left to right.
-        jitter_prob: Probability of the colour jitter, whose four operations come in random order.
+        jitter_prob: Probability of the colour jitter, whose four operations come in random order; ignored unless there
+            are one or three channels: the luma of other bands is not known.
         jitter: Strengths s of brightness, contrast and saturation (factors in [max(0, 1 - s), 1 + s]) and of
             hue (turns in [-s, s]). Images of one channel have no saturation and no hue.
         gray_prob: Probability of removing the colours; ignored unless there are three channels.

@@ -34,7 +34,8 @@ def augment(images: Tensor, rng: torch.Generator, augmentation: Augmentation, si
     probability 0 costs no time. Computed in float32 even under autocast, and without waiting for the device.
 
     Args:
-        images: Images (N, C, H, W), float32 in [0, 1]; C is any number, but jitter needs 1 or 3.
+        images: Images (N, C, H, W), float32 in [0, 1], with any number of channels. Colour changes are left out unless
+            there are three; one channel has brightness and contrast, but neither grey nor hue.
         rng: Generator on the device of the images.
         augmentation: Probabilities and ranges of the changes.
         size: Side of the square views, in pixels, for multi-crop; None takes the augmentation's `size`.
