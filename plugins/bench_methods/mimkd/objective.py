@@ -24,7 +24,7 @@ from bench_core.views import augment, preset
 from .shared_information import SharedInformation, SharedInformationConfig
 
 _RECIPE = Recipe(optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, epochs=200, batch_size=128)
-_RECIPE_SOURCE = "ours: that of `supervised`, so that only the loss differs"
+_RECIPE_SOURCE = "ours: that of supervised, so that only the loss differs"
 
 
 @runtime_checkable
