@@ -63,7 +63,7 @@ class Branches(Encoder):
         They are `first1`, `first2`, ... and `second1`, `second2`, ..., stage by stage.
         """
         first, second = self.first(inputs.first), self.second(inputs.second)
-        maps = {}
+        maps = dict[str, Tensor]()
         for number, (one, other) in enumerate(zip(first, second, strict=True), start=1):
             maps |= {f"first{number}": one, f"second{number}": other}
         return maps

@@ -83,7 +83,7 @@ class CrossRetrieval(Evaluator):
         if labels is not None and train.labels is not None:
             unseen = everything[~torch.isin(labels, train.labels)]
             if len(unseen):
-                classes = ", ".join(str(int(label)) for label in labels[unseen].unique())
+                classes = ", ".join(str(int(label)) for label in torch.unique(labels[unseen]))
                 notes.append(f"unseen: {len(unseen):,} test items of classes that train lacks: {classes}")
                 scores += self._search(frozen, sides, labels, unseen, "_unseen")[0]
         assert frozen.data.modalities is not None, "pairs have modalities"
@@ -116,14 +116,14 @@ class CrossRetrieval(Evaluator):
         Returns:
             Scores; recall (Q,) of each query at 1, a mean over both directions; and positions (Q,) of the queries.
         """
-        directions = [F.normalize(side[among], dim=1) for side in sides]
+        first, second = (F.normalize(side[among], dim=1) for side in sides)
         own = None if labels is None else labels[among]
         count = min(self.config.num_queries, len(among))
         drawn = draw_index(own, len(among), count, stream_seed(frozen.seed, "cross_retrieval", "queries") % 2**32)
         chances = {f"recall_at_{k}": min(1.0, k / len(among)) for k in RANKS}
         if own is not None:
             chances["map"] = chance(torch.bincount(own)[own[drawn]], len(among), 1)["map"]
-        measured = [self._direction(frozen, *pair, own, drawn) for pair in (directions, directions[::-1])]
+        measured = [self._direction(frozen, *pair, own, drawn) for pair in ((first, second), (second, first))]
         both = {metric: (measured[0][metric] + measured[1][metric]) / 2 for metric in measured[0]}
         scores = [
             Score(
@@ -170,7 +170,7 @@ def partner_places(queries: Tensor, database: Tensor, partners: Tensor, rows: in
     """
     database = database.to(queries.device)
     before, tied = list[Tensor](), list[Tensor]()
-    for part, partner in zip(queries.split(rows), partners.split(rows), strict=True):
+    for part, partner in zip(torch.split(queries, rows), torch.split(partners, rows), strict=True):
         cosines = part @ database.T
         own = cosines.gather(1, partner[:, None].to(cosines.device))
         before.append((cosines > own).sum(1).cpu())

@@ -168,7 +168,7 @@ def _made(
     Raises:
         BenchError: A value is not finite.
     """
-    made = torch.cat([translate(part.to(device), rng).float().cpu() for part in source.split(BATCH)])
+    made = torch.cat([translate(part.to(device), rng).float().cpu() for part in torch.split(source, BATCH)])
     if not made.isfinite().all():
         raise BenchError("the method makes items that are not finite; its training has diverged.")
     return made
@@ -232,11 +232,8 @@ def _coherence(method: PairGenerative, judges: Sequence[LogisticFit], n: int, rn
 def _picture(direction: Direction) -> Tensor:
     """Return rows of true items, each above what was made for the same pairs; (64, C, H, W) uint8 at most."""
     count = min(MOST_IMAGES // 2, len(direction.true)) // ROW * ROW or len(direction.true)
-    rows = [
-        part
-        for true, made in zip(direction.true[:count].split(ROW), direction.made[:count].split(ROW), strict=True)
-        for part in (true, made)
-    ]
+    true, made = (torch.split(items[:count], ROW) for items in (direction.true, direction.made))
+    rows = [part for pair in zip(true, made, strict=True) for part in pair]
     return (torch.cat(rows).clamp(0, 1) * 255).round().to(torch.uint8)
 
 

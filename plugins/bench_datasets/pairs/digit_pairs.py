@@ -107,7 +107,8 @@ def edges(images: Pixels) -> Pixels:
     down = rows[..., 2:, :] - rows[..., :-2, :]  # (N, C, H, W + 2)
     horizontal = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
     vertical = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
-    return np.rint(np.minimum(np.sqrt(horizontal**2 + vertical**2) / 4, 255)).astype(np.uint8)
+    gradient: Pixels = np.rint(np.minimum(np.sqrt(horizontal**2 + vertical**2) / 4, 255)).astype(np.uint8)
+    return gradient
 
 
 @cache

@@ -27,6 +27,7 @@ from .left_out import counts_without, refuse_pooling, without
 
 _log = logging.getLogger("bench")
 NAME = "paired_folders"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 LARGEST = 1 << 40  # bytes of an array of decoded images: no limit but that of the memory
 
 
@@ -206,14 +207,12 @@ def list_pairs(folders: Sequence[Path], *, skip_unpaired: bool) -> Listing:
 
 def _images(folder: Path) -> dict[str, str]:
     """Return the images below a folder: path without the suffix -> path, both relative and with forward slashes."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS  # here, because importing it takes seconds
-
     if not folder.is_dir():
         raise missing_data(NAME, folder, "is no folder", fetch=False)
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or path.suffix.lower() not in IMG_EXTENSIONS:
+        if any(part.startswith(".") for part in relative.parts) or path.suffix.lower() not in SUFFIXES:
             continue
         name = relative.with_suffix("").as_posix()
         if name in found:

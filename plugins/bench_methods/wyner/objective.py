@@ -151,11 +151,11 @@ class Wyner(Objective):
         def normal(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=rng, device=rng.device)
 
-        latents = [normal(n, size) for size in (common, private, private)]
+        z, u, v = normal(n, common), normal(n, private), normal(n, private)
         noise = Sample(
             normal(*first.shape), normal(*second.shape), normal(n, common), normal(n, private), normal(n, private)
         )
-        return WynerViews(batch.inputs, *latents, noise)
+        return WynerViews(batch.inputs, z, u, v, noise)
 
     def before_step(self, context: EpochContext) -> Mapping[str, float]:
         """Keep the number of the step, for the averages."""
@@ -227,9 +227,8 @@ class Wyner(Objective):
             term: (self.ratios(term, features, data), self.ratios(term, self.ratios.features(sample), sample))
             for term, sample in noisy.items()
         }
-        shuffled = data._replace(z=data.z.roll(1, 0))
-        ratios["information"] = tuple(self.ratios("information", features, s) for s in (data, shuffled))  # type: ignore[assignment]  # of two
-        return ratios
+        joint, shuffled = (self.ratios("information", features, s) for s in (data, data._replace(z=data.z.roll(1, 0))))
+        return ratios | {"information": (joint, shuffled)}
 
     @torch.no_grad()
     def after_step(self) -> None:
