@@ -1,4 +1,4 @@
-"""What is read of a network for one batch: its features and one of its maps.
+"""Features and maps of a network for a batch of images, and the choice of one map.
 
 Shapes: N images, C channels, H x W pixels, D features, K channels of a map of h x w positions.
 """

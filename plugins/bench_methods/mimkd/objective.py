@@ -59,7 +59,7 @@ class LabelledViews(NamedTuple):
 
 
 class MIMKD(Objective):
-    """Share information with a teacher (Shrivastava 2021).
+    """Keep what a teacher knows (Shrivastava 2021).
 
     Trains the encoder and a linear head on labels and on a teacher's soft labels, and with critics on the information
     that its layers share with the teacher's. Tasks read the encoder.
