@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -38,7 +40,8 @@ def test_features_are_those_of_the_first_branch_then_those_of_the_second(pair: P
 
 def test_the_first_stage_of_images_is_convolution_norm_and_relu_written_slowly(pair: Pair) -> None:
     encoder = make(IMAGE, VECTOR, 2)
-    convolution, norm, _ = encoder.first.stages[0]
+    stage: Any = encoder.first.stages[0]
+    convolution, norm, _ = stage
     x = F.pad((pair.first - 0.5) / 0.25, (1, 1, 1, 1))
     expected = torch.zeros(3, 2, 3, 4)
     for n in range(3):

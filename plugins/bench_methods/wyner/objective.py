@@ -39,7 +39,9 @@ class WynerConfig(Config):
     """Parameters of the model: latents, weights of the terms, networks."""
 
     common_dim: int = param(16, "length of the common latent z, in coordinates", "code: dim-z", ge=1)
-    private_dim: int = param(8, "length of each private latent, u and v, in coordinates", "code: dim-u, dim-v", ge=1)
+    private_dim: int = param(
+        2, "length of each private latent, u and v, in coordinates", "ours: room for a style; code has 8", ge=1
+    )
     joint_weight: float = param(
         1.0, "weight of matching pairs and latents of model and data", "ours: code has 0 unless set", ge=0
     )
@@ -47,10 +49,10 @@ class WynerConfig(Config):
         1.0, "weight of matching pairs of which one half is made from the other", "ours: code has 0 unless set", ge=0
     )
     information_weight: float = param(
-        0.1, "weight of the information between pair and common latent", "ours: code has 0 unless set", ge=0
+        0.01, "weight of the information between pair and common latent", "ours: code has 0 unless set", ge=0
     )
     reconstruction_weight: float = param(
-        10.0, "weight of the mean absolute errors of reconstructions", "ours: code has 0 unless set", ge=0
+        100.0, "weight of the mean absolute errors of reconstructions", "ours: 10 is far slower on digits", ge=0
     )
     noise: float = param(
         0.25, "standard deviation of the noise on all that the log-ratios read", "code: discriminator noise", ge=0

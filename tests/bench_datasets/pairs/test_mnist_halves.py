@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from bench_core import DataMissingError
 from bench_core.data import MNIST_COUNTS, MNISTFiles, Pair
@@ -35,6 +36,7 @@ def test_the_halves_of_a_pair_are_one_image(small: Path) -> None:
     loaded = MNISTHalves(small, DigitSubsets()).load("train")
     whole = MNISTFiles("mnist", small).load("train")
     assert isinstance(loaded.inputs, Pair)
+    assert isinstance(whole.inputs, Tensor)
     assert torch.equal(torch.cat([loaded.inputs.first, loaded.inputs.second], 2), whole.inputs)
     assert loaded.inputs.first.shape == (20, 1, 14, 28)
     assert torch.equal(loaded.labels, whole.labels)  # type: ignore[arg-type]  # both have labels

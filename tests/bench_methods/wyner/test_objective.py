@@ -53,7 +53,8 @@ def linear(layer: Any, *rows: Tensor) -> Tensor:
     """The value of a linear layer for one item, as a sum over its inputs."""
     x = torch.cat(rows)
     sums = [torch.stack([w * value for w, value in zip(row, x, strict=True)]).sum() for row in layer.weight]
-    return torch.stack(sums) + layer.bias
+    outputs: Tensor = torch.stack(sums) + layer.bias
+    return outputs
 
 
 @torch.no_grad()
@@ -123,7 +124,7 @@ def test_log_ratios_of_zero_give_losses_of_zero_but_for_reconstruction(batch: Ba
     views = method.make_views(batch, torch.Generator())
     assert method(views, "ratios").total.item() == pytest.approx(0, abs=1e-6)
     loss = method(views, "model")
-    assert loss.total.item() == pytest.approx(10 * loss.parts["reconstruction"].item(), rel=1e-5)
+    assert loss.total.item() == pytest.approx(100 * loss.parts["reconstruction"].item(), rel=1e-5)
 
 
 def test_the_players_own_all_that_is_trained_and_the_ratios_get_no_gradient_through_the_model(batch: Batch) -> None:
@@ -161,7 +162,7 @@ def test_pairs_in_another_order_have_the_same_joint_and_conditional_terms(batch:
 
 
 def test_training_ends_with_averaged_weights(make_context: Callable[..., Any], batch: Batch) -> None:
-    method = build(momentum=0.5)
+    method: Any = build(momentum=0.5)
     start = copy.deepcopy(method.encoder.layer.weight)
     context = make_context(torch.zeros(1))
     expected = start.detach().clone()

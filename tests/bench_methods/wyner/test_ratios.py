@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ def true_log_ratio(sample: Sample, rho: float) -> Tensor:
     x, y, z = sample.first[:, 0], sample.second[:, 0], sample.z[:, 0]
     given = -((x - rho**0.5 * z) ** 2 + (y - rho**0.5 * z) ** 2) / (2 * (1 - rho)) - math.log(1 - rho)
     alone = -(x**2 - 2 * rho * x * y + y**2) / (2 * (1 - rho**2)) - 0.5 * math.log(1 - rho**2)
-    return given - alone
+    ratio: Tensor = given - alone
+    return ratio
 
 
 def test_the_mean_true_log_ratio_is_wyners_common_information() -> None:
@@ -47,7 +49,7 @@ def test_a_trained_log_ratio_estimates_the_common_information() -> None:
         return networks("information", features, sample), networks("information", features, shuffled)
 
     for _ in range(200):
-        loss = -jensen_shannon(*ratios(wyner_pairs(512, rho, rng)))
+        loss: Any = -jensen_shannon(*ratios(wyner_pairs(512, rho, rng)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
