@@ -5,8 +5,12 @@ components.py  checks of all kinds: docstring, Config, revision
 datasets.py    checks of datasets: splits agree with the description, missing data is reported
 encoders.py    checks of encoders: features, local maps, gradients
 objectives.py  checks of methods: losses, views, embeddings, resumed training, variants
-evaluators.py  checks of tasks: scores and per-item results on toy embeddings
-toys.py        tiny data and components that the checks run on, and `require`
+evaluators.py  checks of tasks: scores and per-item results
+examples.py    what a component is tried on: made data of each kind that it reads, or its own example
+tiny_encoders.py  small encoders of each kind of data
+capable.py     toy methods that can do all that some tasks ask for
+toys.py        toy images and components that checks and tests run on, and `require`
+comparing.py   compares values of any kind
 """
 
 from bench_core.conformance.check import Outcome as Outcome

@@ -5,23 +5,31 @@
     def test_ijepa_conforms() -> None:
         assert_conforms("ijepa")
 
-The checks use tiny toy data on the CPU and take about a second for each component.
+The checks use tiny data on the CPU, of each kind that the component reads (`examples.py`), and take about a second for
+each component.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from bench_core.conformance import components, datasets, encoders, evaluators, objectives
+from bench_core.conformance.examples import examples_of
+from bench_core.contracts import Example
 from bench_core.errors import CheckError, DataMissingError, UnknownNameError
 from bench_core.plugins import Component, Registry, load_plugins
 
-_CHECKS_OF_KIND: Mapping[str, tuple[Callable[[Any], None], ...]] = {
+# Checks of a class alone, and checks of its behaviour on an example.
+_CHECKS_OF_CLASS: Mapping[str, tuple[Callable[[Any], None], ...]] = {
+    "objective": objectives.CHECKS_OF_CLASS,
+    "dataset": datasets.CHECKS,
+}
+_CHECKS_ON_EXAMPLES: Mapping[str, tuple[Callable[[Any, Example], None], ...]] = {
     "encoder": encoders.CHECKS,
     "objective": objectives.CHECKS,
-    "dataset": datasets.CHECKS,
     "evaluator": evaluators.CHECKS,
 }
 
@@ -33,7 +41,7 @@ class Outcome:
     Attributes:
         check: One sentence that says what must hold.
         error: What is wrong, or None.
-        tried: False if the check could not be run, because data is missing or the component skips the toy data.
+        tried: False if the check could not be run, because the files of a dataset are missing.
     """
 
     check: str
@@ -76,15 +84,45 @@ def assert_conforms(name: str, registry: Registry | None = None) -> None:
 
 
 def check_component(component: Component, registry: Registry) -> Iterator[Outcome]:
-    """Run all checks of a component's kind and yield their outcomes; after a failed check the next one runs."""
-    for check in (*components.CHECKS, *_CHECKS_OF_KIND[component.kind]):
-        name = (check.__doc__ or "").rstrip(".")
-        try:
-            with torch.random.fork_rng([]):
-                torch.manual_seed(0)
-                check(component.cls)
-            yield Outcome(name, None)
-        except DataMissingError as error:
-            yield Outcome(f"{name} (not tried: {error})", None, tried=False)
-        except Exception as error:
-            yield Outcome(name, f"{type(error).__name__}: {error}".partition("\n")[0])
+    """Run all checks of a component's kind and yield their outcomes; after a failed check the next one runs.
+
+    An encoder, method or task of which nothing can be tried has not passed: it gets a failed outcome with the reason.
+    """
+    for check in (*components.CHECKS, *_CHECKS_OF_CLASS.get(component.kind, ())):
+        yield _outcome(_sentence(check), partial(check, component.cls), is_dataset=component.kind == "dataset")
+    checks = _CHECKS_ON_EXAMPLES.get(component.kind, ())
+    examples: list[Example] = []
+    if checks:
+        found = _outcome("Its behaviour can be tried", lambda: examples.extend(examples_of(component, registry)))
+        if found.error:
+            yield found
+    for check in checks if examples else ():
+        yield _on_each(check, component.cls, examples)
+
+
+def _on_each(check: Callable[[Any, Example], None], cls: Any, examples: Sequence[Example]) -> Outcome:
+    """Run a check on examples until one fails. The outcome names the kinds of data unless they are images alone."""
+    kinds = [example.data.kind for example in examples]
+    sentence = _sentence(check) + (f" (on {', '.join(kinds)})" if kinds != ["image"] else "")
+    for kind, example in zip(kinds, examples, strict=True):
+        outcome = _outcome(sentence, partial(check, cls, example))
+        if outcome.error:
+            return outcome if len(kinds) == 1 else replace(outcome, error=f"on {kind}: {outcome.error}")
+    return outcome
+
+
+def _sentence(check: Callable[..., None]) -> str:
+    return (check.__doc__ or "").rstrip(".")
+
+
+def _outcome(sentence: str, check: Callable[[], None], *, is_dataset: bool = False) -> Outcome:
+    """Run a check with a global generator of its own; only files of a dataset may be missing."""
+    try:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            check()
+        return Outcome(sentence, None)
+    except Exception as error:
+        if is_dataset and isinstance(error, DataMissingError):
+            return Outcome(f"{sentence} (not tried: {error})", None, tried=False)
+        return Outcome(sentence, f"{type(error).__name__}: {error}".partition("\n")[0])

@@ -1,49 +1,95 @@
-"""Checks of encoders, on toy images. The docstring of each check is its line in `bench check`."""
+"""Checks of encoders, on an example of each kind of data. The docstring of each check is its line in `bench check`."""
 
+import copy
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from bench_core.conformance.toys import images_of, require, spec_for
+from bench_core.conformance.comparing import same
+from bench_core.conformance.examples import build_encoder, inputs_of
+from bench_core.conformance.toys import require
+from bench_core.contracts import Example
 from bench_core.contracts.encoder import features_fault
+from bench_core.data import Graphs, NodeMap, Nodes
+
+_CLOSE = 1e-5  # between features that were computed in another order
 
 
-def _check_features(cls: Any) -> None:
-    """Features are finite float32 (N, dim), the same twice in eval mode; inputs stay unchanged."""
-    spec = spec_for(cls)
-    encoder, images = cls(spec, cls.Config()).eval(), images_of(spec, 4)
-    before = images.clone()
-    features = encoder(images)
+def _check_features(cls: Any, example: Example) -> None:
+    """Features are finite float32 (N, dim), the same twice and in any batch in eval mode; inputs stay unchanged."""
+    encoder, inputs = build_encoder(example).eval(), inputs_of(example, range(4))
+    before = copy.deepcopy(inputs)
+    features = encoder(inputs)
     fault = features_fault(features, 4, encoder.dim)
     require(fault is None, str(fault))
     require(bool(features.isfinite().all()), "features are not finite")
-    require(torch.equal(images, before), "forward() changed its inputs")
-    require(torch.equal(features, encoder(images)), "in eval mode a second call gives different features")
+    require(same(inputs, before), "forward() changed its inputs")
+    require(torch.equal(features, encoder(inputs)), "in eval mode a second call gives different features")
+    others = encoder(inputs_of(example, (3, 1)))
+    alike = torch.allclose(others, features[[3, 1]], rtol=_CLOSE, atol=_CLOSE)
+    require(alike, "in eval mode the features of an item depend on the other items of its batch")
 
 
-def _check_maps(cls: Any) -> None:
-    """maps() returns named local maps (N, channels, h, w)."""
-    spec = spec_for(cls)
-    maps = cls(spec, cls.Config()).eval().maps(images_of(spec, 2))
+def _check_maps(cls: Any, example: Example) -> None:
+    """maps() returns named local maps (N, channels, h, w), (N, channels, locations) or NodeMap."""
+    inputs = inputs_of(example, range(2))
+    maps = build_encoder(example).eval().maps(inputs)
     require(isinstance(maps, dict) and bool(maps), "maps() must return a dict with at least one map")
     for name, value in maps.items():
+        if isinstance(value, NodeMap):
+            _require_valid_nodes(name, value, inputs)
+            continue
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        right = "(2, channels, h, w)" if example.data.is_image else "(2, channels, locations), or a NodeMap"
         require(
-            value.ndim == 4 and len(value) == 2,
-            f"map {name!r} has shape {tuple(value.shape)}, expected (2, channels, h, w)",
+            isinstance(value, Tensor) and value.ndim in (3, 4) and len(value) == 2,
+            f"map {name!r} has shape {shape}, expected {right}",
         )
 
 
-def _check_gradients_and_state(cls: Any) -> None:
+def _require_valid_nodes(name: str, nodes: NodeMap, inputs: Any) -> None:
+    """Require a row and an owner for each node: of graphs all their nodes, of one graph's nodes those in the batch."""
+    shape, owners = tuple(nodes.values.shape), tuple(nodes.graph.shape)
+    require(
+        len(shape) == 2 and owners == shape[:1],
+        f"map {name!r} has values of shape {shape} for {owners} nodes, expected (nodes, channels) and (nodes,)",
+    )
+    if isinstance(inputs, Graphs):
+        require(
+            torch.equal(nodes.graph, inputs.graph), f"map {name!r} must have the nodes of the graphs, in their order"
+        )
+    if isinstance(inputs, Nodes):
+        alone = torch.equal(nodes.graph, torch.arange(len(inputs)))
+        require(
+            alone, f"map {name!r} must have a row for each item, which are nodes of one graph, and graph 0, 1, 2, ..."
+        )
+
+
+def _check_both(cls: Any, example: Example) -> None:
+    """features_and_maps() agrees with forward() and maps()."""
+    encoder, inputs = build_encoder(example).eval(), inputs_of(example, range(3))
+    features, maps = encoder.features_and_maps(inputs)
+    alike = torch.allclose(features, encoder(inputs), rtol=_CLOSE, atol=_CLOSE)
+    require(alike, "its features differ from those of forward()")
+    single = encoder.maps(inputs)
+    require(list(maps) == list(single), f"its maps are {list(maps)}, those of maps() {list(single)}")
+    for name, value in maps.items():
+        both = [each.values if isinstance(each, NodeMap) else each for each in (value, single[name])]
+        alike = both[0].shape == both[1].shape and torch.allclose(*both, rtol=_CLOSE, atol=_CLOSE)
+        require(alike, f"its map {name!r} differs from that of maps()")
+
+
+def _check_gradients_and_state(cls: Any, example: Example) -> None:
     """Parameters receive a gradient, and a loaded state_dict gives the same features."""
-    spec = spec_for(cls)
-    encoder = cls(spec, cls.Config())
-    encoder(images_of(spec, 4)).pow(2).mean().backward()
+    encoder = build_encoder(example)
+    encoder(inputs_of(example, range(4))).pow(2).mean().backward()
     gradients = [p.grad for p in encoder.parameters() if p.requires_grad]
     require(any(g is not None and bool(g.abs().sum() > 0) for g in gradients), "no parameter received a gradient")
-    loaded = cls(spec, cls.Config())
+    loaded = build_encoder(example)
     loaded.load_state_dict(encoder.state_dict())
-    images = images_of(spec, 2)
-    require(torch.equal(encoder.eval()(images), loaded.eval()(images)), "a loaded state gives different features")
+    inputs = inputs_of(example, range(2))
+    require(torch.equal(encoder.eval()(inputs), loaded.eval()(inputs)), "a loaded state gives different features")
 
 
-CHECKS = (_check_features, _check_maps, _check_gradients_and_state)
+CHECKS = (_check_features, _check_maps, _check_both, _check_gradients_and_state)

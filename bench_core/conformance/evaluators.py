@@ -1,67 +1,79 @@
-"""Checks of tasks, on toy embeddings. The docstring of each check is its line in `bench check`."""
+"""Checks of tasks, on an example of each kind of data. The docstring of each check is its line in `bench check`."""
 
 import copy
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from bench_core.config import NoConfig
+from bench_core.conformance.examples import build_method
 from bench_core.conformance.toys import (
-    FACTORS,
     NUM_CLASSES,
-    NUM_ITEMS,
+    SIDES,
     TinyEncoder,
     Untrained,
-    factors_of,
+    image_spec,
     require,
     split_of,
 )
-from bench_core.contracts import DataSpec, Embedded, Evaluation, Frozen, Objective, OtherData, Score
-from bench_core.errors import DataMissingError
+from bench_core.contracts import DataSpec, Embedded, Evaluation, Example, Frozen, Objective, OtherData, Score, Split
 from bench_core.store.per_item import items_error
+from bench_core.training.embed import embed_split
 
 
 def _toy_frozen(spec: DataSpec, others: Sequence[str]) -> Frozen:
-    """Make a trained method whose features are Gaussian clusters, one for each class, and whose code is their signs.
+    """Make a trained method of toy images, see `_frozen_clusters`."""
+    example = Example(data=spec, splits={name: split_of(spec) for name in spec.splits}, encoder=TinyEncoder)
+    return _frozen_clusters(example, others)
+
+
+def _frozen(example: Example, others: Sequence[str]) -> Frozen:
+    """Make a trained method for a task: clusters, or the embeddings of the method that the example names.
 
     Args:
-        spec: Description of the toy images.
-        others: Names of other datasets that the task reads; they get toy images as well.
+        example: Data, encoder and method.
+        others: Names of other datasets that the task reads; they get toy images.
     """
+    if example.method in (None, Untrained):
+        return _frozen_clusters(example, others)
+    method = build_method(example.method, example, seed=7).eval()
+    parts = {
+        name: Embedded(embed_split(method, split, torch.device("cpu")), split.labels, split.factors)
+        for name, split in example.splits.items()
+    }
+    return _frozen_of(example, parts, method, others)
+
+
+def _frozen_clusters(example: Example, others: Sequence[str]) -> Frozen:
+    """Make a trained method whose features are Gaussian clusters, one for each class, and whose code is their signs."""
     rng = torch.Generator().manual_seed(7)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(7)
-        objective = Untrained(TinyEncoder(spec), spec, NoConfig()).eval()
-    dim = objective.encoder.dim  # the size that the toy method embeds to, for tasks that embed more images
+    method = build_method(Untrained, example, seed=7).eval()
+    dim = method.encoder.dim  # the size that the toy method embeds to, for tasks that embed more inputs
     centres = torch.randn(NUM_CLASSES, dim, generator=rng) * 2
 
-    def embedded(count: int) -> Embedded:
-        labels = torch.arange(count) % NUM_CLASSES
-        features = centres[labels] + torch.randn(count, dim, generator=rng)
-        return Embedded({"features": features, "code": features > 0}, labels, factors_of(count))
+    def embedded(split: Split) -> Embedded:
+        classes = torch.arange(len(split)) % NUM_CLASSES
+        features = centres[classes] + torch.randn(len(split), dim, generator=rng)
+        return Embedded({"features": features, "code": features > 0}, split.labels, split.factors)
 
-    def method() -> Objective:
-        return copy.deepcopy(objective)
-
-    splits = {name: embedded(count) for name, count in spec.splits.items()}
-    other_data = {name: OtherData(spec, lambda split: split_of(spec)) for name in others}
-    return Frozen(splits, spec, 0, torch.device("cpu"), method, lambda name: split_of(spec), other_data)
+    return _frozen_of(example, {name: embedded(s) for name, s in example.splits.items()}, method, others)
 
 
-def _check_scores(cls: Any) -> None:
+def _frozen_of(example: Example, parts: Mapping[str, Embedded], method: Objective, others: Sequence[str]) -> Frozen:
+    images = example.data if example.data.is_image else image_spec(SIDES[0])
+    other_data = {name: OtherData(images, lambda split: split_of(images)) for name in others}
+    cpu, splits = torch.device("cpu"), example.splits
+    return Frozen(parts, example.data, 0, cpu, lambda: copy.deepcopy(method), lambda name: splits[name], other_data)
+
+
+def _check_scores(cls: Any, example: Example) -> None:
     """Scores are finite, reproducible, and the means of their items; embeddings stay unchanged."""
-    splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
-    spec = DataSpec(shape=(3, 32, 32), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
-    evaluator = cls(cls.Config())
-    reason = evaluator.skip_reason(spec, Untrained)
-    if reason is not None:
-        raise DataMissingError(f"the task skips the toy data: {reason}")
+    others = cls(cls.Config()).datasets(example.data)
     results: list[Evaluation] = []
     for _ in range(2):
-        frozen = _toy_frozen(spec, evaluator.datasets(spec))
+        frozen = _frozen(example, others)
         before = copy.deepcopy(frozen.splits)
         results.append(cls(cls.Config()).evaluate(frozen))
         for name, split in before.items():
@@ -74,7 +86,7 @@ def _check_scores(cls: Any) -> None:
         _require_valid_score(score)
     names = [score.metric for score in results[0].scores]
     require(len(names) == len(set(names)), f"two scores have the same metric: {names}")
-    fault = items_error(results[0], splits)
+    fault = items_error(results[0], example.data.splits)
     require(fault is None, f"per-item results: {fault}")
     values = [[score.value for score in result.scores] for result in results]
     require(values[0] == values[1], f"the same embeddings gave {values[0]} and then {values[1]}")

@@ -1,21 +1,22 @@
-"""Checks of methods, on toy images. The docstring of each check is its line in `bench check`."""
+"""Checks of methods, on an example of each kind of data. The docstring of each check is its line in `bench check`."""
 
 import copy
 import itertools
 import math
 import signal
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench_core.config import build
-from bench_core.conformance.toys import NUM_ITEMS, TinyEncoder, images_of, require, spec_for, split_of
-from bench_core.contracts import Batch, DataSpec, EpochContext, Objective, Recipe
+from bench_core.conformance.comparing import same
+from bench_core.conformance.examples import build_method, inputs_of, shortened
+from bench_core.conformance.toys import require
+from bench_core.contracts import Batch, EpochContext, Example, Objective, Recipe, Stage
 from bench_core.data import open_split
 from bench_core.plugins import recipe_source
 from bench_core.seeds import stream
@@ -24,45 +25,53 @@ from bench_core.training.embed import embeddings_fault
 from bench_core.training.optimizers import make_optimizer
 from bench_core.training.players import loss_fault
 from bench_core.training.pretrain import pretrain
+from bench_core.training.stages import stages_of
 from bench_core.training.stopping import Stop, Stopped
 
-_SHORT_RECIPE = Recipe(epochs=2, batch_size=16)
+_BATCH = 16
 
 
-def _build(cls: Any, num_train: int = NUM_ITEMS) -> tuple[Objective, DataSpec]:
-    """Build the method with its default parameters on a toy encoder, always with the same initial weights."""
-    spec = replace(spec_for(cls), splits={"train": num_train})
-    with torch.random.fork_rng([]):
-        torch.manual_seed(3)
-        return cls(TinyEncoder(spec), spec, cls.Config()), spec
+def _build(cls: Any, example: Example) -> Objective:
+    """Build the method with its default parameters, always with the same initial weights."""
+    return build_method(cls, example, seed=3)
 
 
-def _train(objective: Objective, spec: DataSpec, epochs: int = 2) -> list[float]:
-    """Train one batch in each epoch, calling the hooks in the order of the training loop; return all losses."""
-    source = open_split(split_of(spec), torch.device("cpu"))
+def _batches(objective: Objective, example: Example, **options: Any) -> Iterator[Batch]:
+    """Pass over the train split once, with the labels and factors that the method asks for."""
+    source = open_split(example.splits["train"], torch.device("cpu"))
+    return source.batches(_BATCH, labels=objective.uses_labels, factors=objective.uses_factors, **options)
+
+
+def _train(objective: Objective, example: Example, epochs: int = 2) -> list[float]:
+    """Train one batch in each epoch of each stage, calling the hooks in the order of the loop; return all losses."""
     shuffle, rng = stream(0, "shuffle"), stream(0, "views")
-    optimizers = {p.name: make_optimizer(p.parameters, Recipe(learning_rate=1e-3)) for p in objective.players()}
-    losses = []
-    for epoch in range(epochs):
-        context = EpochContext(
-            epoch, epochs, epoch, epochs, lambda: source.batches(16, labels=objective.uses_labels), rng
-        )
-        logged = objective.train().before_epoch(context)
-        are_numbers = all(isinstance(value, int | float) for value in logged.values())
-        require(are_numbers, f"before_epoch must return numbers, got {logged}")
-        objective.before_step(context)
-        batch = next(source.batches(16, rng=shuffle, drop_last=True, labels=objective.uses_labels))
-        views = objective.make_views(batch, rng)
-        for player in objective.players():
-            loss = objective(views, player.name)
-            _require_valid_loss(loss)
-            optimizers[player.name].zero_grad()
-            loss.total.backward(inputs=list(player.parameters))
-            optimizers[player.name].step()
-            losses.append(float(loss.total.detach()))
-        objective.after_step()
+    losses, done = list[float](), itertools.count()
+    stages = stages_of(objective)
+    total = epochs * len(stages)
+
+    def context(epoch: int, stage: Stage) -> EpochContext:
+        return EpochContext(epoch, total, epoch, total, lambda: _batches(objective, example), rng, stage.name)
+
+    for number, stage in enumerate(stages):
+        optimizers = {p.name: make_optimizer(p.parameters, Recipe(learning_rate=1e-3)) for p in stage.players}
+        objective.begin_stage(context(number * epochs, stage))
+        for _ in range(epochs):
+            now = context(next(done), stage)
+            logged = objective.train().before_epoch(now)
+            are_numbers = all(isinstance(value, int | float) for value in logged.values())
+            require(are_numbers, f"before_epoch must return numbers, got {logged}")
+            objective.before_step(now)
+            views = objective.make_views(next(_batches(objective, example, rng=shuffle, drop_last=True)), rng)
+            for player in stage.players:
+                loss = objective(views, player.name)
+                _require_valid_loss(loss)
+                optimizers[player.name].zero_grad()
+                loss.total.backward(inputs=list(player.parameters))
+                optimizers[player.name].step()
+                losses.append(float(loss.total.detach()))
+            objective.after_step()
     if losses:
-        objective.after_training(replace(context, epoch=epochs, step=epochs))
+        objective.after_training(context(total, stages[-1]))
     return losses
 
 
@@ -72,93 +81,93 @@ def _require_valid_loss(loss: Any) -> None:
     require(math.isfinite(float(loss.total.detach())), f"the loss is {float(loss.total.detach())}")
 
 
-def _check_losses(cls: Any) -> None:
+def _check_losses(cls: Any, example: Example) -> None:
     """The loss is a finite scalar, and the same seed gives the same losses."""
     losses = []
     for _ in range(2):
-        objective, spec = _build(cls)
+        objective = _build(cls, example)
         torch.manual_seed(5)
-        losses.append(_train(objective, spec))
+        losses.append(_train(objective, example))
     require(losses[0] == losses[1], f"the same seed gave the losses {losses[0]} and then {losses[1]}")
 
 
-def _check_encoder_moves(cls: Any) -> None:
-    """Training changes the encoder, and no two players share a parameter."""
-    objective, spec = _build(cls)
-    before = copy.deepcopy(objective.encoder.state_dict())
-    players = objective.players()
-    _train(objective, spec)
+def _check_encoder_moves(cls: Any, example: Example) -> None:
+    """Training changes the encoder and each player of each stage, and no two players of a stage share a parameter."""
+    objective = _build(cls, example)
+    stages = stages_of(objective)
+    for stage in stages:
+        owned = [id(parameter) for player in stage.players for parameter in player.parameters]
+        require(len(owned) == len(set(owned)), "two players own the same parameter")
+    players = [player for stage in stages for player in stage.players]
+    before = {name: value.clone() for name, value in objective.encoder.named_parameters()}
+    of_players = {player.name: [parameter.clone() for parameter in player.parameters] for player in players}
+    _train(objective, example)
     moved = any(not torch.equal(before[name], value) for name, value in objective.encoder.named_parameters())
     require(moved or not players, "no parameter of the encoder changed in two steps")
-    owned = [id(parameter) for player in players for parameter in player.parameters]
-    require(len(owned) == len(set(owned)), "two players own the same parameter")
+    for player in players if len(stages) > 1 else ():
+        moved = any(not torch.equal(*values) for values in zip(of_players[player.name], player.parameters, strict=True))
+        require(moved, f"no parameter of the player {player.name!r} changed in its stage")
 
 
-def _check_views(cls: Any) -> None:
+def _check_views(cls: Any, example: Example) -> None:
     """make_views() draws random numbers only from rng and leaves the batch unchanged."""
-    objective, spec = _build(cls)
-    batch = next(open_split(split_of(spec), torch.device("cpu")).batches(16, labels=objective.uses_labels))
-    inputs, state = batch.inputs.clone(), torch.get_rng_state()
+    objective = _build(cls, example)
+    batch = next(_batches(objective, example))
+    before, state = copy.deepcopy(batch), torch.get_rng_state()
     views = [objective.make_views(batch, stream(0, "views")) for _ in range(2)]
-    require(torch.equal(batch.inputs, inputs), "make_views() changed the batch")
+    require(same(batch, before), "make_views() changed the batch")
     require(torch.equal(torch.get_rng_state(), state), "make_views() drew from the global generator; use rng")
-    require(_same(views[0], views[1]), "two generators with the same seed gave different views")
+    require(same(views[0], views[1]), "two generators with the same seed gave different views")
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Compare tensors, batches and nested containers by value; objects of any other type count as equal."""
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, Batch):
-        return _same(vars(a), vars(b))
-    if isinstance(a, dict):
-        return all(_same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return all(_same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b) if isinstance(a, int | float | str | type(None)) else True
-
-
-def _check_embeddings(cls: Any) -> None:
+def _check_embeddings(cls: Any, example: Example) -> None:
     """embed() returns finite `features`, the same in any batch and from a loaded state_dict."""
-    objective, spec = _build(cls)
-    _train(objective, spec)
-    images = images_of(spec, 6)
+    objective = _build(cls, example)
+    _train(objective, example)
+    inputs = inputs_of(example, range(6))
     with torch.inference_mode():
-        embeddings = objective.eval().embed(images)
+        embeddings = objective.eval().embed(inputs)
         fault = embeddings_fault(embeddings, 6)
         require(fault is None, str(fault))
         for name, values in embeddings.items():
             require(
                 not values.is_floating_point() or bool(values.isfinite().all()), f"embedding {name!r} is not finite"
             )
-        half = objective.embed(images[:3])
-        same = torch.allclose(half["features"], embeddings["features"][:3], atol=1e-5)
-        require(same, "features of an item depend on the other items of its batch")
-        loaded, _ = _build(cls)
+        some = objective.embed(inputs_of(example, (2, 0, 1)))
+        alike = torch.allclose(some["features"], embeddings["features"][[2, 0, 1]], atol=1e-5)
+        require(alike, "features of an item depend on the other items of its batch")
+        loaded = _build(cls, example)
         loaded.load_state_dict(objective.state_dict())
-        reloaded = loaded.eval().embed(images)
-    same = all(torch.equal(values, reloaded[name]) for name, values in embeddings.items())
-    require(same, "a loaded state gives different embeddings")
+        reloaded = loaded.eval().embed(inputs)
+    alike = all(torch.equal(values, reloaded[name]) for name, values in embeddings.items())
+    require(alike, "a loaded state gives different embeddings")
 
 
-def _check_resumed_training(cls: Any) -> None:
+def _check_resumed_training(cls: Any, example: Example) -> None:
     """Training that is stopped and resumed ends with the same weights."""
+    short = shortened(example, 2 * _BATCH)
+    size = min(_BATCH, short.data.num_train // 2)
+    steps_per_epoch = len(list(open_split(short.splits["train"], torch.device("cpu")).batches(size)))
+    epochs = 4 // steps_per_epoch * len(stages_of(_build(cls, short)))
+    recipe = Recipe(epochs=epochs, batch_size=size)
     finished = []
     with tempfile.TemporaryDirectory() as folder:
-        for stops_after in (None, 3):
-            objective, spec = _build(cls, num_train=32)
+        for stops_after in (None, epochs * steps_per_epoch - 1):
+            objective = _build(cls, short)
             if stops_after is not None:
-                _pretrain(objective, spec, Path(folder), stops_after)
-                objective, spec = _build(cls, num_train=32)
-            _pretrain(objective, spec, Path(folder))
+                _pretrain(objective, short, recipe, Path(folder), stops_after)
+                objective = _build(cls, short)
+            _pretrain(objective, short, recipe, Path(folder))
             finished.append(objective.state_dict())
-    different = [name for name, value in finished[0].items() if not _same(value, finished[1][name])]
+    different = [name for name, value in finished[0].items() if not same(value, finished[1][name])]
     names = ", ".join(different[:3])
     require(not different, f"resumed training ended with different weights: {names}; keep all state in state_dict()")
 
 
-def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: int | None = None) -> None:
-    """Train two epochs of two batches with the real training loop, and stop it after some steps if asked to."""
+def _pretrain(
+    objective: Objective, example: Example, recipe: Recipe, folder: Path, stops_after: int | None = None
+) -> None:
+    """Train with the real training loop, and stop it after some steps if asked to."""
     stop = Stop()
     checkpoints = Checkpoints(folder, interval=math.inf, stop=stop)
     after_step, steps = objective.after_step, itertools.count(1)
@@ -169,12 +178,10 @@ def _pretrain(objective: Objective, spec: DataSpec, folder: Path, stops_after: i
             stop.request(signal.SIGTERM)
 
     objective.after_step = after_step_then_stop  # type: ignore[method-assign]  # on this object only; deleted below
-    source = open_split(split_of(spec), torch.device("cpu"))
+    source = open_split(example.splits["train"], torch.device("cpu"))
     log, device = folder / "log.jsonl", torch.device("cpu")
     with suppress(Stopped), stop.deferred():
-        pretrain(
-            objective, source, _SHORT_RECIPE, seed=0, device=device, precision="fp32", log=log, checkpoints=checkpoints
-        )
+        pretrain(objective, source, recipe, seed=0, device=device, precision="fp32", log=log, checkpoints=checkpoints)
     del objective.after_step
 
 
@@ -198,6 +205,5 @@ CHECKS = (
     _check_views,
     _check_embeddings,
     _check_resumed_training,
-    _check_variants,
-    _check_recipe_source,
 )
+CHECKS_OF_CLASS = (_check_variants, _check_recipe_source)

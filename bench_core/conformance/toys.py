@@ -1,4 +1,4 @@
-"""Toy data and toy components that checks and tests run on: small, seeded, on the CPU."""
+"""Toy images and toy components that checks and tests run on: small, seeded, on the CPU."""
 
 from typing import Any
 
@@ -21,21 +21,26 @@ def require(condition: bool, message: str) -> None:
         raise CheckError(message)
 
 
+def image_spec(side: int) -> DataSpec:
+    """Describe toy images (3, side, side) with classes."""
+    return DataSpec(
+        shape=(3, side, side),
+        splits={"train": NUM_ITEMS, "test": NUM_ITEMS},
+        num_classes=NUM_CLASSES,
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )
+
+
 def spec_for(cls: Any) -> DataSpec:
     """Describe toy images of the first size that the component does not skip.
 
     Raises:
-        DataMissingError: The component skips all sizes, so the checks cannot run.
+        DataMissingError: The component skips all sizes.
     """
     reasons = []
     for side in SIDES:
-        spec = DataSpec(
-            shape=(3, side, side),
-            splits={"train": NUM_ITEMS, "test": NUM_ITEMS},
-            num_classes=NUM_CLASSES,
-            mean=(0.5,) * 3,
-            std=(0.25,) * 3,
-        )
+        spec = image_spec(side)
         reason = cls.skip_reason(spec, cls.Config())
         if reason is None:
             return spec

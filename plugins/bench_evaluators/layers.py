@@ -37,7 +37,7 @@ from bench_core import (
     param,
     stream,
 )
-from bench_core.data import NodeMap, Nodes, open_split
+from bench_core.data import NodeMap, open_split
 from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, number_of_classes, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import GRID, MAX_ITERATIONS, VALIDATION, fit_probe, standardise
@@ -169,7 +169,7 @@ def averaged(name: str, values: Any, inputs: Any, max_features: int) -> Tensor:
         BenchError: The map has none of these forms.
     """
     if isinstance(values, NodeMap):
-        return values.values[inputs.index] if isinstance(inputs, Nodes) else mean_of_nodes(values, len(inputs))
+        return mean_of_nodes(values, len(inputs))
     if isinstance(values, Tensor) and values.ndim in (3, 4):
         return pooled(values, max_features)
     got = f"the shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"the type {type(values).__name__}"

@@ -305,9 +305,9 @@ def test_each_outcome_has_the_sentence_of_its_check_and_its_draws_are_always_the
         """It is read."""
         raise DataMissingError("it is not here")
 
-    component, state = Component("objective", "toy", "toys", "1.0", Good), torch.get_rng_state()
+    component, state = Component("dataset", "toy", "toys", "1.0", Dots), torch.get_rng_state()
     monkeypatch.setattr("bench_core.conformance.components.CHECKS", ())
-    monkeypatch.setattr("bench_core.conformance.check._CHECKS_OF_KIND", {"objective": (draws, lacks_data)})
+    monkeypatch.setattr("bench_core.conformance.check._CHECKS_OF_CLASS", {"dataset": (draws, lacks_data)})
     outcomes = [(o.check, o.error, o.tried) for o in check_component(component, REGISTRY)]
     assert outcomes == [("It draws", None, True), ("It is read (not tried: it is not here)", None, False)]
     assert torch.equal(torch.get_rng_state(), state)
