@@ -120,7 +120,7 @@ class SDAE(Objective):
 
 
 class StackedAutoencoder(Objective):
-    """Rebuild clean inputs, layer by layer (Bengio 2007).
+    """Rebuild inputs, layer by layer (Bengio 2006).
 
     The same as `sdae` without corruption, as its control. Trains one layer of the encoder in each stage, with a decoder
     of its own. Tasks read `features`, the outputs of the last layer.
