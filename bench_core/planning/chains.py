@@ -134,8 +134,9 @@ class Chain:
 
     @property
     def label(self) -> str:
-        """The chain as messages name it: "nac on digits with convnet, seed 0"."""
-        return f"{self.method.name} on {self.dataset.name} with {self.encoder.name}, seed {self.seed}"
+        """The chain as messages name it: "nac on digits with convnet, seed 0"; of a fold "on mutag, fold 3"."""
+        fold = next((f", fold {cell.names['fold']}" for cell in self.cells if "fold" in cell.names), "")
+        return f"{self.method.name} on {self.dataset.name}{fold} with {self.encoder.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

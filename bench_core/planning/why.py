@@ -7,6 +7,7 @@ from bench_core.keys import differences, leaves
 from bench_core.planning.chains import Cell, Plan, narrowed
 from bench_core.planning.changed_code import changed_code
 from bench_core.store import Store
+from bench_core.store.record import cell_label
 
 
 def explain(name: str, plan: Plan, store: Store) -> Iterator[str]:
@@ -21,7 +22,7 @@ def explain(name: str, plan: Plan, store: Store) -> Iterator[str]:
     cell, *others = _find(name, plan)
     if others:
         yield f"{name!r} is {len(others) + 1} cells; this is the first"
-    yield f"{'/'.join(cell.names.values())}  seed {cell.seed}"
+    yield f"{cell_label(cell.names)}  seed {cell.seed}"
     yield f"key {cell.key}, the SHA-256 of:"
     yield from (f"  {path} = {value!r}" for path, value in leaves(cell.document))
     changed = changed_code(narrowed(plan, lambda _, other: other is cell), store)
@@ -38,8 +39,7 @@ def explain(name: str, plan: Plan, store: Store) -> Iterator[str]:
         return
     changes = {record.key: differences(cell.document, record.document.content) for record in records}
     nearest = min(records, key=lambda record: len(changes[record.key]))
-    label = "/".join(nearest.axes)
-    yield f"not done; the nearest record is {label}, key {nearest.key[:12]}, and differs in:"
+    yield f"not done; the nearest record is {cell_label(nearest.names)}, key {nearest.key[:12]}, and differs in:"
     for path, value, nearest_value in changes[nearest.key]:
         yield f"  {path}: there {nearest_value!r}, here {value!r}"
 

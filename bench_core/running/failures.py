@@ -111,6 +111,7 @@ def describe(unfinished: Sequence[UnfinishedCell]) -> list[str]:
     groups: dict[tuple[str, int, str, str], list[UnfinishedCell]] = {}
     for cell in unfinished:
         chain = "/".join(cell.names[axis] for axis in ("dataset", "encoder", "method"))
+        chain += f" fold {cell.names['fold']}" if "fold" in cell.names else ""
         groups.setdefault((chain, cell.seed, cell.kind, cell.error), []).append(cell)
     lines = []
     for (chain, seed, kind, error), cells in groups.items():

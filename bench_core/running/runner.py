@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench_core.contracts import Frozen, Split
+from bench_core.contracts import Dataset, Frozen, Split
 from bench_core.devices import exact_float32
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.process_settings import restored
@@ -59,7 +59,8 @@ class _PlanRun:
         self.store, self.setting, self.progress = store, setting, progress
         self.failed: list[UnfinishedCell] = []
         self.failed_trainings = FailedTrainings(store)
-        self.splits: dict[str, Mapping[str, Split]] = {}
+        self.loader: Dataset | None = None  # the dataset whose splits are in memory
+        self.splits: Mapping[str, Split] = {}
 
     def run(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> list[UnfinishedCell]:
         """Run all chains of the queue, and return the cells that failed."""
@@ -81,17 +82,17 @@ class _PlanRun:
 
         The dataset of the first chain is loaded last and is still in memory when that chain begins.
         """
-        chains = {chain.dataset.name: chain for chain, _ in reversed(queue)}
+        chains = {id(chain.loader): chain for chain, _ in reversed(queue)}
         for chain in chains.values():
             self.load(chain)
 
     def load(self, chain: Chain) -> Mapping[str, Split]:
         """Return the splits of a chain's dataset, read if it is not the one in memory."""
-        name = chain.dataset.name
-        if name not in self.splits:
-            self.splits = {}  # frees the dataset before
-            self.splits = {name: load_splits(chain)}
-        return self.splits[name]
+        if self.loader is not chain.loader:
+            self.loader, self.splits = None, {}  # frees the dataset before
+            self.splits = load_splits(chain)
+            self.loader = chain.loader
+        return self.splits
 
     def run_chain(self, chain: Chain, cells: Sequence[Cell]) -> None:
         """Pretrain and embed one chain, then run its tasks. An error in training fails all its cells."""

@@ -30,6 +30,12 @@ _BEFORE_FAMILIES = {
 AXES = ("dataset", "encoder", "method", "task")  # names of a cell, in the order in which people read them
 
 
+def cell_label(names: Mapping[str, str]) -> str:
+    """Return the names of a cell as messages show them: "digits/convnet/nac/knn", of a fold with " fold 3" behind."""
+    fold = f" fold {names['fold']}" if "fold" in names else ""
+    return "/".join(names[axis] for axis in AXES) + fold
+
+
 @dataclass(frozen=True)
 class Document:
     """All that defines the numbers of a cell; the hash of its content is the cell's key.
@@ -231,8 +237,8 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The cell as messages name it: "digits/convnet/nac/knn seed 0"."""
-        return f"{'/'.join(self.axes)} seed {self.seed}"
+        """The cell as messages name it: "digits/convnet/nac/knn seed 0"; of a fold "... fold 3 seed 0"."""
+        return f"{cell_label(self.names)} seed {self.seed}"
 
     @property
     def curves(self) -> Mapping[str, Mapping[str, list[float]]]:

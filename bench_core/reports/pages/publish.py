@@ -38,7 +38,7 @@ from bench_core.reports.pages.published_records import (
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.reports.tables.entries import Entry
 from bench_core.store import Store
-from bench_core.store.record import Provenance, Record
+from bench_core.store.record import Provenance, Record, cell_label
 from bench_core.store.store import read_attempt, read_records
 
 _LONGEST_DIFFERENCE = 1000  # characters of a page's difference in a message
@@ -212,7 +212,7 @@ def _board_toml(name: str) -> bytes:
 
 def _missing_cells(missing: Sequence[Entry], of: int, name: str) -> str:
     """Return the message that cells of a board are missing."""
-    first = "/".join(missing[0].names.values())
+    first = cell_label(missing[0].names)
     return (
         f"{len(missing)} of {of} cells of this board have no record, the first is {first} seed {missing[0].seed}; run "
         f"`bench run --board {name}`, or publish what there is with --partial: the page then says how much is missing."

@@ -13,6 +13,7 @@ from bench_core.keys import key_of
 from bench_core.reports.tables.entries import Entry, State
 from bench_core.store.record import Cost, Document, Record, RecordScore
 
+FOLDS = "folds"  # of a joined record's `stored`: how many records it stands for
 _WORST_FIRST: tuple[State, ...] = ("failed", "missing", "stale", "skipped")
 
 
@@ -56,14 +57,16 @@ def _mean(records: Sequence[Record]) -> Record:
     metrics = [metric for metric in first.scores if all(metric in record.scores for record in records)]
     document = _without_fold(first.document)
     assert document is not None, "a record has a document"
+    stored = {name: part for name, part in first.stored.items() if name not in ("items", "curves", "images")}
     return replace(
         first,
+        key=key_of({"folds": sorted(record.key for record in records)}),
         document=document,
         names={axis: name for axis, name in first.names.items() if axis != "fold"},
         scores={metric: _mean_score([record.scores[metric] for record in records]) for metric in metrics},
         notes=(*_shared_notes(records), f"mean of {len(records)} folds, each tested on the part it was not trained on"),
         cost=_total_cost([record.cost for record in records]),
-        stored={name: part for name, part in first.stored.items() if name not in ("items", "curves", "images")},
+        stored={**stored, FOLDS: len(records)},
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench_core.planning.recipe_lines import recipe_text
 from bench_core.reports.tables.entries import Entry
+from bench_core.reports.tables.folds import FOLDS
 from bench_core.reports.tables.legend import legend
 from bench_core.reports.tables.model import Column, Row
 from bench_core.store.record import AXES, Document, Provenance, Record
@@ -164,7 +165,8 @@ def _provenance(records: Sequence[Record]) -> list[str]:
 def _number_and_date(records: Sequence[Record]) -> str:
     """Return how many records there are, and the day of the newest: "312, newest of 2026-11-22"."""
     newest = max((record.provenance.ended or record.provenance.started or "" for record in records), default="")[:10]
-    return f"{len(records)}{f', newest of {newest}' if newest else ''}"
+    number = sum(record.stored.get(FOLDS, 1) for record in records)
+    return f"{number}{f', newest of {newest}' if newest else ''}"
 
 
 def _version(provenance: Provenance) -> str:
