@@ -31,7 +31,8 @@ class CapableOfImages(Untrained):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
-        return self.decoder(latents).sigmoid().view(-1, *self.shape)
+        images: Tensor = self.decoder(latents).sigmoid().view(-1, *self.shape)
+        return images
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
         """Decode normal latents, or some of those that are given."""
@@ -45,7 +46,8 @@ class CapableOfImages(Untrained):
 
     def divergence(self, inputs: Tensor) -> Tensor:
         """Return the divergence (N,) of a normal law around each feature vector from the one around 0."""
-        return self.encoder(inputs).square().sum(1) / 2
+        features: Tensor = self.encoder(inputs)
+        return features.square().sum(1) / 2
 
     def likelihood_of(self) -> Literal["levels", "binary"]:
         """Return that the likelihood is of 256 levels."""
@@ -58,7 +60,8 @@ class CapableOfImages(Untrained):
 
     def assign(self, inputs: Tensor) -> Tensor:
         """Return the largest feature of each item as its cluster, (1, N)."""
-        return self.encoder(inputs).argmax(1)[None]
+        features: Tensor = self.encoder(inputs)
+        return features.argmax(1)[None]
 
     def matched_prior(self) -> PriorName:
         """Return the normal law."""

@@ -96,8 +96,8 @@ def check_component(component: Component, registry: Registry) -> Iterator[Outcom
         found = _outcome("Its behaviour can be tried", lambda: examples.extend(examples_of(component, registry)))
         if found.error:
             yield found
-    for check in checks if examples else ():
-        yield _on_each(check, component.cls, examples)
+    for on_example in checks if examples else ():
+        yield _on_each(on_example, component.cls, examples)
 
 
 def _on_each(check: Callable[[Any, Example], None], cls: Any, examples: Sequence[Example]) -> Outcome:

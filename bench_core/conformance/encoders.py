@@ -75,8 +75,8 @@ def _check_both(cls: Any, example: Example) -> None:
     single = encoder.maps(inputs)
     require(list(maps) == list(single), f"its maps are {list(maps)}, those of maps() {list(single)}")
     for name, value in maps.items():
-        both = [each.values if isinstance(each, NodeMap) else each for each in (value, single[name])]
-        alike = both[0].shape == both[1].shape and torch.allclose(*both, rtol=_CLOSE, atol=_CLOSE)
+        a, b = (each.values if isinstance(each, NodeMap) else each for each in (value, single[name]))
+        alike = a.shape == b.shape and torch.allclose(a, b, rtol=_CLOSE, atol=_CLOSE)
         require(alike, f"its map {name!r} differs from that of maps()")
 
 

@@ -134,7 +134,8 @@ def _encoders(cls: Any, data: DataSpec, registry: Registry) -> Iterator[Any]:
 def _fitting_task(cls: Any, data: DataSpec, registry: Registry) -> Example | str:
     """Return an example without splits, with a method that can do what the task needs, or a reason."""
     reasons = []
-    for method in (Untrained, *_CAPABLE.get(data.kind, ())):
+    methods: list[type[Objective]] = [Untrained, *_CAPABLE.get(data.kind, ())]
+    for method in methods:
         reason = cls(cls.Config()).skip_reason(data, method)
         if reason is None:
             return Example(data=data, splits={}, encoder=TINY_ENCODERS[data.kind], method=method)
@@ -166,7 +167,7 @@ def _made_splits(data: DataSpec) -> dict[str, Split]:
     if data.kind != "nodes":
         return {name: made_split(data, count, seed) for seed, (name, count) in enumerate(data.splits.items(), 1)}
     whole = made_split(data, sum(data.splits.values()))
-    parts = torch.arange(len(whole)).split(list(data.splits.values()))
+    parts = torch.split(torch.arange(len(whole)), list(data.splits.values()))
     return {name: take(whole, part) for name, part in zip(data.splits, parts, strict=True)}
 
 

@@ -66,7 +66,7 @@ class TinyGraphEncoder(Encoder):
         nodes = self.maps(inputs)["second"].values
         if isinstance(inputs, Nodes):
             return nodes
-        sums = nodes.new_zeros(len(inputs), self.dim).index_add(0, inputs.graph, nodes)
+        sums: Tensor = nodes.new_zeros(len(inputs), self.dim).index_add(0, inputs.graph, nodes)
         return sums / torch.bincount(inputs.graph, minlength=len(inputs))[:, None]
 
 
@@ -94,7 +94,8 @@ class TinyPairEncoder(Encoder):
 def _with_neighbours(inputs: Nodes | Graphs, values: Tensor) -> Tensor:
     """Add to the values (V, F) of each node those of its neighbours."""
     if isinstance(inputs, Nodes):
-        return values + torch.sparse.mm(inputs.adjacency, values)
+        neighbours: Tensor = torch.sparse.mm(inputs.adjacency, values)
+        return values + neighbours
     source, target = inputs.edges
     return values.index_add(0, target, values[source])
 
