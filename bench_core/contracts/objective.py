@@ -82,7 +82,7 @@ class Objective(nn.Module, abc.ABC):
     A method can ask for more by naming it, as a keyword, in the signature of its function:
 
     - `__init__(..., teacher)`: the trained Objective of the row or chain that `NAME.teacher` names, frozen and in eval
-      mode. Without a default the method needs a teacher, and a run without one is refused; `teacher=None` may do
+      mode. Without a default the method needs a teacher, and a row without one is skipped; `teacher=None` may do
       without. It is not saved with the method: keep it out of `state_dict()`.
     - `__init__(..., new_encoder)`: a function that takes a DataSpec and returns a fresh encoder of the same class and
       parameters, for other channels, or for a second encoder.

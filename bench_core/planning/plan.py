@@ -259,15 +259,10 @@ class _Planner:
         beside: ConfiguredComponent,
         document: Mapping[str, Any],
     ) -> Chain | TeacherWeights | None:
-        """Return the teacher of a row; RequestError where the method takes none, or needs one and has none."""
+        """Return the teacher of a row; RequestError where the method takes none."""
         takes = "teacher" in inspect.signature(method.plugin.cls.__init__).parameters
         if teacher and not takes:
             raise RequestError(f"{method.name} takes no teacher; leave out {method.name}.teacher.")
-        if not teacher and needs(method.plugin.cls.__init__, "teacher"):
-            raise RequestError(
-                f"{method.name} needs a teacher: name a row of this request, such as --methods "
-                f"supervised,{method.plugin.name} --set {method.plugin.name}.teacher=supervised, or a chain's folder."
-            )
         if not isinstance(teacher, str):
             return teacher
         if not teacher:
@@ -333,6 +328,8 @@ def _encoder_skip_reason(chain: Chain) -> str | None:
 
 
 def _method_skip_reason(chain: Chain) -> str | None:
+    if chain.teacher is None and needs(chain.method.plugin.cls.__init__, "teacher"):
+        return f"needs a teacher: --set {chain.method.plugin.name}.teacher=ROW, such as supervised, or a chain's folder"
     skip_reason = chain.method.plugin.cls.skip_reason
     with _plugin_named_in_errors(chain.method):
         encoder = {"encoder_class": chain.encoder.plugin.cls, "encoder_config": chain.encoder.config}

@@ -109,7 +109,6 @@ def test_labels_of_the_teacher_are_carried_over(plan_of: PlanOf) -> None:
 @pytest.mark.parametrize(
     ("methods", "settings", "message"),
     [
-        (["learner"], {}, "learner needs a teacher: name a row .*--set learner.teacher=supervised"),
         (["shrink"], {"shrink.teacher": "elsewhere"}, "shrink takes no teacher"),
         (["learner", "shrink"], {"learner.teacher": "nowhere"}, r"is no row of this request \(shrink\)"),
         (["learner"], {"learner.teacher": 3}, "learner.teacher must be a row's name"),
@@ -125,6 +124,14 @@ def test_a_wrong_teacher_is_refused_before_anything_is_trained(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         plan_of(methods=methods, settings=settings)
+
+
+def test_a_method_that_needs_a_teacher_is_skipped_without_one(plan_of: PlanOf) -> None:
+    plan = plan_of(methods=["learner", "curious"])
+    assert [cell.skip for cell in plan.cells] == [
+        "needs a teacher: --set learner.teacher=ROW, such as supervised, or a chain's folder",
+        None,
+    ]
 
 
 def test_a_teacher_that_cannot_read_the_data_skips_its_row(plan_of: PlanOf, add: Add, registry: Registry) -> None:
