@@ -90,7 +90,7 @@ class KindOption(click.Option):
         """Return the option and its help."""
         from bench_core.reports.pictures.kinds import KINDS
 
-        self.help = f"Draw only this kind: {', '.join(KINDS)}. Default: all that the records hold, without similarity."
+        self.help = f"Draw only this kind: {', '.join(KINDS)}. Default: all that the records hold."
         return super().get_help_record(ctx)
 
 
@@ -112,7 +112,7 @@ def plot(
     """Draw pictures from the records of a store.
 
     Draws projections, curves, histograms and samples that records hold; no method is run. Needs matplotlib: pip install
-    'bench-core[pictures]'. The kind similarity reads the embeddings under STORE/chains.
+    'bench-core[pictures]'. `--kind similarity` reads embeddings under STORE/chains, `--kind filters` weights.
     """
     from bench_core.errors import RequestError
     from bench_core.planning.boards import Board, load_board

@@ -19,7 +19,9 @@ kinds.py            the table of the kinds: a new kind is one file and one line
 model.py            the interface of a kind, and the series of numbers or images that most kinds show
 select.py           select rows and images from records, and average curves over seeds
 series_kind.py      base of the kinds that show curves or grids of images
-tradeoff.py projection.py precision_recall.py histogram.py layers.py lines.py samples.py similarity.py: a kind each
+tradeoff.py projection.py precision_recall.py histogram.py layers.py lines.py samples.py: a kind each, from records
+similarity.py       a kind that reads a store's embeddings
+filters.py          a kind that reads a store's weights
 style.py            colours, panels and captions, and the SVG file
 draw.py             one picture as a file
 stale.py            chooses the cells of a board's picture while records are stale

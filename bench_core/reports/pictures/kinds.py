@@ -9,6 +9,7 @@ from typing import Any
 
 from bench_core.errors import UnknownNameError
 from bench_core.planning.boards import Board
+from bench_core.reports.pictures.filters import Filters
 from bench_core.reports.pictures.histogram import Histogram
 from bench_core.reports.pictures.layers import Layers
 from bench_core.reports.pictures.lines import Lines
@@ -34,6 +35,7 @@ _TABLE: tuple[PictureKind[Any], ...] = (
     Lines(other_prefixes=[kind.prefix for kind in _CURVES_BY_PREFIX]),
     Samples(),
     Similarity(),
+    Filters(),
 )
 KINDS = {kind.name: kind for kind in _TABLE}
 
