@@ -77,7 +77,7 @@ def test_a_kind_in_the_table_can_be_plotted_put_on_a_board_and_is_in_the_help(
     picture = Picture(name="size_bars", kind="bars", task="size")
     check_pictures(Board(pictures={"size_bars": picture}))
     assert fingerprint_in(path) == fingerprint(entries, picture)
-    assert "similarity, bars" in " ".join(plot(store, "--help").output.split())
+    assert "filters, bars" in " ".join(plot(store, "--help").output.split())
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,7 @@ def test_a_kind_in_the_table_can_be_plotted_put_on_a_board_and_is_in_the_help(
         (["--x", "a:b", "--y", "c:d"], "no metric named 'a:b'"),
         (["--kind", "pr", "--methods", "nac"], "no row named 'nac'"),
         (["--kind", "similarity", "--methods", "nac"], "no row named 'nac'"),
+        (["--kind", "filters"], "no row has filters to draw"),  # the toys are no installed plugins
     ],
 )
 def test_a_request_that_cannot_be_drawn_says_why(
