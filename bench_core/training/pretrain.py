@@ -68,6 +68,7 @@ def pretrain(
     """
     # ---------------------------------------------------------------------------------------------------- set-up
     stages = make_stages(objective, recipe)
+    trains_anything = any(stage.trainers for stage in stages)
     num_epochs = sum(stage.num_epochs for stage in stages)
     images_per_step = source.step_items(recipe.batch_size)
     steps_per_epoch = max(1, len(source) // max(1, images_per_step))
@@ -144,7 +145,7 @@ def pretrain(
 
         # ---------------------------------------------------------------------------------------------------- end
         lines = list(counters.log)
-        if stages[0].trainers:
+        if trains_anything:
             results = objective.after_training(context())
             if results:
                 lines.append({"step": counters.step, "after_training": dict(results)})
@@ -153,7 +154,7 @@ def pretrain(
     seconds = counters.seconds()
     return {
         "steps": counters.step,
-        "pretrain_s": seconds if stages[0].trainers else 0.0,
+        "pretrain_s": seconds if trains_anything else 0.0,
         "images_per_s": counters.step * images_per_step / seconds if counters.step else None,
         "peak_memory_gib": peak_memory_gib(device),
         "warnings": counters.log[-1].get("warnings", []) if counters.log else [],

@@ -17,15 +17,9 @@ from torch import Tensor
 
 from bench_core import Batch, Config, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Stage, hookimpl, param
 from bench_core.errors import ConfigError
-from bench_methods.stacked.corruption import corrupt
-from bench_methods.stacked.layers import (
-    layer_inputs,
-    layer_of,
-    layer_stages,
-    make_decoders,
-    number_of,
-    stack_skip_reason,
-)
+
+from .corruption import corrupt
+from .layers import layer_inputs, layer_of, layer_stages, make_decoders, number_of, stack_skip_reason
 
 _RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, epochs=100, batch_size=128)
 _RECIPE_SOURCE = "ours: as `autoencoder`; the epochs are divided among the layers"

@@ -99,6 +99,17 @@ def test_recipe_of_a_stage_changes_the_methods_recipe_and_that_of_a_player_the_s
     assert [(stage.name, stage.num_epochs, len(stage.optimizers)) for stage in stages] == [("a", 2, 1), ("b", 2, 1)]
 
 
+def test_parameter_of_two_stages_has_an_optimizer_without_moments_in_the_second() -> None:
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    both = [Stage(name=name, players=[Player(name, [weight])]) for name in ("a", "b")]
+    first, second = (stage.optimizers[0] for stage in make_stages(method(*both), Recipe(epochs=4)))
+    weight.grad = torch.ones(2, 2)
+    first.step()
+    assert len(first.state) == 1
+    assert len(second.state) == 0
+    assert first.param_groups[0]["params"] == second.param_groups[0]["params"] == [weight]
+
+
 def test_unknown_field_in_the_recipe_of_a_later_stage_is_refused_before_training() -> None:
     with pytest.raises(ConfigError, match=r"stage b.*rate"):
         make_stages(method(stage("a", "x"), stage("b", "y", recipe={"rate": 1.0})), Recipe())
