@@ -156,7 +156,7 @@ class PairedFolders(Dataset):
 
     @property
     def _tested(self) -> Tensor:
-        """Whether each pair (N,) is in the test split."""
+        """Tell for each pair (N,) whether it is in the test split."""
         count = len(self._listing.first)
         tested = torch.zeros(count, dtype=torch.bool)
         tested[draw_index(self._labels, count, min(max(1, round(count * self.config.test_share)), count - 1))] = True

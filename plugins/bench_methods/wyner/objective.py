@@ -81,7 +81,7 @@ class WynerViews(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """What the encoders make of the pairs of a batch.
+    """Features and common latents of the pairs of a batch.
 
     Attributes:
         first: (N, U) features of the first modality by itself, which its private latent is made from.
@@ -99,7 +99,7 @@ class Codes(NamedTuple):
 
 
 class Generator(nn.Module):
-    """All that makes samples, but for the encoder: the heads of the joint encoder, both encoders, both decoders."""
+    """Networks that make samples beside the encoder of pairs: its head, an encoder and a decoder of each modality."""
 
     def __init__(self, features: int, first: DataSpec, second: DataSpec, config: WynerConfig) -> None:
         """Build the networks.
