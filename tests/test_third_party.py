@@ -1,10 +1,9 @@
-"""A third-party plugin package is installed, listed, checked, run and removed, in an environment of its own."""
+"""Third-party plugin packages are installed, listed, checked, run and removed, in an environment of their own."""
 
 import json
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import venv
 from collections.abc import Callable, Iterator
@@ -20,13 +19,22 @@ from bench_core.cli import main
 done = [CliRunner().invoke(main, line) for line in json.loads(sys.argv[1])]
 print(json.dumps([(each.exit_code, each.output) for each in done]))
 """
-PACKAGE = Path(__file__).parent / "third_party" / "bench-echo"
+PACKAGES = Path(__file__).parent / "third_party"
+# Package -> the command that runs its method beside another one.
+RUNS = {
+    "bench-nodes": "run --datasets circle --encoders neighbours --methods link,random --tasks knn",
+    "bench-graphs": "run --datasets rings_and_stars --encoders sum_of_nodes --methods count,random --tasks knn",
+    "bench-pairs": "run --datasets spots_and_sounds --encoders two_towers --methods align,random --tasks knn",
+    "bench-stages": "run --methods thaw,random --tasks knn",
+    "bench-teacher": "run --methods imitate,random --set imitate.teacher=random --tasks knn",
+}
+PIP = ("-m", "pip", "--disable-pip-version-check", "-q")
 Call = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
-    """Function that calls the Python of a new environment, in which this one's packages can be imported too."""
+    """Function that calls the Python of a new environment with all packages, beside those of this environment."""
     home = tmp_path_factory.mktemp("third_party")
     venv.create(home / "venv", symlinks=True)
     interpreter = home / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -38,13 +46,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
     )  # fmt: skip
     parents = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     (site / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in parents))
-    shutil.copytree(PACKAGE, home / "bench-echo")
+    shutil.copytree(PACKAGES, home, dirs_exist_ok=True)
 
     def call(*arguments: str) -> str:
         done = subprocess.run([interpreter, *arguments], capture_output=True, text=True, cwd=home, timeout=300)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    names = sorted(path.name for path in PACKAGES.iterdir())
+    call(*PIP, "install", "--no-deps", "--no-build-isolation", "--no-index", *(f"./{name}" for name in names))
     return call
 
 
@@ -54,10 +64,6 @@ def bench(python: Call, *lines: str) -> Iterator[tuple[int, str]]:
 
 
 def test_third_party_package_is_installed_listed_checked_run_and_removed(python: Call) -> None:
-    assert sys.version_info >= (3, 11)
-    pip = ["-m", "pip", "--disable-pip-version-check", "-q"]
-    python(*pip, "install", "--no-deps", "--no-build-isolation", "--no-index", "./bench-echo")
-
     run = "run --methods echo,random --tasks knn,feature_norm --epochs 2 --json --quiet"
     answers = list(bench(python, "list --json", "check bench-echo", run, "table"))
     assert [code for code, _ in answers] == [0, 0, 0, 0], answers
@@ -74,9 +80,21 @@ def test_third_party_package_is_installed_listed_checked_run_and_removed(python:
     }  # fmt: skip
     assert "feature_norm norm length" in table
 
-    python(*pip, "uninstall", "-y", "bench-echo")
+    python(*PIP, "uninstall", "-y", "bench-echo")
     (_, listed), (code, gone), (_, table) = bench(python, "list --json", "run --methods echo", "table")
     assert "echo" not in {line["name"] for line in json.loads(listed)}
     assert code == 2
     assert "no method named 'echo'" in gone
     assert "feature_norm" in table  # its records are still there
+
+
+def test_packages_for_other_kinds_of_data_stages_and_a_teacher_are_checked_and_run(python: Call) -> None:
+    checked, *runs = bench(
+        python, "check " + " ".join(RUNS), *(f"{run} --epochs 2 --json --quiet" for run in RUNS.values())
+    )
+    assert checked[0] == 0, checked[1]
+    assert {line[:4] for line in checked[1].splitlines()} == {"ok  "}  # nothing failed, and nothing was left out
+    for (package, run), (code, output) in zip(RUNS.items(), runs, strict=True):
+        assert code == 0, f"{package}: {output}"
+        methods = run.split("--methods ")[1].split()[0].split(",")
+        assert sorted(score["method"] for score in json.loads(output)) == sorted(methods)

@@ -47,13 +47,14 @@ def _train(objective: Objective, example: Example, epochs: int = 2) -> list[floa
     shuffle, rng = stream(0, "shuffle"), stream(0, "views")
     losses, done = list[float](), itertools.count()
     stages = stages_of(objective)
+    players = [player for stage in stages for player in stage.players]
+    optimizers = {p.name: make_optimizer(p.parameters, Recipe(learning_rate=1e-3)) for p in players}
     total = epochs * len(stages)
 
     def context(epoch: int, stage: Stage) -> EpochContext:
         return EpochContext(epoch, total, epoch, total, lambda: _batches(objective, example), rng, stage.name)
 
     for number, stage in enumerate(stages):
-        optimizers = {p.name: make_optimizer(p.parameters, Recipe(learning_rate=1e-3)) for p in stage.players}
         objective.begin_stage(context(number * epochs, stage))
         for _ in range(epochs):
             now = context(next(done), stage)
