@@ -8,6 +8,7 @@ from bench_core import DataSpec, Encoder
 from bench_core.evaluation.sign_patterns import patterns
 from bench_encoders.alexnet import AlexNet, AlexNetConfig
 from bench_encoders.convnet import ConvNet
+from bench_encoders.mlp import MLP
 from bench_encoders.resnet import ResNet18
 from bench_encoders.vgg import VGG16BN
 
@@ -22,7 +23,7 @@ def build(kind: type[Encoder]) -> tuple[Encoder, torch.Tensor]:
     return encoder, torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("kind", [ConvNet, ResNet18, VGG16BN, AlexNet])
+@pytest.mark.parametrize("kind", [ConvNet, ResNet18, VGG16BN, AlexNet, MLP])
 def test_maps_are_outputs_of_relus(kind: type[Encoder]) -> None:
     encoder, images = build(kind)
     outputs: set[int] = set()
