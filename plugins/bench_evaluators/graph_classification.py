@@ -38,7 +38,7 @@ from bench_core.data import stratified_folds
 from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, number_of_classes, top_hits
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_svm import svm_problem
-from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem
+from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticProblem
 
 Problem = Callable[[Tensor, Tensor, int], LogisticProblem]
 CLASSIFIERS: dict[str, Problem] = {"svm": svm_problem, "logistic": LogisticProblem}
@@ -98,15 +98,14 @@ class GraphClassification(Evaluator):
         scores, items, notes = list[Score](), dict[str, PerItem](), list[str]()
         for classifier, problem in CLASSIFIERS.items():
             answers = torch.empty(len(truth), num_classes, dtype=torch.float64)
-            chosen, fits, lost = Counter[float](), 0, 0
+            chosen, lost = Counter[float](), list[float]()
             for part in rounds:
-                C, tried = self._choose(problem, part, num_classes)
-                fit = problem(part.train, part.labels, num_classes).solve(
-                    1 / (C * len(part.labels)), self.config.max_iterations
-                )
+                C, stopped = self._choose(problem, part, num_classes)
+                prepared = problem(part.train, part.labels, num_classes)
+                fit = prepared.solve(1 / (C * len(part.labels)), self.config.max_iterations)
                 answers[part.positions] = fit.logits(part.test)
                 chosen[C] += 1
-                fits, lost = fits + len(tried) + 1, lost + sum(not each.converged for each in (*tried, fit))
+                lost += stopped if fit.converged else [*stopped, C]
             hits = top_hits(answers, truth)
             metric = f"top1_{classifier}"
             scores.append(
@@ -122,7 +121,10 @@ class GraphClassification(Evaluator):
             items[metric] = PerItem(hits.bool() if whole else hits, split=split)
             notes.append(f"{classifier}: C = {', '.join(f'{C:g} ({n} x)' for C, n in sorted(chosen.items()))}")
             if lost:
-                notes.append(f"{classifier}: {lost:,} of {fits:,} fits were stopped before they converged")
+                limit = f"{self.config.max_iterations:,} steps"
+                notes.append(
+                    f"{classifier}: fits NOT converged after {limit}: {len(lost):,}, all with C >= {min(lost):g}"
+                )
         return Evaluation(scores=scores, protocol=self._protocol(frozen), notes=notes, items=items)
 
     def _rounds(self, frozen: Frozen) -> tuple[list["_Round"], Tensor, str]:
@@ -139,20 +141,20 @@ class GraphClassification(Evaluator):
             rounds.append(_Round(train[~tested], labels[~tested], train[tested], tested.nonzero().squeeze(1)))
         return rounds, labels, "train"
 
-    def _choose(self, problem: Problem, part: "_Round", num_classes: int) -> tuple[float, list[LogisticFit]]:
-        """Return the C of the highest accuracy over the inner folds, of equals the smallest; and all fits."""
+    def _choose(self, problem: Problem, part: "_Round", num_classes: int) -> tuple[float, list[float]]:
+        """Return the C of the highest accuracy over the inner folds, of ties the smallest; and the C not converged."""
         grid = sorted(self.config.grid)
         inner = stratified_folds(part.labels, min(self.config.inner_folds, len(part.labels)))
-        hits, fits = torch.zeros(len(grid), dtype=torch.float64), list[LogisticFit]()
+        hits, stopped = torch.zeros(len(grid), dtype=torch.float64), list[float]()
         for fold in range(int(inner.max()) + 1):
             held_out = inner == fold
             prepared = problem(part.train[~held_out], part.labels[~held_out], num_classes)
             fit = None
             for number, C in enumerate(grid):
                 fit = prepared.solve(1 / (C * int((~held_out).sum())), self.config.max_iterations, fit)
-                fits.append(fit)
+                stopped += [] if fit.converged else [C]
                 hits[number] += top_hits(fit.logits(part.train[held_out]), part.labels[held_out]).sum()
-        return grid[int(hits.argmax())], fits
+        return grid[int(hits.argmax())], stopped
 
     def _protocol(self, frozen: Frozen) -> str:
         folds = frozen.data.folds
