@@ -75,17 +75,24 @@ def build_encoder(example: Example, data: DataSpec | None = None) -> Encoder:
     return encoder
 
 
-def build_method(cls: Any, example: Example, seed: int) -> Objective:
-    """Build a method with its default parameters on the example's encoder, with an untrained teacher if it takes one.
+def build_teacher(example: Example) -> Objective:
+    """Build a teacher that trains nothing, always with the same weights, frozen and in eval mode."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(9)
+        return UntrainedTeacher(build_encoder(example), example.data, None).eval().requires_grad_(False)
+
+
+def build_method(cls: Any, example: Example, seed: int, teacher: Objective | None = None) -> Objective:
+    """Build a method with its default parameters on the example's encoder.
 
     Args:
         cls: Class of the method.
         example: Gives data and encoder.
         seed: Seed of the initial weights; the global generator stays as it is.
+        teacher: Teacher for a method that takes one; None builds one.
     """
+    teacher = teacher or build_teacher(example)
     with torch.random.fork_rng([]):
-        torch.manual_seed(9)
-        teacher = UntrainedTeacher(build_encoder(example), example.data, None).eval().requires_grad_(False)
         torch.manual_seed(seed)
         offered = {"teacher": teacher, "new_encoder": lambda data: build_encoder(example, data)}
         config = cls.Config()

@@ -14,7 +14,7 @@ import torch
 
 from bench_core.config import build
 from bench_core.conformance.comparing import same
-from bench_core.conformance.examples import build_method, inputs_of, shortened
+from bench_core.conformance.examples import build_method, build_teacher, inputs_of, shortened
 from bench_core.conformance.toys import require
 from bench_core.contracts import Batch, EpochContext, Example, Objective, Recipe, Stage
 from bench_core.data import open_split
@@ -93,8 +93,13 @@ def _check_losses(cls: Any, example: Example) -> None:
 
 
 def _check_encoder_moves(cls: Any, example: Example) -> None:
-    """Training changes the encoder and each player of each stage, and no two players of a stage share a parameter."""
-    objective = _build(cls, example)
+    """Training changes the encoder and the players of each stage, but no teacher; no two players share a parameter."""
+    teacher = build_teacher(example)
+    taught = copy.deepcopy(teacher.state_dict())
+    objective = build_method(cls, example, seed=3, teacher=teacher)
+    of_teacher = {value.data_ptr() for value in teacher.state_dict().values()}
+    saved = [name for name, value in objective.state_dict().items() if value.data_ptr() in of_teacher]
+    require(not saved, f"the teacher is saved with the method ({', '.join(saved[:1])}); use bench_core.nn.unsaved")
     stages = stages_of(objective)
     for stage in stages:
         owned = [id(parameter) for player in stage.players for parameter in player.parameters]
@@ -105,6 +110,7 @@ def _check_encoder_moves(cls: Any, example: Example) -> None:
     _train(objective, example)
     moved = any(not torch.equal(before[name], value) for name, value in objective.encoder.named_parameters())
     require(moved or not players, "no parameter of the encoder changed in two steps")
+    require(same(dict(teacher.state_dict()), dict(taught)), "training changed the teacher")
     for player in players if len(stages) > 1 else ():
         moved = any(not torch.equal(*values) for values in zip(of_players[player.name], player.parameters, strict=True))
         require(moved, f"no parameter of the player {player.name!r} changed in its stage")

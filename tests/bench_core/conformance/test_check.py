@@ -22,12 +22,15 @@ from bench_core import (
     NoConfig,
     Objective,
     PerItem,
+    Player,
     Score,
     Split,
+    Stage,
 )
 from bench_core.conformance import assert_conforms, check_component, select
+from bench_core.conformance.tiny_encoders import TinyGraphEncoder
 from bench_core.conformance.toys import TinyEncoder
-from bench_core.data import open_split
+from bench_core.data import NodeMap, open_split
 from bench_core.data.checked import load_split
 from bench_core.errors import CheckError, DataMissingError, UnknownNameError
 from bench_core.plugins import BrokenPlugin, Component, Registry, load_plugins
@@ -177,6 +180,189 @@ class WrongDim(TinyEncoder):
 def test_encoder_with_a_wrong_dim_fails() -> None:
     assert failures("encoder", TinyEncoder) == ""
     assert "features have shape (4, 3), expected (4, 12)" in failures("encoder", WrongDim)
+
+
+class GraphEncoder(TinyGraphEncoder):
+    """Encoder of graphs (ours)."""
+
+    kinds = frozenset({"graphs"})
+    others: Any = None
+
+    def maps(self, inputs: Any) -> dict[str, Any]:
+        """Return the maps, or others."""
+        return self.others or super().maps(inputs)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the sums of the nodes over each graph."""
+        nodes = super().maps(inputs)["second"]
+        return nodes.values.new_zeros(len(inputs), self.dim).index_add(0, nodes.graph, nodes.values)
+
+
+class SeesItsBatch(GraphEncoder):
+    """Centres the features over the batch (ours)."""
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return features less their mean."""
+        features = super().forward(inputs)
+        return features - features.mean(0)
+
+
+class DoesTwoThings(GraphEncoder):
+    """Returns other features beside the maps (ours)."""
+
+    def features_and_maps(self, inputs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Return twice the features."""
+        return 2 * self(inputs), self.maps(inputs)
+
+
+class LosesAMap(GraphEncoder):
+    """Returns fewer maps beside the features (ours)."""
+
+    def features_and_maps(self, inputs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Return the first map only."""
+        return self(inputs), dict(list(self.maps(inputs).items())[:1])
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (SeesItsBatch, "in eval mode the features of an item depend on the other items of its batch"),
+        (DoesTwoThings, "its features differ from those of forward()"),
+        (LosesAMap, "its maps are ['first'], those of maps() ['first', 'second']"),
+    ],
+)
+def test_encoder_of_graphs_that_breaks_the_contract_fails(cls: type, message: str) -> None:
+    assert message in failures("encoder", cls)
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (None, ""),
+        ({"a": torch.zeros(2, 3, 4)}, ""),
+        ({"a": torch.zeros(2, 3)}, "map 'a' has shape (2, 3), expected (2, channels, locations), or a NodeMap"),
+        ({"a": torch.zeros(3, 3, 4)}, "map 'a' has shape (3, 3, 4)"),
+        ({"a": None}, "map 'a' has shape NoneType"),
+        ({"a": NodeMap(torch.zeros(9, 2), torch.zeros(8))}, "map 'a' has values of shape (9, 2) for (8,) nodes"),
+        (
+            {"a": NodeMap(torch.zeros(1, 2), torch.zeros(1))},
+            "map 'a' must have the nodes of the graphs, in their order",
+        ),
+    ],
+)
+def test_maps_of_graphs_are_rows_of_locations_or_nodes(
+    others: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GraphEncoder, "others", others)
+    assert message in failures("encoder", GraphEncoder) if message else failures("encoder", GraphEncoder) == ""
+
+
+class InStages(Good):
+    """Trains its encoder, then a head (ours)."""
+
+    names = ("encoder", "head")
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig) -> None:
+        super().__init__(encoder, data, config)
+        self.head = torch.nn.Linear(encoder.dim, 1)
+
+    def stages(self) -> list[Stage]:
+        """Return a stage for each part."""
+        parts = zip(self.names, (self.encoder, self.head), strict=True)
+        return [Stage(name=name, players=[Player(name, list(part.parameters()))]) for name, part in parts]
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return the mean square of the features or of the head."""
+        features = self.encoder(views)
+        return Loss((features if player == "encoder" else self.head(features)).square().mean())
+
+
+class IdleStage(InStages):
+    """Gives its head no gradient (ours)."""
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return a loss that is flat in the head."""
+        return Loss(self.encoder(views).square().mean() + 0 * self.head.weight.sum() + 0 * self.head.bias.sum())
+
+
+class NamesTwice(InStages):
+    """Gives two stages one name (ours)."""
+
+    names = ("one", "one")
+
+
+def test_each_stage_is_trained_and_must_move_its_players() -> None:
+    assert failures("objective", InStages) == ""
+    assert "no parameter of the player 'head' changed in its stage" in failures("objective", IdleStage)
+    assert "two stages are named 'one'" in failures("objective", NamesTwice)
+
+
+class ReadsFactors(Good):
+    """Needs factors and a teacher (ours)."""
+
+    uses_factors = True
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig, *, teacher: Objective) -> None:
+        super().__init__(encoder, data, config)
+        self.teachers = [teacher]
+        self.head = torch.nn.Linear(encoder.dim, 2)
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """Return inputs and factors."""
+        assert batch.factors is not None
+        return batch.inputs, batch.factors.float()
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return the squared error of the factors, and of the teacher's features."""
+        features, taught = self.encoder(views[0]), self.teachers[0].encoder(views[0])
+        return Loss((self.head(features) - views[1]).square().mean() + (features - taught).square().mean())
+
+
+class SavesItsTeacher(ReadsFactors):
+    """Registers the teacher as a part of itself (ours)."""
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig, *, teacher: Objective) -> None:
+        super().__init__(encoder, data, config, teacher=teacher)
+        self.teacher = teacher
+
+
+def test_a_method_with_factors_and_a_teacher_passes_unless_it_saves_the_teacher() -> None:
+    assert failures("objective", ReadsFactors) == ""
+    assert "the teacher is saved with the method (teacher." in failures("objective", SavesItsTeacher)
+
+
+class ReadsSounds(Good):
+    """Reads no kind of data that is made here (ours)."""
+
+    @classmethod
+    def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:
+        """Skip all but sounds."""
+        return None if data.kind == "sound" else "needs sounds"
+
+
+def test_a_method_of_which_nothing_was_tried_fails_with_the_reason() -> None:
+    said = failures("objective", ReadsSounds)
+    assert "nothing was tried, because it skips all made data (image: needs sounds; vector: needs sounds;" in said
+
+
+class BreaksOnPairs(Good):
+    """Reads vectors and, as it says, pairs (ours)."""
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """Return the inputs, of which pairs have no shape."""
+        return batch.inputs.reshape(batch.inputs.shape)
+
+    @classmethod
+    def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:
+        """Skip all but vectors and pairs."""
+        return None if data.kind in ("vector", "pairs") else "needs vectors or pairs"
+
+
+def test_outcomes_name_the_kinds_that_were_tried_and_the_one_that_failed() -> None:
+    component = Component("objective", "toy", "toys", "1.0", BreaksOnPairs)
+    outcomes = [outcome for outcome in check_component(component, REGISTRY) if "make_views" in outcome.check]
+    assert [outcome.check[-19:] for outcome in outcomes] == ["d (on vector, pairs)"[1:]]
+    assert str(outcomes[0].error).startswith("on pairs: AttributeError: 'Pair' object has no attribute 're")
 
 
 class Dots(Dataset):

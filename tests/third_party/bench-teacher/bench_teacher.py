@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Recipe, hookimpl
+from bench_core.nn.unsaved import Unsaved
 
 
 class Views(NamedTuple):
@@ -26,15 +27,15 @@ class Imitate(Objective):
     recipe_source = "ours: short, for tests"
 
     def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig, *, teacher: Objective) -> None:
-        """Add a linear layer; the teacher is kept in a list, so that it is not saved with the method."""
+        """Add a linear layer; the teacher is not saved with the method."""
         super().__init__(encoder, data, config)
-        self.teachers = [teacher]
+        self.teacher = Unsaved(teacher)
         self.head = nn.Linear(encoder.dim, teacher.encoder.dim)
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Views:
         """Ask the teacher, without a gradient."""
         with torch.no_grad():
-            return Views(batch.inputs, self.teachers[0].embed(batch.inputs)["features"])
+            return Views(batch.inputs, self.teacher.module.embed(batch.inputs)["features"])
 
     def forward(self, views: Views, player: str = "main") -> Loss:
         """Return the squared error of a feature."""
