@@ -67,6 +67,16 @@ def test_score_is_the_inner_product_of_both_networks(student_rows: int) -> None:
                 assert torch.allclose(scores[i, a, b], expected, atol=1e-6)
 
 
+def test_scores_are_float32_under_autocast_and_float64_for_such_rows() -> None:
+    critic, s, t = Critic(5, 7, 16).eval(), torch.randn(4, 3, 5), torch.randn(4, 3, 7)
+    expected = critic(s, t)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = critic(s, t)
+    assert scores.dtype == torch.float32
+    assert torch.allclose(scores, expected, atol=0.02)
+    assert torch.allclose(critic.double()(s.double(), t.double()).float(), expected, atol=1e-6)
+
+
 def test_a_map_is_averaged_to_the_size_of_the_other() -> None:
     local_map = torch.arange(16.0).view(1, 1, 4, 4)
     assert locations(averaged(local_map, (2, 2))).tolist() == [[[2.5], [4.5], [10.5], [12.5]]]
