@@ -1,6 +1,6 @@
 """What a component is tried on: made data of the kinds that it reads, or its own example."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -118,7 +118,7 @@ def test_a_method_that_refuses_the_tiny_encoder_is_tried_with_a_registered_one()
 
         @classmethod
         def skip_reason(
-            cls, data: DataSpec, config: NoConfig, *, encoder_class: Any, encoder_config: Any
+            cls, data: DataSpec, config: NoConfig, *, encoder_class: Any = None, encoder_config: Any = None
         ) -> str | None:
             assert isinstance(encoder_config, encoder_class.Config)
             return None if encoder_class is Wide else "needs the encoder wide"
@@ -208,11 +208,11 @@ def test_a_method_gets_an_untrained_teacher_and_new_encoders_if_it_names_them() 
 
         def __init__(self, encoder: Encoder, data: DataSpec, config: Any, *, teacher: Any, new_encoder: Any) -> None:
             super().__init__(encoder, data, config)
-            self.given = [teacher, new_encoder]
+            self.given: Any = [teacher, new_encoder]
 
     example = examples("objective", Pupil)[0]
     state = torch.get_rng_state()
-    first, second = (build_method(Pupil, example, seed=3) for _ in range(2))
+    first, second = (cast(Pupil, build_method(Pupil, example, seed=3)) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     teacher, new_encoder = first.given
     assert not teacher.training

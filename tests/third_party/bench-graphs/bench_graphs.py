@@ -3,7 +3,6 @@
 Shapes: N graphs, V nodes, E edges, D features of the encoder.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +70,7 @@ class SumOfNodes(Encoder):
         features: Tensor = self.of_graph(sums)
         return features
 
-    def maps(self, inputs: Graphs) -> Mapping[str, NodeMap]:
+    def maps(self, inputs: Graphs) -> dict[str, NodeMap]:
         """Return vectors (V, 16) of the nodes, each of itself and its neighbours."""
         source, target = inputs.edges
         sums = inputs.features.index_add(0, target, inputs.features[source])

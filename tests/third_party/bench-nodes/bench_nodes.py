@@ -3,7 +3,6 @@
 Shapes: N items, V nodes, F features, D features of the encoder.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,9 +62,10 @@ class Neighbours(Encoder):
     def forward(self, inputs: Nodes) -> Tensor:
         """Return features (N, D) of the items."""
         sums = inputs.features + torch.sparse.mm(inputs.adjacency, inputs.features)
-        return self.layer(sums)[inputs.index].relu()
+        features: Tensor = self.layer(sums)[inputs.index].relu()
+        return features
 
-    def maps(self, inputs: Nodes) -> Mapping[str, NodeMap]:
+    def maps(self, inputs: Nodes) -> dict[str, NodeMap]:
         """Return the features as the only map."""
         return {"layer": NodeMap(self(inputs), torch.arange(len(inputs), device=inputs.index.device))}
 

@@ -4,7 +4,6 @@ Shapes: N pairs, D features of each side.
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,18 +31,23 @@ class SpotsAndSounds(Dataset):
         return DataSpec(shape=(), splits=SPLITS, num_classes=4, kind="pairs", modalities=modalities)
 
     def digest(self) -> str:
-        """Return the digest of the train split."""
-        pairs = self.load("train").inputs
-        return digest_of(pairs.first, pairs.second)
+        """Return the digest of both splits."""
+        return digest_of(*(side for split in SPLITS for side in _make(split)))
 
     def load(self, split: str) -> Split:
-        """Make one split: a spot in one of four rows, and a sound of one of four pitches."""
-        rng = torch.Generator().manual_seed(list(SPLITS).index(split))
-        labels = torch.arange(SPLITS[split]) % 4
-        spots = torch.randint(0, 100, (len(labels), 1, 4, 4), dtype=torch.uint8, generator=rng)
-        spots[torch.arange(len(labels)), 0, labels, :] += 100
-        sounds = torch.sin(labels[:, None] * torch.arange(6)) + torch.randn(len(labels), 6, generator=rng) / 4
+        """Return one split."""
+        spots, sounds, labels = _make(split)
         return Split(Pair(spots, sounds), labels)
+
+
+def _make(split: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Make spots in one of four rows (N, 1, 4, 4), sounds of one of four pitches (N, 6), and which of four (N,)."""
+    rng = torch.Generator().manual_seed(list(SPLITS).index(split))
+    labels = torch.arange(SPLITS[split]) % 4
+    spots = torch.randint(0, 100, (len(labels), 1, 4, 4), dtype=torch.uint8, generator=rng)
+    spots[torch.arange(len(labels)), 0, labels, :] += 100
+    sounds = torch.sin(labels[:, None] * torch.arange(6)) + torch.randn(len(labels), 6, generator=rng) / 4
+    return spots, sounds, labels
 
 
 class TwoTowers(Encoder):
@@ -61,7 +65,7 @@ class TwoTowers(Encoder):
         """Return the features of both modalities, side by side (N, 16)."""
         return torch.cat([values.squeeze(2) for values in self.maps(inputs).values()], 1)
 
-    def maps(self, inputs: Pair) -> Mapping[str, Tensor]:
+    def maps(self, inputs: Pair) -> dict[str, Tensor]:
         """Return the features of each modality at one location, (N, 8, 1)."""
         sides = zip(("first", "second"), self.towers, (inputs.first, inputs.second), strict=True)
         return {name: tower(side.flatten(1))[..., None] for name, tower, side in sides}

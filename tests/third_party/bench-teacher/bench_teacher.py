@@ -42,14 +42,12 @@ class Imitate(Objective):
         return Loss(F.mse_loss(self.head(self.encoder(views.images)), views.features))
 
     @classmethod
-    def skip_reason(
-        cls, data: DataSpec, config: NoConfig, *, encoder_class: type[Encoder], encoder_config: object
-    ) -> str | None:
+    def skip_reason(cls, data: DataSpec, config: NoConfig, *, encoder_class: type[Encoder] | None = None) -> str | None:
         """Skip all but images, and an encoder that reads other kinds of data only."""
         if not data.is_image:
             return "needs images"
-        reads = encoder_class.kinds is None or "image" in encoder_class.kinds
-        return None if reads else "needs an encoder of images"
+        kinds = encoder_class.kinds if encoder_class else None
+        return None if kinds is None or "image" in kinds else "needs an encoder of images"
 
 
 @hookimpl
