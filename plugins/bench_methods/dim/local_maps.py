@@ -39,13 +39,20 @@ def choose_map(encoder: Encoder, data: DataSpec, name: str | None = None) -> Loc
         name: Name of one of the encoder's maps; None for the default map.
 
     Raises:
-        ConfigError: The encoder has no map of this name; the message lists its maps.
+        ConfigError: The encoder has no map of this name, or none over the positions of an image; the message lists its
+            maps.
     """
     training = encoder.training
     with torch.no_grad():
         device = next((p.device for p in encoder.parameters()), None)
         maps = encoder.eval().maps(torch.zeros(1, *data.shape, device=device))
     encoder.train(training)
+    maps = {map_name: values for map_name, values in maps.items() if values.ndim == 4}
+    if not maps:
+        raise ConfigError(
+            f"{type(encoder).__name__} has no map over the positions of an image, (N, channels, h, w); take an encoder "
+            "of convolutions, such as --encoders convnet."
+        )
     if name is None:
         widths = {map_name: local_map.shape[3] for map_name, local_map in maps.items()}
         widths = {map_name: width for map_name, width in widths.items() if width >= LEAST} or widths

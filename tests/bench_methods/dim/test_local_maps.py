@@ -92,3 +92,12 @@ def test_a_flattened_map_is_averaged_to_at_most_4_by_4() -> None:
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(flat(images[:, :, :2, :4]), images[:, :, :2, :4].flatten(1))
     assert flat(images).view(2, 3, 4, 4)[1, 2, 3, 0].item() == pytest.approx(images[1, 2, 6:, :2].mean().item())
+
+
+def test_an_encoder_without_maps_over_positions_is_refused() -> None:
+    class Vectors(Pyramid):
+        def maps(self, inputs: Tensor) -> dict[str, Tensor]:
+            return {name: values.flatten(2) for name, values in super().maps(inputs).items()}
+
+    with pytest.raises(ConfigError, match=r"Vectors has no map over the positions of an image.*--encoders convnet"):
+        choose_map(Vectors(4, 2), spec(8))
