@@ -46,6 +46,10 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
     drawn: list[Path] = []
     left_out: list[str] = []
     for (dataset, encoder), group in groups.items():
+        if all(entry.state == "skipped" for entry in group):
+            reasons = dict.fromkeys(entry.reason for entry in group)
+            left_out.append(f"{dataset}, {encoder}: skipped, {'; '.join(reasons)}")
+            continue
         for picture in _pictures(group, board, request):
             name = f"{dataset}_{encoder}_{picture.name}"
             path = _free_path(folder / f"{_file_name(name)}.svg", drawn)

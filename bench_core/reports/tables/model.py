@@ -138,3 +138,9 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     footer: tuple[str, ...]
+
+    @property
+    def skipped(self) -> bool:
+        """True if nothing works on this dataset with this encoder: every cell of a task is skipped."""
+        tasks = [number for number, column in enumerate(self.columns) if column.kind == "task"]
+        return bool(self.rows) and all(row.cells[number].state == "skipped" for row in self.rows for number in tasks)

@@ -46,6 +46,9 @@ def _markdown(tables: Sequence[Table]) -> str:
     blocks = []
     for table in tables:
         blocks.append(f"**{escape.markdown(f'{table.dataset}, {table.encoder}')}**")
+        if _is_line(table, tables):
+            blocks[-1] += f": {escape.markdown(_skipped(table))}"
+            continue
         blocks.append(_grid(table, "pipe", escape.markdown, cell))
         lines = [f"[{number}] {escape.markdown(note)}" for number, note in enumerate(table.notes, 1)]
         blocks.append("\n".join(f"- {line}" for line in (*lines, *map(escape.markdown, table.footer))))
@@ -59,10 +62,22 @@ def _text(tables: Sequence[Table]) -> str:
     blocks = []
     for table in tables:
         blocks.append(escape.one_line(f"{table.dataset}, {table.encoder}"))
+        if _is_line(table, tables):
+            blocks[-1] += f": {escape.one_line(_skipped(table))}"
+            continue
         blocks.append(_grid(table, "simple", escape.one_line, cell))
         lines = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
         blocks.append("\n".join(map(escape.one_line, (*lines, *table.footer))))
     return "\n\n".join(blocks or ["No records."]) + "\n"
+
+
+def _is_line(table: Table, tables: Sequence[Table]) -> bool:
+    """Return True for a table that is one line: beside others it has nothing but reasons why all of it is skipped."""
+    return table.skipped and len(tables) > 1
+
+
+def _skipped(table: Table) -> str:
+    return f"skipped, {'; '.join(table.notes)}"
 
 
 def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[TableCell], str]) -> str:

@@ -135,3 +135,14 @@ def test_pictures_whose_names_become_one_file_name_are_numbered(entries: list[En
     board = Board(pictures={name: replace(picture, name=name) for name in ("a b", "a/b", "a?b")})
     files = plot_all(entries, store, board, PlotRequest(kind="pr"), store.path / "pictures").drawn
     assert [file.stem for file in files[:3]] == ["blobs_tiny_a_b", "blobs_tiny_a_b_2", "blobs_tiny_a_b_3"]
+
+
+def test_a_dataset_and_an_encoder_on_which_all_is_skipped_are_one_line(entries: list[Entry], store: Store) -> None:
+    others = [
+        replace(entry, names={**entry.names, "dataset": "graph"}, state="skipped", reason="reads images", record=None)
+        for entry in entries
+    ]
+    board = Board(pictures={"curves": Picture(name="curves", kind="pr", task="size")})
+    result = plot_all([*entries, *others], store, board, PlotRequest(kind="pr"), store.path / "pictures")
+    assert [line for line in result.left_out if line.startswith("graph")] == ["graph, tiny: skipped, reads images"]
+    assert result.drawn

@@ -113,6 +113,22 @@ def test_several_tables_are_drawn_one_after_the_other(make_record: Make) -> None
     assert drawn.count("| method") == 2
 
 
+def test_a_table_in_which_all_is_skipped_is_one_line_beside_others(make_record: Make) -> None:
+    def skipped(method: str, reason: str) -> Entry:
+        names = {"dataset": "cora", "encoder": "conv|net", "method": method, "task": "linear"}
+        return Entry(names, 0, "skipped", reason)
+
+    alone = [skipped("nac", "reads images"), skipped("simclr", "reads images")]
+    beside = [*entries_from([make_record("nac", "linear", 0, 0.5)]), *alone]
+    assert "\n\ncora, conv|net: skipped, reads images\n" in render(build(beside), "text")
+    assert "\n\n**cora, conv\\|net**: skipped, reads images\n" in render(build(beside), "md")
+    assert "nac" in render(build(alone), "text")  # the only table shows its rows
+    half = [*beside, *entries_from([{**make_record("nac", "knn", 0, 0.5), "names": {**alone[0].names, "task": "knn"}}])]
+    assert "skipped, reads images" not in render(build(half), "text")
+    csv_lines = list(csv.DictReader(io.StringIO(render(build(beside), "csv"))))
+    assert {line["reason"] for line in csv_lines if line["dataset"] == "cora"} >= {"reads images"}
+
+
 @pytest.mark.parametrize("format", SUFFIX)
 def test_no_tables_give_a_line_that_says_so(format: str) -> None:
     drawn = render([], format)
