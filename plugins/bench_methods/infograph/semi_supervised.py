@@ -36,7 +36,7 @@ class InfoGraphSemiConfig(Config):
     labelled: float = param(
         0.1,
         "part of the training graphs whose labels are read; the others' labels are not",
-        "ours: the paper has 5,000 of 110,831 molecules",
+        "ours: the paper has 5,000 labels for about 110,000 molecules",
         gt=0,
         le=1,
     )
@@ -62,9 +62,7 @@ class InfoGraphSemi(Objective):
     Config = InfoGraphSemiConfig
     uses_labels = True
     recipe = Recipe(optimizer="adam", learning_rate=1e-3, schedule="constant", epochs=100, batch_size=128)
-    recipe_source = (
-        "rate: code, main.py; 100 epochs and batches of 128 are ours: the code has 500 and 20 on 110,831 graphs"
-    )
+    recipe_source = "rate: code, main.py; 100 epochs and batches of 128 are ours: the code has 500 and 20 for molecules"
 
     def __init__(
         self,
