@@ -1,4 +1,4 @@
-"""What a component is tried on: made data of the kinds that it reads, or its own example."""
+"""Components are tried on made data of the kinds that they read, or on their own example."""
 
 from typing import Any, cast
 
