@@ -3,8 +3,9 @@
 embeddings.py           reads embeddings by name, with labels
 other_datasets.py       embeds images of a dataset that the method was not trained on; converts images
 classification.py       scores of classifiers: accuracy, chance level, per-item hits
-linear_probe.py         logistic regression on standardised features; chooses the penalty on held-out items
+linear_probe.py         a linear classifier on standardised features; chooses the penalty on held-out items
 logistic_regression.py  multinomial logistic regression, solved to its optimum
+linear_svm.py           linear support vector machine, solved in the same way
 fine_tuning.py          trains a copy of an encoder together with a linear head on labels
 knn.py                  classifies by weighted votes of nearest neighbours
 nearest_neighbours.py   exact search by inner product or Hamming distance

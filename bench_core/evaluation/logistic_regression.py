@@ -23,9 +23,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 Vector = npt.NDArray[np.float64]
-Loss = Callable[
-    [Tensor, Tensor], tuple[Tensor, Tensor]
-]  # scores and one-hot labels (K, N) -> mean loss, its slope (K, N)
+ScoreLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # scores, one-hot labels (K, N) -> mean, slope (K, N)
 TOLERANCE = 2e-4  # largest entry of the gradient, over the loss, in scaled coordinates (curvature about 1)
 NEGLIGIBLE = 1e-12  # a loss that counts as optimal, as of items that are all of one class
 FLOAT64_LIMIT = 1_000_000  # entries of the features up to which double precision costs almost no time
@@ -76,7 +74,7 @@ class LogisticProblem:
         num_classes: int,
         device: torch.device | str = "cpu",
         *,
-        loss: Loss | None = None,
+        loss: ScoreLoss | None = None,
         curvature: float | None = None,
     ) -> None:
         """Centre the features and write them in their principal directions."""
