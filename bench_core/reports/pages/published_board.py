@@ -1,7 +1,7 @@
 """A published board: its cells as its folder holds them, its page, and its pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from bench_core.reports.pages.markers import page
 from bench_core.reports.pages.reported_numbers import beside, load_reported, render_reported, shipped_numbers
 from bench_core.reports.pictures.draw import draw, fingerprint, fingerprint_in
 from bench_core.reports.pictures.kinds import check_pictures
-from bench_core.reports.pictures.model import NothingToDrawError
+from bench_core.reports.pictures.model import NothingToDrawError, SeveralTablesError
+from bench_core.reports.pictures.plot import file_name
 from bench_core.reports.pictures.stale import choose_cells
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.cell_states import plan_entries
-from bench_core.reports.tables.entries import Entry
+from bench_core.reports.tables.entries import Entry, by_table
 from bench_core.reports.tables.model import Table
 from bench_core.reports.tables.render import render
 from bench_core.store.store import read_attempt, read_records
@@ -115,6 +116,9 @@ class PublishedBoard:
 def find_pictures(board: Board, folder: Path, entries: Sequence[Entry]) -> list[BoardPicture]:
     """Return the pictures that a board names, with the cells that each is drawn from.
 
+    A picture of which several datasets or encoders hold the numbers has a file for each:
+    `plane_digits_convnet.svg`, `plane_cora_gcn.svg`.
+
     Args:
         board: The board.
         folder: The folder of its pictures.
@@ -126,14 +130,40 @@ def find_pictures(board: Board, folder: Path, entries: Sequence[Entry]) -> list[
     check_pictures(board)
     pictures = []
     for picture in board.pictures.values():
-        path = folder / f"{picture.name}.svg"
         try:
-            pictures.append(BoardPicture(picture, path, *choose_cells(entries, picture)))
-        except NothingToDrawError as error:
-            if not path.is_file():
-                raise
-            pictures.append(BoardPicture(picture, path, None, f"This is an earlier drawing: {error}"))
+            pictures.append(_find_picture(picture, folder / f"{picture.name}.svg", entries))
+        except SeveralTablesError:
+            pictures += _one_for_each_table(picture, folder, entries)
     return pictures
+
+
+def _find_picture(picture: Picture, path: Path, entries: Sequence[Entry]) -> BoardPicture:
+    try:
+        return BoardPicture(picture, path, *choose_cells(entries, picture))
+    except NothingToDrawError as error:
+        if not path.is_file():
+            raise
+        return BoardPicture(picture, path, None, f"This is an earlier drawing: {error}")
+
+
+def _one_for_each_table(picture: Picture, folder: Path, entries: Sequence[Entry]) -> list[BoardPicture]:
+    """Return the picture of each dataset and encoder that have what it shows; the last one says which have not."""
+    found, without, errors = list[BoardPicture](), list[str](), list[NothingToDrawError]()
+    for (dataset, encoder), cells in by_table(entries).items():
+        titled = replace(picture, title=f"{picture.title or picture.name}: {dataset}, {encoder}")
+        path = folder / f"{file_name(f'{picture.name}_{dataset}_{encoder}')}.svg"
+        try:
+            found.append(_find_picture(titled, path, cells))
+        except NothingToDrawError as error:
+            if any(cell.state != "skipped" for cell in cells):
+                without.append(f"{dataset}, {encoder}")
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    if without:
+        note = f"{picture.title or picture.name}: nothing to draw of {'; '.join(without)}."
+        found[-1] = replace(found[-1], note=f"{found[-1].note} {note}".strip())
+    return found
 
 
 def read_published(folder: Path, registry: Registry) -> PublishedBoard:

@@ -26,6 +26,18 @@ class NothingToDrawError(RequestError):
     """
 
 
+class SeveralTablesError(RequestError):
+    """A picture shows one dataset with one encoder, and the records hold what it would show of more."""
+
+    def __init__(self, picture: str) -> None:
+        """Name the picture.
+
+        Args:
+            picture: Name of the picture.
+        """
+        super().__init__(f"picture {picture!r}: a picture shows one dataset with one encoder.")
+
+
 @dataclass(frozen=True)
 class Series:
     """One curve, or one grid of images, of one row.

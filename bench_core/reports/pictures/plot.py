@@ -52,7 +52,7 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
             continue
         for picture in _pictures(group, board, request):
             name = f"{dataset}_{encoder}_{picture.name}"
-            path = _free_path(folder / f"{_file_name(name)}.svg", drawn)
+            path = _free_path(folder / f"{file_name(name)}.svg", drawn)
             where = f"{dataset}, {encoder}, {picture.name}"
             try:
                 notes = draw(group, picture, path, store)
@@ -88,7 +88,7 @@ def _nothing_to_draw(store: Store, request: PlotRequest) -> str:
     )
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """Return a file's name that stays in its folder, whatever the names in a record are."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_")[:200]
 

@@ -12,6 +12,7 @@ from bench_core.reports.pictures.model import (
     PictureKind,
     PlotRequest,
     Series,
+    SeveralTablesError,
 )
 from bench_core.reports.pictures.select import MeanIf, mean_over_seeds, select_rows
 from bench_core.reports.tables.entries import Entry, with_distinct_names
@@ -89,7 +90,7 @@ class SeriesKind(PictureKind[PictureData]):
             task = f" of task {picture.task!r}" if picture.task else ""
             raise NothingToDrawError(f"no record{task} holds {self.noun}{named}; {self.hint}.")
         if len({(dataset, encoder) for dataset, encoder, _ in groups}) > 1:
-            raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
+            raise SeveralTablesError(picture.name)
         if len(groups) > 1:
             tasks = ", ".join(repr(task) for _, _, task in groups)
             raise RequestError(f"picture {picture.name!r}: several tasks have {self.noun}; say task = one of {tasks}.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench_core.errors import RequestError
 from bench_core.keys import key_of
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.model import PictureKind, PlotRequest
+from bench_core.reports.pictures.model import PictureKind, PlotRequest, SeveralTablesError
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.pictures.style import DARK, add_caption
 from bench_core.reports.tables.entries import Entry, with_distinct_names
@@ -85,7 +85,7 @@ class Similarity(PictureKind[SimilarityData]):
         ]
         pairs = {(entry.names["dataset"], entry.names["encoder"]) for entry in done}
         if len(pairs) > 1:
-            raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
+            raise SeveralTablesError(picture.name)
         rows = list(dict.fromkeys(entry.names["method"] for entry in done))
         folders = _embedding_folders(done, store)
         seed = _most_frequent_seed([seed for seed, _ in folders])

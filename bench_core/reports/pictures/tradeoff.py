@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.model import NothingToDrawError, PictureKind, PlotRequest
+from bench_core.reports.pictures.model import NothingToDrawError, PictureKind, PlotRequest, SeveralTablesError
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry
@@ -120,7 +120,7 @@ def _read_axis(entries: Sequence[Entry], picture: Picture, score: str) -> tuple[
         )
     tables = build(entries, metric=score)
     if len(tables) > 1:
-        raise RequestError(f"picture {picture.name!r}: a picture shows one dataset with one encoder.")
+        raise SeveralTablesError(picture.name)
     (table,) = tables
     index = next(index for index, column in enumerate(table.columns) if column.kind == "task")
     cells = {row.name: row.cells[index] for row in table.rows if row.cells[index].mean is not None}
