@@ -175,6 +175,7 @@ def smaller(monkeypatch: pytest.MonkeyPatch) -> Callable[[Component], None]:
         fields = {f.name: f for f in dataclasses.fields(cls.Config)}
         changed = []
         for name, value in sizes.get(component.name, {}).items():
+            value = tuple(value) if isinstance(value, list) else value  # TOML has no tuples
             changed.append((name, fields[name].type, field(default=value, metadata=fields[name].metadata)))
         small = dataclasses.make_dataclass(cls.Config.__name__, changed, bases=(cls.Config,), frozen=True, kw_only=True)
         small.__doc__ = cls.Config.__doc__
