@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, Evaluator, Example, Loss, NoConfig, Objective, Split
+from bench_core.conformance import check_component
 from bench_core.conformance.capable import CapableOfImages, CapableOfPairs
 from bench_core.conformance.comparing import same
 from bench_core.conformance.examples import build_method, examples_of, inputs_of, shortened
@@ -231,3 +232,28 @@ def test_values_of_every_kind_are_compared_by_value(kind: str) -> None:
     assert same({"a": [one]}, {"a": [again]})
     assert not same({"a": [one]}, {"a": [other]})
     assert not same((one,), (None,))
+
+
+@pytest.mark.parametrize("cls", sorted({*TINY_ENCODERS.values()}, key=lambda cls: cls.__name__))
+def test_tiny_encoders_pass_their_checks(cls: type[Encoder]) -> None:
+    outcomes = list(check_component(Component("encoder", "tiny", "toys", "1.0", cls), NONE))
+    assert [outcome.error for outcome in outcomes if outcome.error] == []
+
+
+class Hum(Method):
+    """Shrinks the features of sounds (ours)."""
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return the mean square of the features."""
+        return Loss(self.encoder(views).square().mean())
+
+    @classmethod
+    def example(cls) -> Example:
+        """Return 20 sounds."""
+        return of_sounds(encoder=Ear)
+
+
+def test_a_method_of_its_own_kind_of_data_is_checked_on_its_example() -> None:
+    outcomes = list(check_component(Component("objective", "hum", "toys", "1.0", Hum), NONE))
+    assert [outcome.error for outcome in outcomes if outcome.error] == []
+    assert sum("(on sound)" in outcome.check for outcome in outcomes) == 5
