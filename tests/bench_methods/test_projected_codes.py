@@ -8,9 +8,18 @@ import torch
 from torch import Tensor
 
 from bench_core import DataSpec, Objective
+from bench_core.conformance.examples import examples_of
+from bench_core.conformance.toys import TinyEncoder
+from bench_core.contracts.keywords import needs
 from bench_core.plugins import load_plugins
 
-BUILT_IN = [part for part in load_plugins().of_kind("objective") if part.distribution == "bench-core"]
+BUILT_IN = [
+    part
+    for part in load_plugins().of_kind("objective")
+    if part.distribution == "bench-core"
+    and not needs(part.cls.__init__, "teacher")
+    and any(example.encoder is TinyEncoder for example in examples_of(part, load_plugins()))
+]
 WITH_PROJECTOR = {"barlow_twins", "byol", "moco", "simclr", "simsiam", "swav", "vicreg"}
 
 

@@ -26,15 +26,17 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench_core import DataSpec, Embedded, Frozen, Recipe, Split
+from bench_core import DataSpec, Embedded, Example, Frozen, Recipe, Split
 from bench_core.config import build, plain
-from bench_core.conformance.evaluators import _toy_frozen
+from bench_core.conformance.evaluators import _frozen, _toy_frozen
+from bench_core.conformance.examples import build_encoder, build_teacher, examples_of, inputs_of, shortened
 from bench_core.conformance.toys import (
     FACTORS,
     NUM_CLASSES,
@@ -45,7 +47,8 @@ from bench_core.conformance.toys import (
     spec_for,
     split_of,
 )
-from bench_core.data import open_split
+from bench_core.contracts.keywords import named_only, needs
+from bench_core.data import NodeMap, open_split
 from bench_core.keys import HARNESS_REVISION
 from bench_core.plugins import Component, load_plugins
 from bench_core.training.embed import embed_split
@@ -59,6 +62,7 @@ STEPS, BATCH = 3, 8
 # Adam would turn gradients that are only rounding into steps of the full rate.
 RECIPE = Recipe(optimizer="sgd", learning_rate=1e-4, schedule="constant", batch_size=BATCH, epochs=1)
 CPU = torch.device("cpu")
+REGISTRY = load_plugins()
 LEFT_OUT = {"search_cost": {"recall_at_10_hnsw", "distances_hnsw"}}  # from faiss 1.15.1 on HNSW builds another graph
 WITHOUT_DROPOUT = {"alexnet": {"dropout": 0.0}}  # torch 2.6 drops other units than 2.14 from the same seed
 SMALLER: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("small_sizes.toml").read_text())
@@ -115,15 +119,14 @@ class Case:
         with torch.random.fork_rng([]):
             torch.manual_seed(11)
             config = build(type(self.config), self.smaller, self.name, self.config)
-            numbers = measures[self.component.kind](self.component.cls, config)
+            numbers = measures[self.component.kind](self.component, config)
         return {name: value for name, value in numbers.items() if name not in LEFT_OUT.get(self.component.name, set())}
 
 
 def cases() -> Iterator[Case]:
     """Yield every built-in component, and each variant that has other parameters than the cases before it."""
-    registry = load_plugins()
     for kind in ("objective", "encoder", "evaluator"):
-        for component in registry.of_kind(kind):
+        for component in REGISTRY.of_kind(kind):
             if component.distribution != "bench-core":
                 continue
             yield Case(component)
@@ -154,25 +157,48 @@ def complaint(case: Case, stored: dict[str, Any] | None, computed: dict[str, flo
     return None
 
 
-def _method_numbers(cls: Any, config: Any) -> dict[str, float]:
+def _example(component: Component) -> Example:
+    """Return what a component is run on: toy images where it reads them, else made data of another kind."""
+    return examples_of(component, REGISTRY)[0]
+
+
+def _method_numbers(component: Component, config: Any) -> dict[str, float]:
     """Return mean embeddings of the untrained method, and the mean losses of three steps of the training loop."""
-    spec = spec_for(cls)
-    spec = DataSpec(**{**vars(spec), "splits": {"train": STEPS * BATCH, "test": BATCH}})
-    objective = cls(TinyEncoder(spec), spec, config)
+    cls: Any = component.cls
+    example = shortened(_example(component), STEPS * BATCH)
+    if example.encoder is TinyEncoder and not needs(cls.__init__, "teacher"):
+        spec = DataSpec(**{**vars(spec_for(cls)), "splits": {"train": STEPS * BATCH, "test": BATCH}})
+        objective, inputs, split = cls(TinyEncoder(spec), spec, config), images_of(spec), split_of(spec)
+    else:
+        offered = {"teacher": build_teacher(example), "new_encoder": partial(build_encoder, example)}
+        encoder = build_encoder(example)
+        objective = cls(encoder, example.data, config, **named_only(cls.__init__, **offered))
+        inputs, split = inputs_of(example, range(16)), example.splits["train"]
     with torch.inference_mode():
-        embedded = objective.eval().embed(images_of(spec))
+        embedded = objective.eval().embed(inputs)
     numbers = {f"embeds {name}": float(value.double().abs().mean()) for name, value in embedded.items()}
+    recipe = replace(RECIPE, epochs=len(objective.stages()))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.jsonl"
-        pretrain(objective, open_split(split_of(spec), CPU), RECIPE, seed=0, device=CPU, precision="fp32", log=log)
+        pretrain(objective, open_split(split, CPU), recipe, seed=0, device=CPU, precision="fp32", log=log)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return numbers | {k: float(v) for line in lines for k, v in line.items() if k.rpartition(".")[2] == "loss"}
+    return numbers | {
+        f"{line.get('stage', '')} {k}".strip(): float(v)
+        for line in lines
+        for k, v in line.items()
+        if k.rpartition(".")[2] == "loss"
+    }
 
 
-def _encoder_numbers(cls: Any, config: Any) -> dict[str, float]:
+def _encoder_numbers(component: Component, config: Any) -> dict[str, float]:
     """Return the loss of a step towards features of 1, and mean features and maps in eval mode after it."""
-    spec = spec_for(cls)
-    encoder, images = cls(spec, config).train(), images_of(spec, 4)
+    cls: Any = component.cls
+    example = _example(component)
+    if example.data.is_image:
+        spec = spec_for(cls)
+        encoder, images = cls(spec, config).train(), images_of(spec, 4)
+    else:
+        encoder, images = cls(example.data, config).train(), inputs_of(example, range(4))
     loss = (encoder(images) - 1).square().mean()
     loss.backward()
     with torch.inference_mode():
@@ -180,13 +206,18 @@ def _encoder_numbers(cls: Any, config: Any) -> dict[str, float]:
             if parameter.grad is not None:
                 parameter -= 1e-3 * parameter.grad
         encoder.eval()
-        outputs = {"features": encoder(images), **{f"map {name}": v for name, v in encoder.maps(images).items()}}
+        maps = {f"map {name}": v.values if isinstance(v, NodeMap) else v for name, v in encoder.maps(images).items()}
+        outputs = {"features": encoder(images), **{name: v for name, v in maps.items() if isinstance(v, Tensor)}}
     return {"loss": float(loss.detach())} | {name: float(v.double().abs().mean()) for name, v in outputs.items()}
 
 
-def _task_numbers(cls: Any, config: Any) -> dict[str, float]:
+def _task_numbers(component: Component, config: Any) -> dict[str, float]:
     """Return the scores on toy clusters that overlap, or on a small VAE for tasks that need such a method."""
-    evaluator = cls(config)
+    evaluator: Any = component.cls(config)
+    example = _example(component)
+    if not example.data.is_image:
+        frozen = _with_noise(_frozen(example, evaluator.datasets(example.data)))
+        return {score.metric: float(score.value) for score in evaluator.evaluate(frozen).scores}
     splits = {"train": NUM_ITEMS, "test": NUM_ITEMS}
     spec = DataSpec(shape=(3, 16, 16), splits=splits, num_classes=NUM_CLASSES, factors=FACTORS)
     if evaluator.skip_reason(spec, Untrained) is None:
@@ -203,6 +234,8 @@ def _with_noise(frozen: Frozen) -> Frozen:
     rng = torch.Generator().manual_seed(3)
 
     def noisy(part: Embedded) -> Embedded:
+        if part.embeddings.keys() != {"features", "code"}:
+            return part  # of a method that can do what the task needs
         features = part.embeddings["features"]
         features = features + 3 * torch.randn(features.shape, generator=rng)
         return replace(part, embeddings={"features": features, "code": features > 0})
@@ -220,7 +253,8 @@ def _with_noise(frozen: Frozen) -> Frozen:
 
 def _shaded(split: Split, rng: torch.Generator) -> Split:
     """Replace images by cells of 4 x 4 pixels of random grey, a little lighter for each higher class."""
-    assert isinstance(split.inputs, Tensor)
+    if not isinstance(split.inputs, Tensor) or split.inputs.ndim != 4:
+        return split
     assert split.labels is not None
     count, channels, height, width = split.inputs.shape
     cells = torch.randint(0, 200, (count, channels, height // 4, width // 4), generator=rng)
