@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -22,7 +23,7 @@ from bench_core.plugins import Component, load_plugins
 from bench_core.store.image_grid import image_grid
 from bench_core.training.embed import embed_split
 from bench_core.training.trial import step_fault
-from bench_methods.references import Flat, Pixels, Random, Supervised
+from bench_methods.references import Flat, Pixels, Random, Supervised, SupervisedConfig
 from bench_methods.vae import VAE
 
 OURS = [component for component in load_plugins().components if component.distribution == "bench-core"]
@@ -77,8 +78,7 @@ class AnyKind(Encoder):
 
     def maps(self, inputs: Any) -> dict[str, Any]:
         if isinstance(inputs, Nodes):
-            values = self(inputs.all_nodes())
-            return {"nodes": NodeMap(values, torch.arange(len(values)))}
+            return {"nodes": NodeMap(self(inputs), torch.arange(len(inputs)))}
         if isinstance(inputs, Graphs):
             return {"nodes": NodeMap(torch.relu(self.layer(inputs.features)), inputs.graph)}
         return {"row": self(inputs)[:, :, None]}
@@ -177,7 +177,7 @@ def test_a_split_that_a_task_does_not_know_changes_no_score(
 def build(method: Component, data: DataSpec) -> Objective:
     """Build a method of small size on an encoder of its kind of data, with all that it may ask for by name."""
     cls: Any = method.cls
-    teacher = Random(encoder_of(data), data, NoConfig()).eval().requires_grad_(False)
+    teacher = Supervised(encoder_of(data), data, SupervisedConfig()).eval().requires_grad_(False)
     asked = named_only(cls.__init__, teacher=teacher, new_encoder=encoder_of)
     objective: Objective = cls(encoder_of(data), data, cls.Config(), **asked)
     return objective
@@ -227,3 +227,13 @@ def test_encoders_of_images_read_every_band_and_standardise_each(encoder: Compon
     assert (images.grad.abs().amax((0, 2, 3)) > 0).all()
     standardised = [layer for layer in network.modules() if isinstance(layer, Standardize)]
     assert [layer.mean.flatten().tolist() for layer in standardised] == [pytest.approx(bands)]
+
+
+@pytest.mark.parametrize("kind", ["vector", "nodes", "graphs", "pairs"])
+@pytest.mark.parametrize("task", [task for task in TASKS if task.name in EVERYWHERE], ids=name_of)
+def test_protocols_of_other_data_name_no_images(
+    task: Component, kind: str, smaller: Callable[[Component], None]
+) -> None:
+    smaller(task)
+    protocol = evaluate(task, kind).protocol
+    assert not {"image", "images", "pixels", "crop", "alignment"} & set(re.findall("[a-z_]+", protocol))

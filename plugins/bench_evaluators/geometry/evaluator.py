@@ -131,13 +131,24 @@ class Geometry(Evaluator):
                 f"{n:,} items of test, seeded; {name} in float64; rankme: singular values as they are; effective_rank "
                 "(of singular values) and participation_ratio (of variances): centred; on rows of length 1: mean "
                 f"cosine of different items, class_separation (R^2 by cosine distance), and on {len(paired):,} of the "
-                "items uniformity (t=2) and alignment (squared distance of two views of an image, preset "
-                f"{self._preset(frozen)} for all methods, not their own); CKA: linear, debiased, {len(paired):,} "
-                f"items, with pixels (at most {_SIDE} a side) and with one-hot labels; chance: a constant embedding, "
-                "but for alignment pairs of different images and for class_separation shuffled labels"
+                f"items {self._paired_measures(frozen, len(paired))} class_separation shuffled labels"
             ),
             notes=self._notes(raw, centred, n, dim),
             curves=_spectrum(centred),
+        )
+
+    def _paired_measures(self, frozen: Frozen, count: int) -> str:
+        """Describe, for the protocol, the measures that compare pairs of `count` items, and the chance of all."""
+        if not frozen.data.is_image:
+            return (
+                f"uniformity (t=2); CKA: linear, debiased, {count:,} items, with one-hot labels; chance: a constant "
+                "embedding, but for"
+            )
+        return (
+            "uniformity (t=2) and alignment (squared distance of two views of an image, preset "
+            f"{self._preset(frozen)} for all methods, not their own); CKA: linear, debiased, {count:,} "
+            f"items, with pixels (at most {_SIDE} a side) and with one-hot labels; chance: a constant embedding, "
+            "but for alignment pairs of different images and for"
         )
 
     def _preset(self, frozen: Frozen) -> str:

@@ -312,7 +312,8 @@ class Outliers(Evaluator):
             "noise": "noise: as many images of independent uniform pixels",
             "held_out": (
                 f"held_out: {config.held_out:.0%} of the classes, mean of {config.draws} seeded draws, detectors fitted"
-                " on the other classes alone, while the encoder was trained on images of all classes"
+                " on the other classes alone, while the encoder was trained on "
+                f"{'images' if data.is_image else 'items'} of all classes"
             ),
         }
         means = {
