@@ -159,8 +159,8 @@ class NodeMap:
 
     Attributes:
         values: Channels (V, C) of each node.
-        graph: Number (V,) int64 of the item that each node belongs to, ascending from 0; for the nodes of one graph,
-            which are the items themselves, 0 to V - 1.
+        graph: Number (V,) int64 of the item that each node belongs to, ascending from 0. Of nodes of one graph there
+            is a row for each item of the batch, and `graph` is 0 to N - 1.
     """
 
     values: Tensor
