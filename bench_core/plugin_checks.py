@@ -81,7 +81,7 @@ def _check_attributes(interface: type, cls: Any) -> None:
 
 def _check_skip_reason(cls: Any, *, is_method: bool) -> None:
     """Check that planning can call `skip_reason`; that of a method may name the encoder's class and parameters."""
-    offered = {"encoder_class": None, "encoder_config": None} if is_method else {}
+    offered = dict.fromkeys(("encoder_class", "encoder_config", "teacher_class")) if is_method else {}
     try:
         inspect.signature(cls.skip_reason).bind("data", "config", **named_only(cls.skip_reason, **offered))
     except (TypeError, ValueError) as error:

@@ -119,7 +119,7 @@ def _fitting_method(cls: Any, data: DataSpec, registry: Registry) -> Example | s
     """Return an example without splits, with the first encoder that the method does not skip, or a reason."""
     reasons = []
     for encoder in _encoders(cls, data, registry):
-        offered = {"encoder_class": encoder, "encoder_config": encoder.Config()}
+        offered = {"encoder_class": encoder, "encoder_config": encoder.Config(), "teacher_class": UntrainedTeacher}
         reason = cls.skip_reason(data, cls.Config(), **named_only(cls.skip_reason, **offered))
         if reason is None:
             return Example(data=data, splits={}, encoder=encoder)

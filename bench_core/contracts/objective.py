@@ -86,7 +86,8 @@ class Objective(nn.Module, abc.ABC):
       without. It is not saved with the method: keep it out of `state_dict()`.
     - `__init__(..., new_encoder)`: a function that takes a DataSpec and returns a fresh encoder of the same class and
       parameters, for other channels, or for a second encoder.
-    - `skip_reason(..., encoder_class, encoder_config)`: the class and parameters of the encoder of the row.
+    - `skip_reason(..., encoder_class, encoder_config, teacher_class)`: the class and parameters of the encoder of the
+      row, and the class of its teacher; None for a teacher that is an encoder alone, and without a teacher.
 
     `bench check` tries a method on made data of each kind for which its `skip_reason` gives no reason, with a small
     encoder of that kind, or with a registered one where `skip_reason` refuses the small one. A method without a

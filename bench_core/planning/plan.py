@@ -332,8 +332,13 @@ def _method_skip_reason(chain: Chain) -> str | None:
         return f"needs a teacher: --set {chain.method.plugin.name}.teacher=ROW, such as supervised, or a chain's folder"
     skip_reason = chain.method.plugin.cls.skip_reason
     with _plugin_named_in_errors(chain.method):
-        encoder = {"encoder_class": chain.encoder.plugin.cls, "encoder_config": chain.encoder.config}
-        reason: str | None = skip_reason(chain.data, chain.method.config, **named_only(skip_reason, **encoder))
+        method_of_teacher = chain.teacher.method if chain.teacher else None
+        offered = {
+            "encoder_class": chain.encoder.plugin.cls,
+            "encoder_config": chain.encoder.config,
+            "teacher_class": method_of_teacher.plugin.cls if method_of_teacher else None,
+        }
+        reason: str | None = skip_reason(chain.data, chain.method.config, **named_only(skip_reason, **offered))
     return reason
 
 

@@ -118,11 +118,17 @@ class MIMKD(Objective):
         return logits
 
     @classmethod
-    def skip_reason(cls, data: DataSpec, config: MIMKDConfig) -> str | None:
-        """Return a reason unless the data are images with one class each."""
+    def skip_reason(
+        cls, data: DataSpec, config: MIMKDConfig, *, teacher_class: type[Objective] | None = None
+    ) -> str | None:
+        """Return a reason unless the data are images with one class each, and a teacher of soft labels gives logits."""
         if not data.is_image:
             return "needs images"
-        return None if data.num_classes is not None else "needs one class for each image"
+        if data.num_classes is None:
+            return "needs one class for each image"
+        if config.soft_labels > 0 and teacher_class is not None and not hasattr(teacher_class, "logits"):
+            return "its teacher has no logits, which soft labels need: name one like supervised, or set soft_labels=0"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
