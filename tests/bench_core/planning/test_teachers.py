@@ -213,7 +213,9 @@ def test_a_record_with_a_teacher_comes_back_exactly(plan_of: PlanOf, registry: R
 def test_a_method_that_names_it_gets_the_class_of_its_teacher(plan_of: PlanOf, add: Add, registry: Registry) -> None:
     class Picky(Curious):
         @classmethod
-        def skip_reason(cls, data: DataSpec, config: Any, *, teacher_class: type[Objective] | None) -> str | None:
+        def skip_reason(
+            cls, data: DataSpec, config: Any, *, teacher_class: type[Objective] | None = None
+        ) -> str | None:
             return None if teacher_class is None else f"dislikes {teacher_class.__name__}"
 
     add("objective", "picky", Picky)
