@@ -17,6 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective, Recipe
 from bench_core.config import build
+from bench_core.contracts.keywords import named_only, needs
 from bench_core.plugins import Component, load_plugins
 from bench_core.training.players import make_player_optimizers, train_step
 from bench_encoders.convnet import ConvNet, ConvNetConfig
@@ -86,9 +87,17 @@ class Step:
 
 
 def trained() -> list[Component]:
-    """Return every built-in method that is trained, SimCLR first."""
+    """Return every built-in method that is trained on images with a convnet and no teacher, SimCLR first."""
     methods = [part for part in load_plugins(only=["bench-core"]).of_kind("objective") if part.cls.recipe.epochs]
-    return sorted(methods, key=lambda part: part.name != "simclr")
+    return sorted(filter(_reads_images_alone, methods), key=lambda part: part.name != "simclr")
+
+
+def _reads_images_alone(part: Component) -> bool:
+    cls: Any = part.cls
+    encoder = {"encoder_class": ConvNet, "encoder_config": ConvNetConfig()}
+    data = DataSpec(shape=(3, 32, 32), splits={"train": 128}, num_classes=10)
+    skips = cls.skip_reason(data, cls.Config(), **named_only(cls.skip_reason, **encoder))
+    return skips is None and not needs(cls.__init__, "teacher")
 
 
 def random_batch(count: int, side: int) -> Batch:

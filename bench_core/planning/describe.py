@@ -66,7 +66,7 @@ def _board_rows(board: Board, section: str, registry: Registry) -> Iterator[dict
             component, _ = find_component(kind.name, row.use, registry)
             changed = {**row.values, **{f"recipe.{k}": v for k, v in row.recipe.items()}, **row.starts}
             values = ", ".join(f"{name}={as_toml(value)}" for name, value in changed.items())
-            text = textwrap.shorten(f"{row.use} with {values}" if values else row.use, _WIDTH - 31, placeholder=" ...")
+            text = textwrap.shorten(f"{row.use} with {values}" if values else row.use, _WIDTH - 30, placeholder=" ...")
             yield _line(kind.word, row.name, component.distribution, component.version, text, board.name)
 
 

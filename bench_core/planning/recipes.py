@@ -18,7 +18,6 @@ from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text,
 from bench_core.plugins import OF_SECTION, Registry
 
 RECIPE = "recipe."  # in front of a parameter of a method's recipe
-_OF_METHOD = ("recipe", *STARTS, *OWN_ENCODERS)  # what every method's row has; no Config has these names
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,17 @@ class AskedRow:
 def with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) -> NamedComponent:
     """Return the row with these values in place of its own."""
     values, recipe, of_method = dict(row.values), dict(row.recipe), dict[str, Any]()
-    for param, value in settings.items():
+    for param, value in sorted(settings.items(), key=lambda item: item[0] not in OWN_ENCODERS):
         name, _, rest = param.partition(".")
-        if section != "methods" or name not in _OF_METHOD:
-            values[param] = value
-        elif name == "recipe":
-            recipe[rest] = value
-        elif name in STARTS:
-            of_method[name] = check_start(value, f"{row.name}.{param}")
-        else:
+        if section == "methods" and name in OWN_ENCODERS:  # the encoder's name comes before its parameters
             own: OwnEncoder = of_method.get(name, getattr(row, name))
             of_method[name] = _changed_encoder(own, rest, value, f"{row.name}.{param}")
+        elif section == "methods" and param in STARTS:
+            of_method[name] = check_start(value, f"{row.name}.{param}")
+        elif section == "methods" and param.startswith(RECIPE):
+            recipe[rest] = value
+        else:
+            values[param] = value
     return replace(row, values=values, recipe=recipe, **of_method)
 
 

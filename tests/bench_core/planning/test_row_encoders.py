@@ -198,3 +198,12 @@ def test_a_method_that_names_them_gets_class_and_parameters_of_its_encoder(
     add("objective", "picky", Picky)
     plan = plan_of(methods=["picky"], encoders=["tiny", "wide"])
     assert [cell.skip for cell in plan.cells] == [None, "Wide of 5"]
+
+
+def test_parameters_hold_whether_they_stand_before_or_behind_the_encoders_name(plan_of: PlanOf, wide: None) -> None:
+    for settings in (
+        {"shrink.encoder": "wide", "shrink.encoder.width": 7},
+        {"shrink.encoder.width": 7, "shrink.encoder": "wide"},
+    ):
+        [chain] = plan_of(settings=settings).chains
+        assert chain.encoder.config == WideConfig(width=7)
