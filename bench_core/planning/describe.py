@@ -8,6 +8,7 @@ from typing import Any
 
 from bench_core.config import parameters
 from bench_core.contracts import Recipe
+from bench_core.contracts.keywords import needs
 from bench_core.errors import UnknownNameError
 from bench_core.planning.boards import Board, NamedComponent, board_names, load_board
 from bench_core.planning.components import find_component, is_registered
@@ -21,6 +22,12 @@ SECTIONS = (
     "datasets",
     "boards",
 )  # of `bench list`, in the order in which they are read
+# What is said of a method for which it holds.
+_FACTS = {
+    "uses_labels": "Uses labels in training.",
+    "uses_factors": "Uses ground-truth factors in training.",
+    "needs_teacher": "Needs a teacher: --set NAME.teacher=ROW, a chain's folder, or a file with NAME.teacher_encoder.",
+}
 _WIDTH = 100  # columns of `bench show`
 NO_SOURCE = "no source given"
 # A method's recipe fields that its paper or code decides in any case; the source of the recipe stands beside them.
@@ -155,9 +162,14 @@ def _describe(component: Component) -> dict[str, Any]:
         "module": inspect.getdoc(module) or "" if module else "",
         "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
     }
+    if component.kind == "encoder":
+        described["kinds"] = sorted(component.cls.kinds or ())
     if component.kind == "objective":
         source = recipe_source(component.cls) or NO_SOURCE
         described["uses_labels"] = component.cls.uses_labels
+        described["uses_factors"] = component.cls.uses_factors
+        described["needs_teacher"] = needs(component.cls.__init__, "teacher")
+        described["keeps"] = component.cls.keeps
         described["recipe_source"] = source
         described["variants"] = [{"name": name, **vars(v)} for name, v in component.cls.variants.items()]
         described["recipe"] = list(_recipe_rows(component.cls.recipe, source))
@@ -184,8 +196,13 @@ def print_component(described: Mapping[str, Any]) -> str:
     lines += ["", described["class"]]
     if sources := _source_paragraphs(described["module"]):
         lines += ["", sources]
-    if described.get("uses_labels"):
-        lines += ["", "Uses labels in training."]
+    for fact, text in _FACTS.items():
+        if described.get(fact):
+            lines += ["", text]
+    if described.get("keeps") == "least_loss":
+        lines += ["", "Ends with the weights of the least training loss."]
+    if described.get("kinds"):
+        lines += ["", f"Reads {' and '.join(described['kinds'])}."]
     for variant in described.get("variants", []):
         lines += [
             "",

@@ -113,3 +113,18 @@ def test_the_page_shows_all_that_is_in_the_store(bench: Callable[..., Result], t
     page = (tmp_path / "runs" / "leaderboard.md").read_text()
     assert "| random" in page
     assert "| pixels" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("supervised", "Uses labels in training."),
+        ("mimkd", "Needs a teacher: --set NAME.teacher=ROW"),
+        ("dgi", "Ends with the weights of the least training loss."),
+        ("gcn", "Reads nodes."),
+    ],
+)
+def test_show_says_what_a_component_needs(bench: Callable[..., Result], name: str, line: str) -> None:
+    assert any(shown.startswith(line) for shown in bench("show", name).stdout.splitlines())
+    without = bench("show", "simclr").stdout
+    assert line not in without
