@@ -53,6 +53,23 @@ def test_published_records_come_from_committed_code_and_carry_their_provenance(n
         assert record.document.component("dataset")["digest"]
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "task", "metric", "reported", "tolerance"),
+    [
+        ("cora", "dgi", "node_classification", "top1", 0.823, 0.01),
+        ("citeseer", "dgi", "node_classification", "top1", 0.718, 0.01),
+        ("ptc", "infograph", "graph_classification", "top1_svm", 0.6165, 0.02),
+    ],
+)
+def test_a_board_at_full_size_has_the_number_of_the_paper(
+    name: str, method: str, task: str, metric: str, reported: float, tolerance: float
+) -> None:
+    frame = tidy(read_records(ROOT / "leaderboards" / name / "records"))
+    rows = frame[(frame["method"] == method) & (frame["task"] == task) & (frame["metric"] == metric)]
+    assert rows["seed"].nunique() == len(rows) >= 5
+    assert rows["value"].mean() == pytest.approx(reported, abs=tolerance)
+
+
 @pytest.fixture(scope="module")
 def digits() -> "pd.Series[float]":
     """(method, task, metric) -> mean over the five seeds."""
