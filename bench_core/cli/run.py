@@ -200,6 +200,7 @@ def _print_plan(plan: "Plan", store: "Store", as_json: bool, again: Collection[s
     """
     from bench_core.reports.tables.cell_states import plan_entries
     from bench_core.running.pending import is_trained
+    from bench_core.store.record import cell_label
 
     lines = []
     for cell, entry in zip(plan.cells, plan_entries(plan, store.records(), store.attempts()), strict=True):
@@ -209,7 +210,7 @@ def _print_plan(plan: "Plan", store: "Store", as_json: bool, again: Collection[s
         say(json.dumps(lines, indent=1))
         return
     for line in lines:
-        names = "/".join(str(line[part]) for part in ("dataset", "encoder", "method", "task"))
+        names = cell_label({name: str(value) for name, value in line.items()})
         reason = f"  ({line['reason']})" if line["reason"] else ""
         say(f"{str(line['cell'])[:12]}  {line['state']:<15}  {names}  seed {line['seed']}{reason}")
     states = [line["state"] for line in lines]

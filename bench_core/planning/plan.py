@@ -163,8 +163,9 @@ class _Planner:
         for method in self.resolved.components["methods"]:
             for seed in self.resolved.seeds:
                 chain = whole[method.name, seed]
-                by_fold = of_folds if chain.uses_labels or chain.uses_factors else []
-                chains += [planned[method.name, seed] for planned in by_fold] or [chain]
+                by_fold = [planned[method.name, seed] for planned in of_folds]
+                needs_folds = (chain.uses_labels or chain.uses_factors) and not any(map(_skip_reason, by_fold[:1]))
+                chains += by_fold if by_fold and needs_folds else [chain]
         return chains
 
     def _of_one_dataset(

@@ -75,3 +75,23 @@ def test_a_fold_that_is_named_is_an_ordinary_data_set(plan_of: PlanOf, sets: Non
     assert "fold" not in chain.cells[0].names
     by_fold = plan_of(datasets=["set"], methods=["labelled"]).chains
     assert chain.key == by_fold[1].key
+
+
+def test_a_method_that_cannot_use_the_data_is_one_row_and_not_one_for_each_fold(
+    plan_of: PlanOf, sets: None, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.get("objective", "labelled").cls, "skip_reason", lambda data, config: "needs sound")
+    [cell] = plan_of(datasets=["set"], methods=["labelled"]).cells
+    assert cell.skip == "needs sound"
+
+
+def test_a_method_that_refuses_the_whole_set_alone_is_planned_by_fold(
+    plan_of: PlanOf, sets: None, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        registry.get("objective", "labelled").cls,
+        "skip_reason",
+        lambda data, config: None if "test" in data.splits else "needs a test split",
+    )
+    cells = plan_of(datasets=["set"], methods=["labelled"]).cells
+    assert [cell.skip for cell in cells] == [None, None, None]
