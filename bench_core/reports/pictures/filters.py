@@ -193,7 +193,10 @@ def _read_row(method: str, entries: Sequence[Entry], store: "Store", registry: "
     weights = load_tensors(folder / WEIGHTS, read_summary(folder)["weights_sha256"])
     filters = weights.get(f"encoder.{name}.weight")
     if filters is None or filters.shape != expected:
-        raise RequestError(f"{folder / WEIGHTS} has no encoder.{name}.weight of shape {expected}: it was edited")
+        raise RequestError(
+            f"its weights have no first layer of the encoder ({name}.weight of shape {expected}): the method puts "
+            f"another in its place, or {folder / WEIGHTS} was edited"
+        )
     filters = filters.float()
     if filters.ndim == 2:  # a row of a linear layer has a weight for each value of an image
         filters = filters.view(-1, *image)
