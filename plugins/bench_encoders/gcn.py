@@ -25,9 +25,9 @@ _FEW = 0.1  # part of the inputs that is not 0, up to which a sparse product is 
 class GCNConfig(Config):
     """Parameters of the network."""
 
-    widths: tuple[int, ...] = param((512,), "units of each layer, shallow to deep", "DGI, Sec. 4.2", ge=1)
+    widths: tuple[int, ...] = param((512,), "units of each layer, shallow to deep", "DGI's code at 61baf67d", ge=1)
     activation: Literal["prelu", "relu"] = param(
-        "prelu", "nonlinearity after each layer; prelu learns one slope a layer", "DGI, Sec. 4.2"
+        "prelu", "nonlinearity after each layer; prelu learns one slope a layer", "DGI's code at 61baf67d"
     )
     dropout: float = param(
         0.0, "part of the inputs of each layer that is set to 0 in training", "code at 61baf67d", ge=0, lt=1

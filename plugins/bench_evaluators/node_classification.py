@@ -38,7 +38,7 @@ class NodeClassificationConfig(Config):
     probe: Literal["adam", "optimum"] = param(
         "adam", "train by a fixed number of steps, or to the optimum with a penalty", "code at 61baf67d"
     )
-    runs: int = param(50, "probe 'adam': classifiers whose accuracies are averaged", "paper, Sec. 4.2", ge=1)
+    runs: int = param(50, "probe 'adam': classifiers whose accuracies are averaged", "code at 61baf67d", ge=1)
     steps: int = param(100, "probe 'adam': steps, each on all labelled nodes", "code at 61baf67d", ge=1)
     learning_rate: float = param(0.01, "probe 'adam': learning rate", "code at 61baf67d", gt=0)
     grid: tuple[float, ...] = param(

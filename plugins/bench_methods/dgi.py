@@ -24,9 +24,7 @@ from bench_core.data import Nodes
 class DGIConfig(Config):
     """Parameters of DGI."""
 
-    patience: int = param(
-        20, "epochs without a lesser loss after which the training ends", "paper, Sec. 4.2; code: 20", ge=1
-    )
+    patience: int = param(20, "epochs without a lesser loss after which the training ends", "code at 61baf67d", ge=1)
 
 
 class GraphViews(NamedTuple):
