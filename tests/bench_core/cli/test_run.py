@@ -222,3 +222,11 @@ def test_run_that_skips_every_cell_creates_a_store(bench: Callable[..., Result])
     words = ["run", "--methods", "random", "--tasks", "knn", "--quiet"]
     assert "32" in bench(*words, "--encoders", "vgg16_bn").stdout
     assert "top1" in bench(*words).stdout
+
+
+def test_a_dry_run_names_the_fold_of_each_chain(bench: Callable[..., Result], tmp_path: Path) -> None:
+    graphs = ("run", "--datasets", "mutag", "--methods", "supervised,random", "--tasks", "graph_classification")
+    lines = bench(*graphs, "--data-root", str(tmp_path), "--dry-run").stdout.splitlines()
+    cells = [line.split("  ")[-2].strip() for line in lines if "would run" in line and "/" in line]
+    folds = [f"mutag/gin/supervised/graph_classification fold {fold}" for fold in range(10)]
+    assert cells == [*folds, "mutag/gin/random/graph_classification"]
