@@ -6,7 +6,7 @@ from typing import Any
 
 from bench_core.conformance.toys import require
 from bench_core.data import default_data_root
-from bench_core.data.split_faults import first_images_fault, split_fault
+from bench_core.data.split_faults import first_items_fault, split_fault
 from bench_core.errors import DataMissingError
 
 
@@ -17,7 +17,7 @@ def _check_splits(cls: Any) -> None:
     require("train" in spec.splits, f"there is no split 'train', only {sorted(spec.splits)}")
     for name in spec.splits:
         split = dataset.load(name)
-        fault = split_fault(split, spec, name) or first_images_fault(split, spec)
+        fault = split_fault(split, spec, name) or first_items_fault(split, spec)
         require(fault is None, f"split {name!r}: {fault}")
     digest = dataset.digest()
     second = cls(default_data_root(), cls.Config()).digest()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench_core.contracts import Dataset, DataSpec, Reader, Split
 from bench_core.data.files import missing_data
-from bench_core.data.split_faults import read_fault, split_fault
+from bench_core.data.split_faults import CHECKED_WHEN_READ, read_fault, split_fault
 from bench_core.errors import DataMissingError
 
 # Errors of writing a dataset's cache, not of reading its data.
@@ -25,7 +25,7 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
     """Load one split of a dataset and check it.
 
-    Labels, factors, sizes and tensors of images are checked now, images of a Reader when they are read first.
+    Labels, factors, sizes and inputs in memory are checked now, items of a Reader when they are read first.
 
     Args:
         dataset: The dataset.
@@ -47,9 +47,9 @@ def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
     if fault := split_fault(split, spec, name):
         raise DataMissingError(f"{where}: {fault}")
     inputs: Any = split.inputs
-    if not hasattr(inputs, "read") or not spec.is_image:
+    if not hasattr(inputs, "read") or spec.kind not in CHECKED_WHEN_READ:
         return split
-    return Split(_CheckedImages(inputs, spec.shape, where), split.labels, split.factors)
+    return Split(_CheckedReader(inputs, spec, where), split.labels, split.factors)
 
 
 @contextmanager
@@ -68,29 +68,29 @@ def reading_data(name: str) -> Iterator[None]:
         raise missing_data(name, where, f"cannot be read ({error.strerror or error})", fetch=False) from error
 
 
-class _CheckedImages:
-    """Images of a Reader, each checked when it is read first."""
+class _CheckedReader:
+    """Items of a Reader, each checked when it is read first."""
 
-    def __init__(self, images: Reader, shape: tuple[int, ...], where: str) -> None:
+    def __init__(self, items: Reader, spec: DataSpec, where: str) -> None:
         """Check nothing yet.
 
         Args:
-            images: The Reader of a dataset.
-            shape: The shape (C, H, W) that the dataset declares.
+            items: The Reader of a dataset.
+            spec: The dataset's description.
             where: Dataset and split, for the error.
         """
-        self._images, self._shape, self._where = images, shape, where
-        self._unread = torch.ones(len(images), dtype=torch.bool)
+        self._items, self._spec, self._where = items, spec, where
+        self._unread = torch.ones(len(items), dtype=torch.bool)
 
     def __len__(self) -> int:
         """Return the number of items."""
-        return len(self._images)
+        return len(self._items)
 
     def read(self, index: Tensor) -> Any:
-        """Read images; DataMissingError if one that was not read before is not as the dataset declares."""
-        images = self._images.read(index)
+        """Read items; DataMissingError if one that was not read before is not as the dataset declares."""
+        items = self._items.read(index)
         if bool(self._unread[index].any()):
-            if fault := read_fault(images, index, self._shape):
+            if fault := read_fault(items, index, self._spec):
                 raise DataMissingError(f"{self._where}: {fault}")
             self._unread[index] = False
-        return images
+        return items

@@ -4,7 +4,7 @@ Only what is declared is compared: vectors and features of nodes may hold any va
 itself, only the number of items is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 
 import torch
 from torch import Tensor
@@ -13,13 +13,14 @@ from bench_core.contracts import DataSpec, Split
 from bench_core.data.kinds import Graphs, Nodes, Pair
 
 _CLASSES: Mapping[str, type] = {"nodes": Nodes, "graphs": Graphs, "pairs": Pair}  # kind of data -> class of its inputs
-_TRIED = 16  # images of a Reader that `bench check` reads
+CHECKED_WHEN_READ = ("image", *_CLASSES)  # kinds of which what a Reader returns is compared with the description
+_TRIED = 16  # items of a Reader that `bench check` reads
 
 
 def split_fault(split: object, spec: DataSpec, name: str) -> str | None:
     """Say where a split differs from its dataset's description, and what would be right; None if it does not.
 
-    Images of a Reader are not read; for these see `read_fault`.
+    Items of a Reader are not read; for these see `read_fault`.
 
     Args:
         split: What `Dataset.load` returned.
@@ -84,28 +85,30 @@ def images_fault(images: Tensor, shape: tuple[int, ...]) -> str | None:
     )
 
 
-def read_fault(images: object, index: Tensor, shape: tuple[int, ...]) -> str | None:
-    """Say what is wrong with what a Reader of images returned for some items, or return None.
+def read_fault(inputs: object, index: Tensor, spec: DataSpec) -> str | None:
+    """Say what is wrong with what a Reader returned for some items, or return None.
 
     Args:
-        images: What `Reader.read` returned. Only tensors are checked.
+        inputs: What `Reader.read` returned. Of images only tensors are checked, and nothing of other kinds than
+            `CHECKED_WHEN_READ`.
         index: Items (N,) that were read.
-        shape: The shape (C, H, W) that the dataset declares.
+        spec: The dataset's description.
     """
-    if not isinstance(images, Tensor):
-        return None  # an object of the dataset's own, such as pairs of images
-    if len(images) != len(index):
-        return f"read() returned {len(images)} images for {len(index)} items, beginning with item {int(index[0])}."
-    fault = images_fault(images, shape)
+    if spec.kind not in CHECKED_WHEN_READ or (spec.is_image and not isinstance(inputs, Tensor)):
+        return None  # for example an object of the dataset's own in the place of an image
+    what = "images" if spec.is_image else "items"
+    if isinstance(inputs, Sized) and len(inputs) != len(index):
+        return f"read() returned {len(inputs)} {what} for {len(index)} items, beginning with item {int(index[0])}."
+    fault = inputs_fault(inputs, spec)
     return f"in a batch that begins with item {int(index[0])}, {fault}" if fault else None
 
 
-def first_images_fault(split: Split, spec: DataSpec) -> str | None:
-    """Read the first images of a split's Reader and say what is wrong with them; None for any other split."""
-    if not hasattr(split.inputs, "read") or not spec.is_image or not len(split):
+def first_items_fault(split: Split, spec: DataSpec) -> str | None:
+    """Read the first items of a split's Reader and say what is wrong with them; None for any other split."""
+    if not hasattr(split.inputs, "read") or not len(split):
         return None
     index = torch.arange(min(_TRIED, len(split)))
-    return read_fault(split.read(index), index, spec.shape)
+    return read_fault(split.read(index), index, spec)
 
 
 def _type_fault(inputs: object) -> str | None:

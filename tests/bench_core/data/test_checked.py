@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench_core import Dataset, DataSpec, NoConfig, Split
-from bench_core.data import open_split, take
+from bench_core.data import Graphs, open_split, take
 from bench_core.data.checked import load_split, reading_data
 from bench_core.errors import DataMissingError
 
@@ -79,9 +79,7 @@ def test_float_images_of_a_reader_are_refused_at_the_first_batch_that_holds_them
 
 def test_images_of_a_reader_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[list[int]] = []
-    monkeypatch.setattr(
-        "bench_core.data.checked.read_fault", lambda images, index, shape: checked.append(index.tolist())
-    )
+    monkeypatch.setattr("bench_core.data.checked.read_fault", lambda items, index, spec: checked.append(index.tolist()))
     split = load_split(dataset(lambda name: Split(Images(1.0))), SPEC, "train")
     for _ in range(2):
         assert sum(len(batch.index) for batch in open_split(split, CPU).batches(4)) == 6
@@ -94,7 +92,26 @@ def test_part_of_a_checked_reader_is_checked() -> None:
         list(open_split(split, CPU).batches(2))
 
 
-def test_reader_of_another_kind_than_images_is_left_alone() -> None:
+def test_graphs_of_a_reader_are_checked_when_they_are_read() -> None:
+    class Parts:
+        """Reads graphs whose edges leave their graph from item 4 on."""
+
+        def __len__(self) -> int:
+            return 6
+
+        def read(self, index: Tensor) -> Graphs:
+            spread = int(index.max() >= 4)
+            edges = torch.tensor([[0, 1], [1 + spread, 0 + spread]])
+            return Graphs(torch.ones(4, 2), edges, torch.tensor([0, 0, 1, 1]), len(index))
+
+    graphs = DataSpec(shape=(2,), splits={"train": 6}, kind="graphs", name="dots")
+    batches = open_split(load_split(dataset(lambda name: Split(Parts())), graphs, "train"), CPU).batches(2)
+    assert [len(next(batches).inputs) for _ in range(2)] == [2, 2]
+    with pytest.raises(DataMissingError, match=r"^dataset dots, split 'train': in a batch that begins with item 4, "):
+        next(batches)
+
+
+def test_reader_of_vectors_is_left_alone() -> None:
     reader = Images()
     vectors = DataSpec(shape=(4,), splits={"train": 6})
     assert load_split(dataset(lambda name: Split(reader)), vectors, "train").inputs is reader

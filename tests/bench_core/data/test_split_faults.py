@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench_core import DataSpec, Split
 from bench_core.data import Graphs, Nodes, Pair
-from bench_core.data.split_faults import first_images_fault, images_fault, split_fault
+from bench_core.data.split_faults import first_items_fault, images_fault, split_fault
 
 N, K, L = 6, 3, 4
 IMAGES = torch.zeros(N, 1, 2, 2, dtype=torch.uint8)
@@ -67,7 +67,7 @@ class ReaderOf:
 )
 def test_split_that_agrees_with_its_description_has_no_fault(split: Split, fields: dict[str, Any]) -> None:
     assert fault(split, **fields) is None
-    assert first_images_fault(split, spec(**fields)) is None
+    assert first_items_fault(split, spec(**fields)) is None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_no_image_at_all_is_no_fault() -> None:
     ],
 )
 def test_first_images_of_a_reader_are_looked_at(images: Any, words: str | None) -> None:
-    found = first_images_fault(Split(ReaderOf(images)), spec())
+    found = first_items_fault(Split(ReaderOf(images)), spec())
     assert found is None if words is None else words in str(found)
 
 
@@ -173,7 +173,7 @@ def test_reader_that_returns_another_number_of_images_is_a_fault() -> None:
         def read(self, index: Tensor) -> Any:
             return self.images[index[1:]]
 
-    assert first_images_fault(Split(Short(IMAGES)), spec()) == (
+    assert first_items_fault(Split(Short(IMAGES)), spec()) == (
         "read() returned 5 images for 6 items, beginning with item 0."
     )
 
