@@ -1,4 +1,4 @@
-"""Who moves which parameters in a training: players and their losses, and the stages of a run.
+"""Say who moves which parameters in a training: players and their losses, and the stages of a run.
 
 Shapes: () is a scalar.
 """

@@ -32,4 +32,4 @@ class Unsaved(nn.Module, Generic[M]):
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
         """Convert all tensors of the held module, as torch does for children."""
         self.module._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # torch's own has no types
-        return super()._apply(fn, *args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
+        return super()._apply(fn, *args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]  # the same

@@ -97,7 +97,7 @@ class NamedComponent:
 
     @property
     def starts(self) -> dict[str, Any]:
-        """What a method's row names beside its parameters and recipe: {"init": "nac", "encoder.widths": [16, 32]}."""
+        """Values beside a row's parameters and recipe: {"init": "nac", "encoder.widths": [16, 32]}."""
         starts = {name: getattr(self, name) for name in STARTS if getattr(self, name)}
         for name in OWN_ENCODERS:
             own: OwnEncoder = getattr(self, name)

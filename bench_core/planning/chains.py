@@ -1,4 +1,4 @@
-"""What a plan is made of: chains, which are trained once each, and their cells, one for each task.
+"""Parts of a plan: chains are trained once each, and have a cell for each task.
 
 A chain is one dataset x encoder x method x seed: pretrained once, embedded once. Its cells are its tasks. `plan.py`
 makes them from a request.
@@ -24,7 +24,7 @@ class Cell:
     Attributes:
         names: The names of dataset, encoder, method and task in the request. The encoder is the one of the table; a
             row with another has its name as `own_encoder`. Of a chain that is one of several over the parts of a
-            dataset, `fold` is the number.
+            dataset, `fold` says which: "3 of 10", counted from 0.
         seed: The seed of the chain.
         task: The task with its parameters.
         document: All that defines the numbers of the cell.
@@ -95,7 +95,7 @@ class Chain:
     def uses_factors(self) -> bool:
         """True if ground-truth factors took part in this training, or in one that it needs in this request."""
         method_uses_factors: bool = self.method.plugin.cls.uses_factors
-        return method_uses_factors or any(start.uses_factors for start in self._needed)
+        return method_uses_factors or any(start.uses_factors for start in self.needed)
 
     @property
     def starts_from(self) -> str:
@@ -112,14 +112,14 @@ class Chain:
         return self.teacher.weights.label if self.teacher else ""
 
     @property
-    def _needed(self) -> "list[Chain]":
+    def needed(self) -> "list[Chain]":
         """The chains that are trained before this one: what its encoder starts from, and its teacher."""
         return [start for start in (self.init, self.teacher) if isinstance(start, Chain)]
 
     @property
     def lineage(self) -> "list[Chain]":
         """This chain after all chains that it needs, in the order in which they are trained; each is there once."""
-        links = [link for start in self._needed for link in start.lineage]
+        links = [link for start in self.needed for link in start.lineage]
         return [*{link.key: link for link in links}.values(), self]
 
     @property
@@ -134,7 +134,7 @@ class Chain:
 
     @property
     def label(self) -> str:
-        """The chain as messages name it: "nac on digits with convnet, seed 0"; of a fold "on mutag, fold 3"."""
+        """The chain as messages name it: "nac on digits with convnet, seed 0"; of a fold "on mutag, fold 3 of 10"."""
         fold = next((f", fold {cell.names['fold']}" for cell in self.cells if "fold" in cell.names), "")
         return f"{self.method.name} on {self.dataset.name}{fold} with {self.encoder.name}, seed {self.seed}"
 

@@ -7,7 +7,6 @@ A document is a JSON object with all that defines a number; docs/numbers.md list
 of rows, devices and folders are not in it, so they change no key.
 """
 
-import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,7 +157,9 @@ class _Planner:
             encoder: The encoder; rows may have one of their own in its place.
         """
         whole = self._of_one_dataset(dataset, encoder)
-        of_folds = [self._of_one_dataset(fold, encoder, number) for number, fold in enumerate(folds)]
+        of_folds = [
+            self._of_one_dataset(fold, encoder, f"{number} of {len(folds)}") for number, fold in enumerate(folds)
+        ]
         chains = []
         for method in self.resolved.components["methods"]:
             for seed in self.resolved.seeds:
@@ -169,7 +170,7 @@ class _Planner:
         return chains
 
     def _of_one_dataset(
-        self, dataset: _OpenedDataset, encoder: ConfiguredComponent, fold: int | None = None
+        self, dataset: _OpenedDataset, encoder: ConfiguredComponent, fold: str = ""
     ) -> dict[tuple[str, int], Chain]:
         """Return (method, seed) -> its chain, for all methods of the request and those that they need."""
         planned: dict[tuple[str, int], Chain] = {}
@@ -261,8 +262,7 @@ class _Planner:
         document: Mapping[str, Any],
     ) -> Chain | TeacherWeights | None:
         """Return the teacher of a row; RequestError where the method takes none."""
-        takes = "teacher" in inspect.signature(method.plugin.cls.__init__).parameters
-        if teacher and not takes:
+        if teacher and not named_only(method.plugin.cls.__init__, teacher=teacher):
             raise RequestError(f"{method.name} takes no teacher; leave out {method.name}.teacher.")
         if not isinstance(teacher, str):
             return teacher
@@ -274,13 +274,13 @@ class _Planner:
     def _others(self, method: ConfiguredComponent) -> list[str]:
         return [row.name for row in self.resolved.components["methods"] if row is not method]
 
-    def _with_cells(self, chain: Chain, beside: ConfiguredComponent, fold: int | None) -> Chain:
+    def _with_cells(self, chain: Chain, beside: ConfiguredComponent, fold: str) -> Chain:
         """Return a chain with a cell for each task."""
         names = {"dataset": chain.dataset.name, "encoder": beside.name, "method": chain.method.name}
         if chain.encoder is not beside:
             names["own_encoder"] = chain.encoder.name
-        if fold is not None:
-            names["fold"] = str(fold)
+        if fold:
+            names["fold"] = fold
         skip, tasks = _skip_reason(chain), self.resolved.components["tasks"]
         return replace(chain, cells=tuple(_plan_cell(chain, task, names, skip, self.open_by_name) for task in tasks))
 

@@ -1,4 +1,4 @@
-"""Which encoder a row has: the board's, one of its own, or the usual one for the kind of data.
+"""Find the encoder of a row: the board's, one of its own, or the usual one for the kind of data.
 
 [methods.student]
 encoder.widths = [16, 32, 64]       # the board's encoder with other widths

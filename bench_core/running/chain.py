@@ -19,7 +19,7 @@ from bench_core.devices import place_on_device
 from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.planning.chains import Chain
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights, load_weights
-from bench_core.running.pending import is_trained
+from bench_core.running.pending import is_trained, to_train
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
@@ -182,11 +182,11 @@ def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Spl
     """Train a chain that is not trained yet, those that it needs before it, and return the folder of its weights."""
     folder = store.chain_folder(chain.key)
     try:
-        if not is_trained(chain, store) or isinstance(chain.teacher, Chain):
-            for needed in chain.lineage[:-1]:
+        for needed in to_train(chain, store):
+            if needed.key == chain.key:
+                _train(chain, store, folder, setting, train, progress)
+            else:
                 _train_if_needed(needed, store, setting, train, progress)
-        if not is_trained(chain, store):
-            _train(chain, store, folder, setting, train, progress)
     finally:
         # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
         # these checkpoints any more.
@@ -255,7 +255,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             "compiled": setting.compiled,
             "sources": chain.sources,
             "earlier_sources": cost.pop("earlier_sources"),
-            "start_sources": [_sources(start, store) for start in chain.lineage[:-1]],
+            "start_sources": _start_sources(chain, store),
             "resumed": cost.pop("resumed"),
         }
         summary = {
@@ -272,7 +272,14 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         write_over(unfinished_folder / "summary.json", sealed(summary))
 
 
-def _sources(chain: Chain, store: Store) -> Mapping[str, str]:
-    """Return the digests of the code that trained a chain."""
-    sources: Mapping[str, str] = read_summary(store.chain_folder(chain.key))["provenance"].get("sources", {})
-    return sources
+def _start_sources(chain: Chain, store: Store) -> list[Mapping[str, str]]:
+    """Return the digests of the code of each training in the chain's lineage before it.
+
+    Only the summaries of the chains that it needs itself are read: those before them may have been deleted.
+    """
+    sources: dict[str, Mapping[str, str]] = {}
+    for start in chain.needed:
+        by = read_summary(store.chain_folder(start.key))["provenance"]
+        versions = [*by.get("start_sources", []), by.get("sources", {})]
+        sources |= dict(zip([link.key for link in start.lineage], versions, strict=False))
+    return list(sources.values())

@@ -1,7 +1,5 @@
 """The queue of a plan: chains and cells that are left to run, and trainings that failed in this run."""
 
-from itertools import takewhile
-
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.store import Store
 from bench_core.store.store import latest_attempts
@@ -35,10 +33,13 @@ def is_trained(chain: Chain, store: Store) -> bool:
 def to_train(chain: Chain, store: Store) -> list[Chain]:
     """List the trainings that a chain still needs, in the order in which they run.
 
-    A chain whose encoder starts from another chain needs that one trained first. `chain` itself comes last.
+    A chain needs the one that its encoder starts from until it is trained, and its teacher also afterwards, because the
+    method is rebuilt with it. `chain` itself comes last.
     """
-    untrained = takewhile(lambda ancestor: not is_trained(ancestor, store), reversed(chain.lineage))
-    return list(untrained)[::-1]
+    trained = is_trained(chain, store)
+    needed = [chain.teacher] if trained else [chain.init, chain.teacher]
+    links = [link for start in needed if isinstance(start, Chain) for link in to_train(start, store)]
+    return list({link.key: link for link in (*links, *(() if trained else (chain,)))}.values())
 
 
 class FailedTrainings:

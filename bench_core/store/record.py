@@ -31,7 +31,7 @@ AXES = ("dataset", "encoder", "method", "task")  # names of a cell, in the order
 
 
 def cell_label(names: Mapping[str, str]) -> str:
-    """Return the names of a cell as messages show them: "digits/convnet/nac/knn", of a fold with " fold 3" behind."""
+    """Return the names of a cell for messages: "digits/convnet/nac/knn", of a fold with " fold 3 of 10" behind."""
     fold = f" fold {names['fold']}" if "fold" in names else ""
     return "/".join(names[axis] for axis in AXES) + fold
 
@@ -237,7 +237,7 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The cell as messages name it: "digits/convnet/nac/knn seed 0"; of a fold "... fold 3 seed 0"."""
+        """The cell as messages name it: "digits/convnet/nac/knn seed 0"; of a fold "... fold 3 of 10 seed 0"."""
         return f"{cell_label(self.names)} seed {self.seed}"
 
     @property

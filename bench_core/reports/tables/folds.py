@@ -42,11 +42,14 @@ def _names(entry: Entry) -> dict[str, str]:
 def _joined(folds: Sequence[Entry]) -> Entry:
     first = folds[0]
     joined = replace(first, names=_names(first), document=_without_fold(first.document), record=None)
+    planned = max(len(folds), *(int(entry.names["fold"].partition(" of ")[2] or 0) for entry in folds))
     undone = sorted((entry for entry in folds if entry.state != "done"), key=lambda e: _WORST_FIRST.index(e.state))
+    done = f"{len(folds) - len(undone)} of {planned} folds are done"
     if undone:
-        of_folds = f"{len(folds) - len(undone)} of {len(folds)} folds are done"
-        reason = undone[0].reason if undone[0].state == "skipped" else f"{of_folds}; {undone[0].reason}".rstrip("; ")
+        reason = undone[0].reason if undone[0].state == "skipped" else f"{done}; {undone[0].reason}".rstrip("; ")
         return replace(joined, state=undone[0].state, reason=reason)
+    if len(folds) < planned:  # the others were not run: a mean over some folds is no number of this row
+        return replace(joined, state="missing", reason=done)
     records = [entry.record for entry in folds if entry.record]
     return replace(joined, state="done", reason="", record=_mean(records))
 

@@ -47,6 +47,7 @@ COLUMNS: dict[str, str] = {
     "started": "string",
     "ended": "string",
     "key": "string",
+    "fold": "string",
 }
 
 _SCORE = ("metric", "value", "unit", "higher_is_better", "chance", "best", "caveat", "embedding", "n")
@@ -64,6 +65,7 @@ def tidy(records: Iterable[Record]) -> "pd.DataFrame":
         Columns and dtypes are those of `COLUMNS`, also without any record; sorted by names and seed. Names are
         those of the tables: where one stands for several documents, it carries the parameters that differ.
         `primary` marks the first score of a task; `ranks` is whether tables rank by it where it is the first.
+        `fold` is "3 of 10" where a row is the mean of several chains at one seed, else empty.
     """
     import pandas as pd  # costs a second: only where it is used
 
@@ -73,7 +75,7 @@ def tidy(records: Iterable[Record]) -> "pd.DataFrame":
         if record is None:
             continue
         shared: dict[str, Any] = {axis: entry.names[axis] for axis in AXES}
-        shared |= {"seed": entry.seed, "key": record.key}
+        shared |= {"seed": entry.seed, "key": record.key, "fold": entry.names.get("fold", "")}
         shared |= {"uses_labels": record.uses_labels, "parameters": record.parameters, "family": record.family}
         shared |= {name: record.document.recipe.get(name) for name in ("epochs", "batch_size")}
         shared |= {name: getattr(record.cost, name) for name in _COST}

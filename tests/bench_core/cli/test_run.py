@@ -228,5 +228,5 @@ def test_a_dry_run_names_the_fold_of_each_chain(bench: Callable[..., Result], tm
     graphs = ("run", "--datasets", "mutag", "--methods", "supervised,random", "--tasks", "graph_classification")
     lines = bench(*graphs, "--data-root", str(tmp_path), "--dry-run").stdout.splitlines()
     cells = [line.split("  ")[-2].strip() for line in lines if "would run" in line and "/" in line]
-    folds = [f"mutag/gin/supervised/graph_classification fold {fold}" for fold in range(10)]
+    folds = [f"mutag/gin/supervised/graph_classification fold {fold} of 10" for fold in range(10)]
     assert cells == [*folds, "mutag/gin/random/graph_classification"]

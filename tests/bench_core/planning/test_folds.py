@@ -59,7 +59,7 @@ def test_only_methods_that_use_labels_are_planned_by_fold(plan_of: PlanOf, sets:
         ("shrink", 0, None),
         ("shrink", 1, None),
     ]
-    assert [cell.names.get("fold") for cell in plan.cells] == ["0", "1", "2", "0", "1", "2", None, None]
+    assert [cell.names.get("fold") for cell in plan.cells] == [*["0 of 3", "1 of 3", "2 of 3"] * 2, None, None]
     assert len({chain.key for chain in plan.chains}) == 8
     assert plan.chains[0].data.splits == {"train": 20, "test": 10}
 

@@ -1,5 +1,6 @@
 """Teachers: a row of the request, a chain's folder or a file, trained before, in the key, with its own encoder."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, Loss, NoConfig, Objective, Recipe
 from bench_core.errors import RequestError, StoreError
-from bench_core.planning.chains import Chain, Plan
+from bench_core.planning.chains import Chain, Plan, narrowed
 from bench_core.planning.teachers import TeacherWeights
 from bench_core.plugins import Registry
+from bench_core.running.pending import to_train
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.running.verify import plan_again, verify
 from bench_core.store import Store
+from bench_core.store.chain_files import read_summary
 from bench_core.store.tensors import save_tensors
 
 PlanOf = Callable[..., Plan]
@@ -221,3 +224,26 @@ def test_a_method_that_names_it_gets_the_class_of_its_teacher(plan_of: PlanOf, a
     add("objective", "picky", Picky)
     plan = plan_of(methods=["picky", "shrink"], sweeps={"picky.teacher": ["none", "shrink"]})
     assert [cell.skip for cell in plan.cells] == [None, "dislikes Shrink", None]
+
+
+def test_a_chain_needs_what_it_starts_from_until_it_is_trained_and_its_teacher_always(
+    plan_of: PlanOf, tmp_path: Path
+) -> None:
+    settings = {"learner.teacher": "shrink", "learner.init": "labelled", "labelled.init": "curious"}
+    plan = plan_of(methods=["learner", "shrink", "labelled", "curious"], settings=settings)
+    learner, shrink, labelled, curious = plan.chains
+    store = Store(tmp_path / "runs")
+
+    def needed() -> list[str]:
+        return [link.method.name for link in to_train(learner, store)]
+
+    assert needed() == ["curious", "labelled", "shrink", "learner"]
+    assert run_plan(narrowed(plan, lambda chain, cell: chain in (shrink, labelled)), store, CPU) == []
+    shutil.rmtree(store.chain_folder(curious.key))  # labelled is trained, so nothing needs it any more
+    assert needed() == ["learner"]
+    assert run_plan(narrowed(plan, lambda chain, cell: chain is learner), store, CPU) == []
+    sources = read_summary(store.chain_folder(learner.key))["provenance"]["start_sources"]
+    assert len(sources) == len(learner.lineage) - 1
+    for chain in (shrink, labelled):
+        shutil.rmtree(store.chain_folder(chain.key))
+    assert needed() == ["shrink"]

@@ -9,6 +9,7 @@ import pytest
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry, entries_of
 from bench_core.reports.tables.folds import in_one_entry
+from bench_core.reports.tables.frames import tidy
 from bench_core.store.record import record_from_json
 
 Make = Callable[..., Any]
@@ -21,6 +22,14 @@ def of_fold(make_record: Make, fold: int, value: float, seed: int = 0, method: s
     dataset["config"] = {**dataset.get("config", {}), "fold": fold}
     record["key"] = f"{seed}{fold}{method}".ljust(64, "0")
     return record  # type: ignore[no-any-return]  # a plain JSON object
+
+
+def test_a_mean_over_some_of_the_folds_is_no_number(make_record: Make) -> None:
+    records = [of_fold(make_record, fold, 0.5) for fold in range(2)]
+    for record in records:
+        record["names"]["fold"] += " of 3"
+    [joined] = in_one_entry(entries(records))
+    assert (joined.state, joined.reason, joined.record) == ("missing", "2 of 3 folds are done", None)
 
 
 def entries(records: list[dict[str, Any]]) -> list[Entry]:
@@ -88,3 +97,10 @@ def test_a_table_shows_one_row_in_the_table_of_the_whole_set(make_record: Make) 
     [table] = build(entries([*records, whole]))
     assert [row.label for row in table.rows if row.kind != "chance"] == ["supervised (labels)", "nac"]
     assert table.rows[0].cells[0].text.startswith("60.0")
+
+
+def test_raw_scores_say_which_fold_they_are_of(make_record: Make) -> None:
+    folds = [of_fold(make_record, fold, 0.5) for fold in range(2)]
+    frame = tidy(map(record_from_json, [*folds, make_record("nac", "linear", 0, 0.4)]))
+    assert frame.loc[frame["method"] == "supervised", "fold"].tolist() == ["0", "1"]
+    assert frame.loc[frame["method"] == "nac", "fold"].tolist() == [""]

@@ -67,6 +67,7 @@ def test_columns_hold_the_values_of_the_record(make_record: Make) -> None:
         "started": "2026-01-04T00:00:00+00:00",
         "ended": "2026-01-04T00:01:00+00:00",
         "key": record["key"],
+        "fold": "",
     }
 
 
