@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Evaluation as Evaluation
     from bench_core.contracts import Evaluator as Evaluator
     from bench_core.contracts import Example as Example
+    from bench_core.contracts import FactorSubspaces as FactorSubspaces
     from bench_core.contracts import Frozen as Frozen
     from bench_core.contracts import Generative as Generative
     from bench_core.contracts import Items as Items
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import NoisyChannel as NoisyChannel
     from bench_core.contracts import Objective as Objective
     from bench_core.contracts import OtherData as OtherData
+    from bench_core.contracts import OutlierScoring as OutlierScoring
     from bench_core.contracts import PairGenerative as PairGenerative
     from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import PerItem as PerItem
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import PriorName as PriorName
     from bench_core.contracts import Reader as Reader
     from bench_core.contracts import Recipe as Recipe
+    from bench_core.contracts import Sampling as Sampling
     from bench_core.contracts import Score as Score
     from bench_core.contracts import Split as Split
     from bench_core.contracts import Stage as Stage
@@ -66,10 +69,11 @@ _HOME = {
     "api": ("leaderboard", "results", "run"),
     "config": ("Config", "NoConfig", "param"),
     "contracts": (
-        "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext", "Evaluation",
-        "Evaluator", "Example", "Frozen", "Generative", "Items", "LatentVariable", "Loss", "MOST_IMAGES", "Matching",
-        "NoisyChannel", "Objective", "OtherData", "PairGenerative", "ParameterGroup", "PerItem", "Player",
-        "PosteriorSampling", "PriorName", "Reader", "Recipe", "Score", "Split", "Stage", "Translating", "Variant",
+        "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext",
+        "Evaluation", "Evaluator", "Example", "FactorSubspaces", "Frozen", "Generative", "Items", "LatentVariable",
+        "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective", "OtherData", "OutlierScoring",
+        "PairGenerative", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName", "Reader", "Recipe",
+        "Sampling", "Score", "Split", "Stage", "Translating", "Variant",
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -96,6 +100,7 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Example",
+    "FactorSubspaces",
     "Frozen",
     "Generative",
     "Items",
@@ -106,6 +111,7 @@ __all__ = [
     "NoisyChannel",
     "Objective",
     "OtherData",
+    "OutlierScoring",
     "PairGenerative",
     "ParameterGroup",
     "PerItem",
@@ -114,6 +120,7 @@ __all__ = [
     "PriorName",
     "Reader",
     "Recipe",
+    "Sampling",
     "Score",
     "Split",
     "Stage",

@@ -4,6 +4,7 @@ Shapes: N items, C channels, H x W pixels, P latents.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,7 @@ class CapableOfImages(Untrained):
     def __init__(self, encoder: Encoder, data: DataSpec, config: Any) -> None:
         """Add a decoder of one linear layer."""
         super().__init__(encoder, data, config)
-        self.shape = data.shape
+        self.shape, self.factors = data.shape, data.factors or {}
         self.decoder = nn.Linear(encoder.dim, math.prod(data.shape))
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
@@ -62,6 +63,14 @@ class CapableOfImages(Untrained):
         """Return the largest feature of each item as its cluster, (1, N)."""
         features: Tensor = self.encoder(inputs)
         return features.argmax(1)[None]
+
+    def outlier_score(self, inputs: Tensor) -> Tensor:
+        """Return the squared error of each reconstruction (N,)."""
+        return (self.decode(self.encoder(inputs)) - inputs).square().flatten(1).sum(1)
+
+    def subspaces(self) -> Mapping[str, slice]:
+        """Return one latent for each factor, in their order."""
+        return {factor: slice(number, number + 1) for number, factor in enumerate(self.factors)}
 
     def matched_prior(self) -> PriorName:
         """Return the normal law."""

@@ -21,13 +21,16 @@ Names in this package are never removed and keep their meaning while `bench_core
 
 from bench_core.contracts.capabilities import Clustering as Clustering
 from bench_core.contracts.capabilities import CrossModal as CrossModal
+from bench_core.contracts.capabilities import FactorSubspaces as FactorSubspaces
 from bench_core.contracts.capabilities import Generative as Generative
 from bench_core.contracts.capabilities import LatentVariable as LatentVariable
 from bench_core.contracts.capabilities import Matching as Matching
 from bench_core.contracts.capabilities import NoisyChannel as NoisyChannel
+from bench_core.contracts.capabilities import OutlierScoring as OutlierScoring
 from bench_core.contracts.capabilities import PairGenerative as PairGenerative
 from bench_core.contracts.capabilities import PosteriorSampling as PosteriorSampling
 from bench_core.contracts.capabilities import PriorName as PriorName
+from bench_core.contracts.capabilities import Sampling as Sampling
 from bench_core.contracts.capabilities import Translating as Translating
 from bench_core.contracts.dataset import Dataset as Dataset
 from bench_core.contracts.dataset import DataSpec as DataSpec
@@ -67,6 +70,7 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Example",
+    "FactorSubspaces",
     "Frozen",
     "Generative",
     "Items",
@@ -76,6 +80,7 @@ __all__ = [
     "NoisyChannel",
     "Objective",
     "OtherData",
+    "OutlierScoring",
     "PairGenerative",
     "ParameterGroup",
     "PerItem",
@@ -84,6 +89,7 @@ __all__ = [
     "PriorName",
     "Reader",
     "Recipe",
+    "Sampling",
     "Score",
     "Split",
     "Stage",

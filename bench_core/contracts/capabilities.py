@@ -7,6 +7,7 @@
 Shapes: N items, C channels, H x W pixels, P latents, T heads.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -17,13 +18,16 @@ PriorName = Literal["gaussian", "uniform", "laplace", "exponential", "cauchy"]
 
 @runtime_checkable
 class Generative(Protocol):
-    """A method with a decoder (VAE, U-CTRL, BiGAN); its `embed` returns `latent` (N, P), which `decode` reads."""
+    """A method with a decoder (VAE, U-CTRL, BiGAN); its `embed` returns `latent` (N, P), which `decode` reads.
+
+    Items are images (N, C, H, W) in [0, 1], or vectors (N, D) where the method was trained on vectors.
+    """
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (N, P), rows of the embedding `latent`, to images (N, C, H, W) in [0, 1]; in eval mode."""
+        """Decode latents (N, P), rows of the embedding `latent`, to items; in eval mode."""
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Generate images (n, C, H, W) in [0, 1] from latents that the method draws.
+        """Generate n items from latents that the method draws; in eval mode.
 
         Args:
             n: Number of images.
@@ -65,6 +69,35 @@ class Clustering(Protocol):
 
     def assign(self, inputs: Tensor) -> Tensor:
         """Assign images (N, C, H, W) in [0, 1] to clusters: labels (T, N) int64, one row per head; in eval mode."""
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """A method that draws new items but has no encoder from items to latents, so it reconstructs nothing (GAN)."""
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Generate n items, images (n, C, H, W) in [0, 1] or vectors (n, D), from latents of the prior; in eval mode.
+
+        Args:
+            n: Number of items.
+            rng: Generator on the method's device.
+        """
+
+
+@runtime_checkable
+class OutlierScoring(Protocol):
+    """A method with a score of its own for how unlike the train items an item is (BiGAN)."""
+
+    def outlier_score(self, inputs: Any) -> Tensor:
+        """Return a score (N,) of each item, higher for items unlike those of the train split; in eval mode."""
+
+
+@runtime_checkable
+class FactorSubspaces(Protocol):
+    """A method whose `latent` (N, P) has a subspace of its own for each of some factors (CMI)."""
+
+    def subspaces(self) -> Mapping[str, slice]:
+        """Return the columns of `latent` that belong to each factor, by the names of `DataSpec.factors`."""
 
 
 @runtime_checkable

@@ -35,8 +35,9 @@ class DataSpec:
             `Split.factors`; None if the factors are not known.
         name: Name under which the dataset is registered. The planner fills it in; tasks that read several datasets
             need it.
-        views: Which changes keep the meaning of an image: "natural" (crop, mirror, colour) or "glyph"
-            (small affine changes and noise; a mirrored 5 is not a 5).
+        views: Which changes keep the meaning of an image: "natural" (crop, mirror, colour), "glyph" (small affine
+            changes and noise; a mirrored 5 is not a 5), or "bands" (crop, mirror, brightness and contrast, but no hue:
+            the channels are bands of a spectrum, of which some may be missing).
         kind: Kind of data: "image", "vector", "nodes" (of one graph), "graphs", "pairs", or a name of the plugin's
             own. Where it is left out, a shape of three dimensions is an image, one of one dimension a vector, and any
             other "other". The classes of the inputs are in `bench_core.data`: Nodes, Graphs, Pair.
@@ -47,6 +48,8 @@ class DataSpec:
         folds: For a dataset without a test part, number of parts K of its parameter `fold`, which tests on one part
             and trains on the others. Methods that use labels are trained K times, once for each value of `fold` from
             0 to K - 1, and their row is the mean.
+        information: For pairs made by a formula, the true mutual information of the two modalities in nats; None where
+            it is not known.
     """
 
     shape: tuple[int, ...]
@@ -57,11 +60,12 @@ class DataSpec:
     std: tuple[float, ...] | None = None
     factors: Mapping[str, int] | None = None
     name: str | None = None
-    views: Literal["natural", "glyph"] = "natural"
+    views: Literal["natural", "glyph", "bands"] = "natural"
     kind: str = ""
     modalities: Mapping[str, "DataSpec"] | None = None
     transductive: bool = False
     folds: int | None = None
+    information: float | None = None
 
     def __post_init__(self) -> None:
         """Find the kind from the shape, unless it is another one than those of tensors."""

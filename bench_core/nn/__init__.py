@@ -2,6 +2,7 @@
 
 layers.py              layers of encoders: standardising inputs, and the check that a dataset has images
 heads.py               projection and prediction heads, which are used in training only
+adversarial.py         losses of a game: a discriminator, and a network that makes fake items for it
 momentum.py            momentum copies of networks, and queues of features
 collapse.py            measures of collapse: how far features spread, and over how many directions
 activation_codes.py    activation codes and their noisy channel, for `nac` and `nac_moco`

@@ -32,9 +32,9 @@ from bench_core import (
     hookimpl,
     param,
 )
+from bench_core.nn.adversarial import discriminator_loss, fooling_loss
 from bench_core.nn.heads import mlp
 
-from .adversarial import discriminator_loss, fooling_loss
 from .critics import make_critic
 from .local_information import estimate, told_apart
 from .local_maps import choose_map, draw_locations, flat, rows
@@ -99,6 +99,7 @@ class DIM(Objective):
     """
 
     Config = DIMConfig
+    revision = 2  # 2: features and map come from one pass, so batch norm sees a batch once
     recipe = Recipe(optimizer="adam", learning_rate=1e-4, schedule="constant", epochs=1000, batch_size=64)
     recipe_source = "code, models/dim.py: Adam 1e-4, batches of 64, 1000 epochs on CIFAR"
     variants: ClassVar[Mapping[str, Variant]] = {
@@ -145,15 +146,17 @@ class DIM(Objective):
 
     def forward(self, views: DIMViews, player: str = "main") -> Loss:
         """Return -alpha global - beta local + gamma prior for `main`, the discriminator's loss for `prior`."""
-        with torch.set_grad_enabled(player == "main" and torch.is_grad_enabled()):
-            y = self.summary(self.encoder(views.images))  # (N, P)
         if player == "prior" and self.discriminator is not None:
+            with torch.no_grad():
+                y = self.summary(self.encoder(views.images))  # (N, P)
             cross_entropy, penalty = discriminator_loss(self.discriminator, views.prior, torch.sigmoid(y))
             return Loss(cross_entropy + penalty, {"cross_entropy": cross_entropy, "gradient_penalty": penalty})
+        features, maps = self.encoder.features_and_maps(views.images)
+        y = self.summary(features)
         total = torch.zeros((), device=y.device)
         parts: dict[str, Tensor] = {}  # `dict[str, Tensor]()` would break a compiled graph
         ceilings: dict[str, float] = {}
-        for name, locations in self._critic_inputs(views).items():
+        for name, locations in self._critic_inputs(maps[self.map.name], views.locations).items():
             scores = self.critics[name](y, locations)
             part = f"{name}_{self.config.estimator}"
             parts[part], ceilings[part] = estimate(self.config.estimator, scores)
@@ -167,17 +170,18 @@ class DIM(Objective):
         floors = {part: 0.55 for part in parts if part.endswith("told_apart")}  # ours; chance is 1/2
         return Loss(total, parts, ceilings, floors)
 
-    def _critic_inputs(self, views: DIMViews) -> dict[str, Tensor]:
+    def _critic_inputs(self, local_map: Tensor, locations: Tensor | None) -> dict[str, Tensor]:
         """Return what each critic compares with y.
+
+        Args:
+            local_map: (N, K, h, w).
+            locations: (N, S) int64, numbers of the locations that are used; None for all.
 
         Returns:
             "global": the whole map as one location, (N, 1, L * K).
             "local": the locations that are used, (N, L, K) or (N, S, K).
         """
-        if not self.weights:
-            return {}
-        local_map = self.encoder.maps(views.images)[self.map.name]
-        inputs = {"global": local_map.flatten(1)[:, None], "local": rows(local_map, views.locations)}
+        inputs = {"global": local_map.flatten(1)[:, None], "local": rows(local_map, locations)}
         return {name: inputs[name] for name in self.weights}
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
@@ -188,7 +192,7 @@ class DIM(Objective):
             conv: the last map, averaged to at most 4 x 4 positions and flattened.
             y: (N, P), the summary before the sigmoid.
         """
-        features, maps = self.encoder(inputs), self.encoder.maps(inputs)
+        features, maps = self.encoder.features_and_maps(inputs)
         conv = flat(list(maps.values())[-1])
         return {"features": features, "conv": conv, "fc": features, "y": self.summary(features)}
 

@@ -14,8 +14,8 @@ from bench_core import Batch, DataSpec
 from bench_core.config import build
 from bench_core.conformance.toys import TinyEncoder
 from bench_core.errors import ConfigError
+from bench_core.nn.adversarial import discriminator_loss, fooling_loss
 from bench_encoders.dim_conv import DIMConv, DIMConvConfig
-from bench_methods.dim.adversarial import discriminator_loss, fooling_loss
 from bench_methods.dim.critics import ConcatCritic, DotCritic
 from bench_methods.dim.local_information import local_dv, local_jsd, local_nce, told_apart
 from bench_methods.dim.local_maps import choose_map, rows

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench_core.nn.adversarial import discriminator_loss, fooling_loss
 from bench_core.nn.heads import mlp
-from bench_methods.dim.adversarial import discriminator_loss, fooling_loss
 
 
 def linear(weight: list[float], bias: float = 0.0) -> nn.Linear:
