@@ -73,8 +73,7 @@ class AlexNet(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (N, 4096) >= 0 of images (N, C, H, W) in [0, 1]: after the last ReLU, as SeLa's kNN does."""
-        features: Tensor = self.fc(self.pool(self.maps(inputs)["conv5"]))
-        return features
+        return self.features_and_maps(inputs)[0]
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return `conv1` to `conv5` after their ReLU and before any max-pool, as SeLa's probes of layers read them."""
@@ -89,6 +88,11 @@ class AlexNet(Encoder):
             x = conv(x)
             maps[name] = x
         return maps
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features and maps of one pass."""
+        maps = self.maps(inputs)
+        return self.fc(self.pool(maps["conv5"])), maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: AlexNetConfig) -> str | None:

@@ -79,8 +79,7 @@ class DIMConv(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (N, D) >= 0 of images (N, C, H, W) in [0, 1]: the paper's fc."""
-        features: Tensor = self.fc(self.maps(inputs)[f"conv{len(self.convs)}"])
-        return features
+        return self.features_and_maps(inputs)[0]
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return `conv1`, `conv2`, ... after ReLU and max-pool, if there is one; the last is the paper's conv."""
@@ -90,6 +89,11 @@ class DIMConv(Encoder):
             x = conv(x)
             maps[name] = x
         return maps
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features and maps of one pass."""
+        maps = self.maps(inputs)
+        return self.fc(maps[f"conv{len(self.convs)}"]), maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: DIMConvConfig) -> str | None:

@@ -30,11 +30,16 @@ class ResNet18(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (N, 512) >= 0 of images (N, C, H, W) in [0, 1]."""
-        return self.maps(inputs)["layer4"].mean((2, 3))
+        return self.features_and_maps(inputs)[0]
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return `layer1` to `layer4`: 64, 128, 256, 512 channels, each half the size of the one before."""
         return _maps(self.net, self.standardize(inputs))
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features and maps of one pass."""
+        maps = self.maps(inputs)
+        return maps["layer4"].mean((2, 3)), maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:
@@ -56,11 +61,16 @@ class ResNet50(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (N, 2048) >= 0 of images (N, C, H, W) in [0, 1]."""
-        return self.maps(inputs)["layer4"].mean((2, 3))
+        return self.features_and_maps(inputs)[0]
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return `layer1` to `layer4`: 256, 512, 1024, 2048 channels, each half the size of the one before."""
         return _maps(self.net, self.standardize(inputs))
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features and maps of one pass."""
+        maps = self.maps(inputs)
+        return maps["layer4"].mean((2, 3)), maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:

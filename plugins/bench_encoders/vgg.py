@@ -48,7 +48,7 @@ class VGG16BN(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (N, 512) >= 0 of images (N, C, H, W) in [0, 1]."""
-        return self.maps(inputs)["block5"].mean((2, 3))
+        return self.features_and_maps(inputs)[0]
 
     def maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return `block1` to `block5` after their max-pool: 64, 128, 256, 512, 512 channels."""
@@ -58,6 +58,11 @@ class VGG16BN(Encoder):
             x = block(x)
             maps[name] = x
         return maps
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features and maps of one pass."""
+        maps = self.maps(inputs)
+        return maps["block5"].mean((2, 3)), maps
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: NoConfig) -> str | None:

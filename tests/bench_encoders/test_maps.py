@@ -6,8 +6,10 @@ from torch import nn
 
 from bench_core import DataSpec, Encoder
 from bench_core.evaluation.sign_patterns import patterns
+from bench_core.nn.layers import Standardize
 from bench_encoders.alexnet import AlexNet, AlexNetConfig
 from bench_encoders.convnet import ConvNet
+from bench_encoders.dim_conv import DIMConv
 from bench_encoders.mlp import MLP
 from bench_encoders.resnet import ResNet18
 from bench_encoders.vgg import VGG16BN
@@ -51,3 +53,14 @@ def test_maps_of_the_convnet_are_all_of_its_relus() -> None:
     assert sum(isinstance(module, nn.ReLU) for module in encoder.modules()) == len(
         encoder.maps(torch.rand(2, 3, 32, 32))
     )
+
+
+@pytest.mark.parametrize("kind", [ConvNet, DIMConv, ResNet18, VGG16BN, AlexNet, MLP])
+def test_features_and_maps_come_from_one_pass(kind: type[Encoder]) -> None:
+    encoder, images = build(kind)
+    (first,) = (module for module in encoder.modules() if isinstance(module, Standardize))
+    passes: list[int] = []
+    first.register_forward_hook(lambda *_: passes.append(1))
+    with torch.no_grad():
+        encoder.features_and_maps(images)
+    assert len(passes) == 1

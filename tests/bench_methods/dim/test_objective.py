@@ -133,6 +133,17 @@ def test_the_players_share_no_parameter_and_leave_none_out(dim: Callable[..., DI
     assert {id(p) for p in prior.parameters} == {id(p) for p in method.discriminator.parameters()}
 
 
+@pytest.mark.parametrize("player", ["main", "prior"])
+def test_batch_norm_sees_a_batch_once_for_each_player(data: DataSpec, batch: Batch, player: str) -> None:
+    method = DIM(DIMConv(data, DIMConvConfig(width=0.25, fc=16)), data, DIMConfig(alpha=1, units=64, output_dim=6))
+    views = views_of(method, batch)
+    method(views, player)
+    assert method.encoder.get_submodule("convs.conv1.1").num_batches_tracked == 1
+    with torch.no_grad():
+        method.embed(batch.inputs)
+    assert method.encoder.get_submodule("convs.conv1.1").num_batches_tracked == 2
+
+
 def test_the_prior_player_sends_no_gradient_to_the_encoder(dim: Callable[..., DIM], batch: Batch) -> None:
     method = dim()
     torch.autograd.backward(method(views_of(method, batch), "prior").total)
@@ -195,8 +206,14 @@ def train(method: DIM, images: Tensor, steps: int, permute: bool = False) -> lis
     optimizers = {p.name: torch.optim.Adam(p.parameters, lr=2e-3) for p in method.players()}
     rng, log = torch.Generator().manual_seed(3), []
     if permute:
-        maps = method.encoder.maps
-        method.encoder.maps = lambda inputs: maps(inputs[torch.randperm(len(inputs))])  # type: ignore[method-assign]  # of this object alone
+        both = method.encoder.features_and_maps
+
+        def permuted(inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            features, maps = both(inputs)
+            order = torch.randperm(len(inputs))
+            return features, {name: local_map[order] for name, local_map in maps.items()}
+
+        method.encoder.features_and_maps = permuted  # type: ignore[method-assign]  # of this object alone
     for _ in range(steps):
         views = method.make_views(Batch(images, torch.arange(len(images))), rng)
         parts: dict[str, float] = {}
