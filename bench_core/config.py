@@ -99,7 +99,7 @@ def check_ranges(config: Any) -> None:
         value = getattr(config, field.name)
         if span is not None and not span.holds(value):
             each = "each be" if isinstance(value, tuple) else "be"
-            raise ValueError(f"{field.name} must {each} {span}, got {shown(value)}")
+            raise ValueError(f"{field.name} must {each} {span}, got {shown(value)}{span.why_not(value)}")
 
 
 @dataclass(frozen=True)

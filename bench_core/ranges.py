@@ -1,8 +1,33 @@
 """Values that a parameter may take: the range that is checked, and the search space that a tuner may draw from."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Choices(Collection[Any]):
+    """Choices that may be written in more ways than can be listed, such as a name with an ending.
+
+    Attributes:
+        listed: The choices that are listed wherever the parameter is shown.
+        why_not: Function that says why a value is no choice: None if it is one, "" if the list says enough.
+    """
+
+    listed: tuple[Any, ...]
+    why_not: Callable[[object], str | None]
+
+    def __contains__(self, value: object) -> bool:
+        """Return whether a value is a choice, listed or not."""
+        return value in self.listed or self.why_not(value) is None
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the choices that are listed."""
+        return iter(self.listed)
+
+    def __len__(self) -> int:
+        """Return the number of choices that are listed."""
+        return len(self.listed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +89,11 @@ class Range:
             and (self.lt is None or value < self.lt)
             and (self.le is None or value <= self.le)
         )
+
+    def why_not(self, value: Any) -> str:
+        """Return more about a value that is out of range, ": it has no crop", where the choices say more."""
+        more = self.choices.why_not(value) if isinstance(self.choices, Choices) else None
+        return f": {more}" if more else ""
 
     def _low(self) -> tuple[str, float] | None:
         if self.gt is not None:

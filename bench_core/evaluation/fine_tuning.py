@@ -23,7 +23,7 @@ from bench_core.contracts import DataSpec, Encoder, Recipe, Split
 from bench_core.data import open_split
 from bench_core.seeds import stream, stream_seed
 from bench_core.training.optimizers import make_optimizer, rate_factor
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import augment, preset, used_preset
 
 _BATCH = 512  # items of a batch when answering, in eval mode; it changes numbers only by rounding
 
@@ -100,8 +100,8 @@ def answers(model: nn.Module, split: Split, device: torch.device) -> Tensor:
 
 def describe(augmentation: str, data: DataSpec) -> str:
     """Describe the recipe in words, for a protocol."""
-    views = augmentation if preset(augmentation, data) == PRESETS[augmentation] else "glyph"
+    views = used_preset(augmentation, data) if data.is_image else "none"
     return (
         "SGD, Nesterov momentum 0.9, no decay, cosine, one rate for encoder and head, head from zero behind a batch "
-        f"norm without parameters, batch norms in train mode, views: {views if data.is_image else 'none'}"
+        f"norm without parameters, batch norms in train mode, views: {views}"
     )

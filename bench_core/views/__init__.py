@@ -10,16 +10,20 @@ from bench_core.views.augmentation import Augmentation as Augmentation
 from bench_core.views.augmentation import draw_boxes as draw_boxes
 from bench_core.views.pipeline import augment as augment
 from bench_core.views.pipeline import compiled as compiled
+from bench_core.views.presets import PRESET_NAMES as PRESET_NAMES
 from bench_core.views.presets import PRESETS as PRESETS
 from bench_core.views.presets import check_preset as check_preset
 from bench_core.views.presets import preset as preset
+from bench_core.views.presets import used_preset as used_preset
 
 __all__ = [
     "PRESETS",
+    "PRESET_NAMES",
     "Augmentation",
     "augment",
     "check_preset",
     "compiled",
     "draw_boxes",
     "preset",
+    "used_preset",
 ]

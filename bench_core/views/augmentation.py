@@ -26,15 +26,18 @@ class Augmentation:
         crop_ratio: Smallest and largest width / height of the crop's box, drawn uniformly in the logarithm.
         flip_prob: Probability of mirroring left to right.
         jitter_prob: Probability of the colour jitter, whose four operations come in random order; ignored unless there
-            are one or three channels: the luma of other bands is not known.
+            are one or three channels, or `bands`: the luma of other channels is not known.
         jitter: Strengths s of brightness, contrast and saturation (factors in [max(0, 1 - s), 1 + s]) and of
-            hue (turns in [-s, s]). Images of one channel have no saturation and no hue.
-        gray_prob: Probability of removing the colours; ignored unless there are three channels.
+            hue (turns in [-s, s]). Images of one channel, and bands, have no saturation and no hue.
+        gray_prob: Probability of removing the colours; ignored unless there are three channels, or `bands`.
         blur_prob: Probability of Gaussian blur, with a kernel of a tenth of the side (`blur_kernel_size`).
         blur_sigma: Smallest and largest sigma, in pixels.
         solarize_prob: Probability of inverting all values >= 1/2.
         noise: Standard deviation of the normal noise that is added to every value of every image.
         size: Side of the square views, in pixels; None for the size of the images.
+        bands: True if the channels are bands of a spectrum, any number of them: the grey of a pixel is then the mean
+            of its bands, and a grey image has this mean in every band.
+        band_drop_prob: Probability of setting a band to 0, for each band of each image; one band always stays.
 
     Raises:
         ValueError: A value is out of range; the message names it.
@@ -56,10 +59,13 @@ class Augmentation:
     solarize_prob: float = 0.0
     noise: float = 0.0
     size: int | None = None
+    bands: bool = False
+    band_drop_prob: float = 0.0
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("affine_prob", "flip_prob", "jitter_prob", "gray_prob", "blur_prob", "solarize_prob"):
+        probabilities = "affine_prob", "flip_prob", "jitter_prob", "gray_prob", "blur_prob", "solarize_prob"
+        for name in (*probabilities, "band_drop_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("scaling", "crop_scale", "crop_ratio", "blur_sigma"):
@@ -88,6 +94,10 @@ class AugmentationDraws(NamedTuple):
         blur: Sigma (N,); chosen.
         solarize: chosen.
         noise: Noise (N, C, h, w) that is added to the views.
+        band_jitter: Factors of brightness and contrast (N, 2), and whether contrast comes first (N,), as
+            `image_ops.band_jitter` takes them; chosen. In the place of `jitter`.
+        band_gray: chosen. In the place of `gray`.
+        band_drop: Bands (N, C) bool that are set to 0.
     """
 
     affine: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None = None
@@ -98,6 +108,9 @@ class AugmentationDraws(NamedTuple):
     blur: tuple[Tensor, Tensor] | None = None
     solarize: Tensor | None = None
     noise: Tensor | None = None
+    band_jitter: tuple[Tensor, Tensor, Tensor] | None = None
+    band_gray: Tensor | None = None
+    band_drop: Tensor | None = None
 
 
 def draw(
@@ -122,9 +135,11 @@ def draw(
     if augmentation.crop_scale is not None:
         box = draw_boxes(N, H, W, augmentation.crop_scale, augmentation.crop_ratio, rng)
         draws = draws._replace(box=box)
-    if augmentation.jitter_prob > 0 and C in (1, 3):
+    if augmentation.bands:
+        draws = _draw_band_colors(N, augmentation, rng, draws)
+    if augmentation.jitter_prob > 0 and C in (1, 3) and not augmentation.bands:
         draws = draws._replace(jitter=_draw_jitter(N, augmentation, rng))
-    if augmentation.gray_prob > 0 and C == 3:
+    if augmentation.gray_prob > 0 and C == 3 and not augmentation.bands:
         draws = draws._replace(gray=_chance(N, augmentation.gray_prob, rng))
     if augmentation.blur_prob > 0:
         sigma = _uniform((N,), *augmentation.blur_sigma, rng)
@@ -134,6 +149,8 @@ def draw(
     if augmentation.noise > 0:
         noise = torch.randn((N, C, *size), generator=rng, device=rng.device).mul_(augmentation.noise)
         draws = draws._replace(noise=noise)
+    if augmentation.band_drop_prob > 0:
+        draws = draws._replace(band_drop=_draw_band_drop(N, C, augmentation.band_drop_prob, rng))
     return draws
 
 
@@ -156,6 +173,26 @@ def _draw_jitter(N: int, augmentation: Augmentation, rng: torch.Generator) -> tu
     factors.append(_uniform((N,), -hue, hue, rng))
     order = torch.rand((N, 4), generator=rng, device=rng.device).argsort(1)
     return torch.stack(factors, 1), order, _chance(N, augmentation.jitter_prob, rng)
+
+
+def _draw_band_colors(
+    N: int, augmentation: Augmentation, rng: torch.Generator, draws: AugmentationDraws
+) -> AugmentationDraws:
+    """Add the draws of brightness, contrast and grey of bands."""
+    if augmentation.jitter_prob > 0:
+        factors = [_uniform((N,), max(0.0, 1.0 - s), 1.0 + s, rng) for s in augmentation.jitter[:2]]
+        contrast_first = _chance(N, 0.5, rng)
+        chosen = _chance(N, augmentation.jitter_prob, rng)
+        draws = draws._replace(band_jitter=(torch.stack(factors, 1), contrast_first, chosen))
+    if augmentation.gray_prob > 0:
+        draws = draws._replace(band_gray=_chance(N, augmentation.gray_prob, rng))
+    return draws
+
+
+def _draw_band_drop(N: int, C: int, probability: float, rng: torch.Generator) -> Tensor:
+    """Draw the bands (N, C) to drop; the one whose number is largest always stays."""
+    number = torch.rand((N, C), generator=rng, device=rng.device)
+    return (number < probability) & (number < number.amax(1, keepdim=True))
 
 
 def draw_boxes(

@@ -247,6 +247,35 @@ def _luma(channels: Sequence[Tensor]) -> Tensor:
     return (0.2989 * r).add_(g, alpha=0.587).add_(b, alpha=0.114)
 
 
+def band_jitter(images: Tensor, factors: Tensor, contrast_first: Tensor) -> Tensor:
+    """Change brightness and contrast of images of any number of bands, one after the other.
+
+    Brightness is `clamp(f x)`, contrast `clamp(f x + (1 - f) m)`, in which m is the mean of all bands and pixels. The
+    differences between bands are part of the contrast, so both keep the order of the bands of a pixel.
+
+    Args:
+        images: Images (N, C, H, W).
+        factors: Factors of brightness and contrast (N, 2), not negative.
+        contrast_first: Images whose contrast is changed before their brightness, (N,) bool.
+    """
+    brightness, contrast = factors.unbind(1)
+    for is_contrast in (contrast_first, ~contrast_first):
+        factor = torch.where(is_contrast, contrast, brightness)[:, None, None, None]
+        mean = images.mean((1, 2, 3), keepdim=True) * is_contrast[:, None, None, None]
+        images = (images * factor + mean * (1.0 - factor)).clamp_(0.0, 1.0)
+    return images
+
+
+def mean_of_bands(images: Tensor) -> Tensor:
+    """Return the mean over the bands of each pixel, (N, 1, H, W)."""
+    return images.mean(1, keepdim=True)
+
+
+def drop_bands(images: Tensor, dropped: Tensor) -> Tensor:
+    """Set the dropped bands (N, C) bool to 0, as files of images store bands and pixels that are missing."""
+    return images.masked_fill(dropped[:, :, None, None], 0.0)
+
+
 def solarize(images: Tensor, threshold: float) -> Tensor:
     """Invert all values at or above the threshold."""
     return torch.where(images >= threshold, 1.0 - images, images)

@@ -17,9 +17,12 @@ from torch import Tensor
 from bench_core.views.augmentation import Augmentation, AugmentationDraws, draw
 from bench_core.views.image_ops import (
     affine,
+    band_jitter,
     color_jitter,
+    drop_bands,
     gaussian_blur,
     may_wait,
+    mean_of_bands,
     resized_crop,
     solarize,
     to_grayscale,
@@ -30,12 +33,14 @@ from bench_core.views.image_ops import (
 def augment(images: Tensor, rng: torch.Generator, augmentation: Augmentation, size: int | None = None) -> Tensor:
     """Return one view of each image, with separate random draws for each.
 
-    Changes come in the order of the papers: affine, crop and flip, jitter, grey, blur, solarize, noise. A change of
-    probability 0 costs no time. Computed in float32 even under autocast, and without waiting for the device.
+    Changes come in the order of the papers: affine, crop and flip, jitter, grey, blur, solarize, noise, and last the
+    drop of bands. A change of probability 0 costs no time. Computed in float32 even under autocast, and without
+    waiting for the device.
 
     Args:
         images: Images (N, C, H, W), float32 in [0, 1], with any number of channels. Colour changes are left out unless
-            there are three; one channel has brightness and contrast, but neither grey nor hue.
+            there are three, or the augmentation says that they are bands; one channel has brightness and contrast, but
+            neither grey nor hue.
         rng: Generator on the device of the images.
         augmentation: Probabilities and ranges of the changes.
         size: Side of the square views, in pixels, for multi-crop; None takes the augmentation's `size`.
@@ -74,14 +79,21 @@ def apply(images: Tensor, draws: AugmentationDraws, size: tuple[int, int]) -> Te
     images = _cut(images, draws, size)
     if draws.jitter is not None:
         images = color_jitter(images, *draws.jitter)
+    if draws.band_jitter is not None:
+        *parameters, chosen = draws.band_jitter
+        images = _change_chosen(images, chosen, band_jitter, *parameters)
     if draws.gray is not None:
         images = _change_chosen(images, draws.gray, to_grayscale)
+    if draws.band_gray is not None:
+        images = _change_chosen(images, draws.band_gray, mean_of_bands)
     if draws.blur is not None:
         sigma, chosen = draws.blur
         images = _change_chosen(images, chosen, partial(gaussian_blur, kernel_size=blur_kernel_size(min(size))), sigma)
     if draws.solarize is not None:
         images = _change_chosen(images, draws.solarize, partial(solarize, threshold=0.5))
-    return images if draws.noise is None else (images + draws.noise).clamp_(0.0, 1.0)
+    if draws.noise is not None:
+        images = (images + draws.noise).clamp_(0.0, 1.0)
+    return images if draws.band_drop is None else drop_bands(images, draws.band_drop)
 
 
 _APPLY = ContextVar[Callable[[Tensor, AugmentationDraws, tuple[int, int]], Tensor]]("apply", default=apply)

@@ -35,7 +35,7 @@ from bench_core.evaluation.classification import class_items, class_scores, clas
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.linear_probe import held_out_part
-from bench_core.views import PRESETS
+from bench_core.views import PRESET_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class FinetuneConfig(Config):
         "crop_flip",
         "augmentation preset of the training images",
         "SimCLR and SwAV, fine-tuning",
-        choices=tuple(PRESETS),
+        choices=PRESET_NAMES,
     )
 
     def __post_init__(self) -> None:

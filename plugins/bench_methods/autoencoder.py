@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bench_core import Batch, Config, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, hookimpl, param
 from bench_core.nn.decoders import conv_decoder, decoder_skip_reason
 from bench_core.nn.latent_sampling import draw_gaussian, fit_gaussian, gaussian_like
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class AutoencoderConfig(Config):
     )
     width: int = param(64, "channels before the decoder's last stage", "ours: as other decoders here", ge=1)
     augmentation: str = param(
-        "none", "preset of the images that are encoded and decoded", "ours: as `vae`", choices=tuple(PRESETS)
+        "none", "preset of the images that are encoded and decoded", "ours: as `vae`", choices=PRESET_NAMES
     )
 
 

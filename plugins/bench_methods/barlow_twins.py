@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, log, param
 from bench_core.nn.heads import mlp
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class BarlowTwinsConfig(Config):
         gt=0,
     )
     augmentation: str = param(
-        "simclr", "preset of the views", "ours: solo's but for the saturation", choices=tuple(PRESETS)
+        "simclr", "preset of the views", "ours: solo's but for the saturation", choices=PRESET_NAMES
     )
     solarize: float = param(
         0.2, "chance of solarizing the second view; only if the preset changes colours", "solo, code", ge=0, le=1

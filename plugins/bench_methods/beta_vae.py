@@ -19,7 +19,7 @@ from torch import Tensor
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, choice, hookimpl, param
 from bench_core.nn.decoders import decoder_skip_reason
 from bench_core.nn.variational import LatentModel, LatentViews, gaussian_kl
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class BetaVAEConfig(Config):
     )
     width: int = param(64, "channels before the decoder's last stage", "ours: as other decoders here", ge=1)
     augmentation: str = param(
-        "none", "preset of the images that are encoded and decoded", "code: none", choices=tuple(PRESETS)
+        "none", "preset of the images that are encoded and decoded", "code: none", choices=PRESET_NAMES
     )
 
 

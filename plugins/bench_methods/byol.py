@@ -34,7 +34,7 @@ from bench_core import (
 from bench_core.nn.collapse import spread
 from bench_core.nn.heads import mlp
 from bench_core.nn.momentum import cosine_momentum, momentum_copy, update_copy
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class BYOLConfig(Config):
         True, "use a predictor; without one training collapses (a control)", "paper, Table 5b: the ablation"
     )
     augmentation: str = param(
-        "byol", "preset of the first view", "paper, Table 6; CIFAR: solo-learn", choices=tuple(PRESETS)
+        "byol", "preset of the first view", "paper, Table 6; CIFAR: solo-learn", choices=PRESET_NAMES
     )
     second_augmentation: str = param(
-        "byol_prime", "preset of the second view", "paper, Table 6; CIFAR: solo-learn", choices=tuple(PRESETS)
+        "byol_prime", "preset of the second view", "paper, Table 6; CIFAR: solo-learn", choices=PRESET_NAMES
     )
 
 

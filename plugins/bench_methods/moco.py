@@ -38,7 +38,7 @@ from bench_core import (
 from bench_core.nn.collapse import spread
 from bench_core.nn.heads import mlp
 from bench_core.nn.momentum import cosine_momentum, enqueue, momentum_copy, update_copy
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 _V2PLUS: Mapping[str, Any] = {
     "hidden_dim": 2048,
@@ -91,7 +91,7 @@ class MoCoConfig(Config):
         8, "parts of a batch that have batch statistics of their own; 1: the whole batch", "code, --bn-splits", ge=1
     )
     augmentation: str = param(
-        "simclr", "preset of the views", "code, train_transform: the same as SimCLR's", choices=tuple(PRESETS)
+        "simclr", "preset of the views", "code, train_transform: the same as SimCLR's", choices=PRESET_NAMES
     )
 
 

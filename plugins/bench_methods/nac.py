@@ -30,7 +30,7 @@ from bench_core.nn.activation_codes import (
     information_ceiling,
     nac_loss,
 )
-from bench_core.views import PRESETS, preset
+from bench_core.views import PRESET_NAMES, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class NACConfig(Config):
         tune=choice(0.1, 0.2, 0.3, 0.4),
     )
     noise: bool = param(True, "flip bits; without flips `flip` only scales the loss (a control)", "ours: control")
-    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=tuple(PRESETS))
+    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=PRESET_NAMES)
 
 
 class NAC(Objective):

@@ -44,7 +44,7 @@ from bench_core.nn.activation_codes import (
     nac_loss,
 )
 from bench_core.nn.momentum import enqueue, momentum_copy, update_copy
-from bench_core.views import PRESETS, preset
+from bench_core.views import PRESET_NAMES, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class NACMoCoConfig(Config):
         "code; hashing: 0",
         ge=0,
     )
-    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=tuple(PRESETS))
+    augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=PRESET_NAMES)
 
 
 class NACMoCo(Objective):

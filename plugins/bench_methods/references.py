@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, NoConfig, Objective, Player, Recipe, hookimpl, param
 from bench_core.data import Graphs, Nodes, Pair
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 _KINDS = ("image", "vector", "other", "nodes", "graphs", "pairs")  # kinds of data whose raw values are read
 
@@ -121,7 +121,7 @@ class SupervisedConfig(Config):
     """Parameters of supervised training, with the views of the other methods, so that only the loss differs."""
 
     augmentation: str = param(
-        "simclr", "preset of the views", "ours: the views of the methods beside it", choices=tuple(PRESETS)
+        "simclr", "preset of the views", "ours: the views of the methods beside it", choices=PRESET_NAMES
     )
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, log, param
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class SimCLRConfig(Config):
         tune=log(0.05, 1.0),
     )
     augmentation: str = param(
-        "simclr", "preset that both views are drawn from", "paper, App. A and B.9", choices=tuple(PRESETS)
+        "simclr", "preset that both views are drawn from", "paper, App. A and B.9", choices=PRESET_NAMES
     )
 
 

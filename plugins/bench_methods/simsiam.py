@@ -32,7 +32,7 @@ from bench_core import (
 )
 from bench_core.nn.collapse import directions, spread
 from bench_core.nn.heads import mlp
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class SimSiamConfig(Config):
     stop_gradient: bool = param(
         True, "let no gradient through the targets; with gradients training collapses (a control)", "paper, Sec. 4.1"
     )
-    augmentation: str = param("simsiam", "preset of the views", "paper, App. A and D", choices=tuple(PRESETS))
+    augmentation: str = param("simsiam", "preset of the views", "paper, App. A and D", choices=PRESET_NAMES)
 
 
 class SimSiam(Objective):

@@ -41,7 +41,7 @@ from bench_core import (
 from bench_core.nn.collapse import spread
 from bench_core.nn.heads import mlp
 from bench_core.nn.layers import image_skip_reason
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class SwAVConfig(Config):
         True, "assign by Sinkhorn-Knopp; a softmax instead collapses (a control)", "ours: control"
     )
     augmentation: str = param(
-        "simclr_imagenet", "preset of the views", "solo, augmentations/symmetric.yaml", choices=tuple(PRESETS)
+        "simclr_imagenet", "preset of the views", "solo, augmentations/symmetric.yaml", choices=PRESET_NAMES
     )
 
     def __post_init__(self) -> None:

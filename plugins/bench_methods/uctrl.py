@@ -44,7 +44,7 @@ from bench_core.nn.coding_rate import (
 from bench_core.nn.decoders import decoder_skip_reason
 from bench_core.nn.rate_clusters import Memberships
 from bench_core.nn.transcription import Transcription
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class UCTRLConfig(Config):
         10, "number of clusters that are found after training, for `assign`", "ours: the classes of CIFAR-10", ge=1
     )
     augmentation: str = param(
-        "simclr", "preset of the view", "NMCE code, by a co-author: SimCLR's without blur", choices=tuple(PRESETS)
+        "simclr", "preset of the view", "NMCE code, by a co-author: SimCLR's without blur", choices=PRESET_NAMES
     )
 
 

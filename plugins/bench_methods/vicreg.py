@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, log, param
 from bench_core.nn.heads import mlp
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class VICRegConfig(Config):
     covariance_weight: float = param(
         1.0, "weight of the squared covariances / P, a sum over both views", "code, --cov-coeff; solo", ge=0
     )
-    augmentation: str = param("simclr", "preset of the views", "ours: near solo's", choices=tuple(PRESETS))
+    augmentation: str = param("simclr", "preset of the views", "ours: near solo's", choices=PRESET_NAMES)
     solarize: float = param(0.1, "chance of solarizing a view; only if the preset changes colours", "solo", ge=0, le=1)
 
 

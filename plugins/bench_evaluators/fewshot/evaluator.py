@@ -36,7 +36,7 @@ from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.intervals import t_halfwidth
 from bench_core.evaluation.linear_probe import FIXED_PENALTY, shuffled_ranks, standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
-from bench_core.views import PRESETS
+from bench_core.views import PRESET_NAMES
 
 from .episodes import centroid_accuracy, draw_episodes
 
@@ -66,7 +66,7 @@ class FewshotConfig(Config):
         "crop_flip",
         "augmentation preset of the images in fine-tuning",
         "SimCLR and SwAV, fine-tuning",
-        choices=tuple(PRESETS),
+        choices=PRESET_NAMES,
     )
     test_items: int = param(
         2000, "maximal number of test items that a fine-tuned copy classifies, drawn at random", "ours: seconds", ge=1

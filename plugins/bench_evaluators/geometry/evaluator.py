@@ -21,7 +21,7 @@ from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objectiv
 from bench_core.data import open_split, take
 from bench_core.evaluation.cka import linear_cka
 from bench_core.evaluation.embeddings import embedding_of
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset, used_preset
 
 from .measures import (
     alignment,
@@ -71,7 +71,7 @@ class GeometryConfig(Config):
         "simclr",
         "augmentation preset of the two views of alignment, where the data allows it",
         "ours: one for all",
-        choices=tuple(PRESETS),
+        choices=PRESET_NAMES,
     )
 
 
@@ -144,17 +144,12 @@ class Geometry(Evaluator):
                 f"uniformity (t=2); CKA: linear, debiased, {count:,} items, with one-hot labels; chance: a constant "
                 "embedding, but for"
             )
+        views = used_preset(self.config.augmentation, frozen.data)
         return (
-            "uniformity (t=2) and alignment (squared distance of two views of an image, preset "
-            f"{self._preset(frozen)} for all methods, not their own); CKA: linear, debiased, {count:,} "
-            f"items, with pixels (at most {_SIDE} a side) and with one-hot labels; chance: a constant embedding, "
-            "but for alignment pairs of different images and for"
+            f"uniformity (t=2) and alignment (squared distance of two views of an image, preset {views} for all "
+            f"methods, not their own); CKA: linear, debiased, {count:,} items, with pixels (at most {_SIDE} a side) "
+            "and with one-hot labels; chance: a constant embedding, but for alignment pairs of different images and for"
         )
-
-    def _preset(self, frozen: Frozen) -> str:
-        """Return the name of the preset that is used: the config's, or `glyph` where the data allows no other."""
-        name = self.config.augmentation
-        return name if preset(name, frozen.data) is PRESETS[name] else "glyph"
 
     def _measure_images(self, features: Tensor, index: Tensor, frozen: Frozen) -> Measured:
         """Measure alignment, and CKA with the pixels, on test images; {} if inputs are no images.

@@ -17,7 +17,7 @@ from bench_core import Config, ConfigError, DataSpec, Encoder, Loss, Objective, 
 from bench_core.nn.heads import mlp
 from bench_core.nn.mutual_information import jensen_shannon, joint_and_product
 from bench_core.nn.unsaved import Unsaved
-from bench_core.views import PRESETS
+from bench_core.views import PRESET_NAMES
 
 from .layers import Layers, choose_map, read, read_black_image
 
@@ -54,7 +54,7 @@ class SharedInformationConfig(Config):
         "simclr",
         "preset of the views; student and teacher get the same view",
         "ours: that of supervised",
-        choices=tuple(PRESETS),
+        choices=PRESET_NAMES,
     )
 
     @property

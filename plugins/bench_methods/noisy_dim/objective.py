@@ -39,7 +39,7 @@ from bench_core import (
 )
 from bench_core.nn.mutual_information import joint_and_product, lower_bound, nwj
 from bench_core.nn.priors import from_normal, ndtr
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 from .batch_statistics import renew_statistics
 from .channel import MLPCritic, QuadraticCritic, Sender, gaussian_bound, uniform_bound
@@ -79,7 +79,7 @@ class NoisyDIMConfig(Config):
         128, "hidden width of the head, in units; the mlp critic has twice as many", "later paper, MNIST", ge=1
     )
     augmentation: str = param(
-        "simclr", "preset of the views", "ours: CIFAR's usual; MNIST: noise", choices=tuple(PRESETS)
+        "simclr", "preset of the views", "ours: CIFAR's usual; MNIST: noise", choices=PRESET_NAMES
     )
 
 

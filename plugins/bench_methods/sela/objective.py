@@ -36,7 +36,7 @@ from bench_core import (
     param,
 )
 from bench_core.nn.sinkhorn import planned_bytes, sinkhorn
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 from .relabelling import (
     describe_labels,
@@ -73,7 +73,7 @@ class SeLaConfig(Config):
         True, "make clusters equally large; False takes the likeliest, which collapses (a control)", "ours: control"
     )
     relabel: bool = param(True, "update the labels; False keeps the first, random ones (a control)", "ours: control")
-    augmentation: str = param("sela", "preset of the views", "code, CIFAR training transform", choices=tuple(PRESETS))
+    augmentation: str = param("sela", "preset of the views", "code, CIFAR training transform", choices=PRESET_NAMES)
     schedule: Literal["epochs", "linear", "quadratic"] = param(
         "epochs",
         "times of updates: before epochs, or within them, evenly or more often at first",

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 
-from bench_core.views import Augmentation, draw_boxes
+from bench_core.views import Augmentation, augment, draw_boxes
 from bench_core.views.augmentation import draw
 
 
@@ -56,6 +56,7 @@ def test_boxes_that_never_fit_are_in_the_middle_as_in_torchvision(height: int, w
         {"jitter": (0.4, 0.4, 0.4, 0.6)},
         {"jitter": (-0.1, 0.4, 0.4, 0.1)},
         {"noise": -0.1},
+        {"band_drop_prob": -0.1},
     ],
 )
 def test_augmentation_out_of_range_is_refused_by_name(values: dict[str, Any]) -> None:
@@ -75,6 +76,8 @@ def test_augmentation_out_of_range_is_refused_by_name(values: dict[str, Any]) ->
         (Augmentation(blur_prob=0.5), {"blur"}),
         (Augmentation(solarize_prob=0.5), {"solarize"}),
         (Augmentation(noise=0.5), {"noise"}),
+        (Augmentation(band_drop_prob=0.5), {"band_drop"}),
+        (Augmentation(jitter_prob=0.5, gray_prob=0.5, bands=True), {"band_jitter", "band_gray"}),
     ],
 )
 def test_each_change_is_drawn_where_it_may_happen(augmentation: Augmentation, drawn: set[str]) -> None:
@@ -87,3 +90,34 @@ def test_colours_are_drawn_for_images_that_have_them(channels: int, drawn: set[s
     colours = Augmentation(jitter_prob=0.5, gray_prob=0.5)
     draws = draw((4, channels, 8, 8), torch.Generator().manual_seed(0), colours, (8, 8))
     assert {name for name, value in draws._asdict().items() if value is not None} == drawn
+
+
+@pytest.mark.parametrize("channels", [1, 3, 12])
+def test_colours_of_bands_are_drawn_for_any_number_of_them(channels: int) -> None:
+    colours = Augmentation(jitter_prob=0.5, gray_prob=0.5, band_drop_prob=0.1, bands=True)
+    draws = draw((4, channels, 8, 8), torch.Generator().manual_seed(0), colours, (8, 8))
+    drawn = {name for name, value in draws._asdict().items() if value is not None}
+    assert drawn == {"band_jitter", "band_gray", "band_drop"}
+
+
+def test_bands_are_dropped_with_the_probability_of_each_and_one_always_stays() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for channels, expected in ((12, 0.3), (2, 0.3 * (1 - 0.3 / 2))):  # of two, both would go with 0.3 squared
+        draws = draw((4000, channels, 2, 2), generator, Augmentation(band_drop_prob=0.3), (2, 2))
+        assert draws.band_drop is not None
+        assert draws.band_drop.float().mean() == pytest.approx(expected, abs=0.015)
+        assert not draws.band_drop.all(1).any()
+    certain = draw((100, 5, 2, 2), generator, Augmentation(band_drop_prob=1.0), (2, 2)).band_drop
+    assert certain is not None
+    assert certain.sum(1).tolist() == [4] * 100
+
+
+def test_draws_of_bands_come_after_all_others() -> None:
+    """So that an augmentation with a drop of bands makes the same views as without, but for the drop."""
+    plain = Augmentation(flip_prob=0.5, crop_scale=(0.2, 1.0), blur_prob=0.5, noise=0.1)
+    dropping = Augmentation(flip_prob=0.5, crop_scale=(0.2, 1.0), blur_prob=0.5, noise=0.1, band_drop_prob=0.5)
+    images = torch.rand(20, 6, 8, 8, generator=torch.Generator().manual_seed(1))
+    whole, some = (augment(images, torch.Generator().manual_seed(0), each) for each in (plain, dropping))
+    dropped = (some == 0).flatten(2).all(2)
+    assert 0 < dropped.sum() < dropped.numel()
+    assert torch.equal(some[~dropped], whole[~dropped])

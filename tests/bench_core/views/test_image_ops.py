@@ -11,8 +11,11 @@ from torchvision.transforms.v2 import functional as tv
 from bench_core.views.image_ops import (
     _turn_hue,
     affine,
+    band_jitter,
     color_jitter,
+    drop_bands,
     gaussian_blur,
+    mean_of_bands,
     resized_crop,
     solarize,
     to_grayscale,
@@ -213,3 +216,49 @@ def test_affine_translation_moves_right_and_down_and_fills_with_black() -> None:
     torch.testing.assert_close(moved[0, 0, 1:, 2:], images[0, 0, :-1, :-2], atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[0, 0, 0], torch.zeros(8), atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[0, 0, :, :2], torch.zeros(8, 2), atol=1e-5, rtol=0)
+
+
+def test_band_jitter_is_brightness_and_contrast_written_slowly() -> None:
+    images, factors = torch.rand(6, 5, 4, 3, generator=rng()), 2 * torch.rand(6, 2, generator=rng(1))
+    first = torch.arange(6) % 2 == 0
+    result = band_jitter(images, factors, first)
+    for n in range(6):
+        image = images[n].double()
+        for step in (0, 1):
+            if (step == 0) == bool(first[n]):
+                middle = sum(float(v) for v in image.flatten()) / image.numel()
+                image = (middle + float(factors[n, 1]) * (image - middle)).clamp(0, 1)
+            else:
+                image = (float(factors[n, 0]) * image).clamp(0, 1)
+        torch.testing.assert_close(result[n].double(), image, atol=1e-6, rtol=0)
+
+
+def test_band_jitter_by_hand() -> None:
+    images = torch.tensor([[[[0.2]], [[0.4]], [[0.6]]]])  # the mean is 0.4
+    doubled_contrast = band_jitter(images, torch.tensor([[1.0, 2.0]]), torch.tensor([True]))
+    torch.testing.assert_close(doubled_contrast.flatten(), torch.tensor([0.0, 0.4, 0.8]))
+    brighter_later = band_jitter(images, torch.tensor([[1.5, 2.0]]), torch.tensor([True]))
+    torch.testing.assert_close(brighter_later.flatten(), torch.tensor([0.0, 0.6, 1.0]))  # 1.2 is cut
+
+
+def test_band_jitter_does_not_depend_on_the_order_of_bands() -> None:
+    images, factors = torch.rand(4, 7, 5, 5, generator=rng()), 0.6 + 0.8 * torch.rand(4, 2, generator=rng(1))
+    order, first = torch.randperm(7, generator=rng(2)), torch.tensor([True, False, True, False])
+    shuffled = band_jitter(images[:, order], factors, first)
+    torch.testing.assert_close(shuffled, band_jitter(images, factors, first)[:, order])
+
+
+def test_band_jitter_of_one_band_equals_the_colour_jitter_of_a_grey_image() -> None:
+    images, factors = torch.rand(8, 1, 6, 6, generator=rng()), 2 * torch.rand(8, 2, generator=rng(1))
+    first = torch.arange(8) % 2 == 0
+    order = torch.where(first[:, None], torch.tensor([[1, 0, 2, 3]]), torch.tensor([[0, 1, 2, 3]]))
+    four = torch.cat([factors, torch.ones(8, 1), torch.zeros(8, 1)], 1)
+    torch.testing.assert_close(band_jitter(images, factors, first), color_jitter(images, four, order))
+
+
+def test_mean_of_bands_and_dropped_bands_by_hand() -> None:
+    images = torch.tensor([[[[0.2]], [[0.4]], [[0.9]]], [[[0.1]], [[0.1]], [[0.1]]]])
+    torch.testing.assert_close(mean_of_bands(images).flatten(), torch.tensor([0.5, 0.1]))
+    dropped = drop_bands(images, torch.tensor([[True, False, False], [False, False, True]]))
+    torch.testing.assert_close(dropped.flatten(), torch.tensor([0.0, 0.4, 0.9, 0.1, 0.1, 0.0]))
+    assert images[0, 0] == 0.2

@@ -28,6 +28,8 @@ EVERYTHING = Augmentation(
     gray_prob=0.2, blur_prob=0.5, solarize_prob=0.2, noise=0.05,
 )  # fmt: skip
 
+EVERYTHING_OF_BANDS = dataclasses.replace(EVERYTHING, bands=True, band_drop_prob=0.2)
+
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -132,6 +134,9 @@ def test_half_of_the_images_are_flipped_and_the_rest_is_unchanged() -> None:
         (Augmentation(solarize_prob=0.2), 0.2),
         (Augmentation(affine_prob=0.3, rotation=20.0), 0.3),
         (Augmentation(noise=0.1), 1.0),
+        (Augmentation(bands=True, jitter_prob=0.8, jitter=(0.4, 0.4, 0.0, 0.0)), 0.8),
+        (Augmentation(bands=True, gray_prob=0.2), 0.2),
+        (Augmentation(band_drop_prob=0.1), 1 - 0.9**3),
     ],
 )
 def test_each_change_happens_with_its_probability(change: Augmentation, probability: float) -> None:
@@ -182,9 +187,11 @@ def test_affine_draws_the_whole_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "augmentation", [PRESETS["simclr"], PRESETS["sela"], EVERYTHING], ids=["simclr", "sela", "all"]
+    "augmentation",
+    [PRESETS["simclr"], PRESETS["sela"], EVERYTHING, EVERYTHING_OF_BANDS],
+    ids=["simclr", "sela", "all", "bands"],
 )
-@pytest.mark.parametrize("shape", [(33, 3, 32, 32), (9, 1, 8, 8), (1, 3, 16, 12)])
+@pytest.mark.parametrize("shape", [(33, 3, 32, 32), (9, 1, 8, 8), (1, 3, 16, 12), (9, 12, 8, 8)])
 def test_skipping_images_that_do_not_change_gives_the_same_bits(
     augmentation: Augmentation, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +204,9 @@ def test_skipping_images_that_do_not_change_gives_the_same_bits(
 
 
 @pytest.mark.parametrize("size", [(16, 16), (20, 24), (32, 32)])
-@pytest.mark.parametrize("augmentation", [PRESETS["simclr"], EVERYTHING], ids=["simclr", "all"])
+@pytest.mark.parametrize(
+    "augmentation", [PRESETS["simclr"], EVERYTHING, EVERYTHING_OF_BANDS], ids=["simclr", "all", "bands"]
+)
 def test_apply_compiles_to_one_graph_with_the_same_values(augmentation: Augmentation, size: tuple[int, int]) -> None:
     torch.compiler.reset()
     graph = torch.compile(apply, backend="eager", fullgraph=True, dynamic=False)
@@ -210,9 +219,10 @@ def test_apply_compiles_to_one_graph_with_the_same_values(augmentation: Augmenta
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_apply_on_an_accelerator_never_reads_a_value() -> None:
+@pytest.mark.parametrize("everything", [EVERYTHING, EVERYTHING_OF_BANDS], ids=["colours", "bands"])
+def test_apply_on_an_accelerator_never_reads_a_value(everything: Augmentation) -> None:
     """Fake CUDA tensors have no values: an operation that needs one raises."""
-    draws = draw((8, 3, 16, 16), rng(), EVERYTHING, (16, 16))
+    draws = draw((8, 3, 16, 16), rng(), everything, (16, 16))
     with FakeTensorMode(allow_non_fake_inputs=True):
         on_device = tree_map_only(Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device="cuda"), draws)
         view = apply(torch.empty(8, 3, 16, 16, device="cuda"), on_device, (16, 16))
