@@ -12,12 +12,18 @@ from torch import Tensor
 from bench_core.contracts import DataSpec, PerItem, Score
 
 
+def splits_skip_reason(data: DataSpec) -> str | None:
+    """Return the reason why a probe cannot be trained and tested on this dataset, or None if both splits are there."""
+    missing = [split for split in ("train", "test") if split not in data.splits]
+    return f"needs a {missing[0]} split" if missing else None
+
+
 def classes_skip_reason(data: DataSpec) -> str | None:
     """Return the reason why a classifier cannot be scored on this dataset, or None if it can."""
-    if missing := [split for split in ("train", "test") if split not in data.splits]:
-        return f"needs a {missing[0]} split"
+    if reason := splits_skip_reason(data):
+        return reason
     if data.num_labels is not None:
-        return "several labels an item are not supported yet"
+        return "needs one class for each item, not several labels"
     if data.num_classes is None:
         return "needs labels"
     return None if data.num_classes > 1 else "needs at least two classes"

@@ -1,10 +1,10 @@
 """Linear probe: a linear classifier on standardised features, with the penalty chosen on a held-out part of train.
 
-The classifier is logistic regression, or a linear SVM.
+The classifier is logistic regression, a linear SVM, or one logistic regression for each of several labels an item.
 
 Source: ours, like `bench_core.evaluation.logistic_regression`. The tasks that fit linear probes share this code.
 
-Shapes: N items, D features, K classes.
+Shapes: N items, D features, K classes or labels.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 from bench_core.data import ranks_in_class
 from bench_core.errors import BenchError
 from bench_core.evaluation.linear_svm import margin_loss, svm_problem
-from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem
+from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem, sigmoid_loss
 
 GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # penalties; scikit-learn's C is 1 / (penalty * N)
 FIXED_PENALTY = 0.01  # where nothing can be held out; within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels
@@ -55,6 +55,16 @@ def _margin_loss(scores: Tensor, labels: Tensor) -> float:
     return float(margin_loss(scores.T, F.one_hot(labels, scores.shape[1]).T)[0])
 
 
+def _several_labels_problem(
+    features: Tensor, labels: Tensor, num_labels: int, device: torch.device | str = "cpu"
+) -> LogisticProblem:
+    return LogisticProblem(features, labels, num_labels, device, loss=sigmoid_loss, curvature=0.25)  # the largest one
+
+
+def _several_labels_loss(scores: Tensor, labels: Tensor) -> float:
+    return float(sigmoid_loss(scores.T, labels.T.to(scores))[0])
+
+
 LOGISTIC = Classifier(text=PROBLEM, problem=LogisticProblem, loss=_cross_entropy, unit=" nats")
 SVM = Classifier(
     text=(
@@ -65,6 +75,15 @@ SVM = Classifier(
     problem=svm_problem,
     loss=_margin_loss,
     unit="",
+)
+SEVERAL_LABELS = Classifier(
+    text=(
+        "one logistic regression (sigmoid) for each label with one common penalty, penalty/2 * |W|^2 beside the loss "
+        "summed over labels, mean over items, bias free"
+    ),
+    problem=_several_labels_problem,
+    loss=_several_labels_loss,
+    unit=" nats",
 )
 
 
@@ -103,19 +122,21 @@ def fit_probe(
 ) -> ChosenFit:
     """Choose the penalty on a held-out part of train, then fit on all of train.
 
-    Where no class has two items, nothing can be held out, and the penalty is fixed.
+    Where no class has two items, nothing can be held out, and the penalty is fixed. With several labels an item the
+    held-out part is drawn from all items alike.
 
     Args:
         train: Standardised features (N, D).
-        labels: Classes (N,) int64.
-        num_classes: Number of classes K.
+        labels: Classes (N,) int64, or several labels an item, (N, K) bool.
+        num_classes: Number of classes or labels K.
         rng: Generator on the CPU; it draws the held-out part.
         device: A CUDA device computes the products there; with any other device they are computed on the CPU.
         grid: Penalties to choose from, > 0.
-        validation_fraction: Fraction of each class that is held out, in (0, 1); at least one item is left to train on.
+        validation_fraction: Fraction of each class, or of all items with several labels, that is held out, in (0, 1);
+            at least one item is left to train on.
         fixed_penalty: Penalty where nothing can be held out, > 0.
         max_iterations: Largest number of L-BFGS steps of one fit.
-        classifier: `LOGISTIC` or `SVM`.
+        classifier: `LOGISTIC` or `SVM`; `SEVERAL_LABELS` for several labels an item, and only for these.
 
     Raises:
         BenchError: The features, or the loss on the held-out part, are not finite.
@@ -123,7 +144,13 @@ def fit_probe(
     if not bool(train.isfinite().all()):
         raise BenchError("a linear probe needs finite features, these have NaN or infinity: has the training diverged?")
     device = device if torch.device(device).type == "cuda" else "cpu"
-    held_out = held_out_part(labels, validation_fraction, num_classes, rng)
+    if labels.ndim == 1:
+        held_out, part = held_out_part(labels, validation_fraction, num_classes, rng), "each training class"
+        too_few, where_too_few = "no class has two training items", "no class has an item to hold out"
+    else:
+        alike = torch.zeros(len(labels), dtype=torch.int64)
+        held_out, part = held_out_part(alike, validation_fraction, 1, rng), "the training items"
+        too_few, where_too_few = "there are not two training items", "there is only one"
     if held_out.any():
         problem = classifier.problem(train[~held_out], labels[~held_out], num_classes, device)
         penalty, loss, lost = _choose_penalty(
@@ -133,7 +160,7 @@ def fit_probe(
         note += f"; NOT converged when it was chosen: {', '.join(f'{p:g}' for p in lost)}" if lost else ""
     else:
         penalty, loss = fixed_penalty, None
-        note = f"penalty {penalty:g} fixed, not chosen: no class has two training items, so none can be held out"
+        note = f"penalty {penalty:g} fixed, not chosen: {too_few}, so none can be held out"
     return ChosenFit(
         fit=classifier.problem(train, labels, num_classes, device).solve(penalty, max_iterations),
         penalty=penalty,
@@ -141,9 +168,9 @@ def fit_probe(
         note=note,
         protocol=(
             f"penalty chosen of {', '.join(f'{p:g}' for p in grid)} by the loss on "
-            f"{validation_fraction:.0%} of each training class, from strong to weak until it is {RISE:.0%} above the "
-            f"least, the strongest within {ALIKE:g}{classifier.unit} of the least; {fixed_penalty:g} where no class "
-            "has an item to hold out; refitted on all of train"
+            f"{validation_fraction:.0%} of {part}, from strong to weak until it is {RISE:.0%} above the least, the "
+            f"strongest within {ALIKE:g}{classifier.unit} of the least; {fixed_penalty:g} where {where_too_few}; "
+            "refitted on all of train"
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, solved to its optimum.
+"""Multinomial logistic regression, solved to its optimum; also one logistic regression for each of several labels.
 
     minimise  mean_i CE(softmax(W^T x_i + b), y_i) + penalty / 2 * |W|^2        (b is free)
 
@@ -6,7 +6,7 @@ scikit-learn's C is 1 / (penalty * N). Published probes on ill-conditioned featu
 stopped early; then the solver changes the number more than the method does. Here L-BFGS works in the principal
 directions of the features, each scaled to about unit curvature. The penalty still applies to the original weights, so
 the problem is the one above, and only the path to its optimum is shorter. Other convex losses of the class scores are
-solved in the same way (`bench_core.evaluation.linear_svm`).
+solved in the same way (`sigmoid_loss` for several labels an item, `bench_core.evaluation.linear_svm`).
 
 Shapes: N items, D features, R <= min(N, D) principal directions with variance, K classes.
 """
@@ -38,7 +38,8 @@ class LogisticFit:
         bias: Bias (K,) float64, on the CPU.
         loss: Value that is minimised, with the penalty, in nats.
         iterations: Number of L-BFGS steps.
-        gradient: Largest absolute entry of the gradient in scaled coordinates, over the loss.
+        gradient: Largest absolute entry of the gradient in scaled coordinates, over the loss; with several labels an
+            item, over its mean over labels.
         converged: True if `gradient` is at most `TOLERANCE`.
     """
 
@@ -59,8 +60,8 @@ class LogisticProblem:
 
     Args:
         features: Features (N, D).
-        labels: Classes (N,) int64 in [0, K).
-        num_classes: Number of classes K.
+        labels: Classes (N,) int64 in [0, K), or several labels an item, (N, K) bool.
+        num_classes: Number of classes or labels K.
         device: CPU or CUDA device, for the products; the vectors of the solver stay on the CPU.
         loss: Convex loss of the class scores; another one than `softmax_loss` is solved in the same way.
         curvature: Rough second derivative of the loss by a score; a bad guess costs steps, and changes no optimum.
@@ -88,7 +89,10 @@ class LogisticProblem:
         centred = features - self.mean  # changes only b, which is free
         self.basis, self.variance = principal_directions(centred)
         self.coordinates = centred @ self.basis  # (N, R)
-        self.onehot = F.one_hot(labels.to(device), num_classes).T.contiguous().to(centred)  # (K, N)
+        labels = labels.to(device)
+        hot = labels if labels.ndim == 2 else F.one_hot(labels, num_classes)
+        self.problems = 1 if labels.ndim == 1 else num_classes  # separate ones, whose losses are added up
+        self.onehot = hot.T.contiguous().to(centred)  # (K, N); several ones in a column of several labels
 
     def solve(self, penalty: float, max_iterations: int = 1000, start: LogisticFit | None = None) -> LogisticFit:
         """Find the optimum for one penalty.
@@ -154,7 +158,9 @@ class LogisticProblem:
         slope = (residual @ x).T.double().cpu() + penalty * weights
         gradient = torch.cat([scale * slope, residual.sum(1)[None].double().cpu()])
         loss = float(fit) + penalty / 2 * float(weights.square().sum())
-        self.relative_gradient = float(gradient.abs().max()) / loss if loss > NEGLIGIBLE else 0.0
+        # A rare label's gradient is small: with the sum of all losses as measure, its weights would be far from done.
+        measure = loss / self.problems
+        self.relative_gradient = float(gradient.abs().max()) / measure if measure > NEGLIGIBLE else 0.0
         return loss, gradient.flatten().numpy()
 
 
@@ -168,6 +174,19 @@ def softmax_loss(scores: Tensor, onehot: Tensor) -> tuple[Tensor, Tensor]:
     logp = scores.log_softmax(0)
     fit = -(logp * onehot).sum(0).double().mean()
     return fit, logp.exp().sub_(onehot).div_(scores.shape[1])
+
+
+def sigmoid_loss(scores: Tensor, hot: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of a logistic regression of each label, in nats, and its slope (K, N) by each score.
+
+    It is summed over labels and a mean over items. The labels share nothing, so their sum has the optimum of each.
+
+    Args:
+        scores: Scores of the labels (K, N).
+        hot: Labels (K, N), 0 or 1.
+    """
+    fit = F.softplus(scores * (1 - 2 * hot)).sum(0).double().mean()
+    return fit, scores.sigmoid().sub_(hot).div_(scores.shape[1])
 
 
 def principal_directions(centred: Tensor) -> tuple[Tensor, Tensor]:

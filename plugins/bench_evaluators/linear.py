@@ -2,12 +2,12 @@
 
 The penalty is chosen on a held-out part of the training split, then the probe is refitted on the whole split. With
 `labels_per_class` the probe is fitted to a few labels, once for each of several draws, with a fixed penalty: a handful
-of labels leaves no part for choosing one.
+of labels leaves no part for choosing one. With several labels an item it is one logistic regression for each label.
 
 Source: ours, for the solver and the choice of the penalty (`bench_core.evaluation.logistic_regression`); the task is
         that of Zhang, Isola, Efros, ECCV 2016, https://arxiv.org/abs/1603.08511, on pooled features.
 
-Shapes: N items, D features, K classes.
+Shapes: N items, D features, K classes or labels.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from bench_core.evaluation.classification import (
     class_scores,
     classes_skip_reason,
     number_of_classes,
+    splits_skip_reason,
     top_accuracy,
 )
 from bench_core.evaluation.embeddings import labelled_embedding
@@ -30,15 +31,18 @@ from bench_core.evaluation.linear_probe import (
     GRID,
     LOGISTIC,
     MAX_ITERATIONS,
+    SEVERAL_LABELS,
     SOLVER,
     SVM,
     VALIDATION,
+    Classifier,
     convergence,
     fit_probe,
     shuffled_ranks,
     standardise,
 )
 from bench_core.evaluation.logistic_regression import LogisticFit
+from bench_core.evaluation.multi_label import SCORES, label_scores, uncounted_labels
 
 CLASSIFIERS = {"logistic": LOGISTIC, "svm": SVM}
 
@@ -61,7 +65,11 @@ class LinearConfig(Config):
         GRID, "penalties to choose from, per item", "ours: from too strong to too weak for almost all", gt=0
     )
     validation_fraction: float = param(
-        VALIDATION, "part of each training class that is held out to choose the penalty", "ours", gt=0, lt=1
+        VALIDATION,
+        "part of each training class that is held out to choose the penalty; of all items if they have several labels",
+        "ours",
+        gt=0,
+        lt=1,
     )
     few_label_penalty: float = param(
         FIXED_PENALTY,
@@ -91,8 +99,11 @@ class Linear(Evaluator):
 
     The probe is trained on frozen, standardised features until it converges; its penalty is chosen on held-out
     training items. `solver=svm` makes it a linear SVM. The score is top-1 accuracy on the test split (and top-5 with
-    more than 10 classes). With `labels_per_class` it learns from a few labels, averaged over random draws. Needs one
-    class for each item, and a train and a test split.
+    more than 10 classes). With `labels_per_class` it learns from a few labels, averaged over random draws.
+
+    With several labels an item there is one logistic regression for each label. The scores are the mean of the labels'
+    average precisions and the micro F1 of all answers; a label is answered where its probability is above 1/2. Needs a
+    train and a test split.
     """
 
     Config = LinearConfig
@@ -104,8 +115,14 @@ class Linear(Evaluator):
         self.config, self.classifier = config, CLASSIFIERS[config.solver]
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Skip data without one class for each item, or without a train or test split."""
-        return classes_skip_reason(data)
+        """Skip data without labels, without a train or test split, or without a class where one is needed."""
+        if data.num_labels is None:
+            return classes_skip_reason(data)
+        if self.config.labels_per_class is not None:
+            return "labels_per_class needs one class for each item, not several labels"
+        if self.config.solver == "svm":
+            return "solver=svm needs one class for each item, not several labels"
+        return splits_skip_reason(data)
 
     def evaluate(self, frozen: Frozen) -> Evaluation:
         """Fit on train, score on test."""
@@ -113,9 +130,11 @@ class Linear(Evaluator):
         train, train_labels = labelled_embedding(frozen, "train", name)
         test, labels = labelled_embedding(frozen, "test", name)
         train, test = standardise(train, test)
+        if frozen.data.num_labels is not None:
+            return self._several_labels(train, train_labels, test, labels, frozen)
         num_classes = number_of_classes(frozen.data)
         if self.config.labels_per_class is None:
-            probe = self._fit_all(train, train_labels, num_classes, frozen)
+            probe = self._fit_all(train, train_labels, num_classes, frozen, self.classifier)
         else:
             probe = self._fit_few(train, train_labels, num_classes, frozen, self.config.labels_per_class)
         logits = [fit.logits(test) for fit in probe.fits]
@@ -133,7 +152,23 @@ class Linear(Evaluator):
             items=class_items(logits, labels),
         )
 
-    def _fit_all(self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen) -> "_Probe":
+    def _several_labels(
+        self, train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor, frozen: Frozen
+    ) -> Evaluation:
+        """Fit one logistic regression for each label on train, and score them on test."""
+        probe = self._fit_all(train, train_labels, labels.shape[1], frozen, SEVERAL_LABELS)
+        return Evaluation(
+            scores=label_scores(probe.fits[0].logits(test), labels, train_labels, self.config.embedding),
+            protocol=(
+                f"test split; features standardised on train; {SEVERAL_LABELS.text}; {probe.protocol}; {SOLVER}, "
+                f"which is a mean over labels here; {SCORES}; chance: the same probe on constant features"
+            ),
+            notes=[*probe.notes, convergence(probe.fits), *uncounted_labels(labels)],
+        )
+
+    def _fit_all(
+        self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen, classifier: Classifier
+    ) -> "_Probe":
         """Choose the penalty on a part of train, then refit on the whole split."""
         config, rng = self.config, stream(frozen.seed, "linear", "validation")
         chosen = fit_probe(
@@ -146,7 +181,7 @@ class Linear(Evaluator):
             validation_fraction=config.validation_fraction,
             fixed_penalty=config.few_label_penalty,
             max_iterations=config.max_iterations,
-            classifier=self.classifier,
+            classifier=classifier,
         )
         return _Probe(fits=[chosen.fit], labels=labels, protocol=chosen.protocol, notes=[chosen.note])
 

@@ -133,7 +133,7 @@ def test_the_named_embedding_is_read(freeze: Freeze) -> None:
         ({"folds": None}, "needs folds or a test split"),
         ({"num_classes": None}, "needs labels"),
         ({"num_classes": 1}, "needs at least two classes"),
-        ({"num_classes": None, "num_labels": 3}, "several labels an item are not supported yet"),
+        ({"num_classes": None, "num_labels": 3}, "needs one class for each item, not several labels"),
     ],
 )
 def test_data_that_do_not_fit_are_skipped_with_a_reason(changes: dict[str, object], reason: str | None) -> None:

@@ -111,7 +111,7 @@ def test_the_named_embedding_is_read(freeze: Freeze) -> None:
     ("changes", "reason"),
     [
         ({"num_classes": None}, "needs labels"),
-        ({"num_classes": None, "num_labels": 3}, "several labels an item are not supported yet"),
+        ({"num_classes": None, "num_labels": 3}, "needs one class for each item, not several labels"),
         ({"splits": {"train": 5}}, "needs a test split"),
         ({}, None),
     ],

@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
@@ -152,11 +154,96 @@ def test_more_than_10_classes_have_top5_too(freeze: Freeze) -> None:
     assert [(s.metric, s.value) for s in scores] == [("top1", 1.0), ("top5", 1.0)]
 
 
-def test_data_with_several_labels_an_item_is_refused() -> None:
-    data = DataSpec(shape=(1, 8, 8), splits={"train": 5, "test": 5}, num_labels=3)
-    assert Linear(LinearConfig()).skip_reason(data, Objective) == (  # type: ignore[type-abstract]  # not read
-        "several labels an item are not supported yet"
+def labelled_blobs(items: int, labels: int = 4, seed: int = 0) -> tuple[dict[str, Tensor], Tensor]:
+    """Make features with a direction for each of several labels, of which an item has any number."""
+    rng = torch.Generator().manual_seed(seed)
+    hot = torch.rand(items, labels, generator=rng) < torch.linspace(0.2, 0.6, labels)
+    features = torch.randn(items, 12, generator=rng) + F.pad(2.0 * hot, (0, 12 - labels))
+    return {"features": features * torch.logspace(0, 2, 12)}, hot
+
+
+def test_several_labels_get_the_scores_of_one_logistic_regression_each(freeze: Freeze) -> None:
+    splits = {"train": labelled_blobs(200), "test": labelled_blobs(120, seed=1)}
+    frozen = freeze(splits)
+    evaluation = Linear(LinearConfig(grid=(0.02,))).evaluate(frozen)
+    (train, labels), (test, test_labels) = ((part["features"], labels) for part, labels in splits.values())
+    train, test = standardise(train, test)
+    reference = LogisticRegression(C=1 / (0.02 * 200), tol=1e-8, max_iter=10_000)
+    classifier = OneVsRestClassifier(reference).fit(train.numpy(), labels.numpy())
+    expected = average_precision_score(test_labels.numpy(), classifier.predict_proba(test.numpy()), average="macro")
+    answers = classifier.predict(test.numpy())
+    precision, f1 = evaluation.scores
+    assert (precision.metric, precision.n) == ("mean_average_precision", 120)
+    assert precision.value == pytest.approx(expected, abs=5e-3)  # two items may change places
+    assert precision.chance == pytest.approx(float(test_labels.double().mean()))
+    assert f1.metric == "micro_f1"
+    assert f1.value == pytest.approx(f1_score(test_labels.numpy(), answers, average="micro"), abs=5e-3)
+    assert evaluation.items == {}  # neither score is a mean over items
+    assert "one logistic regression (sigmoid) for each label" in evaluation.protocol
+    assert "20 held-out training items" in evaluation.notes[0]
+    assert items_error(evaluation, frozen.data.splits) is None
+
+
+def test_a_label_without_items_is_left_out_and_said_so(freeze: Freeze) -> None:
+    splits = {"train": labelled_blobs(80), "test": labelled_blobs(60, seed=1)}
+    empty = {name: (part, F.pad(labels, (0, 1))) for name, (part, labels) in splits.items()}
+    plain, extra = (Linear(LinearConfig(grid=(0.02,))).evaluate(freeze(each)) for each in (splits, empty))
+    assert extra.scores[0].value == pytest.approx(plain.scores[0].value, abs=1e-2)  # two items may change places
+    assert extra.notes[-1] == "1 of 5 labels left out of mean_average_precision: no test item has them"
+    assert "converged in" in plain.notes[-1]
+    assert not any("NOT" in note for note in extra.notes)  # its bias falls without end, but its loss soon is 0
+
+
+def test_the_penalty_of_several_labels_is_chosen_without_the_test_split(freeze: Freeze) -> None:
+    train = labelled_blobs(200)
+    first, second = (
+        Linear(LinearConfig()).evaluate(freeze({"train": train, "test": labelled_blobs(60, seed=seed)}))
+        for seed in (1, 2)
     )
+    assert first.notes == second.notes
+    assert first.scores != second.scores
+    noise = {"features": torch.randn(200, 12, generator=torch.Generator().manual_seed(3))}, train[1]
+    noisy = Linear(LinearConfig()).evaluate(freeze({"train": noise, "test": labelled_blobs(60, seed=1)}))
+    assert float(noisy.notes[0].split()[1].strip(",")) > float(first.notes[0].split()[1].strip(","))
+
+
+def test_several_labels_on_features_that_say_nothing_score_chance(freeze: Freeze) -> None:
+    constant = {
+        name: ({"features": torch.ones(n, 3)}, labelled_blobs(n)[1]) for name, n in (("train", 80), ("test", 60))
+    }
+    for score in Linear(LinearConfig()).evaluate(freeze(constant)).scores:
+        assert score.value == pytest.approx(score.chance)
+
+
+def test_one_training_item_with_several_labels_gets_the_fixed_penalty(freeze: Freeze) -> None:
+    frozen = freeze({"train": labelled_blobs(1), "test": labelled_blobs(30, seed=1)})
+    evaluation = Linear(LinearConfig(few_label_penalty=0.3)).evaluate(frozen)
+    assert evaluation.notes[0].startswith("penalty 0.3 fixed, not chosen: there are not two training items")
+
+
+@pytest.mark.parametrize(
+    ("config", "splits", "reason"),
+    [
+        (LinearConfig(), ("train", "test"), None),
+        (LinearConfig(), ("train", "query", "database"), "needs a test split"),
+        (
+            LinearConfig(labels_per_class=5),
+            ("train", "test"),
+            "labels_per_class needs one class for each item, not several labels",
+        ),
+        (LinearConfig(solver="svm"), ("train", "test"), "solver=svm needs one class for each item, not several labels"),
+    ],
+)
+def test_several_labels_are_skipped_where_a_class_is_needed(
+    config: LinearConfig, splits: tuple[str, ...], reason: str | None
+) -> None:
+    data = DataSpec(shape=(1, 8, 8), splits=dict.fromkeys(splits, 5), num_labels=3)
+    assert Linear(config).skip_reason(data, Objective) == reason  # type: ignore[type-abstract]  # not read
+
+
+def test_data_without_labels_is_refused() -> None:
+    data = DataSpec(shape=(1, 8, 8), splits={"train": 5, "test": 5})
+    assert Linear(LinearConfig()).skip_reason(data, Objective) == "needs labels"  # type: ignore[type-abstract]  # not read
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_constant_accuracy_of_balanced_training_labels_is_one_over_the_number_of
     ("facts", "reason"),
     [
         ({"splits": {"train": 4}, "num_classes": 2}, "needs a test split"),
-        ({"splits": {"train": 4, "test": 4}, "num_labels": 3}, "several labels an item are not supported yet"),
+        ({"splits": {"train": 4, "test": 4}, "num_labels": 3}, "needs one class for each item, not several labels"),
         ({"splits": {"train": 4, "test": 4}}, "needs labels"),
         ({"splits": {"train": 4, "test": 4}, "num_classes": 1}, "needs at least two classes"),
         ({"splits": {"train": 4, "test": 4}, "num_classes": 2}, None),

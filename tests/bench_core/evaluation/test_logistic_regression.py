@@ -50,6 +50,43 @@ def test_float32_reaches_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
     assert single.solve(1e-4).loss == pytest.approx(exact.loss, rel=1e-4)
 
 
+def test_several_labels_reach_the_optimum_of_each_label_by_scikit_learn() -> None:
+    features, classes = problem(120, 20)
+    labels = torch.stack([classes == 0, classes > 1, classes != 3], 1)
+    fit = LogisticProblem(features, labels, 3, loss=logistic.sigmoid_loss, curvature=0.25).solve(1e-2)
+    assert fit.converged
+    total = 0.0
+    for k in range(3):
+        reference = LogisticRegression(C=1 / (1e-2 * 120), tol=1e-9, solver="newton-cholesky", max_iter=1000)
+        reference.fit(features.double().numpy(), labels[:, k].numpy())
+        expected = reference.decision_function(features.double().numpy())
+        torch.testing.assert_close(fit.logits(features)[:, k], torch.from_numpy(expected), atol=5e-3, rtol=0)
+        for score, hot in zip(expected, labels[:, k].tolist(), strict=True):
+            total += float(np.log1p(np.exp(-score if hot else score))) / 120
+        total += 1e-2 / 2 * float(np.square(reference.coef_).sum())
+    assert fit.loss == pytest.approx(total, rel=1e-4)
+
+
+def test_a_rare_label_is_solved_as_closely_as_a_frequent_one() -> None:
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(600, 8, generator=rng)
+    labels = features @ torch.randn(8, 20, generator=rng) + 2 * torch.randn(600, 20, generator=rng) > 1
+    labels[:, 0] &= torch.arange(600) % 20 == 0
+    fit = LogisticProblem(features, labels, 20, loss=logistic.sigmoid_loss, curvature=0.25).solve(1e-3)
+    alone = LogisticRegression(C=1 / (1e-3 * 600), tol=1e-9, solver="newton-cholesky", max_iter=1000)
+    expected = torch.from_numpy(alone.fit(features.numpy(), labels[:, 0].numpy()).decision_function(features.numpy()))
+    assert 5 < int(labels[:, 0].sum()) < 20
+    assert float((fit.logits(features)[:, 0] - expected).abs().mean() / expected.std()) < 5e-3
+
+
+def test_sigmoid_loss_by_hand_and_its_slope() -> None:
+    scores = torch.tensor([[0.0, 30.0], [-30.0, 2.0]], requires_grad=True)  # (K, N)
+    hot = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    loss, slope = logistic.sigmoid_loss(scores, hot)
+    assert loss.item() == pytest.approx((np.log(2) + 0 + 30 + np.log1p(np.exp(2))) / 2)
+    torch.testing.assert_close(slope, torch.autograd.grad(loss, scores)[0])
+
+
 def test_loss_of_constant_features_is_the_entropy_of_the_labels() -> None:
     labels = torch.tensor([0, 0, 0, 1])
     fit = LogisticProblem(torch.ones(4, 3), labels, 2).solve(1e-3)
