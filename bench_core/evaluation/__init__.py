@@ -15,6 +15,8 @@ ranking.py              average precision and precision of rankings, with and wi
 hamming.py              histograms of Hamming distances, from which rankings of codes are scored
 hash_codes.py           codes from features by LSH, PCA and ITQ, and how well codes use their bits
 sign_patterns.py        counts of sign patterns of ReLU units, a measure of linear regions
+neighbour_information.py  estimates of information from distances to nearest neighbours; nothing is trained
+pair_critics.py         critics that are fitted to pairs, and lower bounds of information on other pairs
 cka.py                  similarity of two embeddings of the same items
 intervals.py            Student's t interval of a mean
 """

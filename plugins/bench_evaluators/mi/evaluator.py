@@ -35,18 +35,17 @@ from bench_core.data import open_split, take
 from bench_core.evaluation.classification import classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.linear_probe import PROBLEM, convergence, fit_probe, standardise
-from bench_core.views import PRESETS, augment, preset
-
-from .critics import (
+from bench_core.evaluation.neighbour_information import class_information, pair_information
+from bench_core.evaluation.pair_critics import (
     PairCritic,
     Pairs,
-    classifier_information,
-    entropy_of,
     fit_critic,
     held_out_donsker_varadhan,
     held_out_info_nce,
 )
-from .neighbours import class_information, pair_information
+from bench_core.views import PRESETS, augment, preset
+
+from .labels import classifier_information, entropy_of
 
 SIDE = 32  # pixels: larger views are averaged down to this side for a critic
 

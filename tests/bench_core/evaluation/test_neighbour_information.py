@@ -7,7 +7,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 from torch import Tensor
 
-from bench_evaluators.mi.neighbours import class_information, pair_information
+from bench_core.evaluation.neighbour_information import class_information, pair_information
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -1,38 +1,23 @@
-"""Lower bounds of mutual information, in nats; they hold as they are measured on items that were not trained on.
+"""Critics that are fitted to pairs, and the lower bounds of mutual information that they reach on other pairs.
 
-Sources: Barber and Agakov, NeurIPS 2003 (a classifier's bound); `bench_core.nn.mutual_information` for critics' bounds;
-         the split into train and test pairs: McAllester and Stratos, AISTATS 2020, https://arxiv.org/abs/1811.04251,
-         who also show that no such bound exceeds about the logarithm of the number of pairs.
+Sources: `bench_core.nn.mutual_information` for the bounds; the split into train and test pairs: McAllester and Stratos,
+         AISTATS 2020, https://arxiv.org/abs/1811.04251, who also show that no such bound exceeds about the logarithm of
+         the number of pairs.
 Shapes: N train pairs, M test pairs; D and E coordinates; K pairs of a batch.
 """
 
 import copy
 import math
+from collections.abc import Callable
 from statistics import fmean
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core.nn.heads import mlp
 from bench_core.nn.mutual_information import donsker_varadhan, info_nce, joint_and_product, lower_bound
 
 Pairs = tuple[Tensor, Tensor]  # (N, D) and (N, E): rows with the same index form a pair
-
-
-def entropy_of(labels: Tensor) -> float:
-    """Return the entropy in nats of the frequencies of classes (N,) int64."""
-    return float(torch.special.entr(torch.bincount(labels).double() / len(labels)).sum())
-
-
-def classifier_information(logits: Tensor, labels: Tensor) -> float:
-    """Return H(label) minus a classifier's cross-entropy: in the mean at most I(x; label); negative for a bad one.
-
-    Args:
-        logits: (M, K) logits of a classifier that was fitted on other items.
-        labels: (M,) int64.
-    """
-    return entropy_of(labels) - float(F.cross_entropy(logits.double(), labels))
 
 
 class PairCritic(nn.Module):
@@ -100,25 +85,61 @@ def fit_critic(
     Returns:
         The step whose weights were kept, 0 for none.
     """
-    count = len(train[0]) // 5
-    held_out = (train[0][:count], train[1][:count])
-    x, y = train[0][count:], train[1][count:]
-    optimizer = torch.optim.Adam(critic.parameters(), learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    held_out, (x, y) = split_pairs(train)
     log_average = torch.tensor(-math.inf, device=x.device)
-    best, best_step, weights = 0.0, 0, copy.deepcopy(critic.state_dict()) | {"gain": torch.zeros_like(log_average)}
-    for step in range(1, steps + 1):
+
+    def loss() -> Tensor:
+        nonlocal log_average
         rows = torch.randperm(len(x), generator=rng)[:batch_size].to(x.device)
         scores = critic(x[rows], y[rows])
         dv_bound, log_average = lower_bound("dv", scores, log_average)
+        return -info_nce(scores) - dv_bound
+
+    def value() -> float:
+        return held_out_info_nce(critic, held_out, batch_size) + held_out_donsker_varadhan(critic, held_out)
+
+    best_step = fit_best(critic, loss, value, steps=steps, learning_rate=learning_rate)
+    if best_step == 0:
+        critic.gain.zero_()
+    return best_step
+
+
+def split_pairs(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """Split pairs into the first fifth, which is held out, and the others."""
+    x, y = pairs
+    count = len(x) // 5
+    return (x[:count], y[:count]), (x[count:], y[count:])
+
+
+def fit_best(
+    critic: nn.Module, loss: Callable[[], Tensor], value: Callable[[], float], *, steps: int, learning_rate: float
+) -> int:
+    """Minimise a loss by Adam, and keep the weights with the largest value on pairs that are held out.
+
+    Args:
+        critic: The network that is trained.
+        loss: Function that draws a batch and returns its loss ().
+        value: Function that measures the critic on pairs that are neither trained nor tested on. It is called every 20
+            steps.
+        steps: Number of Adam steps.
+        learning_rate: First learning rate; it falls to 0 along a cosine.
+
+    Returns:
+        The step whose weights were kept. 0 if no value was above 0: the weights are then those from before.
+    """
+    optimizer = torch.optim.Adam(critic.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    best, best_step, weights = 0.0, 0, copy.deepcopy(critic.state_dict())
+    for step in range(1, steps + 1):
+        batch_loss = loss()
         optimizer.zero_grad()
-        torch.autograd.backward(-info_nce(scores) - dv_bound)
+        torch.autograd.backward(batch_loss)
         optimizer.step()
         schedule.step()
         if step % 20 == 0 or step == steps:
-            value = held_out_info_nce(critic, held_out, batch_size) + held_out_donsker_varadhan(critic, held_out)
-            if value > best:
-                best, best_step, weights = value, step, copy.deepcopy(critic.state_dict())
+            reached = value()
+            if reached > best:
+                best, best_step, weights = reached, step, copy.deepcopy(critic.state_dict())
     critic.load_state_dict(weights)
     return best_step
 
