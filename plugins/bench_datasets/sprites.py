@@ -7,6 +7,11 @@ Note:  The value of a pixel is the part of its 4 x 4 points that lie within the 
     exact, so every machine draws the same images. A test checks their SHA-256; VERSION rises if they change.
     A square looks the same after a quarter turn, an ellipse after half a turn. No features can distinguish these
     orientations, so no score that includes orientation reaches 1.
+    With `correlation` c > 0 the scale of a sprite goes with its shape: with chance c it is one of the shape's own
+    scales (0 and 1 of the square, 2 and 3 of the ellipse, 4 and 5 of the heart), else any scale. Splits hold this share
+    of sprites exactly. So Cramer's V of shape and scale is c; of two shapes and two scales, c is their correlation, as
+    in Funke et al., CoLLAs 2022, https://arxiv.org/abs/2112.14754. `test_uncorrelated` is the test split that there is
+    without correlation.
     `views` is "glyph": a crop changes scale and position, a mirror orientation and position. Small affine changes
     change these factors as well, but least. Methods that learn from views learn to ignore what views change.
 
@@ -50,8 +55,17 @@ class SpritesConfig(FactorDraws):
         (3, 6, 40, 32, 32), "number of values of shape (at most 3), scale, orientation, x and y", "dSprites", ge=1
     )
 
+    correlation: float = param(
+        0.0,
+        "correlation of shape and scale in train and test, Cramer's V; above 0 there is a split test_uncorrelated",
+        "ours: off",
+        ge=0,
+        le=1,
+        added=True,
+    )
+
     def __post_init__(self) -> None:
-        """Check the number of shapes and of all combinations."""
+        """Check the number of shapes and of all combinations, and that a correlated draw has enough of both kinds."""
         super().__post_init__()
         if self.sizes[0] > len(SHAPES):
             raise ValueError(f"the first of sizes, of shape, must be <= {len(SHAPES)}, got {self.sizes}")
@@ -59,12 +73,28 @@ class SpritesConfig(FactorDraws):
             raise ValueError(
                 f"the product of sizes must be from train_size + test_size to 10,000,000 combinations, got {self.sizes}"
             )
+        shapes, scales = self.sizes[:2]
+        if self.correlation and (shapes < 2 or scales % shapes):
+            raise ValueError(
+                "with correlation there must be two shapes or more, and the number of scales a multiple of theirs, "
+                f"got sizes {self.sizes}"
+            )
+        own = math.prod(self.sizes) // shapes
+        for matching, there_are in ((True, own), (False, math.prod(self.sizes) - own)):
+            needed = of_kind(self.train_size, self.correlation, shapes, matching=matching) + self.test_size
+            if self.correlation and needed > there_are:
+                kind = "its shape's own scales" if matching else "other scales"
+                raise ValueError(
+                    f"correlation {self.correlation} needs {needed:,} combinations with {kind}, of {there_are:,}; "
+                    "lower train_size or test_size, or raise sizes"
+                )
 
 
 class Sprites(Dataset):
     """Drawn sprites of 5 known factors, no download.
 
-    Grey images of 32 x 32 pixels by default, of which a seeded draw is used. Nothing is read from the data root.
+    Grey images of 32 x 32 pixels by default, of which a seeded draw is used. With `correlation` shape and scale go
+    together in train and test, and not in the split `test_uncorrelated`. Nothing is read from the data root.
     """
 
     Config = SpritesConfig
@@ -75,10 +105,12 @@ class Sprites(Dataset):
 
     def spec(self) -> DataSpec:
         """Return shapes, factors and counts; mean and std are those of the default config's training images."""
-        sizes = self.config.sizes
+        sizes, counts = self.config.sizes, {"train": self.config.train_size, "test": self.config.test_size}
+        if self.config.correlation:
+            counts["test_uncorrelated"] = self.config.test_size
         return DataSpec(
             shape=(1, self.config.size, self.config.size),
-            splits={"train": self.config.train_size, "test": self.config.test_size},
+            splits=counts,
             num_classes=sizes[0],
             mean=(0.0663,),
             std=(0.2388,),
@@ -91,11 +123,43 @@ class Sprites(Dataset):
         return digest_of("sprites", f"{VERSION} {self.config.size} {self.config.sizes}")
 
     def load(self, split: str) -> Split:
-        """Draw the images of `train` or `test`."""
+        """Draw the images of `train`, `test`, or with correlation `test_uncorrelated`."""
         sizes = self.config.sizes
-        factors = factor_values(draw_combinations(self.config, split, math.prod(sizes)), sizes)
+        if self.config.correlation and split in ("train", "test"):
+            combinations = draw_correlated(self.config, split)
+        else:
+            plain = "test" if self.config.correlation and split == "test_uncorrelated" else split
+            combinations = draw_combinations(self.config, plain, math.prod(sizes))
+        factors = factor_values(combinations, sizes)
         images = draw_sprites(factors.numpy(), sizes, self.config.size)
         return Split(torch.from_numpy(images), factors[:, 0].clone(), factors)
+
+
+def of_kind(items: int, correlation: float, shapes: int, *, matching: bool) -> int:
+    """Return how many of a split's items have one of their shape's own scales, or (not `matching`) another scale."""
+    own = round(items * (correlation + (1 - correlation) / shapes))
+    return own if matching else items - own
+
+
+def draw_correlated(config: SpritesConfig, split: str) -> npt.NDArray[np.int64]:
+    """Draw the combinations of `train` or `test` with correlated shape and scale.
+
+    As without correlation, train is the beginning of one random order of all combinations and test its end, here of
+    the order of those that match and of the order of the others. No combination of train is in either test split: train
+    leaves out the end of the whole order, which is `test_uncorrelated`.
+
+    Returns:
+        Numbers (N,) of the combinations, ascending.
+    """
+    sizes = config.sizes
+    total, shapes, scales = math.prod(sizes), sizes[0], sizes[1]
+    order = np.random.RandomState(0).permutation(total)
+    order = order[: total - config.test_size] if split == "train" else order[::-1]
+    shape, scale = (values.numpy() for values in factor_values(order, sizes)[:, :2].unbind(1))
+    matches = scale * shapes // scales == shape
+    items = config.train_size if split == "train" else config.test_size
+    counts = {matching: of_kind(items, config.correlation, shapes, matching=matching) for matching in (True, False)}
+    return np.sort(np.concatenate([order[matches == matching][:count] for matching, count in counts.items()]))
 
 
 def draw_sprites(factors: npt.NDArray[np.int64], sizes: tuple[int, ...], size: int) -> npt.NDArray[np.uint8]:

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.stats.contingency import association
 
+from bench_core.errors import RequestError
 from bench_datasets.sprites import FACTORS, Sprites, SpritesConfig, bench_datasets, draw_sprites
 
 SIZES = (3, 6, 40, 32, 32)
@@ -131,9 +133,76 @@ def test_the_digest_depends_on_the_images_and_not_on_their_number() -> None:
     assert sprites(sizes=(3, 6, 40, 16, 16)).digest() != digest
 
 
+def factors_of(data: Sprites, split: str) -> npt.NDArray[np.int64]:
+    factors = data.load(split).factors
+    assert factors is not None
+    return factors.numpy()
+
+
+def test_without_correlation_nothing_changes() -> None:
+    plain, off = (
+        sprites(train_size=50, test_size=20, size=8),
+        sprites(train_size=50, test_size=20, size=8, correlation=0),
+    )
+    assert plain.spec() == off.spec()
+    assert plain.spec().splits == {"train": 50, "test": 20}
+    digest = hashlib.sha256(factors_of(sprites(), "train").tobytes()).hexdigest()[:16]
+    assert digest == "3291e052f9607688", "another draw of combinations makes all published numbers stale"
+    with pytest.raises(RequestError, match="no split named 'test_uncorrelated'"):
+        plain.load("test_uncorrelated")
+
+
+@pytest.mark.parametrize("correlation", [0.3, 0.8, 1.0])
+def test_correlation_is_cramers_v_of_shape_and_scale(correlation: float) -> None:
+    data = sprites(size=8, train_size=3000, test_size=1500, correlation=correlation)
+    assert data.spec().splits == {"train": 3000, "test": 1500, "test_uncorrelated": 1500}
+    for split, expected in (("train", correlation), ("test", correlation), ("test_uncorrelated", 0.0)):
+        shape, scale = factors_of(data, split)[:, :2].T
+        table = np.zeros((3, 6), np.int64)
+        np.add.at(table, (shape, scale), 1)
+        assert association(table) == pytest.approx(expected, abs=0.06)  # what chance gives to 1,500 independent items
+        if split != "test_uncorrelated":
+            share = correlation + (1 - correlation) / 3
+            assert (scale // 2 == shape).sum() == round(share * len(shape))  # exact: squares go with scales 0 and 1
+
+
+def test_correlation_of_two_shapes_and_two_scales_is_their_correlation_coefficient() -> None:
+    data = sprites(size=8, sizes=(2, 2, 40, 32, 32), train_size=4000, test_size=100, correlation=0.6)
+    shape, scale = factors_of(data, "train")[:, :2].T
+    assert np.corrcoef(shape, scale)[0, 1] == pytest.approx(0.6, abs=0.01)
+
+
+def test_correlated_train_shares_no_sprite_with_either_test_split() -> None:
+    data = sprites(size=8, sizes=(3, 6, 4, 5, 5), train_size=300, test_size=200, correlation=0.5)
+    rows = {split: set(map(tuple, factors_of(data, split).tolist())) for split in data.spec().splits}
+    assert [len(rows[split]) for split in rows] == [300, 200, 200]
+    assert not rows["train"] & (rows["test"] | rows["test_uncorrelated"])
+
+
+def test_the_uncorrelated_split_is_the_test_split_without_correlation() -> None:
+    sizes = {"size": 8, "train_size": 100, "test_size": 40}
+    ours, plain = sprites(**sizes, correlation=0.9).load("test_uncorrelated"), sprites(**sizes).load("test")
+    assert isinstance(ours.inputs, torch.Tensor)
+    assert isinstance(plain.inputs, torch.Tensor)
+    assert torch.equal(ours.inputs, plain.inputs)
+
+
+def test_a_smaller_correlated_split_is_part_of_a_larger_one() -> None:
+    for split in ("train", "test"):
+        small, large = (
+            set(map(tuple, factors_of(sprites(size=8, train_size=n, test_size=n, correlation=0.8), split).tolist()))
+            for n in (50, 200)
+        )
+        assert small < large
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"correlation": 1.1}, r"correlation must be in \[0, 1\], got 1.1"),
+        ({"correlation": 0.5, "sizes": (3, 4, 40, 32, 32)}, "the number of scales a multiple of theirs"),
+        ({"correlation": 0.5, "sizes": (1, 6, 40, 32, 32)}, "two shapes or more"),
+        ({"correlation": 1.0, "sizes": (3, 6, 10, 10, 10)}, "needs 15,000 combinations with its shape's own scales"),
         ({"size": 7}, r"size must be in \[8, 256\], got 7"),
         ({"sizes": (4, 6, 40, 32, 32)}, "the first of sizes, of shape, must be <= 3"),
         ({"sizes": (3, 0, 40, 32, 32)}, "sizes must each be >= 1"),
