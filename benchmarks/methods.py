@@ -8,6 +8,7 @@ training) is left out.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,8 +119,10 @@ def build_step(part: Component, widths: tuple[int, ...], batch: Batch) -> Step:
     known = part.cls.Config.__dataclass_fields__
     values = {name: "simclr" for name in SAME_VIEWS if name in known} | SETTINGS.get(part.name, {})
     torch.manual_seed(0)
-    encoder = ConvNet(data, ConvNetConfig(widths=widths))
-    method: Objective = part.cls(encoder, data, build(part.cls.Config, values, part.name)).train()
+    new_encoder = partial(ConvNet, config=ConvNetConfig(widths=widths))
+    offered = named_only(part.cls.__init__, new_encoder=new_encoder)
+    config = build(part.cls.Config, values, part.name)
+    method: Objective = part.cls(new_encoder(data), data, config, **offered).train()
     method.to(memory_format=torch.channels_last)
     players = [make_player_optimizers(player, RECIPE) for player in method.players()]
     rng, autocast = torch.Generator().manual_seed(0), torch.autocast("cpu", torch.bfloat16, enabled=False)
@@ -144,7 +147,7 @@ def count(step: Step, batch: Batch) -> Counted:
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         passed[torch.is_grad_enabled()] += len(inputs[0])
 
-    hooks = [first_layer(m).register_forward_pre_hook(note) for m in step.method.modules() if isinstance(m, Encoder)]
+    hooks = [first_layer(encoder).register_forward_pre_hook(note) for encoder in whole_encoders(step.method)]
     try:
         with _Flops() as flops:
             step.run()
@@ -166,6 +169,12 @@ class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives
         if formula := flop_registry.get(func._overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=result)
         return result
+
+
+def whole_encoders(method: Objective) -> list[Encoder]:
+    """Return the encoders of a method; in place of one that is made of encoders, of each view of an image, those."""
+    encoders = [module for module in method.modules() if isinstance(module, Encoder)]
+    return [each for each in encoders if not any(other in each.modules() for other in encoders if other is not each)]
 
 
 def first_layer(encoder: nn.Module) -> nn.Module:

@@ -12,6 +12,8 @@ PASSES = {
     "barlow_twins": (2, 0),
     "beta_vae": (1, 0),
     "byol": (2, 2),  # two views: online, target
+    "cmc": (2, 0),  # two views, each through its own encoder
+    "coconet": (3, 0),
     "ctrl": (3, 1),  # the encoder's turn: images and copies; the decoder's: images without gradient, and copies
     "ctrl_multi": (3, 1),
     "dim": (2, 1),  # features and maps are two calls; the discriminator's turn reads new features

@@ -27,7 +27,8 @@ def test_method_learns_from_tiny_images_or_says_why_not(
         pytest.skip("needs a teacher, which is trained on these images before")
 
     def build(data: DataSpec) -> Objective:
-        objective: Objective = cls(TinyEncoder(data), data, cls.Config())
+        offered = named_only(cls.__init__, new_encoder=TinyEncoder)
+        objective: Objective = cls(TinyEncoder(data), data, cls.Config(), **offered)
         return objective
 
     for shape in SHAPES:
