@@ -27,6 +27,7 @@ from bench_core import (
     Frozen,
     Matching,
     Objective,
+    OutlierScoring,
     Score,
     Split,
     hookimpl,
@@ -34,8 +35,9 @@ from bench_core import (
     stream,
     stream_seed,
 )
+from bench_core.data import take
 from bench_core.evaluation.embeddings import embedding_of
-from bench_core.evaluation.other_datasets import as_bytes, colours_skip_reason, embed_images
+from bench_core.evaluation.other_datasets import as_bytes, colours_skip_reason, embed_images, fitted
 
 from .detectors import (
     Detector,
@@ -47,6 +49,7 @@ from .detectors import (
     prior_density,
     relative_mahalanobis,
 )
+from .own_scores import own_scores
 from .rates import Rate, mean_rate, rates
 
 _FAR = ("mnist", "svhn", "textures", "places365")
@@ -58,6 +61,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {  # training dataset -> its
     "mnist": {"near": ("fashion_mnist", "notmnist"), "far": ("textures", "cifar10", "tiny_imagenet", "places365")},
 }
 RANKING = "knn"  # the detector whose AUROC ranks the methods
+OWN = "own"  # the score that some methods have of their own; it reads images and is not fitted here
 _PICTURES = 32  # images in the picture of the test items that are furthest out
 
 DetectorRates = Mapping[str, Mapping[str, Rate]]
@@ -118,7 +122,7 @@ class Outliers(Evaluator):
     should get lower values than outliers, which are held-out classes, other datasets or noise. The first score is the
     AUROC of the nearest-neighbour detector for near datasets if there are any, else for held-out classes: .5 is
     chance, 1 is perfect. Needs a train and a test split; without classes and other datasets only noise is left, and
-    the score does not rank.
+    the score does not rank. Beside them stands a method's own score of images, where it has one.
     """
 
     Config = OutliersConfig
@@ -145,23 +149,28 @@ class Outliers(Evaluator):
         train, test = self._part(frozen, "train"), self._part(frozen, "test")
         detectors = self._detectors(train, frozen, method)
         inside = self._distances(detectors, test.embeddings)
+        own = method if isinstance(method, OutlierScoring) and self._sets(data) != ["held_out"] else None
+        if own:
+            inside[OWN] = own_scores(own, take(frozen.inputs("test"), test.index), frozen.device)
         rates_of: dict[str, DetectorRates] = {}  # set -> rates
         sizes: dict[str, int] = {}  # set -> number of items, inliers and outliers
         for name in self._sets(data):
             if name == "held_out":
                 rates_of[name], sizes[name] = self._held_out(train, test, frozen, method), len(test.index)
             else:
-                outliers = self._embed_outliers(name, frozen, len(test.index))
-                outside = self._distances(detectors, outliers)
+                outliers = self._outliers(name, frozen, len(test.index))
+                outside = self._distances(detectors, embed_images(frozen, outliers).embeddings)
+                if own:
+                    outside[OWN] = own_scores(own, outliers, frozen.device)
                 rates_of[name] = {detector: rates(values, outside[detector]) for detector, values in inside.items()}
-                sizes[name] = len(test.index) + len(outliers["features"])
+                sizes[name] = len(test.index) + len(outliers)
         notes = [f"not measured: {reason}" for reason in self._left_out(data)]
         if "held_out" in rates_of and method.uses_labels:
             notes.append("the method was trained with labels, those of the held-out classes too")
         furthest = inside[RANKING].sort(descending=True, stable=True).indices[:_PICTURES]
         return Evaluation(
             scores=self._scores(rates_of, sizes, GROUPS.get(data.name or "", {})),
-            protocol=self._protocol(len(train.index), len(test.index), list(rates_of), list(detectors), data),
+            protocol=self._protocol(len(train.index), len(test.index), list(rates_of), list(inside), data),
             notes=notes,
             images=_pictures(frozen, test.index[furthest]),
         )
@@ -217,10 +226,10 @@ class Outliers(Evaluator):
 
     def _embedding_for(self, detector: str) -> str:
         """Return the name of the embedding that a detector reads."""
-        return "embedding" if detector == "prior" else self.config.embedding
+        return {"prior": "embedding", OWN: "images"}.get(detector, self.config.embedding)
 
-    def _embed_outliers(self, name: str, frozen: Frozen, count: int) -> Mapping[str, Tensor]:
-        """Embed `count` images of noise, or items of another dataset's test split."""
+    def _outliers(self, name: str, frozen: Frozen, count: int) -> Split:
+        """Return `count` images of noise, or items of another dataset's test split, in the method's shape."""
         if name == "noise":
             rng = stream(frozen.seed, "outliers", "noise")
             split = Split(torch.randint(0, 256, (count, *frozen.data.shape), dtype=torch.uint8, generator=rng))
@@ -229,7 +238,8 @@ class Outliers(Evaluator):
         else:
             raise BenchError(f"outliers needs a test split of {name}, which has none; leave it out of `sets`.")
         index = _draw_items(len(split), self.config.test_items, frozen.seed, name)
-        return embed_images(frozen, split, index).embeddings
+        part = take(split, index)
+        return Split(fitted(part.read(torch.arange(len(part))), frozen.data.shape))
 
     def _held_out(self, train: "_Part", test: "_Part", frozen: Frozen, method: Objective) -> DetectorRates:
         """Fit detectors without some classes, whose test items are the outliers; average over draws of classes."""
@@ -273,6 +283,8 @@ class Outliers(Evaluator):
             if names := [name for name in rates_of if name in members]:
                 n = sum(sizes[name] for name in names)
                 for detector in rates_of[names[0]]:
+                    if any(detector not in rates_of[name] for name in names):
+                        continue  # `own` is not measured on held-out classes
                     rate = mean_rate([rates_of[name][detector]["auroc"] for name in names])
                     scores.append(self._score("auroc", detector, group, rate, n))
         for name, by_detector in rates_of.items():
@@ -286,6 +298,7 @@ class Outliers(Evaluator):
 
     def _score(self, measure: str, detector: str, outliers: str, rate: Rate, n: int) -> Score:
         """Make the score of one measure of one detector on a set or group of outliers."""
+        own = detector == OWN
         return Score(
             metric=_metric(measure, detector, outliers),
             value=rate.value,
@@ -294,20 +307,22 @@ class Outliers(Evaluator):
             best=1.0 if rate.higher_is_better else 0.0,
             embedding=self._embedding_for(detector),
             n=n,
+            ranks=not own,
+            caveat="a score of the method's own, which other rows do not have" if own else "",
         )
 
-    def _protocol(self, fitted: int, tested: int, sets: list[str], detectors: list[str], data: DataSpec) -> str:
+    def _protocol(self, num_fitted: int, tested: int, sets: list[str], detectors: list[str], data: DataSpec) -> str:
         """Write the protocol in one line.
 
         Args:
-            fitted: Number of train items on which detectors are fitted.
+            num_fitted: Number of train items on which detectors are fitted.
             tested: Number of test items.
             sets: Sets that were measured.
-            detectors: Detectors that were fitted.
+            detectors: Detectors that were used.
             data: The training dataset.
         """
         config = self.config
-        k, count, dims = min(config.k, fitted), config.components, config.mixture_dims
+        k, count, dims = min(config.k, num_fitted), config.components, config.mixture_dims
         outliers = {
             "noise": "noise: as many images of independent uniform pixels",
             "held_out": (
@@ -324,12 +339,13 @@ class Outliers(Evaluator):
             "prior": "prior: density of the normal scores of `embedding` under the method's prior",
             "mahalanobis": "mahalanobis: to the nearest class, one covariance (reads labels)",
             "relative_mahalanobis": "relative_mahalanobis: that less gaussian (reads labels)",
+            OWN: "own: the method's own score of images, trained on all classes and so not measured on held_out",
         }
         shape = "x".join(map(str, data.shape))
         other_dataset = f"at most {config.test_items:,} test items, brought to {shape}"
         return "; ".join(
             [
-                f"{tested:,} test items are inside, detectors fitted on {fitted:,} of train, both drawn by seed",
+                f"{tested:,} test items are inside, detectors fitted on {num_fitted:,} of train, both drawn by seed",
                 *(outliers.get(name, f"{name}: {other_dataset}") for name in sets),
                 *(means[name] for name in detectors),
                 "auroc: ties count half; fpr95_id_pos: outliers that pass where 95% of insiders do; fpr95_ood_pos: "
