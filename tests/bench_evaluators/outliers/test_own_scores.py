@@ -41,9 +41,7 @@ def freeze(cls: type[Objective], others: Mapping[str, Split]) -> Frozen:
     method = cls(TinyEncoder(data), data, NoConfig()).eval()
     splits = {name: Embedded(embed_split(method, split, CPU), split.labels) for name, split in INPUTS.items()}
     other_datasets = {
-        name: OtherData(
-            DataSpec(shape=split.inputs.shape[1:], splits={"test": len(split)}), {"test": split}.__getitem__
-        )
+        name: OtherData(DataSpec(shape=SHAPE, splits={"test": len(split)}), {"test": split}.__getitem__)
         for name, split in others.items()
     }
     return Frozen(splits, data, 0, CPU, lambda: method, INPUTS.__getitem__, other_datasets)
