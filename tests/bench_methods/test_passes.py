@@ -8,6 +8,7 @@ from benchmarks.methods import Step, build_step, count, random_batch, trained
 
 # Images through an encoder for each image of the batch: (with gradient, without).
 PASSES = {
+    "amdim": (2, 0),
     "autoencoder": (1, 0),
     "barlow_twins": (2, 0),
     "beta_vae": (1, 0),
