@@ -1,6 +1,6 @@
 """Toy methods that can do all that only some methods can, for the checks of tasks that measure such methods.
 
-Shapes: N items, C channels, H x W pixels, P latents.
+Shapes: N items, C channels, H x W pixels or D values of a vector, P latents.
 """
 
 import math
@@ -83,6 +83,21 @@ class CapableOfImages(Untrained):
     def information(self, views: Any) -> Tensor:
         """Return an estimate () below the capacity."""
         return torch.tensor(0.5)
+
+
+class CapableOfVectors(Untrained):
+    """Method of vectors that trains nothing and draws new ones (ours)."""
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: Any) -> None:
+        """Add a generator of one linear layer."""
+        super().__init__(encoder, data, config)
+        self.generator = nn.Linear(encoder.dim, data.shape[0])
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Make n vectors (n, D) from normal latents."""
+        vectors: Tensor = self.generator(torch.randn(n, self.encoder.dim, generator=rng, device=rng.device))
+        return vectors
 
 
 class CapableOfPairs(Untrained):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench_core.conformance.capable import CapableOfImages, CapableOfPairs, UntrainedTeacher
+from bench_core.conformance.capable import CapableOfImages, CapableOfPairs, CapableOfVectors, UntrainedTeacher
 from bench_core.conformance.tiny_encoders import TINY_ENCODERS
 from bench_core.conformance.toys import FACTORS, NUM_CLASSES, NUM_ITEMS, SIDES, Untrained, image_spec, split_of
 from bench_core.contracts import DataSpec, Encoder, Evaluator, Example, Objective, Split
@@ -22,7 +22,11 @@ from bench_core.errors import CheckError
 from bench_core.plugins import Component, Registry
 
 _LEAST_TRAIN = 8  # items of an example: two batches of four
-_CAPABLE: Mapping[str, Sequence[type[Objective]]] = {"image": (CapableOfImages,), "pairs": (CapableOfPairs,)}
+_CAPABLE: Mapping[str, Sequence[type[Objective]]] = {
+    "image": (CapableOfImages,),
+    "vector": (CapableOfVectors,),
+    "pairs": (CapableOfPairs,),
+}
 
 
 def examples_of(component: Component, registry: Registry) -> list[Example]:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from bench_core import Batch, DataSpec, Encoder, Evaluator, Example, Loss, NoConfig, Objective, Split
 from bench_core.conformance import check_component
-from bench_core.conformance.capable import CapableOfImages, CapableOfPairs
+from bench_core.conformance.capable import CapableOfImages, CapableOfPairs, CapableOfVectors
 from bench_core.conformance.comparing import same
 from bench_core.conformance.examples import build_method, examples_of, inputs_of, shortened
 from bench_core.conformance.tiny_encoders import TINY_ENCODERS, TinyGraphEncoder, TinyVectorEncoder
 from bench_core.conformance.toys import TinyEncoder, Untrained
-from bench_core.contracts import CrossModal, Generative, LatentVariable
+from bench_core.contracts import CrossModal, Generative, LatentVariable, Sampling
 from bench_core.data import Nodes
 from bench_core.data.split_faults import split_fault
 from bench_core.errors import CheckError
@@ -144,6 +144,14 @@ def test_a_task_measures_a_method_that_can_do_what_it_needs(needs: type, method:
     found = examples("evaluator", type("T", (Task,), {"needs": needs}))
     assert kinds(found) == read
     assert {example.method for example in found} == {method}
+
+
+def test_a_task_that_needs_samples_is_tried_on_images_and_on_vectors() -> None:
+    found = examples("evaluator", type("T", (Task,), {"needs": Sampling}))
+    assert [(example.data.kind, example.method) for example in found] == [
+        ("image", CapableOfImages),
+        ("vector", CapableOfVectors),
+    ]
 
 
 class Sounds:
