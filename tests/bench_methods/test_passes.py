@@ -18,6 +18,7 @@ PASSES = {
     "ctrl": (3, 1),  # the encoder's turn: images and copies; the decoder's: images without gradient, and copies
     "ctrl_multi": (3, 1),
     "dim": (2, 1),  # features and maps are two calls; the discriminator's turn reads new features
+    "gan": (3, 0),  # the discriminator's turn: real and generated items; the generator's: generated ones
     "moco": (2, 2),
     "nac": (2, 0),
     "nac_moco": (2, 2),
