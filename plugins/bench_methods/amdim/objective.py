@@ -80,7 +80,7 @@ class EmbeddedView(NamedTuple):
 
 
 class AMDIM(Objective):
-    """Predict a view's locations from the other view at several scales (Bachman 2019).
+    """Predict one view from the other (Bachman 2019).
 
     Trains the encoder, and a head for each of two local maps. The features of one view predict all locations of both
     maps of the other view, and one random location of the deeper map predicts all locations of that map. Tasks read
