@@ -20,7 +20,7 @@ FILES = (
     "cifar-10-batches-py/data_batch_1", "cifar-100-python/train", "svhn/train_32x32.mat", "stl10_binary/train_X.bin",
     "cifar10-jpeg/train/a/b.jpg", "mirflickr/im1.jpg", "mirflickr25k_annotations_v080/animals.txt",
     "image_folder/train/a/b.png", "dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "3dshapes/3dshapes.h5",
-    "planetoid/ind.cora.allx",
+    "planetoid/ind.cora.allx", "multiband/Forest/Forest_1.tif",
 )  # fmt: skip
 
 
