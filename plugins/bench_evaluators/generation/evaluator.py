@@ -1,10 +1,10 @@
 """Task generation: compare the images that a method draws and reconstructs with its data.
 
 Three kinds of images are made, as many of each as test items are read: samples from the method's own distribution of
-latents, samples like the latents of each cluster, and reconstructions of the test items. They are compared with the
-test items in the features of a reference network and in principal components of pixels
-(`bench_evaluators.generation.reference_network`), never in those of the encoder under test; on request by the Inception
-network, too.
+latents, samples like the latents of each cluster, and reconstructions of the test items. A method that draws samples
+but has no latents of given items (GAN) makes the first kind only. They are compared with the test items in the features
+of a reference network and in principal components of pixels (`bench_evaluators.generation.reference_network`), never in
+those of the encoder under test; on request by the Inception network, too.
 
 If a split has more items than are read, these are drawn with as many of each class, while samples have the classes'
 frequencies in train. So on large unbalanced data even a perfect method does not reach the best possible value.
@@ -18,7 +18,7 @@ Shapes: N images, C channels, H x W pixels, D features, K classes, P latents.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from bench_core import (
     Frozen,
     Generative,
     Objective,
+    Sampling,
     Score,
     Split,
     hookimpl,
@@ -107,12 +108,29 @@ class RealImages:
     labels: Tensor | None
 
 
+class Decoded(NamedTuple):
+    """Images that a method makes from latents of given items.
+
+    Attributes:
+        clusters: Samples like the latents of each cluster.
+        cluster_source: Source of the clusters, in words.
+        cluster_count: Number of clusters that hold train items.
+        copies: (N, C, H, W) uint8, reconstructions of the test items.
+    """
+
+    clusters: ClusterSamples
+    cluster_source: str
+    cluster_count: int
+    copies: Tensor
+
+
 class Generation(Evaluator):
     """Quality of samples and reconstructions.
 
     Samples, samples drawn for each cluster, and reconstructions are compared with test images in the features of
     networks that are not the method's own. The first score is the Frechet distance (lower is better); precision,
-    recall, density, coverage, PSNR and SSIM follow. Needs images, and a method with a decoder (VAE, U-CTRL).
+    recall, density, coverage, PSNR and SSIM follow. Needs images, and a method with a decoder (VAE, U-CTRL), or one
+    that draws samples (GAN), of which only these are scored.
     """
 
     Config = GenerationConfig
@@ -124,8 +142,8 @@ class Generation(Evaluator):
         self.config = config
 
     def skip_reason(self, data: DataSpec, objective: type[Objective]) -> str | None:
-        """Skip methods without a decoder, data without enough images, and Inception where it is not installed."""
-        if not issubclass(objective, Generative):
+        """Skip methods without samples, data without enough images, and Inception where it is not installed."""
+        if not issubclass(objective, Generative | Sampling):
             return "does not decode or sample"
         if not data.is_image:
             return "needs images"
@@ -141,34 +159,45 @@ class Generation(Evaluator):
         test = _read_images(frozen, "test", min(self.config.items, len(train.index)))
         n = len(test.index)
         method, rng = frozen.method(), stream(frozen.seed, "generation", device=frozen.device)
-        model = cast(Generative, method)
-        latents = frozen.splits["train"].embeddings["latent"][train.index]
-        labels, cluster_source = self._clusters(method, frozen, latents, train.images)
-        samples = draw_samples(model, n, rng)
-        cluster_samples = draw_by_cluster(model, latents.to(frozen.device), labels, n, rng, per_row=_ROW)
-        copies = decode(model, frozen.splits["test"].embeddings["latent"][test.index], frozen.device)
+        samples = draw_samples(cast(Sampling, method), n, rng)
+        decoded = self._decoded(method, frozen, train, test, rng) if isinstance(method, Generative) else None
 
         network = None
         if train.labels is not None and frozen.data.num_classes and not classes_skip_reason(frozen.data):
             network = train_reference(train.images, train.labels, frozen.data.num_classes)
         components = PixelComponents(train.images)
         mean = _mean_image(train.images)
-        scores, notes = list[Score](), [f"{len(torch.unique(labels))} clusters hold train items"]
-        generated = {"": samples, "_clusters": cluster_samples.images, "_reconstructions": copies}
+        scores, notes, generated = list[Score](), list[str](), {"": samples}
+        if decoded is not None:
+            notes.append(f"{decoded.cluster_count} clusters hold train items")
+            generated |= {"_clusters": decoded.clusters.images, "_reconstructions": decoded.copies}
         for space in self._spaces(network, components, frozen.device):
             real = space.features(test.images)
             scores += _space_scores(space, real, generated, mean)
             notes.append(_reference_note(space, real, train.images[:n], test.images.shape))
         if network is not None:
             notes.append(f"the reference network is right on {_accuracy(network, test):.1%} of these test items")
-            scores.append(_class_purity(network, cluster_samples))
-        scores += _errors(test.images, copies, mean.expand_as(copies))
+        if network is not None and decoded is not None:
+            scores.append(_class_purity(network, decoded.clusters))
+        if decoded is not None:
+            scores += _errors(test.images, decoded.copies, mean.expand_as(decoded.copies))
         return Evaluation(
             scores=scores,
-            protocol=self._protocol(n, len(train.index), cluster_source, network, components.size),
+            protocol=self._protocol(n, len(train.index), decoded, network, components.size),
             notes=notes,
-            images=_grids(samples, test.images, copies, cluster_samples.rows),
+            images=_grids(samples, test.images, decoded),
         )
+
+    def _decoded(
+        self, method: Objective, frozen: Frozen, train: RealImages, test: RealImages, rng: torch.Generator
+    ) -> Decoded:
+        """Draw samples like the latents of each cluster of train items, and reconstruct the test items."""
+        model = cast(Generative, method)
+        latents = frozen.splits["train"].embeddings["latent"][train.index]
+        labels, source = self._clusters(method, frozen, latents, train.images)
+        clusters = draw_by_cluster(model, latents.to(frozen.device), labels, len(test.index), rng, per_row=_ROW)
+        copies = decode(model, frozen.splits["test"].embeddings["latent"][test.index], frozen.device)
+        return Decoded(clusters, source, len(torch.unique(labels)), copies)
 
     def _clusters(self, method: Objective, frozen: Frozen, latents: Tensor, images: Tensor) -> tuple[Tensor, str]:
         """Return clusters (M,) of train items, and their source in words.
@@ -199,14 +228,14 @@ class Generation(Evaluator):
         return spaces
 
     def _protocol(
-        self, n: int, fitted: int, cluster_source: str, network: ReferenceNetwork | None, components: int
+        self, n: int, fitted: int, decoded: Decoded | None, network: ReferenceNetwork | None, components: int
     ) -> str:
         """Write the protocol in one line.
 
         Args:
             n: Number of images of each kind.
             fitted: Number of train items to which network and components are fitted.
-            cluster_source: Source of the clusters, in words.
+            decoded: Images made from latents, if the method decodes.
             network: The reference network, if there is one.
             components: Number of principal components.
         """
@@ -219,13 +248,18 @@ class Generation(Evaluator):
             )
         if self.config.inception:
             spaces.append(f"Inception of 2015 (sha256 {SHA256[:8]}, torch-fidelity's resizing)")
+        others = ssim = ""
+        if decoded is not None:
+            others = (
+                f", {n:,} like the latents of each cluster ({decoded.cluster_source} of train items, as often as they "
+                "are there), and reconstructions of these very items"
+            )
+            ssim = f"ssim: windows of {WINDOW} x {WINDOW}; "
         return (
-            f"{n:,} test items against {n:,} samples of the method's own law of latents, {n:,} like the latents of "
-            f"each cluster ({cluster_source} of train items, as often as they are there), and reconstructions of these "
-            f"very items; all of 8 bits; fitted to {fitted:,} train items: {', '.join(spaces)}; kernel: unbiased, "
-            f"cubic, blocks of {min(BLOCK, n):,}; inception score: mean of {SPLITS} splits; precision, recall: "
-            f"{NEIGHBOURS} neighbours, edge inside; density, coverage: the same, edge outside; ssim: windows of "
-            f"{WINDOW} x {WINDOW}; chance: the mean train image, each time"
+            f"{n:,} test items against {n:,} samples of the method's own law of latents{others}; all of 8 bits; fitted "
+            f"to {fitted:,} train items: {', '.join(spaces)}; kernel: unbiased, cubic, blocks of {min(BLOCK, n):,}; "
+            f"inception score: mean of {SPLITS} splits; precision, recall: {NEIGHBOURS} neighbours, edge inside; "
+            f"density, coverage: the same, edge outside; {ssim}chance: the mean train image, each time"
         )
 
 
@@ -320,14 +354,20 @@ def _mean_over(measure: Callable[[Tensor, Tensor], Tensor], images: Tensor, copi
     return float(torch.cat([measure(x.float() / 255, y.float() / 255) for x, y in pairs]).double().mean())
 
 
-def _grids(samples: Tensor, real: Tensor, copies: Tensor, rows: Tensor) -> dict[str, Tensor]:
+def _grids(samples: Tensor, real: Tensor, decoded: Decoded | None) -> dict[str, Tensor]:
     """Return pictures of rows of eight: samples; real images above their reconstructions; a row for each cluster."""
     if samples.shape[1] not in (1, 3):
         return {}
+    if decoded is None:
+        return {"samples": samples[:_SHOWN]}
     pairs = []
     for start in range(0, _SHOWN // 2, _ROW):
-        pairs += [real[start : start + _ROW], copies[start : start + _ROW]]
-    return {"samples": samples[:_SHOWN], "reconstructions": torch.cat(pairs), "clusters": rows[:MOST_IMAGES]}
+        pairs += [real[start : start + _ROW], decoded.copies[start : start + _ROW]]
+    return {
+        "samples": samples[:_SHOWN],
+        "reconstructions": torch.cat(pairs),
+        "clusters": decoded.clusters.rows[:MOST_IMAGES],
+    }
 
 
 @hookimpl

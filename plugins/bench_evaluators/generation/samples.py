@@ -1,15 +1,15 @@
-"""Make images with a generative method, as 8-bit images like those of the data, in batches of bounded memory.
+"""Make images with a method, as 8-bit images like those of the data, in batches of bounded memory.
 
 Shapes: N images to make, C channels, H x W pixels, M items with latents, P latents, K clusters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from bench_core import BenchError, Generative
+from bench_core import BenchError, Generative, Sampling
 from bench_core.evaluation.other_datasets import as_bytes
 
 BATCH = 500  # images that are made at once
@@ -29,14 +29,22 @@ class ClusterSamples(NamedTuple):
     rows: Tensor
 
 
-def draw_samples(model: Generative, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-    """Draw images (n, C, H, W) uint8 on the CPU by `Generative.sample`, in batches.
+def draw_samples(model: Sampling, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
+    """Draw images (n, C, H, W) uint8 on the CPU by the method's `sample`, in batches.
+
+    Args:
+        model: A method that draws samples; with `like`, one that decodes.
+        n: Number of images.
+        rng: Generator on the method's device.
+        like: As in `Generative.sample`.
 
     Raises:
         BenchError: A value is not finite.
     """
     sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
-    return _levels(model.sample(size, rng, like) for size in sizes)
+    sample: Callable[..., Tensor] = model.sample
+    more = () if like is None else (like,)  # only methods that decode know it
+    return _levels(sample(size, rng, *more) for size in sizes)
 
 
 def decode(model: Generative, latents: Tensor, device: torch.device) -> Tensor:

@@ -214,7 +214,37 @@ def test_images_smaller_than_a_window_have_no_ssim() -> None:
 
 
 def test_images_of_two_channels_make_no_pictures() -> None:
-    assert module._grids(*[torch.zeros(32, 2, 8, 8, dtype=torch.uint8)] * 4) == {}
+    images = torch.zeros(32, 2, 8, 8, dtype=torch.uint8)
+    assert module._grids(images, images, None) == {}
+
+
+class Drawing(Untrained):
+    """Method that draws from images that it kept, and decodes nothing."""
+
+    def __init__(self, kept: Tensor) -> None:
+        nn.Module.__init__(self)
+        self.kept = kept / 255
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"features": inputs.flatten(1)}
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.kept[torch.randint(len(self.kept), (n,), generator=rng)]
+
+
+def test_samples_of_a_method_without_a_decoder_get_the_scores_of_one_with_a_decoder(
+    kept: Tensor, perfect: Evaluation
+) -> None:
+    assert not issubclass(Drawing, Generative)
+    assert Generation(GenerationConfig()).skip_reason(DATA, Drawing) is None
+    evaluation = evaluate(Drawing(kept))
+    of_samples = {name for name in values(perfect) if not name.endswith(("_clusters", "_reconstructions"))}
+    assert values(evaluation) == {name: value for name, value in values(perfect).items() if name in of_samples}
+    assert evaluation.scores[0].metric == "frechet_reference"
+    assert list(evaluation.images) == ["samples"]
+    assert torch.equal(evaluation.images["samples"], perfect.images["samples"])
+    assert list(evaluation.notes) == list(perfect.notes)[1:], "no note on clusters"
+    assert not any(word in evaluation.protocol for word in ("cluster", "reconstructions", "ssim"))
 
 
 @pytest.mark.parametrize("cls", [Autoencoder, VAE, UCTRL, CTRL, CTRLMulti])
