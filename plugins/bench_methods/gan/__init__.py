@@ -2,5 +2,5 @@
 
 objective.py  the method: parameters, players and their losses
 networks.py   generators of images and of vectors, and the network that estimates information
-balance.py    shortens one gradient to the length of another
+balance.py    adds two terms of a loss, and shortens the gradient of one to that of the other
 """

@@ -41,7 +41,7 @@ from bench_core import (
 from bench_core.nn.adversarial import discriminator_loss, fooling_loss
 from bench_core.nn.mutual_information import mine
 
-from .balance import limited_share
+from .balance import limited_sum
 from .networks import StatisticsNetwork, generator_skip_reason, make_generator
 
 
@@ -173,8 +173,8 @@ class GAN(Objective):
             return Loss(fooling, {"fooling": fooling})
         value, _ = self._information(generated, latents)
         lost = -self.config.information_weight * value
-        share = limited_share(fooling, lost, list(self.generator.parameters()))
-        return Loss(fooling + share * lost, {"fooling": fooling, "information": value, "information_share": share})
+        total, share = limited_sum(fooling, lost, list(self.generator.parameters()))
+        return Loss(total, {"fooling": fooling, "information": value, "information_share": share})
 
     def _information(self, generated: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Estimate the information () between items and their codes by MINE, in nats; return its new average, too.
