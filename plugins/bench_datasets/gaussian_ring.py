@@ -86,7 +86,7 @@ class GaussianRing(Dataset):
             RequestError: No split has this name.
         """
         if split not in _SEEDS:
-            raise RequestError(f"gaussian_ring has no split {split!r}; it has train and test")
+            raise RequestError(f"no split named {split!r}; there are: train, test.")
         count = {"train": self.config.train_size, "test": self.config.test_size}[split]
         labels = np.arange(count) % self.config.modes
         noise = np.random.RandomState(_SEEDS[split]).standard_normal((count, 2))
