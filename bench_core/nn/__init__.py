@@ -7,6 +7,7 @@ momentum.py            momentum copies of networks, and queues of features
 collapse.py            measures of collapse: how far features spread, and over how many directions
 activation_codes.py    activation codes and their noisy channel, for `nac` and `nac_moco`
 mutual_information.py  lower bounds of mutual information from the scores of a critic
+joint_critic.py        a critic that reads both sides of a pair at once
 coding_rate.py         coding rate and rate reduction of a set of features, in nats
 transcription.py       the closed loop of `ctrl` and `uctrl`: image -> latent -> image -> latent
 decoders.py            the convolutional decoder of generative methods: latents -> images
