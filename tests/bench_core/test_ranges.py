@@ -8,7 +8,7 @@ import pytest
 from bench_core import Config, choice, log, param, uniform
 from bench_core.config import build, parameters
 from bench_core.errors import ConfigError
-from bench_core.ranges import Range, SearchSpace
+from bench_core.ranges import Choices, Range, SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +94,23 @@ def test_a_search_space_is_kept_and_changes_nothing() -> None:
         uniform(1, 1)
     with pytest.raises(ValueError, match="two values or more"):
         choice(1)
+
+
+def test_choices_may_be_written_in_more_ways_than_are_listed() -> None:
+    def why_not(value: object) -> str | None:
+        if not str(value).endswith("-"):
+            return ""
+        return None if value == "a-" else "only 'a' may end in -"
+
+    span = Range(choices=Choices(("a", "b"), why_not))
+    assert str(span) == "one of 'a', 'b'"
+    assert [span.holds(value) for value in ("a", "b", "a-", "b-", "c", ("a", "a-"))] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [span.why_not(value) for value in ("b-", "c")] == [": only 'a' may end in -", ""]
+    assert Range(choices=("a", "b")).why_not("c") == ""

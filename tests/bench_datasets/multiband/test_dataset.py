@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +404,20 @@ def test_without_tifffile_the_message_says_what_to_install(eurosat: Path, monkey
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(DataMissingError, match=r"reading it needs tifffile; type: pip install 'bench-core\[raster\]'"):
         multiband(eurosat).spec()
+
+
+def test_compression_that_needs_another_package_is_named(tmp_path: Path) -> None:
+    """Without imagecodecs tifffile reads no LZW; with it, this file is read."""
+    for name in ("a", "b"):
+        path = tmp_path / "bands" / "land" / f"{name}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((64, 64), 5000, np.uint16)).save(path, compression="tiff_lzw")
+    lists(tmp_path / "bands", ["a"], ["b"])
+    if find_spec("imagecodecs"):
+        assert images_of(multiband(tmp_path)).unique().tolist() == [0.5]
+    else:
+        with pytest.raises(DataMissingError, match=r"a.tif: .*LZW.*requires the 'imagecodecs' package"):
+            multiband(tmp_path).spec()
 
 
 @pytest.mark.parametrize("season", [-1, 1.5, "every"])
