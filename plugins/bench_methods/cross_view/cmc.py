@@ -53,7 +53,7 @@ class CMC(Objective):
 
     Config = CMCConfig
     recipe = Recipe(
-        optimizer="sgd", learning_rate=0.03, weight_decay=1e-4, schedule="steps", milestones=(1 / 2, 2 / 3, 5 / 6),
+        optimizer="sgd", learning_rate=0.03, weight_decay=1e-4, schedule="steps", milestones=(0.5, 0.667, 0.833),
         epochs=240, batch_size=128,
     )  # fmt: skip
     recipe_source = "code, train_CMC.py: 240 epochs, rate / 10 after 120, 160 and 200"

@@ -36,8 +36,8 @@ class CoCoNetConfig(CrossViewConfig):
 
     views: str = param(
         "l_ab_lab",
-        "views of an image: the parts of the name, each some channels",
-        "code: L, ab, all",
+        "views of an image by their channels: l_ab_lab is lightness, both colours, and all three",
+        "code",
         choices=tuple(VIEWS),
     )
     pair_weight: float = param(0.1, "weight of the contrasts of two views", "code: beta", ge=0)
@@ -65,7 +65,7 @@ class CoCoNetViews(NamedTuple):
 
 
 class CoCoNet(Objective):
-    """Align and complete the views of an image (Li 2022).
+    """Align and join the views of an image (Li 2022).
 
     Trains an encoder for each view, with a linear head on each, and a network that joins all views. Tasks read the
     features of all views side by side, or those of one view by its name (`linear.embedding=lab`).
@@ -73,7 +73,7 @@ class CoCoNet(Objective):
 
     Config = CoCoNetConfig
     recipe = Recipe(
-        optimizer="sgd", learning_rate=0.03, weight_decay=1e-4, schedule="steps", milestones=(1 / 2, 2 / 3, 5 / 6),
+        optimizer="sgd", learning_rate=0.03, weight_decay=1e-4, schedule="steps", milestones=(0.5, 0.667, 0.833),
         epochs=240, batch_size=128,
     )  # fmt: skip
     recipe_source = "code, train_CoCoNet.py: 240 epochs, rate / 10 after 120, 160 and 200"

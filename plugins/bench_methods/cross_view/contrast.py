@@ -25,7 +25,7 @@ class CrossViewConfig(Config):
 
     views: str = param(
         "l_ab",
-        "views of an image: the parts of the name, each some channels",
+        "views of an image by their channels: l_ab is its lightness, and both of its colours",
         "code, train_CMC.py",
         choices=tuple(VIEWS),
     )
@@ -33,7 +33,7 @@ class CrossViewConfig(Config):
     temperature: float = param(
         0.07,
         "divides the cosine similarities; lower values weigh the most similar negatives more",
-        "README: ImageNet; STL-10 has .1",
+        "code: nce_t; CMC's README has .1 for STL-10",
         gt=0,
         tune=log(0.03, 1.0),
     )
