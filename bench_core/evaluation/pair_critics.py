@@ -112,17 +112,18 @@ def split_pairs(pairs: Pairs) -> tuple[Pairs, Pairs]:
 
 
 def fit_best(
-    critic: nn.Module, loss: Callable[[], Tensor], value: Callable[[], float], *, steps: int, learning_rate: float
-) -> int:
+    critic: nn.Module, loss: Callable[[], Tensor], value: Callable[[], float], *,
+    steps: int, learning_rate: float, every: int = 20,
+) -> int:  # fmt: skip
     """Minimise a loss by Adam, and keep the weights with the largest value on pairs that are held out.
 
     Args:
         critic: The network that is trained.
         loss: Function that draws a batch and returns its loss ().
-        value: Function that measures the critic on pairs that are neither trained nor tested on. It is called every 20
-            steps.
+        value: Function that measures the critic on pairs that are neither trained nor tested on.
         steps: Number of Adam steps.
         learning_rate: First learning rate; it falls to 0 along a cosine.
+        every: Number of steps between two calls of `value`.
 
     Returns:
         The step whose weights were kept. 0 if no value was above 0: the weights are then those from before.
@@ -136,7 +137,7 @@ def fit_best(
         torch.autograd.backward(batch_loss)
         optimizer.step()
         schedule.step()
-        if step % 20 == 0 or step == steps:
+        if step % every == 0 or step == steps:
             reached = value()
             if reached > best:
                 best, best_step, weights = reached, step, copy.deepcopy(critic.state_dict())

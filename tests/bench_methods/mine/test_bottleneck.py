@@ -84,7 +84,7 @@ def test_the_model_lowers_the_information_that_the_critic_raises() -> None:
         with torch.no_grad():
             for parameter, gradient in zip(player.parameters, gradients, strict=True):
                 if gradient is not None:
-                    parameter -= 1e-2 / length * gradient
+                    parameter.sub_(1e-2 / length * gradient)
         assert sign * (method(views, "critic").parts["information"].item() - before) > 0
 
 
@@ -112,7 +112,7 @@ def trained(beta: float) -> tuple[float, float]:
     method, rng = build(beta=beta, output_dim=16), torch.Generator().manual_seed(0)
     players = method.players()
     optimizers = [torch.optim.Adam(player.parameters, 3e-3) for player in players]
-    log = list[tuple[float, float]]()
+    accuracies, values = list[float](), list[float]()
     for _ in range(250):
         rows = torch.randperm(640, generator=rng)[:64]
         views = method.make_views(Batch(images[rows], rows, labels[rows]), rng)
@@ -121,8 +121,9 @@ def trained(beta: float) -> tuple[float, float]:
             method.zero_grad()
             torch.autograd.backward(loss.total)
             optimizer.step()
-        log.append((loss.parts["accuracy"].item(), loss.parts["information"].item()))
-    return tuple(sum(column) / 30 for column in zip(*log[-30:], strict=True))  # type: ignore[return-value]  # two columns
+        accuracies.append(loss.parts["accuracy"].item())
+        values.append(loss.parts["information"].item())
+    return sum(accuracies[-30:]) / 30, sum(values[-30:]) / 30
 
 
 def test_it_learns_labels_and_a_large_beta_leaves_less_information() -> None:

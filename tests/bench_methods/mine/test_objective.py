@@ -77,6 +77,7 @@ def test_the_order_of_values_in_the_input_has_no_meaning_for_the_loss() -> None:
     method, x = build(VECTORS), inputs_of(VECTORS, 8)
     order = torch.tensor([3, 1, 4, 0, 2])
     before = method(x).total.item()
+    assert isinstance(method.encoder, Small)
     first, critic = method.encoder.layers[1], method.critic.layers[0]
     assert isinstance(first, nn.Linear)
     assert isinstance(critic, nn.Linear)
