@@ -143,9 +143,10 @@ class ModeCoverage(Evaluator):
 
 def fit_modes(items: Tensor, labels: Tensor) -> Modes:
     """Estimate the modes from train items (N, D) and labels (N,) int64; classes without items are none."""
-    classes, index = labels.unique(return_inverse=True)
+    present = labels.bincount() > 0
+    index = (present.cumsum(0) - 1)[labels]  # number of an item's class among those that are present
     counts = index.bincount().double()
-    sums = items.new_zeros(len(classes), items.shape[1])
+    sums = items.new_zeros(len(counts), items.shape[1])
     centres = sums.index_add(0, index, items) / counts[:, None]
     squares = sums.index_add(0, index, (items - centres[index]).square())
     return Modes(centres, (squares.sum(1) / (counts * items.shape[1])).sqrt(), counts / counts.sum())

@@ -84,16 +84,15 @@ def test_coverage_by_hand() -> None:
 
 def test_samples_of_one_mode_have_the_divergence_log_k() -> None:
     found = coverage(torch.zeros(7, 2).double(), SQUARE)
-    assert found == (1, 1.0, pytest.approx(math.log(4)))
+    assert (found.covered, found.high_quality) == (1, 1.0)
+    assert found.reverse_kl == pytest.approx(math.log(4))
 
 
 def test_samples_of_no_mode_have_the_largest_divergence() -> None:
     shares = torch.tensor([0.4, 0.3, 0.2, 0.1]).double()
-    assert coverage(torch.full((7, 2), 9.0).double(), SQUARE._replace(shares=shares)) == (
-        0,
-        0,
-        pytest.approx(math.log(10)),
-    )
+    found = coverage(torch.full((7, 2), 9.0).double(), SQUARE._replace(shares=shares))
+    assert (found.covered, found.high_quality) == (0, 0.0)
+    assert found.reverse_kl == pytest.approx(math.log(10))
 
 
 def test_a_wide_mode_takes_samples_that_are_nearer_to_a_narrow_one() -> None:

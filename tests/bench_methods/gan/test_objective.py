@@ -131,6 +131,7 @@ def test_generators_gradient_of_mine_is_shortened_to_that_of_the_game(rng: torch
     def gradient(loss: Tensor) -> Tensor:
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
 
+    assert method.statistics is not None
     game = gradient(of_loss(method, views))
     joint = method.statistics(generated := method.generator(views.latents), views.latents[:, :2])
     product = method.statistics(generated, views.latents[:, :2].roll(1, 0))
@@ -197,7 +198,10 @@ def test_features_use_batch_norm_statistics_of_real_items_alone(
     for player in ("discriminator", "generator"):
         method.train()(views, player)
     method.after_training(make_context(images, batch_size=48))
-    inputs = method.encoder.layers[:2](images - 0.5)
+    layers: Any = method.encoder.layers
+    inputs = layers[:2](images - 0.5)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     assert torch.allclose(norm.running_mean, inputs.mean(0), atol=1e-5)
     variance = (inputs[:48].var(0) + inputs[48:].var(0)) / 2
     assert torch.allclose(norm.running_var, variance, atol=1e-5)
