@@ -414,7 +414,7 @@ def test_compression_that_needs_another_package_is_named(tmp_path: Path) -> None
         Image.fromarray(np.full((64, 64), 5000, np.uint16)).save(path, compression="tiff_lzw")
     lists(tmp_path / "bands", ["a"], ["b"])
     if find_spec("imagecodecs"):
-        assert images_of(multiband(tmp_path)).unique().tolist() == [0.5]
+        assert set(images_of(multiband(tmp_path)).flatten().tolist()) == {0.5}
     else:
         with pytest.raises(DataMissingError, match=r"a.tif: .*LZW.*requires the 'imagecodecs' package"):
             multiband(tmp_path).spec()
