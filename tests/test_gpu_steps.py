@@ -19,7 +19,7 @@ import bench_core.training.pretrain as loop
 from bench_core import Batch, DataSpec, EpochContext, Objective, Recipe
 from bench_core.config import build
 from bench_core.conformance.examples import examples_of
-from bench_core.conformance.toys import NUM_CLASSES, TinyEncoder, images_of, spec_for, split_of
+from bench_core.conformance.toys import NUM_CLASSES, TinyEncoder, factors_of, images_of, spec_for, split_of
 from bench_core.contracts.keywords import needs
 from bench_core.data.loading import Resident
 from bench_core.plugins import Component, load_plugins
@@ -201,7 +201,8 @@ def test_operation_that_waits_is_recorded(name: str) -> None:
 
 def batch_of(objective: Objective, spec: DataSpec) -> Batch:
     labels = torch.arange(BATCH) % NUM_CLASSES if objective.uses_labels else None
-    return Batch(images_of(spec, BATCH), torch.arange(BATCH), labels)
+    factors = factors_of(BATCH) if objective.uses_factors else None
+    return Batch(images_of(spec, BATCH), torch.arange(BATCH), labels, factors)
 
 
 @pytest.mark.parametrize("method", METHODS)

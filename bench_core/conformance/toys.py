@@ -1,5 +1,6 @@
 """Toy images and toy components that checks and tests run on: small, seeded, on the CPU."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,14 +34,14 @@ def image_spec(side: int) -> DataSpec:
 
 
 def spec_for(cls: Any) -> DataSpec:
-    """Describe toy images of the first size that the component does not skip.
+    """Describe toy images, with classes and factors, of the first size that the component does not skip.
 
     Raises:
         DataMissingError: The component skips all sizes.
     """
     reasons = []
     for side in SIDES:
-        spec = image_spec(side)
+        spec = replace(image_spec(side), factors=FACTORS)
         reason = cls.skip_reason(spec, cls.Config())
         if reason is None:
             return spec
