@@ -108,7 +108,8 @@ class KnownInformation(Evaluator):
             "infonce": self._infonce(frozen, held_out, rest, test),
         }
         most = min(config.neighbour_items, len(test[0]))
-        near = pair_information(*(side[:most].cpu() for side in test), min(config.neighbours, most - 1))
+        first, second = (side[:most].cpu() for side in test)
+        near = pair_information(first, second, min(config.neighbours, most - 1))
         estimates = {name: value for name, (value, _) in fits.items()} | {"neighbours": near}
         M, K = len(test[0]), self._candidates(rest, test)
         products = _at_most(config.products, M)

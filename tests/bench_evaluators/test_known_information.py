@@ -95,12 +95,12 @@ def test_neighbours_are_those_of_the_first_test_pairs() -> None:
     assert isinstance(pair, Pair)
     train = frozen.inputs("train").inputs
     assert isinstance(train, Pair)
-    sides = [
+    first, second = (
         (rows[:100] - seen.mean(0)) / seen.std(0, correction=0)
         for rows, seen in zip((pair.first, pair.second), (train.first, train.second), strict=True)
-    ]
+    )
     evaluation = evaluate(frozen, neighbour_items=100, neighbours=5, epochs=1)
-    assert values(evaluation)["neighbours"] == pytest.approx(pair_information(*sides, 5), abs=1e-3)
+    assert values(evaluation)["neighbours"] == pytest.approx(pair_information(first, second, 5), abs=1e-3)
     assert evaluation.scores[-1].n == 100
 
 

@@ -31,7 +31,7 @@ def test_noise_is_added_to_what_each_layer_reads() -> None:
     nothing = [torch.zeros_like(part) for part in noise]
     assert torch.equal(T(x, y, nothing), T(x, y))
     on_inputs = [noise[0], *nothing[1:]]
-    moved = [side + NOISE[0] * part for side, part in zip((x, y), noise[0].split((3, 2), 1), strict=True)]
+    moved = [side + NOISE[0] * part for side, part in zip((x, y), (noise[0][:, :3], noise[0][:, 3:]), strict=True)]
     assert torch.allclose(T(x, y, on_inputs), T(*moved), atol=1e-6)
     assert not torch.allclose(T(x, y, noise), T(x, y, on_inputs), atol=1e-3)
 
