@@ -6,6 +6,8 @@ Note:  With `correlation` c the colour is, with chance c, the digit's own, else 
     and colour is c, up to the draw. Of two digits and two colours, c would be their correlation, as in the paper.
     `test` has the correlation of train; `test_uncorrelated` has the same digits in colours drawn without regard to
     them. Item i takes the i-th numbers of its split's stream, whatever the sizes of the parts.
+    With `occlusion` some of the 16 cells of 7 x 7 pixels are grey in each image, the same ones each time it is read, so
+    that some digits cannot be told and their colour helps. The paper draws smoother occlusions, anew each time.
     A shape in any colour is the same digit, so `views` is "glyph": nothing changes the colour.
 
 Shapes: N images of (3, 28, 28); F = 2 factors: digit, colour. Labels are the digits.
@@ -23,6 +25,7 @@ from bench_core.data import MNIST_COUNTS, MNISTFiles, Subsets, digest_of, subset
 
 RECIPE = "1"  # part of the digest; raised when the code below makes other pixels
 SEEDS = {"train": 0, "test": 1, "test_uncorrelated": 2}
+OCCLUSION_SEED, GREY = 10, 128
 COLOURS = (  # red, green and blue of colour k, which is that of digit k
     (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255),
     (0, 255, 255), (255, 255, 255), (255, 128, 0), (128, 0, 255), (0, 128, 128),
@@ -40,8 +43,11 @@ class ColourDigitsConfig(Config):
         None, "items of each test split, balanced over digits; none: all 10,000", "ours: all of it", ge=1
     )
     correlation: float = param(
-        0.8, "correlation of digit and colour in train and test, Cramer's V", "paper: its faces with few labels", ge=0,
-        le=1,
+        0.8, "correlation of digit and colour in train and test, Cramer's V", "paper: of its faces", ge=0, le=1
+    )
+    occlusion: float = param(
+        0.0, "chance of each of 4 x 4 cells of an image to be grey, so that the digit is in doubt", "ours: off", ge=0,
+        lt=1,
     )  # fmt: skip
 
 
@@ -60,7 +66,7 @@ class ColourDigits(Dataset):
         self.sizes = Subsets(train_size=config.train_size, test_size=config.test_size)
 
     def spec(self) -> DataSpec:
-        """Return shapes, factors and counts; mean and std are those of the default train split, computed by us."""
+        """Return shapes, factors and counts; mean and std are those of the default train split (ours)."""
         counts = subset_counts(self.sizes, **MNIST_COUNTS)
         return DataSpec(
             shape=(3, 28, 28),
@@ -92,7 +98,8 @@ class ColourDigits(Dataset):
         assert isinstance(grey.inputs, Tensor)
         assert grey.labels is not None, "MNIST has classes"
         colours = drawn_colours(grey.labels, seed, correlation)
-        return Split(painted(grey.inputs, colours), grey.labels, torch.stack([grey.labels, colours], 1))
+        images = occluded(painted(grey.inputs, colours), seed, self.config.occlusion)
+        return Split(images, grey.labels, torch.stack([grey.labels, colours], 1))
 
 
 def drawn_colours(digits: Tensor, seed: int, correlation: float) -> Tensor:
@@ -106,6 +113,15 @@ def painted(grey: Tensor, colours: Tensor) -> Tensor:
     """Return uint8 images (N, 3, H, W): grey images (N, 1, H, W) in the colours (N,), rounded."""
     parts = torch.tensor(COLOURS)[colours][:, :, None, None]
     return ((grey.int() * parts.int() + 127) // 255).to(torch.uint8)
+
+
+def occluded(images: Tensor, seed: int, chance: float) -> Tensor:
+    """Return uint8 images (N, 3, 28, 28) of which each of 4 x 4 cells is grey with a chance."""
+    if not chance:
+        return images
+    cells = np.random.RandomState(OCCLUSION_SEED + seed).uniform(size=(len(images), 1, 4, 4)) < chance
+    is_grey = torch.from_numpy(cells).repeat_interleave(7, 2).repeat_interleave(7, 3)
+    return images.masked_fill(is_grey, GREY)
 
 
 @hookimpl

@@ -117,6 +117,16 @@ def test_colours_of_the_recipe_stay_the_same(root: Path) -> None:
     assert digest == "cf3aab4a8a0a3500", "other colours need another RECIPE"
 
 
+def test_occlusion_makes_whole_cells_grey_and_leaves_the_others(root: Path) -> None:
+    (clear, factors), (images, same) = (read(digits(root, occlusion=part), "train") for part in (0.0, 0.3))
+    assert torch.equal(factors, same)
+    assert torch.equal(images, read(digits(root, occlusion=0.3), "train")[0])  # the same cells each time
+    cells, whole = (x.unflatten(3, (4, 7)).unflatten(2, (4, 7)) for x in (images, clear))  # (N, 3, 4, 7, 4, 7)
+    is_grey = (cells == 128).all(5).all(3).all(1)  # (N, 4, 4)
+    assert float(is_grey.double().mean()) == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(cells.permute(0, 2, 4, 1, 3, 5)[~is_grey], whole.permute(0, 2, 4, 1, 3, 5)[~is_grey])
+
+
 def test_the_digest_is_not_that_of_mnist_and_needs_no_data(tmp_path: Path) -> None:
     digest = digits(tmp_path).digest()
     assert digest.startswith("sha256:")
@@ -126,6 +136,8 @@ def test_the_digest_is_not_that_of_mnist_and_needs_no_data(tmp_path: Path) -> No
 def test_what_cannot_be_read_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"correlation must be in \[0, 1\], got -0.1"):
         ColourDigitsConfig(correlation=-0.1)
+    with pytest.raises(ValueError, match=r"occlusion must be in \[0, 1\), got 1.0"):
+        ColourDigitsConfig(occlusion=1.0)
     with pytest.raises(ConfigError, match="train_size must be at most 200, got 201"):
         digits(root, train_size=201).spec()
     with pytest.raises(RequestError, match="no split named 'validation'"):
