@@ -104,7 +104,7 @@ class Discriminator(nn.Module):
 
 
 class BiGAN(Objective):
-    """Encoder that inverts a GAN's generator (Donahue 2017).
+    """Invert a GAN's generator (Donahue 2017).
 
     Trains the encoder with a linear layer to the latent, and a generator, against a discriminator of pairs: an image
     with its latent, or a generated image with the latent that it was made from. Tasks read `features` and `latent`.
