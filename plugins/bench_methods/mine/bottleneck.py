@@ -59,7 +59,7 @@ class BottleneckViews(NamedTuple):
 
 
 class MINEBottleneck(Objective):
-    """Labels through a bottleneck, by MINE (Belghazi 2018).
+    """Labels through MINE's bottleneck (Belghazi 2018).
 
     The encoder makes a noisy representation z; it minimises the cross-entropy of a linear classifier on z, plus beta
     times the information of z on the input, which a critic estimates. Tasks read `features` and `embedding`, which is
