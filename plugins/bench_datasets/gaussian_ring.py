@@ -50,7 +50,7 @@ class GaussianRingConfig(Config):
 
 
 class GaussianRing(Dataset):
-    """Points from 25 narrow Gaussians on a ring, no download.
+    """Points from 25 Gaussians on a ring, no download.
 
     Vectors of two values, whose labels are the Gaussians. Points are made by a formula from a seed, and nothing is read
     from the data root.

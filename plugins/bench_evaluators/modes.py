@@ -2,8 +2,8 @@
 
 A mode is a class of the train items: their mean is its centre, and its deviation is the root of their variance, a mean
 over coordinates. A sample is of high quality if it lies within three deviations of a centre, and a mode is covered if
-one such sample lies in it. Three deviations are meant in the plane. In D dimensions the radius is the one that holds as
-many items of a Gaussian, 98.9 %.
+one such sample lies in it, or as many as are asked for. Three deviations are meant in the plane. In D dimensions the
+radius is the one that holds as many items of a Gaussian, 98.9 %.
 
 Source: VEEGAN (Srivastava et al., NeurIPS 2017, https://arxiv.org/abs/1705.07761): 2,500 samples, covered modes, share
         of high quality. A sample belongs to the centre with the fewest deviations in between, as in the code of PacGAN,
@@ -45,9 +45,10 @@ _EDGE = 0.1  # part of the data's range that a picture shows beyond it
 
 @dataclass(frozen=True, kw_only=True)
 class ModesConfig(Config):
-    """Parameters of the task: number of samples."""
+    """Parameters of the task: number of samples, and how many of them cover a mode."""
 
     samples: int = param(2_500, "number of samples that are drawn", "VEEGAN", ge=1)
+    least: int = param(1, "samples of high quality that a mode must hold to count as covered", "VEEGAN", ge=1)
 
 
 class Modes(NamedTuple):
@@ -68,7 +69,7 @@ class Coverage(NamedTuple):
     """How a set of samples covers the modes.
 
     Attributes:
-        covered: Number of modes that hold a sample of high quality.
+        covered: Number of modes that hold enough samples of high quality.
         high_quality: Part of the samples of high quality.
         reverse_kl: Divergence KL(q || p) in nats of the modes' shares q among samples of high quality from their
             shares p in the data; without such samples the largest possible value, that of all in the rarest mode.
@@ -110,9 +111,10 @@ class ModeCoverage(Evaluator):
         modes, n = fit_modes(items, train.labels), self.config.samples
         method, rng = cast(Sampling, frozen.method()), stream(frozen.seed, "modes", device=frozen.device)
         samples = _draw(method, n, rng)
-        found = coverage(samples, modes)
-        chance = coverage(gaussian_like(items, n, stream(0, "modes", "chance")), modes)
-        ceiling = coverage(real, modes)
+        random_points = gaussian_like(items, n, stream(0, "modes", "chance"))
+        found, chance, ceiling = (
+            coverage(points, modes, self.config.least) for points in (samples, random_points, real)
+        )
 
         def score(metric: str, unit: str, higher_is_better: bool, best: float | None) -> Score:
             value, level = (float(getattr(each, metric)) for each in (found, chance))
@@ -130,8 +132,9 @@ class ModeCoverage(Evaluator):
             protocol=(
                 f"{n:,} samples; {len(modes.shares)} modes, the classes of {len(items):,} train items; high quality: "
                 f"within {radius(items.shape[1]):.3g} deviations of a centre, which hold 98.9% of a Gaussian in "
-                f"{items.shape[1]} dimensions; covered: one or more such samples; reverse_kl: of the modes' shares "
-                "among these samples from those in train; chance: samples of one Gaussian fitted to all train items"
+                f"{items.shape[1]} dimensions; covered: {self.config.least} or more such samples; reverse_kl: of the "
+                "modes' shares among these samples from those in train; chance: samples of one Gaussian fitted to all "
+                "train items"
             ),
             notes=[
                 f"{len(real):,} test items as samples: covered {ceiling.covered}, high_quality "
@@ -159,10 +162,15 @@ def radius(dimensions: int) -> float:
     return math.sqrt(chi2.ppf(-math.expm1(-(_DEVIATIONS**2) / 2), dimensions))
 
 
-def coverage(samples: Tensor, modes: Modes) -> Coverage:
-    """Assign samples (S, D) to the modes.
+def coverage(samples: Tensor, modes: Modes, least: int = 1) -> Coverage:
+    """Assign samples to the modes.
 
     A mode of equal items has the deviation 0, and holds no sample but those very items.
+
+    Args:
+        samples: (S, D).
+        modes: The modes of the data.
+        least: Samples of high quality that a mode must hold to count as covered.
     """
     tiny = torch.finfo(samples.dtype).tiny
     distances = torch.cdist(samples, modes.centres, compute_mode="donot_use_mm_for_euclid_dist")
@@ -173,7 +181,7 @@ def coverage(samples: Tensor, modes: Modes) -> Coverage:
         return Coverage(0, 0.0, -math.log(float(modes.shares.min())))
     q = counts / counts.sum()
     divergence = torch.special.xlogy(q, q / modes.shares).sum()
-    return Coverage(int((counts > 0).sum()), float(good.double().mean()), max(0.0, float(divergence)))
+    return Coverage(int((counts >= least).sum()), float(good.double().mean()), max(0.0, float(divergence)))
 
 
 @torch.inference_mode()

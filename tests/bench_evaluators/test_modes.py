@@ -78,6 +78,8 @@ def test_coverage_by_hand() -> None:
     found = coverage(samples, SQUARE)
     assert found.covered == 2  # the first in (0, 0), the third and fourth in (1, 0)
     assert found.high_quality == pytest.approx(3 / 5)
+    assert coverage(samples, SQUARE, least=2)._replace(covered=2) == found
+    assert [coverage(samples, SQUARE, least).covered for least in (1, 2, 3)] == [2, 1, 0]
     q = (1 / 3, 2 / 3)
     assert found.reverse_kl == pytest.approx(sum(share * math.log(share / 0.25) for share in q))
 
@@ -141,6 +143,14 @@ def test_scores_have_their_best_values_and_the_chance_level_of_one_gaussian() ->
     assert [score.chance for score in again.scores] == [score.chance for score in evaluation.scores]
     assert "300 samples; 4 modes" in evaluation.protocol
     assert evaluation.notes[0].startswith("200 test items as samples: covered 4, high_quality ")
+
+
+def test_scattered_samples_cover_no_mode_that_needs_more_of_them() -> None:
+    blurred = Draws(kept(0, 1, 2, 3), 0.3)
+    few, many = (evaluate(blurred, least=least) for least in (1, 100))
+    assert (values(few)["covered"], values(many)["covered"]) == (4, 0)
+    assert values(few)["reverse_kl"] == values(many)["reverse_kl"]
+    assert "covered: 100 or more such samples" in many.protocol
 
 
 def test_a_seed_gives_one_result() -> None:
