@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ctrl": {"latent_dim": 8, "width": 8},
     "ctrl_multi": {"latent_dim": 8, "width": 8},
     "dim": {"units": 32, "estimator": "nce"},
+    "mine": {"output_dim": 16, "units": 32},
     "moco": {"output_dim": 16, "queue_size": 64, "parts": 1},
     "nac": {"code_dim": 16},
     "nac_moco": {"code_dim": 16, "queue_size": 128, "momentum": 0.5, "l2_weight": 0.0},
