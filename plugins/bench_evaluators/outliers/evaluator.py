@@ -122,7 +122,7 @@ class Outliers(Evaluator):
     should get lower values than outliers, which are held-out classes, other datasets or noise. The first score is the
     AUROC of the nearest-neighbour detector for near datasets if there are any, else for held-out classes: .5 is
     chance, 1 is perfect. Needs a train and a test split; without classes and other datasets only noise is left, and
-    the score does not rank. Beside them stands a method's own score of images, where it has one.
+    the score does not rank. Methods that score outliers themselves get columns of that score, too (`own`).
     """
 
     Config = OutliersConfig
