@@ -7,7 +7,7 @@ Papers: Belghazi et al., ICML 2018, https://arxiv.org/abs/1801.04062 (MINE, and 
         Jordan, 2010, https://arxiv.org/abs/0809.0853 (the f-form); van den Oord, Li, Vinyals, 2018,
         https://arxiv.org/abs/1807.03748 (InfoNCE); Kraskov et al., Phys. Rev. E 69, 2004,
         https://arxiv.org/abs/cond-mat/0305641 (neighbours)
-Note:   Critics are fitted to pairs of train and measured on pairs of test. The step is chosen on a fifth of train, and no
+Note:   Critics are fitted to pairs of train and measured on pairs of test. The step is chosen on a fifth of train; no
         value is the best of many.
 Shapes: N train pairs, M test pairs, D and E values; K pairs of a batch.
 """
