@@ -12,13 +12,17 @@ PASSES = {
     "autoencoder": (1, 0),
     "barlow_twins": (2, 0),
     "beta_vae": (1, 0),
+    "bigan": (1, 1),  # the discriminator's turn reads new latents
     "byol": (2, 2),  # two views: online, target
     "cmc": (2, 0),  # two views, each through its own encoder
     "coconet": (3, 0),
     "ctrl": (3, 1),  # the encoder's turn: images and copies; the decoder's: images without gradient, and copies
     "ctrl_multi": (3, 1),
-    "dim": (2, 1),  # features and maps are two calls; the discriminator's turn reads new features
+    "dim": (1, 1),  # the discriminator's turn reads new features
+    "factor_vae": (1, 1),  # likewise
     "gan": (3, 0),  # the discriminator's turn: real and generated items; the generator's: generated ones
+    "mine": (1, 0),
+    "mine_bottleneck": (1, 1),  # the critic's turn reads new latents
     "moco": (2, 2),
     "nac": (2, 0),
     "nac_moco": (2, 2),
