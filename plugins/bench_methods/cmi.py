@@ -142,8 +142,8 @@ class CMI(Objective):
 
     def forward(self, views: CMIViews, player: str = "main") -> Loss:
         """Return the loss of the encoder with its classifiers, or that of the critics."""
-        latent = self.to_latent(self.encoder(views.inputs)).float()
-        latent = latent.detach() if player == "critic" else latent
+        with torch.set_grad_enabled(player == "main" and torch.is_grad_enabled()):
+            latent = self.to_latent(self.encoder(views.inputs)).float()
         found, mistaken = latent.new_zeros(()), latent.new_zeros(())
         for k in range(len(self.critics)):
             right, wrong = self._found(k, latent, views)

@@ -1,6 +1,7 @@
 """Every method with a projector gives the signs of its output as a code, so that no method lacks what others have."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from bench_core import DataSpec, Objective
 from bench_core.conformance.examples import examples_of
-from bench_core.conformance.toys import TinyEncoder
+from bench_core.conformance.toys import FACTORS, TinyEncoder
 from bench_core.contracts.keywords import needs
 from bench_core.plugins import load_plugins
 
@@ -33,7 +34,7 @@ def small(cls: type[Objective]) -> dict[str, int]:
 def test_code_is_there_and_is_the_signs_of_the_projection(
     part: Any, make: Callable[..., Any], data: DataSpec, images: Tensor
 ) -> None:
-    method = make(part.cls, data, **small(part.cls)).eval()
+    method = make(part.cls, replace(data, factors=FACTORS), **small(part.cls)).eval()
     assert hasattr(method, "projector") == (part.name in WITH_PROJECTOR)
     if part.name in WITH_PROJECTOR:
         with torch.inference_mode():
