@@ -43,7 +43,7 @@ from bench_core.evaluation.pair_critics import (
     held_out_donsker_varadhan,
     held_out_info_nce,
 )
-from bench_core.views import PRESETS, augment, preset
+from bench_core.views import PRESET_NAMES, augment, preset
 
 from .labels import classifier_information, entropy_of
 
@@ -56,7 +56,7 @@ class MIConfig(Config):
 
     embedding: str = param("features", "name of the embedding that is evaluated", "usual")
     augmentation: str = param(
-        "simclr", "augmentation preset of both views", "ours: the same for all methods", choices=tuple(PRESETS)
+        "simclr", "augmentation preset of both views", "ours: the same for all methods", choices=PRESET_NAMES
     )
     train_items: int = param(
         4000,
