@@ -110,7 +110,7 @@ class GAN(Objective):
         "mine": Variant(
             {"information_weight": 1.0},
             "MINE paper, section 5.1: its gradient is limited; weight 1: ours",
-            "keeps the information of a code in the items, against collapsed modes",
+            "keeps a code readable in the items, against collapsed modes",
         )
     }
     log_average: Tensor  # () logarithm of the running average that MINE divides by
