@@ -168,7 +168,8 @@ def _method_numbers(component: Component, config: Any) -> dict[str, float]:
     example = shortened(_example(component), STEPS * BATCH)
     if example.encoder is TinyEncoder and not needs(cls.__init__, "teacher"):
         spec = DataSpec(**{**vars(spec_for(cls)), "splits": {"train": STEPS * BATCH, "test": BATCH}})
-        objective, inputs, split = cls(TinyEncoder(spec), spec, config), images_of(spec), split_of(spec)
+        objective = cls(TinyEncoder(spec), spec, config, **named_only(cls.__init__, new_encoder=TinyEncoder))
+        inputs, split = images_of(spec), split_of(spec)
     else:
         offered = {"teacher": build_teacher(example), "new_encoder": partial(build_encoder, example)}
         encoder = build_encoder(example)
