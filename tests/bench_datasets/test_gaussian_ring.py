@@ -44,7 +44,7 @@ def test_points_lie_around_their_centres_as_far_as_std_says(layout: Any) -> None
 
 
 def test_centres_of_a_ring_and_of_a_grid_by_hand() -> None:
-    ring, grid = (torch.from_numpy(centres(4, layout)) for layout in ("ring", "grid"))  # type: ignore[arg-type]  # both are layouts
+    ring, grid = torch.from_numpy(centres(4, "ring")), torch.from_numpy(centres(4, "grid"))
     assert torch.allclose(ring, torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]]).double(), atol=1e-12)
     assert torch.equal(grid, torch.tensor([[-1, -1], [-1, 1], [1, -1], [1, 1]]).double())
     assert torch.pdist(torch.from_numpy(centres(25, "grid"))).min() == 0.5
