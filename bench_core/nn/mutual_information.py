@@ -8,7 +8,7 @@ batches. They are tight for T = log p(y | u) / p(y) (plus a constant for `donske
 Papers: van den Oord, Li, Vinyals, 2018, https://arxiv.org/abs/1807.03748 (InfoNCE); Belghazi et al., ICML 2018,
         https://arxiv.org/abs/1801.04062 (MINE, on Donsker and Varadhan's form); Nguyen, Wainwright, Jordan, 2010,
         https://arxiv.org/abs/0809.0853 (NWJ); Hjelm et al., ICLR 2019, https://arxiv.org/abs/1808.06670 (DIM: JSD)
-Shapes: K pairs, J joint and M product scores in tensors of any shape.
+Shapes: K pairs, J joint and M product scores in tensors of any shape; B images with L locations.
 """
 
 import math
@@ -41,6 +41,34 @@ def info_nce(scores: Tensor) -> Tensor:
     with torch.autocast(scores.device.type, enabled=False):
         T = _float32_or_64(scores)
         return math.log(len(T)) + (T.diagonal() - T.logsumexp(1)).mean()
+
+
+def location_nce(scores: Tensor) -> Tensor:
+    """Return InfoNCE of each location of an image against all locations of all other images.
+
+    This is the mean over a, i of T[a,a,i] - log(exp T[a,a,i] + sum_{b != a, j} exp T[a,b,j]), plus log K for the
+    K = 1 + (B - 1) L candidates. The other locations of image a are no candidates.
+
+    Args:
+        scores: (B, B, L); T[a, b, i] scores the summary of image a with location i of image b.
+
+    Returns:
+        () in nats, at most log K; 0 where all scores are equal.
+    """
+    if scores.ndim != 3 or scores.shape[0] != scores.shape[1] or len(scores) < 2 or scores.shape[2] < 1:
+        raise ValueError(f"scores must be (B, B, L) with B >= 2 and L >= 1, got {tuple(scores.shape)}")
+    B, _, L = scores.shape
+    with torch.autocast(scores.device.type, enabled=False):
+        T = _float32_or_64(scores)
+        positive = T.diagonal().T  # (B, L)
+        same_image = torch.eye(B, dtype=torch.bool, device=T.device)[:, :, None]
+        negative = T.masked_fill(same_image, -torch.inf).flatten(1).logsumexp(1)  # (B,)
+        return (positive - torch.logaddexp(positive, negative[:, None])).mean() + location_nce_ceiling(B, L)
+
+
+def location_nce_ceiling(images: int, locations: int) -> float:
+    """Return log(1 + (B - 1) L), the most that `location_nce` can be in nats."""
+    return math.log(1 + (images - 1) * locations)
 
 
 def donsker_varadhan(joint: Tensor, product: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from bench_core.conformance.toys import TinyEncoder
 from bench_core.views import preset
 from bench_encoders.amdim_net import AMDIMNet, AMDIMNetConfig
 from bench_methods.amdim.local_maps import LocationHead, choose_maps, map_shapes, rows_of
-from bench_methods.amdim.location_nce import location_nce, location_scores, most_information, soft_clip
+from bench_methods.amdim.location_scores import location_scores, soft_clip
 from bench_methods.amdim.objective import AMDIM, AMDIMConfig, AMDIMViews, bench_objectives
 from bench_methods.amdim.view_pairs import move, view_pair
 
@@ -49,43 +49,6 @@ def location_nce_written_slowly(scores: Tensor) -> Tensor:
         negatives = sum(scores[a, b, j].exp() for b in range(B) if b != a for j in range(L))
         losses += [-(scores[a, a, i].exp() / (scores[a, a, i].exp() + negatives)).log() for i in range(L)]
     return torch.stack(losses).mean()
-
-
-def test_location_nce_is_the_formula_written_slowly() -> None:
-    scores = draw(3, 3, 4)
-    torch.testing.assert_close(location_nce(scores), location_nce_written_slowly(scores))
-
-
-def test_location_nce_of_equal_scores_is_the_log_of_the_number_of_candidates() -> None:
-    assert location_nce(torch.zeros(5, 5, 9)).item() == pytest.approx(math.log(1 + 4 * 9), rel=1e-6)
-    assert most_information(5, 9) == pytest.approx(math.log(37))
-
-
-def test_rows_of_one_image_do_not_compete() -> None:
-    scores = draw(3, 3, 4)
-    higher = scores.clone()
-    higher[0, 0, 1] += 1.0
-    negatives = scores[0, 1:].exp().sum()
-    before, after = (s / (s + negatives) for s in (scores[0, 0, 1].exp(), higher[0, 0, 1].exp()))
-    fall = 12 * (location_nce(scores) - location_nce(higher))  # a sum over 3 images of 4 locations
-    torch.testing.assert_close(fall, after.log() - before.log())  # that location's term; those of the others stay
-
-
-def test_location_nce_does_not_depend_on_the_order_of_locations_or_images() -> None:
-    scores, images, locations = draw(4, 4, 5), torch.tensor([2, 0, 3, 1]), torch.tensor([4, 1, 0, 3, 2])
-    for same in (scores[:, :, locations], scores[images][:, images], scores + 3.0):
-        torch.testing.assert_close(location_nce(same), location_nce(scores))
-
-
-def test_large_scores_do_not_overflow() -> None:
-    scores = torch.zeros(3, 3, 2)
-    scores[0, 1], scores[1, 1] = 1e4, 2e4
-    assert location_nce(scores).item() == pytest.approx((1e4 + math.log(2) + 0.0 + math.log(5)) / 3, rel=1e-5)
-
-
-def test_one_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="amdim needs at least 2 images in a batch, got scores of shape"):
-        location_nce(torch.zeros(1, 1, 4))
 
 
 def test_scores_are_inner_products_over_the_root_of_the_units() -> None:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
+from bench_core.nn.mutual_information import location_nce, location_nce_ceiling
 from bench_core.views import PRESETS, augment, preset
 
 from .local_maps import LocationHead, choose_maps, map_shapes, rows_of
-from .location_nce import location_nce, location_scores, most_information, soft_clip
+from .location_scores import location_scores, soft_clip
 from .view_pairs import view_pair
 
 
@@ -139,15 +140,15 @@ class AMDIM(Objective):
             "global_to_shallow": ((first.features, second.shallow), (second.features, first.shallow)),
             "deep_to_deep": ((location_of_first, second.deep), (location_of_second, first.deep)),
         }
-        nce, penalties, parts, ceilings = [], [], {}, {}
+        losses, penalties, parts, ceilings = [], [], {}, {}
         for name, directions in terms.items():
             scores = [location_scores(sources, locations) for sources, locations in directions]
             penalties.append(torch.stack([each.square().mean() for each in scores]).mean())
-            nce.append(torch.stack([location_nce(soft_clip(each, self.config.clip)) for each in scores]).mean())
-            ceilings[name] = most_information(len(views.first), scores[0].shape[2])
-            parts[name] = ceilings[name] - nce[-1]
+            parts[name] = torch.stack([location_nce(soft_clip(each, self.config.clip)) for each in scores]).mean()
+            ceilings[name] = location_nce_ceiling(len(views.first), scores[0].shape[2])
+            losses.append(ceilings[name] - parts[name])
         penalty = self.config.penalty_weight * torch.stack(penalties).sum()
-        total = torch.stack(nce).sum() + penalty
+        total = torch.stack(losses).sum() + penalty
         floors = {"global_to_deep": 0.1 * min(1.0, ceilings["global_to_deep"])}  # ours; a collapsed encoder has 0
         return Loss(total, {**parts, "penalty": penalty}, ceilings, floors)
 

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from bench_core.nn.mutual_information import donsker_varadhan, jensen_shannon
+from bench_core.nn.mutual_information import donsker_varadhan, jensen_shannon, location_nce, location_nce_ceiling
 
 
 def local_jsd(scores: Tensor) -> Tensor:
@@ -45,28 +45,6 @@ def local_dv(scores: Tensor) -> Tensor:
     return donsker_varadhan(*_joint_and_product(scores))
 
 
-def local_nce(scores: Tensor) -> Tensor:
-    """Return InfoNCE of each location of an image against all locations of all other images, given its summary.
-
-    This is the mean over a, i of T[a,a,i] - log(exp T[a,a,i] + sum_{b != a, j} exp T[a,b,j]), plus log K for the
-    K = 1 + (B - 1) L candidates. The other locations of image a are no candidates.
-
-    Args:
-        scores: (B, B, L).
-
-    Returns:
-        () in nats, at most log K; 0 if all scores are equal.
-    """
-    _check(scores)
-    B, _, L = scores.shape
-    with torch.autocast(scores.device.type, enabled=False):
-        T = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        positive = T.diagonal().T  # (B, L)
-        same_image = torch.eye(B, dtype=torch.bool, device=T.device)[:, :, None]
-        negative = T.masked_fill(same_image, -torch.inf).flatten(1).logsumexp(1)  # (B,)
-        return (positive - torch.logaddexp(positive, negative[:, None])).mean() + math.log(1 + (B - 1) * L)
-
-
 def estimate(name: str, scores: Tensor) -> tuple[Tensor, float]:
     """Return an estimate () by name and its upper bound.
 
@@ -81,7 +59,7 @@ def estimate(name: str, scores: Tensor) -> tuple[Tensor, float]:
     if name == "jsd":
         return local_jsd(scores), 2 * math.log(2)
     if name == "nce":
-        return local_nce(scores), math.log(1 + (B - 1) * L)
+        return location_nce(scores), location_nce_ceiling(B, L)
     return local_dv(scores), math.inf
 
 

@@ -10,6 +10,8 @@ from bench_core.nn.mutual_information import (
     info_nce,
     jensen_shannon,
     joint_and_product,
+    location_nce,
+    location_nce_ceiling,
     lower_bound,
     mine,
     nwj,
@@ -182,3 +184,52 @@ def test_scores_that_are_not_square_are_refused(shape: tuple[int, ...]) -> None:
         info_nce(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"scores must be \(K, K\) with K >= 2, got"):
         joint_and_product(torch.zeros(shape))
+
+
+def location_nce_written_slowly(scores: Tensor) -> Tensor:
+    B, _, L = scores.shape
+    terms = []
+    for a in range(B):
+        negatives = sum(scores[a, b, j].exp() for b in range(B) if b != a for j in range(L))
+        terms += [(scores[a, a, i].exp() / (scores[a, a, i].exp() + negatives)).log() for i in range(L)]
+    return torch.stack(terms).mean() + math.log(1 + (B - 1) * L)
+
+
+def test_location_nce_is_the_formula_written_slowly() -> None:
+    scores = draw(3, 3, 4)
+    torch.testing.assert_close(location_nce(scores), location_nce_written_slowly(scores))
+
+
+def test_location_nce_of_equal_scores_is_0_and_of_perfect_ones_the_log_of_the_number_of_candidates() -> None:
+    assert location_nce(torch.zeros(5, 5, 9)).item() == pytest.approx(0, abs=1e-6)
+    perfect = torch.eye(5)[:, :, None].expand(5, 5, 9) * 1e3
+    assert location_nce(perfect).item() == pytest.approx(math.log(37)) == location_nce_ceiling(5, 9)
+
+
+def test_rows_of_one_image_do_not_compete() -> None:
+    scores = draw(3, 3, 4)
+    higher = scores.clone()
+    higher[0, 0, 1] += 1.0
+    negatives = scores[0, 1:].exp().sum()
+    before, after = (s / (s + negatives) for s in (scores[0, 0, 1].exp(), higher[0, 0, 1].exp()))
+    gain = 12 * (location_nce(higher) - location_nce(scores))  # a sum over 3 images of 4 locations
+    torch.testing.assert_close(gain, after.log() - before.log())  # that location's term; those of the others stay
+
+
+def test_location_nce_does_not_depend_on_the_order_of_locations_or_images() -> None:
+    scores = draw(4, 4, 5)
+    images, locations = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 1, 0, 3, 2])
+    for same in (scores[:, :, locations], scores[images][:, images], scores + 3.0):
+        torch.testing.assert_close(location_nce(same), location_nce(scores))
+
+
+def test_large_scores_of_locations_do_not_overflow() -> None:
+    scores = torch.zeros(3, 3, 2)
+    scores[0, 1], scores[1, 1] = 1e4, 2e4
+    lost = (1e4 + math.log(2) + 0.0 + math.log(5)) / 3
+    assert location_nce(scores).item() == pytest.approx(math.log(5) - lost, rel=1e-5)
+
+
+def test_locations_of_one_image_have_nothing_to_be_compared_with() -> None:
+    with pytest.raises(ValueError, match=r"scores must be \(B, B, L\) with B >= 2 and L >= 1, got \(1, 1, 4\)"):
+        location_nce(torch.zeros(1, 1, 4))

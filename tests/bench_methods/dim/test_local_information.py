@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_core.nn.mutual_information import info_nce
-from bench_methods.dim.local_information import estimate, local_dv, local_jsd, local_nce, told_apart
+from bench_core.nn.mutual_information import info_nce, location_nce
+from bench_methods.dim.local_information import estimate, local_dv, local_jsd, told_apart
 
 Estimate = Callable[[Tensor], Tensor]
-ALL: list[Estimate] = [local_jsd, local_dv, local_nce]
+ALL: list[Estimate] = [local_jsd, local_dv, location_nce]
 
 
 def draw(seed: int = 0, B: int = 5, L: int = 3) -> Tensor:
@@ -45,12 +45,12 @@ def test_nce_equals_the_formula_written_as_loops() -> None:
         negatives = [math.exp(T[a][b][j]) for b in range(5) for j in range(3) if b != a]
         for i in range(3):
             total += (T[a][a][i] - math.log(math.exp(T[a][a][i]) + sum(negatives))) / 15
-    assert local_nce(draw()).item() == pytest.approx(total)
+    assert location_nce(draw()).item() == pytest.approx(total)
 
 
 def test_nce_of_one_location_equals_info_nce() -> None:
     scores = draw(L=1)
-    assert local_nce(scores).item() == pytest.approx(info_nce(scores[..., 0]).item())
+    assert location_nce(scores).item() == pytest.approx(info_nce(scores[..., 0]).item())
 
 
 @pytest.mark.parametrize("of", ALL)
@@ -71,10 +71,10 @@ def test_estimates_come_with_an_upper_bound_that_they_can_reach() -> None:
 
 def test_other_locations_of_an_image_are_no_candidates_of_nce() -> None:
     scores = draw().requires_grad_()
-    (slope,) = torch.autograd.grad(local_nce(scores), scores)
+    (slope,) = torch.autograd.grad(location_nce(scores), scores)
     moved = draw()
     moved[2, 2, 1] += 100  # one positive: its own term alone changes, by at most its distance from 0
-    gain = local_nce(moved) - local_nce(draw())
+    gain = location_nce(moved) - location_nce(draw())
     term = draw()[2, 2, 1] - torch.logaddexp(draw()[2, 2, 1], draw()[2, [0, 1, 3, 4]].logsumexp((0, 1)))
     assert gain.item() == pytest.approx(-term.item() / 15, rel=1e-6)
     assert bool((slope.diagonal() > 0).all())  # a positive is only ever drawn up
@@ -82,7 +82,7 @@ def test_other_locations_of_an_image_are_no_candidates_of_nce() -> None:
     assert bool((slope[off_diagonal] < 0).all())
 
 
-@pytest.mark.parametrize("of", [local_dv, local_nce])
+@pytest.mark.parametrize("of", [local_dv, location_nce])
 def test_an_image_is_no_negative_of_itself_however_low_all_scores_are(of: Estimate) -> None:
     scores = draw()
     assert of(scores - 1000).item() == pytest.approx(of(scores).item(), abs=1e-9)
@@ -135,8 +135,8 @@ def test_known_gaussians_give_the_divergence_by_jsd_and_the_information_by_dv(
 
 
 def test_nce_of_known_gaussians_stays_below_the_information_and_its_ceiling() -> None:
-    few = torch.stack([local_nce(log_ratios(0.99, B=3, L=2, seed=k)) for k in range(200)]).mean().item()
-    many = torch.stack([local_nce(log_ratios(0.99, B=64, L=2, seed=k)) for k in range(20)]).mean().item()
+    few = torch.stack([location_nce(log_ratios(0.99, B=3, L=2, seed=k)) for k in range(200)]).mean().item()
+    many = torch.stack([location_nce(log_ratios(0.99, B=64, L=2, seed=k)) for k in range(20)]).mean().item()
     assert 0.5 < few < math.log(5)
     assert few < many < 1.9585
 
@@ -152,8 +152,8 @@ def test_a_duplicated_image_is_a_false_negative() -> None:
     for k in range(20):  # image k - 1 in the place of image k
         index = torch.arange(20)
         index[k] = (k - 1) % 20
-        values.append(local_nce(scores[index][:, index]))
-    assert torch.stack(values).mean() < local_nce(scores) - 0.01
+        values.append(location_nce(scores[index][:, index]))
+    assert torch.stack(values).mean() < location_nce(scores) - 0.01
 
 
 @pytest.mark.parametrize("name", ["jsd", "dv"])

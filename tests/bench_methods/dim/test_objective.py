@@ -15,9 +15,10 @@ from bench_core.config import build
 from bench_core.conformance.toys import TinyEncoder
 from bench_core.errors import ConfigError
 from bench_core.nn.adversarial import discriminator_loss, fooling_loss
+from bench_core.nn.mutual_information import location_nce
 from bench_encoders.dim_conv import DIMConv, DIMConvConfig
 from bench_methods.dim.critics import ConcatCritic, DotCritic
-from bench_methods.dim.local_information import local_dv, local_jsd, local_nce, told_apart
+from bench_methods.dim.local_information import local_dv, local_jsd, told_apart
 from bench_methods.dim.local_maps import choose_map, rows
 from bench_methods.dim.objective import DIM, DIMConfig, DIMViews
 
@@ -89,7 +90,7 @@ def test_the_prior_player_minimises_the_discriminators_loss(dim: Callable[..., D
     ("estimator", "of", "divisor", "ceiling"),
     [
         ("jsd", local_jsd, 1.0, 2 * math.log(2)),
-        ("nce", local_nce, 8.0, math.log(1 + 11 * 5)),
+        ("nce", location_nce, 8.0, math.log(1 + 11 * 5)),
         ("dv", local_dv, 8.0, math.inf),
     ],
 )
