@@ -180,7 +180,7 @@ class CorrelationShift(Evaluator):
 
 
 class Part(NamedTuple):
-    """What a factor is predicted from in one split, and its values there.
+    """Rows of one split from which a factor is predicted, and the values of the factor there.
 
     Attributes:
         rows: (N, D) float32.
@@ -192,7 +192,7 @@ class Part(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """One factor to predict.
+    """A factor that is predicted, with the rows of the three splits that this needs.
 
     Attributes:
         name: Name of the factor.

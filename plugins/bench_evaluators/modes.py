@@ -66,7 +66,7 @@ class Modes(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """How a set of samples covers the modes.
+    """Measures of how a set of samples covers the modes.
 
     Attributes:
         covered: Number of modes that hold enough samples of high quality.

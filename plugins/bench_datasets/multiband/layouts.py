@@ -24,7 +24,7 @@ Season = int | Literal["all"]
 
 
 class Scene(NamedTuple):
-    """One image.
+    """An image of several bands, before its files are read.
 
     Attributes:
         place: Name that decides whether it is train or test; images of one place at several times share it.
