@@ -20,7 +20,7 @@ from bench_core import Batch, DataSpec, EpochContext, Objective, Recipe
 from bench_core.config import build
 from bench_core.conformance.examples import examples_of
 from bench_core.conformance.toys import NUM_CLASSES, TinyEncoder, factors_of, images_of, spec_for, split_of
-from bench_core.contracts.keywords import needs
+from bench_core.contracts.keywords import named_only, needs
 from bench_core.data.loading import Resident
 from bench_core.plugins import Component, load_plugins
 from bench_core.training.optimizers import make_optimizer
@@ -131,7 +131,8 @@ def objective_of(cls: Any, variant: str = "") -> tuple[Objective, Any]:
     """Build a method with a tiny encoder on the CPU; return it with the data that it is built for."""
     settings = cls.variants[variant].config if variant else {}
     spec = replace(spec_for(cls), splits={"train": 2 * BATCH, "test": BATCH})
-    return cls(TinyEncoder(spec), spec, build(cls.Config, settings, variant)), spec
+    offered = named_only(cls.__init__, new_encoder=TinyEncoder)
+    return cls(TinyEncoder(spec), spec, build(cls.Config, settings, variant), **offered), spec
 
 
 def synchronisations_of_training(objective: Objective, source: Any, recipe: Recipe) -> list[str]:

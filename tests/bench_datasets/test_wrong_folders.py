@@ -14,7 +14,7 @@ from bench_core.running.chain import load_splits
 
 REGISTRY = load_plugins()
 DATASETS = [component.name for component in REGISTRY.of_kind("dataset")]
-READ_NOTHING = {"digit_pairs", "digits", "made_bands", "sprites"}
+READ_NOTHING = {"digit_pairs", "digits", "gaussian_pairs", "gaussian_ring", "made_bands", "sprites"}
 FILES = (
     "MNIST/raw/train-images-idx3-ubyte", "FashionMNIST/raw/train-images-idx3-ubyte.gz",
     "cifar-10-batches-py/data_batch_1", "cifar-100-python/train", "svhn/train_32x32.mat", "stl10_binary/train_X.bin",

@@ -79,8 +79,8 @@ class Views:
 
     def split(self, images: Tensor) -> dict[str, Tensor]:
         """Return each view (N, C, H, W) of images (N, 3, H, W) in [0, 1], by name."""
-        converted = self.convert(images)
-        return {name: converted[:, list(channels)] for name, channels in self.channels.items()}
+        converted = self.convert(images).unbind(1)
+        return {name: torch.stack([converted[c] for c in channels], 1) for name, channels in self.channels.items()}
 
     def specs(self, data: DataSpec) -> dict[str, DataSpec]:
         """Describe the images that the encoder of each view reads, with the mean and deviation of its channels."""

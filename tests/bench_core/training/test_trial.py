@@ -94,7 +94,9 @@ def test_method_that_learns_from_any_batch_has_none(cls: type[Objective], batch_
     assert fault(cls, batch_size) is None
 
 
-NEEDS_TWO = {"barlow_twins", "byol", "dim", "noisy_dim", "simclr", "simsiam", "vicreg"}
+NEEDS_TWO = {
+    "amdim", "barlow_twins", "byol", "dim", "mine", "mine_bottleneck", "noisy_dim", "simclr", "simsiam", "vicreg",
+}  # fmt: skip
 
 
 def reads_images(component: Component) -> bool:
