@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
 from bench_core.nn.decoders import conv_decoder, decoder_skip_reason
+from bench_core.nn.layers import Standardize
 from bench_core.views import augment, preset
 
 from .contrast import CrossViewConfig, Embeddings, contrast, cross_view_skip_reason
@@ -76,10 +77,11 @@ class CMC(Objective):
         if config.loss == "contrastive":
             self.embeddings = Embeddings(dims, config.output_dim)
             return
-        self.targets = {name: spec for name, spec in views.specs(data).items()}
+        specs = views.specs(data)
+        self.targets = nn.ModuleDict({name: Standardize(spec) for name, spec in specs.items()})  # all weigh alike
         both = [*self.pairs, *((second, first) for first, second in self.pairs)]
         self.decoders = nn.ModuleDict(
-            {f"{a}_{b}": conv_decoder(dims[a], self.targets[b].shape, config.decoder_width) for a, b in both}
+            {f"{a}_{b}": conv_decoder(dims[a], specs[b].shape, config.decoder_width) for a, b in both}
         )
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
@@ -107,15 +109,9 @@ class CMC(Objective):
         for name, decoder in self.decoders.items():
             source, target = name.split("_")
             errors[f"error_{source}_to_{target}"] = F.l1_loss(
-                decoder(features[source]).float(), self._standardised(target, views[target])
+                decoder(features[source]).float(), self.targets[target](views[target])
             )
         return Loss(torch.stack(list(errors.values())).sum(), errors)
-
-    def _standardised(self, name: str, view: Tensor) -> Tensor:
-        """Return a view (N, C, H, W) in deviations of its channels, so that all views weigh alike."""
-        std = self.targets[name].std
-        assert std is not None, "views have it"
-        return (view - 0.5) / view.new_tensor(std).view(-1, 1, 1)
 
     def embed(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return `features` (N, V D) of all views, and those (N, D) of each view by its name."""
