@@ -67,7 +67,7 @@ def test_pickles_are_read_by_one_dataset_that_admits_six_names() -> None:
 
 def test_numpy_files_are_read_without_pickles() -> None:
     loads = [(path.name, node) for path, name, node in calls() if name in ("np.load", "numpy.load")]
-    assert {name for name, _ in loads} == {"image_files.py", "factor_files.py"}
+    assert {name for name, _ in loads} == {"image_files.py", "factor_files.py", "raster.py"}
     for name, node in loads:
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         assert options.get("allow_pickle") == "False", name

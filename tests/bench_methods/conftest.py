@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective
+from bench_core.contracts.keywords import named_only
 
 
 class TinyEncoder(Encoder):
@@ -83,6 +84,7 @@ def make() -> Callable[..., Any]:
     def build(objective: type[Objective], data: DataSpec, *, seed: int = 0, **values: Any) -> Objective:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return objective(TinyEncoder(data), data, objective.Config(**values))
+            offered = named_only(objective.__init__, new_encoder=TinyEncoder)
+            return objective(TinyEncoder(data), data, objective.Config(**values), **offered)
 
     return build

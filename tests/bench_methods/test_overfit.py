@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ctrl": {"latent_dim": 8, "width": 8},
     "ctrl_multi": {"latent_dim": 8, "width": 8},
     "dim": {"units": 32, "estimator": "nce"},
+    "factor_vae": {"latent_dim": 8, "width": 8, "discriminator_units": 16, "discriminator_layers": 2},
     "mine": {"output_dim": 16, "units": 32},
     "moco": {"output_dim": 16, "queue_size": 64, "parts": 1},
     "nac": {"code_dim": 16},
@@ -43,7 +44,7 @@ EPOCHS = {"nac": 300}  # its training begins on a plateau
 REGISTRY = load_plugins()
 TRAINED = {c.name: c for c in REGISTRY.of_kind("objective") if c.cls.recipe.epochs > 0}
 OTHERS = sorted(TRAINED.keys() - SMALL.keys())  # need a teacher, an encoder of their own, or another kind of data
-FALLS = {"wyner": "model.reconstruction"}  # the part that falls where the loss is a game
+FALLS = {"bigan": "discriminator.loss", "wyner": "model.reconstruction"}  # the part that falls where the loss is a game
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

@@ -65,7 +65,7 @@ def test_the_flags_are_few_and_frozen() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "--methods", "nca"], "no method named 'nca'; did you mean 'nac'? Known: autoencoder, "),
+        (["run", "--methods", "nca"], "no method named 'nca'; did you mean 'nac'? Known: amdim, autoencoder, "),
         (["run", "--methods", "nac,"], "'nac,' has an empty name"),
         (["run"], "say which methods: --methods"),
         (["run", "--methods", "nac", "--seeds", "0,x"], "'0,x' must be whole numbers from 0"),
