@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench_core.contracts import Encoder
 from bench_core.nn.decoders import conv_decoder
 from bench_core.nn.latent_sampling import gaussian_like
 
@@ -148,6 +149,50 @@ class LatentModel(nn.Module):
         if self.likelihood == "bernoulli":
             images = torch.bernoulli(images, generator=rng)
         return log_likelihood(lambda z: self.conditional(images, z), self.posterior(features), samples, rng)
+
+
+class ImagesByLatents:
+    """Embedding, samples and likelihoods of a method that trains an encoder with a LatentModel.
+
+    A method derives from it beside `Objective`, and so has the capabilities Generative, LatentVariable and
+    PosteriorSampling. Its `__init__` sets `model`.
+
+    Attributes:
+        encoder: Encoder of images, (N, C, H, W) -> (N, D).
+        model: The parts beside it.
+    """
+
+    encoder: Encoder
+    model: LatentModel
+
+    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return `features` (N, D) and `latent` (N, P), the means of the posterior."""
+        features = self.encoder(inputs)
+        return {"features": features, "latent": self.model.posterior(features).mean}
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
+        return self.model.decode(latents)
+
+    def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
+        """Draw n images (n, C, H, W), with latents from the prior or from one Gaussian fitted to `like` (M, P)."""
+        return self.model.sample(n, rng, like)
+
+    def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
+        """Return the importance-weighted bound (N,) in nats on the log-likelihood, of `samples` draws an image."""
+        return self.model.log_likelihood(inputs, self.encoder(inputs), samples, rng)
+
+    def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw one latent (N, P) of each image from its posterior."""
+        return self.model.sample_posterior(self.encoder(inputs), rng)
+
+    def divergence(self, inputs: Tensor) -> Tensor:
+        """Return the KL divergence (N,) in nats of each image's posterior from the prior."""
+        return gaussian_kl(self.model.posterior(self.encoder(inputs)))
+
+    def likelihood_of(self) -> Literal["levels", "binary"]:
+        """Return the kind of images that the likelihood is of: 256 levels for `gaussian`, binary for `bernoulli`."""
+        return "levels" if self.model.likelihood == "gaussian" else "binary"
 
 
 def gaussian_kl(posterior: Posterior) -> Tensor:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, choice, hookimpl, param
 from bench_core.nn.decoders import decoder_skip_reason
-from bench_core.nn.variational import LatentModel, LatentViews, gaussian_kl
+from bench_core.nn.variational import ImagesByLatents, LatentModel, LatentViews, gaussian_kl
 from bench_core.views import PRESET_NAMES, augment, preset
 
 
@@ -44,7 +43,7 @@ class BetaVAEConfig(Config):
     )
 
 
-class BetaVAE(Objective):
+class BetaVAE(ImagesByLatents, Objective):
     """VAE with a larger weight on the KL (Higgins 2017).
 
     Trains the encoder, heads for the mean and deviation of the posterior, and a decoder. Tasks read `features` and
@@ -77,35 +76,6 @@ class BetaVAE(Objective):
         total = (self.beta * kl - conditional).mean()
         parts = self.model.parts(posterior, conditional, kl, views.images[0].numel())
         return Loss(total, parts, floors={"active_units": 1.0})
-
-    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return `features` (N, D) and `latent` (N, P), the means of the posterior."""
-        features = self.encoder(inputs)
-        return {"features": features, "latent": self.model.posterior(features).mean}
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
-        return self.model.decode(latents)
-
-    def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Draw n images (n, C, H, W), with latents from the prior or from one Gaussian fitted to `like` (M, P)."""
-        return self.model.sample(n, rng, like)
-
-    def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
-        """Return the importance-weighted bound (N,) in nats on the log-likelihood, of `samples` draws an image."""
-        return self.model.log_likelihood(inputs, self.encoder(inputs), samples, rng)
-
-    def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw one latent (N, P) of each image from its posterior."""
-        return self.model.sample_posterior(self.encoder(inputs), rng)
-
-    def divergence(self, inputs: Tensor) -> Tensor:
-        """Return the KL divergence (N,) in nats of each image's posterior from the prior."""
-        return gaussian_kl(self.model.posterior(self.encoder(inputs)))
-
-    def likelihood_of(self) -> Literal["levels", "binary"]:
-        """Return the kind of images that the likelihood is of: 256 levels for `gaussian`, binary for `bernoulli`."""
-        return "levels" if self.model.likelihood == "gaussian" else "binary"
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: BetaVAEConfig) -> str | None:

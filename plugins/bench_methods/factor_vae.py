@@ -1,7 +1,7 @@
 """FactorVAE: a VAE whose latents are independent of each other, as a discriminator of codes and shuffled codes judges.
 
 Paper: Kim and Mnih, ICML 2018, https://arxiv.org/abs/1802.05983
-Code:  https://github.com/google-research/disentanglement_lib (86a644d), methods/unsupervised/vae.py
+Code:  https://github.com/google-research/disentanglement_lib (76f41e3), methods/unsupervised/vae.py
 Note:  settings follow the code, which is not by the paper's authors. As in the code, the codes of a batch are shuffled
        within this batch; the paper takes those of a second one. The discriminator moves after the VAE and reads codes
        of its new weights, without a gradient to them; in the code both move at once. Its last layer starts at 0, so the
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Player, Recipe, choice, hookimpl, log, param
 from bench_core.nn.decoders import decoder_skip_reason
-from bench_core.nn.variational import LatentModel, LatentViews, gaussian_kl
+from bench_core.nn.variational import ImagesByLatents, LatentModel, LatentViews, gaussian_kl
 from bench_core.views import PRESET_NAMES, augment, preset
 
 _SLOPE = 0.2  # of leaky ReLU below 0, as in the code
@@ -72,7 +72,7 @@ class FactorViews(NamedTuple):
     order: Tensor | None
 
 
-class FactorVAE(Objective):
+class FactorVAE(ImagesByLatents, Objective):
     """VAE with independent latents (Kim 2018).
 
     Trains the encoder, heads for the mean and deviation of the posterior, and a decoder, against a discriminator of
@@ -131,35 +131,6 @@ class FactorVAE(Objective):
             parts["total_correlation"] = total_correlation(self.discriminator(codes))
             total = total + self.config.gamma * parts["total_correlation"]
         return Loss(total, parts, floors={"active_units": 1.0})
-
-    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return `features` (N, D) and `latent` (N, P), the means of the posterior."""
-        features = self.encoder(inputs)
-        return {"features": features, "latent": self.model.posterior(features).mean}
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
-        return self.model.decode(latents)
-
-    def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Draw n images (n, C, H, W), with latents from the prior or from one Gaussian fitted to `like` (M, P)."""
-        return self.model.sample(n, rng, like)
-
-    def log_likelihood(self, inputs: Tensor, samples: int, rng: torch.Generator) -> Tensor:
-        """Return the importance-weighted bound (N,) in nats on the log-likelihood, of `samples` draws an image."""
-        return self.model.log_likelihood(inputs, self.encoder(inputs), samples, rng)
-
-    def sample_posterior(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw one latent (N, P) of each image from its posterior."""
-        return self.model.sample_posterior(self.encoder(inputs), rng)
-
-    def divergence(self, inputs: Tensor) -> Tensor:
-        """Return the KL divergence (N,) in nats of each image's posterior from the prior."""
-        return gaussian_kl(self.model.posterior(self.encoder(inputs)))
-
-    def likelihood_of(self) -> Literal["levels", "binary"]:
-        """Return the kind of images that the likelihood is of: 256 levels for `gaussian`, binary for `bernoulli`."""
-        return "levels" if self.model.likelihood == "gaussian" else "binary"
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: FactorVAEConfig) -> str | None:
