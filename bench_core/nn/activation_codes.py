@@ -21,6 +21,7 @@ from bench_core.views import Augmentation, augment
 # first and then leaves. Ours: on digits the mean square was below .03 on this plateau and above .2 after it (1 to 32
 # bits, flip .1 to .4).
 PLATEAU = 0.1
+HEAD_NORMS = ("none", "batch")  # norms in the hidden layer of a head
 
 
 class CodeViews(NamedTuple):
@@ -35,9 +36,18 @@ class CodeViews(NamedTuple):
     flips: Tensor
 
 
-def code_head(features: int, bits: int) -> nn.Sequential:
-    """Build the head of a code, or of the inference network: D -> D -> P, with biases and without batch norm."""
-    return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, bits))
+def code_head(features: int, bits: int, norm: str) -> nn.Sequential:
+    """Build the head of a code, or of the inference network: D -> D -> P, with biases in both layers.
+
+    Args:
+        features: D.
+        bits: P.
+        norm: One of `HEAD_NORMS`: "batch" puts batch norm between the first layer and its ReLU, as the option `proj_bn`
+            of the authors' program for ImageNet does (branch imagenet, c0a6d60, moco/moco/builder.py); "none" leaves it
+            out, as their program for CIFAR-10.
+    """
+    norms = [nn.BatchNorm1d(features)] if norm == "batch" else []
+    return nn.Sequential(nn.Linear(features, features), *norms, nn.ReLU(), nn.Linear(features, bits))
 
 
 def code_views(images: Tensor, augmentation: Augmentation, bits: int, flip: float, rng: torch.Generator) -> CodeViews:

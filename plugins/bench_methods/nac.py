@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, Variant, choice, hookimpl, param
 from bench_core.nn.activation_codes import (
+    HEAD_NORMS,
     PLATEAU,
     CodeViews,
     code_head,
@@ -48,6 +49,14 @@ class NACConfig(Config):
     )
     noise: bool = param(True, "flip bits; without flips `flip` only scales the loss (a control)", "ours: control")
     augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=PRESET_NAMES)
+    head_norm: str = param(
+        "none",
+        "norm in the hidden layer of the code head and of the inference network; batch leaves the plateau sooner",
+        "code, CIFAR-10; option proj_bn for ImageNet: batch",
+        choices=HEAD_NORMS,
+        added=True,
+        tune=choice("none", "batch"),
+    )
 
 
 class NAC(Objective):
@@ -75,8 +84,8 @@ class NAC(Objective):
         super().__init__(encoder, data, config)
         self.config = config
         self.augmentation = preset(config.augmentation, data)
-        self.code_head = code_head(encoder.dim, config.code_dim)
-        self.inference = code_head(encoder.dim, config.code_dim)
+        self.code_head = code_head(encoder.dim, config.code_dim, config.head_norm)
+        self.inference = code_head(encoder.dim, config.code_dim, config.head_norm)
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> CodeViews:
         """Augment each image twice and draw the channel's flips: (N, C, H, W) in [0, 1] -> 2N rows."""

@@ -8,20 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Recipe, Split
+from bench_core import Batch, DataSpec, Objective, Recipe, Split
 from bench_core.data import open_split
 from bench_core.nn.activation_codes import information, information_ceiling, nac_loss
 from bench_core.training.pretrain import pretrain
 from bench_methods import nac
 from bench_methods.nac import NAC, NACConfig
+from bench_methods.nac_moco import NACMoCo
 
 
 def train(method: NAC, digits: Tensor, path: Path, rate: float = 1e-2) -> tuple[list[dict[str, Any]], list[str]]:
     """Train for 200 steps on 640 digits; return the lines of the log and the warnings of the last epoch."""
     source = open_split(Split((digits * 255).to(torch.uint8)), torch.device("cpu"))
     recipe = Recipe(learning_rate=rate, epochs=40, batch_size=128, warmup_epochs=2)
+    path.mkdir(exist_ok=True)
     log = path / "log.jsonl"
     done = pretrain(method, source, recipe, seed=0, device=torch.device("cpu"), precision="fp32", log=log)
     return [json.loads(line) for line in log.read_text().splitlines()], done["warnings"]
@@ -124,6 +126,38 @@ def test_the_code_has_the_configured_length(make: Any, data: DataSpec, images: T
     code = make(NAC, data, code_dim=code_dim).eval().embed(images)["code"]
     assert code.shape == (96, code_dim)
     assert code.dtype == torch.bool
+
+
+@pytest.mark.parametrize("cls", [NAC, NACMoCo])
+def test_batch_norm_sits_in_the_hidden_layer_of_both_heads_and_is_off_by_default(
+    make: Any, data: DataSpec, images: Tensor, cls: type[Objective]
+) -> None:
+    kinds = {norm: [type(layer) for layer in make(cls, data, head_norm=norm).code_head] for norm in ("none", "batch")}
+    assert kinds["none"] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert kinds["batch"] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    method = make(cls, data, head_norm="batch")
+    assert [type(layer) for layer in method.inference] == kinds["batch"]
+    assert method.config == type(method.config)(head_norm="batch")
+    assert type(method.config)().head_norm == "none"
+    inputs = method.encoder(images).detach()
+    hidden = method.code_head[1](method.code_head[0](1000 * inputs))  # of any scale, each unit is standardised
+    assert torch.allclose(hidden.mean(0), torch.zeros(()), atol=1e-4)
+    assert torch.allclose(hidden.std(0, correction=0), torch.ones(()), atol=1e-2)
+
+
+def test_another_norm_of_the_heads_is_refused() -> None:
+    with pytest.raises(ValueError, match="head_norm"):
+        NACConfig(head_norm="layer")
+
+
+def test_with_batch_norm_in_the_heads_training_leaves_the_plateau_sooner(
+    make: Any, data: DataSpec, digits: Tensor, tmp_path: Path
+) -> None:
+    stuck = {}
+    for norm in ("none", "batch"):
+        lines, _ = train(make(NAC, data, code_dim=8, flip=0.2, head_norm=norm), digits, tmp_path / norm)
+        stuck[norm] = sum("warnings" in line for line in lines)
+    assert stuck["batch"] < stuck["none"]
 
 
 def test_hashing_is_a_noisier_channel_and_a_longer_schedule() -> None:

@@ -41,11 +41,10 @@ _SIDE = 32  # pixels: larger images are averaged down to this side for the compa
 _POINTS = 256  # points of the curve of variances, at most
 COLLAPSED = 1e-6  # if less than this part of the mean squared length is variance, all features count as equal
 NARROW = 0.1  # if effective rank / number of directions is less, a note names a dimensional collapse
-_UNITS = {"rankme": "count", "effective_rank": "count", "participation_ratio": "count", "class_separation": "fraction"}
-_HIGHER = {
-    *_UNITS,
-    "cka_labels",
-}  # metrics of which more is usually wanted; docs/tasks/geometry.md explains the reasons
+_COUNTS = ("rankme", "effective_rank", "participation_ratio")
+_UNITS = dict.fromkeys(_COUNTS, "count") | dict.fromkeys(("class_separation", "code_flips"), "fraction")
+# Metrics of which more is usually wanted; docs/tasks/geometry.md explains the reasons.
+_HIGHER = {*_COUNTS, "class_separation", "cka_labels"}
 
 Measured = dict[str, tuple[float, float, int]]  # name -> value, chance, items
 
@@ -79,9 +78,9 @@ class Geometry(Evaluator):
     """Spread of features: alignment, uniformity, ranks.
 
     The first score is alignment plus uniformity (lower is better): how near two views of an image are, and how evenly
-    images lie on the sphere. Ranks (RankMe, effective rank, participation ratio), class separation, and similarity to
-    pixels and labels (CKA) follow. None is a quality by itself. Needs four test items or more; scores of views need
-    images, scores of classes need labels.
+    images lie on the sphere. Ranks (RankMe, effective rank, participation ratio), class separation, similarity to
+    pixels and labels (CKA), and how often a code's bits flip between views follow. None is a quality by itself. Needs
+    four test items or more; scores of views need images, scores of classes need labels.
     """
 
     Config = GeometryConfig
@@ -122,7 +121,7 @@ class Geometry(Evaluator):
                     unit=_UNITS.get(metric, "index"),
                     higher_is_better=metric in _HIGHER,
                     chance=chance,
-                    embedding=name,
+                    embedding="code" if metric == "code_flips" else name,
                     n=items,
                 )
                 for metric, (value, chance, items) in measured.items()
@@ -146,9 +145,10 @@ class Geometry(Evaluator):
             )
         views = used_preset(self.config.augmentation, frozen.data)
         return (
-            f"uniformity (t=2) and alignment (squared distance of two views of an image, preset {views} for all "
-            f"methods, not their own); CKA: linear, debiased, {count:,} items, with pixels (at most {_SIDE} a side) "
-            "and with one-hot labels; chance: a constant embedding, but for alignment pairs of different images and for"
+            f"uniformity (t=2), alignment (squared distance of two views of an image, preset {views} for all "
+            "methods, not their own) and, where there is a code, code_flips (bits that differ in these views); CKA: "
+            f"linear, debiased, {count:,} items, with pixels (at most {_SIDE} a side) and with one-hot labels; chance: "
+            "a constant embedding, but for alignment and code_flips pairs of different images and for"
         )
 
     def _measure_images(self, features: Tensor, index: Tensor, frozen: Frozen) -> Measured:
@@ -164,24 +164,35 @@ class Geometry(Evaluator):
         images = take(frozen.inputs("test"), index)
         first, second = self._views(images, frozen)
         shuffled = torch.randperm(len(index), generator=stream(frozen.seed, "geometry", "pairs"))
-        aligned, chance = alignment(first, second), alignment(first, second[shuffled])
-        return {
+        name = self.config.embedding
+        aligned, chance = alignment(first[name], second[name]), alignment(first[name], second[name][shuffled])
+        measured = {
             "alignment_plus_uniformity": (aligned + uniformity(features), 0.0, len(index)),
             "alignment": (aligned, chance, len(index)),
             "cka_pixels": (linear_cka(features, _pixels(images, frozen)), 0.0, len(index)),
         }
+        if "code" in first:
+            code, other = first["code"] > 0, second["code"] > 0
+            flips = float((code != other).double().mean()), float((code != other[shuffled]).double().mean())
+            measured["code_flips"] = (*flips, len(index))
+        return measured
 
     @torch.inference_mode()
-    def _views(self, images: Split, frozen: Frozen) -> tuple[Tensor, Tensor]:
-        """Embed two views of each image, each (N, D) on the CPU."""
+    def _views(self, images: Split, frozen: Frozen) -> list[dict[str, Tensor]]:
+        """Embed two views of each image.
+
+        Returns:
+            For each view the embedding that is measured, and the code where there is one: name -> (N, D) on the CPU.
+        """
         method, augmentation = frozen.method(), preset(self.config.augmentation, frozen.data)
         rng = stream(frozen.seed, "geometry", "views", device=frozen.device)
-        first, second = list[Tensor](), list[Tensor]()
+        views: list[dict[str, list[Tensor]]] = [{}, {}]
         for batch in open_split(images, frozen.device).batches(_BATCH):
-            for embedded in (first, second):
-                view = augment(batch.inputs, rng, augmentation)
-                embedded.append(method.embed(view)[self.config.embedding].cpu())
-        return torch.cat(first), torch.cat(second)
+            for view in views:
+                embedded = method.embed(augment(batch.inputs, rng, augmentation))
+                for name in {self.config.embedding, "code"} & embedded.keys():
+                    view.setdefault(name, []).append(embedded[name].cpu())
+        return [{name: torch.cat(parts) for name, parts in view.items()} for view in views]
 
     @staticmethod
     def _notes(raw: Tensor, centred: Tensor, n: int, dim: int) -> list[str]:

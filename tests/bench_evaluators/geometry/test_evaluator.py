@@ -86,6 +86,27 @@ def test_neither_a_constant_nor_noise_has_the_best_sum() -> None:
     assert calm["alignment_plus_uniformity"] < random["alignment_plus_uniformity"]
 
 
+def test_flips_of_a_code_are_counted_between_views_beside_those_of_different_images() -> None:
+    def with_code(trained: Frozen, code_of: Look) -> Frozen:
+        method = trained.method()
+        embed = method.embed
+        method.embed = lambda inputs: embed(inputs) | {"code": code_of(inputs)}  # type: ignore[method-assign]
+        return trained
+
+    def halves(inputs: Tensor) -> Tensor:
+        """Say which halves of an image are brighter than the other: two bits."""
+        return torch.stack([inputs.diff(dim=axis).flatten(1).sum(1) > 0 for axis in (2, 3)], 1)
+
+    scores = {s.metric: s for s in evaluate(with_code(frozen(pixels), halves), augmentation="none").scores}
+    assert (scores["code_flips"].value, scores["code_flips"].embedding) == (0.0, "code")
+    first, second = halves(images(100) / 255).float().mean(0).tolist()
+    expected = (2 * first * (1 - first) + 2 * second * (1 - second)) / 2
+    assert scores["code_flips"].chance == pytest.approx(expected, abs=0.1)
+    random = values(evaluate(with_code(frozen(pixels), lambda inputs: noise(inputs) > 0)))
+    assert random["code_flips"] == pytest.approx(0.5, abs=0.1)
+    assert "code_flips" not in values(evaluate(frozen(pixels)))
+
+
 def test_chance_of_alignment_is_that_of_pairs_of_different_images() -> None:
     score = next(s for s in evaluate(frozen(noise)).scores if s.metric == "alignment")
     assert score.chance == pytest.approx(score.value, abs=0.3)
