@@ -21,6 +21,7 @@ class Loss:
         floors: Values, by name of a part, below which the method has collapsed. A mean below is logged as a collapse.
         warnings: Sentences for the user of such a run; give the same words at every step. They are printed and kept
             with the results.
+        hints: What to do about a part that is beyond its bound, by its name: the end of that warning.
     """
 
     total: Tensor
@@ -28,6 +29,7 @@ class Loss:
     ceilings: Mapping[str, float] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    hints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

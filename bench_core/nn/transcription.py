@@ -11,6 +11,8 @@ Note:   in the papers images, like the tanh at the end of g, lie in [-1, 1]. Her
 Shapes: N items, C channels, H x W pixels, D features, P latents.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +22,20 @@ from bench_core.nn.decoders import conv_decoder
 from bench_core.nn.latent_sampling import draw_gaussian, fit_gaussian, principal_like
 
 _DIRECTIONS = 12  # principal directions of a cluster, as in i-CTRL's sampler
+
+
+class Transcribed(NamedTuple):
+    """What one way around the loop leaves.
+
+    Attributes:
+        z: (N, P) latents of the images, rows of length 1.
+        images: (N, C, H, W) in [0, 1], decoded from z.
+        z_hat: (N, P) latents of the decoded images, rows of length 1.
+    """
+
+    z: Tensor
+    images: Tensor
+    z_hat: Tensor
 
 
 class Transcription(nn.Module):
@@ -51,7 +67,7 @@ class Transcription(nn.Module):
             Player("decoder", list(self.decoder.parameters())),
         ]
 
-    def transcribe(self, encoder: Encoder, images: Tensor, player: str) -> tuple[Tensor, Tensor]:
+    def transcribe(self, encoder: Encoder, images: Tensor, player: str) -> Transcribed:
         """Pass images once around the loop, with the gradients of one player.
 
         Gradients of the encoder flow through z and through z^, but not through g. Those of the decoder flow through z^
@@ -61,16 +77,13 @@ class Transcription(nn.Module):
             encoder: The encoder of f.
             images: (N, C, H, W) in [0, 1].
             player: "encoder" or "decoder".
-
-        Returns:
-            z and z^, each (N, P), rows of length 1.
         """
         gradients = torch.is_grad_enabled()
         with torch.set_grad_enabled(gradients and player == "encoder"):
             z = self.latents(encoder(images))
         with torch.set_grad_enabled(gradients and player == "decoder"):
             decoded = self.decode(z)
-        return z, self.latents(encoder(decoded))
+        return Transcribed(z, decoded, self.latents(encoder(decoded)))
 
     def latents(self, features: Tensor) -> Tensor:
         """Return latents of features: (N, D) -> rows (N, P) of length 1, float32."""
@@ -108,3 +121,29 @@ class Transcription(nn.Module):
         else:
             drawn = principal_like(like, n, rng, _DIRECTIONS)
         return self.decode(F.normalize(drawn.float(), dim=1))
+
+
+# Floor of `pixel_r2`, and what helps below it; ours. Encoder and decoder can agree on latents, with a cosine near 1,
+# while the decoded images are noise: the cosine does not show it.
+PIXEL_FLOOR = {"pixel_r2": 0.0}
+PIXEL_HINT = {
+    "pixel_r2": "the mean image is a better copy than the decoded images: train longer, take an encoder that keeps "
+    "positions (NAME.encoder=dim_conv), or a smaller weight of consistency"
+}
+
+
+@torch.no_grad()
+def pixel_parts(images: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+    """Compare decoded images with their originals, for the log; no loss contains these numbers.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        decoded: (N, C, H, W) in [0, 1], their decoded copies.
+
+    Returns:
+        `pixel_error`, the mean squared difference of a pixel, (); and `pixel_r2`, 1 - error / error of the batch's
+        mean image: 1 for equal images, 0 for the mean image, below 0 for anything worse.
+    """
+    error = (images - decoded).square().mean()
+    of_mean = (images - images.mean(0)).square().mean()
+    return {"pixel_error": error, "pixel_r2": 1 - error / of_mean.clamp_min(1e-12)}

@@ -24,7 +24,7 @@ def stack_losses(losses: Sequence[Mapping[str, Loss]]) -> dict[str, Loss]:
     for player, last in losses[-1].items():
         total = torch.stack([step[player].total for step in losses])
         parts = {name: torch.stack([step[player].parts[name] for step in losses]) for name in last.parts}
-        stacked[player] = Loss(total, parts, last.ceilings, last.floors, last.warnings)
+        stacked[player] = Loss(total, parts, last.ceilings, last.floors, last.warnings, last.hints)
     return stacked
 
 
@@ -36,7 +36,7 @@ def unstack_losses(stacked: Mapping[str, Loss]) -> list[Mapping[str, Loss]]:
         step = {}
         for player, loss in stacked.items():
             parts = {name: values[k] for name, values in loss.parts.items()}
-            step[player] = Loss(loss.total[k], parts, loss.ceilings, loss.floors, loss.warnings)
+            step[player] = Loss(loss.total[k], parts, loss.ceilings, loss.floors, loss.warnings, loss.hints)
         losses.append(step)
     return losses
 
@@ -89,15 +89,20 @@ def _check_bounds(line: dict[str, Any], prefix: str, loss: Loss) -> list[str]:
 
     The comparisons are written so that NaN is beyond every bound.
     """
+
+    def hint(part: str) -> str:
+        return f"; {loss.hints[part]}" if part in loss.hints else ""
+
     warnings = []
     for part, ceiling in loss.ceilings.items():
         mean = line[prefix + part]
         if not mean <= ceiling * (1 + 1e-4) + 1e-4:
             line[f"{prefix}{part}_above_ceiling"] = ceiling
-            warnings.append(f"{prefix}{part} {mean:.4g} is above its ceiling {ceiling:.4g}: a defect")
+            warnings.append(f"{prefix}{part} {mean:.4g} is above its ceiling {ceiling:.4g}: a defect{hint(part)}")
     for part, floor in loss.floors.items():
         mean = line[prefix + part]
         if not mean >= floor:
             line[f"{prefix}{part}_below_floor"] = floor
-            warnings.append(f"{prefix}{part} {mean:.4g} is below {floor:.4g}: collapsed, or not off its start yet")
+            what = "collapsed, or not off its start yet"
+            warnings.append(f"{prefix}{part} {mean:.4g} is below {floor:.4g}: {what}{hint(part)}")
     return warnings

@@ -256,6 +256,7 @@ def _losses_to_plain(losses: Sequence[Mapping[str, Loss]]) -> dict[str, dict[str
             "ceilings": dict(loss.ceilings),
             "floors": dict(loss.floors),
             "warnings": list(loss.warnings),
+            "hints": dict(loss.hints),
         }
         for player, loss in stack_losses(losses).items()
     }
@@ -267,5 +268,6 @@ def _losses_from_plain(plain: Mapping[str, Mapping[str, Any]], device: torch.dev
     for player, fields in plain.items():
         parts = {name: values.to(device) for name, values in fields["parts"].items()}
         total = fields["total"].to(device)
-        stacked[player] = Loss(total, parts, fields["ceilings"], fields["floors"], fields["warnings"])
+        hints = fields.get("hints", {})  # checkpoints of earlier versions have none
+        stacked[player] = Loss(total, parts, fields["ceilings"], fields["floors"], fields["warnings"], hints)
     return unstack_losses(stacked)

@@ -29,7 +29,7 @@ from bench_core.nn.coding_rate import (
 )
 from bench_core.nn.decoders import decoder_skip_reason
 from bench_core.nn.rate_clusters import Memberships
-from bench_core.nn.transcription import Transcription
+from bench_core.nn.transcription import PIXEL_FLOOR, PIXEL_HINT, Transcribed, Transcription, pixel_parts
 
 _RECIPE = Recipe(optimizer="adam", learning_rate=1.5e-4, momentum=0.5, schedule="linear", epochs=1452, batch_size=1600)
 _RECIPE_SOURCE = "code, experiments/cifar10.yaml: 45 000 steps, there of MODE 2"
@@ -88,8 +88,8 @@ class CTRL(Objective):
 
     def forward(self, views: Tensor, player: str = "encoder") -> Loss:
         """Return the loss for Delta R(Z, Z^) in nats, which the encoder maximises and the decoder minimises."""
-        z, z_hat = self.loop.transcribe(self.encoder, views, player)
-        return _game(set_distance(z, z_hat, self.config.eps2), z, z_hat, self.config.eps2, player)
+        loop = self.loop.transcribe(self.encoder, views, player)
+        return _game(set_distance(loop.z, loop.z_hat, self.config.eps2), views, loop, self.config.eps2, player)
 
     def after_training(self, context: EpochContext) -> Mapping[str, float]:
         """Fit the Gaussian and the clusters of the training latents."""
@@ -154,9 +154,9 @@ class CTRLMulti(Objective):
     def forward(self, views: tuple[Tensor, Tensor], player: str = "encoder") -> Loss:
         """Return the loss for `multi_class_value` in nats, which the encoder maximises and the decoder minimises."""
         images, classes = views
-        z, z_hat = self.loop.transcribe(self.encoder, images, player)
-        value = multi_class_value(z, z_hat, classes, self.config.eps2)
-        return _game(value, z, z_hat, self.config.eps2, player)
+        loop = self.loop.transcribe(self.encoder, images, player)
+        value = multi_class_value(loop.z, loop.z_hat, classes, self.config.eps2)
+        return _game(value, images, loop, self.config.eps2, player)
 
     def after_training(self, context: EpochContext) -> Mapping[str, float]:
         """Fit the Gaussian of the training latents."""
@@ -204,20 +204,22 @@ def multi_class_value(z: Tensor, z_hat: Tensor, classes: Tensor, eps2: float) ->
     return rate_reduction(z, classes, eps2) + rate_reduction(z_hat, classes, eps2) + distances
 
 
-def _game(value: Tensor, z: Tensor, z_hat: Tensor, eps2: float, player: str) -> Loss:
+def _game(value: Tensor, images: Tensor, loop: Transcribed, eps2: float, player: str) -> Loss:
     """Return the loss of one player of the zero-sum game, with numbers for the log.
 
     Args:
         value: () of the game, in nats; the encoder maximises it, the decoder minimises it.
-        z: (N, P) latents of the images.
-        z_hat: (N, P) of their decoded copies, row by row.
+        images: (N, C, H, W) in [0, 1].
+        loop: Their way around the loop.
         eps2: Squared error of the rates, > 0.
         player: "encoder" or "decoder".
     """
+    z, decoded, z_hat = loop
     n, p = z.shape
     parts = {"set_distance": set_distance(z, z_hat, eps2), "cosine_decoded": (z * z_hat).sum(1).mean()}
     if player == "decoder":
-        return Loss(value, parts)
+        parts |= pixel_parts(images, decoded)
+        return Loss(value, parts, floors=PIXEL_FLOOR, hints=PIXEL_HINT)
     parts["rate"] = coding_rate(z, eps2)
     return Loss(-value, parts, {"rate": rate_ceiling(n, p, eps2)}, {"rate": rate_floor(n, p, eps2)})
 

@@ -43,7 +43,7 @@ from bench_core.nn.coding_rate import (
 )
 from bench_core.nn.decoders import decoder_skip_reason
 from bench_core.nn.rate_clusters import Memberships
-from bench_core.nn.transcription import Transcription
+from bench_core.nn.transcription import PIXEL_FLOOR, PIXEL_HINT, Transcription, pixel_parts
 from bench_core.views import PRESET_NAMES, augment, preset
 
 
@@ -134,12 +134,13 @@ class UCTRL(Objective):
         """Return the loss of one player in nats, with its terms."""
         config = self.config
         n, p = len(views.images), config.latent_dim
-        z, z_hat = self.loop.transcribe(self.encoder, views.images, player)
+        z, decoded, z_hat = self.loop.transcribe(self.encoder, views.images, player)
         distance = set_distance(z, z_hat, config.eps2)
         cons = config.lambda_cons * pair_loss(z, z_hat, config.eps2, config.constraint)
         parts = {"set_distance": distance, "cosine_decoded": (z * z_hat).sum(1).mean()}
         if player == "decoder":
-            return Loss(distance + cons, parts)
+            parts |= pixel_parts(views.images, decoded)
+            return Loss(distance + cons, parts, floors=PIXEL_FLOOR, hints=PIXEL_HINT)
         a = self.loop.latents(self.encoder(views.augmented))
         rate = coding_rate(z, config.eps2)
         aug = config.lambda_aug * pair_loss(z, a, config.eps2, config.constraint)

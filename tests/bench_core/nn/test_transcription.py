@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench_core import Batch, DataSpec, EpochContext
 from bench_core.conformance.toys import TinyEncoder
-from bench_core.nn.transcription import Transcription
+from bench_core.nn.transcription import PIXEL_FLOOR, Transcription, pixel_parts
 
 DATA = DataSpec(shape=(1, 8, 8), splits={"train": 50})
 
@@ -57,7 +57,7 @@ def test_latents_have_length_1_and_images_are_in_0_to_1(parts: Any) -> None:
 
 def test_step_of_the_encoder_has_gradients_through_both_passes_and_none_for_the_decoder(parts: Any) -> None:
     encoder, loop, images = parts
-    z, z_hat = loop.transcribe(encoder, images, "encoder")
+    z, _, z_hat = loop.transcribe(encoder, images, "encoder")
     assert has_gradient(encoder, z.sum())
     assert has_gradient(encoder, z_hat.sum())
     assert has_gradient(loop.head, z_hat.sum())
@@ -67,7 +67,7 @@ def test_step_of_the_encoder_has_gradients_through_both_passes_and_none_for_the_
 def test_step_of_the_encoder_has_no_gradient_through_the_decoder(parts: Any) -> None:
     encoder, loop, images = parts
     weights = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
-    _, z_hat = loop.transcribe(encoder, images, "encoder")
+    _, _, z_hat = loop.transcribe(encoder, images, "encoder")
     with torch.no_grad():
         copies = loop.decode(loop.latents(encoder(images)))
     second_pass = loop.latents(encoder(copies))
@@ -80,14 +80,14 @@ def test_step_of_the_encoder_has_no_gradient_through_the_decoder(parts: Any) -> 
 
 def test_step_of_the_decoder_has_gradients_through_the_encoder_and_not_through_z(parts: Any) -> None:
     encoder, loop, images = parts
-    z, z_hat = loop.transcribe(encoder, images, "decoder")
+    z, _, z_hat = loop.transcribe(encoder, images, "decoder")
     assert not z.requires_grad
     assert has_gradient(loop.decoder, z_hat.sum())
 
 
 def test_real_and_decoded_images_are_two_batches_for_batch_norm(parts: Any) -> None:
     encoder, loop, images = parts
-    z, z_hat = loop.transcribe(encoder, images, "decoder")
+    z, _, z_hat = loop.transcribe(encoder, images, "decoder")
     copies = loop.decode(z)
     assert torch.allclose(z, loop.latents(encoder(images)), atol=1e-6)
     assert torch.allclose(z_hat, loop.latents(encoder(copies)), atol=1e-6)
@@ -155,3 +155,14 @@ def test_samples_like_latents_of_one_direction_stay_near_it(parts: Any) -> None:
 def test_images_too_small_for_the_decoder_are_refused() -> None:
     with pytest.raises(ValueError, match="sides >= 8"):
         Transcription(12, DataSpec(shape=(1, 7, 7), splits={"train": 5}), latent_dim=6, width=4)
+
+
+def test_pixel_parts_are_an_error_and_its_share_of_the_mean_images_error() -> None:
+    images = torch.tensor([0.0, 0.5, 1.0])[:, None, None, None].expand(3, 1, 2, 2)
+    parts = pixel_parts(images, images - 0.1)  # the mean image is .5 everywhere, its error (.25 + 0 + .25) / 3
+    assert parts["pixel_error"].item() == pytest.approx(0.01)
+    assert parts["pixel_r2"].item() == pytest.approx(1 - 0.01 / (0.5 / 3))
+    assert pixel_parts(images, images)["pixel_r2"].item() == 1
+    assert pixel_parts(images, images.mean(0).expand_as(images))["pixel_r2"].item() == pytest.approx(0, abs=1e-6)
+    assert pixel_parts(images, 1 - images)["pixel_r2"].item() < PIXEL_FLOOR["pixel_r2"]
+    assert not any(part.requires_grad for part in pixel_parts(images, images.clone().requires_grad_()).values())

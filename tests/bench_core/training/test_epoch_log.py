@@ -38,7 +38,7 @@ def test_loss_that_is_not_finite_is_refused_with_its_step_and_parts() -> None:
 def test_part_beyond_its_bound_is_marked_and_warned_about() -> None:
     loss = Loss(
         number(0.0), {"high": number(1.5), "low": number(0.01), "fine": number(0.5)},
-        ceilings={"high": 1.0, "fine": 1.0}, floors={"low": 0.1}, warnings=("mind the gap",),
+        ceilings={"high": 1.0, "fine": 1.0}, floors={"low": 0.1}, warnings=("mind the gap",), hints={"low": "do this"},
     )  # fmt: skip
     result = line({"main": loss})
     assert result["high_above_ceiling"] == 1.0
@@ -46,7 +46,7 @@ def test_part_beyond_its_bound_is_marked_and_warned_about() -> None:
     assert result["warnings"] == [
         "mind the gap",
         "high 1.5 is above its ceiling 1: a defect",
-        "low 0.01 is below 0.1: collapsed, or not off its start yet",
+        "low 0.01 is below 0.1: collapsed, or not off its start yet; do this",
     ]
     assert not {"fine_above_ceiling", "fine_below_floor"} & result.keys()
 
