@@ -95,11 +95,12 @@ class HashHead(nn.Module):
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Measure mean and deviation of features that come in batches (N, D); features without variance keep 1."""
-        count, total, squares = 0, torch.zeros_like(self.mean).double(), torch.zeros_like(self.mean).double()
+        count, total, squares = 0, torch.zeros(len(self.mean)).double(), torch.zeros(len(self.mean)).double()
         for features in batches:
-            count += len(features)
-            total += features.double().sum(0)
-            squares += features.double().square().sum(0)
+            values = features.cpu().double()  # not every device has doubles
+            count += len(values)
+            total += values.sum(0)
+            squares += values.square().sum(0)
         mean = total / count
         deviation = (squares / count - mean.square()).clamp(min=0).mean().sqrt()
         self.mean.copy_(mean)

@@ -22,8 +22,9 @@ class Limits(NamedTuple):
 
 def distances(features: Tensor) -> Tensor:
     """Return the cosine distances (N, N) of all pairs of features (N, D)."""
-    unit = F.normalize(features.float(), dim=1)
-    return (1 - unit @ unit.T).clamp(min=0)  # rounding would put equal items below 0
+    with torch.autocast(features.device.type, enabled=False):  # bf16 products would move pairs over a limit
+        unit = F.normalize(features.float(), dim=1)
+        return (1 - unit @ unit.T).clamp(min=0)  # rounding would put equal items below 0
 
 
 def limits_by_share(all_distances: Tensor, share: float) -> Limits:
@@ -51,7 +52,7 @@ def limits_by_half_gaussians(all_distances: Tensor, alpha: float, beta: float) -
         beta: Deviations that a different pair is farther than the peak.
     """
     values = all_distances.flatten()
-    edges = torch.arange(0, 2 + _BIN, _BIN, dtype=torch.float64, device=values.device).to(values.dtype)
+    edges = torch.arange(0, 2 + _BIN, _BIN, dtype=torch.float64).to(values.dtype).to(values.device)
     inside = values[values > 0]
     bins = (torch.bucketize(inside, edges, right=True) - 1).clamp(max=len(edges) - 2)
     counts = torch.bincount(bins, minlength=len(edges) - 1)
@@ -87,8 +88,9 @@ def similar_probability(features: Tensor, around: Tensor, limits: Limits) -> Ten
     Returns:
         (N, N) in [0, 1], symmetric; 1 where each is similar to all that is around the other.
     """
-    unit, others = F.normalize(features.float(), dim=1), F.normalize(around.float(), dim=2)
-    similar = 1 - unit @ others.flatten(0, 1).T < limits.similar_below  # (N, N K)
+    with torch.autocast(features.device.type, enabled=False):  # bf16 products would move pairs over a limit
+        unit, others = F.normalize(features.float(), dim=1), F.normalize(around.float(), dim=2)
+        similar = 1 - unit @ others.flatten(0, 1).T < limits.similar_below  # (N, N K)
     votes = similar.view(len(unit), len(unit), -1).float().mean(2)  # [i, j]: i with what is around j
     return (votes + votes.T) / 2
 

@@ -110,3 +110,14 @@ def test_labels_do_not_change_with_the_scale_of_features_or_the_order_of_items()
     assert torch.equal(scaled, labels)
     assert torch.equal(permuted, labels[order][:, order])
     assert torch.equal(labels, labels.T)
+
+
+def test_labels_are_computed_in_float32_under_autocast() -> None:
+    features, around = draw(12, 8), draw(12, 3, 8, seed=1)
+    limits = limits_by_share(distances(features), 0.3)
+    expected = similar_probability(features, around, limits)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(distances(features), distances(features).float())
+        inside, probability = distances(features), similar_probability(features, around, limits)
+    assert torch.equal(inside, distances(features))
+    assert torch.equal(probability, expected)
