@@ -93,7 +93,7 @@ def _check_losses(cls: Any, example: Example) -> None:
 
 
 def _check_encoder_moves(cls: Any, example: Example) -> None:
-    """Training changes the encoder and the players of each stage, but no teacher; no two players share a parameter."""
+    """Training changes the encoder, or nothing of a frozen one, and each stage's players, but no teacher; none overlap."""
     teacher = build_teacher(example)
     taught = copy.deepcopy(teacher.state_dict())
     objective = build_method(cls, example, seed=3, teacher=teacher)
@@ -105,11 +105,15 @@ def _check_encoder_moves(cls: Any, example: Example) -> None:
         owned = [id(parameter) for player in stage.players for parameter in player.parameters]
         require(len(owned) == len(set(owned)), "two players own the same parameter")
     players = [player for stage in stages for player in stage.players]
-    before = {name: value.clone() for name, value in objective.encoder.named_parameters()}
+    before = {name: value.clone() for name, value in objective.encoder.state_dict().items()}
+    is_frozen = not any(parameter.requires_grad for parameter in objective.encoder.parameters())
     of_players = {player.name: [parameter.clone() for parameter in player.parameters] for player in players}
     _train(objective, example)
-    moved = any(not torch.equal(before[name], value) for name, value in objective.encoder.named_parameters())
-    require(moved or not players, "no parameter of the encoder changed in two steps")
+    if is_frozen:
+        require(same(dict(objective.encoder.state_dict()), before), "training changed an encoder that is frozen")
+    else:
+        moved = any(not torch.equal(before[name], value) for name, value in objective.encoder.named_parameters())
+        require(moved or not players, "no parameter of the encoder changed in two steps")
     require(same(dict(teacher.state_dict()), dict(taught)), "training changed the teacher")
     for player in players if len(stages) > 1 else ():
         moved = any(not torch.equal(*values) for values in zip(of_players[player.name], player.parameters, strict=True))

@@ -12,10 +12,10 @@ Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixel
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, log, param
+from bench_core.nn.contrast import nt_xent
 from bench_core.views import PRESET_NAMES, augment, preset
 
 
@@ -78,24 +78,6 @@ class SimCLR(Objective):
     def skip_reason(cls, data: DataSpec, config: SimCLRConfig) -> str | None:
         """Return "needs images" for data of another kind: views are augmented images."""
         return None if data.is_image else "needs images"
-
-
-def nt_xent(projections: Tensor, temperature: float) -> Tensor:
-    """Return the normalised temperature-scaled cross-entropy, Eq. (1).
-
-    Args:
-        projections: (2N, P); rows i and i + N are two views of one image.
-        temperature: Divides the cosine similarities, > 0.
-
-    Returns:
-        () mean over 2N rows, in nats; log(2N - 1) when all rows are equal.
-    """
-    with torch.autocast(projections.device.type, enabled=False):  # bf16 products would round the similarities
-        z = F.normalize(projections.float(), dim=-1)
-        similarity = z @ z.T / temperature  # (2N, 2N)
-        diagonal = torch.eye(len(z), dtype=torch.bool, device=z.device)  # a view is no candidate for itself
-        partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
-        return F.cross_entropy(similarity.masked_fill(diagonal, -torch.inf), partner)
 
 
 @hookimpl

@@ -8,6 +8,9 @@ Note:  U-CTRL's own schedule, batch size and lambdas were not found. Pairwise te
        book's sums any lambda near 1 outweighs the rate, and training collapses. The book allows a cosine in place of
        the pairwise rate, and it is the default here: the rate is the same for z and -z, and hardly pulls distant pairs
        together. Images lie in [0, 1], and f is any encoder with a linear layer (`bench_core.nn.transcription`).
+       The weight of decoded copies is small: with one as large as that of views, encoder and decoder agree on copies
+       that are no pictures. Pictures also need an encoder that keeps positions: from features that are an average
+       over positions, no game tells the decoder where anything lies. docs/methods/uctrl.md has what was tried.
 
 Shapes: N images, C channels, H x W pixels, D features, P latents.
 """
@@ -62,18 +65,18 @@ class UCTRLConfig(Config):
         "cosine", "comparison of pairs: 1 - cosine, or the pairwise rate", "book: either; ours: see Note"
     )
     lambda_aug: float = param(
-        30.0,
-        "weight of the difference between an image and its view",
-        "ours, from NMCE's 30 at latent_dim 128; scale with it",
+        20.0,
+        "weight of the difference between an image and its view; 0.16 of the smaller of latent_dim and batch",
+        "ours: tried at 32 and 128 latents; NMCE: 30",
         ge=0,
         tune=log(1.0, 100.0),
     )
     lambda_cons: float = param(
-        30.0,
-        "weight of the difference between an image and its decoded copy",
-        "ours: as lambda_aug",
+        2.0,
+        "weight of the difference between an image and its decoded copy; 0.016 of the smaller of latent_dim and batch",
+        "ours: tried at 32 and 128 latents, see Note",
         ge=0,
-        tune=log(1.0, 100.0),
+        tune=log(0.1, 30.0),
     )
     width: int = param(64, "channels of the decoder's last stage", "CTRL code, NGF", ge=1)
     encoder_steps: int = param(

@@ -68,7 +68,7 @@ def test_logged_parts_add_up_to_the_loss(make: Any, data: DataSpec, batch: Batch
     views = method.make_views(batch, rng)
     loss = method(views, "encoder")
     parts = {name: float(value.detach()) for name, value in loss.parts.items()}
-    total = 30 * (1 - parts["cosine_augmented"]) + 30 * (1 - parts["cosine_decoded"])
+    total = 20 * (1 - parts["cosine_augmented"]) + 2 * (1 - parts["cosine_decoded"])
     assert float(loss.total.detach()) == pytest.approx(total - parts["rate"] - parts["set_distance"], abs=1e-4)
     assert loss.ceilings == {"rate": rate_ceiling(12, 6, 0.2)}
     assert loss.floors == {"rate": rate_floor(12, 6, 0.2)}

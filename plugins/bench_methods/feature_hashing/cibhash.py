@@ -34,6 +34,7 @@ from bench_core import (
     log,
     param,
 )
+from bench_core.nn.contrast import nt_xent
 from bench_core.views import PRESET_NAMES, augment, preset
 
 from .frozen_encoder import HashHead, bit_imbalance, take_over
@@ -152,24 +153,6 @@ def straight_through_codes(logits: Tensor) -> Tensor:
     probabilities = logits.sigmoid()
     codes = torch.where(logits > 0, 1.0, -1.0).to(logits.dtype)
     return codes + (probabilities - probabilities.detach())  # adds 0, and the gradient
-
-
-def nt_xent(codes: Tensor, temperature: float) -> Tensor:
-    """Return the cross-entropy of finding the code of the other view among all others, by cosine similarity.
-
-    Args:
-        codes: (2N, B); rows i and i + N are two views of one image.
-        temperature: Divides the similarities, > 0.
-
-    Returns:
-        () mean over 2N rows, in nats; log(2N - 1) when all rows are equal.
-    """
-    with torch.autocast(codes.device.type, enabled=False):
-        unit = F.normalize(codes.float(), dim=1)
-        similarity = unit @ unit.T / temperature  # (2N, 2N)
-        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-        partner = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
-        return F.cross_entropy(similarity.masked_fill(itself, -torch.inf), partner)
 
 
 def bit_divergence(first: Tensor, second: Tensor) -> Tensor:

@@ -118,6 +118,28 @@ class IsDetached(Good):
         return Loss(self.head(self.encoder(views).detach()).square().mean())
 
 
+class IsFrozen(IsDetached):
+    """Trains its head on an encoder that is frozen (ours)."""
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: NoConfig) -> None:
+        super().__init__(encoder, data, config)
+        encoder.requires_grad_(False)
+        encoder.register_buffer("passes", torch.zeros(()))
+
+    def players(self) -> list[Player]:
+        """Return one player, the head."""
+        return [Player("main", list(self.head.parameters()))]
+
+
+class CountsWhileFrozen(IsFrozen):
+    """Counts its passes in a buffer of the frozen encoder, as batch norm in train mode does (ours)."""
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return the loss, and count."""
+        self.encoder.passes += 1
+        return super().forward(views, player)
+
+
 class ForgetsFeatures(Good):
     """Names its embedding wrongly (ours)."""
 
@@ -156,6 +178,7 @@ class Undocumented(Good):
         (IsNaN, "the loss is nan"),
         (IsVector, "the loss must be a scalar, got shape (16,)"),
         (IsDetached, "no parameter of the encoder changed"),
+        (CountsWhileFrozen, "training changed an encoder that is frozen"),
         (ForgetsFeatures, "embed() must return 'features', got ['feature']"),
         (HidesState, "a loaded state gives different embeddings"),
         (Undocumented, "the class has no docstring"),
@@ -165,8 +188,9 @@ def test_method_that_breaks_the_contract_gets_a_message_that_says_how(cls: type,
     assert message in failures("objective", cls)
 
 
-def test_method_that_keeps_the_contract_passes() -> None:
-    assert failures("objective", Good) == ""
+@pytest.mark.parametrize("cls", [Good, IsFrozen])
+def test_method_that_keeps_the_contract_passes(cls: type) -> None:
+    assert failures("objective", cls) == ""
 
 
 class WrongDim(TinyEncoder):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from bench_core import Batch, DataSpec, EpochContext
+from bench_core.nn.contrast import nt_xent
 from bench_methods.feature_hashing.cibhash import (
     CIBHash,
     CIBHashConfig,
     bit_divergence,
-    nt_xent,
     straight_through_codes,
 )
 
@@ -47,12 +47,6 @@ def test_loss_is_contrast_of_signs_plus_the_weighted_divergence_of_probabilities
     assert loss.total.item() == pytest.approx(contrast + 0.25 * divergence, rel=1e-5)
     equal = [a == b for i in range(n) for a, b in zip(codes[i], codes[i + n], strict=True)]
     assert loss.parts["agreement"].item() == pytest.approx(sum(equal) / len(equal))
-
-
-def test_contrast_by_hand() -> None:
-    codes = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])  # both views agree, images are opposite
-    assert nt_xent(codes, 0.5).item() == pytest.approx(math.log(1 + 2 * math.exp(-4)), rel=1e-5)
-    assert nt_xent(torch.ones(16, 4), 0.5).item() == pytest.approx(math.log(15))
 
 
 def test_divergence_by_hand() -> None:
