@@ -93,7 +93,7 @@ def _check_losses(cls: Any, example: Example) -> None:
 
 
 def _check_encoder_moves(cls: Any, example: Example) -> None:
-    """Training changes the encoder, or nothing of a frozen one, and each stage's players, but no teacher; none overlap."""
+    """Training moves the encoder, unless it is frozen, and the players of each stage, but no teacher; none overlap."""
     teacher = build_teacher(example)
     taught = copy.deepcopy(teacher.state_dict())
     objective = build_method(cls, example, seed=3, teacher=teacher)
