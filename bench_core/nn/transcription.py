@@ -6,7 +6,9 @@ Papers: Dai et al., Entropy 2022, https://www.mdpi.com/1099-4300/24/4/456; Tong 
         https://arxiv.org/abs/2210.16782
 Note:   in the papers images, like the tanh at the end of g, lie in [-1, 1]. Here they lie in [0, 1] and an encoder's
         first layer standardises them, so decoded images are (tanh + 1) / 2: the same images in other units. As in
-        CTRL's code, real and decoded images pass f as two batches, and the running statistics of batch norm mix both.
+        CTRL's code, real and decoded images pass f as two batches, and the running statistics of batch norm mix both
+        while it trains. CTRL's code also tests with these; here they are measured anew on images alone (ours), as
+        latents of other statistics are not those that the decoder learned from.
 
 Shapes: N items, C channels, H x W pixels, D features, P latents.
 """
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from bench_core.contracts import DataSpec, Encoder, EpochContext, Player
 from bench_core.nn.decoders import conv_decoder
@@ -96,11 +99,15 @@ class Transcription(nn.Module):
 
     @torch.no_grad()
     def fit(self, encoder: Encoder, context: EpochContext) -> Tensor:
-        """Fit the Gaussian that `sample` draws from to the train split, and return the split's latents (M, P).
+        """Fit what belongs to the whole train split after training, and return its latents (M, P) in eval mode.
 
-        The encoder runs in eval mode.
+        This is the Gaussian that `sample` draws from and, before, the statistics of the encoder's batch norm. Those of
+        training mix images, views and decoded images; these are of the images alone, which the encoder reads from now
+        on.
         """
         training = encoder.training
+        # Batch norm over features needs two items in train mode.
+        update_bn((batch.inputs for batch in context.batches() if len(batch.index) > 1), encoder)
         encoder.eval()
         latents = torch.cat([self.latents(encoder(batch.inputs)) for batch in context.batches()])
         encoder.train(training)

@@ -67,6 +67,7 @@ class CTRL(Objective):
     """
 
     Config = CTRLConfig
+    revision = 2  # 2: batch norm's statistics are those of images, measured after training
     recipe = _RECIPE
     recipe_source = _RECIPE_SOURCE
 
@@ -130,6 +131,7 @@ class CTRLMulti(Objective):
     """
 
     Config = CTRLMultiConfig
+    revision = 2  # 2: batch norm's statistics are those of images, measured after training
     uses_labels = True
     recipe = _RECIPE
     recipe_source = _RECIPE_SOURCE

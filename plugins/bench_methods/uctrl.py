@@ -105,6 +105,7 @@ class UCTRL(Objective):
     """
 
     Config = UCTRLConfig
+    revision = 2  # 2: batch norm's statistics are those of images, measured after training
     recipe = Recipe(
         optimizer="adam", learning_rate=1.5e-4, momentum=0.5, schedule="linear", epochs=1452, batch_size=1600
     )

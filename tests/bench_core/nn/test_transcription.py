@@ -113,9 +113,7 @@ def test_each_parameter_belongs_to_exactly_one_player(parts: Any) -> None:
 
 def test_fitted_gaussian_is_that_of_the_latents_in_eval_mode(parts: Any) -> None:
     encoder, loop, images = parts
-    before = encoder.norm.running_mean.clone()
     latents = loop.fit(encoder.train(), context(images))
-    assert torch.equal(encoder.norm.running_mean, before)
     assert encoder.training
     expected = loop.latents(encoder.eval()(images))
     assert torch.allclose(latents, expected, atol=1e-5)
@@ -155,6 +153,25 @@ def test_samples_like_latents_of_one_direction_stay_near_it(parts: Any) -> None:
 def test_images_too_small_for_the_decoder_are_refused() -> None:
     with pytest.raises(ValueError, match="sides >= 8"):
         Transcription(12, DataSpec(shape=(1, 7, 7), splits={"train": 5}), latent_dim=6, width=4)
+
+
+def test_fit_measures_batch_norm_on_images_alone(parts: Any) -> None:
+    encoder, loop, images = parts
+    with torch.no_grad():
+        loop.transcribe(encoder.train(), images, "encoder")  # statistics of decoded images, too
+        inside = TinyEncoder.forward(encoder, images)  # what its norm reads
+    loop.fit(encoder, context(images, size=25))
+    assert torch.allclose(encoder.norm.running_mean, inside.mean(0), atol=1e-6)
+    of_batches = torch.stack([rows.var(0) for rows in inside.split(25)]).mean(0)
+    assert torch.allclose(encoder.norm.running_var, of_batches, atol=1e-6)
+    assert encoder.norm.momentum == 0.1  # as before
+
+
+def test_fit_passes_over_a_last_batch_of_one_image(parts: Any) -> None:
+    encoder, loop, images = parts
+    loop.fit(encoder, context(images[:17]))
+    expected = TinyEncoder.forward(encoder, images[:16]).mean(0)
+    assert torch.allclose(encoder.norm.running_mean, expected, atol=1e-6)
 
 
 def test_pixel_parts_are_an_error_and_its_share_of_the_mean_images_error() -> None:
