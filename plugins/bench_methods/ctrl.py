@@ -102,8 +102,8 @@ class CTRL(Objective):
         return {"features": features, "latent": self.loop.latents(features)}
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
-        return self.loop.decode(latents)
+        """Decode latents (N, P), of any length, to images (N, C, H, W) in [0, 1]."""
+        return self.loop.decode(F.normalize(latents.float(), dim=1))
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
         """Draw n images (n, C, H, W).
@@ -171,8 +171,8 @@ class CTRLMulti(Objective):
         return {"features": features, "latent": self.loop.latents(features)}
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (N, P) to images (N, C, H, W) in [0, 1]."""
-        return self.loop.decode(latents)
+        """Decode latents (N, P), of any length, to images (N, C, H, W) in [0, 1]."""
+        return self.loop.decode(F.normalize(latents.float(), dim=1))
 
     def sample(self, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
         """Draw n images (n, C, H, W).

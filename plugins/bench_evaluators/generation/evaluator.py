@@ -57,7 +57,7 @@ from .image_errors import (
 from .inception import FILE, SHA256, Inception, inception_missing_reason
 from .reference_network import STEPS, PixelComponents, ReferenceNetwork, train_reference
 from .sample_quality import BLOCK, NEIGHBOURS, SPLITS, frechet_distance
-from .samples import BATCH, ClusterSamples, decode, draw_by_cluster, draw_samples
+from .samples import BATCH, LAWS, ClusterSamples, decode, draw_by_cluster, draw_samples
 
 _LEAST_ITEMS = 100  # fewer are too few to compare 64 features
 _MOST_ITEMS = 10_000  # test items, and train items that the reference network, components and k-means are fitted to
@@ -90,6 +90,13 @@ class GenerationConfig(Config):
         f"path of {FILE}; none looks in torch's hub cache",
         "ours: not in the key, its SHA-256 is fixed",
         in_key=False,
+    )
+    cluster_law: str = param(
+        "own",
+        "law of the latents of a cluster: the method's own, or one Gaussian, the same sampler for all methods",
+        "ours: each method's",
+        choices=LAWS,
+        added=True,
     )
 
 
@@ -195,7 +202,9 @@ class Generation(Evaluator):
         model = cast(Generative, method)
         latents = frozen.splits["train"].embeddings["latent"][train.index]
         labels, source = self._clusters(method, frozen, latents, train.images)
-        clusters = draw_by_cluster(model, latents.to(frozen.device), labels, len(test.index), rng, per_row=_ROW)
+        clusters = draw_by_cluster(
+            model, latents.to(frozen.device), labels, len(test.index), rng, _ROW, self.config.cluster_law
+        )
         copies = decode(model, frozen.splits["test"].embeddings["latent"][test.index], frozen.device)
         return Decoded(clusters, source, len(torch.unique(labels)), copies)
 
@@ -249,10 +258,13 @@ class Generation(Evaluator):
         if self.config.inception:
             spaces.append(f"Inception of 2015 (sha256 {SHA256[:8]}, torch-fidelity's resizing)")
         others = ssim = ""
+        law = ""
+        if self.config.cluster_law == "gaussian":
+            law = "; latents drawn from one Gaussian for each, for all methods"
         if decoded is not None:
             others = (
                 f", {n:,} like the latents of each cluster ({decoded.cluster_source} of train items, as often as they "
-                "are there), and reconstructions of these very items"
+                f"are there{law}), and reconstructions of these very items"
             )
             ssim = f"ssim: windows of {WINDOW} x {WINDOW}; "
         return (

@@ -4,15 +4,17 @@ Shapes: N images to make, C channels, H x W pixels, M items with latents, P late
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from bench_core import BenchError, Generative, Sampling
 from bench_core.evaluation.other_datasets import as_bytes
+from bench_core.nn.latent_sampling import gaussian_like
 
 BATCH = 500  # images that are made at once
+LAWS = ("own", "gaussian")  # laws of the latents of a cluster: the method's, or one Gaussian with their covariance
 
 
 class ClusterSamples(NamedTuple):
@@ -29,7 +31,7 @@ class ClusterSamples(NamedTuple):
     rows: Tensor
 
 
-def draw_samples(model: Sampling, n: int, rng: torch.Generator, like: Tensor | None = None) -> Tensor:
+def draw_samples(model: Sampling, n: int, rng: torch.Generator, like: Tensor | None = None, law: str = "own") -> Tensor:
     """Draw images (n, C, H, W) uint8 on the CPU by the method's `sample`, in batches.
 
     Args:
@@ -37,11 +39,15 @@ def draw_samples(model: Sampling, n: int, rng: torch.Generator, like: Tensor | N
         n: Number of images.
         rng: Generator on the method's device.
         like: As in `Generative.sample`.
+        law: With `like`: one of `LAWS`.
 
     Raises:
         BenchError: A value is not finite.
     """
     sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
+    if like is not None and law == "gaussian":
+        decoder = cast(Generative, model)
+        return _levels(decoder.decode(gaussian_like(like, size, rng)) for size in sizes)
     sample: Callable[..., Tensor] = model.sample
     more = () if like is None else (like,)  # only methods that decode know it
     return _levels(sample(size, rng, *more) for size in sizes)
@@ -57,7 +63,7 @@ def decode(model: Generative, latents: Tensor, device: torch.device) -> Tensor:
 
 
 def draw_by_cluster(
-    model: Generative, latents: Tensor, labels: Tensor, n: int, rng: torch.Generator, per_row: int
+    model: Generative, latents: Tensor, labels: Tensor, n: int, rng: torch.Generator, per_row: int, law: str
 ) -> ClusterSamples:
     """Draw samples like the latents of each cluster, as many as keep the clusters' shares.
 
@@ -68,13 +74,14 @@ def draw_by_cluster(
         n: Number of images in all.
         rng: Generator on the method's device.
         per_row: Number of images of each cluster in `rows`.
+        law: One of `LAWS`.
     """
     sizes = labels.bincount()
     counts = (sizes.cumsum(0) * n / len(labels)).round().long().diff(prepend=torch.zeros(1, dtype=torch.int64))
     images, clusters, rows = [], [], []
     for cluster in sizes.nonzero().flatten().tolist():
         count = int(counts[cluster])
-        drawn = draw_samples(model, max(count, per_row), rng, latents[(labels == cluster).to(latents.device)])
+        drawn = draw_samples(model, max(count, per_row), rng, latents[(labels == cluster).to(latents.device)], law)
         images.append(drawn[:count])
         clusters.append(torch.full((count,), cluster))
         rows.append(drawn[:per_row])

@@ -168,6 +168,14 @@ def test_clusters_are_k_means_on_latents_or_the_methods_own(kept: Tensor, perfec
     assert clustered.images["clusters"].shape == (16, 1, 8, 8)
 
 
+def test_one_law_for_all_methods_changes_samples_by_cluster_alone(kept: Tensor, perfect: Evaluation) -> None:
+    same_law = evaluate(Pixels(kept), cluster_law="gaussian")
+    assert "one Gaussian for each, for all methods" in same_law.protocol
+    before, after = values(perfect), values(same_law)
+    assert after["frechet_pixels_pca64_clusters"] != before["frechet_pixels_pca64_clusters"]
+    assert after["frechet_pixels_pca64"] == before["frechet_pixels_pca64"]
+
+
 def test_a_seed_gives_one_result_and_the_floor_is_the_same_at_every_seed(kept: Tensor, perfect: Evaluation) -> None:
     assert values(evaluate(Pixels(kept))) == values(perfect)
     first = frozen(Pixels(kept))
@@ -301,7 +309,7 @@ def test_skip_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({"items": 99}, r"items must be in \[100, 10000\], got 99"), ({"clusters": 0}, "clusters must be >= 1, got 0")],
+    [({"items": 99}, r"items must be in \[100, 10000\], got 99"), ({"clusters": 0}, "clusters must be >= 1, got 0"), ({"cluster_law": "x"}, "cluster_law must be one of")],
 )
 def test_parameters_out_of_range_are_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -41,7 +41,7 @@ def test_many_images_are_made_in_batches() -> None:
 def test_clusters_keep_their_shares_and_their_latents() -> None:
     labels = torch.tensor([0] * 60 + [1] * 30 + [3] * 10)  # none in cluster 2
     latents = torch.tensor([0.1, 0.4, 0.0, 0.8])[labels][:, None]
-    samples = draw_by_cluster(Flat(), latents, labels, 50, rng(), per_row=8)
+    samples = draw_by_cluster(Flat(), latents, labels, 50, rng(), per_row=8, law="own")
     assert samples.clusters.bincount().tolist() == [30, 15, 0, 5]
     levels = samples.images[:, 0, 0, 0].float() / 255
     assert torch.allclose(levels, torch.tensor([0.1, 0.4, 0.0, 0.8])[samples.clusters], atol=0.015)
@@ -50,9 +50,21 @@ def test_clusters_keep_their_shares_and_their_latents() -> None:
     assert len(samples.rows) == 24
 
 
+def test_one_gaussian_for_each_cluster_is_a_law_that_no_method_chooses() -> None:
+    draws = torch.randn(4000, 1, generator=rng())
+    labels = torch.arange(4000) % 2
+    latents = torch.where(labels[:, None] == 0, 0.3 + 0.02 * draws, 0.7 + 0.05 * draws)
+    samples = draw_by_cluster(Flat(), latents, labels, 4000, rng(), per_row=1, law="gaussian")
+    levels = samples.images[:, 0, 0, 0].float() / 255
+    for cluster, mean, deviation in ((0, 0.3, 0.02), (1, 0.7, 0.05)):
+        own = levels[samples.clusters == cluster]
+        assert own.mean().item() == pytest.approx(mean, abs=0.005)
+        assert own.std().item() == pytest.approx(deviation, rel=0.1)
+
+
 def test_shares_that_do_not_divide_evenly_still_give_n_images() -> None:
     labels = torch.arange(7) % 3
-    samples = draw_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), per_row=1)
+    samples = draw_by_cluster(Flat(), torch.rand(7, 1), labels, 101, rng(), per_row=1, law="own")
     assert len(samples.images) == len(samples.clusters) == 101
     shares = samples.clusters.bincount() - 101 * labels.bincount() / 7
     assert float(shares.abs().max()) < 1
