@@ -136,7 +136,7 @@ class CountsWhileFrozen(IsFrozen):
 
     def forward(self, views: Any, player: str = "main") -> Loss:
         """Return the loss, and count."""
-        self.encoder.passes += 1
+        self.encoder.get_buffer("passes").add_(1)
         return super().forward(views, player)
 
 

@@ -162,7 +162,7 @@ def test_fit_measures_batch_norm_on_images_alone(parts: Any) -> None:
         inside = TinyEncoder.forward(encoder, images)  # what its norm reads
     loop.fit(encoder, context(images, size=25))
     assert torch.allclose(encoder.norm.running_mean, inside.mean(0), atol=1e-6)
-    of_batches = torch.stack([rows.var(0) for rows in inside.split(25)]).mean(0)
+    of_batches = torch.stack([rows.var(0) for rows in torch.split(inside, 25)]).mean(0)
     assert torch.allclose(encoder.norm.running_var, of_batches, atol=1e-6)
     assert encoder.norm.momentum == 0.1  # as before
 
