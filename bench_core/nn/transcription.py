@@ -135,7 +135,7 @@ class Transcription(nn.Module):
 PIXEL_FLOOR = {"pixel_r2": 0.0}
 PIXEL_HINT = {
     "pixel_r2": "the mean image is a better copy than the decoded images: train longer, take an encoder that keeps "
-    "positions (NAME.encoder=dim_conv), or a smaller weight of consistency"
+    "positions (NAME.encoder=dim_conv) or, with uctrl, a smaller lambda_cons"
 }
 
 
