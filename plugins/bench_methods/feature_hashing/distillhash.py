@@ -102,7 +102,7 @@ class DistillHashConfig(Config):
 
 
 class DistillHash(Objective):
-    """Hash by pairs whose similarity is sure (Yang 2019).
+    """Hash by pairs of sure similarity (Yang 2019).
 
     Trains a head of two layers on the features of a trained row, its teacher, which stay as they are. Tasks read
     `features`, the teacher's, and `code`, the signs of the head.
