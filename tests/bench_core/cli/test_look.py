@@ -36,7 +36,7 @@ def test_list_takes_a_kind_and_indents_variants_under_their_method(bench: Callab
 def test_list_shows_the_rows_of_boards_under_their_board(bench: Callable[..., Result]) -> None:
     methods = bench("list", "methods").stdout.splitlines()
     of_digits = methods[methods.index("  in board digits:") + 1 :]
-    row = "nac_without_noise nac with code_dim=32, flip=0.2, noise=false, recipe.learning_rate=0.01"
+    row = 'nac_without_noise nac with code_dim=32, flip=0.2, head_norm="batch", noise=false, ...'
     assert of_digits[0].split() == row.split()
     assert any(line.startswith("    linear_5 ") for line in bench("list", "tasks").stdout.splitlines())
     lines = json.loads(bench("list", "methods", "--json").stdout)

@@ -309,7 +309,11 @@ def test_skip_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({"items": 99}, r"items must be in \[100, 10000\], got 99"), ({"clusters": 0}, "clusters must be >= 1, got 0"), ({"cluster_law": "x"}, "cluster_law must be one of")],
+    [
+        ({"items": 99}, r"items must be in \[100, 10000\], got 99"),
+        ({"clusters": 0}, "clusters must be >= 1, got 0"),
+        ({"cluster_law": "x"}, "cluster_law must be one of"),
+    ],
 )
 def test_parameters_out_of_range_are_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
