@@ -14,7 +14,6 @@ Shapes: N images, rows i and i + N are two views of one; C channels, H x W pixel
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +27,6 @@ from bench_core import (
     EpochContext,
     Loss,
     Objective,
-    Player,
     Recipe,
     hookimpl,
     log,
@@ -37,7 +35,7 @@ from bench_core import (
 from bench_core.nn.contrast import nt_xent
 from bench_core.views import PRESET_NAMES, augment, preset
 
-from .frozen_encoder import HashHead, bit_imbalance, take_over
+from .frozen_encoder import HeadOnFrozenEncoder, bit_imbalance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ class CIBHashConfig(Config):
     )
 
 
-class CIBHash(Objective):
+class CIBHash(HeadOnFrozenEncoder):
     """Contrast the hash codes of two views (Qiu 2021).
 
     Trains a head of two layers on the features of a trained row, its teacher, which stay as they are. Tasks read
@@ -85,21 +83,9 @@ class CIBHash(Objective):
         Raises:
             ConfigError: The encoder is not built as the teacher's.
         """
-        super().__init__(encoder, data, config)
-        take_over(encoder, teacher, data, "cibhash")
+        super().__init__(encoder, data, config, "cibhash", teacher)
         self.config = config
         self.augmentation = preset(config.augmentation, data)
-        self.head = HashHead(encoder.dim, config.hidden_dim, config.code_dim)
-
-    def players(self) -> list[Player]:
-        """Return one player, the head; the encoder belongs to nobody."""
-        return [Player("main", list(self.head.parameters()))]
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of the head; the encoder stays in eval mode, so that its batch norm does not move."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
 
     def before_epoch(self, context: EpochContext) -> Mapping[str, float]:
         """Before the first epoch, read the features of the train split once, for their mean and deviation."""
@@ -132,11 +118,6 @@ class CIBHash(Objective):
                 "bit_imbalance": bit_imbalance(logits),
             }
         return Loss(contrast + self.config.kl_weight * divergence, parts)
-
-    def embed(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return `features` (N, D) of the teacher, and `code` (N, B) bool: where the head's output is above 0."""
-        features = self.encoder(inputs)
-        return {"features": features, "code": self.head(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: CIBHashConfig) -> str | None:

@@ -18,7 +18,7 @@ Shapes: M items of the train split, N items of a batch, K neighbours of an item 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,6 @@ from bench_core import (
     EpochContext,
     Loss,
     Objective,
-    Player,
     Recipe,
     Variant,
     hookimpl,
@@ -42,7 +41,7 @@ from bench_core import (
 )
 from bench_core.evaluation.nearest_neighbours import top_k
 
-from .frozen_encoder import HashHead, bit_imbalance, take_over
+from .frozen_encoder import HeadOnFrozenEncoder, bit_imbalance
 from .pair_labels import (
     Limits,
     distances,
@@ -101,7 +100,7 @@ class DistillHashConfig(Config):
     sample: int = param(2000, "most items whose distances make the limits", "ours: 2 million pairs", ge=2)
 
 
-class DistillHash(Objective):
+class DistillHash(HeadOnFrozenEncoder):
     """Hash by pairs of sure similarity (Yang 2019).
 
     Trains a head of two layers on the features of a trained row, its teacher, which stay as they are. Tasks read
@@ -130,24 +129,12 @@ class DistillHash(Objective):
         Raises:
             ConfigError: The encoder is not built as the teacher's.
         """
-        super().__init__(encoder, data, config)
-        take_over(encoder, teacher, data, "distillhash")
+        super().__init__(encoder, data, config, "distillhash", teacher)
         self.config = config
-        self.head = HashHead(encoder.dim, config.hidden_dim, config.code_dim)
         self.register_buffer("bank", torch.zeros(data.num_train, encoder.dim))
         self.register_buffer("limits", torch.zeros(2))
         nearest = min(config.neighbours + 1, data.num_train) if config.distil == "neighbours" else 0
         self.register_buffer("around", torch.zeros(data.num_train, nearest, dtype=torch.int64))
-
-    def players(self) -> list[Player]:
-        """Return one player, the head; the encoder belongs to nobody."""
-        return [Player("main", list(self.head.parameters()))]
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of the head; the encoder stays in eval mode, so that its batch norm does not move."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
 
     @torch.no_grad()
     def before_epoch(self, context: EpochContext) -> Mapping[str, float]:
@@ -194,11 +181,6 @@ class DistillHash(Objective):
         with torch.no_grad():
             parts = {**describe_pairs(logits, labels), "bit_imbalance": bit_imbalance(logits)}
         return Loss(total, parts, floors={"kept": _FEW, "positive": _FEW})
-
-    def embed(self, inputs: object) -> dict[str, Tensor]:
-        """Return `features` (N, D) of the teacher, and `code` (N, B) bool: where the head's output is above 0."""
-        features = self.encoder(inputs)
-        return {"features": features, "code": self.head(features) > 0}
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: DistillHashConfig) -> str | None:

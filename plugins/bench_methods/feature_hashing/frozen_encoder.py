@@ -1,14 +1,15 @@
-"""The teacher's encoder as the encoder of a row that trains a hash head alone, that head, and a number for the log.
+"""The base of both methods: the teacher's encoder, frozen, the hash head on it, and a number for the log.
 
 Shapes: N items, D features, B bits.
 """
 
 from collections.abc import Iterable
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from bench_core import ConfigError, DataSpec, Encoder, Objective
+from bench_core import ConfigError, DataSpec, Encoder, Objective, Player
 
 _COMPARABLE = ("image", "vector")  # kinds of data of which random inputs can be made from the shape alone
 
@@ -105,6 +106,42 @@ class HashHead(nn.Module):
         deviation = (squares / count - mean.square()).clamp(min=0).mean().sqrt()
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
+
+
+class HeadOnFrozenEncoder(Objective):
+    """Base of both methods: a hash head is trained on the features of the teacher's encoder, which stay as they are."""
+
+    def __init__(self, encoder: Encoder, data: DataSpec, config: Any, name: str, teacher: Objective) -> None:
+        """Take over the teacher's encoder, frozen, and add the head.
+
+        Args:
+            encoder: Encoder of the row.
+            data: The data that row and teacher read.
+            config: Parameters with `hidden_dim` and `code_dim`.
+            name: Name of the method, for a message.
+            teacher: The trained method.
+
+        Raises:
+            ConfigError: The encoder is not built as the teacher's.
+        """
+        super().__init__(encoder, data, config)
+        take_over(encoder, teacher, data, name)
+        self.head = HashHead(encoder.dim, config.hidden_dim, config.code_dim)
+
+    def players(self) -> list[Player]:
+        """Return one player, the head; the encoder belongs to nobody."""
+        return [Player("main", list(self.head.parameters()))]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the head; the encoder stays in eval mode, so that its batch norm does not move."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def embed(self, inputs: Any) -> dict[str, Tensor]:
+        """Return `features` (N, D) of the teacher, and `code` (N, B) bool: where the head's output is above 0."""
+        features = self.encoder(inputs)
+        return {"features": features, "code": self.head(features) > 0}
 
 
 def bit_imbalance(logits: Tensor) -> Tensor:
