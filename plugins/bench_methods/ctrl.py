@@ -29,7 +29,7 @@ from bench_core.nn.coding_rate import (
 )
 from bench_core.nn.decoders import decoder_skip_reason
 from bench_core.nn.rate_clusters import Memberships
-from bench_core.nn.transcription import PIXEL_FLOOR, PIXEL_HINT, Transcribed, Transcription, pixel_parts
+from bench_core.nn.transcription import Transcribed, Transcription, pixel_parts
 
 _RECIPE = Recipe(optimizer="adam", learning_rate=1.5e-4, momentum=0.5, schedule="linear", epochs=1452, batch_size=1600)
 _RECIPE_SOURCE = "code, experiments/cifar10.yaml: 45 000 steps, there of MODE 2"
@@ -220,8 +220,7 @@ def _game(value: Tensor, images: Tensor, loop: Transcribed, eps2: float, player:
     n, p = z.shape
     parts = {"set_distance": set_distance(z, z_hat, eps2), "cosine_decoded": (z * z_hat).sum(1).mean()}
     if player == "decoder":
-        parts |= pixel_parts(images, decoded)
-        return Loss(value, parts, floors=PIXEL_FLOOR, hints=PIXEL_HINT)
+        return Loss(value, parts | pixel_parts(images, decoded))
     parts["rate"] = coding_rate(z, eps2)
     return Loss(-value, parts, {"rate": rate_ceiling(n, p, eps2)}, {"rate": rate_floor(n, p, eps2)})
 

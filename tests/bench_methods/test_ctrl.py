@@ -111,7 +111,8 @@ def test_a_game_on_digits_spreads_the_latents(make: Any, digits: Tensor, tmp_pat
     cost = pretrain(method, source, recipe, seed=0, device=torch.device("cpu"), precision="fp32", log=log)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert lines[19]["encoder.rate"] > lines[0]["encoder.rate"] + 0.5
-    assert all("decoder.pixel_r2" in text for text in cost["warnings"])  # 80 steps decode nothing yet
+    assert cost["warnings"] == []
+    assert lines[19]["decoder.pixel_r2"] < 1  # logged alone: the game compares sets, and no image with its copy
 
 
 def test_equal_latents_are_logged_as_a_collapse(make: Any, digits: Tensor, tmp_path: Path) -> None:
