@@ -130,15 +130,6 @@ class Transcription(nn.Module):
         return self.decode(F.normalize(drawn.float(), dim=1))
 
 
-# Floor of `pixel_r2`, and what helps below it; ours. Encoder and decoder can agree on latents, with a cosine near 1,
-# while the decoded images are noise: the cosine does not show it.
-PIXEL_FLOOR = {"pixel_r2": 0.0}
-PIXEL_HINT = {
-    "pixel_r2": "the mean image is a better copy than the decoded images: train longer, take an encoder that keeps "
-    "positions (NAME.encoder=dim_conv) or, with uctrl, a smaller lambda_cons"
-}
-
-
 @torch.no_grad()
 def pixel_parts(images: Tensor, decoded: Tensor) -> dict[str, Tensor]:
     """Compare decoded images with their originals, for the log; no loss contains these numbers.
