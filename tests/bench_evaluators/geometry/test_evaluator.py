@@ -90,7 +90,7 @@ def test_flips_of_a_code_are_counted_between_views_beside_those_of_different_ima
     def with_code(trained: Frozen, code_of: Look) -> Frozen:
         method = trained.method()
         embed = method.embed
-        method.embed = lambda inputs: embed(inputs) | {"code": code_of(inputs)}  # type: ignore[method-assign]
+        method.embed = lambda inputs: embed(inputs) | {"code": code_of(inputs)}  # type: ignore[method-assign]  # a toy
         return trained
 
     def halves(inputs: Tensor) -> Tensor:
