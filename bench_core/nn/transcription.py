@@ -28,7 +28,7 @@ _DIRECTIONS = 12  # principal directions of a cluster, as in i-CTRL's sampler
 
 
 class Transcribed(NamedTuple):
-    """What one way around the loop leaves.
+    """Hold the latents and the images of one way around the loop.
 
     Attributes:
         z: (N, P) latents of the images, rows of length 1.

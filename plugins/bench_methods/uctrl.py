@@ -9,8 +9,8 @@ Note:  U-CTRL's own schedule, batch size and lambdas were not found. Pairwise te
        the pairwise rate, and it is the default here: the rate is the same for z and -z, and hardly pulls distant pairs
        together. Images lie in [0, 1], and f is any encoder with a linear layer (`bench_core.nn.transcription`).
        The weight of decoded copies is small: with one as large as that of views, encoder and decoder agree on copies
-       that are no pictures. Pictures also need an encoder that keeps positions: from features that are an average
-       over positions, no game tells the decoder where anything lies. docs/methods/uctrl.md has what was tried.
+       that are no pictures. Through an encoder that keeps positions the copies are better than through one whose
+       features are an average over positions. docs/methods/uctrl.md has what was tried.
 
 Shapes: N images, C channels, H x W pixels, D features, P latents.
 """

@@ -1,6 +1,10 @@
 """Small encoder, data and epoch context for tests of methods."""
 
+import itertools
+import json
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +12,14 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective
+from bench_core import Batch, DataSpec, Encoder, EpochContext, Objective, Recipe, Split
 from bench_core.contracts.keywords import named_only
+from bench_core.data import open_split
+from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.pretrain import pretrain
+from bench_core.training.stopping import Stop, Stopped
+
+TIMES = {"seconds", "images_per_s", "peak_memory_gib"}
 
 
 class TinyEncoder(Encoder):
@@ -88,3 +98,37 @@ def make() -> Callable[..., Any]:
             return objective(TinyEncoder(data), data, objective.Config(**values), **offered)
 
     return build
+
+
+@pytest.fixture
+def train() -> Callable[..., Any]:
+    """Function that trains with checkpoints in a folder: train(method, images, folder, recipe, stops_after).
+
+    It returns the log without times, or None if the training was stopped after a number of steps.
+    """
+
+    def run(
+        method: Objective, images: Tensor, folder: Path, recipe: Recipe, stops_after: int | None = None
+    ) -> list[dict[str, Any]] | None:
+        stop, steps, after_step = Stop(), itertools.count(1), method.after_step
+
+        def counted_step() -> None:
+            after_step()
+            if next(steps) == stops_after:
+                stop.request(signal.SIGTERM)
+
+        method.after_step = counted_step  # type: ignore[method-assign]  # of this object alone
+        source = open_split(Split((images * 255).to(torch.uint8)), torch.device("cpu"))
+        checkpoints = Checkpoints(folder / "checkpoints", interval=1e6, stop=stop)
+        try:
+            with stop.deferred():
+                pretrain(
+                    method, source, recipe, seed=0, device=torch.device("cpu"), precision="fp32",
+                    log=folder / "log.jsonl", checkpoints=checkpoints,
+                )  # fmt: skip
+        except Stopped:
+            return None
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+    return run

@@ -52,7 +52,7 @@ from .pair_labels import (
     similar_probability,
 )
 
-_FEW = 1e-3  # shares of pairs below which the log warns
+_FEW = 1e-3  # shares of pairs below which the log warns; ours
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,5 @@
 """Both methods in the training loop: the encoder does not move, a stopped run goes on, codes find more than LSH's."""
 
-import itertools
-import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +9,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from bench_core import DataSpec, Objective, Recipe, Split
-from bench_core.data import open_split
+from bench_core import DataSpec, Recipe
 from bench_core.evaluation.hamming import hamming_histograms
 from bench_core.evaluation.hash_codes import lsh
 from bench_core.evaluation.ranking import expected_average_precision
-from bench_core.training.checkpoints import Checkpoints
-from bench_core.training.pretrain import pretrain
-from bench_core.training.stopping import Stop, Stopped
 from bench_methods.feature_hashing.cibhash import CIBHash
 from bench_methods.feature_hashing.distillhash import DistillHash
 
@@ -28,37 +21,6 @@ METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "distillhash": (DistillHash, {}),
     "ssdh": (DistillHash, DistillHash.variants["ssdh"].config | {"alpha": 1.0, "beta": 1.0, "sample": 40}),
 }
-TIMES = {"seconds", "images_per_s", "peak_memory_gib"}
-
-
-def train(
-    method: Objective,
-    images: Tensor,
-    folder: Path,
-    recipe: Recipe,
-    stops_after: int | None = None,
-) -> list[dict[str, Any]] | None:
-    """Train with checkpoints in the folder; return the log without times, or None if it was stopped."""
-    stop, steps, after_step = Stop(), itertools.count(1), method.after_step
-
-    def counted_step() -> None:
-        after_step()
-        if next(steps) == stops_after:
-            stop.request(signal.SIGTERM)
-
-    method.after_step = counted_step  # type: ignore[method-assign]  # of this object alone
-    source = open_split(Split((images * 255).to(torch.uint8)), torch.device("cpu"))
-    checkpoints = Checkpoints(folder / "checkpoints", interval=1e6, stop=stop)
-    try:
-        with stop.deferred():
-            pretrain(
-                method, source, recipe, seed=0, device=torch.device("cpu"), precision="fp32",
-                log=folder / "log.jsonl", checkpoints=checkpoints,
-            )  # fmt: skip
-    except Stopped:
-        return None
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
 def spec(train_size: int) -> DataSpec:
@@ -67,7 +29,7 @@ def spec(train_size: int) -> DataSpec:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_resumed_training_ends_with_the_bits_of_one_that_was_not_stopped(
-    name: str, hasher: Callable[..., Any], digits: Tensor, tmp_path: Path
+    name: str, hasher: Callable[..., Any], train: Callable[..., Any], digits: Tensor, tmp_path: Path
 ) -> None:
     (cls, values), data = METHODS[name], spec(64)
     recipe = Recipe(optimizer="adam", learning_rate=1e-2, batch_size=16, epochs=2, schedule="constant")  # 8 steps
@@ -84,7 +46,7 @@ def test_resumed_training_ends_with_the_bits_of_one_that_was_not_stopped(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_training_moves_the_head_and_nothing_of_the_encoder(
-    name: str, hasher: Callable[..., Any], digits: Tensor, tmp_path: Path
+    name: str, hasher: Callable[..., Any], train: Callable[..., Any], digits: Tensor, tmp_path: Path
 ) -> None:
     cls, values = METHODS[name]
     method = hasher(cls, spec(64), **values)
@@ -98,7 +60,7 @@ def test_training_moves_the_head_and_nothing_of_the_encoder(
 
 @pytest.mark.parametrize("name", ["cibhash", "distillhash"])
 def test_learned_codes_find_more_items_of_a_class_than_random_projections_do(
-    name: str, hasher: Callable[..., Any], tmp_path: Path
+    name: str, hasher: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
     images = torch.from_numpy(load_digits().images).float()[:, None] / 16
     labels = torch.from_numpy(load_digits().target).long()
