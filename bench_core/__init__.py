@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Objective as Objective
     from bench_core.contracts import OtherData as OtherData
     from bench_core.contracts import OutlierScoring as OutlierScoring
+    from bench_core.contracts import OutsideWeights as OutsideWeights
     from bench_core.contracts import PairGenerative as PairGenerative
     from bench_core.contracts import ParameterGroup as ParameterGroup
     from bench_core.contracts import PerItem as PerItem
@@ -72,7 +73,8 @@ _HOME = {
         "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext",
         "Evaluation", "Evaluator", "Example", "FactorSubspaces", "Frozen", "Generative", "Items", "LatentVariable",
         "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective", "OtherData", "OutlierScoring",
-        "PairGenerative", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName", "Reader", "Recipe",
+        "OutsideWeights", "PairGenerative", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName",
+        "Reader", "Recipe",
         "Sampling", "Score", "Split", "Stage", "Translating", "Variant",
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
@@ -112,6 +114,7 @@ __all__ = [
     "Objective",
     "OtherData",
     "OutlierScoring",
+    "OutsideWeights",
     "PairGenerative",
     "ParameterGroup",
     "PerItem",

@@ -38,6 +38,7 @@ from bench_core.contracts.dataset import Items as Items
 from bench_core.contracts.dataset import Reader as Reader
 from bench_core.contracts.dataset import Split as Split
 from bench_core.contracts.encoder import Encoder as Encoder
+from bench_core.contracts.encoder import OutsideWeights as OutsideWeights
 from bench_core.contracts.evaluator import MOST_IMAGES as MOST_IMAGES
 from bench_core.contracts.evaluator import Embedded as Embedded
 from bench_core.contracts.evaluator import Evaluation as Evaluation
@@ -81,6 +82,7 @@ __all__ = [
     "Objective",
     "OtherData",
     "OutlierScoring",
+    "OutsideWeights",
     "PairGenerative",
     "ParameterGroup",
     "PerItem",

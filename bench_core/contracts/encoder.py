@@ -4,6 +4,7 @@ Shapes: N items, C channels, H x W pixels; h x w locations of a local map.
 """
 
 import abc
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,25 @@ from torch import Tensor, nn
 
 from bench_core.config import NoConfig
 from bench_core.contracts.dataset import DataSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutsideWeights:
+    """Weights that were trained elsewhere and that an encoder brings with it.
+
+    Attributes:
+        name: The model as tables name it: "resnet18.a1_in1k".
+        digest: SHA-256 of the weights, or of the file that holds them. It is in the key; the path is not.
+        trained_on: The data of the training elsewhere: "ImageNet-1k"; empty where it is not known.
+        revision: Version of the weights at their source, such as a commit of a hub; empty where there is none.
+        source: Where they came from: "hub timm/resnet18.a1_in1k", or a file's name.
+    """
+
+    name: str
+    digest: str
+    trained_on: str = ""
+    revision: str = ""
+    source: str = ""
 
 
 class Encoder(nn.Module, abc.ABC):
@@ -75,6 +95,18 @@ class Encoder(nn.Module, abc.ABC):
             inputs: The same as for `forward`.
         """
         return self(inputs), self.maps(inputs)
+
+    @classmethod
+    def outside_weights(cls, config: Any) -> OutsideWeights | None:
+        """Describe the weights that `__init__` loads from elsewhere; None if the seed alone gives the initial weights.
+
+        Called while a run is planned; the digest becomes part of the key. A text parameter of the Config that holds
+        `{seed}` has the seed of the chain in its place. A path is declared with `in_key=False`.
+
+        Raises:
+            RequestError: There is no such file or model; the message says what to type.
+        """
+        return None
 
     @classmethod
     def skip_reason(cls, data: DataSpec, config: Any) -> str | None:

@@ -105,6 +105,9 @@ class Objective(nn.Module, abc.ABC):
             training loss of an epoch ("least_loss"). Labels and other splits have no say in it.
         patience: With "least_loss", number of epochs without a lesser loss after which the training ends; None trains
             all epochs. `__init__` may set it from the config.
+        measures_outside_weights: True if nothing is trained and the encoder is measured with the weights that it brings
+            (`Encoder.outside_weights`, or `NAME.init`). Such a row is named after these weights, and one network has
+            no interval over seeds.
         encoder: The encoder that is trained.
     """
 
@@ -115,6 +118,7 @@ class Objective(nn.Module, abc.ABC):
     variants: ClassVar[Mapping[str, Variant]] = {}
     uses_labels: ClassVar[bool] = False
     uses_factors: ClassVar[bool] = False
+    measures_outside_weights: ClassVar[bool] = False
     keeps: ClassVar[Literal["last", "least_loss"]] = "last"
     patience: int | None = None
     encoder: Encoder
