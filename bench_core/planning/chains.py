@@ -13,6 +13,7 @@ from bench_core.planning.boards import Board
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import InitialWeights
 from bench_core.planning.origins import RecipeOrigin
+from bench_core.planning.outside_weights import Outside
 from bench_core.planning.source_code import source_digests
 from bench_core.planning.teachers import TeacherWeights
 
@@ -63,6 +64,7 @@ class Chain:
         cells: The tasks on this chain.
         init: The weights or the chain that the encoder starts from; None initialises the encoder from the seed.
         teacher: The trained method that this one learns from, or its weights; None where it has no teacher.
+        outside: Weights from elsewhere that the encoder has before training; None where the seed gives them.
     """
 
     dataset: ConfiguredComponent
@@ -81,6 +83,21 @@ class Chain:
     cells: tuple[Cell, ...]
     init: "InitialWeights | Chain | None" = None
     teacher: "TeacherWeights | Chain | None" = None
+    outside: Outside | None = None
+
+    @property
+    def is_one_network(self) -> bool:
+        """True if all seeds would measure the same network, which was trained elsewhere."""
+        untrained: bool = self.method.plugin.cls.measures_outside_weights
+        return untrained and self.outside is not None and not self.outside.by_seed
+
+    @property
+    def row_name(self) -> str:
+        """Name of the row: the method's, or that of the network that was trained elsewhere and is measured as it is."""
+        plugin = self.method.plugin
+        if self.outside and plugin.cls.measures_outside_weights and self.method.name == plugin.name:
+            return self.outside.weights.name
+        return self.method.name
 
     @property
     def uses_labels(self) -> bool:
@@ -102,7 +119,9 @@ class Chain:
         """Description of what the encoder starts from: "nac, 200 epochs"; "" if it is initialised from the seed."""
         if isinstance(self.init, Chain):
             return f"{self.init.method.name}, {self.init.recipe.epochs} epochs"
-        return self.init.label if self.init else ""
+        if self.init:
+            return self.init.label
+        return self.outside.weights.name if self.outside else ""
 
     @property
     def taught_by(self) -> str:
@@ -136,7 +155,7 @@ class Chain:
     def label(self) -> str:
         """The chain as messages name it: "nac on digits with convnet, seed 0"; of a fold "on mutag, fold 3 of 10"."""
         fold = next((f", fold {cell.names['fold']}" for cell in self.cells if "fold" in cell.names), "")
-        return f"{self.method.name} on {self.dataset.name}{fold} with {self.encoder.name}, seed {self.seed}"
+        return f"{self.row_name} on {self.dataset.name}{fold} with {self.encoder.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

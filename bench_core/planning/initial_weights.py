@@ -9,7 +9,7 @@ and differ from the chain's own, for a file the SHA-256.
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ class InitialWeights:
     document: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     uses_labels: bool = False
+
+    @property
+    def by_seed(self) -> bool:
+        """True if other seeds of the row start from other weights."""
+        return bool(self.document.get("by_seed"))
+
+    def one_of_seeds(self) -> "InitialWeights":
+        """Return the same weights, marked as those of one seed among others: `init` held `{seed}`."""
+        return replace(self, document={**self.document, "by_seed": True})
 
 
 def start_in_document(start: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:

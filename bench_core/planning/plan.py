@@ -17,7 +17,7 @@ from stat import S_ISDIR
 from typing import Any
 
 from bench_core.config import build, plain
-from bench_core.contracts import Dataset, DataSpec, OtherData
+from bench_core.contracts import Dataset, DataSpec, OtherData, OutsideWeights
 from bench_core.contracts.keywords import named_only, needs
 from bench_core.data import default_data_root
 from bench_core.data.checked import load_split, reading_data
@@ -28,6 +28,7 @@ from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.origins import RecipeOrigin
+from bench_core.planning.outside_weights import SEED, Outside, at_seed, has_seed, outside_of_init
 from bench_core.planning.request import Request, Resolved, resolve
 from bench_core.planning.teachers import TeacherWeights, find_teacher
 from bench_core.plugins import Registry, load_plugins
@@ -164,6 +165,8 @@ class _Planner:
         for method in self.resolved.components["methods"]:
             for seed in self.resolved.seeds:
                 chain = whole[method.name, seed]
+                if chain.is_one_network and seed != self.resolved.seeds[0]:
+                    continue
                 by_fold = [planned[method.name, seed] for planned in of_folds]
                 needs_folds = (chain.uses_labels or chain.uses_factors) and not any(map(_skip_reason, by_fold[:1]))
                 chains += by_fold if by_fold and needs_folds else [chain]
@@ -202,17 +205,21 @@ class _Planner:
             teacher: The chain of the teacher, the text of `teacher` where that is no row, or "".
         """
         recipe = self.resolved.recipes[method.name]
-        encoder = self.resolved.row_encoders.encoder(method.name, beside, self.registry)
+        row_encoder = self.resolved.row_encoders.encoder(method.name, beside, self.registry)
+        encoder = at_seed(row_encoder, seed)
+        outside = _outside(encoder, dataset.spec, by_seed=has_seed(row_encoder.config))
         document = {
             "protocol": HARNESS_REVISION,  # the field's name in every key; a record's `protocol` is the task's text
             "dataset": dataset.document(),
-            "encoder": encoder.document(),
+            "encoder": encoder.document() | ({"weights": outside.in_key()} if outside else {}),
             "method": method.document(),
             "recipe": plain(recipe),
             "precision": self.resolved.precision,
             "seed": seed,
         }
-        start = self._init(init, method, document)
+        start = self._init(init, method, document, seed)
+        if outside is None and isinstance(start, InitialWeights) and method.plugin.cls.measures_outside_weights:
+            outside = outside_of_init(start, by_seed=start.by_seed)
         taught = self._teacher(teacher, method, beside, document)
         for name, part in (("init", start), ("teacher", taught)):
             if isinstance(part, Chain):
@@ -237,16 +244,18 @@ class _Planner:
             cells=(),
             init=start,
             teacher=taught,
+            outside=outside,
         )
 
     def _init(
-        self, init: Chain | str, method: ConfiguredComponent, document: Mapping[str, Any]
+        self, init: Chain | str, method: ConfiguredComponent, document: Mapping[str, Any], seed: int
     ) -> Chain | InitialWeights | None:
         """Return what the encoder of a row starts from; RequestError where that is another encoder."""
         if not init:
             return None
         if isinstance(init, str):
-            return find_initial_weights(init, document, self._others(method))
+            found = find_initial_weights(init.replace(SEED, str(seed)), document, self._others(method))
+            return found.one_of_seeds() if SEED in init else found
         if init.document["encoder"] != document["encoder"]:
             raise RequestError(
                 f"{method.name} cannot start from {init.method.name}, which has another encoder ({init.encoder.name}); "
@@ -276,8 +285,8 @@ class _Planner:
 
     def _with_cells(self, chain: Chain, beside: ConfiguredComponent, fold: str) -> Chain:
         """Return a chain with a cell for each task."""
-        names = {"dataset": chain.dataset.name, "encoder": beside.name, "method": chain.method.name}
-        if chain.encoder is not beside:
+        names = {"dataset": chain.dataset.name, "encoder": beside.name, "method": chain.row_name}
+        if self.resolved.row_encoders.of_row.get(chain.method.name):
             names["own_encoder"] = chain.encoder.name
         if fold:
             names["fold"] = fold
@@ -310,7 +319,7 @@ def _methods_in_order_of_training(resolved: Resolved) -> list[ConfiguredComponen
 
 def _skip_reason(chain: Chain) -> str | None:
     """Return why the encoder, the method or the chain that it starts from cannot work on the data; None if they can."""
-    if reason := _encoder_skip_reason(chain) or _method_skip_reason(chain):
+    if reason := _encoder_skip_reason(chain.encoder, chain.data) or _method_skip_reason(chain):
         return reason
     if isinstance(chain.init, Chain) and (reason := _method_skip_reason(chain.init)):
         return f"starts from {chain.init.method.name}: {reason}"
@@ -319,16 +328,30 @@ def _skip_reason(chain: Chain) -> str | None:
     return None
 
 
-def _encoder_skip_reason(chain: Chain) -> str | None:
-    cls = chain.encoder.plugin.cls
-    if cls.kinds is not None and chain.data.kind not in cls.kinds:
-        return f"reads {' or '.join(sorted(cls.kinds))}, not {chain.data.kind}"
-    with _plugin_named_in_errors(chain.encoder):
-        reason: str | None = cls.skip_reason(chain.data, chain.encoder.config)
+def _encoder_skip_reason(encoder: ConfiguredComponent, data: DataSpec) -> str | None:
+    cls = encoder.plugin.cls
+    if cls.kinds is not None and data.kind not in cls.kinds:
+        return f"reads {' or '.join(sorted(cls.kinds))}, not {data.kind}"
+    with _plugin_named_in_errors(encoder):
+        reason: str | None = cls.skip_reason(data, encoder.config)
     return reason
 
 
+def _outside(encoder: ConfiguredComponent, data: DataSpec, *, by_seed: bool) -> Outside | None:
+    """Return the weights that an encoder brings; None where it brings none or cannot read the data."""
+    if _encoder_skip_reason(encoder, data):
+        return None
+    with _plugin_named_in_errors(encoder):
+        weights: OutsideWeights | None = encoder.plugin.cls.outside_weights(encoder.config)
+    return Outside(weights, by_seed) if weights else None
+
+
 def _method_skip_reason(chain: Chain) -> str | None:
+    if chain.method.plugin.cls.measures_outside_weights and not (chain.outside or chain.init):
+        return (
+            "trains nothing, and the encoder brings no weights: choose one that does, such as timm, or give "
+            f"--set {chain.method.name}.init=FILE"
+        )
     if chain.teacher is None and needs(chain.method.plugin.cls.__init__, "teacher"):
         return f"needs a teacher: --set {chain.method.plugin.name}.teacher=ROW, such as supervised, or a chain's folder"
     skip_reason = chain.method.plugin.cls.skip_reason

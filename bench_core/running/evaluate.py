@@ -103,6 +103,7 @@ def _facts_if_any(chain: Chain, summary: Mapping[str, Any]) -> dict[str, Any]:
         "transductive": chain.data.transductive and bool(chain.recipe.epochs),
         "taught_by": chain.taught_by,
         "kept_epoch": summary.get("kept_epoch"),
+        "outside": chain.outside.facts(trained=bool(chain.recipe.epochs)) if chain.outside else None,
     }
 
 

@@ -1,7 +1,8 @@
-"""References that every table needs: raw pixels, an untrained encoder, and one trained on labels.
+"""References that every table needs: raw pixels, an untrained encoder, one trained elsewhere, and one with labels.
 
-`pixels` and `random` show which scores a task gives without any learning. `supervised` minimises cross-entropy on the
-labels of the train split; tables mark it as trained on labels. All three read images, vectors, nodes, graphs and pairs.
+`pixels` and `random` show which scores a task gives without any learning. `frozen` measures weights that were trained
+elsewhere. `supervised` minimises cross-entropy on the labels of the train split; tables mark it as trained on labels.
+All of them read images, vectors, nodes, graphs and pairs.
 
 Source: ours; no paper. The recipe of `supervised` is the field's usual one for ResNets on CIFAR
         (https://github.com/kuangliu/pytorch-cifar).
@@ -31,6 +32,30 @@ class Random(Objective):
 
     recipe = Recipe(epochs=0)
     recipe_source = "ours: nothing is trained"
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """Return the inputs unchanged."""
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return a loss of 0: nothing is trained."""
+        return Loss(torch.zeros(()))
+
+    def players(self) -> list[Player]:
+        """Return no players: nothing is trained."""
+        return []
+
+
+class FrozenEncoder(Objective):
+    """An encoder as it came; nothing is trained (ours).
+
+    Measures weights that were trained elsewhere: those that the encoder brings with it (`timm`, `huggingface`, ...), or
+    those of `frozen.init`. Tables name the row after them.
+    """
+
+    recipe = Recipe(epochs=0)
+    recipe_source = "ours: nothing is trained"
+    measures_outside_weights = True
 
     def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
         """Return the inputs unchanged."""
@@ -181,4 +206,4 @@ class Supervised(Objective):
 
 @hookimpl
 def bench_objectives() -> dict[str, type[Objective]]:
-    return {"random": Random, "pixels": Pixels, "supervised": Supervised}
+    return {"random": Random, "frozen": FrozenEncoder, "pixels": Pixels, "supervised": Supervised}
