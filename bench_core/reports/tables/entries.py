@@ -183,6 +183,8 @@ def _without(mapping: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in tree.items():
+        if name == "sha256" and tree.get("by_seed"):
+            continue  # it belongs to the seed, as other seeds of the row have other weights
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
