@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from bench_core.api import evaluate as evaluate
     from bench_core.api import leaderboard as leaderboard
     from bench_core.api import results as results
     from bench_core.api import run as run
@@ -67,7 +68,7 @@ API = 1  # the number of the contract with plugins; it only grows
 hookimpl = pluggy.HookimplMarker("bench")
 
 _HOME = {
-    "api": ("leaderboard", "results", "run"),
+    "api": ("evaluate", "leaderboard", "results", "run"),
     "config": ("Config", "NoConfig", "param"),
     "contracts": (
         "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext",
@@ -130,6 +131,7 @@ __all__ = [
     "Translating",
     "Variant",
     "choice",
+    "evaluate",
     "hookimpl",
     "leaderboard",
     "load_plugins",

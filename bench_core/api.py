@@ -1,4 +1,4 @@
-"""The functions of the command line for scripts and notebooks: `from bench_core import run, leaderboard, results`."""
+"""The functions of the command line for scripts and notebooks: `from bench_core import run, evaluate, results`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench_core.reports.tables.build import build
 from bench_core.reports.tables.cell_states import plan_entries, table_entries
 from bench_core.reports.tables.frames import tidy, wide
 from bench_core.running.failures import describe
+from bench_core.running.given_module import ENCODER, given_module
 from bench_core.running.progress import LogLines, NoProgress, choose_progress
 from bench_core.running.rerun import finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan
@@ -26,6 +27,7 @@ from bench_core.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
 DEFAULT_STORE = "runs"
 
@@ -161,6 +163,67 @@ def run(
         raise BenchError(f"{len(unfinished)} cells did not finish; the others are in {store}. {reasons}")
     entries = plan_entries(plan, record_store.records())
     return tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
+
+
+def evaluate(
+    module: "nn.Module",
+    datasets: Sequence[str] | str | None = None,
+    tasks: Sequence[str] | str | None = None,
+    *,
+    name: str,
+    trained_on: str = "",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    store: str | Path = DEFAULT_STORE,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    progress: bool = True,
+    registry: Registry | None = None,
+) -> "pd.DataFrame":
+    """Measure a network of this Python session; its row stands beside those of the same store.
+
+        bench_core.evaluate(model, datasets="digits", tasks="knn,linear", name="mine")
+
+    Args:
+        module: Takes images (N, C, H, W) in [0, 1], or what the dataset gives, and returns features (N, D); maps
+            (N, D, h, w) are averaged. Channels, size and standardising are its own affair. It is copied and not
+            changed, and its weights are the key: the same network gives the same records.
+        datasets: Names; None takes the default board's (`digits`).
+        tasks: Names; None takes the default board's.
+        name: Name of the row.
+        trained_on: The data that the network was trained on, for readers of the records.
+        seed: Seed of the tasks that draw random numbers.
+        settings: Parameter values of datasets and tasks: {"knn.k": 20}.
+        device: As for `run`.
+        store: Folder of the records.
+        data_root: As for `run`.
+        download: As for `run`.
+        progress: Show progress on stderr.
+        registry: Plugins to use, for tests; None loads those that are installed.
+
+    Returns:
+        One line for each score, see `results`.
+
+    Raises:
+        RequestError: An argument is wrong, or data is missing.
+        BenchError: Some cells did not finish; the others are in the store.
+    """
+    plugins = registry or load_plugins()
+    return run(
+        methods="frozen",
+        tasks=tasks,
+        datasets=datasets,
+        encoders=[ENCODER],
+        seeds=[seed],
+        settings=settings,
+        device=device,
+        store=store,
+        data_root=data_root,
+        download=download,
+        progress=progress,
+        registry=Registry([*plugins.components, given_module(module, name, trained_on)], plugins.broken),
+    )
 
 
 def results(store: str | Path = DEFAULT_STORE) -> "pd.DataFrame":
