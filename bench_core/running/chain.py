@@ -27,6 +27,7 @@ from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.chain_files import read_embedded, read_summary
 from bench_core.store.tensors import load_tensors, save_tensors
+from bench_core.store.under_way import LiveLog, under_way_folder
 from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.embed import embed_all, is_damaged, is_embedded, lacking_names, load_embedded
 from bench_core.training.pretrain import pretrain
@@ -191,7 +192,7 @@ def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Spl
         # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
         # these checkpoints any more.
         if is_trained(chain, store):
-            shutil.rmtree(_checkpoint_folder(folder), ignore_errors=True)
+            shutil.rmtree(under_way_folder(folder), ignore_errors=True)
     return folder
 
 
@@ -199,11 +200,6 @@ def _trained_weights(store: Store, chain: Chain) -> InitialWeights:
     """Return the file of a trained chain's weights."""
     folder = store.chain_folder(chain.key)
     return InitialWeights(folder / "weights.safetensors", read_summary(folder)["weights_sha256"])
-
-
-def _checkpoint_folder(folder: Path) -> Path:
-    """Return the folder that holds the checkpoints of a chain while it is trained."""
-    return folder.with_name(f"{folder.name}.under-way")
 
 
 def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train: Split, progress: Progress) -> None:
@@ -224,7 +220,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
     objective = place_on_device(build_objective(chain, init, weights_of), setting.torch_device, setting.compiled)
     refuse_wrong_features(objective.encoder, chain.encoder.name, train, setting.torch_device)
     checkpoints = Checkpoints(
-        _checkpoint_folder(folder),
+        under_way_folder(folder),
         setting.checkpoint_every,
         setting.stop,
         lambda text: progress.log(f"  {text}"),
@@ -232,8 +228,19 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         resume_anyway=setting.resume_anyway,
     )
     views = compiled_views() if setting.compiled else nullcontext()
-    with setting.stop.deferred(), new_folder(folder, "summary.json") as unfinished_folder, views:
-        description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+    description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+    live_log = LiveLog(under_way_folder(folder), description)
+
+    def on_epoch(done: int, total: int, line: Mapping[str, Any]) -> None:
+        live_log.write(line)
+        progress.epoch(done, total, line)
+
+    with (
+        setting.stop.deferred(),
+        new_folder(folder, "summary.json") as unfinished_folder,
+        views,
+        live_log if chain.recipe.epochs else nullcontext(),
+    ):
         write_over(unfinished_folder / "recipe.json", description)
         cost = pretrain(
             objective,
@@ -243,7 +250,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             device=setting.torch_device,
             precision=chain.precision,
             log=unfinished_folder / "log.jsonl",
-            on_epoch=progress.epoch,
+            on_epoch=on_epoch,
             checkpoints=checkpoints,
         )
         warnings, kept_epoch = cost.pop("warnings"), cost.pop("kept_epoch")

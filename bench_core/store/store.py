@@ -4,7 +4,7 @@
       bench-store.json                  {"format": 1}
       cells/ab/<key>.json               one finished cell: written once, never edited, sealed
       attempts/<key>/<time>-<id>.json   how an attempt that did not finish ended: kind, error, seconds, log
-      chains/<key>.under-way/           checkpoints, until the training of the chain has ended
+      chains/<key>.under-way/           checkpoints, recipe.json and log.jsonl, until the chain's training has ended
       chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
         embeddings/<key>/               <split>.safetensors  done.json
       rerun/  superseded/               what `bench run --rerun` makes and replaces, see bench_core.running.rerun

@@ -55,7 +55,8 @@ class Checkpoints:
             folder: Where the files are; any number of processes may train the same chain in it.
             interval: Seconds between two checkpoints, >= 0.
             stop: Once a stop is requested a checkpoint is due after the next step, and `save` raises Stopped.
-            warn: Called with a line of text where a checkpoint cannot be written, is damaged, or is of other code.
+            warn: Called with a line of text where a checkpoint cannot be written, is damaged, is of other code, or is
+                where a training goes on.
             sources: Part of the training ("method") -> digest of its code; without them all checkpoints are loaded.
             resume_anyway: Whether checkpoints of other code are loaded, too.
         """

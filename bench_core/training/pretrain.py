@@ -108,6 +108,8 @@ def pretrain(
         torch.manual_seed(stream_seed(seed, "dropout"))
         autosave.resume()
         counters = training.counters
+        if checkpoints and counters.step:
+            checkpoints.warn(f"resumes at epoch {counters.epoch} of {num_epochs}")
 
         # --------------------------------------------------------------------------------------------------- loop
         names = [stage.name for stage in stages]

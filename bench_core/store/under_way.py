@@ -1,0 +1,116 @@
+"""What a chain leaves on disk while it is trained: `chains/<key>.under-way/`, beside its checkpoints.
+
+    recipe.json    what is trained, as in the folder of a finished chain
+    log.jsonl      the line of each epoch so far; the process that trains holds a lock on it
+
+All of it may be deleted at any time: no training reads it, only people do, through `bench logs` and `bench status`.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from bench_core.files import write_over
+from bench_core.store.chain_files import LOG, RECIPE
+
+UNDER_WAY = ".under-way"  # what the folder's name ends with
+_QUIET_S = 600.0  # where there are no locks: a log that is younger belongs to a training that goes on
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def under_way_folder(folder: Path) -> Path:
+    """Return the folder of a chain that is being trained; `folder` is the one that it has when it is trained."""
+    return folder.with_name(f"{folder.name}{UNDER_WAY}")
+
+
+class LiveLog:
+    """The log of a training that goes on; a disk that cannot be written costs the log and not the training."""
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        """Name the folder; nothing is written before the log is entered.
+
+        Args:
+            folder: The folder of `under_way_folder`.
+            description: The content of `recipe.json`.
+        """
+        self.folder, self.description = folder, description
+        self._file: TextIO | None = None
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Write what is trained, and open and lock the log."""
+        with suppress(OSError):
+            write_over(self.folder / RECIPE, self.description)
+            self._file = self._closing.enter_context((self.folder / LOG).open("a", encoding="utf-8"))
+            if fcntl:
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return self
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Add the line of an epoch."""
+        if self._file:
+            with suppress(OSError):
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+
+    def __exit__(self, *error: object) -> None:
+        """Close the log; its lock ends."""
+        with suppress(OSError):  # what was not written yet meets a full disk
+            self._closing.close()
+
+
+def is_being_trained(folder: Path) -> bool:
+    """Return whether a process trains the chain of an under-way folder now."""
+    log = folder / LOG
+    try:
+        if fcntl:
+            with log.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        return time.time() - log.stat().st_mtime < _QUIET_S
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no log, or the file system has no locks
+        with suppress(OSError):
+            return time.time() - log.stat().st_mtime < _QUIET_S
+        return False
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a training's log, finished or under way.
+
+    A training that goes on from a checkpoint does some epochs again: a line takes the place of all lines of its epoch
+    and later ones. What is no JSON object, such as half a line, is left out.
+    """
+    with path.open("rb") as file:
+        return current_lines([line for raw in file if (line := parse_line(raw)) is not None])
+
+
+def parse_line(raw: bytes) -> dict[str, Any] | None:
+    """Return one line of a log; None where it is no JSON object."""
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def current_lines(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop the lines of epochs that were done again after them; a line without an epoch stays."""
+    kept: list[dict[str, Any]] = []
+    least = float("inf")
+    for line in reversed(lines):
+        epoch = line.get("epoch")
+        if isinstance(epoch, int):
+            if epoch >= least:
+                continue
+            least = epoch
+        kept.append(line)
+    return kept[::-1]
