@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench_core.cli.new import KINDS, write_package
+
 # Runs command lines in one process, so that torch is imported once; prints exit code and output of each.
 BENCH = """
 import json, sys
@@ -47,13 +49,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Call:
     parents = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     (site / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in parents))
     shutil.copytree(PACKAGES, home, dirs_exist_ok=True)
+    for kind in KINDS:
+        write_package(kind, f"own_{kind}", home / f"bench-own-{kind}")
 
     def call(*arguments: str) -> str:
         done = subprocess.run([interpreter, *arguments], capture_output=True, text=True, cwd=home, timeout=300)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    names = sorted(path.name for path in PACKAGES.iterdir())
+    names = sorted(path.name for path in home.glob("bench-*"))
     call(*PIP, "install", "--no-deps", "--no-build-isolation", "--no-index", *(f"./{name}" for name in names))
     return call
 
@@ -98,3 +102,20 @@ def test_packages_for_other_kinds_of_data_stages_and_a_teacher_are_checked_and_r
         assert code == 0, f"{package}: {output}"
         methods = run.split("--methods ")[1].split()[0].split(",")
         assert sorted(score["method"] for score in json.loads(output)) == sorted(methods)
+
+
+def test_new_packages_of_each_kind_conform_and_run_untouched(python: Call) -> None:
+    names = [f"own_{kind}" for kind in KINDS]
+    run = (
+        "run --datasets own_dataset --encoders own_encoder --methods own_method,random --tasks own_task,knn "
+        "--epochs 1 --json --quiet --store own"
+    )
+    answers = list(bench(python, f"check {' '.join(names)}", run))
+    assert [code for code, _ in answers] == [0, 0], answers
+    checked, scores = (output for _, output in answers)
+    assert "FAIL" not in checked
+    assert {f"bench-own-{kind}/own_{kind}" for kind in KINDS} <= {
+        line.split()[2].strip(":") for line in checked.splitlines()
+    }
+    assert {score["task"] for score in json.loads(scores)} == {"own_task", "knn"}
+    python("-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"bench-own-{kind}" for kind in KINDS))

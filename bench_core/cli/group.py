@@ -15,6 +15,7 @@ import click
 from bench_core.cli.compare import compare
 from bench_core.cli.engine_options import WORDS
 from bench_core.cli.look import list_, show, why
+from bench_core.cli.new import new
 from bench_core.cli.options import Command, load
 from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
@@ -39,7 +40,7 @@ _HEADINGS = {  # of `bench --help`, with the commands below each
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "verify"),
     "Publish": ("publish", "export", "merge"),
-    "Author": ("check", "completion"),
+    "Author": ("new", "check", "completion"),
 }
 
 
@@ -188,5 +189,5 @@ def completion(shell: str) -> None:
     say(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (run, why, list_, show, table, plot, publish, export, merge, compare, verify):
+for command in (new, run, why, list_, show, table, plot, publish, export, merge, compare, verify):
     main.add_command(command)

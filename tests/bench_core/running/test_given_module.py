@@ -52,7 +52,8 @@ def test_the_module_is_not_changed(with_frozen: Registry, tmp_path: Path) -> Non
     module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)).train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     frame = measure(module, tmp_path / "runs", with_frozen, name="mine")
-    assert len(frame) == 1 and module.training
+    assert len(frame) == 1
+    assert module.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert all(parameter.requires_grad for parameter in module.parameters())
 
