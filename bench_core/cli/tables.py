@@ -112,7 +112,8 @@ def plot(
     """Draw pictures from the records of a store.
 
     Draws projections, curves, histograms and samples that records hold; no method is run. Needs matplotlib: pip install
-    'bench-core[pictures]'. `--kind similarity` reads embeddings under STORE/chains, `--kind filters` weights.
+    'bench-core[pictures]'. `--kind similarity` reads embeddings under STORE/chains, `--kind filters` weights,
+    `--kind training` logs.
     """
     from bench_core.errors import RequestError
     from bench_core.planning.boards import Board, load_board

@@ -21,6 +21,7 @@ from bench_core.reports.pictures.select import without_series
 from bench_core.reports.pictures.series_kind import SeriesKind
 from bench_core.reports.pictures.similarity import Similarity
 from bench_core.reports.pictures.tradeoff import Tradeoff
+from bench_core.reports.pictures.training import Training
 from bench_core.store.record import Record
 
 _CURVES_BY_PREFIX: tuple[SeriesKind, ...] = (
@@ -36,6 +37,7 @@ _TABLE: tuple[PictureKind[Any], ...] = (
     Samples(),
     Similarity(),
     Filters(),
+    Training(),
 )
 KINDS = {kind.name: kind for kind in _TABLE}
 

@@ -29,7 +29,7 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
 
     Args:
         entries: Cells of the store, or of a board.
-        store: The store; its chains are read for the kinds similarity and filters, and for no other.
+        store: The store; its chains are read for the kinds similarity, filters and training, and for no other.
         board: A board whose pictures are drawn, too.
         request: The options of `bench plot`.
         folder: Folder of the files.

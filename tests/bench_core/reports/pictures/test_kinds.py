@@ -25,6 +25,7 @@ def read(entries: list[Entry], kind: str, **options: Any) -> PictureData:
 def test_the_table_lists_each_kind_under_its_name() -> None:
     assert list(KINDS) == [
         "tradeoff", "projection", "pr", "histogram", "layers", "lines", "samples", "similarity", "filters",
+        "training",
     ]  # fmt: skip
     assert all(kind.name == name and kind.noun and kind.hint for name, kind in KINDS.items())
 
@@ -96,7 +97,7 @@ def test_curves_of_several_tasks_or_datasets_need_a_choice(entries: list[Entry])
     [
         ({"x": "a:b"}, "picture 'p': a trade-off needs x and y, each TASK:METRIC"),
         ({"kind": "pr", "x": "a:b"}, "x, y and connect are of the kind tradeoff, not of pr"),
-        ({"kind": "pie"}, r"no kind of picture named 'pie'.* Known: filters, .*tradeoff\. \(picture 'p'\)"),
+        ({"kind": "pie"}, r"no kind of picture named 'pie'.* Known: filters, .*tradeoff, training\. \(picture 'p'\)"),
         ({"kind": "similarity"}, "not published; draw it from a store with `bench plot --kind similarity`"),
     ],
 )
