@@ -76,7 +76,7 @@ def write_package(kind: str, name: str, folder: Path) -> list[Path]:
         f"tests/test_{module}.py": "test.py.txt",
         ".github/workflows/test.yml": "ci.yml.txt",
     }
-    templates = files("bench_core.templates")
+    templates = files("bench_core.cli").joinpath("templates")
     for path, template in contents.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
