@@ -1,0 +1,144 @@
+"""Names of chains that people read: `digits/convnet/nac/seed-0`.
+
+A name is made from `recipe.json`: dataset, encoder, method, fold where there is one, and seed. Where several chains
+would bear one name, each gets `~` and the first digits of its key. Folders whose recipe is damaged have no name, but
+can be asked for by key.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import RequestError, StoreError, did_you_mean, shown
+from bench_core.files import read_json
+from bench_core.keys import leaves
+from bench_core.store.chain_files import RECIPE, recipe_of
+from bench_core.store.store import Store
+from bench_core.store.under_way import UNDER_WAY
+
+LEAST_DIGITS = 4  # of the beginning of a key that is asked for
+SHOWN_DIGITS = 8  # of a key behind `~`
+_KEY = re.compile(r"[0-9a-f]{64}")
+_BEGINNING = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},64}}")
+_NO_PART = re.compile(r"[/\\:\x00-\x1f\x7f]")  # characters that cannot stand in the name of a folder everywhere
+_MOST_SHOWN = 6  # chains and parameters that a message lists
+
+
+def chain_folders(store: Store, *, under_way: bool = False) -> dict[str, Path]:
+    """Return key -> folder of the store's trained chains, sorted by key.
+
+    Args:
+        store: The store.
+        under_way: Also return the folders of chains whose training has not ended.
+    """
+    folders: dict[str, Path] = {}
+    top = store.path / "chains"
+    for folder in sorted(top.iterdir()) if top.is_dir() else ():
+        key = folder.name.removesuffix(UNDER_WAY)
+        if _KEY.fullmatch(key) and folder.is_dir() and (under_way or folder.name == key):
+            folders.setdefault(key, folder)  # a finished folder is sorted before the one under way
+    return folders
+
+
+def chain_names(store: Store, *, under_way: bool = False) -> dict[str, str]:
+    """Return key -> name of the store's chains; those with a damaged recipe are left out.
+
+    Args:
+        store: The store.
+        under_way: Also name the chains whose training has not ended.
+    """
+    return _unique({key: _name(recipe) for key, recipe in _recipes(store, under_way).items()})
+
+
+def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
+    """Find the folder of a chain by its name, its key or the beginning of it, or a path.
+
+    Args:
+        store: The store.
+        text: What was typed.
+        under_way: Also find a chain whose training has not ended.
+
+    Raises:
+        RequestError: There is no such chain, or there are several; the message says what to type.
+    """
+    folders, recipes = chain_folders(store, under_way=under_way), _recipes(store, under_way)
+    plain = {key: _name(recipe) for key, recipe in recipes.items()}
+    names = _unique(plain)
+    wanted = text.rstrip("/")
+    found = [key for key in names if wanted in (names[key], plain[key])]
+    if not found and _BEGINNING.fullmatch(wanted):
+        found = [key for key in folders if key.startswith(wanted)]
+    if len(found) == 1:
+        return folders[found[0]]
+    if found:
+        raise RequestError(_several(text, found, names, recipes))
+    if _is_file(Path(text) / RECIPE):
+        return Path(text)
+    raise RequestError(
+        f"{store.path} has no chain {shown(text)}{did_you_mean(wanted, {*names.values(), *plain.values()})} Give a "
+        f"name, at least {LEAST_DIGITS} digits of a key, or a folder; `bench path --store {store.path}` prints all."
+    )
+
+
+def _recipes(store: Store, under_way: bool) -> dict[str, dict[str, Any]]:
+    """Return key -> content of `recipe.json` of all chains where it is whole."""
+    recipes = {}
+    for key, folder in chain_folders(store, under_way=under_way).items():
+        try:
+            recipes[key] = recipe_of(read_json(folder / RECIPE), folder / RECIPE, key)
+        except (StoreError, OSError):
+            continue
+    return recipes
+
+
+def recipe_names(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Return axis -> name of a chain's recipe; where it holds none, the names of the components."""
+    document = recipe["doc"]
+    names = {axis: str(document[axis]["id"]).rpartition("/")[2] for axis in ("dataset", "encoder", "method")}
+    given = recipe.get("names")
+    if isinstance(given, Mapping):
+        names |= {axis: name for axis, name in given.items() if isinstance(name, str)}
+    return names
+
+
+def _name(recipe: Mapping[str, Any]) -> str:
+    """Return the name of a chain, without what tells it from others of the same name."""
+    names = recipe_names(recipe)
+    parts = [names["dataset"], names.get("own_encoder") or names["encoder"], names["method"]]
+    if fold := names.get("fold"):
+        parts.append(f"fold-{fold.partition(' ')[0]}")
+    return "/".join(map(_part, (*parts, f"seed-{recipe['doc']['seed']}")))
+
+
+def _part(text: str) -> str:
+    """Return one part of a name as a folder can be called: no link can lead out of its folder."""
+    part = _NO_PART.sub("-", text).strip()
+    return part if part.strip(".") else "-"
+
+
+def _unique(names: Mapping[str, str]) -> dict[str, str]:
+    """Add the beginning of the key to each name that several chains bear."""
+    count = Counter(names.values())
+    return {key: name if count[name] == 1 else f"{name}~{key[:SHOWN_DIGITS]}" for key, name in names.items()}
+
+
+def _several(text: str, keys: Sequence[str], names: Mapping[str, str], recipes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the message of a text that fits several chains: each with the parameters in which they differ."""
+    documents = [dict(leaves(recipes[key]["doc"])) if key in recipes else {} for key in keys]
+    paths = sorted({path for document in documents for path in document})
+    differing = [path for path in paths if len({repr(document.get(path)) for document in documents}) > 1]
+    lines = []
+    for key, document in list(zip(keys, documents, strict=True))[:_MOST_SHOWN]:
+        values = ", ".join(f"{path} = {shown(document.get(path))}" for path in differing[:_MOST_SHOWN])
+        lines.append(f"{names.get(key, 'damaged')} ({key[:SHOWN_DIGITS]}): {values or 'no difference'}")
+    more = f"; and {len(keys) - _MOST_SHOWN} more" if len(keys) > _MOST_SHOWN else ""
+    return f"{shown(text)} fits {len(keys)} chains; give the digits of one. {'; '.join(lines)}{more}."
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
