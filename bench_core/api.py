@@ -19,6 +19,8 @@ from bench_core.reports.tables.cell_states import plan_entries, table_entries
 from bench_core.reports.tables.frames import tidy, wide
 from bench_core.running.failures import describe
 from bench_core.running.given_module import ENCODER, given_module
+from bench_core.running.pending import begin_lines
+from bench_core.running.planned import Announcement, planned
 from bench_core.running.progress import LogLines, NoProgress, choose_progress
 from bench_core.running.rerun import finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan
@@ -58,6 +60,7 @@ def run(
     jobs: int = 1,
     time_limit: float | None = None,
     rerun: Sequence[str] | str = (),
+    log: Sequence[str] | str = (),
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
@@ -93,6 +96,7 @@ def run(
             call resumes it. Needs `isolate` or `jobs` above 1.
         rerun: Methods and tasks of this request whose finished cells are run again. The new results replace the old
             ones when they are complete; the old ones go to the store's folder superseded/.
+        log: Loggers of trainings beside the store's own log: "csv", "tensorboard", "wandb".
         progress: Show recipes and progress on stderr.
         registry: Plugins to use, for tests; None loads those that are installed.
 
@@ -129,6 +133,7 @@ def run(
         jobs=jobs,
         time_limit=time_limit,
         rerun=tuple(_names(rerun) or ()),
+        log=tuple(_names(log) or ()),
         command=_call(
             request,
             workers=workers,
@@ -136,6 +141,7 @@ def run(
             resume_anyway=resume_anyway,
             compile=compile,
             rerun=tuple(_names(rerun) or ()),
+            log=tuple(_names(log) or ()),
         ),
     )
     if setting.uses_processes and registry is not None:
@@ -148,13 +154,15 @@ def run(
     again = prepare_rerun(plan, record_store, setting.rerun, registry, request.data_root)
     changed = [changed.line for changed in changed_code(again.plan, again.store)]
     lines = LogLines() if progress else NoProgress()
-    for line in (*recipe_lines(plan), *again.remarks, *changed):
+    for line in (*recipe_lines(plan), *again.remarks, *changed, *begin_lines(again.plan, again.store)):
         lines.log(line)
-    if setting.uses_processes:
-        command = [*restart_command(), *run_command(request, setting, record_store.path)]
-        unfinished = run_in_processes(again.plan, again.store, setting, command, lines)
-    else:
-        unfinished = run_plan(again.plan, again.store, setting, choose_progress(quiet=not progress))
+    with Announcement(planned(again.plan, setting.command or "", jobs), again.store) as announcement:
+        if setting.uses_processes:
+            command = [*restart_command(), *run_command(request, setting, record_store.path)]
+            unfinished = run_in_processes(again.plan, again.store, setting, command, lines, announcement.write)
+        else:
+            shown_progress = choose_progress(quiet=not progress)
+            unfinished = run_plan(again.plan, again.store, setting, shown_progress, announcement.write)
     lines = LogLines() if progress else NoProgress()  # those before are closed
     for line in again.finish():
         lines.log(line)

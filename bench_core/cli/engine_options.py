@@ -1,5 +1,6 @@
 """The options of `bench run` that say where and how chains run, and the call of the engine that they choose."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
+    "log",
 )  # fmt: skip
 
 
-def _rerun_names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """Parse the names of --rerun; none is an empty tuple."""
+def _several_names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """Parse the names of an option that may be left out; none is an empty tuple."""
     return tuple(names(ctx, param, values) or ())
 
 
@@ -65,9 +67,14 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "it. Needs --isolate or --jobs 2. Default: no limit.",
         ),
         click.option(
-            "--rerun", multiple=True, callback=_rerun_names, metavar="A,B",
+            "--rerun", multiple=True, callback=_several_names, metavar="A,B",
             help="Run finished cells again: of a task on the stored embeddings, of a method from its training on. The "
             "new results replace the old ones when they are complete; the old ones go to superseded/.",
+        ),
+        click.option(
+            "--log", multiple=True, callback=_several_names, metavar="A,B",
+            help="Also log trainings to csv (log.csv in the chain's folder), tensorboard (STORE/tensorboard) or wandb. "
+            "Default: only the store's own log.",
         ),
     ]  # fmt: skip
     for option in reversed(options):
@@ -96,9 +103,15 @@ def make_setting(options: dict[str, Any], stop: "Stop", only_chain: str | None) 
 
 
 def run_with_engine(
-    plan: "Plan", store: "Store", setting: "RunSetting", words: Sequence[str], *, quiet: bool, only_chain: str | None
+    plan: "Plan",
+    store: "Store",
+    setting: "RunSetting",
+    words: Sequence[str],
+    *,
+    quiet: bool,
+    only_chain: str | None,
 ) -> "list[UnfinishedCell]":
-    """Run what is missing of a plan with the engine that the setting chooses.
+    """Run what is missing of a plan with the engine that the setting chooses, and announce it in the store.
 
     Args:
         plan: What is run.
@@ -113,14 +126,17 @@ def run_with_engine(
     """
     from bench_core.engines.child_process import leave_with_parent, restart_command
     from bench_core.engines.processes import run_in_processes
+    from bench_core.running.planned import Announcement, planned
     from bench_core.running.progress import ChildLogLines, LogLines, NoProgress, choose_progress
     from bench_core.running.runner import run_plan
 
-    if setting.uses_processes:
-        lines = NoProgress() if quiet else LogLines()
-        return run_in_processes(plan, store, setting, [*restart_command(), *words], lines)
     if only_chain is not None:
         leave_with_parent()
         # With --quiet, too: the process that started this one reads the lines, and then shows none.
         return run_plan(plan, store, setting, ChildLogLines())
-    return run_plan(plan, store, setting, choose_progress(quiet))
+    with Announcement(planned(plan, shlex.join(["bench", *words]), setting.jobs), store) as announcement:
+        if setting.uses_processes:
+            lines = NoProgress() if quiet else LogLines()
+            command = [*restart_command(), *words]
+            return run_in_processes(plan, store, setting, command, lines, announcement.write)
+        return run_plan(plan, store, setting, choose_progress(quiet), announcement.write)

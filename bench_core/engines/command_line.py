@@ -46,6 +46,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
         yield "--compile"
     if setting.rerun:
         yield f"--rerun={_names('rerun', setting.rerun)}"
+    if setting.log:
+        yield f"--log={_names('log', setting.log)}"
 
 
 def _names(section: str, names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from bench_core.devices import place_on_device
 from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.planning.chains import Chain
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights, load_weights
+from bench_core.running.loggers import open_loggers
 from bench_core.running.pending import is_trained, to_train
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
@@ -233,6 +234,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
 
     def on_epoch(done: int, total: int, line: Mapping[str, Any]) -> None:
         live_log.write(line)
+        loggers.write(line)
         progress.epoch(done, total, line)
 
     with (
@@ -240,6 +242,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         new_folder(folder, "summary.json") as unfinished_folder,
         views,
         live_log if chain.recipe.epochs else nullcontext(),
+        open_loggers(setting.log, store, chain.key, description, lambda text: progress.log(f"  {text}")) as loggers,
     ):
         write_over(unfinished_folder / "recipe.json", description)
         cost = pretrain(
@@ -253,6 +256,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             on_epoch=on_epoch,
             checkpoints=checkpoints,
         )
+        loggers.finish(unfinished_folder)
         warnings, kept_epoch = cost.pop("warnings"), cost.pop("kept_epoch")
         del cost["epochs_trained"]
         for warning in warnings:

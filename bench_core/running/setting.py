@@ -7,6 +7,7 @@ import torch
 
 from bench_core.devices import check_device, check_device_name, find_device
 from bench_core.errors import RequestError, shown
+from bench_core.running.loggers import check_loggers
 from bench_core.training.stopping import Stop
 
 
@@ -28,6 +29,7 @@ class RunSetting:
         jobs: Number of chains that run at the same time, >= 1. Above 1 each chain runs in its own process.
         time_limit: Seconds that the process of a chain may take, > 0; None is no limit. Needs `isolate` or `jobs` > 1.
         rerun: Methods and tasks of the request whose finished cells are run again, see `bench_core.running.rerun`.
+        log: Loggers of trainings beside the store's own log, see `bench_core.running.loggers`: csv, tensorboard, wandb.
         command: What records name as the command; None is the command line of this process.
         stop: Receives the stop signals of this process.
 
@@ -44,6 +46,7 @@ class RunSetting:
     jobs: int = 1
     time_limit: float | None = None
     rerun: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
     command: str | None = None
     stop: Stop = field(default_factory=Stop)
 
@@ -56,6 +59,7 @@ class RunSetting:
                 f"checkpoint-every must be a number of seconds from 0, got {shown(self.checkpoint_every)}; "
                 "120 is the default."
             )
+        check_loggers(self.log)
         if not _is_whole(self.jobs) or self.jobs < 1:
             raise RequestError(f"jobs must be a whole number from 1, got {shown(self.jobs)}; 1 is the default.")
         if self.time_limit is not None:

@@ -5,13 +5,12 @@ the speed. A line is the mean over the seeds whose log is in the store, its band
 largest. Crosses on the loss mark epochs in which a seed had a warning.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench_core.errors import BenchError, RequestError, StoreError
+from bench_core.errors import BenchError, RequestError
 from bench_core.keys import key_of
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.model import PictureKind, PlotRequest
@@ -19,10 +18,10 @@ from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.pictures.style import add_caption, line_style, make_panels, readable_name
 from bench_core.reports.tables.entries import Entry, with_distinct_names
 from bench_core.store.chain_files import LOG
+from bench_core.store.log_numbers import log_numbers
+from bench_core.store.under_way import read_log
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from bench_core.store import Store
@@ -172,38 +171,18 @@ class Training(PictureKind[TrainingData]):
         return list(data.reasons)
 
 
-def read_log(path: "Path") -> list[dict[str, Any]]:
-    """Read the lines of the epochs in a chain's log; the last line of some methods is of no epoch and left out.
-
-    Raises:
-        StoreError: A line is no JSON object; names it.
-    """
-    lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict):
-            raise StoreError(f"line {number} of {path} is no line of a log: it was edited or damaged; move it away.")
-        epoch = line.get("epoch")
-        if isinstance(epoch, int) and not isinstance(epoch, bool):
-            lines.append(line)
-    return lines
-
-
 def _logs(entries: Sequence[Entry], store: "Store") -> dict[int, list[dict[str, Any]]]:
     """Read the logs of one row: seed -> lines of its epochs.
 
     Raises:
-        BenchError: There is none, or one is damaged; says why.
+        BenchError: There is none; says why.
     """
     logs = {}
     for entry in sorted(entries, key=lambda entry: entry.seed):
         assert entry.document is not None  # entries that are done have one
         path = store.chain_folder(key_of(entry.document.pretrain)) / LOG
         if entry.seed not in logs and path.is_file():
-            logs[entry.seed] = read_log(path)
+            logs[entry.seed] = [line for line in read_log(path) if isinstance(line.get("epoch"), int)]
     if not logs:
         raise RequestError(
             f"no log under {store.path / 'chains'}: it was deleted, or its records come from another store"
@@ -214,12 +193,13 @@ def _logs(entries: Sequence[Entry], store: "Store") -> dict[int, list[dict[str, 
 
 
 def _curves(method: str, logs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[TrainingCurve]:
-    """Yield the curves of one row from the logs of its seeds; what is not finite is left out."""
+    """Yield the curves of one row from the logs of its seeds."""
     values: dict[str, dict[int, list[float]]] = {}
     for log in logs:
         for line in log:
-            for name, value in _numbers(line):
-                values.setdefault(name, {}).setdefault(line["epoch"], []).append(value)
+            for name, value in log_numbers(line):
+                if name not in _NO_CURVES and not name.endswith(_MARKS):
+                    values.setdefault(name, {}).setdefault(line["epoch"], []).append(value)
     for name, by_epoch in values.items():
         epochs = sorted(by_epoch)
         yield TrainingCurve(
@@ -230,17 +210,6 @@ def _curves(method: str, logs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterato
             tuple(min(by_epoch[epoch]) for epoch in epochs),
             tuple(max(by_epoch[epoch]) for epoch in epochs),
         )
-
-
-def _numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield names and values of the numbers in a line of a log that are drawn; `probe` holds numbers of its own."""
-    for name, value in line.items():
-        if name == "probe" and isinstance(value, Mapping):
-            yield from _numbers(value, "probe.")
-        elif name in _NO_CURVES or name.endswith(_MARKS) or isinstance(value, bool):
-            continue
-        elif isinstance(value, int | float) and math.isfinite(value):
-            yield f"{prefix}{name}", float(value)
 
 
 def _panel_title(name: str) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from bench_core.errors import RequestError, StoreError
+from bench_core.errors import RequestError
 from bench_core.keys import key_of
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.draw import draw
 from bench_core.reports.pictures.model import PlotRequest
-from bench_core.reports.pictures.training import Training, TrainingData, read_log
+from bench_core.reports.pictures.training import Training, TrainingData
 from bench_core.reports.tables.entries import Entry
 from bench_core.store import Store
 
@@ -93,13 +93,6 @@ def test_a_row_without_a_log_is_named(entries: list[Entry], store: Store) -> Non
     reasons = " ".join(read(entries, store).reasons)
     assert f"{ROWS[0]}: no log under" in reasons
     assert f"{ROWS[1]}: it trains nothing" in reasons
-
-
-@pytest.mark.parametrize("text", ["no json\n", "[1]\n"])
-def test_a_damaged_log_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"epoch": 1}\n' + text)
-    with pytest.raises(StoreError, match=r"line 2 of .*log\.jsonl is no line of a log"):
-        read_log(tmp_path / "log.jsonl")
 
 
 def test_the_picture_is_drawn_only_if_asked_for_and_never_on_a_board(entries: list[Entry]) -> None:
