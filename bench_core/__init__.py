@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bench_core.contracts import Score as Score
     from bench_core.contracts import Split as Split
     from bench_core.contracts import Stage as Stage
+    from bench_core.contracts import StoredFeatures as StoredFeatures
     from bench_core.contracts import Translating as Translating
     from bench_core.contracts import Variant as Variant
     from bench_core.errors import BenchError as BenchError
@@ -76,7 +77,7 @@ _HOME = {
         "Loss", "MOST_IMAGES", "Matching", "NoisyChannel", "Objective", "OtherData", "OutlierScoring",
         "OutsideWeights", "PairGenerative", "ParameterGroup", "PerItem", "Player", "PosteriorSampling", "PriorName",
         "Reader", "Recipe",
-        "Sampling", "Score", "Split", "Stage", "Translating", "Variant",
+        "Sampling", "Score", "Split", "Stage", "StoredFeatures", "Translating", "Variant",
     ),
     "errors": ("BenchError", "ConfigError", "DataMissingError"),
     "plugins": ("load_plugins",),
@@ -128,6 +129,7 @@ __all__ = [
     "Score",
     "Split",
     "Stage",
+    "StoredFeatures",
     "Translating",
     "Variant",
     "choice",

@@ -31,6 +31,7 @@ from bench_core.contracts.capabilities import PairGenerative as PairGenerative
 from bench_core.contracts.capabilities import PosteriorSampling as PosteriorSampling
 from bench_core.contracts.capabilities import PriorName as PriorName
 from bench_core.contracts.capabilities import Sampling as Sampling
+from bench_core.contracts.capabilities import StoredFeatures as StoredFeatures
 from bench_core.contracts.capabilities import Translating as Translating
 from bench_core.contracts.dataset import Dataset as Dataset
 from bench_core.contracts.dataset import DataSpec as DataSpec
@@ -95,6 +96,7 @@ __all__ = [
     "Score",
     "Split",
     "Stage",
+    "StoredFeatures",
     "Translating",
     "Variant",
 ]

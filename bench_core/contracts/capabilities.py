@@ -1,4 +1,4 @@
-"""Protocols for what only some methods can do. A task tests for one with `issubclass`, so methods set no flags.
+"""Protocols for what only some methods or encoders can do. A task tests with `issubclass`, so methods set no flags.
 
     class Samples(Evaluator):
         def skip_reason(self, data, objective):
@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from bench_core.contracts.dataset import Split
 
 PriorName = Literal["gaussian", "uniform", "laplace", "exponential", "cauchy"]
 
@@ -158,3 +160,17 @@ class PairGenerative(Protocol):
 
     def sample_pairs(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n items of the first modality (n, ...) and their partners (n, ...); images are in [0, 1]."""
+
+
+@runtime_checkable
+class StoredFeatures(Protocol):
+    """An encoder whose features of each item another program has computed; it cannot encode anything else."""
+
+    def stored(self, split: str) -> Split:
+        """Return the features (N, D) float32 of a split as its inputs, in the order of the items.
+
+        Labels are those that came with the features, or None; they are compared with the dataset's.
+
+        Raises:
+            RequestError: There are none of this split; the message says which there are.
+        """

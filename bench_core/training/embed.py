@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench_core.contracts import DataSpec, Embedded, Objective, Split
+from bench_core.contracts import DataSpec, Embedded, Objective, Split, StoredFeatures
 from bench_core.data import Nodes, join, open_split
 from bench_core.errors import CheckError, StoreError
 from bench_core.files import file_digest, new_folder, sealed, write_over
@@ -63,6 +63,10 @@ def embed_splits(
         device: Device of the method.
         workers: As for `embed_split`; so are what is raised and the tensors of each split.
     """
+    if isinstance(objective.encoder, StoredFeatures):
+        for name, split in splits.items():
+            yield name, {"features": _stored(objective.encoder, name, split)}
+        return
     if not _of_one_graph(splits):
         for name, split in splits.items():
             yield name, embed_split(objective, split, device, workers)
@@ -73,6 +77,27 @@ def embed_splits(
         end = start + len(split)
         yield name, {embedding: values[start:end].contiguous() for embedding, values in together.items()}
         start = end
+
+
+def _stored(encoder: StoredFeatures, name: str, split: Split) -> Tensor:
+    """Return the stored features of a split; CheckError where they belong to other items."""
+    stored = encoder.stored(name)
+    if len(stored) != len(split):
+        raise CheckError(f"the file holds features of {len(stored)} items of {name!r}, the dataset has {len(split)}")
+    if stored.labels is not None and split.labels is not None and not torch.equal(stored.labels, split.labels):
+        same_shape = stored.labels.shape == split.labels.shape
+        where = f", first at item {_first_difference(stored.labels, split.labels)}" if same_shape else ""
+        raise CheckError(
+            f"the labels of {name!r} in the file are not the dataset's{where}: its items are "
+            "others, or in another order"
+        )
+    features: Tensor = stored.inputs  # type: ignore[assignment]  # the contract of StoredFeatures
+    return features.float().contiguous()
+
+
+def _first_difference(first: Tensor, second: Tensor) -> int:
+    """Return the row of the first difference between two tensors of one shape."""
+    return int((first != second).nonzero()[0, 0])
 
 
 def _of_one_graph(splits: Mapping[str, Split]) -> bool:
@@ -161,6 +186,8 @@ def lacking_names(objective: Objective, splits: Mapping[str, Split], folder: Pat
         folder: Folder of embeddings.
         device: Device of the method.
     """
+    if isinstance(objective.encoder, StoredFeatures):
+        return []
     name, split = next(iter(splits.items()))
     objective.eval()
     given = objective.embed(next(iter(open_split(split, device).batches(2))).inputs)
