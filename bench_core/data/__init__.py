@@ -9,6 +9,9 @@ image_cache.py    files of the cache, and stamps that tell whether a file may ha
 image_files.py    decodes image files once, at one size, and caches the array
 image_listing.py  lists the images of a split, and what is passed over
 image_folder.py   a folder of images with one sub-folder for each class
+image_pool.py     a folder of images without classes or splits, or with a table
+image_table.py    reads a table of images: paths, labels, factors, splits
+label_cells.py    turns cells of a table into classes, labels and factors
 factor_grid.py    draws combinations of known factors for each split
 mnist_files.py    the original files of MNIST, which several datasets are made from
 made.py           random items of any kind, for trials and checks
@@ -30,6 +33,10 @@ from bench_core.data.files import missing_data as missing_data
 from bench_core.data.folds import stratified_folds as stratified_folds
 from bench_core.data.image_files import ImageFiles as ImageFiles
 from bench_core.data.image_folder import ImageFolder as ImageFolder
+from bench_core.data.image_pool import DrawnTest as DrawnTest
+from bench_core.data.image_pool import ImagePool as ImagePool
+from bench_core.data.image_pool import is_one_pool as is_one_pool
+from bench_core.data.image_table import ImageTable as ImageTable
 from bench_core.data.kinds import Graphs as Graphs
 from bench_core.data.kinds import NodeMap as NodeMap
 from bench_core.data.kinds import Nodes as Nodes
@@ -55,10 +62,13 @@ from bench_core.files import file_digest as file_digest
 __all__ = [
     "MNIST_COUNTS",
     "MNIST_FILES",
+    "DrawnTest",
     "FactorDraws",
     "Graphs",
     "ImageFiles",
     "ImageFolder",
+    "ImagePool",
+    "ImageTable",
     "MNISTFiles",
     "NodeMap",
     "Nodes",
@@ -75,6 +85,7 @@ __all__ = [
     "file_digest",
     "idx_images",
     "idx_labels",
+    "is_one_pool",
     "join",
     "missing_data",
     "open_split",

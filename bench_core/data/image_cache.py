@@ -15,13 +15,14 @@ from bench_core.data.files import cache_root, digest_of
 from bench_core.files import new_file
 
 _log = logging.getLogger("bench")
+CACHE = ".bench-cache"  # its name in a folder of images
 SETTLED_NS = 2_000_000_000  # clocks of file systems tick in steps of up to two seconds
 
 
 def cache_folder(folder: Path) -> Path:
     """Return `.bench-cache` in a folder of images, or a folder below the cache folder of `bench` if it is read-only."""
     if os.access(folder, os.W_OK):
-        return folder / ".bench-cache"
+        return folder / CACHE
     key = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return cache_root() / "folders" / key
 

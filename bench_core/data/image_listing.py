@@ -1,8 +1,9 @@
 """Listing of the labelled images below `root/SPLIT/<class>/`, at any depth, and of all that is passed over.
 
-The class of an image is the first folder. Links to folders are followed, except to a folder that contains the link.
-Hidden entries are passed over. A file with the suffix of an image is listed unopened; of any other file the first bytes
-decide, and their answer is kept in the cache with the file's stamp.
+The class of an image is the first folder; `scan_tree` lists a folder that need not have any. Links to folders are
+followed, except to a folder that contains the link. Hidden entries are passed over. A file with the suffix of an image
+is listed unopened; of any other file the first bytes decide, and their answer is kept in the cache with the file's
+stamp.
 """
 
 import os
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.data.files import missing_data
-from bench_core.data.image_cache import cache_folder, is_settled, read_entry, stamp, write_entry
+from bench_core.data.image_cache import CACHE, cache_folder, is_settled, read_entry, stamp, write_entry
 from bench_core.data.image_formats import SUFFIXES, first_bytes, format_of
 from bench_core.errors import DataMissingError
 
@@ -64,6 +65,37 @@ def scan(name: str, folder: Path, split: str, *, trust_cache: bool = True) -> Li
         ) from error
 
 
+def scan_tree(name: str, folder: Path, *, trust_cache: bool = True) -> Listing:
+    """List all images of a folder that has no splits; the class of an image in no folder is "".
+
+    Args:
+        name: Name of the dataset, for messages.
+        folder: Folder of the dataset.
+        trust_cache: Whether a file without the suffix of an image is not opened again while its stamp is the same.
+
+    Raises:
+        DataMissingError: As in `scan`.
+    """
+    images: list[str] = []
+    others: list[str] = []
+    passed_over: list[str] = []
+    try:
+        above = frozenset(_inode(path) for path in folder.resolve().parents)
+        for file, path in _walk(name, str(folder), "", above, passed_over):
+            (images if path.lower().endswith(SUFFIXES) else others).append(file)
+        no_images = _without_images(folder, "all", others, trust_cache)
+    except OSError as error:
+        raise missing_data(
+            name, Path(error.filename or folder), f"cannot be read ({error.strerror})", fetch=False
+        ) from error
+    images += [file for file in others if file not in no_images]
+    for file in images:
+        require_printable(name, folder, file)
+    pairs = [(file, file.partition("/")[0] if "/" in file else "") for file in images]
+    passed_over = [path for path in passed_over if path != CACHE]
+    return _listing(pairs, sorted({label for _, label in pairs} - {""}), (*passed_over, *no_images))
+
+
 def _scan(name: str, folder: Path, split: str, trust_cache: bool) -> Listing:
     top = folder / split
     if not top.is_dir():
@@ -80,13 +112,13 @@ def _scan(name: str, folder: Path, split: str, trust_cache: bool) -> Listing:
             passed_over.append(f"{split}/{entry.name}")
             continue
         class_folders.append(entry.name)
-        for file, path in _walk(name, entry, f"{split}/{entry.name}", above, passed_over):
+        for file, path in _walk(name, entry.path, f"{split}/{entry.name}/", above, passed_over):
             known = path.lower().endswith(SUFFIXES)
             (images if known else others).append((file, entry.name))
     no_images = _without_images(folder, split, [file for file, _ in others], trust_cache)
     images += [pair for pair in others if pair[0] not in no_images]
     for file, _ in images:
-        _require_printable(name, folder, file)
+        require_printable(name, folder, file)
     return _listing(images, tuple(class_folders), (*passed_over, *no_images))
 
 
@@ -98,30 +130,30 @@ def _listing(pairs: Sequence[tuple[str, str]], folders: Sequence[str], passed_ov
 
 
 def _walk(
-    name: str, top: "os.DirEntry[str]", relative: str, above: frozenset[_Inode], passed_over: list[str]
+    name: str, top: str, prefix: str, above: frozenset[_Inode], passed_over: list[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield all files below a folder that may be images, as relative path and path; add the others to `passed_over`.
 
     Args:
         name: Name of the dataset, for messages.
-        top: The folder.
-        relative: Its path relative to the dataset's folder.
+        top: Path of the folder.
+        prefix: Its path relative to the dataset's folder, with a slash at its end; empty for that folder itself.
         above: The folders that contain it.
         passed_over: List of relative paths that grows.
     """
-    waiting = [(top.path, relative, above)]
+    waiting = [(top, prefix, above)]
     while waiting:
-        path, relative, above = waiting.pop()
+        path, prefix, above = waiting.pop()
         inode = _inode(path)
         if inode in above:  # a link back to a folder that contains it
-            passed_over.append(relative)
+            passed_over.append(prefix.removesuffix("/"))
             continue
         for entry in _entries(path):
-            below = f"{relative}/{entry.name}"
+            below = f"{prefix}{entry.name}"
             if entry.name.startswith("."):
                 passed_over.append(below)
             elif _is_dir(entry):
-                waiting.append((entry.path, below, above | {inode}))
+                waiting.append((entry.path, f"{below}/", above | {inode}))
             elif _is_file(entry):
                 yield below, entry.path
             elif entry.name.lower().endswith(SUFFIXES):
@@ -150,7 +182,12 @@ def _without_images(folder: Path, split: str, files: Sequence[str], trust_cache:
     return {file for file, kind in answers.items() if kind is None}
 
 
-def _require_printable(name: str, folder: Path, file: str) -> None:
+def require_printable(name: str, folder: Path, file: str) -> None:
+    """Refuse a relative path with control characters, which could make two listings look the same.
+
+    Raises:
+        DataMissingError: The path has such characters, or bytes that are not UTF-8.
+    """
     if file.isprintable():  # nearly all, and quickly said
         return
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in file):  # line breaks; bytes that are not UTF-8

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -5,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from torch import Tensor
 
+from bench_core.cli.group import main
 from bench_core.config import build, plain
 from bench_core.data import image_cache, image_files
 from bench_core.errors import ConfigError, DataMissingError
@@ -176,3 +179,82 @@ def test_size_must_be_positive() -> None:
 
 def test_it_is_registered() -> None:
     assert bench_datasets() == {"image_folder": ImageFolderDataset}
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Folder of 40 images without classes and splits."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for k in range(40):
+        Image.fromarray(np.random.RandomState(k).randint(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{k:02}.png")
+    return folder
+
+
+def test_flat_folder_has_no_classes(flat: Path) -> None:
+    spec = dataset(flat, path=".").spec()
+    assert spec.splits == {"train": 32, "test": 8}
+    assert (spec.num_classes, spec.num_labels, spec.factors) == (None, None, None)
+    assert dataset(flat, path=".", train_size=30).spec().splits == {"train": 30, "test": 10}
+    assert dataset(flat, path=".", train_size=30, test_share=0.1).spec().splits == {"train": 30, "test": 4}
+    split = dataset(flat, path=".", num_queries=5, train_size=35).spec().splits
+    assert split == {"train": 35, "query": 5, "database": 35}
+
+
+def test_labels_may_be_left_out(root: Path) -> None:
+    data = dataset(root, labels="none")
+    assert data.spec().splits == {"train": 8, "test": 4}
+    assert data.spec().num_classes is None
+    assert data.load("train").labels is None
+    assert sorted(shades(data, "train")) == shades(dataset(root), "train")
+
+
+def test_table_says_labels_factors_and_splits(flat: Path) -> None:
+    rows = "\n".join(
+        f"{k:02}.png,{'cat' if k % 2 else 'dog'},{k % 3},{'train' if k < 30 else 'test'}" for k in range(40)
+    )
+    (flat / "t.csv").write_text(f"path,label,angle,split\n{rows}\n")
+    data = dataset(flat, path=".", table="t.csv", factor_columns=("angle",))
+    spec, test = data.spec(), data.load("test")
+    assert spec.splits == {"train": 30, "test": 10}
+    assert (spec.num_classes, spec.factors) == (2, {"angle": 3})
+    assert test.labels is not None
+    assert test.labels.tolist() == [1, 0] * 5
+    assert test.factors is not None
+    assert test.factors[:, 0].tolist() == [k % 3 for k in range(30, 40)]
+    assert dataset(flat, path=".", table="t.csv", labels="none").spec().num_classes is None
+    assert dataset(flat, path=".", table="t.csv", split_column=None).spec().splits == {"train": 32, "test": 8}
+
+
+def test_what_only_a_table_can_say_needs_a_table() -> None:
+    for values in ({"labels": "multi"}, {"factor_columns": ("angle",)}):
+        with pytest.raises(ValueError, match=r"needs a table: set image_folder\.table to a CSV or parquet file"):
+            ImageFolderConfig(**values)
+
+
+def test_share_is_refused_where_folders_split_the_images(root: Path) -> None:
+    with pytest.raises(ConfigError, match="has folders train and test; leave test_share out"):
+        dataset(root, test_share=0.5).spec()
+
+
+def test_new_parameters_are_in_no_key_while_they_have_their_defaults() -> None:
+    old = {"train_size", "test_size", "num_queries", "size", "grey", "views"}
+    assert plain(ImageFolderConfig()).keys() == old
+    assert plain(ImageFolderConfig(labels="none", table="t.csv")).items() >= {"labels": "none"}.items()
+    assert "table" not in plain(ImageFolderConfig(table="t.csv"))
+
+
+def test_unlabelled_folder_from_images_to_projection(flat: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    settings = [f"image_folder.path={flat}", "image_folder.size=8", "image_folder.test_share=0.5"]
+    words = ["run", "--datasets", "image_folder", "--methods", "random", "--encoders", "convnet", "--store", str(store)]
+    words += [word for setting in settings for word in ("--set", setting)]
+    result = CliRunner().invoke(main, [*words, "--tasks", "projection,geometry,knn"])
+    assert result.exit_code == 0, result.output
+    assert "[1] needs labels" in result.output
+    records = [json.loads(path.read_text()) for path in (store / "cells").rglob("*.json")]
+    (projection,) = (record for record in records if record["names"]["task"] == "projection")
+    assert projection["scores"][0]["n"] == 20
+    result = CliRunner().invoke(main, ["plot", "--store", str(store), "--kind", "projection"])
+    assert result.exit_code == 0, result.output
+    assert (store / "pictures" / "image_folder_convnet_projection.svg").stat().st_size > 0

@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder as ImageFolderOfTorchvision
 
 from bench_core.data import image_cache, image_listing
 from bench_core.data.image_formats import first_bytes
-from bench_core.data.image_listing import Listing, scan
+from bench_core.data.image_listing import Listing, scan, scan_tree
 from bench_core.errors import DataMissingError
 
 
@@ -199,3 +199,19 @@ def test_files_that_are_gone_leave_the_cache(tmp_path: Path, opened: list[str]) 
     (tmp_path / "train" / "a" / "other").unlink()
     listed(tmp_path)
     assert list(image_cache.read_entry(tmp_path / ".bench-cache" / "train-kinds.json")) == ["train/a/photo"]
+
+
+def test_tree_has_all_images_and_the_first_folder_of_each(tmp_path: Path) -> None:
+    put(tmp_path, "b.png", "cat/a.png", "cat/deep/c.png", ".bench-cache/d.png", ".git/e.png", "notes.txt")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "cat" / "back").symlink_to(tmp_path)
+    tree = scan_tree("mine", tmp_path)
+    assert tree.files == ("b.png", "cat/a.png", "cat/deep/c.png")
+    assert tree.classes == ("", "cat", "cat")
+    assert tree.folders == ("cat",)
+    assert tree.passed_over == (".git", "cat/back", "notes.txt")
+
+
+def test_tree_of_a_folder_that_is_missing_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DataMissingError, match="missing: cannot be read"):
+        scan_tree("mine", tmp_path / "missing")
