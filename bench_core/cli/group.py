@@ -20,6 +20,7 @@ from bench_core.cli.options import Command, load
 from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
 from bench_core.cli.run import run
+from bench_core.cli.status import logs, status
 from bench_core.cli.tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError, did_you_mean, one_line
 from bench_core.output import own_stdout, say
@@ -36,7 +37,7 @@ _DISK_ERRORS = (
     errno.ENODEV, errno.ENXIO, errno.ENOLCK,
 )  # fmt: skip
 _HEADINGS = {  # of `bench --help`, with the commands below each
-    "Run": ("run", "why"),
+    "Run": ("run", "why", "status", "logs"),
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "verify"),
     "Publish": ("publish", "export", "merge"),
@@ -189,5 +190,5 @@ def completion(shell: str) -> None:
     say(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (new, run, why, list_, show, table, plot, publish, export, merge, compare, verify):
+for command in (new, run, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs):
     main.add_command(command)

@@ -77,6 +77,7 @@ def run(
         from bench_core.planning.plan import make_plan
         from bench_core.planning.recipe_lines import recipe_lines
         from bench_core.reports.pictures.kinds import check_pictures
+        from bench_core.running.pending import begin_lines
         from bench_core.running.progress import LogLines
         from bench_core.running.rerun import finish_moves, prepare_rerun
         from bench_core.store import Store
@@ -106,6 +107,8 @@ def run(
         if dry_run:
             _print_plan(to_run, store, as_json, rerun.again)
             return
+        for line in [] if quiet or only_chain is not None else begin_lines(to_run, rerun.store):
+            say(line, err=True)
         unfinished = run_with_engine(to_run, rerun.store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
         if only_chain is None:
             for line in rerun.finish():

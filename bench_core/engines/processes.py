@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -51,7 +51,12 @@ class ChainProcess:
 
 
 def run_in_processes(
-    plan: Plan, store: Store, setting: RunSetting, command: Sequence[str], progress: Progress | None = None
+    plan: Plan,
+    store: Store,
+    setting: RunSetting,
+    command: Sequence[str],
+    progress: Progress | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> list[UnfinishedCell]:
     """Run the missing cells of a plan, each chain in its own process.
 
@@ -63,6 +68,7 @@ def run_in_processes(
         command: Command that runs the whole request. `--only-chain KEY` is added for one chain, and
             `--without-cell KEY` for each cell that shall not be tried again.
         progress: Shows the lines that the processes print, and is closed at the end; None shows nothing.
+        on_start: Called once a process has made the store, or at once where it is there.
 
     Returns:
         The cells that did not finish; each has an attempt in the store that says why. Those of kind "preempted" have
@@ -77,7 +83,7 @@ def run_in_processes(
     queue = [ChainProcess(number, chain, cells) for number, (chain, cells) in enumerate(to_run(plan, store), 1)]
     try:
         refuse_small_batches(needed for item in queue for needed in to_train(item.chain, store))
-        _Scheduler(store, setting, command, progress, queue).run()
+        _Scheduler(store, setting, command, progress, queue).run(on_start)
     finally:
         progress.close()
     return [cell for chain_process in queue for cell in chain_process.unfinished]
@@ -112,14 +118,17 @@ class _Scheduler:
         self.failed_trainings = FailedTrainings(store)
         self.request_is_accepted = False
 
-    def run(self) -> None:
+    def run(self, on_start: Callable[[], None]) -> None:
         """Run all chains. After a stop signal no more are started, and the running processes are stopped."""
-        stop = self.setting.stop
+        stop, started = self.setting.stop, False
         with stop.deferred():
             try:
                 while self.running or (self.waiting and not stop.is_requested()):
                     if not stop.is_requested():
                         self.fill_slots()
+                    if not started and self.store.exists():
+                        started = True
+                        on_start()
                     self.poll()
                     time.sleep(POLL_S)
             finally:

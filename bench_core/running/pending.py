@@ -20,6 +20,13 @@ def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
     return sorted(queue, key=lambda item: any(cell.key in failed for cell in item[1]))
 
 
+def begin_lines(plan: Plan, store: Store) -> list[str]:
+    """Say how many cells of a plan are done before a run of it begins; no line where none is."""
+    cells = [cell for cell in plan.cells if cell.skip is None]
+    done = sum(store.record_file(cell.key).is_file() for cell in cells)
+    return [f"{done} of {len(cells)} cells are done already"] if done else []
+
+
 def missing(chain: Chain, store: Store) -> list[Cell]:
     """List the cells of a chain that have no record and are not skipped."""
     return [cell for cell in chain.cells if cell.skip is None and store.record(cell.key) is None]

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench_core.contracts import Dataset, Frozen, Split
@@ -22,7 +22,13 @@ from bench_core.running.small_batches import refuse_small_batches
 from bench_core.store import Store
 
 
-def run_plan(plan: Plan, store: Store, setting: RunSetting, progress: Progress | None = None) -> list[UnfinishedCell]:
+def run_plan(
+    plan: Plan,
+    store: Store,
+    setting: RunSetting,
+    progress: Progress | None = None,
+    on_start: Callable[[], None] = lambda: None,
+) -> list[UnfinishedCell]:
     """Run the missing cells of a plan in this process. Each finished cell is on disk before the next begins.
 
     Args:
@@ -30,6 +36,7 @@ def run_plan(plan: Plan, store: Store, setting: RunSetting, progress: Progress |
         store: Store of the records. It is created once all data is known to be readable.
         setting: Device, checkpoints, workers.
         progress: Shows what is running, and is closed at the end, also after an error; None shows nothing.
+        on_start: Called once the store is there and before the first chain begins; not where nothing is missing.
 
     Returns:
         The cells that failed; each has an attempt in the store that says why.
@@ -41,7 +48,7 @@ def run_plan(plan: Plan, store: Store, setting: RunSetting, progress: Progress |
     """
     progress = progress or NoProgress()
     try:
-        return _PlanRun(store, setting, progress).run(to_run(plan, store))
+        return _PlanRun(store, setting, progress).run(to_run(plan, store), on_start)
     finally:
         progress.close()
 
@@ -62,7 +69,9 @@ class _PlanRun:
         self.loader: Dataset | None = None  # the dataset whose splits are in memory
         self.splits: Mapping[str, Split] = {}
 
-    def run(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> list[UnfinishedCell]:
+    def run(
+        self, queue: Sequence[tuple[Chain, Sequence[Cell]]], on_start: Callable[[], None]
+    ) -> list[UnfinishedCell]:
         """Run all chains of the queue, and return the cells that failed."""
         for chain, cells in queue:
             for cell in cells:
@@ -71,6 +80,7 @@ class _PlanRun:
         self.check_data(queue)
         if queue:
             self.store.create()
+            on_start()
         for number, (chain, cells) in enumerate(queue, 1):
             self.setting.stop.raise_if_requested()  # a signal whose Stopped was swallowed by a library's clean-up
             self.progress.chain(number, len(queue), chain.label)

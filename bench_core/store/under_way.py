@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import IO, Any, Self, TextIO
 
 from bench_core.files import write_over
 from bench_core.store.chain_files import LOG, RECIPE
@@ -49,8 +49,7 @@ class LiveLog:
         with suppress(OSError):
             write_over(self.folder / RECIPE, self.description)
             self._file = self._closing.enter_context((self.folder / LOG).open("a", encoding="utf-8"))
-            if fcntl:
-                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            hold(self._file)
         return self
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -66,21 +65,32 @@ class LiveLog:
             self._closing.close()
 
 
-def is_being_trained(folder: Path) -> bool:
-    """Return whether a process trains the chain of an under-way folder now."""
-    log = folder / LOG
+def hold(file: IO[Any]) -> None:
+    """Lock an open file, so that `is_held` says yes until it is closed; any number of processes may hold it."""
+    if fcntl:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a file; where there are no locks, whether it was written some minutes ago."""
     try:
         if fcntl:
-            with log.open("rb") as file:
+            with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
-        return time.time() - log.stat().st_mtime < _QUIET_S
+        return time.time() - path.stat().st_mtime < _QUIET_S
     except BlockingIOError:
         return True
-    except OSError:  # there is no log, or the file system has no locks
+    except OSError:  # there is no such file, or the file system has no locks
         with suppress(OSError):
-            return time.time() - log.stat().st_mtime < _QUIET_S
+            return time.time() - path.stat().st_mtime < _QUIET_S
         return False
+
+
+def is_being_trained(folder: Path) -> bool:
+    """Return whether a process trains the chain of an under-way folder now."""
+    return is_held(folder / LOG)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 RUN = [
     "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs",
-    "--json", "--log", "--only-chain", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit",
+    "--json", "--log", "--only-chain", "--probe-every", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit",
     "--without-cell", "--workers",
 ]  # fmt: skip
 
@@ -35,7 +35,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "run": sorted([*cells, *RUN]),
         "why": sorted([*cells, "cell"]),
         "status": sorted([*cells, "--json"]),
-        "logs": ["--follow", "--store", "chain"],
+        "logs": ["--follow", "--store", "-f", "chain"],
         "list": ["--broken", "--json", "kind"],
         "show": ["--board", "--json", "name"],
         "check": ["names"],

@@ -1,0 +1,163 @@
+"""How far the chains of a run are: computed from what lies in the store, so that any process can ask at any time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+from bench_core.errors import StoreError
+from bench_core.files import paths_in
+from bench_core.running.estimates import Costs, Seconds, about, all_left, begun, duration
+from bench_core.running.planned import FILE, Planned, PlannedChain
+from bench_core.store import Store
+from bench_core.store.chain_files import read_recipe
+from bench_core.store.store import latest_attempts
+from bench_core.store.under_way import UNDER_WAY, is_being_trained, is_held, under_way_folder
+
+_MOST_LINES = 8  # of each state; the others are counted
+
+
+@dataclass(frozen=True)
+class ChainStatus:
+    """One chain that is not finished.
+
+    Attributes:
+        label: Its name in messages.
+        state: "running" while a process trains it, "stopped" with some epochs done, else "failed" or "left".
+        cells: Cells that it lacks.
+        failed: Cells among them whose last attempt failed.
+        epoch: Epochs done.
+        epochs: Epochs in all.
+        note: Why it failed; else empty.
+        seconds: Estimate of what is left.
+    """
+
+    label: str
+    state: str
+    cells: int
+    failed: int
+    epoch: int
+    epochs: int
+    note: str
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run is.
+
+    Attributes:
+        command: The command of the run; empty where no file says which.
+        goes_on: Whether a process runs it now.
+        jobs: Chains that it runs at the same time.
+        done: Cells that have a record.
+        chains: The chains that lack cells.
+    """
+
+    command: str
+    goes_on: bool
+    jobs: int
+    done: int
+    chains: tuple[ChainStatus, ...]
+
+    @property
+    def seconds(self) -> Seconds:
+        """Estimate of all that is left."""
+        return sum((chain.seconds for chain in self.chains), Seconds())
+
+    def cells(self, state: str) -> int:
+        """Count the cells of a state: running, failed or left. A chain that was stopped is left."""
+        if state == "failed":
+            return sum(chain.failed for chain in self.chains if chain.state != "running")
+        if state == "running":
+            return sum(chain.cells for chain in self.chains if chain.state == "running")
+        return sum(chain.cells - chain.failed for chain in self.chains if chain.state != "running")
+
+
+def status(content: Planned, store: Store) -> Status:
+    """Look up how far the chains of a run are."""
+    records, attempts = store.records(), latest_attempts(store.attempts())
+    costs, finished = Costs(records), {record.key for record in records}
+    asked = {key for chain in content.chains for key in chain.tasks}
+    chains = []
+    for left in all_left(content, store):
+        missing = [key for key in left.chain.tasks if key not in finished]
+        failed = [attempts[key] for key in missing if key in attempts]
+        chains.append(_chain_status(left.chain, len(missing), failed, costs.of(left), store))
+    return Status(content.command, is_held(store.path / FILE), content.jobs, len(asked & finished), tuple(chains))
+
+
+def others_under_way(content: Planned, store: Store) -> list[str]:
+    """Return a line for each training under way in the store that the run did not ask for."""
+    known = {chain.key for chain in content.chains}
+    lines = []
+    for folder in paths_in(store.path / "chains", UNDER_WAY):
+        if folder.name.removesuffix(UNDER_WAY) in known:
+            continue
+        try:
+            label = str(read_recipe(folder).get("label") or folder.name)
+        except StoreError:  # of older code, or damaged
+            label = folder.name
+        lines.append(f"{'running' if is_being_trained(folder) else 'stopped'}  {label}")
+    return lines
+
+
+def _chain_status(
+    chain: PlannedChain, cells: int, failed: list[Mapping[str, Any]], seconds: Seconds, store: Store
+) -> ChainStatus:
+    folder = store.chain_folder(chain.key)
+    trained = (folder / "summary.json").is_file()
+    epoch = chain.epochs if trained else begun(chain, store)[0]
+    if not trained and is_being_trained(under_way_folder(folder)):
+        state = "running"
+    elif failed:
+        state = "failed"
+    else:
+        state = "stopped" if epoch and not trained else "left"
+    note = ""
+    if state == "failed":
+        tasks = ", ".join(dict.fromkeys(str(attempt["names"]["task"]) for attempt in failed))
+        note = f"{tasks}: {failed[-1].get('kind')}: {failed[-1].get('error')}"
+    return ChainStatus(chain.label, state, cells, len(failed), epoch, chain.epochs, note, seconds)
+
+
+def status_lines(content: Status, width: int) -> list[str]:
+    """Write a status for people, in lines of a width."""
+    lines = []
+    if content.command:
+        how = "goes on" if content.goes_on else "is over" if not content.chains else "does not run now"
+        lines += wrap(f"`{content.command}` {how}", width, subsequent_indent="  ")
+    total = content.done + sum(chain.cells for chain in content.chains)
+    counts = [f"{n} {state}" for state in ("running", "failed", "left") if (n := content.cells(state))]
+    summary = ", ".join([f"{content.done} of {total} cells done", *counts])
+    if content.chains:
+        jobs = max(1, min(content.jobs, len(content.chains)))
+        summary += f"; {about(content.seconds, jobs)} left"
+    lines += wrap(summary, width)
+    lines += [f"  {line}" for line in source_lines(content.seconds)]
+    for state in ("running", "stopped", "failed", "left"):
+        chains = [chain for chain in content.chains if chain.state == state]
+        for chain in chains[:_MOST_LINES]:
+            lines += wrap(_chain_line(chain), width, subsequent_indent=" " * 9)
+        if len(chains) > _MOST_LINES:
+            lines.append(f"{state:<7}  and {len(chains) - _MOST_LINES} more chains")
+    return lines
+
+
+def source_lines(seconds: Seconds) -> list[str]:
+    """Say what an estimate rests on, where it is not all measured."""
+    lines = []
+    if seconds.guessed:
+        lines.append(f"{seconds.guessed} parts are guessed from other methods on the same data")
+    if seconds.unknown:
+        lines.append(f"{seconds.unknown} parts are unknown: nothing like them has finished in this store")
+    return lines
+
+
+def _chain_line(chain: ChainStatus) -> str:
+    line = f"{chain.state:<7}  {chain.label}"
+    if chain.state in ("running", "stopped"):
+        line += f"  epoch {chain.epoch} of {chain.epochs}"
+        if chain.seconds.training:
+            line += f"  {duration(chain.seconds.training)} of training left"
+    return f"{line}  {chain.note}" if chain.note else line
