@@ -61,6 +61,7 @@ def run(
     time_limit: float | None = None,
     rerun: Sequence[str] | str = (),
     log: Sequence[str] | str = (),
+    probe_every: int = 0,
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
@@ -97,6 +98,8 @@ def run(
         rerun: Methods and tasks of this request whose finished cells are run again. The new results replace the old
             ones when they are complete; the old ones go to the store's folder superseded/.
         log: Loggers of trainings beside the store's own log: "csv", "tensorboard", "wandb".
+        probe_every: Number of epochs from one probe of a training (kNN and RankMe on parts of the train split) to the
+            next; 0 for none.
         progress: Show recipes and progress on stderr.
         registry: Plugins to use, for tests; None loads those that are installed.
 
@@ -134,6 +137,7 @@ def run(
         time_limit=time_limit,
         rerun=tuple(_names(rerun) or ()),
         log=tuple(_names(log) or ()),
+        probe_every=probe_every,
         command=_call(
             request,
             workers=workers,
@@ -142,6 +146,7 @@ def run(
             compile=compile,
             rerun=tuple(_names(rerun) or ()),
             log=tuple(_names(log) or ()),
+            probe_every=probe_every,
         ),
     )
     if setting.uses_processes and registry is not None:

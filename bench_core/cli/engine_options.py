@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
-    "log",
+    "log", "probe_every",
 )  # fmt: skip
 
 
@@ -75,6 +75,11 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--log", multiple=True, callback=_several_names, metavar="A,B",
             help="Also log trainings to csv (log.csv in the chain's folder), tensorboard (STORE/tensorboard) or wandb. "
             "Default: only the store's own log.",
+        ),
+        click.option(
+            "--probe-every", type=int, default=0, show_default=True, metavar="EPOCHS",
+            help="Measure kNN and RankMe on two parts of the train split this often while training, and log them. They "
+            "choose nothing, and weights and scores stay the same. 0 is never.",
         ),
     ]  # fmt: skip
     for option in reversed(options):

@@ -48,6 +48,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
         yield f"--rerun={_names('rerun', setting.rerun)}"
     if setting.log:
         yield f"--log={_names('log', setting.log)}"
+    if setting.probe_every:
+        yield f"--probe-every={setting.probe_every}"
 
 
 def _names(section: str, names: Sequence[str]) -> str:

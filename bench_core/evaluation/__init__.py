@@ -17,6 +17,7 @@ hash_codes.py             codes from features by LSH, PCA and ITQ, and how well 
 sign_patterns.py          counts of sign patterns of ReLU units, a measure of linear regions
 neighbour_information.py  estimates of information from distances to nearest neighbours; nothing is trained
 pair_critics.py           critics that are fitted to pairs, and lower bounds of information on other pairs
+spectrum.py               singular values of features, and RankMe
 cka.py                    similarity of two embeddings of the same items
 intervals.py              Student's t interval of a mean
 """

@@ -21,6 +21,7 @@ from bench_core.planning.chains import Chain
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights, load_weights
 from bench_core.running.loggers import open_loggers
 from bench_core.running.pending import is_trained, to_train
+from bench_core.running.probe import make_probe
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
@@ -230,12 +231,24 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
     )
     views = compiled_views() if setting.compiled else nullcontext()
     description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+    probe = make_probe(
+        setting.probe_every if objective.players() else 0,
+        train,
+        chain.data,
+        chain.seed,
+        setting.torch_device,
+        setting.workers,
+        lambda text: progress.log(f"  {text}"),
+    )
     live_log = LiveLog(under_way_folder(folder), description)
 
     def on_epoch(done: int, total: int, line: Mapping[str, Any]) -> None:
         live_log.write(line)
         loggers.write(line)
         progress.epoch(done, total, line)
+
+    def along(method: Objective, epoch: int) -> Mapping[str, Any]:
+        return probe.measure(method, epoch) if probe else {}
 
     with (
         setting.stop.deferred(),
@@ -254,6 +267,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             precision=chain.precision,
             log=unfinished_folder / "log.jsonl",
             on_epoch=on_epoch,
+            along=along,
             checkpoints=checkpoints,
         )
         loggers.finish(unfinished_folder)

@@ -22,6 +22,7 @@ from bench_core.training.stages import make_stages
 from bench_core.training.state import Counters, TrainingState
 
 OnEpoch = Callable[[int, int, Mapping[str, Any]], None]
+AlongTheWay = Callable[[Objective, int], Mapping[str, Any]]
 
 
 def pretrain(
@@ -34,6 +35,7 @@ def pretrain(
     precision: str,
     log: Path,
     on_epoch: OnEpoch = lambda epoch, num_epochs, line: None,
+    along: AlongTheWay = lambda objective, epoch: {},
     checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any]:
     """Train a method in place.
@@ -51,6 +53,8 @@ def pretrain(
             images/s and peak memory; the stage where there are several; and the epoch whose weights are kept so far,
             where a method keeps those of the least loss.
         on_epoch: Called after each epoch with the epochs done, the epochs in all, and the epoch's line of the log.
+        along: Called after each epoch with the method and the epochs done; what it returns is added to the epoch's
+            line. It leaves the method and all random streams as they are, and its time is not the training's.
         checkpoints: Where the training resumes from and saves to; None saves nothing.
 
     Returns:
@@ -139,6 +143,8 @@ def pretrain(
                 if training.kept:
                     training.kept.end_epoch(line["epoch"], line["loss"])
                     line["kept_epoch"] = training.kept.epoch
+                with counters.left_out():
+                    line |= along(objective, line["epoch"])
                 counters.end_epoch(line)
                 on_epoch(counters.epoch, num_epochs, line)
                 autosave.after_epoch()

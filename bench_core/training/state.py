@@ -69,6 +69,15 @@ class Counters:
         """Return the seconds that the current epoch took until now, in all its processes."""
         return self.epoch_seconds_before + time.perf_counter() - self.epoch_started
 
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Leave the seconds of a block out of those of the training."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.started += time.perf_counter() - began
+
     def begin_epoch(self, shuffle: torch.Generator) -> None:
         """Start a new epoch; call it before the order of the epoch's batches is drawn from `shuffle`."""
         self.shuffle = shuffle.get_state()

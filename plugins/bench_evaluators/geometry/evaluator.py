@@ -5,8 +5,8 @@ many directions are used (RankMe, effective rank, participation ratio), how far 
 features are to the pixels and to the labels (linear CKA). None of these is a quality by itself: noise has the highest
 rank, a constant the best alignment. The first score is alignment + uniformity, in which neither of these two is good.
 
-Source: `bench_evaluators.geometry.measures` and `bench_core.evaluation.cka` name the papers; the sum is what Wang and
-        Isola minimise.
+Source: `bench_evaluators.geometry.measures`, `bench_core.evaluation.spectrum` and `bench_core.evaluation.cka` name the
+        papers; the sum is what Wang and Isola minimise.
 
 Shapes: N items, D features, C classes.
 """
@@ -21,6 +21,7 @@ from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objectiv
 from bench_core.data import open_split, take
 from bench_core.evaluation.cka import linear_cka
 from bench_core.evaluation.embeddings import embedding_of
+from bench_core.evaluation.spectrum import rankme, singular_values
 from bench_core.views import PRESET_NAMES, augment, preset, used_preset
 
 from .measures import (
@@ -29,8 +30,6 @@ from .measures import (
     effective_rank,
     mean_cosine,
     participation_ratio,
-    rankme,
-    singular_values,
     uniformity,
     uniformity_floor,
     variance_fraction,

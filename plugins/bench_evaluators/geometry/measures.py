@@ -1,10 +1,10 @@
 """Measures of a matrix of features: spread over the sphere, over directions and over classes.
 
 Papers: Wang and Isola, ICML 2020, https://arxiv.org/abs/2005.10242 (alignment, uniformity)
-        Garrido, Balestriero, Najman, LeCun, ICML 2023, https://arxiv.org/abs/2210.02885, eq. 1 (RankMe)
         Roy and Vetterli, "The effective rank", EUSIPCO 2007
         Kornblith, Chen, Lee, Norouzi, NeurIPS 2021, https://arxiv.org/abs/2010.16402 (class separation)
-Note:   all in float64. Where rows are scaled to length 1, a row of zeros stays a row of zeros.
+Note:   all in float64. Where rows are scaled to length 1, a row of zeros stays a row of zeros. RankMe is in
+        `bench_core.evaluation.spectrum`.
 
 Shapes: N items, D features, R = min(N, D).
 """
@@ -15,9 +15,6 @@ import scipy  # its submodules take a second to load: they do so at their first 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-_EPS = 1e-7  # added to each p in RankMe, as in the paper
-_ROUNDING = 1e-7  # singular values below this part of the features' norm are rounding errors of float32
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
@@ -58,32 +55,6 @@ def mean_cosine(features: Tensor) -> float:
     """Return the mean cosine of two different items of features (N, D), N >= 2; 1 if all have the same direction."""
     z = _unit(features)
     return float(z.sum(0).square().sum() - z.square().sum()) / (len(z) * (len(z) - 1))
-
-
-def singular_values(features: Tensor, *, centred: bool) -> Tensor:
-    """Return the singular values (R,) float64, descending, of features (N, D), by the smaller Gram matrix.
-
-    Values below 1e-7 of the norm of the uncentred features count as 0, as float32 is not more precise.
-    """
-    x = features.double()
-    least = _ROUNDING * x.norm()
-    x = x - x.mean(0) if centred else x
-    gram = x.T @ x if x.shape[1] <= x.shape[0] else x @ x.T
-    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(0)
-    return torch.where(values > least, values, 0.0)
-
-
-def rankme(values: Tensor) -> float:
-    """Return RankMe: exp of the entropy of p = values / sum + 1e-7, from 1 to about R; 0 if all values are 0.
-
-    Args:
-        values: (R,) singular values of the features as they are, not centred.
-    """
-    total = float(values.sum())
-    if total == 0:
-        return 0.0
-    p = values / total + _EPS
-    return math.exp(-float((p * p.log()).sum()))
 
 
 def effective_rank(values: Tensor) -> float:

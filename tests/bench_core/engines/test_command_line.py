@@ -66,6 +66,7 @@ def test_command_line_gives_the_same_run_setting_without_what_starts_processes(t
         jobs=2,
         time_limit=60,
         log=("csv", "tensorboard"),
+        probe_every=2,
     )
     options = options_of(run_command(Request(methods=["nac"], data_root=tmp_path), setting, tmp_path))
     read = make_setting(options, setting.stop, only_chain=None)

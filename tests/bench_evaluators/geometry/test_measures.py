@@ -6,14 +6,13 @@ import torch.nn.functional as F
 from lightly.loss.hypersphere_loss import HypersphereLoss
 from torch import Tensor
 
+from bench_core.evaluation.spectrum import rankme, singular_values
 from bench_evaluators.geometry.measures import (
     alignment,
     class_separation,
     effective_rank,
     mean_cosine,
     participation_ratio,
-    rankme,
-    singular_values,
     uniformity,
     uniformity_floor,
     variance_fraction,
