@@ -23,7 +23,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 # `--set methods.nac.flip=0.2`.
 _RESERVED = ("all", "none", "datasets", "encoders", "methods", "tasks")
 # Keys of a board's row that are no parameters; all but the first are those of methods.
-_KEYS_OF_A_ROW = ("use", "recipe", "init", "encoder", "teacher", "teacher_encoder")
+_KEYS_OF_A_ROW = ("use", "recipe", "init", "init_part", "init_partial", "encoder", "teacher", "teacher_encoder")
 _NUMBERS = (int, float)
 _ALLOWED_TYPES = "use numbers, text, tuples or Literal"
 

@@ -48,6 +48,7 @@ _KEYS = {
     "title", "description", "seeds", "precision", "recipe", "datasets", "encoders", "methods", "tasks", "pictures",
 }  # fmt: skip
 STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and recipe, that name what it needs
+INIT_OPTIONS = {"init_part": str, "init_partial": bool}  # keys beside `init` that say what of a file is loaded
 OWN_ENCODERS = ("encoder", "teacher_encoder")  # keys of a method's row that are encoders
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -80,6 +81,9 @@ class NamedComponent:
         recipe: For a method, parameter of the training recipe -> value.
         init: For a method, what its encoder starts from: a row, a chain's folder or a file; "" initialises it from the
             seed. See `bench_core.planning.initial_weights`.
+        init_part: For a method that starts from a file, which part of it is loaded, such as "teacher"; "" leaves the
+            choice to the names in the file.
+        init_partial: For a method that starts from a file, whether what fits is loaded where the rest does not.
         encoder: For a method, the encoder that it has in place of the board's.
         teacher: For a method, the trained method that it learns from: a row, a chain's folder or a file; "" is none.
             See `bench_core.planning.teachers`.
@@ -91,6 +95,8 @@ class NamedComponent:
     values: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     init: str = ""
+    init_part: str = ""
+    init_partial: bool = False
     encoder: OwnEncoder = OwnEncoder()
     teacher: str = ""
     teacher_encoder: OwnEncoder = OwnEncoder()
@@ -98,7 +104,7 @@ class NamedComponent:
     @property
     def starts(self) -> dict[str, Any]:
         """Values beside a row's parameters and recipe: {"init": "nac", "encoder.widths": [16, 32]}."""
-        starts = {name: getattr(self, name) for name in STARTS if getattr(self, name)}
+        starts = {name: getattr(self, name) for name in (*STARTS, *INIT_OPTIONS) if getattr(self, name)}
         for name in OWN_ENCODERS:
             own: OwnEncoder = getattr(self, name)
             starts |= {name: own.use} if own.use else {}
@@ -273,6 +279,11 @@ def _section(document: Mapping[str, Any], section: str, where: str) -> dict[str,
             of_method = {
                 "recipe": _table(values.pop("recipe", {}), f"{key}.recipe"),
                 **{start: check_start(values.pop(start, "none"), f"{key}.{start}") for start in STARTS},
+                **{
+                    option: check_init_option(option, values.pop(option), f"{key}.{option}")
+                    for option in INIT_OPTIONS
+                    if option in values
+                },
                 **{own: _own_encoder(values.pop(own, {}), f"{key}.{own}") for own in OWN_ENCODERS},
             }
         components[name] = NamedComponent(name, use, values, **of_method)
@@ -298,8 +309,20 @@ def check_start(value: Any, where: str) -> str:
     """
     if not isinstance(value, str) or not value:
         raise RequestError(
-            f"{where} must be a row's name, a chain's folder, a safetensors file or 'none', got {shown(value)}."
+            f"{where} must be a row's name, a chain's folder, a file of weights or 'none', got {shown(value)}."
         )
+    return "" if value == "none" else value
+
+
+def check_init_option(option: str, value: Any, where: str) -> str | bool:
+    """Check a value of `init_part` or `init_partial`; return it, with "" for an `init_part` of `none`.
+
+    Raises:
+        RequestError: It has another type, or is empty; `where` is the parameter that the message names.
+    """
+    if not isinstance(value, str | bool) or not isinstance(value, INIT_OPTIONS[option]) or value == "":
+        right = "true or false" if option == "init_partial" else "words before the names in the file, or 'none'"
+        raise RequestError(f"{where} must be {right}, got {shown(value)}.")
     return "" if value == "none" else value
 
 

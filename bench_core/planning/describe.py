@@ -22,6 +22,15 @@ SECTIONS = (
     "datasets",
     "boards",
 )  # of `bench list`, in the order in which they are read
+_INIT = (  # what every method's row takes beside its parameters and recipe, as `bench show` lists it
+    {"name": "init", "default": None, "type": "text", "range": "", "source": "",
+     "help": "weights that the encoder starts from: a row, a chain's folder, or a file "
+     "(safetensors, .pt, .pth, .ckpt)"},
+    {"name": "init_part", "default": None, "type": "text", "range": "", "source": "",
+     "help": "words before the names of the encoder's tensors in the file, such as teacher; by default found by names"},
+    {"name": "init_partial", "default": False, "type": "true or false", "range": "", "source": "",
+     "help": "load the tensors that fit where others are missing or have other shapes"},
+)  # fmt: skip
 # What is said of a method for which it holds.
 _FACTS = {
     "uses_labels": "Uses labels in training.",
@@ -213,6 +222,7 @@ def print_component(described: Mapping[str, Any]) -> str:
     lines += ["", *parameter_lines(described["name"], described["parameters"])]
     if "recipe" in described:
         lines += ["", *parameter_lines(f"{described['name']}.recipe", described["recipe"])]
+        lines += ["", *parameter_lines(described["name"], _INIT)]
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.components import ConfiguredComponent
-from bench_core.planning.initial_weights import InitialWeights, find_initial_weights, start_in_document
+from bench_core.planning.initial_weights import FromFile, InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.outside_weights import SEED, Outside, at_seed, has_seed, outside_of_init
 from bench_core.planning.request import Request, Resolved, resolve
@@ -251,10 +251,16 @@ class _Planner:
         self, init: Chain | str, method: ConfiguredComponent, document: Mapping[str, Any], seed: int
     ) -> Chain | InitialWeights | None:
         """Return what the encoder of a row starts from; RequestError where that is another encoder."""
+        taken = self.resolved.from_files.get(method.name, FromFile())
+        if taken != FromFile() and (isinstance(init, Chain) or not init):
+            raise RequestError(
+                f"{method.name}.init_part and .init_partial say what of a file is loaded; give a file with "
+                f"--set {method.name}.init=FILE, or leave them out."
+            )
         if not init:
             return None
         if isinstance(init, str):
-            found = find_initial_weights(init.replace(SEED, str(seed)), document, self._others(method))
+            found = find_initial_weights(init.replace(SEED, str(seed)), document, self._others(method), taken)
             return found.one_of_seeds() if SEED in init else found
         if init.document["encoder"] != document["encoder"]:
             raise RequestError(

@@ -12,7 +12,16 @@ from typing import Any
 from bench_core.config import build, shortened
 from bench_core.contracts import Recipe
 from bench_core.errors import ConfigError, shown
-from bench_core.planning.boards import OWN_ENCODERS, STARTS, Board, NamedComponent, OwnEncoder, check_start
+from bench_core.planning.boards import (
+    INIT_OPTIONS,
+    OWN_ENCODERS,
+    STARTS,
+    Board,
+    NamedComponent,
+    OwnEncoder,
+    check_init_option,
+    check_start,
+)
 from bench_core.planning.components import ConfiguredComponent, configure, find_component
 from bench_core.planning.origins import SHOWN, RecipeOrigin, recipe_origin_text, shortened_text
 from bench_core.plugins import OF_SECTION, Registry
@@ -45,6 +54,8 @@ def with_values(row: NamedComponent, section: str, settings: Mapping[str, Any]) 
             of_method[name] = _changed_encoder(own, rest, value, f"{row.name}.{param}")
         elif section == "methods" and param in STARTS:
             of_method[name] = check_start(value, f"{row.name}.{param}")
+        elif section == "methods" and param in INIT_OPTIONS:
+            of_method[name] = check_init_option(param, value, f"{row.name}.{param}")
         elif section == "methods" and param.startswith(RECIPE):
             recipe[rest] = value
         else:
@@ -72,7 +83,7 @@ def parameter_types(row: NamedComponent, section: str, registry: Registry) -> di
     for component in registry.of_kind("encoder"):  # which one it is is known when all values are read
         encoders |= typing.get_type_hints(component.cls.Config)
     own = {f"{name}.{param}": declared for name in OWN_ENCODERS for param, declared in encoders.items()}
-    return {**types, **recipe, **own, **dict.fromkeys((*STARTS, *OWN_ENCODERS), str)}
+    return {**types, **recipe, **own, **dict.fromkeys((*STARTS, *OWN_ENCODERS), str), **INIT_OPTIONS}
 
 
 def recipe_of(row: NamedComponent, board: Board, registry: Registry) -> Recipe:

@@ -27,6 +27,7 @@ from bench_core.errors import ConfigError, RequestError, UnknownNameError, shown
 from bench_core.planning import boards
 from bench_core.planning.boards import Board, NamedComponent
 from bench_core.planning.components import ConfiguredComponent, configure, find_component, is_registered
+from bench_core.planning.initial_weights import FromFile
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.recipes import RECIPE, AskedRow, parameter_types, training_of, with_values
 from bench_core.planning.row_encoders import USUAL_ENCODERS, RowEncoders
@@ -53,7 +54,8 @@ class Request:
         device: The device of the run. It decides the precision where that is "auto", and nothing else in a key.
         settings: Parameter -> value, plain or as it was typed (`bench_core.planning.settings.Typed`). A parameter is
             "NAME.PARAM" where NAME is a row or column of this request; for a method also "NAME.recipe.PARAM",
-            "NAME.init", "NAME.encoder", "NAME.encoder.PARAM", "NAME.teacher" and "NAME.teacher_encoder".
+            "NAME.init", "NAME.init_part", "NAME.init_partial", "NAME.encoder", "NAME.encoder.PARAM", "NAME.teacher"
+            and "NAME.teacher_encoder".
         sweeps: Parameter -> values, each of which makes a row of its own; several sweeps make all combinations.
         data_root: Folder of the datasets.
     """
@@ -84,6 +86,7 @@ class Resolved:
         recipes: Name of each method, ancestors included -> its training recipe.
         inits: Name of a method -> the text of its `init`; methods that start fresh are left out.
         teachers: Name of a method -> the text of its `teacher`; methods without a teacher are left out.
+        from_files: Name of a method -> which part of its file of `init` is loaded; empty where a row does not say.
         row_encoders: Makes the encoders that rows have in place of the board's.
         usual_encoders: Kind of data -> the encoders of a dataset of this kind, in place of the board's; empty where
             the request names its encoders or a board.
@@ -101,6 +104,7 @@ class Resolved:
     seeds: tuple[int, ...]
     origins: Mapping[str, RecipeOrigin] = field(default_factory=dict)
     teachers: Mapping[str, str] = field(default_factory=dict)
+    from_files: Mapping[str, FromFile] = field(default_factory=dict)
     row_encoders: RowEncoders = field(default_factory=RowEncoders)
     usual_encoders: Mapping[str, Sequence[ConfiguredComponent]] = field(default_factory=dict)
 
@@ -148,6 +152,9 @@ def resolve(request: Request, registry: Registry) -> Resolved:
         seeds=_seeds(request, board),
         origins={name: training.origin for name, training in trainings.items()},
         teachers={row.name: row.teacher for row in methods if row.teacher},
+        from_files={
+            row.name: FromFile(row.init_part, row.init_partial) for row in methods if row.init_part or row.init_partial
+        },
         row_encoders=RowEncoders(
             of_row={row.name: row.encoder for row in methods},
             of_teacher={row.name: row.teacher_encoder for row in methods},

@@ -20,7 +20,7 @@ from bench_core.files import file_digest
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import InitialWeights, read_chain, start_in_document
 from bench_core.plugins import Registry
-from bench_core.store.tensors import holds_tensors
+from bench_core.store.weight_files import check_weights
 
 _PARTS = (("encoder", "encoder"), ("objective", "method"))  # kind of component, and its field in a chain's document
 
@@ -53,7 +53,7 @@ def find_teacher(
     registry: Registry,
     other_methods: Sequence[str],
 ) -> TeacherWeights:
-    """Find a teacher by the path of a chain's folder or of a safetensors file.
+    """Find a teacher by the path of a chain's folder or of a file of weights.
 
     Args:
         text: The value of `teacher`, which is not the name of a row.
@@ -76,8 +76,7 @@ def find_teacher(
             f"{row}.teacher = {shown(text)} is no row of this request ({', '.join(other_methods) or 'no others'}), "
             f"no chain's folder (STORE/chains/KEY), no file; name a row, --set {row}.teacher=supervised, or a path."
         )
-    if not holds_tensors(path):
-        raise RequestError(f"{row}.teacher = {text!r} holds no weights: it is no safetensors file.")
+    check_weights(path)
     if encoder is None:
         raise RequestError(
             f"{row}.teacher = {text!r} is a file of weights, which does not say of which encoder; add "

@@ -40,7 +40,10 @@ FindWeights = Callable[[Chain], InitialWeights]  # finds the trained weights of 
 
 
 def build_objective(
-    chain: Chain, init: InitialWeights | None = None, weights_of: FindWeights | None = None
+    chain: Chain,
+    init: InitialWeights | None = None,
+    weights_of: FindWeights | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> Objective:
     """Build the chain's method on the CPU, initialised from the chain's seed.
 
@@ -51,12 +54,16 @@ def build_objective(
         init: Weights that the encoder starts from; None initialises it from the seed.
         weights_of: Finds the weights of a teacher that is another chain. None leaves such a teacher as it is
             initialised, for trials.
+        log: Called with each line on what was loaded, where `init` is a file.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(stream_seed(chain.seed, "init", "encoder", chain.encoder.plugin.id))
         encoder = _build_encoder(chain, chain.data)
         if init:
-            load_initial_weights(encoder, init)
+            loaded = load_initial_weights(encoder, init)
+            if log and "sha256" in init.document:
+                for line in loaded.splitlines():
+                    log(line)
         cls = chain.method.plugin.cls
         offered: dict[str, Any] = {"new_encoder": partial(_build_encoder, chain)}
         if chain.teacher:
@@ -219,7 +226,8 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
     """
     weights_of = partial(_trained_weights, store)
     init = weights_of(chain.init) if isinstance(chain.init, Chain) else chain.init
-    objective = place_on_device(build_objective(chain, init, weights_of), setting.torch_device, setting.compiled)
+    objective = build_objective(chain, init, weights_of, lambda text: progress.log(f"  {text}"))
+    objective = place_on_device(objective, setting.torch_device, setting.compiled)
     refuse_wrong_features(objective.encoder, chain.encoder.name, train, setting.torch_device)
     checkpoints = Checkpoints(
         under_way_folder(folder),

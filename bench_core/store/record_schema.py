@@ -60,6 +60,9 @@ def _record_errors(record: Mapping[str, Any]) -> Iterator[str]:
         yield from field_errors(content or {}, part, tests, optional=True)
     pretrain = (record.get("provenance") or {}).get("pretrain")
     yield from field_errors(pretrain, "provenance.pretrain", PROVENANCE, optional=True)
+    if (outside := (record.get("facts") or {}).get("outside")) is not None:
+        yield from field_errors(outside, "facts.outside", _OUTSIDE)
+        yield from field_errors(outside, "facts.outside", _OUTSIDE_OPTIONAL, optional=True)
     yield from field_errors(record, "", _RECORD_OPTIONAL, optional=True)
     yield from item_errors(record, "curves", dict, _curve)
     yield from item_errors(record, "images", dict, _image)
@@ -111,7 +114,13 @@ def _component(component: Any, where: str) -> Iterator[str]:
 
 def _start(init: Any, where: str) -> Iterator[str]:
     """Check what a training starts from: nothing, a file, or another training and what that one starts from."""
-    yield from field_errors(init, where, {"sha256": is_digest, "chain": is_mapping}, optional=True)
+    known: dict[str, Test] = {
+        "sha256": is_digest,
+        "chain": is_mapping,
+        "part": is_text,
+        "partial": (True,).__contains__,
+    }
+    yield from field_errors(init, where, known, optional=True)
     chain = init.get("chain") if isinstance(init, dict) else None
     if isinstance(chain, dict):
         yield from field_errors(chain, f"{where}.chain", {"recipe": is_mapping}, optional=True)
@@ -237,6 +246,8 @@ _SCORE_OPTIONAL: dict[str, Test] = {
 _RECORD_OPTIONAL: dict[str, Test] = {
     "protocol": is_text, "notes": is_texts, "ranks": is_bool, "family": is_text,
 }  # fmt: skip
+_OUTSIDE: dict[str, Test] = {"name": is_name, "digest": is_digest, "one_network": is_bool}
+_OUTSIDE_OPTIONAL: dict[str, Test] = dict.fromkeys(("trained_on", "revision", "source"), is_text)
 _ITEMS: dict[str, Test] = {
     "split": is_name, "which": is_name, "n": is_count, "type": ("hits", "float32").__contains__, "values": is_text,
 }  # fmt: skip

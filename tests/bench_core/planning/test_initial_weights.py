@@ -16,6 +16,7 @@ from bench_core.planning.chains import Plan
 from bench_core.planning.initial_weights import InitialWeights
 from bench_core.plugins import Registry
 from bench_core.running.chain import build_objective
+from bench_core.running.progress import LogLines
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
@@ -232,3 +233,51 @@ def test_records_say_that_the_starting_chain_used_labels(
     folder = store.chain_folder(plan.chains[0].key)
     assert plan_of(settings={"shrink.init": str(folder)}).chains[0].uses_labels
     assert not plan_of().chains[0].uses_labels
+
+
+def test_init_part_and_init_partial_are_in_the_key_only_if_set(plan_of: PlanOf, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"teacher": {"first.weight": torch.zeros(1)}}, path)
+    start = {"shrink.init": str(path)}
+    documents = [
+        plan_of(settings={**start, **options}).chains[0].document["init"]
+        for options in (
+            {},
+            {"shrink.init_part": "teacher"},
+            {"shrink.init_partial": True},
+            {"shrink.init_part": "none"},
+        )
+    ]
+    digest = {"sha256": documents[0]["sha256"]}
+    assert documents == [digest, {**digest, "part": "teacher"}, {**digest, "partial": True}, digest]
+
+
+def test_a_torch_file_of_another_tool_is_loaded_and_what_was_left_over_is_shown(
+    plan_of: PlanOf, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_plan(plan_of(), store, CPU)
+    key = plan_of().chains[0].key
+    weights = {name.removeprefix("encoder."): value for name, value in encoder_weights(store, key).items()}
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {**{f"module.{n}": v for n, v in weights.items()}, "fc.weight": torch.zeros(2)}}, path)
+    plan = plan_of(settings={"shrink.init": str(path), "shrink.recipe.learning_rate": 0})
+    assert run_plan(plan, store, CPU, progress=LogLines()) == []
+    assert are_equal(encoder_weights(store, plan.chains[0].key), encoder_weights(store, key))
+    shown = capsys.readouterr().err
+    assert f"loaded {len(weights)} tensors from other.ckpt under state_dict.module" in shown
+    assert "left over in the file: 1 tensor (state_dict.fc.weight)" in shown
+
+
+@pytest.mark.parametrize(("option", "value"), [("init_part", 3), ("init_part", ""), ("init_partial", "yes")])
+def test_wrong_values_of_init_options_are_refused(plan_of: PlanOf, option: str, value: object) -> None:
+    with pytest.raises(RequestError, match=f"shrink.{option} must be"):
+        plan_of(settings={"shrink.init": "weights.pt", f"shrink.{option}": value})
+
+
+def test_init_options_without_a_file_are_refused(plan_of: PlanOf, store: Store) -> None:
+    with pytest.raises(RequestError, match=r"give a file with --set shrink\.init=FILE"):
+        plan_of(settings={"shrink.init_part": "teacher"})
+    run_plan(plan_of(), store, CPU)
+    folder = str(store.chain_folder(plan_of().chains[0].key))
+    with pytest.raises(RequestError, match="whose encoder is loaded whole"):
+        plan_of(settings={"shrink.init": folder, "shrink.init_partial": True})
