@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from bench_core.cli.chains import convert, embed, path
 from bench_core.cli.compare import compare
 from bench_core.cli.engine_options import WORDS
+from bench_core.cli.eval import eval_
 from bench_core.cli.look import list_, show, why
 from bench_core.cli.new import new
 from bench_core.cli.options import Command, load
@@ -37,9 +39,10 @@ _DISK_ERRORS = (
     errno.ENODEV, errno.ENXIO, errno.ENOLCK,
 )  # fmt: skip
 _HEADINGS = {  # of `bench --help`, with the commands below each
-    "Run": ("run", "why", "status", "logs"),
+    "Run": ("run", "eval", "why", "status", "logs"),
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "verify"),
+    "Take home": ("path", "embed", "convert"),
     "Publish": ("publish", "export", "merge"),
     "Author": ("new", "check", "completion"),
 }
@@ -190,5 +193,9 @@ def completion(shell: str) -> None:
     say(cls(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (new, run, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs):
+_COMMANDS = (
+    new, eval_, run, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs, path,
+    embed, convert,
+)  # fmt: skip
+for command in _COMMANDS:
     main.add_command(command)

@@ -1,6 +1,7 @@
 """Tools for authors of datasets: kinds of items, files, decoded images, subsets of splits, and passes in batches.
 
 kinds.py          items that are not one tensor: nodes of a graph, graphs, pairs
+array_files.py    reads arrays of several splits from one npz or parquet file
 files.py          paths of datasets, the error for missing data, and digests of content
 image_formats.py  which files are images, by suffix or first bytes
 image_pixels.py   decodes one image: orientation, transparency, crop and size
@@ -22,6 +23,7 @@ checked.py        loads a split, and refuses one that has a fault
 loading.py        passes over a split in batches: on the device if it fits, else streamed
 """
 
+from bench_core.data.array_files import read_arrays as read_arrays
 from bench_core.data.factor_grid import FactorDraws as FactorDraws
 from bench_core.data.factor_grid import draw_combinations as draw_combinations
 from bench_core.data.factor_grid import factor_values as factor_values
@@ -90,6 +92,7 @@ __all__ = [
     "missing_data",
     "open_split",
     "ranks_in_class",
+    "read_arrays",
     "read_checked",
     "select",
     "stratified_folds",

@@ -8,10 +8,18 @@ Shapes: N items, D values.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench_core import DataSpec, Encoder, NoConfig, OutsideWeights, hookimpl
+from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityConfig(Config):
+    """Parameters that say whose values they are."""
+
+    name: str = param("identity", "name of the row under the method frozen", "ours", in_key=False)
 
 
 class Identity(Encoder):
@@ -20,9 +28,10 @@ class Identity(Encoder):
     For features that another model made, such as those of the dataset `arrays`: the method `frozen` judges them.
     """
 
+    Config = IdentityConfig
     kinds = frozenset({"vector"})
 
-    def __init__(self, data: DataSpec, config: NoConfig) -> None:
+    def __init__(self, data: DataSpec, config: IdentityConfig) -> None:
         """Set `dim` to the number of values; there are no weights."""
         super().__init__(data, config)
         self.dim = data.shape[0]
@@ -36,9 +45,9 @@ class Identity(Encoder):
         return {"values": inputs.float()[..., None]}
 
     @classmethod
-    def outside_weights(cls, config: NoConfig) -> OutsideWeights:
+    def outside_weights(cls, config: IdentityConfig) -> OutsideWeights:
         """Describe values that need no weights; the digest is the same for all data."""
-        return OutsideWeights(name="identity", digest=hashlib.sha256(b"identity").hexdigest(), source="the dataset")
+        return OutsideWeights(name=config.name, digest=hashlib.sha256(b"identity").hexdigest(), source="the dataset")
 
 
 @hookimpl
