@@ -2,7 +2,8 @@
 
 import errno
 import json
-from collections.abc import Collection, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ Examples:
   bench run --methods nac,sela --tasks knn,linear --seeds 0,1,2
   bench run --board digits --jobs 4
 """
-_WOULD_RUN = {"missing": "would run", "failed": "would run again", "stale": "would run again"}
 
 
 @click.command(cls=Command, epilog=_EXAMPLES)
@@ -40,7 +40,14 @@ _WOULD_RUN = {"missing": "would run", "failed": "would run again", "stale": "wou
     is_flag=True,
     help="Read all images again. By default large folders are trusted while sizes, times and inodes are the same.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would run. Nothing is run or written.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would run, and the time and memory that finished cells let expect. Nothing is run or written.",
+)
+@click.option(
+    "--cells", "every_cell", is_flag=True, help="With --dry-run: a line for each cell, however many there are."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON. By default they are a table.")
 @click.option("--quiet", is_flag=True, help="Show neither recipes nor progress. By default both are on stderr.")
 @click.pass_context
@@ -53,6 +60,7 @@ def run(
     download: bool,
     check_data: bool,
     dry_run: bool,
+    every_cell: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -77,6 +85,7 @@ def run(
         from bench_core.planning.plan import make_plan
         from bench_core.planning.recipe_lines import recipe_lines
         from bench_core.reports.pictures.kinds import check_pictures
+        from bench_core.running.dry_run import cells_of, lists_cells, screen
         from bench_core.running.pending import begin_lines
         from bench_core.running.progress import LogLines
         from bench_core.running.rerun import finish_moves, prepare_rerun
@@ -94,7 +103,7 @@ def run(
             if not plan.chains:
                 say(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
                 return
-        if not quiet and only_chain is None:
+        if not quiet and only_chain is None and not (dry_run and not as_json and not lists_cells(plan, every_cell)):
             for line in recipe_lines(plan):
                 LogLines().log(line)
         if setting.rerun and not dry_run and only_chain is None:
@@ -105,7 +114,12 @@ def run(
             for line in (*rerun.remarks, *(changed.line for changed in changed_code(to_run, rerun.store))):
                 say(line, err=True)
         if dry_run:
-            _print_plan(to_run, store, as_json, rerun.again)
+            if as_json:
+                say(json.dumps(cells_of(to_run, store, store.records(), rerun.again), indent=1))
+                return
+            width = shutil.get_terminal_size((100, 24)).columns
+            for line in screen(to_run, store, rerun.again, width=width, jobs=setting.jobs, every_cell=every_cell):
+                say(line)
             return
         for line in [] if quiet or only_chain is not None else begin_lines(to_run, rerun.store):
             say(line, err=True)
@@ -190,36 +204,6 @@ def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> 
         except RequestError as error:
             say(f"no picture {picture.name!r}: {error}", err=True)
     return paths
-
-
-def _print_plan(plan: "Plan", store: "Store", as_json: bool, again: Collection[str]) -> None:
-    """Print a line for each cell with its state, and how many cells there are of each state.
-
-    Args:
-        plan: The plan.
-        store: The store.
-        as_json: Print JSON instead.
-        again: Keys of finished cells that are run again.
-    """
-    from bench_core.reports.tables.cell_states import plan_entries
-    from bench_core.running.pending import is_trained
-    from bench_core.store.record import cell_label
-
-    lines = []
-    for cell, entry in zip(plan.cells, plan_entries(plan, store.records(), store.attempts()), strict=True):
-        state = "would run again" if cell.key in again else _WOULD_RUN.get(entry.state, entry.state)
-        lines.append({"cell": cell.key, **cell.names, "seed": cell.seed, "state": state, "reason": entry.reason})
-    if as_json:
-        say(json.dumps(lines, indent=1))
-        return
-    for line in lines:
-        names = cell_label({name: str(value) for name, value in line.items()})
-        reason = f"  ({line['reason']})" if line["reason"] else ""
-        say(f"{str(line['cell'])[:12]}  {line['state']:<15}  {names}  seed {line['seed']}{reason}")
-    states = [line["state"] for line in lines]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    trained = sum(is_trained(chain, store) for chain in plan.chains)
-    say(f"{len(lines)} cells: {counts}; {len(plan.chains)} chains, {trained} of them pretrained")
 
 
 def _print_unfinished(plan: "Plan", store: "Store", unfinished: "Sequence[UnfinishedCell]") -> None:
