@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from bench_core.errors import BenchError as BenchError
     from bench_core.errors import ConfigError as ConfigError
     from bench_core.errors import DataMissingError as DataMissingError
+    from bench_core.export.load import load_encoder as load_encoder
     from bench_core.plugins import load_plugins as load_plugins
     from bench_core.ranges import choice as choice
     from bench_core.ranges import log as log
@@ -70,6 +71,7 @@ hookimpl = pluggy.HookimplMarker("bench")
 
 _HOME = {
     "api": ("evaluate", "leaderboard", "results", "run"),
+    "export.load": ("load_encoder",),
     "config": ("Config", "NoConfig", "param"),
     "contracts": (
         "Batch", "Clustering", "CrossModal", "DataSpec", "Dataset", "Embedded", "Encoder", "EpochContext",
@@ -136,6 +138,7 @@ __all__ = [
     "evaluate",
     "hookimpl",
     "leaderboard",
+    "load_encoder",
     "load_plugins",
     "log",
     "param",

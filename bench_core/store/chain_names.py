@@ -8,13 +8,14 @@ can be asked for by key.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import RequestError, StoreError, did_you_mean, shown
 from bench_core.files import read_json
 from bench_core.keys import leaves
-from bench_core.store.chain_files import RECIPE, recipe_of
+from bench_core.store.chain_files import RECIPE, SUMMARY, recipe_of
 from bench_core.store.store import Store
 from bench_core.store.under_way import UNDER_WAY
 
@@ -57,7 +58,7 @@ def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
 
     Args:
         store: The store.
-        text: What was typed.
+        text: What was typed; the front of a name may be left out: `nac/seed-0`.
         under_way: Also find a chain whose training has not ended.
 
     Raises:
@@ -68,6 +69,10 @@ def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
     names = _unique(plain)
     wanted = text.rstrip("/")
     found = [key for key in names if wanted in (names[key], plain[key])]
+    if not found and wanted:
+        found = [
+            key for key in names if f"/{wanted}" in (names[key][-len(wanted) - 1 :], plain[key][-len(wanted) - 1 :])
+        ]
     if not found and _BEGINNING.fullmatch(wanted):
         found = [key for key in folders if key.startswith(wanted)]
     if len(found) == 1:
@@ -77,9 +82,54 @@ def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
     if _is_file(Path(text) / RECIPE):
         return Path(text)
     raise RequestError(
-        f"{store.path} has no chain {shown(text)}{did_you_mean(wanted, {*names.values(), *plain.values()})} Give a "
+        f"{store.path} has no chain {shown(text)}{did_you_mean(wanted, _suggestions(names, plain, wanted))} Give a "
         f"name, at least {LEAST_DIGITS} digits of a key, or a folder; `bench path --store {store.path}` prints all."
     )
+
+
+@dataclass(frozen=True)
+class NamedChain:
+    """A trained chain of a store, with its name and the parts of it."""
+
+    key: str
+    folder: Path
+    name: str
+    dataset: str
+    encoder: str
+    method: str
+    seed: int
+
+
+def select_chains(
+    store: Store,
+    method: str | None = None,
+    seed: int | None = None,
+    dataset: str | None = None,
+    encoder: str | None = None,
+) -> list[NamedChain]:
+    """Return the trained chains of a store, newest last; None takes all methods, seeds, ..."""
+    recipes = _recipes(store, under_way=False)
+    names = _unique({key: _name(recipe) for key, recipe in recipes.items()})
+    chains = []
+    for key, recipe in recipes.items():
+        parts = recipe_names(recipe)
+        encoder_name = parts.get("own_encoder") or parts["encoder"]
+        named = NamedChain(
+            key, store.chain_folder(key), names[key], parts["dataset"], encoder_name, parts["method"],
+            recipe["doc"]["seed"],
+        )  # fmt: skip
+        pairs = ((method, named.method), (seed, named.seed), (dataset, named.dataset), (encoder, named.encoder))
+        if all(wanted in (None, found) for wanted, found in pairs):
+            chains.append(named)
+    return sorted(chains, key=lambda chain: (_time(chain.folder), chain.key))
+
+
+def _time(folder: Path) -> float:
+    """Return when a chain was trained."""
+    try:
+        return (folder / SUMMARY).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _recipes(store: Store, under_way: bool) -> dict[str, dict[str, Any]]:
@@ -122,6 +172,13 @@ def _unique(names: Mapping[str, str]) -> dict[str, str]:
     """Add the beginning of the key to each name that several chains bear."""
     count = Counter(names.values())
     return {key: name if count[name] == 1 else f"{name}~{key[:SHOWN_DIGITS]}" for key, name in names.items()}
+
+
+def _suggestions(names: Mapping[str, str], plain: Mapping[str, str], wanted: str) -> set[str]:
+    """Return the names that a text may mean, without their fronts where the text has none."""
+    every = {*names.values(), *plain.values()}
+    parts = wanted.count("/") + 1
+    return every | {"/".join(name.split("/")[-parts:]) for name in every}
 
 
 def _several(text: str, keys: Sequence[str], names: Mapping[str, str], recipes: Mapping[str, Mapping[str, Any]]) -> str:

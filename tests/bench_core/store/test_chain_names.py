@@ -58,7 +58,7 @@ def test_a_chain_is_found_by_name_key_beginning_of_it_or_folder(store: Store) ->
     key = add_chain(store)
     add_chain(store, seed=1)
     folder = store.chain_folder(key)
-    for text in ("digits/convnet/nac/seed-0", key, key[:8], str(folder), f"{folder}/"):
+    for text in ("digits/convnet/nac/seed-0", "nac/seed-0", key, key[:8], str(folder), f"{folder}/"):
         assert find_chain(store, text).resolve() == folder.resolve()
 
 
