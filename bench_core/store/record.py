@@ -193,6 +193,8 @@ class Record:
         taught_by: Name of the teacher; empty where there is none.
         kept_epoch: Epoch whose weights were kept for their training loss; None where the last ones were.
         recipe_from: What decided the recipe of the training: "board digits; --epochs"; empty where that is not known.
+        outside: Of weights that were trained elsewhere: name, digest, trained_on, revision, source, one_network (one
+            network is the whole row). None where there are none.
         shortened: What was shorter because fewer epochs were asked for; empty where nothing was.
         cost: Seconds, speed and memory.
         provenance: Code, machine and command.
@@ -216,6 +218,7 @@ class Record:
     kept_epoch: int | None
     recipe_from: str
     shortened: str
+    outside: Mapping[str, Any] | None
     cost: Cost
     provenance: Provenance
     stored: Mapping[str, Any] = field(repr=False)
@@ -281,6 +284,7 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
         kept_epoch=facts.get("kept_epoch"),
         recipe_from=facts.get("recipe_from") or "",
         shortened=facts.get("shortened") or "",
+        outside=facts.get("outside"),
         cost=Cost(
             pretrain_s=cost.get("pretrain_s"),
             embed_s=cost.get("embed_s"),

@@ -91,7 +91,7 @@ def _document(document: Any) -> Iterator[str]:
     yield from training_errors(pretrain, "doc.embed.pretrain")
     yield from _component(document.get("task"), "task")
     yield from field_errors(document, "doc", {"protocol": is_count}, optional=True)
-    yield from field_errors(document["embed"], "doc.embed", {"protocol": is_count}, optional=True)
+    yield from field_errors(document["embed"], "doc.embed", {"protocol": is_count, "epoch": is_count}, optional=True)
     yield from item_errors(document, "others", dict, lambda where, other: _component(other, f"doc.{where}"))
 
 

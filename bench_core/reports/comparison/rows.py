@@ -7,7 +7,7 @@ from statistics import fmean
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.evaluation.intervals import LEVEL
 from bench_core.reports.comparison.by_item import OverItems, items_by_seed, not_pairable, over_items
-from bench_core.reports.tables.build import task_columns, uses_labels
+from bench_core.reports.tables.build import may_rank, task_columns, uses_labels
 from bench_core.reports.tables.cells import ColumnValues, column_values
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.folds import in_one_entry
@@ -120,10 +120,12 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
     lines: list[Line] = []
     notes: dict[str, None] = {}
     with_labels: dict[str, None] = {}
+    networks: dict[str, None] = {}
     for (dataset, encoder), group in tables.items():
         rows = by_row(group)
         pair = {name: rows.get(name, []) for name in (first, second)}
         with_labels |= {name: None for name, row in pair.items() if any(map(uses_labels, row))}
+        networks |= {name: None for name, row in pair.items() if any(entry.is_one_network for entry in row)}
         candidates = _candidates(rows)
         for column in task_columns(group, None, all_metrics=all_metrics):
             values = column_values(column, {**rows, **pair}, candidates)
@@ -137,6 +139,7 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
         which = "no task in common that is not stale: run it again" if stale else "no task in common"
         raise RequestError(f"{first} and {second} have {which}; `bench table` shows what each has.")
     label_notes = [f"{name} is trained with labels" for name in with_labels]
+    label_notes += [f"{name} is one network: nothing can be said of other trainings of it" for name in networks]
     return Comparison(first, second, tuple(_with_verdicts(lines, first, second)), (*notes, *label_notes))
 
 
@@ -156,8 +159,8 @@ def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
 
 
 def _candidates(rows: Mapping[str, Sequence[Entry]]) -> list[str]:
-    """Return the rows that may be ranked: those that are trained without labels."""
-    return [label for label, row in rows.items() if not any(map(uses_labels, row))]
+    """Return the rows that may be ranked: those that are trained without labels, by seeds."""
+    return [label for label, row in rows.items() if may_rank(row)]
 
 
 def _compare_column(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.model import PictureData
 from bench_core.reports.pictures.series_kind import SeriesKind
-from bench_core.reports.pictures.style import COLOURS, DARK, add_caption, make_panels, readable_name
+from bench_core.reports.pictures.style import COLOURS, DARK, add_caption, legend_beside, make_panels, readable_name
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -36,7 +36,7 @@ class Histogram(SeriesKind):
             axes.set_title(series.method if columns == 1 else f"{series.method}, {readable_name(series.name)}")
             axes.set_ylim(bottom=0)
             axes.tick_params(labelsize=8, labelbottom=True)
-        figure.legend(handles.values(), handles.keys(), loc="outside right center")
+        legend_beside(figure, handles)
         figure.supxlabel(picture.x_label or "value", fontsize=9)
         figure.supylabel(picture.y_label or "density", fontsize=9)
         add_caption(figure, picture.title or data.title, data.seeds_text)

@@ -1,53 +1,67 @@
 """Pictures of lines over a common x axis: kind `lines`, and the base of the kinds `pr` and `layers`."""
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.model import Columns, PictureData
+from bench_core.reports.pictures.model import Columns, PictureData, Series
 from bench_core.reports.pictures.series_kind import SeriesKind
-from bench_core.reports.pictures.style import DASHES, line_style, readable_name
+from bench_core.reports.pictures.style import DASHES, add_caption, legend_beside, line_style, make_panels, readable_name
 from bench_core.store.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_MARKERS = 40  # a line with more points has no markers
-_LEGEND_ROWS = 18  # names in one column of the legend
 
 
 class LineKind(SeriesKind):
-    """Base of the kinds that show a line for each row, and for each column of a curve after x."""
+    """Base of the kinds that show a line for each row, and a panel for each column of a curve after x."""
 
     def paint(self, figure: "Figure", data: PictureData, picture: Picture) -> None:
-        """Draw all lines into one panel: a colour for each row, other dashes where a row has several lines."""
-        axes = figure.add_subplot()
-        lines = [(series, y_key) for series in data.series for y_key in series.y_keys]
-        line_types = list(dict.fromkeys((series.name, y_key) for series, y_key in lines))
-        y_keys = list(dict.fromkeys(y_key for _, y_key in line_types))
-        for series, y_key in lines:
+        """Draw a panel for each column: a colour for each row, other dashes for each further curve of a row."""
+        y_keys = list(dict.fromkeys(key for series in data.series for key in series.y_keys))
+        panels = make_panels(figure, len(y_keys), 1, (5.6, 3.5) if len(y_keys) == 1 else (3.0, 2.4))
+        places = _places(data)
+        handles: dict[str, Any] = {}
+        for series in data.series:
             style = line_style(data.methods.index(series.method))
-            if len(line_types) > 1:
-                style["linestyle"] = DASHES[line_types.index((series.name, y_key)) % len(DASHES)]
-            label = [series.method]
             if len(data.names) > 1:
-                label.append(readable_name(series.name))
-            if len(y_keys) > 1:
-                label.append(readable_name(y_key))
-            x = series.columns[series.x_key]
-            axes.plot(x, series.columns[y_key], marker="o" if len(x) <= _MAX_MARKERS else "", markersize=3,
-                      linewidth=1.4, label=", ".join(label), **style)  # fmt: skip
-            axes.set_xlabel(picture.x_label or readable_name(series.x_key))
-        axes.set_ylabel(picture.y_label or ", ".join(map(readable_name, y_keys)))
-        if all(float(x).is_integer() for series in data.series for x in series.columns[series.x_key]):
-            axes.locator_params(axis="x", integer=True)  # layers are counted
-        axes.grid(alpha=0.3)
-        legend_columns = 1 + (len(lines) - 1) // _LEGEND_ROWS
-        figure.set_size_inches(5.6 + 1.7 * legend_columns, 4.2)
-        figure.legend(loc="outside right center", ncols=legend_columns)
-        name = f", {readable_name(data.names[0])}" if len(data.names) == 1 else ""
-        title = picture.title or f"{data.title}{name}"
-        axes.set_title(f"{title}\n({data.seeds_text})")  # above the axes, not above the legend, which may be high
+                style["linestyle"] = DASHES[data.names.index(series.name) % len(DASHES)]
+            label = series.method if len(data.names) == 1 else f"{series.method}, {readable_name(series.name)}"
+            x = [places[name] for name in series.points] if places else series.shown_values(series.x_key)
+            for key in series.y_keys:
+                (axes,) = panels[y_keys.index(key)]
+                (handles[label],) = axes.plot(x, series.shown_values(key), marker="o" if len(x) <= _MAX_MARKERS else "",
+                                              markersize=3, linewidth=1.4, **style)  # fmt: skip
+                axes.set_xlabel(picture.x_label or ("layer" if places else _axis_name(series, series.x_key)))
+                axes.set_ylabel(picture.y_label or _axis_name(series, key))
+        whole = all(float(x).is_integer() for series in data.series for x in series.columns[series.x_key])
+        for (axes,) in panels:
+            if places:
+                axes.set_xticks(list(places.values()), list(places), rotation=30, ha="right", rotation_mode="anchor")
+            elif whole:
+                axes.locator_params(axis="x", integer=True)
+            axes.grid(alpha=0.3)
+        legend_beside(figure, handles)
+        name = f", {readable_name(data.names[0])}" if data.names[0] not in data.task and len(data.names) == 1 else ""
+        add_caption(figure, picture.title or f"{data.title}{name}", data.seeds_text)
+
+
+def _places(data: PictureData) -> dict[str, int]:
+    """Return name -> place on the x axis where the points of every row have names, else nothing.
+
+    The row with most points gives the order; names that only other rows have come after it.
+    """
+    if not all(series.points for series in data.series):
+        return {}
+    rows = sorted(data.series, key=lambda series: -len(series.points))
+    names = dict.fromkeys(name for series in rows for name in series.points)
+    return {name: place for place, name in enumerate(names)}
+
+
+def _axis_name(series: Series, key: str) -> str:
+    return f"{readable_name(key)}, %" if key in series.fractions else readable_name(key)
 
 
 class Lines(LineKind):

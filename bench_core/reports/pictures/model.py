@@ -47,12 +47,16 @@ class Series:
         name: The name of the curve or grid in the row's records.
         columns: The values. For a curve, key -> numbers, where the first key is x; for a grid, {"png": base64 text}.
         seeds: The seeds whose mean the values are, or the one seed that they are from.
+        fractions: Keys of the columns that are drawn as per cent, as tables show them.
+        points: Names of the points, where they have names.
     """
 
     method: str
     name: str
     columns: Columns
     seeds: tuple[int, ...]
+    fractions: frozenset[str] = frozenset()
+    points: tuple[str, ...] = ()
 
     @property
     def x_key(self) -> str:
@@ -63,6 +67,10 @@ class Series:
     def y_keys(self) -> list[str]:
         """Keys of the other columns."""
         return list(self.columns)[1:]
+
+    def shown_values(self, key: str) -> list[float]:
+        """Return a column as it is drawn: fractions in per cent."""
+        return [100 * value if key in self.fractions else value for value in self.columns[key]]
 
     def fingerprint_values(self) -> list[Any]:
         """Return all that is drawn, as JSON values; numbers as text with 9 significant digits."""

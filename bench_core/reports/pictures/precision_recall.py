@@ -15,6 +15,7 @@ class PrecisionRecall(LineKind):
     hint = "`bench run --tasks hashing` makes one"
     prefix = "pr_"
     needs = frozenset({"recall", "precision"})
+    fractions = frozenset({"recall", "precision"})
     mean_if = "same_length"  # the points of two seeds with the same radius belong together, whatever their recall
 
     def series_in(self, record: Record) -> Mapping[str, Columns]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench_core.planning.boards import Picture
 from bench_core.reports.pictures.model import Columns, PictureData
 from bench_core.reports.pictures.series_kind import SeriesKind
-from bench_core.reports.pictures.style import DARK, add_caption, make_panels, point_style, readable_name
+from bench_core.reports.pictures.style import DARK, add_caption, legend_below, make_panels, point_style, readable_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,10 +45,7 @@ class Projection(SeriesKind):
             axes.set_aspect("equal", adjustable="datalim")
             axes.margins(0.06)
         if handles and len(classes) <= _MAX_NAMED_CLASSES:
-            ordered = [handles[label] for label in classes]
-            legend_columns = min(len(classes), 5 * min(4, len(figure.axes)))
-            figure.legend(ordered, list(map(str, classes)), title="class", loc="outside lower center",
-                          ncols=legend_columns, columnspacing=1.0, handletextpad=0.2)  # fmt: skip
+            legend_below(figure, {str(label): handles[label] for label in classes}, "class")
         plane = ", ".join(_METHOD_NAMES.get(name, readable_name(name)) for name in data.names)
         title = picture.title or f"{data.title}: {plane}, test items"
         add_caption(figure, title, data.seeds_text)

@@ -32,12 +32,14 @@ class SeriesKind(PictureKind[PictureData]):
         prefix: The kind reads the curves whose names begin with this.
         needs: Keys that a curve must have; a curve that lacks one is not read.
         mean_if: When the picture shows the mean over seeds, see `select.mean_over_seeds`; "never": the first seed's.
+        fractions: Keys that are fractions of one in any record.
         one_picture_per_name: Whether `bench plot` draws a picture for each name, not one of all names.
     """
 
     prefix: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()
     mean_if: ClassVar[MeanIf]
+    fractions: ClassVar[frozenset[str]] = frozenset()
     one_picture_per_name: ClassVar[bool] = False
 
     def series_in(self, record: Record) -> Mapping[str, Columns]:
@@ -47,6 +49,22 @@ class SeriesKind(PictureKind[PictureData]):
             for name, curve in record.curves.items()
             if name.startswith(self.prefix) and curve and self.needs <= curve.keys()
         }
+
+    def point_names(self, record: Record, columns: Columns) -> tuple[str, ...]:
+        """Return the names of a curve's points, or nothing where they have none, as by default."""
+        return ()
+
+    def fractions_of(self, record: Record, columns: Columns) -> frozenset[str]:
+        """Return the keys of a curve that tables show in per cent, by the units of the record's scores.
+
+        A key belongs to the scores of its name and to those with a suffix: `map` to `map_itq_32_bits`.
+        """
+        found = set(self.fractions & columns.keys())
+        for key in columns:
+            units = {score.unit for name, score in record.scores.items() if f"{name}_".startswith(f"{key}_")}
+            if units == {"fraction"}:
+                found.add(key)
+        return frozenset(found)
 
     def possible_pictures(self, entries: Sequence[Entry], request: PlotRequest) -> Iterator[Picture]:
         """Yield a picture for each task that left series of this kind; for each name, where names have their own."""
@@ -67,6 +85,7 @@ class SeriesKind(PictureKind[PictureData]):
             RequestError: They hold those of several tasks, datasets or encoders.
         """
         groups: dict[tuple[str, str, str], dict[tuple[str, str], _BySeed]] = {}  # names -> row and curve -> by seed
+        records: dict[tuple[str, str], Record] = {}  # row and curve -> the first record
         for entry in select_rows(with_distinct_names(in_one_entry(list(entries))), picture.methods):
             if entry.finished_record is None or (picture.task and picture.task not in entry.task_names):
                 continue
@@ -74,13 +93,16 @@ class SeriesKind(PictureKind[PictureData]):
             for curve, columns in self.series_in(entry.finished_record).items():
                 if picture.curve in ("", curve):
                     row = (entry.names["method"], curve)
+                    records.setdefault(row, entry.finished_record)
                     groups.setdefault(names, {}).setdefault(row, {})[entry.seed] = columns
         self._check_one_group(list(groups), picture)
         ((names, rows),) = groups.items()
         series = []
         for (method, curve), by_seed in rows.items():
             columns, seeds = mean_over_seeds(by_seed, self.mean_if)
-            series.append(Series(method, curve, columns, seeds))
+            record = records[method, curve]
+            fractions, points = self.fractions_of(record, columns), self.point_names(record, columns)
+            series.append(Series(method, curve, columns, seeds, fractions, points))
         return PictureData(*names, tuple(series))
 
     def _check_one_group(self, groups: Sequence[tuple[str, str, str]], picture: Picture) -> None:

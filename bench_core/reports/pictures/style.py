@@ -8,7 +8,7 @@ Colours: Petroff, "Accessible color sequences for data visualization", 2021, htt
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,9 @@ COLOURS = (
 DARK = "0.15"
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+_LEGEND_LINE = 0.21  # inches that a name in a legend takes
+_LEGEND_WIDTH = 40  # characters after which a name is wrapped
+_ABOVE = 0.7  # inches of the caption
 _MAX_PANELS_IN_A_ROW = 4  # where a single column of panels wraps
 
 
@@ -91,7 +94,7 @@ def make_panels(
     """
     grid_columns = min(_MAX_PANELS_IN_A_ROW, rows) if columns == 1 else columns
     grid_rows = math.ceil(rows / grid_columns) if columns == 1 else rows
-    figure.set_size_inches(size[0] * grid_columns, size[1] * grid_rows + 0.7)
+    figure.set_size_inches(size[0] * grid_columns, size[1] * grid_rows + _ABOVE)
     grid = figure.subplots(grid_rows, grid_columns, squeeze=False, **shared)
     if columns > 1:
         return [list(row) for row in grid]
@@ -105,6 +108,41 @@ def add_caption(figure: "Figure", title: str, seeds_text: str) -> None:
     """Write the title above the panels, wrapped to the figure's width, and the seeds that are shown below it."""
     wrapped = textwrap.fill(title, max(20, int(11 * figure.get_figwidth())))
     figure.suptitle(f"{wrapped}\n({seeds_text})", fontsize=10)
+
+
+def legend_beside(figure: "Figure", handles: Mapping[str, Any]) -> None:
+    """Put a legend to the right of the panels, and widen the figure by it.
+
+    Args:
+        figure: The figure, whose panels are drawn.
+        handles: Name -> artist.
+    """
+    names = [textwrap.fill(name, _LEGEND_WIDTH) for name in handles]
+    lines = sum(name.count("\n") + 1 for name in names)
+    rows = max(1, int((figure.get_figheight() - _ABOVE) / _LEGEND_LINE))
+    columns = min(len(names), math.ceil(lines / rows))
+    legend = figure.legend(handles.values(), names, loc="outside right center", ncols=columns)
+    figure.set_figwidth(figure.get_figwidth() + legend.get_window_extent().width / figure.dpi)
+
+
+def legend_below(figure: "Figure", handles: Mapping[str, Any], title: str) -> None:
+    """Put a legend below the panels, in as many columns as fit, and make the figure higher by it.
+
+    Args:
+        figure: The figure, whose panels are drawn.
+        handles: Name -> artist.
+        title: What the names are.
+    """
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(
+            handles.values(), handles.keys(), title=title, loc="outside lower center", ncols=columns,
+            columnspacing=1.0, handletextpad=0.2,
+        )  # fmt: skip
+        box = legend.get_window_extent()
+        if box.width <= 0.95 * figure.bbox.width or columns == 1:
+            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
+            return
+        legend.remove()
 
 
 def readable_name(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import RequestError
 from bench_core.planning.boards import Picture
+from bench_core.reports.pictures.labels import write_labels
 from bench_core.reports.pictures.model import NothingToDrawError, PictureKind, PlotRequest, SeveralTablesError
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.tables.build import build
@@ -94,16 +95,20 @@ class Tradeoff(PictureKind[TradeoffData]):
         x, y = ([scale[axis] * (pair[axis].mean or 0.0) for pair in data.points.values()] for axis in (0, 1))
         if picture.connect:
             axes.plot(x, y, color="0.75", linewidth=1, zorder=0)
+        half: list[tuple[float, float]] = []
         for index, (name, pair) in enumerate(data.points.items()):
             bars = [scale[axis] * (pair[axis].halfwidth or 0.0) for axis in (0, 1)]
             axes.errorbar(x[index], y[index], xerr=bars[0], yerr=bars[1], fmt="o", capsize=2, label=name)
-            axes.annotate(data.label(name), (x[index], y[index]), xytext=(6, 5), textcoords="offset points", fontsize=9)
-        axes.set_xlabel(picture.x_label or picture.x)
-        axes.set_ylabel(picture.y_label or picture.y)
+            half.append((bars[0], bars[1]))
+        axes.margins(0.1)
+        units = [", %" if column.unit == "fraction" else "" for column in data.columns]
+        axes.set_xlabel(picture.x_label or f"{picture.x}{units[0]}")
+        axes.set_ylabel(picture.y_label or f"{picture.y}{units[1]}")
         intervals = any(cell.halfwidth is not None for pair in data.points.values() for cell in pair)
         explained = ["means over seeds", *(["bars: 95 % t intervals"] if intervals else []), *data.caveats]
         axes.set_title("; ".join(explained), fontsize=8, color="0.4", loc="right")
         axes.grid(alpha=0.3)
+        write_labels(axes, list(zip(x, y, strict=True)), half, [data.label(name) for name in data.points])
 
     def nothing_to_draw(self, store_path: Path) -> str:
         """Return what the request lacks: it must name two scores, whatever the store holds."""

@@ -21,6 +21,8 @@ from bench_core.reports.tables.summary_columns import (
 )
 from bench_core.store.record import Record, RecordScore
 
+RowKind = Literal["labels", "method", "network"]
+
 
 def build(
     entries: Iterable[Entry], *, metric: str | None = None, sort: str | None = None, task: str | None = None
@@ -61,7 +63,7 @@ class _Draft:
     dataset: str
     encoder: str
     entries: Sequence[Entry]
-    with_labels: Mapping[str, bool]  # row -> whether labels or factors took part in training
+    kinds: Mapping[str, RowKind]
     marks: Mapping[str, tuple[str, ...]]  # row -> its marks
     filled: Sequence[Filled]
     counted: Sequence[Column]  # the columns that count for mean and mean rank
@@ -154,21 +156,21 @@ def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence
     tasks = {column.task for column in columns}
     entries = [entry for entry in group if entry.names["task"] in tasks]
     rows = by_row(entries)
-    with_labels = {label: any(map(uses_labels, row)) for label, row in rows.items()}
+    kinds = {label: _kind(row) for label, row in rows.items()}
     marks = {label: _marks(row) for label, row in rows.items()}
-    candidates = [label for label in rows if not with_labels[label]]
+    candidates = [label for label, row in rows.items() if may_rank(row)]
     values = [column_values(column, rows, candidates) for column in columns]
     levels, filled = chance(values), [fill(of_column) for of_column in values]
     if one_task:
         filled = [(replace(column, name=column.metric, task=""), cells) for column, cells in filled]
-        return _Draft(dataset, encoder, entries, with_labels, marks, filled, (), levels)
+        return _Draft(dataset, encoder, entries, kinds, marks, filled, (), levels)
     counted = counted_columns(values)
     mean = mean_over_tasks(counted)
     if mean is not None:
         filled.append(mean)
         levels.append(TableCell(text=show(0.0, "fraction", 1), mean=0.0))
     filled += [mean_rank(counted), coverage(values, rows), *cost(rows)]
-    return _Draft(dataset, encoder, entries, with_labels, marks, filled, [of.column for of in counted], levels)
+    return _Draft(dataset, encoder, entries, kinds, marks, filled, [of.column for of in counted], levels)
 
 
 def uses_labels(entry: Entry) -> bool:
@@ -176,13 +178,25 @@ def uses_labels(entry: Entry) -> bool:
     return bool(entry.record and (entry.record.uses_labels or entry.record.uses_factors))
 
 
+def may_rank(row: Iterable[Entry]) -> bool:
+    """Return whether a row may be ranked: it is trained without labels, and is not one network alone."""
+    return not any(uses_labels(entry) or entry.is_one_network for entry in row)
+
+
+def _kind(row: Sequence[Entry]) -> RowKind:
+    if any(map(uses_labels, row)):
+        return "labels"
+    return "method" if may_rank(row) else "network"
+
+
 def _marks(row: Sequence[Entry]) -> tuple[str, ...]:
-    """Return what the records of a row say of its training: "labels", "factors", "transductive"."""
+    """Return what the records of a row say of its training: "labels", "factors", "transductive", "one network"."""
     records = [entry.record for entry in row if entry.record]
     marks = {
         "labels": any(record.uses_labels for record in records),
         "factors": any(record.uses_factors for record in records),
         "transductive": any(record.transductive for record in records),
+        "one network": any(entry.is_one_network for entry in row),
     }
     return tuple(mark for mark, holds in marks.items() if holds)
 
@@ -211,11 +225,10 @@ def _finish(draft: _Draft, sort: str | None) -> Table:
 
     notes: dict[str, int] = {}
     rows = []
-    for label in sorted(draft.with_labels, key=sort_key):
+    for label in sorted(draft.kinds, key=sort_key):
         cells = [column_cells.get(label, TableCell(state="missing")) for _, column_cells in draft.filled]
-        kind: Literal["labels", "method"] = "labels" if draft.with_labels[label] else "method"
         shown = tuple(_with_note(cell, notes) for cell in cells)
-        rows.append(Row(name=label, kind=kind, marks=draft.marks[label], cells=shown))
+        rows.append(Row(name=label, kind=draft.kinds[label], marks=draft.marks[label], cells=shown))
     if any(cell.text for cell in draft.chance):
         blank = [TableCell(state="missing")] * (len(draft.filled) - len(draft.chance))
         rows.append(Row(name="chance", kind="chance", cells=(*draft.chance, *blank)))

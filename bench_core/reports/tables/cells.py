@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
@@ -58,14 +58,16 @@ class ColumnValues:
     Attributes:
         column: The column.
         rows: Row -> values.
-        candidates: The rows that may be ranked: those that are trained without labels.
+        candidates: The rows that may be ranked: `may_rank`.
         seeds: The seeds that a row needs here, and that count.
+        networks: The rows that are one network each, which need no further seeds.
     """
 
     column: Column
     rows: Mapping[str, SeedValues]
     candidates: Sequence[str]
     seeds: Sequence[int]
+    networks: Container[str] = ()
 
     @cached_property
     def complete(self) -> list[str]:
@@ -110,9 +112,11 @@ def column_values(column: Column, rows: Mapping[str, Sequence[Entry]], candidate
     asked = set()
     for entries in rows.values():
         asked |= {entry.seed for entry in entries if entry.planned and entry.names["task"] == column.task}
-    sets = Counter(tuple(sorted(row.values)) for row in by_row.values() if row.values)
+    networks = {label for label, entries in rows.items() if any(entry.is_one_network for entry in entries)}
+    sets = Counter(tuple(sorted(row.values)) for label, row in by_row.items() if row.values and label not in networks)
+    sets = sets or Counter(tuple(sorted(row.values)) for row in by_row.values() if row.values)
     most = min(sets, key=lambda seeds: (-sets[seeds], -len(seeds), seeds), default=())
-    return ColumnValues(column, by_row, candidates, sorted(asked) if asked else most)
+    return ColumnValues(column, by_row, candidates, sorted(asked) if asked else most, networks)
 
 
 def score_of(record: Record, column: Column) -> RecordScore | None:
@@ -206,6 +210,8 @@ def _cell(values: ColumnValues, label: str, digits: int | None) -> TableCell:
         low, high = item_interval(unpack_items(items))
         text += f" [{show(low, unit, digits)}, {show(high, unit, digits)}]"
         cell = replace(cell, low=low, high=high)
+    if label in values.networks:
+        return replace(cell, text=f"{text} †" if row.caveat else text)
     have = sum(seed in row.values for seed in needed)
     if have < len(needed):
         text += f" ({have} of {len(needed)} seeds)"

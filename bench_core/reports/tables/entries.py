@@ -47,6 +47,11 @@ class Entry:
         return self.record if self.state == "done" else None
 
     @property
+    def is_one_network(self) -> bool:
+        """Whether the row is one network that was trained elsewhere, so that it has no spread over seeds."""
+        return bool(self.record and self.record.outside and self.record.outside["one_network"])
+
+    @property
     def task_names(self) -> set[str]:
         """The label of the task, and its name in the request that the record was made for."""
         return {self.names["task"], self.record.names["task"] if self.record else self.names["task"]}

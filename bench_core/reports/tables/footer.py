@@ -37,6 +37,7 @@ def footer(
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in told})))}.")
     lines += _recipes(told)
     lines += _starts(told)
+    lines += _outside(told)
     lines += _teachers_and_encoders(told)
     lines += _codes(told)
     lines.append(f"Data: {'; '.join(sorted({_data(record.document) for _, record in told}))}.")
@@ -96,10 +97,25 @@ def _recipes(done: Sequence[_Done]) -> Iterator[str]:
 
 def _starts(done: Sequence[_Done]) -> list[str]:
     """Name the rows whose encoder was trained before: their recipe and cost leave that training out."""
-    starts = {entry.names["method"]: record.starts_from for entry, record in done}
+    trained = [pair for pair in done if pair[1].document.recipe.get("epochs") != 0 or not pair[1].outside]
+    starts = {entry.names["method"]: record.starts_from for entry, record in trained}
     return [
         f"{row} starts from {source}; its recipe and cost leave that out." for row, source in starts.items() if source
     ]
+
+
+def _outside(done: Sequence[_Done]) -> Iterator[str]:
+    """Say of each row whose weights come from elsewhere: model, digests, revision, and what it was pretrained on."""
+    rows: dict[tuple[str, str, str, str], dict[str, None]] = {}  # row, model, revision and data -> digests
+    for entry, record in done:
+        if outside := record.outside:
+            facts = (outside["name"], outside.get("revision") or "", outside.get("trained_on") or "")
+            rows.setdefault((entry.names["method"], *facts), {})[outside["digest"][:12]] = None
+    for (row, model, revision, trained_on), digests in rows.items():
+        yield (
+            f"{row}: weights of {model}, SHA-256 {', '.join(digests)}, revision {revision or 'not known'}, "
+            f"pretrained on {trained_on or 'data that is not known'}."
+        )
 
 
 def _teachers_and_encoders(done: Sequence[_Done]) -> Iterator[str]:

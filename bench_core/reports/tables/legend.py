@@ -9,6 +9,7 @@ from bench_core.reports.tables.statistics import BOLD_PROMISE, FEWEST_SEEDS
 _MARKS = {
     "labels": "Trained with labels, for reference, neither bold nor ranked",
     "factors": "Trained with ground-truth factors, for reference, neither bold nor ranked",
+    "one network": "One network, which has no spread over seeds, neither bold nor ranked",
     "transductive": "Transductive, as training reads the items that are tested, without their labels",
 }
 _Shown = tuple[Row, Column, TableCell]

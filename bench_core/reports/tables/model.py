@@ -103,13 +103,14 @@ class Row:
 
     Attributes:
         name: Label of the method; "chance" for the chance level.
-        kind: "labels" marks a reference that is trained with labels or with ground-truth factors.
-        marks: What a reader must know of the row's training: "labels", "factors", "transductive".
+        kind: "labels" marks a reference that is trained with labels or with ground-truth factors, "network" one network
+            that was trained elsewhere; neither is ranked.
+        marks: What a reader must know of the row's training: "labels", "factors", "transductive", "one network".
         cells: One for each column.
     """
 
     name: str
-    kind: Literal["method", "labels", "chance"] = "method"
+    kind: Literal["method", "labels", "network", "chance"] = "method"
     marks: tuple[str, ...] = ()
     cells: tuple[TableCell, ...]
 

@@ -31,6 +31,7 @@ def _record(
     dataset: Mapping[str, Any] | None = None,
     task_revision: int = 1,
     uses_labels: bool = False,
+    outside: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Return a record; a number in place of scores is a top1."""
@@ -68,7 +69,7 @@ def _record(
         "protocol": f"{task}: on test",
         "notes": [],
         "curves": {},
-        "facts": {"uses_labels": uses_labels, "parameters": 123456},
+        "facts": {"uses_labels": uses_labels, "parameters": 123456, "outside": outside},
         "provenance": {
             "bench": "0.1.0",
             "commit": "abcdef0123456789",
