@@ -21,6 +21,7 @@ from bench_core.cli.new import new
 from bench_core.cli.options import Command, load
 from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
+from bench_core.cli.rm import rm
 from bench_core.cli.run import run
 from bench_core.cli.status import logs, status
 from bench_core.cli.tables import export, plot, publish, table
@@ -39,7 +40,7 @@ _DISK_ERRORS = (
     errno.ENODEV, errno.ENXIO, errno.ENOLCK,
 )  # fmt: skip
 _HEADINGS = {  # of `bench --help`, with the commands below each
-    "Run": ("run", "eval", "why", "status", "logs"),
+    "Run": ("run", "eval", "why", "status", "logs", "rm"),
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "verify"),
     "Take home": ("path", "embed", "convert"),
@@ -194,7 +195,7 @@ def completion(shell: str) -> None:
 
 
 _COMMANDS = (
-    new, eval_, run, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs, path,
+    new, eval_, run, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs, rm, path,
     embed, convert,
 )  # fmt: skip
 for command in _COMMANDS:
