@@ -28,6 +28,7 @@ from bench_core.running.setting import RunSetting
 from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.chain_files import read_embedded, read_summary
+from bench_core.store.data_spec import spec_to_json
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.store.under_way import LiveLog, under_way_folder
 from bench_core.training.checkpoints import Checkpoints
@@ -238,7 +239,12 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         resume_anyway=setting.resume_anyway,
     )
     views = compiled_views() if setting.compiled else nullcontext()
-    description = {"doc": chain.document, "names": dict(chain.cells[0].names), "label": chain.label}
+    description = {
+        "doc": chain.document,
+        "names": dict(chain.cells[0].names),
+        "label": chain.label,
+        "data": spec_to_json(chain.data),
+    }
     probe = make_probe(
         setting.probe_every if objective.players() else 0,
         train,

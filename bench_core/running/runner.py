@@ -20,6 +20,7 @@ from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.small_batches import refuse_small_batches
 from bench_core.store import Store
+from bench_core.store.name_links import link_names
 
 
 def run_plan(
@@ -51,6 +52,8 @@ def run_plan(
         return _PlanRun(store, setting, progress).run(to_run(plan, store), on_start)
     finally:
         progress.close()
+        if store.exists():
+            link_names(store)
 
 
 class _PlanRun:

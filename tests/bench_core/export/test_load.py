@@ -75,3 +75,19 @@ def test_it_sees_images_as_the_run_did(trained_store: Path) -> None:
     assert isinstance(split.inputs, torch.Tensor)
     mine = bench_core.load_encoder(folder)(as_float(split.inputs))
     torch.testing.assert_close(mine, features, rtol=1e-4, atol=1e-5)
+
+
+def test_a_chain_needs_no_dataset(trained_store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = find_chain(Store(trained_store), "nac/seed-0")
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert recipe["data"]["shape"] == [1, 8, 8]
+    old = shutil.copytree(folder, tmp_path / "old")  # as chains were before their recipes had this
+    (old / "recipe.json").write_text(json.dumps({"doc": recipe["doc"]}))
+    images = torch.rand(2, 1, 8, 8)
+    wanted = bench_core.load_encoder(old)(images)
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("the dataset was asked")
+
+    monkeypatch.setattr(load_plugins().get("dataset", "digits").cls, "spec", refuse)
+    assert torch.equal(bench_core.load_encoder(folder)(images), wanted)
