@@ -62,6 +62,8 @@ def run(
     rerun: Sequence[str] | str = (),
     log: Sequence[str] | str = (),
     probe_every: int = 0,
+    keep_every: int = 0,
+    at_epochs: Sequence[int] = (),
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
@@ -100,6 +102,8 @@ def run(
         log: Loggers of trainings beside the store's own log: "csv", "tensorboard", "wandb".
         probe_every: Number of epochs from one probe of a training (kNN and RankMe on parts of the train split) to the
             next; 0 for none.
+        keep_every: Number of epochs from one copy of a training's weights to the next; 0 keeps none.
+        at_epochs: Epochs after which each training is measured, in place of its end; their weights must be kept.
         progress: Show recipes and progress on stderr.
         registry: Plugins to use, for tests; None loads those that are installed.
 
@@ -124,6 +128,7 @@ def run(
         device=device,
         settings=settings or {},
         sweeps=sweeps or {},
+        at_epochs=tuple(at_epochs),
         data_root=Path(data_root) if data_root is not None else default_data_root(),
     )
     setting = RunSetting(
@@ -138,6 +143,7 @@ def run(
         rerun=tuple(_names(rerun) or ()),
         log=tuple(_names(log) or ()),
         probe_every=probe_every,
+        keep_every=keep_every,
         command=_call(
             request,
             workers=workers,
@@ -147,6 +153,7 @@ def run(
             rerun=tuple(_names(rerun) or ()),
             log=tuple(_names(log) or ()),
             probe_every=probe_every,
+            keep_every=keep_every,
         ),
     )
     if setting.uses_processes and registry is not None:

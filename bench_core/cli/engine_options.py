@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
-    "log", "probe_every",
+    "log", "probe_every", "keep_every",
 )  # fmt: skip
 
 
@@ -80,6 +80,10 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--probe-every", type=int, default=0, show_default=True, metavar="EPOCHS",
             help="Measure kNN and RankMe on two parts of the train split this often while training, and log them. They "
             "choose nothing, and weights and scores stay the same. 0 is never.",
+        ),
+        click.option(
+            "--keep-every", type=int, default=0, show_default=True, metavar="EPOCHS",
+            help="Keep the weights this often while training, so that --at epochs=... can measure them. 0 is never.",
         ),
     ]  # fmt: skip
     for option in reversed(options):

@@ -76,6 +76,17 @@ def seeds(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> 
     return parsed or None
 
 
+def epochs_of(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Parse `epochs=10,20`: (10, 20); nothing where the option is not given."""
+    if value is None:
+        return ()
+    name, _, numbers = value.partition("=")
+    parts = numbers.split(",")
+    if name.strip() != "epochs" or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{value!r} must be epochs from 1, like epochs=10,20,50")
+    return tuple(int(part) for part in parts)
+
+
 def _seed_range(first: int, last: int, typed: str) -> range:
     if last < first:
         raise click.BadParameter(f"{typed} goes backwards; write {last}-{first}")
@@ -116,6 +127,11 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Epochs of training. Default: the board's or method's; with fewer the warm-up is shorter, too.",
         ),
         click.option("--batch-size", type=click.IntRange(1), help="Batch size. Default: the board's or method's."),
+        click.option(
+            "--at", "at_epochs", callback=epochs_of, metavar="epochs=A,B",
+            help="Measure each training after these epochs, in place of its end: epochs=10,20,50. Their weights are "
+            "kept by --keep-every.",
+        ),
         click.option(
             "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
             help="Arithmetic of training. Default: the board's, else auto: bf16 on CUDA and fp32 elsewhere.",

@@ -29,6 +29,8 @@ def _request_options(request: Request) -> Iterator[str]:
             yield f"--{section}={_names(section, names)}"
     if request.seeds is not None:
         yield f"--seeds={','.join(map(str, request.seeds))}"
+    if request.at_epochs:
+        yield f"--at=epochs={','.join(map(str, request.at_epochs))}"
     for option in ("board", "epochs", "batch_size", "precision", "data_root"):
         if getattr(request, option) is not None:
             yield f"--{option.replace('_', '-')}={getattr(request, option)}"
@@ -50,6 +52,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
         yield f"--log={_names('log', setting.log)}"
     if setting.probe_every:
         yield f"--probe-every={setting.probe_every}"
+    if setting.keep_every:
+        yield f"--keep-every={setting.keep_every}"
 
 
 def _names(section: str, names: Sequence[str]) -> str:

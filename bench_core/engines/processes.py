@@ -12,6 +12,7 @@ from bench_core.engines.resources import process_environments
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.running.failures import UnfinishedCell, attempt, failed_cells, unfinished_cell
+from bench_core.running.kept_epochs import check_kept_epochs
 from bench_core.running.pending import FailedTrainings, missing, to_run, to_train
 from bench_core.running.progress import NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
@@ -82,6 +83,8 @@ def run_in_processes(
     progress = progress or NoProgress()
     queue = [ChainProcess(number, chain, cells) for number, (chain, cells) in enumerate(to_run(plan, store), 1)]
     try:
+        for item in queue:
+            check_kept_epochs(item.chain, item.cells, store, setting.keep_every)
         refuse_small_batches(needed for item in queue for needed in to_train(item.chain, store))
         _Scheduler(store, setting, command, progress, queue).run(on_start)
     finally:

@@ -32,6 +32,7 @@ class Cell:
         key: The hash of the document.
         skip: The reason why the task cannot run on this chain, or None.
         other_datasets: The datasets that the task reads beside the chain's, by name.
+        epoch: The epoch of the training after which the weights are measured; None for those that it ends with.
     """
 
     names: Mapping[str, str]
@@ -41,6 +42,7 @@ class Cell:
     key: str
     skip: str | None
     other_datasets: Mapping[str, OtherData] = field(default_factory=dict)
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from bench_core.data.checked import load_split, reading_data
 from bench_core.data.files import NO_FOLDER
 from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
+from bench_core.planning.at_epochs import at_epochs
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import FromFile, InitialWeights, find_initial_weights, start_in_document
@@ -64,7 +65,8 @@ def make_plan(request: Request, registry: Registry, *, download: bool = False, c
         RequestError: A name, parameter or value does not fit, or data is missing.
     """
     resolved = resolve(request, registry)
-    return plan_resolved(resolved, request.data_root, registry, download=download, check_data=check_data)
+    plan = plan_resolved(resolved, request.data_root, registry, download=download, check_data=check_data)
+    return at_epochs(plan, request.at_epochs)
 
 
 def board_plan(board: str, registry: Registry | None = None) -> Plan:

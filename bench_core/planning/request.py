@@ -57,6 +57,7 @@ class Request:
             "NAME.init", "NAME.init_part", "NAME.init_partial", "NAME.encoder", "NAME.encoder.PARAM", "NAME.teacher"
             and "NAME.teacher_encoder".
         sweeps: Parameter -> values, each of which makes a row of its own; several sweeps make all combinations.
+        at_epochs: Epochs after which each training is measured, in place of its end; empty for the end.
         data_root: Folder of the datasets.
     """
 
@@ -72,6 +73,7 @@ class Request:
     device: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweeps: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    at_epochs: Sequence[int] = ()
     data_root: Path
 
 

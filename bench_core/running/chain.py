@@ -17,8 +17,10 @@ from bench_core.data import open_split
 from bench_core.data.checked import load_split
 from bench_core.devices import place_on_device
 from bench_core.files import file_digest, new_folder, sealed, write_over
+from bench_core.keys import key_of
 from bench_core.planning.chains import Chain
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights, load_weights
+from bench_core.running.kept_epochs import KeptEpochs, cost_until, weights_after
 from bench_core.running.loggers import open_loggers
 from bench_core.running.pending import is_trained, to_train
 from bench_core.running.probe import make_probe
@@ -119,7 +121,12 @@ def load_splits(chain: Chain) -> dict[str, Split]:
 
 
 def pretrain_and_embed(
-    chain: Chain, store: Store, setting: RunSetting, splits: Mapping[str, Split], progress: Progress
+    chain: Chain,
+    store: Store,
+    setting: RunSetting,
+    splits: Mapping[str, Split],
+    progress: Progress,
+    epoch: int | None = None,
 ) -> tuple[Frozen, dict[str, Any]]:
     """Pretrain a chain's method and embed its data, as far as the store does not hold that yet.
 
@@ -129,6 +136,7 @@ def pretrain_and_embed(
         setting: Device, checkpoints, workers.
         splits: All splits of the chain's dataset.
         progress: Shows the epochs and what is being done.
+        epoch: The epoch after which the weights are embedded; None for those that the training ended with.
 
     Returns:
         What evaluators see of the chain, and the summary of its pretraining (`summary.json`), with the embedding's
@@ -136,13 +144,18 @@ def pretrain_and_embed(
     """
     folder = _train_if_needed(chain, store, setting, splits["train"], progress)
     summary = read_summary(folder)
+    weights, digest, embed_key = folder / "weights.safetensors", summary["weights_sha256"], chain.embed_key
+    if epoch is not None:
+        [(weights, digest)] = weights_after(chain, folder, [epoch])
+        embed_key = key_of({**chain.embed_document, "epoch": epoch})
+        summary["cost"] |= cost_until(folder, epoch)
 
     def load_method() -> Objective:
         objective = build_objective(chain, weights_of=partial(_trained_weights, store))
-        objective.load_state_dict(load_tensors(folder / "weights.safetensors", summary["weights_sha256"]))
+        objective.load_state_dict(load_tensors(weights, digest))
         return objective.to(setting.torch_device).eval().requires_grad_(False)
 
-    embeddings = folder / "embeddings" / chain.embed_key
+    embeddings = folder / "embeddings" / embed_key
     _embed_if_needed(chain, load_method, embeddings, setting, splits, progress)
     done = read_embedded(embeddings)
     summary["cost"]["embed_s"] = done["embed_s"]
@@ -241,7 +254,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
     views = compiled_views() if setting.compiled else nullcontext()
     description = {
         "doc": chain.document,
-        "names": dict(chain.cells[0].names),
+        "names": {**chain.cells[0].names, "method": chain.row_name},
         "label": chain.label,
         "data": spec_to_json(chain.data),
     }
@@ -254,6 +267,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         setting.workers,
         lambda text: progress.log(f"  {text}"),
     )
+    kept_epochs = KeptEpochs(setting.keep_every, under_way_folder(folder), lambda text: progress.log(f"  {text}"))
     live_log = LiveLog(under_way_folder(folder), description)
 
     def on_epoch(done: int, total: int, line: Mapping[str, Any]) -> None:
@@ -262,6 +276,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         progress.epoch(done, total, line)
 
     def along(method: Objective, epoch: int) -> Mapping[str, Any]:
+        kept_epochs.keep(method, epoch)
         return probe.measure(method, epoch) if probe else {}
 
     with (
@@ -286,7 +301,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         )
         loggers.finish(unfinished_folder)
         warnings, kept_epoch = cost.pop("warnings"), cost.pop("kept_epoch")
-        del cost["epochs_trained"]
+        epochs = kept_epochs.hand_over(unfinished_folder, cost.pop("epochs_trained"))
         for warning in warnings:
             progress.log(f"  warning: {warning}")
         save_tensors(unfinished_folder / "weights.safetensors", objective.state_dict())
@@ -305,6 +320,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             "uses_labels": chain.uses_labels,
             "uses_factors": chain.uses_factors,
             **({} if kept_epoch is None else {"kept_epoch": kept_epoch}),
+            **({"epochs": epochs} if epochs else {}),
             "provenance": provenance(setting.torch_device, setting.command)
             | {name: value for name, value in by.items() if value},
         }

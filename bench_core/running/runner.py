@@ -14,6 +14,7 @@ from bench_core.process_settings import restored
 from bench_core.running.chain import load_splits, pretrain_and_embed
 from bench_core.running.evaluate import run_cell
 from bench_core.running.failures import FAILURES, UnfinishedCell, attempt, attempt_of, unfinished_cell
+from bench_core.running.kept_epochs import check_kept_epochs
 from bench_core.running.pending import FailedTrainings, to_run, to_train
 from bench_core.running.progress import NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
@@ -72,13 +73,13 @@ class _PlanRun:
         self.loader: Dataset | None = None  # the dataset whose splits are in memory
         self.splits: Mapping[str, Split] = {}
 
-    def run(
-        self, queue: Sequence[tuple[Chain, Sequence[Cell]]], on_start: Callable[[], None]
-    ) -> list[UnfinishedCell]:
+    def run(self, queue: Sequence[tuple[Chain, Sequence[Cell]]], on_start: Callable[[], None]) -> list[UnfinishedCell]:
         """Run all chains of the queue, and return the cells that failed."""
         for chain, cells in queue:
             for cell in cells:
                 chain.sources_of(cell)  # read now and kept: a file may be edited while the chains run
+        for chain, cells in queue:
+            check_kept_epochs(chain, cells, self.store, self.setting.keep_every)
         refuse_small_batches(needed for chain, _ in queue for needed in to_train(chain, self.store))
         self.check_data(queue)
         if queue:
@@ -87,7 +88,8 @@ class _PlanRun:
         for number, (chain, cells) in enumerate(queue, 1):
             self.setting.stop.raise_if_requested()  # a signal whose Stopped was swallowed by a library's clean-up
             self.progress.chain(number, len(queue), chain.label)
-            self.run_chain(chain, cells)
+            for epoch in dict.fromkeys(cell.epoch for cell in cells):
+                self.run_chain(chain, [cell for cell in cells if cell.epoch == epoch], epoch)
         return self.failed
 
     def check_data(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> None:
@@ -107,8 +109,14 @@ class _PlanRun:
             self.loader = chain.loader
         return self.splits
 
-    def run_chain(self, chain: Chain, cells: Sequence[Cell]) -> None:
-        """Pretrain and embed one chain, then run its tasks. An error in training fails all its cells."""
+    def run_chain(self, chain: Chain, cells: Sequence[Cell], epoch: int | None) -> None:
+        """Pretrain and embed one chain, then run its tasks. An error in training fails all its cells.
+
+        Args:
+            chain: The chain.
+            cells: Its cells on the same weights.
+            epoch: The epoch after which these are taken; None for those that the training ends with.
+        """
         if reason := self.failed_trainings.reason_to_skip(chain):
             where = provenance(self.setting.torch_device, self.setting.command)
             for cell in cells:
@@ -120,7 +128,7 @@ class _PlanRun:
         try:
             splits = self.load(chain)
             with exact_float32(self.setting.torch_device), restored():
-                frozen, summary = pretrain_and_embed(chain, self.store, self.setting, splits, self.progress)
+                frozen, summary = pretrain_and_embed(chain, self.store, self.setting, splits, self.progress, epoch)
         except FAILURES as error:
             for cell in cells:
                 self.record_failure(chain, cell, error, began)

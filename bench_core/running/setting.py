@@ -31,6 +31,7 @@ class RunSetting:
         rerun: Methods and tasks of the request whose finished cells are run again, see `bench_core.running.rerun`.
         log: Loggers of trainings beside the store's own log, see `bench_core.running.loggers`: csv, tensorboard, wandb.
         probe_every: Epochs from one probe of a training to the next, see `bench_core.running.probe`; 0 is none.
+        keep_every: Epochs from one copy of a training's weights to the next, see `kept_epochs`; 0 keeps none.
         command: What records name as the command; None is the command line of this process.
         stop: Receives the stop signals of this process.
 
@@ -49,6 +50,7 @@ class RunSetting:
     rerun: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     probe_every: int = 0
+    keep_every: int = 0
     command: str | None = None
     stop: Stop = field(default_factory=Stop)
 
@@ -62,10 +64,10 @@ class RunSetting:
                 "120 is the default."
             )
         check_loggers(self.log)
-        if not _is_whole(self.probe_every) or self.probe_every < 0:
-            raise RequestError(
-                f"probe-every must be a number of epochs from 0, got {shown(self.probe_every)}; 0 is none."
-            )
+        for name in ("probe_every", "keep_every"):
+            if not _is_whole(value := getattr(self, name)) or value < 0:
+                option = name.replace("_", "-")
+                raise RequestError(f"{option} must be a number of epochs from 0, got {shown(value)}; 0 is never.")
         if not _is_whole(self.jobs) or self.jobs < 1:
             raise RequestError(f"jobs must be a whole number from 1, got {shown(self.jobs)}; 1 is the default.")
         if self.time_limit is not None:

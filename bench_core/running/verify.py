@@ -13,6 +13,7 @@ from bench_core.config import build
 from bench_core.contracts import Recipe
 from bench_core.errors import BenchError, ConfigError, RequestError, UnknownNameError
 from bench_core.keys import HARNESS_REVISION, differences
+from bench_core.planning.at_epochs import at_epochs
 from bench_core.planning.boards import Board, OwnEncoder
 from bench_core.planning.chains import Plan
 from bench_core.planning.components import ConfiguredComponent
@@ -102,6 +103,7 @@ def plan_again(
     if lacking := repetition_error(record.document.content):
         raise RequestError(f"{record.key[:12]} cannot be run again from its record, in which {lacking}.")
     plan = plan_resolved(_resolved(record, registry, settings or {}), data_root, registry, download=download)
+    plan = at_epochs(plan, [epoch] if (epoch := record.document.embed.get("epoch")) else [])
     [cell] = plan.cells
     changed = differences(cell.document, record.document.content)
     if changed:
@@ -125,7 +127,8 @@ def verify(plan: Plan, record: Record, device: str = "auto", progress: Progress 
     """
     with TemporaryDirectory(prefix="bench-verify-") as folder:
         store = Store(Path(folder) / "runs")
-        setting = RunSetting(device=device, command=f"bench verify {record.key}")
+        epoch = record.document.embed.get("epoch", 0)  # its weights are kept
+        setting = RunSetting(device=device, command=f"bench verify {record.key}", keep_every=epoch)
         failures = run_plan(plan, store, setting, progress)
         if failures:
             raise BenchError(f"it does not run any more: {describe(failures)[0]}")

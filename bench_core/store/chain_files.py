@@ -7,6 +7,7 @@ read_embedded    `done.json` of embeddings: their digests
 The functions `..._of` check content that has been read already.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,20 @@ from bench_core.store.record_schema import PROVENANCE, is_sources, training_erro
 
 RECIPE, SUMMARY, WEIGHTS, LOG = "recipe.json", "summary.json", "weights.safetensors", "log.jsonl"
 EMBEDDED = "done.json"
+EPOCHS = "epochs"  # folder of the weights along the way
 
+_EPOCH = re.compile("[1-9][0-9]{0,8}")
 _SUMMARY: dict[str, Test] = {
     "weights_sha256": is_digest, "parameters": is_count, "cost": is_numbers, "provenance": is_mapping,
 }  # fmt: skip
 _SUMMARY_OPTIONAL: dict[str, Test] = {"warnings": is_texts, "uses_labels": is_bool, "uses_factors": is_bool,
-    "kept_epoch": is_count,
+    "kept_epoch": is_count, "epochs": lambda value: is_digests(value) and all(map(_EPOCH.fullmatch, value)),
 }  # fmt: skip
+
+
+def epoch_weights(folder: Path, epoch: int) -> Path:
+    """Return the file of a chain's weights after an epoch, counted from 1; it may not be there."""
+    return folder / EPOCHS / f"{epoch:04}.safetensors"
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

@@ -34,11 +34,13 @@ from bench_core.keys import key_of
 from bench_core.regular_files import names_in, read_regular
 from bench_core.store.chain_files import (
     EMBEDDED,
+    EPOCHS,
     LOG,
     RECIPE,
     SUMMARY,
     WEIGHTS,
     embedded_of,
+    epoch_weights,
     read_summary,
     recipe_of,
     summary_of,
@@ -192,6 +194,9 @@ def _copy_chain(folder: Path, source: Path, target: Path | None) -> None:
     if LOG in names:
         _copy_log(folder / LOG, source, target)
     _copy_tensors(folder / WEIGHTS, summary["weights_sha256"], source, target)
+    for epoch, digest in summary.get("epochs", {}).items():
+        path = epoch_weights(folder, int(epoch))
+        _copy_tensors(path, digest, source, target / EPOCHS if target else None)
     for key in names_in(folder / "embeddings", below=source):
         embeddings = folder / "embeddings" / key
         if is_digest(key) and EMBEDDED in names_in(embeddings, below=source):

@@ -19,23 +19,24 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
 RUN = [
-    "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate", "--jobs",
-    "--json", "--log", "--only-chain", "--probe-every", "--quiet", "--rerun", "--resume-anyway", "--retry-failed", "--time-limit",
-    "--without-cell", "--workers",
+    "--cells", "--check-data", "--checkpoint-every", "--compile", "--device", "--download", "--dry-run", "--isolate",
+    "--jobs", "--json", "--keep-every", "--log", "--only-chain", "--probe-every", "--quiet", "--rerun",
+    "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell", "--workers",
 ]  # fmt: skip
 
 
 def test_the_flags_are_few_and_frozen() -> None:
     flags = {name: sorted(o for p in command.params for o in p.opts) for name, command in main.commands.items()}
     cells = [
-        "--batch-size", "--board", "--data-root", "--datasets", "--encoders", "--epochs", "--methods", "--precision",
-        "--seeds", "--set", "--store", "--sweep", "--tasks",
+        "--at", "--batch-size", "--board", "--data-root", "--datasets", "--encoders", "--epochs", "--methods",
+        "--precision", "--seeds", "--set", "--store", "--sweep", "--tasks",
     ]  # fmt: skip
     assert flags == {
         "run": sorted([*cells, *RUN]),
         "why": sorted([*cells, "cell"]),
         "status": sorted([*cells, "--json"]),
         "logs": ["--follow", "--store", "-f", "chain"],
+        "rm": sorted(["--dry-run", "--embeddings", "--failed", "--records", "--store", "--yes", "chains"]),
         "convert": ["--output", "--store", "--to", "-o", "chain"],
         "embed": ["--output", "--store", "-o", "chain", "images"],
         "path": ["--dataset", "--encoder", "--names", "--seed", "--store", "name"],

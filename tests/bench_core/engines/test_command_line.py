@@ -20,7 +20,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"methods": ["nac"]},
     {"methods": ["nac", "nac:hashing"], "tasks": ["all"], "datasets": ["digits"], "encoders": ["convnet"]},
     {"board": "boards/my board.toml", "seeds": [0, 12], "epochs": 3, "batch_size": 32, "precision": "fp32"},
-    {"methods": ["-odd"], "device": "cuda:1"},
+    {"methods": ["-odd"], "device": "cuda:1", "at_epochs": (10, 20)},
     {"settings": {"nac.flip": 0.2, "nac.recipe.epochs": 7, "a.b": True, "vae.init": "none", "x.y": 1e-7, "x.z": 1e16}},
     {"settings": {"image_folder.path": 'C:\\a "b" = \u00e9\n', "a.list": [1, 2.0, [3]], "a.text": "0.2"}},
     {
@@ -67,6 +67,7 @@ def test_command_line_gives_the_same_run_setting_without_what_starts_processes(t
         time_limit=60,
         log=("csv", "tensorboard"),
         probe_every=2,
+        keep_every=5,
     )
     options = options_of(run_command(Request(methods=["nac"], data_root=tmp_path), setting, tmp_path))
     read = make_setting(options, setting.stop, only_chain=None)
