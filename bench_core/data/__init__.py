@@ -8,6 +8,7 @@ image_pixels.py   decodes one image: orientation, transparency, crop and size
 image_depth.py    images of 16 bits: their values, and how they become 8 bits
 image_cache.py    files of the cache, and stamps that tell whether a file may have changed
 image_files.py    decodes image files once, at one size, and caches the array
+encoded_images.py images that a table holds as bytes of files, decoded at one size
 image_listing.py  lists the images of a split, and what is passed over
 image_folder.py   a folder of images with one sub-folder for each class
 image_pool.py     a folder of images without classes or splits, or with a table
@@ -24,6 +25,8 @@ loading.py        passes over a split in batches: on the device if it fits, else
 """
 
 from bench_core.data.array_files import read_arrays as read_arrays
+from bench_core.data.encoded_images import EncodedImages as EncodedImages
+from bench_core.data.encoded_images import content_digest as content_digest
 from bench_core.data.factor_grid import FactorDraws as FactorDraws
 from bench_core.data.factor_grid import draw_combinations as draw_combinations
 from bench_core.data.factor_grid import factor_values as factor_values
@@ -33,6 +36,10 @@ from bench_core.data.files import digest_of as digest_of
 from bench_core.data.files import fetching as fetching
 from bench_core.data.files import missing_data as missing_data
 from bench_core.data.folds import stratified_folds as stratified_folds
+from bench_core.data.image_cache import is_settled as is_settled
+from bench_core.data.image_cache import read_entry as read_entry
+from bench_core.data.image_cache import stamp as stamp
+from bench_core.data.image_cache import write_entry as write_entry
 from bench_core.data.image_files import ImageFiles as ImageFiles
 from bench_core.data.image_folder import ImageFolder as ImageFolder
 from bench_core.data.image_pool import DrawnTest as DrawnTest
@@ -65,6 +72,7 @@ __all__ = [
     "MNIST_COUNTS",
     "MNIST_FILES",
     "DrawnTest",
+    "EncodedImages",
     "FactorDraws",
     "Graphs",
     "ImageFiles",
@@ -78,6 +86,7 @@ __all__ = [
     "Source",
     "Subsets",
     "cache_root",
+    "content_digest",
     "default_data_root",
     "digest_of",
     "draw_combinations",
@@ -88,15 +97,19 @@ __all__ = [
     "idx_images",
     "idx_labels",
     "is_one_pool",
+    "is_settled",
     "join",
     "missing_data",
     "open_split",
     "ranks_in_class",
     "read_arrays",
     "read_checked",
+    "read_entry",
     "select",
+    "stamp",
     "stratified_folds",
     "subset",
     "subset_counts",
     "take",
+    "write_entry",
 ]

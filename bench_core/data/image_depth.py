@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bench_core.data.image_formats import FORMATS, first_bytes, format_of
+from bench_core.data.image_formats import FORMATS, first_bytes, for_pillow, format_of
 
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -36,7 +36,7 @@ def brightest(path: str) -> int | None:
         kind = format_of(head)
         if kind not in ("TIFF", "PPM") and not (kind == "PNG" and head[24:25] == b"\x10"):
             return None  # most images end here, without Pillow
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(for_pillow(path), formats=FORMATS) as image:
             return int(_values(image, path)[0].max()) if has_sixteen_bits(image) else None
     except Exception:  # a damaged file may make Pillow raise anything; it is reported when it is decoded
         return None
@@ -47,12 +47,12 @@ def bits_of(value: int) -> int:
     return min(max(value.bit_length(), 8), 16)
 
 
-def eight_bits(image: Image.Image, path: str, depth: int) -> Image.Image:
+def eight_bits(image: Image.Image, path: str | bytes, depth: int) -> Image.Image:
     """Return an opened image of 16 bits as one of 8 bits; a transparent colour becomes an alpha channel.
 
     Args:
         image: An image for which `has_sixteen_bits` is true.
-        path: Its file, which is opened again for the second byte of coloured images.
+        path: Its file or content, which is opened again for the second byte of coloured images.
         depth: Number of bits of its values, 8 to 16.
     """
     if depth == 16 and image.info.get("transparency") is None and image.mode in ("RGB", "RGBA"):
@@ -63,13 +63,13 @@ def eight_bits(image: Image.Image, path: str, depth: int) -> Image.Image:
 
 
 def fractions(
-    image: Image.Image, path: str, depth: int
+    image: Image.Image, path: str | bytes, depth: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8] | None]:
     """Return the colours of an opened image of 16 bits as fractions of white, and its alpha channel (H, W) or None.
 
     Args:
         image: An image for which `has_sixteen_bits` is true.
-        path: Its file, which is opened again for the second byte of coloured images.
+        path: Its file or content, which is opened again for the second byte of coloured images.
         depth: Number of bits of its values, 8 to 16.
 
     Returns:
@@ -79,7 +79,9 @@ def fractions(
     return np.minimum(values.astype(np.float32) / np.float32(2**depth - 1), np.float32(1)), alpha
 
 
-def _values_and_alpha(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8] | None]:
+def _values_and_alpha(
+    image: Image.Image, path: str | bytes
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8] | None]:
     """Return what `_values` returns, with an alpha channel also where one colour is transparent."""
     transparent = image.info.get("transparency")
     values, alpha = _values(image, path)
@@ -89,7 +91,7 @@ def _values_and_alpha(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uin
     return values, alpha
 
 
-def _values(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8] | None]:
+def _values(image: Image.Image, path: str | bytes) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8] | None]:
     """Return the colour values (H, W) or (H, W, 3) of an image of 16 bits, and its alpha channel (H, W) or None."""
     if image.mode not in ("RGB", "RGBA"):
         image.load()
@@ -103,9 +105,9 @@ def _values(image: Image.Image, path: str) -> tuple[npt.NDArray[np.uint16], npt.
     return values.astype(np.uint16, copy=False), upper[..., 3] if upper.shape[2] == 4 else None
 
 
-def _bytes(path: str, *, upper: bool) -> npt.NDArray[np.uint8]:
+def _bytes(path: str | bytes, *, upper: bool) -> npt.NDArray[np.uint8]:
     """Read the upper or lower byte of each value of a coloured image: (H, W, 3 or 4)."""
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(for_pillow(path), formats=FORMATS) as image:
         image.tile = [_tile_of_byte(tile, upper=upper) for tile in _tiles(image)]
         image.load()
         return np.asarray(image)

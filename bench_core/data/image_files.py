@@ -212,40 +212,50 @@ class FileReader:
         return torch.from_numpy(decode(paths, self.size, self.grey, self.depth, self.floats))
 
 
-def decode(paths: Sequence[str], size: int, grey: bool = False, depth: int = 16, floats: bool = False) -> Pixels:
+def decode(
+    images: Sequence[str | bytes],
+    size: int,
+    grey: bool = False,
+    depth: int = 16,
+    floats: bool = False,
+    names: Sequence[str] | None = None,
+) -> Pixels:
     """Decode image files to (N, C, size, size), uint8 or float32 in [0, 1].
 
     Args:
-        paths: Path of each image.
+        images: Path of each image, or the content of its file.
         size: Side of the decoded images, in pixels.
         grey: Decode to one grey channel instead of three.
         depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
         floats: Decode to float32 instead of uint8.
+        names: Name of each image, for messages; without them, the images must be paths.
 
     Raises:
         DataMissingError: Some images cannot be decoded; the message has the first one, its reason, and their number.
     """
-    images: Pixels = np.empty((len(paths), 1 if grey else 3, size, size), np.float32 if floats else np.uint8)
+    array: Pixels = np.empty((len(images), 1 if grey else 3, size, size), np.float32 if floats else np.uint8)
 
     def decode_one(number: int) -> str:
-        pixels, reason = _try_to_decode(paths[number], size, grey, depth, floats)
+        pixels, reason = _try_to_decode(images[number], size, grey, depth, floats)
         if pixels is not None:
-            images[number] = pixels
+            array[number] = pixels
         return reason
 
     with _no_warnings():
-        errors = _in_threads(decode_one, range(len(paths)))
+        errors = _in_threads(decode_one, range(len(images)))
     broken = [number for number, error in enumerate(errors) if error]
     if broken:
         first = broken[0]
         raise DataMissingError(
-            f"{len(broken)} of {len(paths)} images cannot be read, the first is {paths[first]}: "
+            f"{len(broken)} of {len(images)} images cannot be read, the first is {(names or images)[first]!s}: "
             f"{errors[first]}. Replace or remove them."
         )
-    return images
+    return array
 
 
-def _try_to_decode(path: str, size: int, grey: bool, depth: int, floats: bool = False) -> tuple[Pixels | None, str]:
+def _try_to_decode(
+    path: str | bytes, size: int, grey: bool, depth: int, floats: bool = False
+) -> tuple[Pixels | None, str]:
     """Return the pixels of an image and "", or None and the reason why it cannot be decoded."""
     try:
         return (decode_fractions if floats else decode_square)(path, size, grey, depth), ""

@@ -1,7 +1,9 @@
 """Tells which files are images: by their suffix, or by their first bytes where the suffix says nothing."""
 
+import io
 import re
 from pathlib import Path
+from typing import IO
 
 # Formats by a file's content, whatever its suffix. Pillow knows more; its EPS reader would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -16,6 +18,11 @@ def first_bytes(path: str | Path) -> bytes:
     """Return the first 32 bytes of a file, fewer if it is shorter; enough for `format_of`."""
     with open(path, "rb", buffering=0) as file:
         return file.read(32)
+
+
+def for_pillow(image: str | bytes) -> str | IO[bytes]:
+    """Return what Pillow opens for an image: the path of its file, or an open file of its bytes."""
+    return io.BytesIO(image) if isinstance(image, bytes) else image
 
 
 def format_of(head: bytes) -> str | None:

@@ -19,7 +19,7 @@ import PIL
 from PIL import Image, features
 
 from bench_core.data.image_depth import eight_bits, fractions, has_sixteen_bits
-from bench_core.data.image_formats import FORMATS
+from bench_core.data.image_formats import FORMATS, for_pillow
 
 MAX_PIXELS = 178_956_970  # twice Pillow's limit for a warning, 512 MiB as RGB; guards against decompression bombs
 _RULES = 2  # raised when this file or image_depth.py gives other pixels
@@ -47,11 +47,11 @@ def decoder_version() -> str:
     return ", ".join([f"rules {_RULES}", f"pillow {PIL.__version__}", *(f"{k} {v}" for k, v in libraries.items())])
 
 
-def decode_square(path: str, size: int, grey: bool, depth: int) -> npt.NDArray[np.uint8]:
+def decode_square(path: str | bytes, size: int, grey: bool, depth: int) -> npt.NDArray[np.uint8]:
     """Decode the largest centred square of one image to (C, size, size).
 
     Args:
-        path: The image file.
+        path: The image file, or its content.
         size: Side of the result, in pixels.
         grey: Decode to one grey channel instead of three.
         depth: Number of bits of the values of images whose header says 16 bits, 8 to 16.
@@ -66,7 +66,7 @@ def decode_square(path: str, size: int, grey: bool, depth: int) -> npt.NDArray[n
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
-def decode_fractions(path: str, size: int, grey: bool, depth: int) -> npt.NDArray[np.float32]:
+def decode_fractions(path: str | bytes, size: int, grey: bool, depth: int) -> npt.NDArray[np.float32]:
     """Decode the largest centred square of one image to float32 (C, size, size) in [0, 1], never rounded to 8 bits.
 
     Values of 8 bits are divided by 255, those of 16 bits by the largest value of their depth. All else is as in
@@ -93,9 +93,9 @@ def decode_fractions(path: str, size: int, grey: bool, depth: int) -> npt.NDArra
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
+def _opened(path: str | bytes) -> Iterator[Image.Image]:
     """Open an image; OSError if it has too many pixels."""
-    with Image.open(path, formats=FORMATS) as file:
+    with Image.open(for_pillow(path), formats=FORMATS) as file:
         if file.width * file.height > MAX_PIXELS:
             raise OSError(f"{file.width} x {file.height} pixels are more than {MAX_PIXELS:,}")
         yield file
