@@ -9,7 +9,7 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,7 +132,9 @@ def parameters(config_type: type) -> list[Parameter]:
     ]
 
 
-def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T | None = None) -> T:
+def build(
+    config_type: type[T], values: Mapping[str, Any], where: str, base: T | None = None, *, beside: Sequence[str] = ()
+) -> T:
     """Build a Config from plain values, over its defaults or over `base`.
 
     Args:
@@ -140,6 +142,7 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
         values: Parameter name -> plain value, as TOML gives it.
         where: Prefix in error messages: `nac` in "nac.flip".
         base: An instance whose values stay where `values` has none.
+        beside: What may be set under the same prefix beside the parameters, for the message about an unknown name.
 
     Raises:
         ConfigError: A parameter does not exist, or a value has the wrong type or is out of range.
@@ -148,8 +151,9 @@ def build(config_type: type[T], values: Mapping[str, Any], where: str, base: T |
     known = [f.name for f in dataclasses.fields(config_type)]  # type: ignore[arg-type]  # every Config is one
     for name in values:
         if name not in known:
-            meant = did_you_mean(name, known)
-            raise ConfigError(f"{where}.{name} does not exist{meant} Parameters: {', '.join(known) or 'none'}.")
+            meant = did_you_mean(name, [*known, *beside])
+            more = f" Also: {', '.join(beside)}." if beside else ""
+            raise ConfigError(f"{where}.{name} does not exist{meant} Parameters: {', '.join(known) or 'none'}.{more}")
     fitted = {name: _fit(value, hints[name], f"{where}.{name}") for name, value in values.items()}
     try:
         # type-var: every Config is a dataclass, which T does not say

@@ -5,7 +5,8 @@ settings.py         parse the texts of `--set` and `--sweep`
 request.py          resolve a request: every name to a component, every parameter to a value
 row_encoders.py     which encoder a row has: the board's, its own, or the usual one for the kind of data
 teachers.py         find the trained method that another one learns from
-initial_weights.py  find the weights that a method's encoder starts from
+initial_weights.py  find and load the weights that a method's encoder starts from
+weight_names.py     find the tensors of an encoder in a file whose names differ
 origins.py          say in words where the recipe of a row comes from
 chains.py           what a plan is made of: chains and their cells
 plan.py             make the chains and cells of a resolved request, each with its key

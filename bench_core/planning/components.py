@@ -13,7 +13,7 @@ from typing import Any
 from bench_core.config import build, plain
 from bench_core.contracts import Variant
 from bench_core.errors import RequestError, UnknownNameError
-from bench_core.planning.boards import NamedComponent
+from bench_core.planning.boards import INIT_OPTIONS, OWN_ENCODERS, STARTS, NamedComponent
 from bench_core.plugins import OF_SECTION, Component, Registry
 
 
@@ -69,4 +69,5 @@ def configure(row: NamedComponent, section: str, registry: Registry) -> Configur
     """
     component, variant = find_component(OF_SECTION[section].name, row.use, registry)
     values = {**(variant.config if variant else {}), **row.values}
-    return ConfiguredComponent(row.name, component, build(component.cls.Config, values, row.name))
+    beside = (*STARTS, *INIT_OPTIONS, *OWN_ENCODERS, "recipe.PARAM") if section == "methods" else ()
+    return ConfiguredComponent(row.name, component, build(component.cls.Config, values, row.name, beside=beside))

@@ -21,7 +21,7 @@ from bench_core.contracts import Encoder, Objective
 from bench_core.errors import RequestError, StoreError, one_line, shown
 from bench_core.files import file_digest
 from bench_core.nn.layers import Standardize
-from bench_core.planning.weight_names import Match, choose_match, find_matches, optional_names
+from bench_core.planning.weight_names import Match, Shapes, choose_match, find_matches, optional_names
 from bench_core.store.chain_files import read_recipe, read_summary
 from bench_core.store.tensors import load_tensors
 from bench_core.store.weight_files import check_weights, read_weights
@@ -188,7 +188,7 @@ def load_file_into(module: nn.Module, path: Path, digest: str, part: str = "", p
     except RequestError as error:
         raise RequestError(f"{path.name}: {error}") from error
     if match is None or not (match.names and (match.is_complete or partial)):
-        raise StoreError(_why_not(path, match, expected, shapes))
+        raise StoreError(_why_not(path, match, expected, optional, shapes))
     module.load_state_dict({name: tensors[there] for name, there in match.names.items()}, strict=False)
     return _loaded(path, match, shapes)
 
@@ -216,11 +216,12 @@ def _standardising(module: nn.Module) -> set[str]:
     }
 
 
-def _why_not(path: Path, match: Match | None, expected: Mapping[str, Any], shapes: Mapping[str, Any]) -> str:
+def _why_not(path: Path, match: Match | None, expected: Shapes, optional: Collection[str], shapes: Shapes) -> str:
     """Say in at most three lines why the weights of a file are not loaded."""
     begin = f"{path.name} does not hold the weights of this encoder"
     if match is None:
-        return f"{begin}: no names agree.\nIt needs {_some(expected)}.\nThe file has {_some(shapes)}."
+        needed = [name for name in expected if name not in optional]
+        return f"{begin}: no names agree.\nIt needs {_some(needed)}.\nThe file has {_some(shapes)}."
     where = f" under {match.prefix}" if match.prefix else ""
     faults = []
     if match.missing:
@@ -235,7 +236,7 @@ def _why_not(path: Path, match: Match | None, expected: Mapping[str, Any], shape
     return f"{begin}{where}; it {'; '.join(faults)}.{hint}"
 
 
-def _loaded(path: Path, match: Match, shapes: Mapping[str, Any]) -> str:
+def _loaded(path: Path, match: Match, shapes: Shapes) -> str:
     """Say in at most three lines what was loaded from a file, what is left over in it, and what it lacks."""
     where = f" under {match.prefix}" if match.prefix else ""
     lines = [f"loaded {len(match.names)} tensors from {path.name}{where}"]

@@ -6,6 +6,7 @@ record_schema.py  Checks of the JSON of a record and of an attempt
 per_item.py       Per-item results of a score, packed into a record
 image_grid.py     Images of a record as one PNG
 tensors.py        Weights and embeddings as safetensors files
+weight_files.py   Files of weights from elsewhere: safetensors, .pt, .pth, .ckpt
 merge.py          Copies one store's records into another
 """
 

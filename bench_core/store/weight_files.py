@@ -85,8 +85,8 @@ def _tensors(content: object, prefix: str, depth: int) -> Iterator[tuple[str, Te
 def _how_to_convert(path: Path, needed: str) -> str:
     """Return the message for a file that needs code, with the two lines that write its tensors alone."""
     raw = _pickled(path)
-    found = [name for name in CONTAINERS if struct.pack("<I", len(name)) + name.encode() in raw]
-    weights = f"c[{found[0]!r}]" if found else "c.state_dict()"
+    found = [name for name in (*CONTAINERS, "student") if struct.pack("<I", len(name)) + name.encode() in raw]
+    weights = f"{{k: v for k, v in c.items() if k in {found}}}" if found else "c.state_dict()"
     return (
         f"{path} holds more than tensors ({needed}); reading it would run its code. If you trust it, convert it:\n"
         f"  import torch; c = torch.load({str(path)!r}, map_location='cpu', weights_only=False)\n"

@@ -281,3 +281,10 @@ def test_init_options_without_a_file_are_refused(plan_of: PlanOf, store: Store) 
     folder = str(store.chain_folder(plan_of().chains[0].key))
     with pytest.raises(RequestError, match="whose encoder is loaded whole"):
         plan_of(settings={"shrink.init": folder, "shrink.init_partial": True})
+
+
+def test_an_unknown_parameter_of_a_method_is_answered_with_what_every_row_takes(plan_of: PlanOf) -> None:
+    with pytest.raises(
+        RequestError, match=r"did you mean 'init_part'\? .* Also: init, teacher, init_part, init_partial"
+    ):
+        plan_of(settings={"shrink.init_prt": "teacher"})

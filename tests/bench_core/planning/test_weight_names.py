@@ -236,6 +236,7 @@ def test_messages_have_at_most_three_lines(loaded: Loader) -> None:
             loaded(content)
         assert len(str(refused.value).splitlines()) <= 3
         assert len(str(refused.value)) < 1000
+        assert "standardize" not in str(refused.value)  # no file has to have it
 
 
 def test_numbered_layers_are_taken_only_if_one_order_fits() -> None:

@@ -48,7 +48,7 @@ def test_state_of_an_optimizer_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_a_file_that_needs_code_is_refused_with_two_lines_that_convert_it(tmp_path: Path, is_zip: bool) -> None:
     path = tmp_path / "a.pth"
-    content = {"args": argparse.Namespace(epochs=3), "state_dict": {"weight": WEIGHT}}
+    content = {"args": argparse.Namespace(epochs=3), "teacher": {"weight": WEIGHT}, "student": {"weight": WEIGHT}}
     torch.save(content, path, _use_new_zipfile_serialization=is_zip)
     with pytest.raises(RequestError, match=r"holds more than tensors \(argparse.Namespace\)") as refused:
         check_weights(path)
@@ -56,7 +56,9 @@ def test_a_file_that_needs_code_is_refused_with_two_lines_that_convert_it(tmp_pa
     assert len(lines) == 2
     subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
     converted = tmp_path / "a.weights.pt"
-    assert torch.equal(read_weights(converted, file_digest(converted))["weight"], WEIGHT)
+    tensors = read_weights(converted, file_digest(converted))
+    assert list(tensors) == ["teacher.weight", "student.weight"]
+    assert torch.equal(tensors["teacher.weight"], WEIGHT)
 
 
 def test_a_pickled_module_is_refused_and_its_state_dict_is_to_be_saved(tmp_path: Path) -> None:
