@@ -117,7 +117,7 @@ def legend_beside(figure: "Figure", handles: Mapping[str, Any]) -> None:
         figure: The figure, whose panels are drawn.
         handles: Name -> artist.
     """
-    names = [textwrap.fill(name, _LEGEND_WIDTH) for name in handles]
+    names = [textwrap.fill(name, _LEGEND_WIDTH, break_long_words=False) for name in handles]
     lines = sum(name.count("\n") + 1 for name in names)
     rows = max(1, int((figure.get_figheight() - _ABOVE) / _LEGEND_LINE))
     columns = min(len(names), math.ceil(lines / rows))

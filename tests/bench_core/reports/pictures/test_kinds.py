@@ -1,12 +1,14 @@
 """Each kind finds its curves and images in records, and refuses a board's options that do not fit it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import Picture, read_board
+from bench_core.reports.pictures.draw import draw, fingerprint
 from bench_core.reports.pictures.kinds import KINDS, check_pictures, has_never_averaged, without_never_averaged
 from bench_core.reports.pictures.model import PictureData
 from bench_core.reports.pictures.series_kind import SeriesKind
@@ -25,7 +27,7 @@ def read(entries: list[Entry], kind: str, **options: Any) -> PictureData:
 def test_the_table_lists_each_kind_under_its_name() -> None:
     assert list(KINDS) == [
         "tradeoff", "projection", "pr", "histogram", "layers", "lines", "samples", "similarity", "filters",
-        "training",
+        "training", "epochs",
     ]  # fmt: skip
     assert all(kind.name == name and kind.noun and kind.hint for name, kind in KINDS.items())
 
@@ -97,7 +99,7 @@ def test_curves_of_several_tasks_or_datasets_need_a_choice(entries: list[Entry])
     [
         ({"x": "a:b"}, "picture 'p': a trade-off needs x and y, each TASK:METRIC"),
         ({"kind": "pr", "x": "a:b"}, "x, y and connect are of the kind tradeoff, not of pr"),
-        ({"kind": "pie"}, r"no kind of picture named 'pie'.* Known: filters, .*tradeoff, training\. \(picture 'p'\)"),
+        ({"kind": "pie"}, r"no kind of picture named 'pie'.* Known: epochs, filters, .*tradeoff, training\. \(picture 'p'\)"),
         ({"kind": "similarity"}, "not published; draw it from a store with `bench plot --kind similarity`"),
     ],
 )
@@ -120,3 +122,48 @@ def test_series_that_pictures_show_of_the_first_seed_are_taken_out_of_the_record
     assert record.curves.keys() - light.curves.keys() == {"projection_pca"}
     restored = {**light.stored, "curves": record.stored["curves"], "images": record.stored["images"]}
     assert restored == record.stored
+
+
+def with_scores(entries: list[Entry], metrics: dict[str, str]) -> list[Entry]:
+    """Give the records of task `size` scores of these names and units."""
+
+    def changed(entry: Entry) -> Entry:
+        if entry.record is None or entry.names["task"] != "size":
+            return entry
+        first = next(iter(entry.record.scores.values()))
+        scores = {name: replace(first, metric=name, unit=unit) for name, unit in metrics.items()}
+        return replace(entry, record=replace(entry.record, scores=scores))
+
+    return [changed(entry) for entry in entries]
+
+
+def test_fractions_are_drawn_in_per_cent_by_the_units_of_scores_of_their_name(
+    entries: list[Entry], tmp_path: Path
+) -> None:
+    picture = Picture(name="p", kind="lines")
+    fractions = with_scores(entries, {"accuracy_conv1": "fraction", "again": "nats", "accuracy_conv2": "fraction"})
+    series = read(fractions, "lines").series[0]
+    assert series.fractions == {"accuracy"}
+    assert series.shown_values("accuracy") == pytest.approx([50.0, 70.0])
+    assert series.shown_values("again") == pytest.approx([0.1, 0.2])
+    draw(fractions, picture, tmp_path / "p.svg")
+    assert "accuracy, %<" in (tmp_path / "p.svg").read_text()
+    mixed = with_scores(entries, {"accuracy_conv1": "fraction", "accuracy_conv2": "count"})
+    assert read(mixed, "lines").series[0].fractions == frozenset()
+    assert read(entries, "pr").series[0].fractions == {"recall", "precision"}
+
+
+def test_layers_have_their_names_on_the_axis(entries: list[Entry], tmp_path: Path) -> None:
+    named = with_scores(entries, {"accuracy": "fraction", "accuracy_conv1": "fraction", "accuracy_last": "fraction"})
+    picture = Picture(name="p", kind="layers")
+    assert read(named, "layers").series[0].points == ("conv1", "last")
+    draw(named, picture, tmp_path / "p.svg")
+    text = (tmp_path / "p.svg").read_text()
+    assert all(name in text for name in (">conv1<", ">last<", ">layer<", ">accuracy, %<"))
+    assert read(entries, "layers").series[0].points == ()
+
+
+def test_names_and_units_leave_the_fingerprint(entries: list[Entry]) -> None:
+    picture = Picture(name="p", kind="layers")
+    named = with_scores(entries, {"accuracy_conv1": "fraction", "accuracy_last": "fraction"})
+    assert fingerprint(named, picture) == fingerprint(entries, picture)

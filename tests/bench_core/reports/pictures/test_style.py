@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from bench_core.reports.pictures.style import (
     add_caption,
+    legend_below,
+    legend_beside,
     line_style,
     make_panels,
     point_style,
@@ -71,3 +73,25 @@ def test_caption_has_the_seeds_below_a_title_that_fits_the_width() -> None:
     assert seeds == "(3 seeds)"
     assert len(lines) == 4
     assert max(map(len, lines)) <= 33
+
+
+@pytest.mark.parametrize("count", [1, 4, 40])
+def test_legend_lies_inside_the_figure(count: int) -> None:
+    for width, add in ((2.3, legend_below), (9.2, legend_below), (5.6, legend_beside)):
+        figure = Figure(figsize=(width, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        name = "a row (with = parameters, that = are, longer = than a line)"
+        handles = {f"{k} {name}" if add is legend_beside else str(k): axes.plot([], [])[0] for k in range(count)}
+        if add is legend_below:
+            legend_below(figure, handles, "class")
+        else:
+            legend_beside(figure, handles)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box, page = legend.get_window_extent(), figure.bbox
+        assert len(legend.get_texts()) == count
+        assert page.x0 <= box.x0
+        assert page.y0 <= box.y0
+        assert box.x1 <= page.x1
+        assert box.y1 <= page.y1
+        assert axes.get_window_extent().width > 0.4 * 100 * width
