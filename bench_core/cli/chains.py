@@ -7,6 +7,12 @@ import click
 from bench_core.cli.options import STORE, Command, load
 from bench_core.output import say
 
+_SET = click.option(
+    "--set", "settings", multiple=True, metavar="NAME.PARAM=VALUE",
+    help="Set a parameter of the encoder that is in no key, such as timm.weights: weights from elsewhere that it was "
+    "built on.",
+)  # fmt: skip
+
 _FORMATS = ("safetensors", "torch_export", "onnx", "timm", "huggingface")  # as in bench_core/export/formats.py
 
 
@@ -49,8 +55,9 @@ def path(
 @click.option("--to", required=True, type=click.Choice(_FORMATS), help="The format.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder that is made.")
 @STORE
+@_SET
 @click.pass_context
-def convert(ctx: click.Context, chain: str, to: str, output: Path, store: Path) -> None:
+def convert(ctx: click.Context, chain: str, to: str, output: Path, store: Path, settings: tuple[str, ...]) -> None:
     """Write a trained encoder as a folder that other libraries read.
 
     CHAIN is a chain's name (bench path --names), the beginning of its key, or its folder. The folder gets the weights,
@@ -59,11 +66,12 @@ def convert(ctx: click.Context, chain: str, to: str, output: Path, store: Path) 
     """
     from bench_core.export.convert import convert as write
     from bench_core.export.load import chain_of, load_trained, name_of, records_of
+    from bench_core.planning.settings import parse_settings
     from bench_core.store import Store
 
     chains, registry = Store(store), load(ctx)
     folder = chain_of(chain, chains)
-    trained = load_trained(folder, registry)
+    trained = load_trained(folder, registry, parse_settings(settings))
     off = write(trained, name_of(folder, chains), to, output, registry, records_of(folder, chains))
     say(f"{output}: loaded back, features differ by at most {off:.1g} of the largest", err=True)
     say(str(output))
@@ -77,8 +85,11 @@ def convert(ctx: click.Context, chain: str, to: str, output: Path, store: Path) 
     help="FILE.parquet with the columns file and feature, or FILE.npy, beside which FILE.txt has the names.",
 )  # fmt: skip
 @STORE
+@_SET
 @click.pass_context
-def embed(ctx: click.Context, chain: str, images: tuple[Path, ...], output: Path, store: Path) -> None:
+def embed(
+    ctx: click.Context, chain: str, images: tuple[Path, ...], output: Path, store: Path, settings: tuple[str, ...]
+) -> None:
     """Write the features of image files.
 
     CHAIN is a chain's name (bench path --names), the beginning of its key, or its folder. IMAGES are files, and folders
@@ -87,11 +98,12 @@ def embed(ctx: click.Context, chain: str, images: tuple[Path, ...], output: Path
     """
     from bench_core.export.images import check_ending, embed_images, find_images, write_features
     from bench_core.export.load import chain_of, load_trained
+    from bench_core.planning.settings import parse_settings
     from bench_core.store import Store
 
     check_ending(output)
     files = find_images(images)
-    trained = load_trained(chain_of(chain, Store(store)), load(ctx))
+    trained = load_trained(chain_of(chain, Store(store)), load(ctx), parse_settings(settings))
     features = embed_images(trained, files)
     names = write_features(output, [str(file) for file in files], features)
     beside = f", names in {names}" if names else ""

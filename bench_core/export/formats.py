@@ -58,6 +58,11 @@ def check_format(to: str, trained: Trained) -> None:
             f"{to} records a computation on tensors, and this encoder reads {trained.data.kind}; use --to safetensors "
             "or --to huggingface."
         )
+    if to in ("safetensors", "huggingface") and trained.recipe["doc"]["encoder"].get("weights"):
+        raise RequestError(
+            f"{to} holds weights alone, and how this network reads images comes from the weights that it was built on "
+            "elsewhere; use --to torch_export or onnx."
+        )
     if to == "timm" and (reason := timm_format.refusal(trained.recipe["doc"]["encoder"]["id"], trained.data)):
         raise RequestError(f"{reason}; use --to safetensors, torch_export, onnx or huggingface.")
 

@@ -4,10 +4,11 @@ encoder = bench_core.load_encoder("digits/convnet/nac/seed-0")
 features = encoder(images)  # (N, C, H, W) in [0, 1] -> (N, D)
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from bench_core.data import default_data_root
 from bench_core.errors import RequestError, StoreError, shown
 from bench_core.files import read_json
 from bench_core.keys import key_of
+from bench_core.planning.settings import read_typed
 from bench_core.plugins import Registry, load_plugins
 from bench_core.store import Store
 from bench_core.store.chain_files import RECIPE, WEIGHTS, read_recipe, read_summary
@@ -51,7 +53,11 @@ class Trained:
 
 
 def load_encoder(
-    source: "str | Path | Record", store: str | Path = "runs", *, registry: Registry | None = None
+    source: "str | Path | Record",
+    store: str | Path = "runs",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
 ) -> Encoder:
     """Return a trained encoder, frozen and in eval mode.
 
@@ -59,6 +65,8 @@ def load_encoder(
         source: A chain's name, the beginning of its key, or its folder; a record, or the beginning of its key; or a
             folder of `bench convert --to huggingface` or `--to safetensors`.
         store: Folder of the records; a folder as source needs none.
+        settings: Parameters of the encoder that are in no key, where it was built on weights from elsewhere:
+            {"timm.weights": "FILE"}.
         registry: Plugins to use, for tests; None loads those that are installed.
 
     Raises:
@@ -67,8 +75,8 @@ def load_encoder(
     """
     plugins = registry or load_plugins()
     if not isinstance(source, Record) and (Path(source) / CONFIG).is_file() and not (Path(source) / RECIPE).is_file():
-        return load_folder(Path(source), plugins)
-    return load_trained(chain_of(source, Store(store)), plugins).encoder
+        return load_folder(Path(source), plugins, settings)
+    return load_trained(chain_of(source, Store(store)), plugins, settings).encoder
 
 
 def chain_of(source: "str | Path | Record", store: Store) -> Path:
@@ -92,8 +100,8 @@ def chain_of(source: "str | Path | Record", store: Store) -> Path:
         return _chain_of_record(read_record(cells[0]), store)
 
 
-def load_trained(folder: Path, registry: Registry) -> Trained:
-    """Build the encoder of a chain's folder with its trained weights.
+def load_trained(folder: Path, registry: Registry, settings: Mapping[str, Any] | None = None) -> Trained:
+    """Build the encoder of a chain's folder with its trained weights; the arguments are those of `load_encoder`.
 
     Raises:
         RequestError: Its plugin or its dataset is missing.
@@ -101,13 +109,13 @@ def load_trained(folder: Path, registry: Registry) -> Trained:
     """
     recipe, summary = read_recipe(folder), read_summary(folder)
     data = _data_of(recipe, folder, registry)
-    encoder = build_encoder(recipe["doc"]["encoder"], data, registry)
+    encoder = build_encoder(recipe["doc"]["encoder"], data, registry, settings)
     tensors = load_tensors(folder / WEIGHTS, summary["weights_sha256"])
     _fill(encoder, tensors, folder / WEIGHTS)
     return Trained(encoder, data, folder, recipe, summary)
 
 
-def load_folder(folder: Path, registry: Registry) -> Encoder:
+def load_folder(folder: Path, registry: Registry, settings: Mapping[str, Any] | None = None) -> Encoder:
     """Build the encoder of a folder that `bench convert` wrote; it needs no store and no data.
 
     Raises:
@@ -122,7 +130,7 @@ def load_folder(folder: Path, registry: Registry) -> Encoder:
             "and `--to safetensors`."
         )
     data = spec_from_json(config.get("data"), str(folder / CONFIG))
-    encoder = build_encoder(part, data, registry)
+    encoder = build_encoder(part, data, registry, settings)
     _fill(encoder, load_tensors(folder / MODEL, weights), folder / MODEL)
     return encoder
 
@@ -161,19 +169,63 @@ def _data_of(recipe: Mapping[str, Any], folder: Path, registry: Registry) -> Dat
     return data
 
 
-def build_encoder(part: Mapping[str, Any], data: DataSpec, registry: Registry) -> Encoder:
-    """Build the encoder that a document describes; its weights are filled in afterwards."""
+def build_encoder(
+    part: Mapping[str, Any], data: DataSpec, registry: Registry, settings: Mapping[str, Any] | None = None
+) -> Encoder:
+    """Build the encoder that a document describes; its weights are filled in afterwards.
+
+    Args:
+        part: Its id, revision and parameters, and the digest of weights from elsewhere that it was built on.
+        data: The data that it was trained on.
+        registry: The plugins.
+        settings: "NAME.PARAM" -> value, of its parameters that are in no key.
+
+    Raises:
+        RequestError: Its plugin is missing or has another revision, or weights that it was built on are not there.
+        StoreError: The document describes no encoder.
+    """
     if not isinstance(part.get("id"), str) or not isinstance(part.get("config"), Mapping):
         raise StoreError(f"an encoder is described by its id and config, not by {shown(part)}.")
     component = registry.get("encoder", part["id"])
-    if component.cls.revision != part.get("revision"):
+    cls, name = component.cls, component.name
+    if cls.revision != part.get("revision"):
         raise RequestError(
-            f"{part['id']} has revision {component.cls.revision}, these weights are of revision "
-            f"{shown(part.get('revision'))}; install the version of its package that trained them."
+            f"{part['id']} has revision {cls.revision}, these weights are of revision {shown(part.get('revision'))}; "
+            "install the version of its package that trained them."
+        )
+    config = build(cls.Config, {**part["config"], **_beside_key(settings or {}, name, cls.Config)}, name)
+    outside = cls.outside_weights(config)
+    wanted = (part.get("weights") or {}).get("sha256")
+    if wanted != (outside and outside.digest):
+        free = ", ".join(f"{name}.{param}" for param in _free_parameters(cls.Config))
+        raise RequestError(
+            f"this {name} was built on weights from elsewhere (sha256 {shown(wanted)}), which also say how it reads "
+            f"images; set where they are: {free or 'it has no such parameter'}, as for the run."
         )
     with torch.random.fork_rng([]):
-        encoder: Encoder = component.cls(data, build(component.cls.Config, part["config"], component.name))
+        encoder: Encoder = cls(data, config)
     return encoder
+
+
+def _free_parameters(config: type) -> list[str]:
+    """Return the parameters of a Config that are in no key."""
+    fields: Any = dataclasses.fields(config)
+    return [field.name for field in fields if not field.metadata.get("in_key", True)]
+
+
+def _beside_key(settings: Mapping[str, Any], name: str, config: type) -> dict[str, Any]:
+    """Return parameter -> value of settings of an encoder's parameters that are in no key."""
+    free = _free_parameters(config)
+    values: dict[str, Any] = {}
+    for path, value in settings.items():
+        section, _, param = path.partition(".")
+        if section != name or param not in free:
+            known = ", ".join(f"{name}.{other}" for other in free)
+            raise RequestError(
+                f"{path} cannot be set: it is in the key, or no parameter of {name}. Free: {known or '-'}."
+            )
+        values |= read_typed({param: value}, get_type_hints(config))
+    return values
 
 
 def _fill(encoder: Encoder, tensors: Mapping[str, Tensor], path: Path) -> None:
