@@ -22,6 +22,7 @@ series_kind.py      base of the kinds that show curves or grids of images
 tradeoff.py projection.py precision_recall.py histogram.py layers.py lines.py samples.py: a kind each, from records
 similarity.py       a kind that reads a store's embeddings
 filters.py          a kind that reads a store's weights
+over_epochs.py      a kind from records of several epochs of one training
 training.py         a kind that reads a store's logs
 style.py            colours, panels and captions, and the SVG file
 draw.py             one picture as a file

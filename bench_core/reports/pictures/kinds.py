@@ -14,6 +14,7 @@ from bench_core.reports.pictures.histogram import Histogram
 from bench_core.reports.pictures.layers import Layers
 from bench_core.reports.pictures.lines import Lines
 from bench_core.reports.pictures.model import PictureKind
+from bench_core.reports.pictures.over_epochs import OverEpochs
 from bench_core.reports.pictures.precision_recall import PrecisionRecall
 from bench_core.reports.pictures.projection import Projection
 from bench_core.reports.pictures.samples import Samples
@@ -38,6 +39,7 @@ _TABLE: tuple[PictureKind[Any], ...] = (
     Similarity(),
     Filters(),
     Training(),
+    OverEpochs(),
 )
 KINDS = {kind.name: kind for kind in _TABLE}
 
