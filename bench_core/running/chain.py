@@ -185,8 +185,15 @@ def _embed_if_needed(
     """
 
     def embed(method: Objective, *, over: bool = False) -> None:
+        total, done = sum(len(splits[name]) for name in chain.data.splits), 0
+
+        def on_items(number: int) -> None:
+            nonlocal done
+            done += number
+            progress.items("embed", done, total)
+
         device, workers = setting.torch_device, setting.workers
-        embed_all(method, chain.data, splits, folder, device, workers, chain.sources, over=over)
+        embed_all(method, chain.data, splits, folder, device, workers, chain.sources, over=over, on_items=on_items)
 
     if not is_embedded(folder):
         progress.log("  embed")

@@ -4,18 +4,21 @@ A training: the seconds of an epoch of the same method, dataset and encoder; els
 this encoder, which is a guess. Embedding and tasks likewise. What nothing is known of is counted as unknown.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench_core.running.planned import Planned, PlannedChain
+from bench_core.planning.chains import Cell, Chain
+from bench_core.running.planned import Planned, PlannedChain, planned_chain
 from bench_core.store import Store
 from bench_core.store.chain_files import LOG
 from bench_core.store.record import Record
 from bench_core.store.under_way import read_log, under_way_folder
 from bench_core.training.embed import is_embedded
 
+_ASK_AGAIN_S = 5.0
 _RECENT = 10  # epochs of a training that goes on, of which the speed is taken
 
 Names = Mapping[str, str]
@@ -168,6 +171,44 @@ def begun(chain: PlannedChain, store: Store) -> tuple[int, float | None]:
         return 0, None
     seconds = [line["seconds"] for line in lines[-_RECENT:] if isinstance(line.get("seconds"), int | float)]
     return lines[-1]["epoch"], median(seconds) if seconds else None
+
+
+class Outlook:
+    """How long the rest of a run takes; what the run itself has finished counts, too."""
+
+    def __init__(self, store: Store) -> None:
+        """Open it for a store; the records are read when the first chain begins."""
+        self._store = store
+        self._costs: Costs | None = None
+        self._asked: tuple[float, float | None] | None = None  # when `later` was computed last, and what it was
+
+    def add(self, cell: Cell) -> None:
+        """Take in a cell that the run has finished."""
+        record = self._store.record(cell.key)
+        if record and self._costs:
+            self._costs.add(record)
+
+    def of_task(self, chain: Chain, cell: Cell) -> float | None:
+        """Return the seconds that a task takes on a chain; None where that is not known."""
+        seconds = self._known().of(Left(planned_chain(chain), 0, None, False, [cell.task.name]))
+        return None if seconds.unknown else seconds.total
+
+    def later(self, chains: Sequence[Chain]) -> float | None:
+        """Return the seconds of what comes after the training of the first of some chains; None if nothing is known.
+
+        It is computed again only after some seconds, because long runs of short chains would do little else.
+        """
+        if self._asked and time.monotonic() - self._asked[0] < _ASK_AGAIN_S:
+            return self._asked[1]
+        estimates = [self._known().of(left_of(planned_chain(chain), self._store)) for chain in chains]
+        seconds = sum(estimates, Seconds()).total - (estimates[0].training if estimates else 0.0)
+        self._asked = time.monotonic(), seconds or None
+        return self._asked[1]
+
+    def _known(self) -> Costs:
+        if self._costs is None:
+            self._costs = Costs(self._store.records())
+        return self._costs
 
 
 def duration(seconds: float) -> str:

@@ -2,12 +2,17 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, Protocol, TextIO, cast
 
 from bench_core.output import SteadyStream, printable, write
+from bench_core.running.estimates import duration
 
 LINE_INTERVAL_S = 5.0  # least time between two log lines of one training
+NOTICED_S = 2.0  # shorter work needs no word on its time
+_RECENT = 20  # epochs of which the speed is taken
 
 
 def task_line(task: str) -> str:
@@ -18,6 +23,31 @@ def task_line(task: str) -> str:
     return f"  {task}"
 
 
+class TimeLeft:
+    """Time that a training and all after it still take, by the speed of its epochs so far.
+
+    Attributes:
+        later: Seconds of all that comes after the training; None where they are not known.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no epoch."""
+        self.later: float | None = None
+        self._seconds: deque[float] = deque(maxlen=_RECENT)
+
+    def text(self, done: int, total: int, line: Mapping[str, Any]) -> str:
+        """Take in an epoch's line of the log, and write the time left behind it; "" where it is short."""
+        if isinstance(line.get("seconds"), float):
+            self._seconds.append(line["seconds"])
+        if not self._seconds:
+            return ""
+        training = median(self._seconds) * (total - done)
+        parts = [f"{duration(training)} left"] if training >= NOTICED_S else []
+        if self.later is not None and self.later >= NOTICED_S:
+            parts.append(f"{duration(training + self.later)} in all")
+        return f"  {', '.join(parts)}" if parts else ""
+
+
 class Progress(Protocol):
     """Receives what a run is doing. The runner and the engines call these methods as the work proceeds."""
 
@@ -26,6 +56,15 @@ class Progress(Protocol):
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
         """Show that epoch `done` (from 1) of `total` has ended; `line` is its line of the training's log."""
+
+    def later(self, seconds: float | None) -> None:
+        """Note how long all takes that comes after the training of this chain; None where that is not known."""
+
+    def working(self, what: str, expected: float | None) -> None:
+        """Show that a task begins, and the seconds that it took before, if that is known."""
+
+    def items(self, what: str, done: int, total: int) -> None:
+        """Show how many items of the data are done, of which there are `total`."""
 
     def log(self, text: str) -> None:
         """Show a line of text: a stage begins, or something ended that deserves a line."""
@@ -43,6 +82,15 @@ class NoProgress:
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
         """Show nothing."""
 
+    def later(self, seconds: float | None) -> None:
+        """Show nothing."""
+
+    def working(self, what: str, expected: float | None) -> None:
+        """Show nothing."""
+
+    def items(self, what: str, done: int, total: int) -> None:
+        """Show nothing."""
+
     def log(self, text: str) -> None:
         """Show nothing."""
 
@@ -57,16 +105,37 @@ class LogLines:
         """Write to `out`, by default stderr."""
         self.out = out or sys.stderr
         self._last_epoch_line = 0.0
+        self._left = TimeLeft()
 
     def chain(self, number: int, total: int, label: str) -> None:
         """Write a line such as `[2/10] sela on digits with convnet, seed 0`."""
         self.log(f"[{number}/{total}] {label}")
+        self._begin()
+
+    def _begin(self) -> None:
         self._last_epoch_line = time.monotonic()
+        self._left = TimeLeft()
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
         """Write a line if the last one is some seconds old, and always after the last epoch."""
         if time.monotonic() - self._last_epoch_line >= LINE_INTERVAL_S or done == total:
-            self.log(f"  epoch {done}/{total}  loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s")
+            left = self._left.text(done, total, line)
+            self.log(f"  epoch {done}/{total}  loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s{left}")
+            self._last_epoch_line = time.monotonic()
+
+    def later(self, seconds: float | None) -> None:
+        """Keep it for the lines of the epochs."""
+        self._left.later = seconds
+
+    def working(self, what: str, expected: float | None) -> None:
+        """Write how long a task took before, if that is a while."""
+        if expected is not None and expected >= NOTICED_S:
+            self.log(f"    takes about {duration(expected)}")
+
+    def items(self, what: str, done: int, total: int) -> None:
+        """Write a line if the last one is some seconds old."""
+        if time.monotonic() - self._last_epoch_line >= LINE_INTERVAL_S:
+            self.log(f"    {what} {done}/{total}")
             self._last_epoch_line = time.monotonic()
 
     def log(self, text: str) -> None:
@@ -82,6 +151,7 @@ class ChildLogLines(LogLines):
 
     def chain(self, number: int, total: int, label: str) -> None:
         """Write nothing."""
+        self._begin()
 
 
 class ProgressBar:
@@ -90,7 +160,7 @@ class ProgressBar:
     def __init__(self) -> None:
         """Start drawing on stderr."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         self.bars = RichProgress(
@@ -98,22 +168,38 @@ class ProgressBar:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
+            TimeElapsedColumn(),
             console=Console(file=cast(TextIO, SteadyStream(sys.stderr))),  # rich would raise
             transient=True,
         )
         self.bars.start()
         self.bar = self.bars.add_task("", total=None, note="")
+        self._left = TimeLeft()
 
     def chain(self, number: int, total: int, label: str) -> None:
         """Print a line that names the chain, and begin a new bar."""
         self.log(f"[{number}/{total}] {label}")
+        self._left = TimeLeft()
         self.bars.reset(self.bar, description="  pretrain", note="")
 
     def epoch(self, done: int, total: int, line: Mapping[str, Any]) -> None:
         """Move the bar, and show loss and speed beside it."""
-        note = f"loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s"
+        note = f"loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s{self._left.text(done, total, line)}"
         self.bars.update(self.bar, total=total, completed=done, note=note)
+
+    def later(self, seconds: float | None) -> None:
+        """Keep it for the bar."""
+        self._left.later = seconds
+
+    def working(self, what: str, expected: float | None) -> None:
+        """Let the bar move without an end, as the steps of a task are not known."""
+        known = expected is not None and expected >= NOTICED_S
+        note = f"takes about {duration(expected)}" if known and expected else ""
+        self.bars.reset(self.bar, total=None, description=f"  {what}", note=note)
+
+    def items(self, what: str, done: int, total: int) -> None:
+        """Move the bar."""
+        self.bars.update(self.bar, total=total, completed=done, description=f"  {what}", note="")
 
     def log(self, text: str) -> None:
         """Print a line above the bar, brackets and colons in it as they are."""

@@ -12,11 +12,12 @@ from bench_core.devices import exact_float32
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.process_settings import restored
 from bench_core.running.chain import load_splits, pretrain_and_embed
+from bench_core.running.estimates import Outlook, duration
 from bench_core.running.evaluate import run_cell
 from bench_core.running.failures import FAILURES, UnfinishedCell, attempt, attempt_of, unfinished_cell
 from bench_core.running.kept_epochs import check_kept_epochs
 from bench_core.running.pending import FailedTrainings, to_run, to_train
-from bench_core.running.progress import NoProgress, Progress, task_line
+from bench_core.running.progress import NOTICED_S, NoProgress, Progress, task_line
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.small_batches import refuse_small_batches
@@ -63,6 +64,7 @@ class _PlanRun:
     Attributes:
         failed: Cells that failed.
         failed_trainings: Trainings that failed; what starts from them is not tried.
+        outlook: Estimates how long the rest takes.
         splits: Name of a dataset -> its splits; only one dataset is in memory at a time.
     """
 
@@ -70,6 +72,7 @@ class _PlanRun:
         self.store, self.setting, self.progress = store, setting, progress
         self.failed: list[UnfinishedCell] = []
         self.failed_trainings = FailedTrainings(store)
+        self.outlook = Outlook(store)
         self.loader: Dataset | None = None  # the dataset whose splits are in memory
         self.splits: Mapping[str, Split] = {}
 
@@ -88,6 +91,7 @@ class _PlanRun:
         for number, (chain, cells) in enumerate(queue, 1):
             self.setting.stop.raise_if_requested()  # a signal whose Stopped was swallowed by a library's clean-up
             self.progress.chain(number, len(queue), chain.label)
+            self.progress.later(self.outlook.later([chain for chain, _ in queue[number - 1 :]]))
             for epoch in dict.fromkeys(cell.epoch for cell in cells):
                 self.run_chain(chain, [cell for cell in cells if cell.epoch == epoch], epoch)
         return self.failed
@@ -143,8 +147,12 @@ class _PlanRun:
         began = time.perf_counter()
         try:
             self.progress.log(task_line(cell.task.name))
+            self.progress.working(cell.task.name, self.outlook.of_task(chain, cell))
             with exact_float32(self.setting.torch_device):
                 run_cell(chain, cell, frozen, summary, self.store, self.setting)
+            if (seconds := time.perf_counter() - began) >= NOTICED_S:
+                self.progress.log(f"    {cell.task.name} took {duration(seconds)}")
+            self.outlook.add(cell)
         except FAILURES as error:
             self.record_failure(chain, cell, error, began)
             self.progress.log(f"  {cell.task.name} failed: {self.failed[-1].error}")

@@ -1,7 +1,7 @@
 """Embeddings of each split by a trained method, written once for all tasks."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,11 +14,19 @@ from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.store.chain_files import read_embedded
 from bench_core.store.tensors import load_tensors, save_tensors, tensor_names
 
+OnItems = Callable[[int], None]
+
 BATCH = 512  # items; in eval mode the batch size changes results by rounding only
 
 
 @torch.inference_mode()
-def embed_split(objective: Objective, split: Split, device: torch.device, workers: int = 0) -> dict[str, Tensor]:
+def embed_split(
+    objective: Objective,
+    split: Split,
+    device: torch.device,
+    workers: int = 0,
+    on_items: OnItems = lambda number: None,
+) -> dict[str, Tensor]:
     """Embed one split in index order, in eval mode and without augmentation.
 
     Args:
@@ -26,6 +34,7 @@ def embed_split(objective: Objective, split: Split, device: torch.device, worker
         split: The split.
         device: Device of the method.
         workers: Processes that read image files; 0 reads them in this process.
+        on_items: Called after each batch with its number of items.
 
     Returns:
         Name of an embedding -> tensor (N, D) on the CPU; floats are converted to float32, bits are bool.
@@ -43,6 +52,7 @@ def embed_split(objective: Objective, split: Split, device: torch.device, worker
         for name, values in embeddings_of_batch.items():
             values = values.float() if values.is_floating_point() else values
             batches.setdefault(name, []).append(values.cpu())
+        on_items(len(batch.index))
     embeddings = {name: torch.cat(values).contiguous() for name, values in batches.items()}
     for name, values in embeddings.items():
         if values.is_floating_point() and not values.isfinite().all():
@@ -51,7 +61,11 @@ def embed_split(objective: Objective, split: Split, device: torch.device, worker
 
 
 def embed_splits(
-    objective: Objective, splits: Mapping[str, Split], device: torch.device, workers: int = 0
+    objective: Objective,
+    splits: Mapping[str, Split],
+    device: torch.device,
+    workers: int = 0,
+    on_items: OnItems = lambda number: None,
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Embed several splits one after the other, and yield the name and embeddings of each.
 
@@ -62,6 +76,7 @@ def embed_splits(
         splits: The splits by name.
         device: Device of the method.
         workers: As for `embed_split`; so are what is raised and the tensors of each split.
+        on_items: As for `embed_split`.
     """
     if isinstance(objective.encoder, StoredFeatures):
         for name, split in splits.items():
@@ -69,9 +84,10 @@ def embed_splits(
         return
     if not _of_one_graph(splits):
         for name, split in splits.items():
-            yield name, embed_split(objective, split, device, workers)
+            yield name, embed_split(objective, split, device, workers, on_items)
         return
-    together = embed_split(objective, Split(join([split.inputs for split in splits.values()])), device, workers)
+    whole = Split(join([split.inputs for split in splits.values()]))
+    together = embed_split(objective, whole, device, workers, on_items)
     start = 0
     for name, split in splits.items():
         end = start + len(split)
@@ -135,6 +151,7 @@ def embed_all(
     sources: Mapping[str, str] | None = None,
     *,
     over: bool = False,
+    on_items: OnItems = lambda number: None,
 ) -> None:
     """Embed every split of the data and write the embeddings to a folder.
 
@@ -148,11 +165,13 @@ def embed_all(
         workers: Processes that read image files; 0 reads them in this process.
         sources: Digests of the code that embeds (`Chain.sources`).
         over: Replace the embeddings that the folder holds.
+        on_items: Called after each batch with its number of items.
     """
     started = time.perf_counter()
     digests = {}
     with new_folder(folder, "done.json", over=over) as temporary:
-        for name, embeddings in embed_splits(objective, {n: splits[n] for n in data.splits}, device, workers):
+        named = {name: splits[name] for name in data.splits}
+        for name, embeddings in embed_splits(objective, named, device, workers, on_items):
             path = temporary / f"{name}.safetensors"
             save_tensors(path, embeddings)
             digests[name] = file_digest(path)

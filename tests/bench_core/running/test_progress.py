@@ -137,3 +137,53 @@ def test_lines_above_a_bar_come_whole_on_any_terminal(
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(encoding))
     assert f"[1/2] {line}" in plain
     assert f"\\u001b[2J 1 {'±' if encoding == 'utf-8' else '?'} 2" in plain
+
+
+def test_epochs_show_the_time_left_of_the_training_and_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench_core.running.progress.LINE_INTERVAL_S", 0.0)
+    out = io.StringIO()
+    lines = LogLines(out)
+    lines.chain(1, 2, "nac on digits")
+    lines.later(100.0)
+    for epoch in (1, 2, 9, 10):
+        lines.epoch(epoch, 10, LINE | {"seconds": 5.0 if epoch == 1 else 3.0})
+    lines.later(None)
+    lines.items("embed", 512, 1000)
+    lines.working("linear", 12.4)
+    lines.working("knn", 1.0)  # too short for a word
+    lines.working("knn", None)
+    assert out.getvalue().splitlines()[1:] == [
+        "  epoch 1/10  loss 1.25  1000 images/s  45 s left, 2 min in all",
+        "  epoch 2/10  loss 1.25  1000 images/s  32 s left, 2 min in all",  # medians: 4 s, then 3 s
+        "  epoch 9/10  loss 1.25  1000 images/s  3 s left, 2 min in all",
+        "  epoch 10/10  loss 1.25  1000 images/s  2 min in all",
+        "    embed 512/1000",
+        "    takes about 12 s",
+    ]
+
+
+def test_a_run_knows_from_its_first_chain_how_long_the_second_takes(
+    plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Keeps(NoProgress):
+        """Keeps what comes later, and how many items are embedded."""
+
+        def __init__(self) -> None:
+            self.seconds: list[float | None] = []
+            self.embedded: list[tuple[int, int]] = []
+
+        def later(self, seconds: float | None) -> None:
+            self.seconds.append(seconds)
+
+        def items(self, what: str, done: int, total: int) -> None:
+            self.embedded.append((done, total))
+
+    monkeypatch.setattr("bench_core.running.estimates._ASK_AGAIN_S", 0.0)
+    progress = Keeps()
+    run_plan(plan_of(seeds=[0, 1, 2]), Store(tmp_path / "runs"), RunSetting(device="cpu"), progress)
+    first, second, third = progress.seconds
+    assert first is None
+    assert second is not None
+    assert third is not None
+    assert second > third > 0
+    assert progress.embedded == [(48, 64), (64, 64)] * 3
