@@ -25,14 +25,18 @@ def write_labels(axes: "Axes", points: Sequence[Point], bars: Sequence[Point], l
         labels: The text for each point.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # places everything
-    taken = [box for point, bar in zip(points, bars, strict=True) for box in _boxes(axes, point, bar)]
-    for point, label in zip(points, labels, strict=True):
-        size = _box(axes, point, label)
-        boxes = {place: _moved(axes, point, size, place) for place in _places()}
-        covered = {place: _cost(axes, box, taken) for place, box in boxes.items()}
+    drawn = [box for point, bar in zip(points, bars, strict=True) for box in _boxes(axes, point, bar)]
+    places = [_boxes_at_places(axes, point, label) for point, label in zip(points, labels, strict=True)]
+    written: list[Bbox] = []  # labels, and their lines
+    # Labels that are free beside their point come first, so that no line of another crosses them.
+    for number in sorted(range(len(points)), key=lambda number: _least_near(axes, places[number], drawn)):
+        covered = {
+            place: sum(_cost(axes, part, [*(drawn if part is parts[0] else []), *written]) for part in parts)
+            for place, parts in places[number].items()
+        }
         place = min(covered, key=covered.__getitem__)  # the first of the best
-        _write(axes, point, label, place)
-        taken.append(boxes[place])
+        _write(axes, points[number], labels[number], place)
+        written += places[number][place]
 
 
 def _places() -> list[Point]:
@@ -61,14 +65,29 @@ def _box(axes: "Axes", point: Point, label: str) -> "Bbox":
     return box
 
 
-def _moved(axes: "Axes", point: Point, size: "Bbox", place: Point) -> "Bbox":
-    """Return what a label of some size covers at a place, in pixels."""
+def _boxes_at_places(axes: "Axes", point: Point, label: str) -> "dict[Point, list[Bbox]]":
+    """Return for each place what a label covers there, and then what its line covers, in pixels."""
     from matplotlib.transforms import Bbox
 
+    size = _box(axes, point, label)
     scale = axes.figure.dpi / 72  # pixels of a point
-    x, y = (at + offset * scale for at, offset in zip(axes.transData.transform(point), place, strict=True))
-    left, bottom = x if place[0] > 0 else x - size.width, y if place[1] > 0 else y - size.height
-    return Bbox.from_bounds(left, bottom, size.width, size.height)
+    start_x, start_y = axes.transData.transform(point)
+    found = {}
+    for place in _places():
+        x, y = start_x + place[0] * scale, start_y + place[1] * scale
+        left, bottom = x if place[0] > 0 else x - size.width, y if place[1] > 0 else y - size.height
+        found[place] = [Bbox.from_bounds(left, bottom, size.width, size.height)]
+        if max(map(abs, place)) > _NEAR:
+            middles = [
+                (start_x + part * (x - start_x), start_y + part * (y - start_y)) for part in (0.3, 0.5, 0.7, 0.9)
+            ]
+            found[place] += [Bbox([middle, middle]).padded(2) for middle in middles]
+    return found
+
+
+def _least_near(axes: "Axes", places: "dict[Point, list[Bbox]]", drawn: "Sequence[Bbox]") -> int:
+    """Return the number of things that a label covers at the best place beside its point."""
+    return min(_cost(axes, parts[0], drawn) for parts in places.values() if len(parts) == 1)
 
 
 def _cost(axes: "Axes", box: "Bbox", taken: "Sequence[Bbox]") -> int:
