@@ -299,7 +299,7 @@ def _call(request: Request, **run_settings: Any) -> str:
     """Write the call of `run` as text, for the records; arguments that have their defaults are left out."""
     arguments = {}
     for name, value in vars(request).items():
-        if value not in (None, {}) and name != "data_root":
+        if value not in (None, {}, ()) and name != "data_root":
             arguments[name] = value
     for name, value in run_settings.items():
         if value != getattr(RunSetting, "compiled" if name == "compile" else name):
