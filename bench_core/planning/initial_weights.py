@@ -37,7 +37,8 @@ class FromFile:
     Attributes:
         part: Words before the names of the encoder's tensors in the file, such as "teacher"; "" leaves the choice to
             the names and shapes.
-        partial: Whether the tensors that fit are loaded where others are missing or have other shapes.
+        partial: Whether the tensors that fit are loaded where others are missing or have other shapes; these come
+            from the seed.
     """
 
     part: str = ""
@@ -70,8 +71,8 @@ class InitialWeights:
 
     @property
     def by_seed(self) -> bool:
-        """True if other seeds of the row start from other weights."""
-        return bool(self.document.get("by_seed"))
+        """True if other seeds of the row start from other weights: of another file, or in part of the seed itself."""
+        return bool(self.document.get("by_seed")) or self.taken.partial
 
     def one_of_seeds(self) -> "InitialWeights":
         """Return the same weights, marked as those of one seed among others: `init` held `{seed}`."""
@@ -187,7 +188,12 @@ def load_file_into(module: nn.Module, path: Path, digest: str, part: str = "", p
         match = choose_match(find_matches(expected, optional, shapes), part, partial=partial)
     except RequestError as error:
         raise RequestError(f"{path.name}: {error}") from error
-    if match is None or not (match.names and (match.is_complete or partial)):
+    if match and match.is_complete and partial:
+        raise RequestError(
+            f"{path.name} holds all tensors of this encoder{_under(match)}; leave out init_partial, "
+            "which says that others come from the seed."
+        )
+    if match is None or not (match.is_complete or (partial and match.names and match.from_seed)):
         raise StoreError(_why_not(path, match, expected, optional, shapes))
     module.load_state_dict({name: tensors[there] for name, there in match.names.items()}, strict=False)
     return _loaded(path, match, shapes)
@@ -222,7 +228,6 @@ def _why_not(path: Path, match: Match | None, expected: Shapes, optional: Collec
     if match is None:
         needed = [name for name in expected if name not in optional]
         return f"{begin}: no names agree.\nIt needs {_some(needed)}.\nThe file has {_some(shapes)}."
-    where = f" under {match.prefix}" if match.prefix else ""
     faults = []
     if match.missing:
         faults.append(f"lacks {_some(match.missing)}")
@@ -231,21 +236,24 @@ def _why_not(path: Path, match: Match | None, expected: Shapes, optional: Collec
         faults.append(f"has other shapes for {_some(sizes)}")
     if match.surplus:
         faults.append(f"has layers that the encoder lacks, {_some(match.surplus)}")
-    fits = len(match.names)
-    hint = f"\n--set NAME.init_partial=true loads the {fits} tensors that fit." if fits else ""
-    return f"{begin}{where}; it {'; '.join(faults)}.{hint}"
+    can_load = match.names and match.from_seed
+    hint = f"\n--set NAME.init_partial=true loads the {len(match.names)} tensors that fit." if can_load else ""
+    return f"{begin}{_under(match)}; it {'; '.join(faults)}.{hint}"
 
 
 def _loaded(path: Path, match: Match, shapes: Shapes) -> str:
     """Say in at most three lines what was loaded from a file, what is left over in it, and what it lacks."""
-    where = f" under {match.prefix}" if match.prefix else ""
-    lines = [f"loaded {len(match.names)} tensors from {path.name}{where}"]
-    if unfit := [*match.missing, *match.reshaped]:
-        lines.append(f"not loaded, because the file lacks them or has other shapes: {_some(unfit)}")
+    lines = [f"loaded {len(match.names)} tensors from {path.name}{_under(match)}"]
+    if match.from_seed:
+        lines.append(f"not loaded, because the file lacks them or has other shapes: {_some(match.from_seed)}")
     used = set(match.names.values())
     if left_over := [name for name in shapes if name not in used]:
         lines.append(f"left over in the file: {_some(left_over)}")
     return "\n".join(lines)
+
+
+def _under(match: Match) -> str:
+    return f" under {match.prefix}" if match.prefix else ""
 
 
 def _some(names: Collection[str]) -> str:

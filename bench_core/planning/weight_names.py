@@ -46,6 +46,11 @@ class Match:
         """True if the file holds all of the encoder, and the encoder all of the file's layers."""
         return bool(self.names) and not (self.missing or self.reshaped or self.surplus)
 
+    @property
+    def from_seed(self) -> list[str]:
+        """The encoder's tensors that would keep their initial values."""
+        return [*self.missing, *self.reshaped]
+
     def is_usual(self, part: str = "") -> bool:
         """Return True if the prefix consists of usual words, and of those of `part`."""
         return set(_words(self.prefix)) <= _USUAL | set(_words(part))

@@ -288,3 +288,23 @@ def test_an_unknown_parameter_of_a_method_is_answered_with_what_every_row_takes(
         RequestError, match=r"did you mean 'init_part'\? .* Also: init, teacher, init_part, init_partial"
     ):
         plan_of(settings={"shrink.init_prt": "teacher"})
+
+
+def test_a_network_loaded_in_part_is_measured_at_every_seed(
+    plan_of: PlanOf, add: Add, store: Store, tmp_path: Path
+) -> None:
+    from bench_methods.references import FrozenEncoder
+
+    add("objective", "frozen", FrozenEncoder)
+    run_plan(plan_of(), store, CPU)
+    weights = encoder_weights(store, plan_of().chains[0].key)
+    first = next(iter(weights))
+    path = tmp_path / "part.safetensors"
+    save_file({name: value for name, value in weights.items() if name != first}, path)
+    settings = {"frozen.init": str(path), "frozen.init_partial": True}
+    plan = plan_of(methods=["frozen"], settings=settings, seeds=[0, 1])
+    assert run_plan(plan, store, CPU) == []
+    loaded = [encoder_weights(store, chain.key) for chain in plan.chains]
+    assert len(loaded) == 2
+    assert not torch.equal(loaded[0][first], loaded[1][first])  # from the seed
+    assert not any(chain.is_one_network for chain in plan.chains)

@@ -228,6 +228,13 @@ def test_a_network_with_more_layers_is_refused(loaded: Loader) -> None:
 
     with pytest.raises(StoreError, match=r"has layers that the encoder lacks, \d+ tensors \(layer1\.2\."):
         loaded(resnet34(weights=None).state_dict())
+    with pytest.raises(StoreError, match="has layers that the encoder lacks"):  # nothing would come from the seed
+        loaded(resnet34(weights=None).state_dict(), partial=True)
+
+
+def test_init_partial_is_refused_where_the_file_holds_all(source: nn.Module, loaded: Loader) -> None:
+    with pytest.raises(RequestError, match=r"holds all tensors of this encoder under module; leave out init_partial"):
+        loaded(with_prefix("module.", source.state_dict()), partial=True)
 
 
 def test_messages_have_at_most_three_lines(loaded: Loader) -> None:
