@@ -6,7 +6,6 @@ chains/<key>/epochs/0010.safetensors              when it is trained; summary.js
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from bench_core.errors import RequestError, StoreError
-from bench_core.files import file_digest, make_folder
+from bench_core.files import file_digest, write_bytes
 from bench_core.planning.chains import Cell, Chain
 from bench_core.running.pending import is_trained
 from bench_core.store import Store
@@ -59,8 +58,7 @@ class KeptEpochs:
         for path, epoch in _files(self.folder):
             if epoch <= epochs:
                 target = epoch_weights(folder, epoch)
-                make_folder(target.parent)
-                shutil.copyfile(path, target)
+                write_bytes(target, path.read_bytes())
                 digests[str(epoch)] = file_digest(target)
         return digests
 
