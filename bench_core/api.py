@@ -263,14 +263,19 @@ def results(store: str | Path = DEFAULT_STORE) -> "pd.DataFrame":
 
 
 def leaderboard(
-    store: str | Path = DEFAULT_STORE, *, board: str | None = None, metric: str | None = None, sort: str | None = None
+    store: str | Path = DEFAULT_STORE,
+    *,
+    board: str | None = None,
+    columns: Sequence[str] | str | None = None,
+    sort: str | None = None,
 ) -> "pd.DataFrame":
     """Return the table that `bench table` prints: one line for each method, the means of the tasks as columns.
 
     Args:
         store: Folder of the records.
         board: Name of a board, to show its cells only; None shows everything in the store.
-        metric: Metric that is shown of every task that has it; None shows each task's first.
+        columns: What is shown, in this order: "knn", "linear:top1", "outliers:*", "mean"; None shows each task's first
+            metric and all computed columns.
         sort: Column to sort by; None sorts by the mean rank.
 
     Returns:
@@ -282,7 +287,14 @@ def leaderboard(
         RequestError: There is no store, no such board, or no record has the metric or column.
         StoreError: A record is damaged.
     """
-    return wide(build(table_entries(Store.existing(store), board), metric=metric, sort=sort))
+    return wide(
+        build(
+            table_entries(Store.existing(store), board),
+            columns=_names(columns),
+            sort=sort,
+            hold_encoder=board is not None,
+        )
+    )
 
 
 def _names(value: Sequence[str] | str | None) -> Sequence[str] | None:

@@ -171,11 +171,12 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
         frame = tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
         say(frame.to_json(orient="records", indent=1, double_precision=15))
         return
-    say(render(build(entries), "text"))
+    say(render(build(entries, hold_encoder=bool(plan.board.name)), "text"))
     try:
         for path in _draw_pictures(plan, entries, store):
             say(f"picture: {path}")
-        page = store.write_page(render(build(entries_of(store.records(), store.attempts())), "md"))  # all of the store
+        all_entries = entries_of(store.records(), store.attempts())
+        page = store.write_page(render(build(all_entries, hold_encoder=False), "md"))
     except (OSError, RequestError) as error:
         if not _is_read_only(error):
             raise

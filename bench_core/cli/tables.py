@@ -27,8 +27,17 @@ RAW_CELLS = click.option(
     "--format", "output_format", type=click.Choice(["text", "md", "csv", "latex", "json"]), default="text",
     show_default=True, help="Format of the output.",
 )  # fmt: skip
-@click.option("--metric", help="Show METRIC, or TASK:METRIC. Default: the first metric of each task.")
-@click.option("--task", help="Show only this task, with all its metrics.")
+@click.option(
+    "--columns", multiple=True, callback=names, metavar="A,B",
+    help="Show only these columns, in this order: TASK is its first metric, TASK:METRIC one, 'TASK:*' all; mean, rank, "
+    "or a cost. Default: the first metric of each task.",
+)  # fmt: skip
+@click.option(
+    "--methods", multiple=True, callback=names, metavar="A,B", help="Show only these rows, ranked among themselves."
+)
+@click.option(
+    "--decimals", type=click.IntRange(0, 12), help="Digits after the point of scores. Default: as many as they need."
+)
 @click.option("--sort", help="Sort rows by a task, 'mean', 'rank' or 'method'. Default: rank.")
 @click.option("--published", is_flag=True, help="Also print the numbers that papers report of these methods.")
 @click.option("--check", is_flag=True, help="Check that published pages agree with their records; exit code 1 if not.")
@@ -39,8 +48,9 @@ def table(
     readme: Path,
     board: str | None,
     output_format: str,
-    metric: str | None,
-    task: str | None,
+    columns: list[str] | None,
+    methods: list[str] | None,
+    decimals: int | None,
     sort: str | None,
     published: bool,
     check: bool,
@@ -66,17 +76,18 @@ def table(
     from bench_core.reports.tables.render import render
     from bench_core.store import Store
 
-    if metric and task:
-        raise RequestError(f"--task shows all metrics; to see one say --metric {task}:{metric.rpartition(':')[2]}.")
     if raw_cells and output_format != "csv":
         raise RequestError("--raw-cells is for --format csv.")
     if published:
         check_format(output_format)
     entries = table_entries(Store.existing(store), board)
     nothing_yet = what_to_run(entries, store, board)
-    if nothing_yet and (metric or task or sort):  # of which nothing could be found
+    if nothing_yet and (columns or methods or sort):  # of which nothing could be found
         raise RequestError(nothing_yet)
-    say(render(build(entries, metric=metric, sort=sort, task=task), output_format, raw_cells=raw_cells))
+    tables = build(
+        entries, columns=columns, methods=methods, sort=sort, decimals=decimals, hold_encoder=board is not None
+    )
+    say(render(tables, output_format, raw_cells=raw_cells))
     if published:
         say(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
     if nothing_yet:

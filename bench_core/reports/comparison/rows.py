@@ -7,8 +7,9 @@ from statistics import fmean
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.evaluation.intervals import LEVEL
 from bench_core.reports.comparison.by_item import OverItems, items_by_seed, not_pairable, over_items
-from bench_core.reports.tables.build import may_rank, task_columns, uses_labels
+from bench_core.reports.tables.build import may_rank, uses_labels
 from bench_core.reports.tables.cells import ColumnValues, column_values
+from bench_core.reports.tables.columns import task_columns
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.folds import in_one_entry
 from bench_core.reports.tables.model import Column
@@ -127,7 +128,7 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
         with_labels |= {name: None for name, row in pair.items() if any(map(uses_labels, row))}
         networks |= {name: None for name, row in pair.items() if any(entry.is_one_network for entry in row)}
         candidates = _candidates(rows)
-        for column in task_columns(group, None, all_metrics=all_metrics):
+        for column in task_columns(group, all_metrics=all_metrics):
             values = column_values(column, {**rows, **pair}, candidates)
             line, of_column = _compare_column(dataset, encoder, values, pair)
             if line:
@@ -153,7 +154,7 @@ def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
     for (dataset, encoder), group in by_table(with_distinct_names(in_one_entry(list(entries)))).items():
         rows = by_row(group)
         candidates = _candidates(rows)
-        values = [column_values(column, rows, candidates) for column in task_columns(group, None, all_metrics=False)]
+        values = [column_values(column, rows, candidates) for column in task_columns(group, all_metrics=False)]
         rankings.append(_ranking(dataset, encoder, ranks_of(counted_columns(values))))
     return rankings
 

@@ -72,7 +72,7 @@ def _task_numbers(name: str, boards: Sequence[PublishedBoard], registry: Registr
     for board in boards:
         if not any(cell.names["task"] == name and cell.task.plugin == component for cell in board.plan.cells):
             continue
-        for table in build(board.entries, task=name):
+        for table in build(board.entries, columns=[f"{name}:*"]):
             rows = {row.name for row in table.rows if any(map(_has_number, row.cells))}
             if rows:
                 yield _WHERE.format(board=board.folder.name)

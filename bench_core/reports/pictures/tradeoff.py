@@ -123,7 +123,7 @@ def _read_axis(entries: Sequence[Entry], picture: Picture, score: str) -> tuple[
         raise NothingToDrawError(
             f"picture {picture.name!r}: no record of task {task!r}; `bench run --tasks {task}` makes one."
         )
-    tables = build(entries, metric=score)
+    tables = build(entries, columns=[score])
     if len(tables) > 1:
         raise SeveralTablesError(picture.name)
     (table,) = tables

@@ -2,6 +2,8 @@
 
 entries.py          Cells with their state, under names such that different things have different names
 cell_states.py      The state of each cell of a plan: done, skipped, failed, stale or missing
+columns.py          Columns of tasks: the first metric of each, or those that are asked for
+encoder_rows.py     Rows of a table that holds no encoder fixed: pairs of method and encoder
 build.py            Entries -> tables: rows are methods, columns are tasks, then computed columns, then cost
 cells.py            Cells of task columns: entries -> values by seed -> mean, interval, bold, text
 summary_columns.py  Columns computed from other columns, cost, and the row of chance levels

@@ -1,16 +1,19 @@
 """Entries -> tables: rows are methods, columns are tasks, then columns computed from them, then cost."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench_core.errors import UnknownNameError
-from bench_core.reports.tables.cells import column_values, fill, show
+from bench_core.reports.tables.cells import ColumnValues, column_values, fill, show
+from bench_core.reports.tables.columns import Wanted, check_wanted, task_columns
+from bench_core.reports.tables.encoder_rows import RowLabels, by_method_and_encoder
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.folds import in_one_entry
 from bench_core.reports.tables.footer import footer
 from bench_core.reports.tables.model import Column, Row, Table, TableCell, plain_name
 from bench_core.reports.tables.summary_columns import (
+    COSTS,
     Filled,
     chance,
     cost,
@@ -19,41 +22,67 @@ from bench_core.reports.tables.summary_columns import (
     mean_over_tasks,
     mean_rank,
 )
-from bench_core.store.record import Record, RecordScore
 
 RowKind = Literal["labels", "method", "network"]
+_COMPUTED = {"mean", "mean rank", "rank", "tasks", *(cost_column.column.name for cost_column in COSTS)}
 
 
 def build(
-    entries: Iterable[Entry], *, metric: str | None = None, sort: str | None = None, task: str | None = None
+    entries: Iterable[Entry],
+    *,
+    columns: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    sort: str | None = None,
+    decimals: int | None = None,
+    hold_encoder: bool = True,
 ) -> list[Table]:
     """Build one table for each pair of dataset and encoder, in the order of the entries.
 
     Args:
         entries: Entries of a plan, or of `entries_of`; tasks keep their order.
-        metric: Shown instead of each task's first: "map_cosine" for all tasks that have it, or
-            "retrieval:map_cosine" for one.
+        columns: Show these alone, in this order: "knn", "linear:top1", "outliers:*", "mean". By default the first
+            metric of each task, then computed columns and cost.
+        methods: Show these rows alone; they are ranked among themselves.
         sort: A column or "method"; by default mean rank, then the first column. Rows that are not ranked in it come
             after those that are; blanks are last.
-        task: Show this task alone, with all its metrics, and no computed columns or cost.
+        decimals: Digits after the point of scores; by default as many as each column needs.
+        hold_encoder: False for one table for each dataset, whose rows are pairs of method and encoder.
 
     Raises:
-        UnknownNameError: No record has this metric; no table has this column; no entry is of this task.
+        UnknownNameError: No table has this column, no record this metric, no entry is of this task or row.
     """
-    groups = by_table(_of_task(with_distinct_names(in_one_entry(list(entries))), task))
-    if metric is not None:
-        known = {name for group in groups.values() for name in _metrics(group)}
-        if metric not in known:
-            raise UnknownNameError("metric", metric, known)
+    entries = with_distinct_names(in_one_entry(list(entries)), hold_encoder=hold_encoder)
+    labels: RowLabels = {}
+    entries = _of_methods(entries, methods)
+    if not hold_encoder:
+        entries, labels = by_method_and_encoder(entries)
+    wanted = None if columns is None else [Wanted.parse(column) for column in columns]
+    if wanted is not None:
+        check_wanted(wanted, entries, _COMPUTED)
     drafts = []
-    for (dataset, encoder), group in groups.items():
-        columns = task_columns(group, metric, all_metrics=task is not None)
-        if columns:
-            drafts.append(_draft(dataset, encoder, group, columns, one_task=task is not None))
+    for (dataset, encoder), group in by_table(entries).items():
+        of_tasks = task_columns(group, wanted) or task_columns(group)
+        if of_tasks:
+            drafts.append(_draft(dataset, encoder, group, of_tasks, wanted, decimals))
     if sort is not None and drafts and not any(_sort_columns(draft, sort) for draft in drafts):
         columns_known = {column.name for draft in drafts for column, _ in draft.filled}
         raise UnknownNameError("column", sort, columns_known | {"method"})
-    return [_finish(draft, sort) for draft in drafts]
+    return [_finish(draft, sort, labels) for draft in drafts]
+
+
+def _of_methods(entries: list[Entry], methods: Sequence[str] | None) -> list[Entry]:
+    if methods is None:
+        return entries
+    known = {name for entry in entries for name in _method_names(entry)}
+    for method in methods:
+        if method not in known:
+            raise UnknownNameError("row", method, {entry.names["method"] for entry in entries})
+    return [entry for entry in entries if _method_names(entry) & set(methods)]
+
+
+def _method_names(entry: Entry) -> set[str]:
+    """Return the label of the row, and its name in the request that the record was made for."""
+    return {entry.names["method"], entry.record.names["method"] if entry.record else entry.names["method"]}
 
 
 @dataclass(frozen=True)
@@ -70,107 +99,60 @@ class _Draft:
     chance: Sequence[TableCell]
 
 
-def _of_task(entries: Sequence[Entry], task: str | None) -> list[Entry]:
-    if task is None:
-        return list(entries)
-    of_task = [entry for entry in entries if task in entry.task_names]
-    if not of_task:
-        raise UnknownNameError("task", task, {entry.names["task"] for entry in entries})
-    return of_task
-
-
-def _metrics(entries: Iterable[Entry]) -> set[str]:
-    """Return all values that `metric` may have: "map_cosine", "retrieval:map_cosine"."""
-    names = set()
-    for entry in entries:
-        for metric in entry.record.scores if entry.record else ():
-            names |= {metric, *(f"{task}:{metric}" for task in entry.task_names)}
-    return names
-
-
-def task_columns(entries: Sequence[Entry], metric: str | None, *, all_metrics: bool) -> list[Column]:
-    """Return the columns of each task: its first metric, all its metrics, or the one that `metric` names.
-
-    A task has several columns for its first metric, where its records disagree about metric, unit or direction. Stale
-    records say which columns there are only where no other record does.
-    """
-    by_task: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_task.setdefault(entry.names["task"], []).append(entry)
-    named = []
-    for task, of_task in by_task.items():
-        done = [entry.finished_record for entry in of_task if entry.finished_record]
-        stale = [entry.record for entry in of_task if entry.record and entry.state == "stale"]
-        task_names = set[str]().union(*(entry.task_names for entry in of_task))
-        columns: list[Column] = []
-        for records in (done, stale):
-            if records and not columns:
-                columns = _columns(task, records, task_names, metric, all_metrics)
-        if not columns and metric is None:
-            columns = [Column(name=task, kind="task", task=task)]
-        for column in columns:
-            named.append(column if len(columns) == 1 else replace(column, name=f"{task}:{column.metric}"))
-    return named
-
-
-def _columns(
-    task: str, records: Sequence[Record], task_names: Container[str], metric: str | None, all_metrics: bool
-) -> list[Column]:
-    """Return a column for each metric, unit and direction that the records of a task show.
-
-    Whether the task ranks, and its family, is what the newest record says.
-    """
-    newest = max(records, key=lambda record: record.provenance.ended or "")
-    columns: dict[tuple[object, ...], Column] = {}
-    for record in records:
-        for score in _shown_scores(record, task_names, metric, all_metrics):
-            column = Column(
-                name=task,
-                kind="task",
-                task=task,
-                metric=score.metric,
-                unit=score.unit,
-                higher_is_better=score.higher_is_better,
-                ranks=newest.ranks,
-                family=newest.family,
-            )
-            columns.setdefault((score.metric, score.unit, score.higher_is_better), column)
-    return list(columns.values())
-
-
-def _shown_scores(
-    record: Record, task_names: Container[str], metric: str | None, all_metrics: bool
-) -> list[RecordScore]:
-    """Return the scores of a record that get a column."""
-    scores = list(record.scores.values())
-    if metric is None:
-        return scores if all_metrics else scores[:1]
-    task, _, name = metric.rpartition(":")
-    if task and task not in task_names:
-        return []
-    return [score for score in scores if score.metric == name]
-
-
-def _draft(dataset: str, encoder: str, group: Sequence[Entry], columns: Sequence[Column], *, one_task: bool) -> _Draft:
-    """Make all columns with all their cells; a table of one task has no other columns."""
+def _draft(
+    dataset: str,
+    encoder: str,
+    group: Sequence[Entry],
+    columns: Sequence[Column],
+    wanted: Sequence[Wanted] | None,
+    decimals: int | None,
+) -> _Draft:
+    """Make all columns with all their cells, and keep those that are wanted."""
     tasks = {column.task for column in columns}
     entries = [entry for entry in group if entry.names["task"] in tasks]
     rows = by_row(entries)
     kinds = {label: _kind(row) for label, row in rows.items()}
     marks = {label: _marks(row) for label, row in rows.items()}
     candidates = [label for label, row in rows.items() if may_rank(row)]
-    values = [column_values(column, rows, candidates) for column in columns]
+    values = [replace(column_values(column, rows, candidates), digits=decimals) for column in columns]
     levels, filled = chance(values), [fill(of_column) for of_column in values]
-    if one_task:
+    if wanted is not None and len(tasks) == 1 and all(one.metric == "*" for one in wanted):
         filled = [(replace(column, name=column.metric, task=""), cells) for column, cells in filled]
-        return _Draft(dataset, encoder, entries, kinds, marks, filled, (), levels)
-    counted = counted_columns(values)
+    counted = counted_columns(values if wanted is None else _first_of_each_task(values))
+    computed = [mean_rank(counted), coverage(values, rows), *cost(rows)]
     mean = mean_over_tasks(counted)
     if mean is not None:
-        filled.append(mean)
-        levels.append(TableCell(text=show(0.0, "fraction", 1), mean=0.0))
-    filled += [mean_rank(counted), coverage(values, rows), *cost(rows)]
+        computed.insert(0, mean)
+        levels.append(TableCell(text=show(0.0, "fraction", 1 if decimals is None else decimals), mean=0.0))
+    levels += [TableCell(state="missing")] * (len(filled) + len(computed) - len(levels))
+    filled += computed
+    if wanted is not None:
+        order = _order(filled, columns, entries, wanted)
+        filled, levels = [filled[k] for k in order], [levels[k] for k in order]
     return _Draft(dataset, encoder, entries, kinds, marks, filled, [of.column for of in counted], levels)
+
+
+def _first_of_each_task(values: Sequence[ColumnValues]) -> list[ColumnValues]:
+    """Return the first column of each task, so that one of many metrics does not count many times."""
+    return list({of_column.column.task: of_column for of_column in reversed(values)}.values())[::-1]
+
+
+def _order(
+    filled: Sequence[Filled], columns: Sequence[Column], entries: Sequence[Entry], wanted: Sequence[Wanted]
+) -> list[int]:
+    """Return the numbers of the wanted columns in their order; `columns` are those of tasks, the first ones."""
+    numbers = {_identity(column): number for number, column in enumerate(columns)}
+    order: dict[int, None] = {}
+    for one in wanted:
+        of_tasks = [numbers[_identity(column)] for column in task_columns(entries, [one])]
+        computed = range(len(columns), len(filled)) if one.metric is None and not of_tasks else ()
+        named = [number for number in computed if plain_name(one.task) in filled[number][0].spellings]
+        order |= dict.fromkeys([*of_tasks, *named])
+    return list(order)
+
+
+def _identity(column: Column) -> tuple[object, ...]:
+    return column.task, column.metric, column.unit, column.higher_is_better
 
 
 def uses_labels(entry: Entry) -> bool:
@@ -208,7 +190,7 @@ def _sort_columns(draft: _Draft, sort: str) -> list[Filled]:
     return [(column, cells) for column, cells in draft.filled if plain_name(sort) in column.spellings][:1]
 
 
-def _finish(draft: _Draft, sort: str | None) -> Table:
+def _finish(draft: _Draft, sort: str | None, labels: RowLabels) -> Table:
     """Sort the rows, number the reasons in reading order, and add the chance level as the last row."""
     sort_columns = _sort_columns(draft, sort) if sort is not None else []
     if not sort_columns:
@@ -228,7 +210,9 @@ def _finish(draft: _Draft, sort: str | None) -> Table:
     for label in sorted(draft.kinds, key=sort_key):
         cells = [column_cells.get(label, TableCell(state="missing")) for _, column_cells in draft.filled]
         shown = tuple(_with_note(cell, notes) for cell in cells)
-        rows.append(Row(name=label, kind=draft.kinds[label], marks=draft.marks[label], cells=shown))
+        method, encoder = labels.get((draft.dataset, label), (label, ""))
+        row = Row(name=method, encoder=encoder, kind=draft.kinds[label], marks=draft.marks[label], cells=shown)
+        rows.append(row)
     if any(cell.text for cell in draft.chance):
         blank = [TableCell(state="missing")] * (len(draft.filled) - len(draft.chance))
         rows.append(Row(name="chance", kind="chance", cells=(*draft.chance, *blank)))

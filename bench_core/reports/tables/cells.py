@@ -61,6 +61,7 @@ class ColumnValues:
         candidates: The rows that may be ranked: `may_rank`.
         seeds: The seeds that a row needs here, and that count.
         networks: The rows that are one network each, which need no further seeds.
+        digits: Digits after the point; None for as many as the column needs.
     """
 
     column: Column
@@ -68,6 +69,7 @@ class ColumnValues:
     candidates: Sequence[str]
     seeds: Sequence[int]
     networks: Container[str] = ()
+    digits: int | None = None
 
     @cached_property
     def complete(self) -> list[str]:
@@ -80,6 +82,11 @@ class ColumnValues:
             if alike and all(seed in row.values for seed in self.seeds):
                 complete.append(label)
         return complete
+
+    @cached_property
+    def shown_digits(self) -> int | None:
+        """Digits after the point of all cells; None for scientific notation."""
+        return decimals(self.column.unit, shown_values(self.rows.values())) if self.digits is None else self.digits
 
     @cached_property
     def ranked(self) -> list[str]:
@@ -176,7 +183,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 def fill(values: ColumnValues) -> tuple[Column, dict[str, TableCell]]:
     """Make the cells of a whole column: the column with its number of seeds, and row -> cell."""
     column, ranked = values.column, values.ranked
-    digits = decimals(column.unit, shown_values(values.rows.values()))
+    digits = values.shown_digits
     by_seed = {label: values.counted(label) for label in ranked}
     bold = best_group(by_seed, bool(column.higher_is_better))
     cells = {}

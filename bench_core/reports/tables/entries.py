@@ -105,16 +105,20 @@ def by_row(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     return rows
 
 
-def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
+def with_distinct_names(entries: Sequence[Entry], *, hold_encoder: bool = True) -> list[Entry]:
     """Relabel entries so that those of one row and column differ by their seed alone.
 
     Where one name stands for several documents, each gets the parameters that differ as a suffix:
     `nac (flip=0.1)` and `nac (flip=0.3)`. Names that are clear stay, so doing it twice changes nothing.
+
+    Args:
+        entries: Cells, each under the names of its request.
+        hold_encoder: False where one table holds all encoders of a dataset.
     """
     relabelled = _relabel(entries, "dataset", ())
     relabelled = _relabel(relabelled, "encoder", ("dataset",))
     relabelled = _relabel(relabelled, "method", ("dataset", "encoder"))
-    return _relabel(relabelled, "task", ("dataset", "encoder"))
+    return _relabel(relabelled, "task", ("dataset", "encoder") if hold_encoder else ("dataset",))
 
 
 def _relabel(entries: Sequence[Entry], axis: str, within: tuple[str, ...]) -> list[Entry]:

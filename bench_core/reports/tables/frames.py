@@ -104,7 +104,7 @@ def wide(tables: Sequence[Table]) -> "pd.DataFrame":
         for row in table.rows:
             line: dict[str, Any] = {
                 "dataset": table.dataset,
-                "encoder": table.encoder,
+                "encoder": row.encoder or table.encoder,
                 "method": row.label,
                 "row": row.kind,
             }

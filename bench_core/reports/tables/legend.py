@@ -38,7 +38,7 @@ def legend(columns: Sequence[Column], rows: Sequence[Row], counted: Sequence[Col
     if "cost" in kinds:
         lines.append("Cost: medians over seeds.")
     for mark, text in _MARKS.items():
-        if marked := [row.name for row in rows if mark in row.marks]:
+        if marked := [row.told for row in rows if mark in row.marks]:
             lines.append(f"{text}: {', '.join(marked)}.")
     return lines
 
@@ -85,7 +85,7 @@ def _caveats(cells: Sequence[_Shown]) -> list[str]:
     rows_of: dict[tuple[str, str], list[str]] = {}  # caveat and column -> rows
     for row, column, cell in cells:
         if cell.caveat:
-            rows_of.setdefault((cell.caveat, column.name), []).append(row.name)
+            rows_of.setdefault((cell.caveat, column.name), []).append(row.told)
     columns_of: dict[tuple[str, str], list[str]] = {}  # caveat and rows -> columns
     for (caveat, column_name), names in rows_of.items():
         columns_of.setdefault((caveat, ", ".join(names)), []).append(column_name)

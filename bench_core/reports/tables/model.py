@@ -103,6 +103,7 @@ class Row:
 
     Attributes:
         name: Label of the method; "chance" for the chance level.
+        encoder: Label of its encoder; empty where the table has one for all rows.
         kind: "labels" marks a reference that is trained with labels or with ground-truth factors, "network" one network
             that was trained elsewhere; neither is ranked.
         marks: What a reader must know of the row's training: "labels", "factors", "transductive", "one network".
@@ -110,6 +111,7 @@ class Row:
     """
 
     name: str
+    encoder: str = ""
     kind: Literal["method", "labels", "network", "chance"] = "method"
     marks: tuple[str, ...] = ()
     cells: tuple[TableCell, ...]
@@ -119,14 +121,19 @@ class Row:
         """The name as the table shows it: "supervised (labels)", "dgi (transductive)"."""
         return f"{self.name} ({', '.join(self.marks)})" if self.marks else self.name
 
+    @property
+    def told(self) -> str:
+        """The row in a sentence: "nac", "nac with convnet"."""
+        return f"{self.name} with {self.encoder}" if self.encoder else self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """All methods on all tasks for one dataset and one encoder.
+    """All methods on all tasks for one dataset, and for one encoder or for several.
 
     Attributes:
         dataset: Label.
-        encoder: Label.
+        encoder: Label; empty where encoders differ and each row names its own.
         columns: Tasks, then columns computed from them, then cost.
         rows: Sorted, the chance level last.
         notes: Reasons, numbered from 1.
@@ -139,6 +146,16 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     footer: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the table is of: "digits, convnet", or "digits" where encoders differ."""
+        return ", ".join(filter(None, (self.dataset, self.encoder)))
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Headers of the columns before the first one: "method", and "encoder" where encoders differ."""
+        return ("method", "encoder") if any(row.encoder for row in self.rows) else ("method",)
 
     @property
     def skipped(self) -> bool:

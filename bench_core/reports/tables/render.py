@@ -10,7 +10,7 @@ from tabulate import tabulate
 from bench_core.errors import UnknownNameError
 from bench_core.output import csv_text
 from bench_core.reports.tables import escape
-from bench_core.reports.tables.model import Table, TableCell
+from bench_core.reports.tables.model import Row, Table, TableCell
 
 _CSV = (
     "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
@@ -45,7 +45,7 @@ def _markdown(tables: Sequence[Table]) -> str:
 
     blocks = []
     for table in tables:
-        blocks.append(f"**{escape.markdown(f'{table.dataset}, {table.encoder}')}**")
+        blocks.append(f"**{escape.markdown(table.title)}**")
         if _is_line(table, tables):
             blocks[-1] += f": {escape.markdown(_skipped(table))}"
             continue
@@ -61,7 +61,7 @@ def _text(tables: Sequence[Table]) -> str:
 
     blocks = []
     for table in tables:
-        blocks.append(escape.one_line(f"{table.dataset}, {table.encoder}"))
+        blocks.append(escape.one_line(table.title))
         if _is_line(table, tables):
             blocks[-1] += f": {escape.one_line(_skipped(table))}"
             continue
@@ -83,12 +83,17 @@ def _skipped(table: Table) -> str:
 def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[TableCell], str]) -> str:
     """Draw columns and rows by tabulate, which must not read numbers into names such as 1e5."""
     return tabulate(
-        [[safe(row.label), *map(cell, row.cells)] for row in table.rows],
-        headers=["method", *(safe(column.title) for column in table.columns)],
+        [[*map(safe, _row_head(table, row)), *map(cell, row.cells)] for row in table.rows],
+        headers=[*table.heads, *(safe(column.title) for column in table.columns)],
         tablefmt=style,
         disable_numparse=True,
-        colalign=["left", *("right" for _ in table.columns)],
+        colalign=[*("left" for _ in table.heads), *("right" for _ in table.columns)],
     )
+
+
+def _row_head(table: Table, row: Row) -> list[str]:
+    """Return the row's method, and its encoder where encoders differ."""
+    return [row.label, row.encoder][: len(table.heads)]
 
 
 def _with_note(text: str, cell: TableCell) -> str:
@@ -109,15 +114,15 @@ def _latex(tables: Sequence[Table]) -> str:
         body = []
         for row in table.rows:
             body += [r"\midrule"] if row.kind == "chance" else []
-            body.append(line([escape.latex(row.label), *map(cell, row.cells)]))
+            body.append(line([*map(escape.latex, _row_head(table, row)), *map(cell, row.cells)]))
         notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escape.latex(f'{table.dataset}, {table.encoder}')}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            rf"\caption{{{escape.latex(table.title)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.heads)}{'r' * len(table.columns)}}}",
             r"\toprule",
-            line(["method", *(escape.latex(column.title) for column in table.columns)]),
+            line([*table.heads, *(escape.latex(column.title) for column in table.columns)]),
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -137,7 +142,7 @@ def _csv(tables: Sequence[Table], *, raw_cells: bool = False) -> str:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 fields = (
                     table.dataset,
-                    table.encoder,
+                    row.encoder or table.encoder,
                     row.name,
                     row.kind,
                     column.name,

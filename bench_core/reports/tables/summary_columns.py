@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from bench_core.reports.tables.cells import NO_VALUES, ColumnValues, SeedValues, decimals, fill, show, shown_values
+from bench_core.reports.tables.cells import NO_VALUES, ColumnValues, SeedValues, fill, show
 from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.model import Column, TableCell
 from bench_core.reports.tables.statistics import average_ranks
@@ -80,7 +80,7 @@ def mean_over_tasks(counted: Sequence[ColumnValues]) -> Filled | None:
     if not any(row.values for row in means.values()):
         return None
     column = Column(name="mean", kind="mean", unit="fraction", higher_is_better=True)
-    return fill(ColumnValues(column, means, counted[0].candidates, seeds))
+    return fill(ColumnValues(column, means, counted[0].candidates, seeds, digits=counted[0].digits))
 
 
 def _relative(scores: Mapping[int, RecordScore]) -> dict[int, float]:
@@ -160,7 +160,7 @@ def chance(columns: Sequence[ColumnValues]) -> list[TableCell]:
         unit, levels = values.column.unit, set()
         for row in values.rows.values():
             levels |= {float(score.chance) for score in row.scores.values() if score.chance is not None}
-        digits = decimals(unit, shown_values(values.rows.values()))
+        digits = values.shown_digits
         shown = list(dict.fromkeys(show(level, unit, digits) for level in sorted(levels)))
         if len(shown) > 1:
             cells.append(TableCell(text=f"{shown[0]}–{shown[-1]}"))  # noqa: RUF001  # an en dash is meant

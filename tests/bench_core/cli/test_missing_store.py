@@ -72,7 +72,7 @@ def empty(tmp_path: Path) -> Path:
     ("words", "code"),
     [
         ("table", 0), ("table --format md", 0), ("table --format csv", 0), ("table --format json", 0), ("compare", 0),
-        ("table --metric top1", 2), ("table --task knn", 2), ("table --sort knn", 2), ("plot", 2),
+        ("table --columns knn:top1", 2), ("table --methods nac", 2), ("table --sort knn", 2), ("plot", 2),
         ("plot --kind projection", 2), ("compare nac vae", 2),
     ],
 )  # fmt: skip

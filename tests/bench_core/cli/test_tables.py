@@ -51,7 +51,7 @@ def test_table_of_a_store_without_records_says_what_to_run(bench: Callable[..., 
     bench("run", "--methods", "random", "--tasks", "knn", "--encoders", "vgg16_bn", "--quiet")  # skips its only cell
     told = "runs has no record yet; run `bench run --methods nac,sela`.\n"
     assert bench("table").stderr == told
-    for option in ("--metric", "--task", "--sort"):
+    for option in ("--columns", "--methods", "--sort"):
         assert bench("table", option, "knn", code=2).stderr == f"Error: {told}"
     assert bench("plot", code=2).stderr == f"Error: {told}"
     exported = bench("export", "--csv", "a.csv")
@@ -61,7 +61,6 @@ def test_table_of_a_store_without_records_says_what_to_run(bench: Callable[..., 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["table", "--metric", "knn:top1", "--task", "knn"], "to see one say --metric knn:top1"),
         (["table", "--raw-cells"], "--raw-cells is for --format csv"),
         (["export"], "say where to: --csv FILE"),
         (["export", "--sqlite", "a", "--raw-cells"], "--raw-cells is for --csv FILE"),

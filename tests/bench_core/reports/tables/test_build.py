@@ -340,7 +340,7 @@ def test_a_caveat_stands_once_below_with_the_columns_that_have_it(make_record: M
 
     records = [make_record("a", "hash", s, scores()) for s in range(3)]
     records += [make_record(m, "hash", s, scores(caveat="code by ITQ")) for m in ("b", "c") for s in range(3)]
-    [table] = build(entries_from(records), task="hash")
+    [table] = build(entries_from(records), columns=["hash:*"])
     assert [line for line in table.footer if line.startswith("†")] == ["† map, map_at_10: code by ITQ (b, c)."]
 
 
@@ -366,12 +366,12 @@ def test_task_that_a_row_skips_ranks_no_row(make_record: Make) -> None:
 def test_table_of_one_task_has_all_its_metrics_and_no_other_columns(make_record: Make, make_score: Make) -> None:
     scores = [make_score("top1", 0.5), make_score("fid", 3.0, unit="", higher_is_better=False)]
     records = [make_record("nac", "knn", 0, scores), make_record("nac", "linear", 0, 0.9)]
-    (table,) = build(entries_from(records), task="knn")
+    (table,) = build(entries_from(records), columns=["knn:*"])
     assert [column.title for column in table.columns] == ["top1 % ↑ (n = 1)", "fid ↓ (n = 1)"]
     assert [cell(table, "nac", column).mean for column in ("top1", "fid")] == [0.5, 3.0]
     assert not any("Mean rank" in line or "linear" in line for line in table.footer)
     with pytest.raises(UnknownNameError, match=r"no task named 'kn'; did you mean 'knn'\?"):
-        build(entries_from(records), task="kn")
+        build(entries_from(records), columns=["kn:*"])
 
 
 def test_lower_is_better_points_down_and_turns_bold_rank_and_order(make_record: Make, make_score: Make) -> None:
@@ -472,7 +472,7 @@ def test_column_of_which_all_is_stale_keeps_its_numbers_and_counts_for_nobody(ma
     assert table.columns[1].title == "u top1 % ↑"
     assert cell(table, "a", "u").text == "90.0 (stale)"
     assert [cell(table, "a", column).text for column in ("mean", "mean rank")] == ["44.4 ± 0.0", "1.00"]
-    [of_metric] = build(entries, metric="u:top1")
+    [of_metric] = build(entries, columns=["u:top1"])
     assert cell(of_metric, "a", "u").text == "90.0 (stale)"
 
 
@@ -615,7 +615,7 @@ def two_metrics(make_record: Make, make_score: Make) -> list[Entry]:
 
 
 def test_a_metric_is_shown_for_all_tasks_that_have_it(two_metrics: list[Entry]) -> None:
-    [table] = build(two_metrics, metric="map_cosine")
+    [table] = build(two_metrics, columns=["*:map_cosine"])
     assert [(c.name, c.metric) for c in table.columns if c.kind == "task"] == [
         ("ood", "map_cosine"),
         ("retrieval", "map_cosine"),
@@ -625,15 +625,79 @@ def test_a_metric_is_shown_for_all_tasks_that_have_it(two_metrics: list[Entry]) 
 
 
 def test_a_metric_of_one_task_is_shown_alone(two_metrics: list[Entry]) -> None:
-    [table] = build(two_metrics, metric="retrieval:map_cosine")
+    [table] = build(two_metrics, columns=["retrieval:map_cosine"])
     assert [c.title for c in table.columns if c.kind == "task"] == ["retrieval map_cosine % ↑ (n = 1)"]
 
 
-@pytest.mark.parametrize("metric", ["map_cosin", "linear:map_cosine", "", "retrieval:"])
+@pytest.mark.parametrize("metric", ["retrieval:map_cosin", "linear:map_cosine", "retrieval:", "*:map_cosin"])
 def test_an_unknown_metric_is_refused_with_those_that_exist(two_metrics: list[Entry], metric: str) -> None:
-    with pytest.raises(UnknownNameError, match="retrieval:map_cosine") as error:
-        build(two_metrics, metric=metric)
+    with pytest.raises(UnknownNameError, match="no metric named") as error:
+        build(two_metrics, columns=[metric])
     assert error.value.kind == "metric"
+
+
+def test_a_metric_without_its_task_is_refused_with_how_to_write_it(two_metrics: list[Entry]) -> None:
+    with pytest.raises(UnknownNameError, match=r"It is a metric: write it as '\*:map_cosine'"):
+        build(two_metrics, columns=["map_cosine"])
+    with pytest.raises(UnknownNameError, match=r"no task named 'lineer'; did you mean 'linear'\?"):
+        build(two_metrics, columns=["lineer"])
+
+
+def test_columns_stand_in_the_order_in_which_they_are_named(two_metrics: list[Entry]) -> None:
+    [table] = build(two_metrics, columns=["retrieval:map_cosine", "mean", "linear", "retrieval:*"])
+    names = ["retrieval:map_cosine", "mean", "linear", "retrieval:map_bits"]
+    assert [column.name for column in table.columns] == names
+    assert [c.text for c in row(table, "nac").cells] == ["30.0", "33.3", "50.0", "80.0"]
+    assert [c.text for c in row(table, "chance").cells] == ["10.0", "0.0", "10.0", "10.0"]
+
+
+def test_computed_columns_alone_are_of_all_tasks(two_metrics: list[Entry]) -> None:
+    [table] = build(two_metrics, columns=["rank", "tasks"])
+    assert [column.name for column in table.columns] == ["mean rank", "tasks"]
+    assert [c.text for c in row(table, "nac").cells] == ["1.00", "3/3"]
+
+
+def test_rows_that_are_asked_for_are_ranked_among_themselves(one_table: Callable[..., Table]) -> None:
+    values = {name: {"t": [v, v, v]} for name, v in (("a", 0.9), ("b", 0.5), ("c", 0.2))}
+    table = one_table(values, methods=["c", "b"])
+    assert order(table) == ["b", "c"]
+    assert cell(table, "b", "mean rank").text == "1.00"
+    with pytest.raises(UnknownNameError, match="no row named 'd'"):
+        one_table(values, methods=["d"])
+
+
+@pytest.mark.parametrize(("decimals", "text"), [(0, "81 ± 1"), (2, "81.10 ± 0.90"), (None, "81.1 ± 0.9")])
+def test_scores_have_as_many_decimals_as_are_asked_for(
+    one_table: Callable[..., Table], decimals: int | None, text: str
+) -> None:
+    table = one_table({"nac": {"t": [0.81, 0.815, 0.808]}}, decimals=decimals)
+    assert cell(table, "nac", "t").text == text
+
+
+def test_without_a_board_a_table_is_of_one_dataset_and_names_the_encoders(make_record: Make) -> None:
+    def records(method: str, encoder: str, value: float) -> list[dict[str, Any]]:
+        made = [make_record(method, "t", s, value, names={"encoder": encoder}) for s in range(3)]
+        for record in made:
+            record["doc"]["embed"]["pretrain"]["encoder"]["id"] = f"bench-core/{encoder}"
+            record["key"] += encoder
+        return made
+
+    entries = entries_from([*records("a", "mlp", 0.5), *records("a", "vit", 0.7), *records("b", "vit", 0.6)])
+    assert [table.title for table in build(entries)] == ["digits, mlp", "digits, vit"]
+    [table] = build(entries, hold_encoder=False)
+    assert (table.title, table.heads) == ("digits", ("method", "encoder"))
+    assert [(r.label, r.encoder) for r in table.rows] == [("a", "vit"), ("b", "vit"), ("a", "mlp"), ("chance", "")]
+    assert list(wide([table])["encoder"]) == ["vit", "vit", "mlp", ""]
+    [alone] = build(entries, hold_encoder=False, methods=["b"])
+    assert (alone.title, alone.heads) == ("digits, vit", ("method",))
+
+
+def test_row_with_an_encoder_of_its_own_shows_it_where_no_board_holds_it(make_record: Make) -> None:
+    own = [make_record("a", "t", 0, 0.5, names={"own_encoder": "mlp"}), make_record("b", "t", 0, 0.4)]
+    [table] = build(entries_from(own), hold_encoder=False)
+    assert [(r.label, r.encoder) for r in table.rows][:2] == [("a", "mlp"), ("b", "convnet")]
+    [held] = build(entries_from(own))
+    assert (held.title, held.heads) == ("digits, convnet", ("method",))
 
 
 @pytest.fixture
@@ -686,7 +750,7 @@ def test_table_without_records_gives_the_reasons() -> None:
     assert [row.cells[0].text for row in table.rows] == ["failed", ""]
     assert table.footer[-1] == "No records."
     with pytest.raises(UnknownNameError, match="Known: none"):
-        build([not_done("missing", "a", "t", 0)], metric="top1")
+        build([not_done("missing", "a", "t", 0)], columns=["t:top1"])
 
 
 def test_footer_tells_how_the_numbers_were_made(make_record: Make) -> None:
