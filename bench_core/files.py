@@ -7,6 +7,7 @@ file or folder gets its name, and the name before the function returns: a power 
 new_file, new_folder     a temporary path for code that writes on its own
 write_once               a JSON file that is never changed; the first writer wins
 write_over               a JSON file over what was there; also write_text and write_bytes
+growing_file             a log; the one kind of file that may be seen half written
 move                     another name for a file or folder that is complete
 sealed, read_sealed      a JSON object with the digest of its content
 copy_regular             a copy of a stranger's file, see `bench_core.regular_files`
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bench_core.errors import StoreError
 from bench_core.keys import key_of, key_or_none
@@ -125,6 +126,13 @@ def move(source: Path, target: Path) -> None:
         _sync(folder)
 
 
+def link_folder(link: Path, folder: Path) -> None:
+    """Make a link to a folder, relative to its own place; what is there stays. OSError where there are no links."""
+    make_folder(link.parent)
+    with suppress(FileExistsError):
+        link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+
+
 def write_once(path: Path, value: Mapping[str, Any]) -> bool:
     """Write a JSON file unless it exists; return whether it was written."""
     make_folder(path.parent)
@@ -192,6 +200,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file over what was there."""
     with new_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def growing_file(path: Path) -> TextIO:
+    """Open a file to which lines are added one after the other; it may end in half a line, so readers pass over that."""
+    make_folder(path.parent)
+    return path.open("a", encoding="utf-8")
 
 
 def write_text(path: Path, text: str) -> None:

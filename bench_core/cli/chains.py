@@ -26,10 +26,11 @@ _FORMATS = ("safetensors", "torch_export", "onnx", "timm", "huggingface")  # as 
 def path(
     name: str | None, seed: int | None, dataset: str | None, encoder: str | None, names: bool, store: Path
 ) -> None:
-    """Print the folders of trained chains, newest last.
+    """Print the folders of trained chains.
 
-    NAME is a method, or a chain's name or key; without it all chains are printed. One folder a line, for scripts:
-    bench path nac --seed 0 | tail -1
+    The newest is last, one folder a line, for scripts: bench path nac --seed 0 | tail -1
+
+    NAME is a method, or a chain's name or key; without it all chains are printed.
     """
     from bench_core.errors import RequestError, did_you_mean, shown
     from bench_core.store import Store
@@ -58,7 +59,7 @@ def path(
 @_SET
 @click.pass_context
 def convert(ctx: click.Context, chain: str, to: str, output: Path, store: Path, settings: tuple[str, ...]) -> None:
-    """Write a trained encoder as a folder that other libraries read.
+    """Write a trained encoder for other libraries.
 
     CHAIN is a chain's name (bench path --names), the beginning of its key, or its folder. The folder gets the weights,
     config.json and a model card with recipe, scores and provenance. It is loaded back, and the features of 64 inputs

@@ -1,4 +1,4 @@
-"""What leaves the tool: trained encoders, for Python and as folders in the formats of other libraries.
+"""Trained encoders leave: for Python, and as folders in the formats of other libraries.
 
 load.py        the frozen encoder of a record, of a chain or of a folder
 convert.py     writes a folder, loads it back and compares the features

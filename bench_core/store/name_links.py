@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from bench_core.files import link_folder
 from bench_core.store.chain_names import chain_names
 from bench_core.store.store import Store
 
@@ -23,9 +24,7 @@ def link_names(store: Store) -> None:
             if link not in wanted or not link.exists():
                 link.unlink()
         for link, folder in wanted.items():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # another process was first
-                link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+            link_folder(link, folder)
     for path, _, _ in os.walk(top, topdown=False):
         with suppress(OSError):  # it is not empty
             Path(path).rmdir()
