@@ -50,6 +50,7 @@ class Timm(Encoder):
     """
 
     Config = TimmConfig
+    kinds = frozenset({"image"})
 
     def __init__(self, data: DataSpec, config: TimmConfig) -> None:
         """Build the model, load its weights and set it to the size of its images."""
