@@ -24,7 +24,7 @@ OF_MODULES = {  # the same names mean something else elsewhere
 }  # fmt: skip
 ALLOWED = {
     ("bench_core/devices.py", "write_text"): "a switch of the kernel under /proc, no file on a disk",
-    ("bench_core/data/image_files.py", "np.save"): "a file that image_cache.py has opened at a temporary path",
+    ("bench_core/data/image_cache.py", "np.save"): "a file that write_cache has opened at a temporary path",
     ("bench_core/store/image_grid.py", "save"): "a buffer in memory",
 }
 

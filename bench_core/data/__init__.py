@@ -36,10 +36,6 @@ from bench_core.data.files import digest_of as digest_of
 from bench_core.data.files import fetching as fetching
 from bench_core.data.files import missing_data as missing_data
 from bench_core.data.folds import stratified_folds as stratified_folds
-from bench_core.data.image_cache import is_settled as is_settled
-from bench_core.data.image_cache import read_entry as read_entry
-from bench_core.data.image_cache import stamp as stamp
-from bench_core.data.image_cache import write_entry as write_entry
 from bench_core.data.image_files import ImageFiles as ImageFiles
 from bench_core.data.image_folder import ImageFolder as ImageFolder
 from bench_core.data.image_pool import DrawnTest as DrawnTest
@@ -67,6 +63,7 @@ from bench_core.data.subsets import subset as subset
 from bench_core.data.subsets import subset_counts as subset_counts
 from bench_core.data.subsets import take as take
 from bench_core.files import file_digest as file_digest
+from bench_core.files import new_folder as new_folder
 
 __all__ = [
     "MNIST_COUNTS",
@@ -97,19 +94,16 @@ __all__ = [
     "idx_images",
     "idx_labels",
     "is_one_pool",
-    "is_settled",
     "join",
     "missing_data",
+    "new_folder",
     "open_split",
     "ranks_in_class",
     "read_arrays",
     "read_checked",
-    "read_entry",
     "select",
-    "stamp",
     "stratified_folds",
     "subset",
     "subset_counts",
     "take",
-    "write_entry",
 ]

@@ -8,17 +8,17 @@ Decoded images lie in a file of the cache under the digest of their contents, so
 
 import hashlib
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench_core.data.files import cache_root, digest_of
-from bench_core.data.image_cache import read_entry, write_cache, write_entry
-from bench_core.data.image_files import Pixels, decode
+from bench_core.data.image_cache import Pixels, cached_array, is_settled, read_entry, stamp, write_entry
+from bench_core.data.image_files import decode
 from bench_core.data.image_pixels import decoder_version
 
 _log = logging.getLogger("bench")
@@ -76,17 +76,13 @@ class EncodedImages:
         if len(self.blobs) * (1 if self.grey else 3) * self.size**2 > self.max_cached_bytes:
             return reader
         path = self._path()
-        cached, inputs = read_entry(path.with_suffix(".json")), {"decoder": decoder_version()}
-        if cached.get("decoder") == inputs["decoder"]:
-            array = _read_array(path)
-            if array is not None and digest_of(array) == cached.get("array"):
-                return torch.from_numpy(array)
-            _log.info("%s: %s is damaged; the images are decoded again", self.name, path)
-        _log.info("%s: decoding %s images into %s", self.name, f"{len(self.blobs):,}", path)
-        images = reader.read(torch.arange(len(self.blobs)))
-        write_cache(path, lambda file: np.save(file, images.numpy()))
-        write_entry(path.with_suffix(".json"), {**inputs, "array": digest_of(images)})
-        return images
+
+        def make() -> Pixels:
+            _log.info("%s: decoding %s images into %s", self.name, f"{len(self.blobs):,}", path)
+            array: Pixels = reader.read(torch.arange(len(self.blobs))).numpy()
+            return array
+
+        return torch.from_numpy(cached_array(path, {"decoder": decoder_version()}, make, self.name))
 
     def _path(self) -> Path:
         """Return the file of decoded images; whatever decides about them but the decoder is in its name."""
@@ -115,19 +111,34 @@ class EncodedReader:
         return images
 
 
-def content_digest(blobs: Blobs) -> str:
-    """Return the SHA-256 of the contents of all images, in their order, as "sha256:" and 64 hex digits."""
+def content_digest(blobs: Blobs, files: Sequence[Path] = (), version: str = "", *, trust_stamps: bool = False) -> str:
+    """Return the SHA-256 of the contents of all images, in their order, as "sha256:" and 64 hex digits.
+
+    Args:
+        blobs: The images.
+        files: The files that hold them. While version and these are the same, the digest comes from the cache.
+        version: What else decides which images these are, such as the table's own fingerprint.
+        trust_stamps: Whether the images are not hashed again while sizes, times and inodes of `files` are the same.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    now, stats = time.time_ns(), [file.stat() for file in files]
+    stamps = [f"{stamp(stat)} {file}" for stat, file in zip(stats, files, strict=True)]
+    listing = digest_of("\n".join([version, str(len(blobs)), *stamps])).removeprefix("sha256:")
+    entry = cache_root() / "encoded" / f"listing-{listing}.json"
+    known = read_entry(entry).get("content") if files and trust_stamps else None
+    if isinstance(known, str):
+        return known
+    content = _hash(blobs)
+    if files and is_settled(stats, now):
+        write_entry(entry, {"content": content})
+    return content
+
+
+def _hash(blobs: Blobs) -> str:
     total = hashlib.sha256()
     for start in range(0, len(blobs), _BLOCK):
         for content in blobs.read(range(start, min(start + _BLOCK, len(blobs)))):
             total.update(hashlib.sha256(content).digest())
     return f"sha256:{total.hexdigest()}"
-
-
-def _read_array(path: Path) -> Pixels | None:
-    """Read an array from the cache; None if there is none or it is damaged."""
-    try:
-        array: Pixels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array

@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bench_core.data.files import cache_root, digest_of
 from bench_core.files import new_file
 
 _log = logging.getLogger("bench")
+Pixels = npt.NDArray[np.uint8 | np.float32]
 CACHE = ".bench-cache"  # its name in a folder of images
 SETTLED_NS = 2_000_000_000  # clocks of file systems tick in steps of up to two seconds
 
@@ -60,6 +64,27 @@ def write_entry(path: Path, value: dict[str, Any]) -> None:
     write_cache(path, lambda file: file.write(content))
 
 
+def cached_array(path: Path, inputs: dict[str, Any], make: Callable[[], Pixels], name: str) -> Pixels:
+    """Return an array of images from the cache while it is whole and `inputs` are the same, else make it.
+
+    Args:
+        path: The file; one of JSON beside it holds the inputs and a digest of the array.
+        inputs: What decides about the array.
+        make: Called for an array that is not in the cache.
+        name: Name of the dataset, for messages.
+    """
+    cached = read_entry(path.with_suffix(".json"))
+    if all(cached.get(key) == value for key, value in inputs.items()):
+        array = _read_array(path)
+        if array is not None and digest_of(array) == cached.get("array"):
+            return array
+        _log.info("%s: %s is damaged; the images are decoded again", name, path)
+    array = make()
+    write_cache(path, lambda file: np.save(file, array))
+    write_entry(path.with_suffix(".json"), {**inputs, "array": digest_of(array)})
+    return array
+
+
 def write_cache(path: Path, write: Callable[[Any], object]) -> None:
     """Write a file of the cache, whole or not at all; if that fails, warn and go on without it."""
     try:
@@ -71,3 +96,12 @@ def write_cache(path: Path, write: Callable[[Any], object]) -> None:
 
 def _seal(value: dict[str, Any]) -> str:
     return digest_of(json.dumps(value, sort_keys=True))
+
+
+def _read_array(path: Path) -> Pixels | None:
+    """Read an array from the cache; None if there is none or it is damaged."""
+    try:
+        array: Pixels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array

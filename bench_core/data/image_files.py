@@ -24,18 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from bench_core.data.files import digest_of, missing_data
-from bench_core.data.image_cache import cache_folder, is_settled, read_entry, stamp, write_cache, write_entry
+from bench_core.data.image_cache import Pixels, cache_folder, cached_array, is_settled, read_entry, stamp, write_entry
 from bench_core.data.image_depth import brightest
 from bench_core.data.image_pixels import decode_fractions, decode_square, decoder_version
 from bench_core.errors import DataMissingError
 
 _log = logging.getLogger("bench")
-Pixels = npt.NDArray[np.uint8 | np.float32]
 ALWAYS_READ_BYTES = 64 << 20  # files of up to this size together are hashed every time
 
 
@@ -172,19 +170,13 @@ class ImageFiles:
         """Return the decoded images, from the cache while contents, decoder, depth and array are the same."""
         forms = f"{'-grey' if self.grey else ''}{'-float' if self.floats else ''}"
         path = self._cache / f"{self.part}-{self.size}{forms}.npy"
-        description_file = path.with_suffix(".json")
         inputs = {**self._decoder_inputs(), "depth": depth}
-        cached = read_entry(description_file)
-        if all(cached.get(key) == value for key, value in inputs.items()):
-            array = _read_array(path)
-            if array is not None and digest_of(array) == cached.get("array"):
-                return array
-            _log.info("%s: %s is damaged; the images are decoded again", self.name, path)
-        _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
-        array = decode(self._paths, self.size, self.grey, depth, self.floats)
-        write_cache(path, lambda file: np.save(file, array))
-        write_entry(description_file, {**inputs, "array": digest_of(array)})
-        return array
+
+        def make() -> Pixels:
+            _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
+            return decode(self._paths, self.size, self.grey, depth, self.floats)
+
+        return cached_array(path, inputs, make, self.name)
 
 
 class FileReader:
@@ -283,12 +275,3 @@ def _in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 def _file_digest(path: str) -> str:
     with open(path, "rb", buffering=0) as file:  # much faster than Path.read_bytes where files are small
         return hashlib.sha256(file.read()).hexdigest()
-
-
-def _read_array(path: Path) -> Pixels | None:
-    """Read an array from the cache; None if there is none or it is damaged."""
-    try:
-        array: Pixels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array

@@ -11,7 +11,6 @@ Shapes: (3, size, size); (1, size, size) if `grey`. Values are uint8.
 import json
 import logging
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from bench_core import Dataset, DataSpec, Split, hookimpl, param
-from bench_core.data import EncodedImages, Subsets, digest_of, fetching, missing_data, subset, subset_counts
+from bench_core.data import EncodedImages, Subsets, digest_of, fetching, missing_data, new_folder, subset, subset_counts
 from bench_core.errors import ConfigError, RequestError, did_you_mean, shown
 
 from .labels import number_labels
@@ -133,12 +132,9 @@ class HuggingFaceDataset(Dataset):
             name, config = str(self.config.name), self.config.config
             commit = HfApi().dataset_info(name, revision=self.config.revision).sha
             found = datasets.load_dataset(name, config, revision=commit)
-            self._place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._place.parent) as folder:
-                copy = Path(folder) / "copy"
-                found.save_to_disk(str(copy))
-                (copy / _SOURCE).write_text(json.dumps({"name": name, "config": config, "commit": commit}))
-                copy.rename(self._place)
+            with new_folder(self._place, _SOURCE) as temporary:
+                found.save_to_disk(str(temporary))
+                (temporary / _SOURCE).write_text(json.dumps({"name": name, "config": config, "commit": commit}))
         _log.info("%s: copied commit %s of %s to %s", NAME, commit, name, self._place)
 
     @property

@@ -1,21 +1,11 @@
 """Tables of images as the library `datasets` reads them: opened without a network, and read as bytes of files."""
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench_core.data import (
-    cache_root,
-    content_digest,
-    digest_of,
-    is_settled,
-    missing_data,
-    read_entry,
-    stamp,
-    write_entry,
-)
+from bench_core.data import content_digest, missing_data
 from bench_core.errors import DataMissingError, RequestError
 
 NAME = "huggingface_dataset"
@@ -72,28 +62,17 @@ class ImageTable:
 
     def content(self, *, trust_cache: bool) -> str:
         """Return the digest of all images; from the cache while no file of the table and of its images changed."""
-        now = time.time_ns()
         cells = self._images.with_format("arrow")[:].column(self.column).chunks
         named = [
             path for part in cells for path in part.field("path").filter(part.field("bytes").is_null()).to_pylist()
         ]
         files = [Path(file["filename"]) for file in self.table.cache_files] + [Path(path) for path in named if path]
+        version = f"{self.table._fingerprint} {self.column}"
         try:
-            stats = [file.stat() for file in files]
+            return content_digest(self, files, version, trust_stamps=trust_cache)
         except OSError as error:
-            raise missing_data(
-                NAME, Path(str(error.filename)), f"cannot be read ({error.strerror})", fetch=False
-            ) from error
-        stamps = [f"{stamp(stat)} {file}" for stat, file in zip(stats, files, strict=True)]
-        listing = digest_of("\n".join([self.table._fingerprint, self.column, str(len(self)), *stamps]))
-        entry = cache_root() / "encoded" / f"listing-{listing.removeprefix('sha256:')}.json"
-        known = read_entry(entry).get("content")
-        if isinstance(known, str) and files and trust_cache:
-            return known
-        content = content_digest(self)
-        if files and is_settled(stats, now):
-            write_entry(entry, {"content": content})
-        return content
+            why = f"cannot be read ({error.strerror})"
+            raise missing_data(NAME, Path(str(error.filename)), why, fetch=False) from error
 
 
 def library() -> Any:

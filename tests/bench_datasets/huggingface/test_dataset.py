@@ -2,6 +2,7 @@
 
 import io
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from bench_core import ConfigError, DataMissingError, Dataset, Split, run
 from bench_core.data import ImageFiles, encoded_images
 from bench_core.data.checked import load_split
 from bench_core.errors import RequestError
-from bench_datasets.huggingface import tables
 from bench_datasets.huggingface.dataset import HuggingFaceDataset, HuggingFaceDatasetConfig
 
 Pixels = npt.NDArray[np.uint8]
@@ -165,15 +165,16 @@ def test_the_digest_is_of_images_and_labels_wherever_they_lie(tmp_path: Path) ->
 
 def test_images_are_hashed_again_only_when_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = table(tmp_path / "p", label=[0, 1])
-    monkeypatch.setattr(tables, "is_settled", lambda stats, now: True)
+    monkeypatch.setattr(encoded_images, "is_settled", lambda stats, now: True)
     calls: list[int] = []
+    hashed = encoded_images._hash
 
     def counted(blobs: encoded_images.Blobs) -> str:
         calls.append(len(blobs))
-        return encoded_images.content_digest(blobs)
+        return hashed(blobs)
 
     first = dataset(place).digest()
-    monkeypatch.setattr(tables, "content_digest", counted)
+    monkeypatch.setattr(encoded_images, "_hash", counted)
     assert dataset(place).digest() == first
     assert not calls
     again = dataset(place)
@@ -252,6 +253,13 @@ def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
     with pytest.raises(DataMissingError, match="no route"):
         HuggingFaceDataset(tmp_path, HuggingFaceDatasetConfig(name="someone/things")).download()
+
+
+def test_without_the_library_it_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = table(tmp_path / "p")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(RequestError, match=r"pip install 'bench-core\[huggingface\]'"):
+        dataset(place).spec()
 
 
 def test_a_run_on_a_tree_of_images(tmp_path: Path) -> None:
