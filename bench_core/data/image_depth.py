@@ -8,6 +8,7 @@ Pillow reads grey images of 16 bits, but of coloured ones only the upper byte of
 the second time with the order of bytes reversed, which gives the lower byte.
 """
 
+import logging
 import sys
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from bench_core.data.image_formats import FORMATS, first_bytes, for_pillow, format_of
 
+_log = logging.getLogger("bench")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -45,6 +47,24 @@ def brightest(path: str) -> int | None:
 def bits_of(value: int) -> int:
     """Return the smallest number of bits from 8 to 16 that holds a value."""
     return min(max(value.bit_length(), 8), 16)
+
+
+def depth_of_train(name: str, value: int | None) -> int:
+    """Return the depth of a dataset's images of 16 bits, and say in the log how it was found.
+
+    Args:
+        name: Name of the dataset.
+        value: The largest value of the images of `train` whose header says 16 bits, or None if there are none: an image
+            of `test` that says so is then taken at its word.
+    """
+    if value is None:
+        return 16
+    depth = bits_of(value)
+    _log.warning(
+        "%s: the brightest value of the 16-bit images of train is %s, so their depth is taken as %d bits",
+        name, f"{value:,}", depth,
+    )  # fmt: skip
+    return depth
 
 
 def eight_bits(image: Image.Image, path: str | bytes, depth: int) -> Image.Image:

@@ -11,7 +11,7 @@ import torch
 
 from bench_core.contracts import Split
 from bench_core.data.files import digest_of, missing_data
-from bench_core.data.image_depth import bits_of
+from bench_core.data.image_depth import depth_of_train
 from bench_core.data.image_files import ImageFiles
 from bench_core.data.image_listing import Listing, scan
 from bench_core.errors import DataMissingError, shown
@@ -111,15 +111,7 @@ class ImageFolder:
         """Number of bits of the values in images whose header says 16 bits, for both splits."""
         if self.depth is not None:
             return self.depth
-        brightest = self._files["train"].brightest()
-        if brightest is None:
-            return 16  # no image of train says 16 bits; if one of test does, it is taken at its word
-        depth = bits_of(brightest)
-        _log.warning(
-            "%s: the brightest value of the 16-bit images of train is %s, so their depth is taken as %d bits",
-            self.name, f"{brightest:,}", depth,
-        )  # fmt: skip
-        return depth
+        return depth_of_train(self.name, self._files["train"].brightest())
 
     def _listing(self, split: str) -> Listing:
         """List one split, say what is passed over, and refuse classes that have no images or one name."""

@@ -6,6 +6,7 @@ by a seeded draw.
 
 import json
 import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from bench_core.contracts import Split
 from bench_core.data.files import digest_of, missing_data
-from bench_core.data.image_depth import bits_of
+from bench_core.data.image_depth import depth_of_train
 from bench_core.data.image_files import ImageFiles
 from bench_core.data.image_listing import scan_tree
 from bench_core.data.image_table import ImageRows, ImageTable, read_image_table, row_error
@@ -160,7 +161,7 @@ class ImagePool:
         if self.label_kind == "none" or not self._rows.labels[0]:
             return [], None
         several = len(self._rows.labels[0]) > 1
-        cells = [row[0] for row in self._rows.labels]
+        cells = [unicodedata.normalize("NFC", row[0]) for row in self._rows.labels]  # one spelling of each name
         joined = self.table is not None and any(SEPARATOR in cell for cell in cells)
         if self.label_kind == "multi" or (self.label_kind == "auto" and (several or joined)):
             return self._bits() if several else split_cells(cells)
@@ -240,8 +241,7 @@ class ImagePool:
         if self.depth is not None:
             return self.depth
         train = [self._rows.files[place] for place in self._index("train").tolist()]
-        brightest = self._images("all-train", train).brightest()
-        return 16 if brightest is None else bits_of(brightest)
+        return depth_of_train(self.name, self._images("all-train", train).brightest())
 
     def _index(self, split: str) -> Tensor:
         """Return the positions of a split's images (N,) int64, ascending."""

@@ -1,6 +1,7 @@
 """Images as one pool: layouts, how a test part is drawn, labels of tables, and what is refused."""
 
 import logging
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,12 @@ def test_folders_without_splits_are_classes(tmp_path: Path) -> None:
         assert labels is not None
         assert labels.tolist() == [0, 1]
     assert pool(root, labels="none").load("test").labels is None
+
+
+def test_two_spellings_of_a_name_are_one_class(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD")]
+    root = write(tmp_path, *(f"{name}/{k}.png" for k, name in enumerate(names)), "dog/a.png")
+    assert pool(root).labels[0] == [names[0], "dog"]
 
 
 def test_image_beside_folders_of_classes_is_refused(tmp_path: Path) -> None:
@@ -228,13 +235,14 @@ def test_large_pools_are_decoded_when_they_are_read(tmp_path: Path) -> None:
     assert split.read(torch.tensor([1]))[0, 0, 0, 0] == shades(pool(root), "test")[1]
 
 
-def test_depth_is_that_of_train(tmp_path: Path) -> None:
+def test_depth_is_that_of_train_and_the_log_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path
     for file, value in (("train/a.png", 1000), ("test/b.png", 4000)):
         (root / file).parent.mkdir()
         Image.fromarray(np.full((2, 2), value, np.uint16)).save(root / file)
     images = pool(root, labels="none", depth=None)
     assert (shades(images, "train"), shades(images, "test")) == ([250], [255])
+    assert "mine: the brightest value of the 16-bit images of train is 1,000" in caplog.text
 
 
 def test_check_files_lists_the_folder_again(tmp_path: Path) -> None:
