@@ -203,7 +203,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def growing_file(path: Path) -> TextIO:
-    """Open a file to which lines are added one after the other; it may end in half a line, so readers pass over that."""
+    """Open a file to which lines are added; it may end in half a line, which readers pass over."""
     make_folder(path.parent)
     return path.open("a", encoding="utf-8")
 

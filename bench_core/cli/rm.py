@@ -38,8 +38,10 @@ def rm(
     from bench_core.errors import RequestError
     from bench_core.running.removal import removals, remove, size_text
     from bench_core.store import Store
+    from bench_core.store.name_links import link_names
 
-    found = removals(Store.existing(store), chains, failed=failed, embeddings=embeddings, records=records)
+    opened = Store.existing(store)
+    found = removals(opened, chains, failed=failed, embeddings=embeddings, records=records)
     if not found:
         say("there is nothing to delete")
         return
@@ -52,9 +54,11 @@ def rm(
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise RequestError("this is no terminal, so nobody can be asked; add --yes, or look first with --dry-run.")
-        if not click.confirm(f"Delete {total}?", err=True):
+        say(f"Delete {total}? [y/N] ", err=True, nl=False)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             say("nothing was deleted")
             ctx.exit(1)
     for removal in found:
         remove(removal)
+    link_names(opened)
     say(f"{total:>10}  deleted")

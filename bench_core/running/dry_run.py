@@ -1,4 +1,4 @@
-"""What `bench run --dry-run` prints: what would run, how long that takes, and how much memory; in one screen."""
+"""The screen of `bench run --dry-run`: the cells that would run, and the time and memory that they take."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How long work takes, from what finished work has cost in the same store. It is an estimate, and says so.
+"""Estimates of the time that work takes, from what finished work has cost in the same store.
 
 A training: the seconds of an epoch of the same method, dataset and encoder; else of other methods on this dataset with
 this encoder, which is a guess. Embedding and tasks likewise. What nothing is known of is counted as unknown.
@@ -26,7 +26,7 @@ Names = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to do of a chain.
+    """Work that is left of a chain.
 
     Attributes:
         chain: The chain.
@@ -83,7 +83,7 @@ class Seconds:
 
 
 class Costs:
-    """What finished cells have cost."""
+    """Costs of finished cells."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         """Take in the records of a store."""
@@ -174,7 +174,7 @@ def begun(chain: PlannedChain, store: Store) -> tuple[int, float | None]:
 
 
 class Outlook:
-    """How long the rest of a run takes; what the run itself has finished counts, too."""
+    """Estimates the rest of a run; what the run itself has finished counts, too."""
 
     def __init__(self, store: Store) -> None:
         """Open it for a store; the records are read when the first chain begins."""

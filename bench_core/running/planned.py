@@ -1,4 +1,4 @@
-"""What a run is about to do, without its code and data: a file in the store, and the same in memory.
+"""The work that a run is about to do, without its code and data: a file in the store, and the same in memory.
 
 `STORE/planned.json` holds the chains and cells of the last `bench run` of a store. `bench status` reads it, so that it
 loads neither plugins nor data. It may be deleted at any time, and nothing else reads it.
@@ -77,7 +77,7 @@ def planned(plan: Plan, command: str = "", jobs: int = 1) -> Planned:
 
 
 class Announcement:
-    """What a run is about to do, written over what the run before it wrote; the file is held while the run goes on."""
+    """Says in the store what a run is about to do, over what the run before it said; held while the run goes on."""
 
     def __init__(self, content: Planned, store: Store) -> None:
         """Keep the content; nothing is written before `write`."""

@@ -1,4 +1,4 @@
-"""What `bench rm` deletes: chains, embeddings, attempts, and records only where that is asked for.
+"""Deletes from a store: chains, embeddings, attempts, and records only where that is asked for.
 
 A folder first gets a hidden name and then is deleted, so that no command meets half of a chain.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.errors import RequestError, shown
-from bench_core.files import paths_in, temporary_path
+from bench_core.files import move, paths_in, temporary_path
 from bench_core.keys import key_of
 from bench_core.running.estimates import all_left
 from bench_core.running.planned import FILE, read_planned
@@ -92,7 +92,7 @@ def remove(removal: Removal) -> None:
     """Delete one thing; OSError where it cannot be."""
     for path in removal.paths:
         hidden = temporary_path(path)
-        path.rename(hidden)
+        move(path, hidden)
         if hidden.is_dir() and not hidden.is_symlink():
             shutil.rmtree(hidden)
         else:

@@ -1,4 +1,4 @@
-"""How far the chains of a run are: computed from what lies in the store, so that any process can ask at any time."""
+"""The state of a run and of its chains: computed from the store, so that any process can ask at any time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class ChainStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run is.
+    """State of a run.
 
     Attributes:
         command: The command of the run; empty where no file says which.

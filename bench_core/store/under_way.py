@@ -1,4 +1,4 @@
-"""What a chain leaves on disk while it is trained: `chains/<key>.under-way/`, beside its checkpoints.
+"""Traces of a training that goes on: `chains/<key>.under-way/`, beside its checkpoints.
 
     recipe.json    what is trained, as in the folder of a finished chain
     log.jsonl      the line of each epoch so far; the process that trains holds a lock on it
@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self, TextIO
 
-from bench_core.files import write_over
+from bench_core.files import growing_file, write_over
 from bench_core.store.chain_files import LOG, RECIPE
 
 UNDER_WAY = ".under-way"  # what the folder's name ends with
@@ -48,7 +48,7 @@ class LiveLog:
         """Write what is trained, and open and lock the log."""
         with suppress(OSError):
             write_over(self.folder / RECIPE, self.description)
-            self._file = self._closing.enter_context((self.folder / LOG).open("a", encoding="utf-8"))
+            self._file = self._closing.enter_context(growing_file(self.folder / LOG))
             hold(self._file)
         return self
 

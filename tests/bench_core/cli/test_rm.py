@@ -32,7 +32,12 @@ def store(bench: Bench, trained: Path, tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder))
+        for part in ("cells", "chains", "attempts")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_chain_goes_and_its_records_stay(bench: Bench, store: Path) -> None:
@@ -80,19 +85,20 @@ def test_nothing_goes_where_nobody_can_be_asked(bench: Bench, store: Path) -> No
     assert files(store) == before
 
 
-@pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 1)])
-def test_the_answer_decides(
-    bench: Bench, store: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, code: int
-) -> None:
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("Yes", 0), ("n\n", 1), ("", 1)])
+def test_the_answer_decides(bench: Bench, store: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
     class Terminal:
         @staticmethod
         def isatty() -> bool:
             return True
 
+        @staticmethod
+        def readline() -> str:
+            return answer
+
     monkeypatch.setattr("bench_core.cli.rm.sys", type("sys", (), {"stdin": Terminal}))
-    monkeypatch.setattr("bench_core.cli.rm.click.confirm", lambda *words, **options: answer)
-    bench("rm", "nac/seed-0", code=code)
-    assert len(list((store / "chains").iterdir())) == (1 if answer else 2)
+    assert "[y/N]" in bench("rm", "nac/seed-0", code=code).stderr
+    assert len(list((store / "chains").iterdir())) == (2 if code else 1)
 
 
 @pytest.mark.parametrize(
