@@ -257,3 +257,19 @@ def test_numbered_layers_are_taken_only_if_one_order_fits() -> None:
     chosen = choose_match(find_matches(expected, set(), head), "", partial=False)
     assert chosen is not None
     assert chosen.is_complete
+
+
+def test_a_vision_transformer_of_timm_gives_the_same_features(loaded: Loader) -> None:
+    from timm.models.vision_transformer import VisionTransformer
+
+    from bench_encoders.vit import ViTTiny
+
+    torch.manual_seed(6)
+    net = VisionTransformer(
+        img_size=64, patch_size=8, embed_dim=192, depth=2, num_heads=3, class_token=False, global_pool="avg"
+    ).eval()
+    data = DataSpec(name="photos", shape=(3, 64, 64), splits={"train": 8}, num_classes=2)
+    encoder, _ = loaded({"teacher": with_prefix("backbone.", net.state_dict())}, ViTTiny(data, ViTTiny.Config(depth=2)))
+    with torch.no_grad():
+        expected = net.forward_head(net.forward_features(IMAGES), pre_logits=True)
+        assert torch.allclose(encoder(IMAGES), expected, rtol=1e-4, atol=1e-5)
