@@ -150,9 +150,10 @@ def _split_fault(cell: str) -> str | None:
 def _column(name: str, file: Path, columns: dict[str, list[str]], parameter: str, column: str) -> list[str]:
     if column in columns:
         return columns[column]
+    value = "=NAME" if parameter == "path_column" else """='["NAME"]'"""
     raise ConfigError(
         f"{name}: {file} has no column {shown(column)}{did_you_mean(column, columns)} Its columns are: "
-        f"{', '.join(columns)}; name yours with --set image_folder.{parameter}=NAME."
+        f"{', '.join(columns)}; name yours with --set image_folder.{parameter}{value}."
     )
 
 
