@@ -20,8 +20,9 @@ from torch import Tensor
 
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, one_line, shown
-from bench_encoders.outside.reading import Reading, Wanted, as_features, as_map, unreadable
-from bench_encoders.outside.weights import digest_of_file, file_at
+
+from .reading import Reading, Wanted, as_features, as_map, unreadable
+from .weights import digest_of_file, file_at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, one_line, shown
-from bench_encoders.outside.reading import Reading, Wanted, as_map, unreadable
-from bench_encoders.outside.weights import digest_of_tensors
+
+from .reading import Reading, Wanted, as_map, unreadable
+from .weights import digest_of_tensors
 
 _MISSING = "transformers is not installed; type: pip install 'bench-core[huggingface]'"
 _BICUBIC, _BILINEAR = 3, 2  # numbers of PIL, as files hold them

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, did_you_mean, one_line, shown
-from bench_encoders.outside.reading import MODES, Reading, Wanted, as_map, unreadable
-from bench_encoders.outside.weights import digest_of_file, digest_of_tensors, file_at, load_into
+
+from .reading import MODES, Reading, Wanted, as_map, unreadable
+from .weights import digest_of_file, digest_of_tensors, file_at, load_into
 
 _MISSING = "timm is not installed; type: pip install 'bench-core[timm]'"
 _DATA = {  # words of timm's tags, and the data that they stand for

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, did_you_mean, one_line, shown
-from bench_encoders.outside.reading import Reading, Wanted, as_map, unreadable
-from bench_encoders.outside.weights import digest_of_file, digest_of_tensors, file_at, load_into
+
+from .reading import Reading, Wanted, as_map, unreadable
+from .weights import digest_of_file, digest_of_tensors, file_at, load_into
 
 _CLASSIFIERS = ("fc", "classifier", "heads", "head")  # where torchvision's models keep theirs
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
