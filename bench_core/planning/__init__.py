@@ -9,6 +9,7 @@ initial_weights.py  find and load the weights that a method's encoder starts fro
 weight_names.py     find the tensors of an encoder in a file whose names differ
 origins.py          say in words where the recipe of a row comes from
 chains.py           what a plan is made of: chains and their cells
+at_epochs.py        cells on weights along the way
 plan.py             make the chains and cells of a resolved request, each with its key
 source_code.py      the digest of a component's code, and which files count
 changed_code.py     records and trainings that were made by other code at the same revision

@@ -4,6 +4,7 @@ store.py          The folder: records, attempts, chains
 record.py         A record as the code reads it: frozen objects
 record_schema.py  Checks of the JSON of a record and of an attempt
 per_item.py       Per-item results of a score, packed into a record
+log_numbers.py    The numbers in a line of a training's log
 image_grid.py     Images of a record as one PNG
 tensors.py        Weights and embeddings as safetensors files
 weight_files.py   Files of weights from elsewhere: safetensors, .pt, .pth, .ckpt

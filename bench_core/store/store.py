@@ -7,6 +7,7 @@
       chains/<key>.under-way/           checkpoints, recipe.json and log.jsonl, until the chain's training has ended
       chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
         embeddings/<key>/               <split>.safetensors  done.json
+        epochs/<epoch>.safetensors      weights along the way, where they were asked for
       rerun/  superseded/               what `bench run --rerun` makes and replaces, see bench_core.running.rerun
 
 Any number of processes may write, without a lock: a record, and a folder below chains/, is made beside its final path
