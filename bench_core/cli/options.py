@@ -1,6 +1,7 @@
 """Options that several commands share: the request, --store, --leaderboards, --readme, --data-root, and the plugins."""
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,11 @@ class Command(click.Command):
                 if is_single and given.count(param) > 1:
                     raise click.UsageError(f"{param.opts[0]} is given {given.count(param)} times; give it once.", ctx)
         return super().parse_args(ctx, args)
+
+
+def terminal_width() -> int:
+    """Return the characters of a line: those of the terminal, or of COLUMNS, or 100."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[str] | None:

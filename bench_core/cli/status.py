@@ -1,7 +1,6 @@
 """`bench status` and `bench logs`: what a run is doing, and what its trainings have logged."""
 
 import json
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench_core.cli.options import STORE, Command, load, make_request, request_options
+from bench_core.cli.options import STORE, Command, load, make_request, request_options, terminal_width
 from bench_core.output import say
 
 _POLL_S = 1.0  # between two looks at a log that is followed
@@ -53,7 +52,7 @@ def status(ctx: click.Context, /, as_json: bool, **asked: Any) -> None:
         seconds = {**asdict(found.seconds), "total": found.seconds.total}
         say(json.dumps({**asdict(found), "cells": {"done": found.done, **cells}, "seconds": seconds}, indent=1))
         return
-    for line in status_lines(found, shutil.get_terminal_size((100, 24)).columns):
+    for line in status_lines(found, terminal_width()):
         say(line)
     if others:
         say("others in this store:")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,28 @@ def test_run_prints_a_table_and_the_paths_of_records_and_page(bench: Callable[..
     again = bench("run", *SHORT)
     assert again.stderr.splitlines() == [*RECIPES, "2 of 2 cells are done already"]
     assert again.stdout == result.stdout
+
+
+SCREEN = """\
+random: not trained
+nac: adamw, rate 0.01, 1 epoch, batch 256 (board digits; --epochs)
+nac: warmup_epochs 20 -> 0.05, as 1 of 400 epochs were asked for
+[1/2] random on digits with convnet, seed 0
+  embed
+  knn
+[2/2] nac on digits with convnet, seed 0
+  epoch 1/1  loss N  N images/s
+  embed
+  knn
+"""
+
+
+def test_screen_of_a_run_fits_eighty_columns(bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = bench("run", *SHORT).stderr
+    shown = re.sub(r"loss \S+  \d+ images/s.*", "loss N  N images/s", shown)
+    assert [line for line in shown.splitlines() if "took" not in line] == SCREEN.splitlines()  # on a busy machine
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_dry_run_takes_a_missing_store_for_empty_and_does_not_create_it(
