@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench_core.cli.engine_options import WORDS, engine_options, make_setting, run_with_engine
-from bench_core.cli.options import Command, load, make_request, request_options
+from bench_core.cli.options import Command, load, make_request, request_options, terminal_width
 from bench_core.errors import RequestError
 from bench_core.output import say
 from bench_core.training.stopping import CALL_AGAIN, Stop
@@ -117,7 +116,7 @@ def run(
             if as_json:
                 say(json.dumps(cells_of(to_run, store, store.records(), rerun.again), indent=1))
                 return
-            width = shutil.get_terminal_size((100, 24)).columns
+            width = terminal_width()
             for line in screen(to_run, store, rerun.again, width=width, jobs=setting.jobs, every_cell=every_cell):
                 say(line)
             return
@@ -165,13 +164,15 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
     from bench_core.reports.tables.entries import entries_of
     from bench_core.reports.tables.frames import tidy
     from bench_core.reports.tables.render import render
+    from bench_core.reports.tables.screen import Screen, on_screen
 
     entries = plan_entries(plan, store.records(), store.attempts())
     if as_json:
         frame = tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
         say(frame.to_json(orient="records", indent=1, double_precision=15))
         return
-    say(render(build(entries, hold_encoder=bool(plan.board.name)), "text"))
+    tables = build(entries, hold_encoder=bool(plan.board.name))
+    say(on_screen(tables, Screen(terminal_width(), protocols=False, cost=False)))
     try:
         for path in _draw_pictures(plan, entries, store):
             say(f"picture: {path}")

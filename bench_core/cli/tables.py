@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench_core.cli.options import BOARDS, README, STORE, Command, names
+from bench_core.cli.options import BOARDS, README, STORE, Command, names, terminal_width
 from bench_core.output import say
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ RAW_CELLS = click.option(
 @click.option(
     "--decimals", type=click.IntRange(0, 12), help="Digits after the point of scores. Default: as many as they need."
 )
+@click.option("--wide", is_flag=True, help="Show seconds, speed, memory and parameters, too; other formats always do.")
+@click.option("--notes", is_flag=True, help="Say in full how each task measures; other formats always do.")
 @click.option("--sort", help="Sort rows by a task, 'mean', 'rank' or 'method'. Default: rank.")
 @click.option("--published", is_flag=True, help="Also print the numbers that papers report of these methods.")
 @click.option("--check", is_flag=True, help="Check that published pages agree with their records; exit code 1 if not.")
@@ -51,6 +53,8 @@ def table(
     columns: list[str] | None,
     methods: list[str] | None,
     decimals: int | None,
+    wide: bool,
+    notes: bool,
     sort: str | None,
     published: bool,
     check: bool,
@@ -74,6 +78,7 @@ def table(
     from bench_core.reports.tables.build import build
     from bench_core.reports.tables.cell_states import table_entries, what_to_run
     from bench_core.reports.tables.render import render
+    from bench_core.reports.tables.screen import Screen, on_screen
     from bench_core.store import Store
 
     if raw_cells and output_format != "csv":
@@ -87,7 +92,11 @@ def table(
     tables = build(
         entries, columns=columns, methods=methods, sort=sort, decimals=decimals, hold_encoder=board is not None
     )
-    say(render(tables, output_format, raw_cells=raw_cells))
+    if output_format == "text":
+        cost = wide or columns is not None
+        say(on_screen(tables, Screen(terminal_width(), protocols=notes, cost=cost)))
+    else:
+        say(render(tables, output_format, raw_cells=raw_cells))
     if published:
         say(render_reported(beside(entries, load_reported(shipped_numbers())), output_format), nl=False)
     if nothing_yet:

@@ -20,7 +20,7 @@ Refused = Callable[..., str]
         ("run --methods nac --set NAC.flip=1 --dry-run", "nac"), ("run --methods nac --set nac.FLIP=1", "flip"),
         ("run --methods nac --set nac.recipe.EPOCHS=1", "epochs"), ("run --methods nac --sweep nac.FLIP=0,1", "flip"),
         ("run --methods nac --rerun NAC --quiet", "nac"), ("table --board DIGITS", "digits"),
-        ("table --columns knn:TOP1", "top1"),
+        ("table --columns knn:TOP1", "knn:top1"),
     ],
 )  # fmt: skip
 def test_the_name_in_its_own_case_is_suggested(refused: Refused, words: str, suggested: str) -> None:

@@ -178,4 +178,5 @@ def _only(table: Table, names: set[str]) -> Table:
         rows=tuple(new_rows),
         notes=tuple(table.notes[old - 1] for old in old_notes),
         footer=(),
+        protocols=0,
     )

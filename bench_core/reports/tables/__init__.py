@@ -12,6 +12,7 @@ legend.py           Those of them that explain intervals, bold, marks, means and
 statistics.py       Statistics over seeds: intervals, tests, ranks
 model.py            Parts of a table: columns, rows and cells
 render.py           Tables as Markdown, plain text, LaTeX, CSV or JSON
+screen.py           Tables as plain text that fits a terminal
 escape.py           Escapes other people's text for each format
 frames.py           pandas frames: one line for each score, or for each row of a table
 export.py           Writes a tidy frame of scores to files for other tools

@@ -10,7 +10,7 @@ from bench_core.reports.tables.columns import Wanted, check_wanted, task_columns
 from bench_core.reports.tables.encoder_rows import RowLabels, by_method_and_encoder
 from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
 from bench_core.reports.tables.folds import in_one_entry
-from bench_core.reports.tables.footer import footer
+from bench_core.reports.tables.footer import footer, protocols
 from bench_core.reports.tables.model import Column, Row, Table, TableCell, plain_name
 from bench_core.reports.tables.summary_columns import (
     COSTS,
@@ -217,13 +217,15 @@ def _finish(draft: _Draft, sort: str | None, labels: RowLabels) -> Table:
         blank = [TableCell(state="missing")] * (len(draft.filled) - len(draft.chance))
         rows.append(Row(name="chance", kind="chance", cells=(*draft.chance, *blank)))
     columns = tuple(column for column, _ in draft.filled)
+    of_tasks = protocols(draft.entries)
     return Table(
         dataset=draft.dataset,
         encoder=draft.encoder,
         columns=columns,
         rows=tuple(rows),
         notes=tuple(notes),
-        footer=tuple(footer(draft.entries, columns, rows, draft.counted)),
+        footer=(*of_tasks, *footer(draft.entries, columns, rows, draft.counted)),
+        protocols=len(of_tasks),
     )
 
 

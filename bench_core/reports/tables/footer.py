@@ -16,7 +16,7 @@ _Done = tuple[Entry, Record]  # an entry that is done, and its record
 def footer(
     entries: Sequence[Entry], columns: Sequence[Column], rows: Sequence[Row], counted: Sequence[Column]
 ) -> list[str]:
-    """Return protocols, statistics, seeds, recipes, data, machines, versions, and a hash of the records.
+    """Return statistics, seeds, recipes, data, machines, versions, and a hash of the records.
 
     Args:
         entries: Entries of the table. Stale ones count where there are no others: their numbers are shown, too.
@@ -26,11 +26,7 @@ def footer(
     """
     done = [(entry, entry.finished_record) for entry in entries if entry.finished_record]
     stale = [(entry, entry.record) for entry in entries if entry.state == "stale" and entry.record]
-    lines = []
-    for task in dict.fromkeys(entry.names["task"] for entry in entries):
-        of_done, of_stale = ([pair for pair in pairs if pair[0].names["task"] == task] for pairs in (done, stale))
-        lines += _protocol(task, of_done) if of_done else _protocol(f"{task} (stale)", of_stale)
-    lines += legend(columns, rows, counted)
+    lines = legend(columns, rows, counted)
     told = done or stale
     if not told:
         return [*lines, "No records."]
@@ -45,6 +41,17 @@ def footer(
         lines += _provenance([record for _, record in done])
     if stale:
         lines.append(f"Stale records: {_number_and_date([record for _, record in stale])}.")
+    return lines
+
+
+def protocols(entries: Sequence[Entry]) -> list[str]:
+    """Return how each task measures, and the notes that all its records have; stale records count without others."""
+    done = [(entry, entry.finished_record) for entry in entries if entry.finished_record]
+    stale = [(entry, entry.record) for entry in entries if entry.state == "stale" and entry.record]
+    lines = []
+    for task in dict.fromkeys(entry.names["task"] for entry in entries):
+        of_done, of_stale = ([pair for pair in pairs if pair[0].names["task"] == task] for pairs in (done, stale))
+        lines += _protocol(task, of_done) if of_done else _protocol(f"{task} (stale)", of_stale)
     return lines
 
 

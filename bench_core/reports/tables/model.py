@@ -122,6 +122,11 @@ class Row:
         return f"{self.name} ({', '.join(self.marks)})" if self.marks else self.name
 
     @property
+    def head(self) -> tuple[str, str]:
+        """What stands before the cells: the label, and the encoder where encoders differ."""
+        return self.label, self.encoder
+
+    @property
     def told(self) -> str:
         """The row in a sentence: "nac", "nac with convnet"."""
         return f"{self.name} with {self.encoder}" if self.encoder else self.name
@@ -138,6 +143,7 @@ class Table:
         rows: Sorted, the chance level last.
         notes: Reasons, numbered from 1.
         footer: How the numbers were made, a line each.
+        protocols: How many lines of the footer, from the first, say how the tasks measure.
     """
 
     dataset: str
@@ -146,6 +152,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     footer: tuple[str, ...]
+    protocols: int = 0
 
     @property
     def title(self) -> str:

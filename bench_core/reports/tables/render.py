@@ -10,7 +10,8 @@ from tabulate import tabulate
 from bench_core.errors import UnknownNameError
 from bench_core.output import csv_text
 from bench_core.reports.tables import escape
-from bench_core.reports.tables.model import Row, Table, TableCell
+from bench_core.reports.tables.model import Table, TableCell
+from bench_core.reports.tables.screen import Screen, on_screen
 
 _CSV = (
     "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
@@ -56,19 +57,7 @@ def _markdown(tables: Sequence[Table]) -> str:
 
 
 def _text(tables: Sequence[Table]) -> str:
-    def cell(cell: TableCell) -> str:
-        return _with_note(f"*{escape.one_line(cell.text)}" if cell.bold else escape.one_line(cell.text), cell)
-
-    blocks = []
-    for table in tables:
-        blocks.append(escape.one_line(table.title))
-        if _is_line(table, tables):
-            blocks[-1] += f": {escape.one_line(_skipped(table))}"
-            continue
-        blocks.append(_grid(table, "simple", escape.one_line, cell))
-        lines = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
-        blocks.append("\n".join(map(escape.one_line, (*lines, *table.footer))))
-    return "\n\n".join(blocks or ["No records."]) + "\n"
+    return on_screen(tables, Screen())
 
 
 def _is_line(table: Table, tables: Sequence[Table]) -> bool:
@@ -83,17 +72,12 @@ def _skipped(table: Table) -> str:
 def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[TableCell], str]) -> str:
     """Draw columns and rows by tabulate, which must not read numbers into names such as 1e5."""
     return tabulate(
-        [[*map(safe, _row_head(table, row)), *map(cell, row.cells)] for row in table.rows],
+        [[*map(safe, row.head[: len(table.heads)]), *map(cell, row.cells)] for row in table.rows],
         headers=[*table.heads, *(safe(column.title) for column in table.columns)],
         tablefmt=style,
         disable_numparse=True,
         colalign=[*("left" for _ in table.heads), *("right" for _ in table.columns)],
     )
-
-
-def _row_head(table: Table, row: Row) -> list[str]:
-    """Return the row's method, and its encoder where encoders differ."""
-    return [row.label, row.encoder][: len(table.heads)]
 
 
 def _with_note(text: str, cell: TableCell) -> str:
@@ -114,7 +98,7 @@ def _latex(tables: Sequence[Table]) -> str:
         body = []
         for row in table.rows:
             body += [r"\midrule"] if row.kind == "chance" else []
-            body.append(line([*map(escape.latex, _row_head(table, row)), *map(cell, row.cells)]))
+            body.append(line([*map(escape.latex, row.head[: len(table.heads)]), *map(cell, row.cells)]))
         notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
         lines = [
             r"\begin{table}",

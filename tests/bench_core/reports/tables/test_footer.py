@@ -6,7 +6,7 @@ from typing import Any
 
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import entries_of
-from bench_core.reports.tables.footer import footer
+from bench_core.reports.tables.footer import footer, protocols
 from bench_core.store.record import record_from_json
 
 Make = Callable[..., dict[str, Any]]
@@ -90,7 +90,7 @@ def test_versions_name_the_commit_where_there_is_one(make_record: Make) -> None:
 
 def test_stale_records_are_told_where_there_are_no_others(make_record: Make) -> None:
     (entry,) = entries_of([record_from_json(make_record("nac", "knn", 0, 0.5))])
-    lines = footer([replace(entry, state="stale")], [], [], [])
+    lines = [*protocols([replace(entry, state="stale")]), *footer([replace(entry, state="stale")], [], [], [])]
     assert lines[0] == "knn (stale): knn: on test"
     assert lines[-1] == "Stale records: 1, newest of 2026-01-01."
     assert footer([entry], [], [], [])[-1].startswith("Records: 1, newest of 2026-01-01; store hash ")
