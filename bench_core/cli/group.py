@@ -159,10 +159,12 @@ def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
 def check(ctx: click.Context, names: Sequence[str]) -> None:
     """Check that plugins keep to the contract.
 
-    Tries all that the contract asks of a plugin, on tiny data on the CPU. NAME_OR_PACKAGE is a component, an id or a
+    Tries all that the contract asks of a plugin, on tiny data on the CPU, and says which capabilities it has and, for
+    each failure, the line to look at. NAME_OR_PACKAGE is a component, an id or a
     package. Exit code: 0 all checks passed, 1 a check failed.
     """
     from bench_core.conformance import check_component, select
+    from bench_core.conformance.check import capabilities
 
     if sys.flags.optimize > 1:
         raise RequestError("python -OO drops docstrings, which are checked, too; run without -OO and PYTHONOPTIMIZE.")
@@ -175,7 +177,10 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
             say(
                 f"{mark}  {component.word} {component.id}: {outcome.check}"
                 + (f": {outcome.error}" if outcome.error else "")
+                + (f" (look at {outcome.where})" if outcome.where else "")
             )
+        if can := capabilities(component):
+            say(f"      {component.word} {component.id} can: {', '.join(can)}")
     if failed:
         ctx.exit(1)
 

@@ -8,6 +8,7 @@ from string import Template
 import click
 
 from bench_core.cli.options import Command, load
+from bench_core.files import write_text
 from bench_core.output import say
 
 KINDS = ("method", "encoder", "dataset", "task")
@@ -21,7 +22,7 @@ _RUN = {  # the command that the README of a new package shows
 
 
 @click.command(cls=Command)
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.argument("name")
 @click.option(
     "--dir", "folder", type=click.Path(path_type=Path), help="Folder of the package; it must not exist. Default: "
@@ -29,9 +30,9 @@ _RUN = {  # the command that the README of a new package shows
 )  # fmt: skip
 @click.pass_context
 def new(ctx: click.Context, kind: str, name: str, folder: Path | None) -> None:
-    """Write a package with a method, encoder, dataset or task of your own.
+    """Write a package of your own.
 
-    The package works at once: its module holds a small component under NAME, with a test, a README and a workflow for
+    KIND is method, encoder, dataset or task. The package works at once: its module holds a small component under NAME, with a test, a README and a workflow for
     GitHub. Replace its formulas by yours. The manual is docs/write-a-method.md, and so on.
     """
     from bench_core.errors import RequestError, shown
@@ -78,8 +79,6 @@ def write_package(kind: str, name: str, folder: Path) -> list[Path]:
     }
     templates = files("bench_core.cli").joinpath("templates")
     for path, template in contents.items():
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
         text = templates.joinpath(template).read_text(encoding="utf-8")
-        file.write_text(Template(text).substitute(words), encoding="utf-8")
+        write_text(folder / path, Template(text).substitute(words))
     return [folder / path for path in contents]

@@ -9,13 +9,17 @@ The checks use tiny data on the CPU, of each kind that the component reads (`exa
 each component.
 """
 
+import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench_core import contracts
 from bench_core.conformance import components, datasets, encoders, evaluators, objectives
 from bench_core.conformance.examples import examples_of
 from bench_core.contracts import Example
@@ -41,6 +45,7 @@ class Outcome:
     Attributes:
         check: One sentence that says what must hold.
         error: What is wrong, or None.
+        where: The line to look at, "bench_mine.py:42"; "" where nothing is wrong, or where no file holds the class.
         tried: False if the check could not be run, because the files of a dataset, or of an encoder's weights, are
             missing.
     """
@@ -48,6 +53,7 @@ class Outcome:
     check: str
     error: str | None
     tried: bool = True
+    where: str = ""
 
 
 def select(name: str, registry: Registry) -> list[Component]:
@@ -91,11 +97,15 @@ def check_component(component: Component, registry: Registry) -> Iterator[Outcom
     Only an encoder that needs weights from elsewhere may wait for them.
     """
     for check in (*components.CHECKS, *_CHECKS_OF_CLASS.get(component.kind, ())):
-        yield _outcome(_sentence(check), partial(check, component.cls), is_dataset=component.kind == "dataset")
+        yield _outcome(
+            _sentence(check), partial(check, component.cls), component.cls, is_dataset=component.kind == "dataset"
+        )
     checks = _CHECKS_ON_EXAMPLES.get(component.kind, ())
     examples: list[Example] = []
     if checks:
-        found = _outcome("Its behaviour can be tried", lambda: examples.extend(examples_of(component, registry)))
+        found = _outcome(
+            "Its behaviour can be tried", lambda: examples.extend(examples_of(component, registry)), component.cls
+        )
         if found.error and component.kind == "encoder" and encoders.brings_weights(component.cls):
             yield Outcome(f"{found.check} (not tried: {found.error})", None, tried=False)
         elif found.error:
@@ -109,7 +119,7 @@ def _on_each(check: Callable[[Any, Example], None], cls: Any, examples: Sequence
     kinds = [example.data.kind for example in examples]
     sentence = _sentence(check) + (f" (on {', '.join(kinds)})" if kinds != ["image"] else "")
     for kind, example in zip(kinds, examples, strict=True):
-        outcome = _outcome(sentence, partial(check, cls, example))
+        outcome = _outcome(sentence, partial(check, cls, example), cls)
         if outcome.error:
             return outcome if len(kinds) == 1 else replace(outcome, error=f"on {kind}: {outcome.error}")
     return outcome
@@ -119,7 +129,7 @@ def _sentence(check: Callable[..., None]) -> str:
     return (check.__doc__ or "").rstrip(".")
 
 
-def _outcome(sentence: str, check: Callable[[], None], *, is_dataset: bool = False) -> Outcome:
+def _outcome(sentence: str, check: Callable[[], None], cls: type, *, is_dataset: bool = False) -> Outcome:
     """Run a check with a global generator of its own; only files of a dataset may be missing."""
     try:
         with torch.random.fork_rng([]):
@@ -129,4 +139,21 @@ def _outcome(sentence: str, check: Callable[[], None], *, is_dataset: bool = Fal
     except Exception as error:
         if is_dataset and isinstance(error, DataMissingError):
             return Outcome(f"{sentence} (not tried: {error})", None, tried=False)
-        return Outcome(sentence, f"{type(error).__name__}: {error}".partition("\n")[0])
+        return Outcome(sentence, f"{type(error).__name__}: {error}".partition("\n")[0], where=_where(error, cls))
+
+
+def _where(error: Exception, cls: type) -> str:
+    """Return the last line of the class's file that an error came through, else the first line of the class."""
+    try:
+        file, (_, first) = inspect.getsourcefile(cls), inspect.getsourcelines(cls)
+    except (OSError, TypeError):  # of a notebook, or made by a function
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{Path(file or '').name}:{lines[-1] if lines else first}"
+
+
+def capabilities(component: Component) -> list[str]:
+    """Return the names of what only some methods or encoders can do, and this one can: "Generative", "Sampling"."""
+    protocols = (value for value in vars(contracts.capabilities).values() if getattr(value, "_is_protocol", False))
+    own = [protocol for protocol in protocols if protocol.__module__ == contracts.capabilities.__name__]
+    return sorted(protocol.__name__ for protocol in own if issubclass(component.cls, protocol))

@@ -28,6 +28,7 @@ from bench_core import (
     Stage,
 )
 from bench_core.conformance import assert_conforms, check_component, select
+from bench_core.conformance.check import capabilities
 from bench_core.conformance.tiny_encoders import TinyGraphEncoder
 from bench_core.conformance.toys import TinyEncoder
 from bench_core.data import NodeMap, open_split
@@ -531,3 +532,27 @@ def test_assert_conforms_raises_with_every_failed_check() -> None:
     with pytest.raises(CheckError, match=r"toys/toy: .*the loss is nan"):
         assert_conforms("toy", registry)
     assert_conforms("nac")
+
+
+def test_a_failure_names_the_line_to_look_at() -> None:
+    from bench_methods.simclr import SimCLR
+
+    class Breaks(Good):
+        """Fails in its loss (ours)."""
+
+        def forward(self, views: Any, player: str = "main") -> Loss:
+            """Raise an error."""
+            raise ValueError("no luck")  # the line
+
+    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.endswith("# the line"))
+    component = Component("objective", "toy", "toys", "1.0", Breaks)
+    failed = [outcome for outcome in check_component(component, REGISTRY) if "no luck" in (outcome.error or "")]
+    assert failed
+    assert {outcome.where for outcome in failed} == {f"test_check.py:{line}"}
+    assert not any(o.where for o in check_component(Component("objective", "toy", "toys", "1.0", SimCLR), REGISTRY))
+
+
+def test_capabilities_are_named() -> None:
+    assert "Generative" in capabilities(REGISTRY.get("objective", "vae"))
+    assert capabilities(REGISTRY.get("objective", "simclr")) == []
+    assert capabilities(REGISTRY.get("encoder", "stored")) == ["StoredFeatures"]
