@@ -11,7 +11,7 @@ from bench_core.errors import UnknownNameError
 from bench_core.output import csv_text
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.model import Table, TableCell
-from bench_core.reports.tables.screen import Screen, on_screen
+from bench_core.reports.tables.screen import Screen, on_screen, without_cost
 
 _CSV = (
     "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
@@ -25,7 +25,7 @@ def render(tables: Sequence[Table], format: str, *, raw_cells: bool = False) -> 
     Args:
         tables: Tables of `build`.
         format: One of `FORMATS`. "csv" has a line for each cell: what is shown, and its mean and interval in full (a
-            fraction as a fraction). "json" has everything. "latex" needs the package booktabs.
+            fraction as a fraction). "json" has everything. "latex" has no cost, and needs the package booktabs.
         raw_cells: In CSV, leave text that a spreadsheet would take for a formula as it is.
 
     Returns:
@@ -85,6 +85,9 @@ def _with_note(text: str, cell: TableCell) -> str:
     return text if cell.note is None else f"{text} [{cell.note}]".lstrip()
 
 
+_PACKAGES = r"% In the preamble: \usepackage{booktabs}"
+
+
 def _latex(tables: Sequence[Table]) -> str:
     def cell(cell: TableCell) -> str:
         text = escape.latex(cell.text)
@@ -94,16 +97,18 @@ def _latex(tables: Sequence[Table]) -> str:
         return " & ".join(cells) + r" \\"
 
     blocks = []
-    for table in tables:
+    for table in map(without_cost, tables):
         body = []
         for row in table.rows:
             body += [r"\midrule"] if row.kind == "chance" else []
             body.append(line([*map(escape.latex, row.head[: len(table.heads)]), *map(cell, row.cells)]))
+        caption = ". ".join((table.title, *(text.rstrip(".") for text in table.footer[: table.protocols])))
         notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
+        remarks = table.footer[table.protocols :]
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escape.latex(table.title)}}}",
+            rf"\caption{{{escape.latex(caption)}.}}",
             rf"\begin{{tabular}}{{{'l' * len(table.heads)}{'r' * len(table.columns)}}}",
             r"\toprule",
             line([*table.heads, *(escape.latex(column.title) for column in table.columns)]),
@@ -112,11 +117,11 @@ def _latex(tables: Sequence[Table]) -> str:
             r"\bottomrule",
             r"\end{tabular}",
             r"\par\smallskip\raggedright\footnotesize",
-            *(rf"{escape.latex(text)}\par" for text in (*notes, *table.footer)),
+            *(rf"{escape.latex(text)}\par" for text in (*notes, *remarks)),
             r"\end{table}",
         ]
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks or ["% No records."]) + "\n"
+    return "\n\n".join([_PACKAGES, *blocks] if blocks else ["% No records."]) + "\n"
 
 
 def _csv(tables: Sequence[Table], *, raw_cells: bool = False) -> str:

@@ -46,7 +46,7 @@ def on_screen(tables: Sequence[Table], screen: Screen) -> str:
             told = f"{title}: {escape.one_line('skipped, ' + '; '.join(table.notes))}"
             blocks.append(_wrapped(told, screen.width))
             continue
-        shown = table if screen.cost else _without_cost(table)
+        shown = table if screen.cost else without_cost(table)
         blocks.append("\n\n".join([title, *_grids(shown, screen.width)]))
         lines = [f"[{number}] {note}" for number, note in enumerate(shown.notes, 1)]
         lines += [*_protocols(shown, screen), *shown.footer[shown.protocols :]]
@@ -54,7 +54,8 @@ def on_screen(tables: Sequence[Table], screen: Screen) -> str:
     return "\n\n".join(blocks or ["No records."]) + "\n"
 
 
-def _without_cost(table: Table) -> Table:
+def without_cost(table: Table) -> Table:
+    """Return a table without its columns of cost, unless it has no others."""
     kept = [number for number, column in enumerate(table.columns) if column.kind != "cost"]
     if not kept or len(kept) == len(table.columns):
         return table
