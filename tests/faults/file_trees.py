@@ -28,7 +28,7 @@ def read_tree(root: Path) -> Tree:
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
         hidden = [part for part in Path(name).parts if part.startswith(".") and part != ".bench-cache"]
-        if hidden or name.startswith("tmp/") or not path.is_file():
+        if hidden or name.startswith("tmp/") or not path.is_file() or _is_for_people(name):
             continue
         try:
             content = _content(path, name)
@@ -37,6 +37,14 @@ def read_tree(root: Path) -> Tree:
         if ("/attempts/" not in f"/{name}" and ".under-way/" not in name) or content.startswith(DAMAGED):
             tree[_TIME.sub("TIME", name)] = content
     return tree
+
+
+def _is_for_people(name: str) -> bool:
+    """Return whether no run reads this file: `bench status` and `bench logs` do, and it may be half written."""
+    path = Path(name)
+    return path.name == "planned.json" or (
+        path.parent.name.endswith(".under-way") and path.name in ("log.jsonl", "recipe.json")
+    )
 
 
 def _content(path: Path, name: str) -> str:
