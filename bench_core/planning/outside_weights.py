@@ -60,10 +60,30 @@ def at_seed(component: ConfiguredComponent, seed: int) -> ConfiguredComponent:
     return replace(component, config=replace(component.config, **filled))
 
 
-def outside_of_init(init: InitialWeights, by_seed: bool) -> Outside:
-    """Return the weights that `NAME.init` names as weights from elsewhere: a file, or the folder of a chain."""
-    name = init.path.name if "chain" not in init.document else init.label
-    return Outside(OutsideWeights(name=name, digest=init.digest, source=_shown(init.path)), by_seed)
+def name_of_all_seeds(name: str, pattern: Any, filled: Any) -> str:
+    """Return a network's name with `{seed}` in place of the seed: "resnet18:run-0" becomes "resnet18:run-{seed}".
+
+    Args:
+        name: The name at one seed, which may hold the name of a file.
+        pattern: The Config, with `{seed}` in text parameters.
+        filled: The Config at that seed.
+    """
+    for parameter, text in vars(pattern).items():
+        if isinstance(text, str) and SEED in text:
+            path, path_at_seed = Path(text), Path(getattr(filled, parameter))
+            name = name.replace(path_at_seed.name, path.name).replace(path_at_seed.stem, path.stem)
+    return name
+
+
+def outside_of_init(init: InitialWeights, text: str) -> Outside:
+    """Return the weights that `NAME.init` names as weights from elsewhere.
+
+    Args:
+        init: The weights of one seed.
+        text: The value of `init`, with `{seed}` if it has one: a file, or the folder of a chain.
+    """
+    name = init.label if "chain" in init.document else Path(text).name
+    return Outside(OutsideWeights(name=name, digest=init.digest, source=_shown(init.path)), init.by_seed)
 
 
 def _shown(path: Path) -> str:

@@ -29,7 +29,7 @@ from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import FromFile, InitialWeights, find_initial_weights, start_in_document
 from bench_core.planning.origins import RecipeOrigin
-from bench_core.planning.outside_weights import SEED, Outside, at_seed, has_seed, outside_of_init
+from bench_core.planning.outside_weights import SEED, Outside, at_seed, has_seed, name_of_all_seeds, outside_of_init
 from bench_core.planning.request import Request, Resolved, resolve
 from bench_core.planning.teachers import TeacherWeights, find_teacher
 from bench_core.plugins import Registry, load_plugins
@@ -209,7 +209,7 @@ class _Planner:
         recipe = self.resolved.recipes[method.name]
         row_encoder = self.resolved.row_encoders.encoder(method.name, beside, self.registry)
         encoder = at_seed(row_encoder, seed)
-        outside = _outside(encoder, dataset.spec, by_seed=has_seed(row_encoder.config))
+        outside = _outside(row_encoder, encoder, dataset.spec)
         document = {
             "protocol": HARNESS_REVISION,  # the field's name in every key; a record's `protocol` is the task's text
             "dataset": dataset.document(),
@@ -221,7 +221,7 @@ class _Planner:
         }
         start = self._init(init, method, document, seed)
         if outside is None and isinstance(start, InitialWeights) and method.plugin.cls.measures_outside_weights:
-            outside = outside_of_init(start, by_seed=start.by_seed)
+            outside = outside_of_init(start, str(init))
         taught = self._teacher(teacher, method, beside, document)
         for name, part in (("init", start), ("teacher", taught)):
             if isinstance(part, Chain):
@@ -345,13 +345,22 @@ def _encoder_skip_reason(encoder: ConfiguredComponent, data: DataSpec) -> str | 
     return reason
 
 
-def _outside(encoder: ConfiguredComponent, data: DataSpec, *, by_seed: bool) -> Outside | None:
-    """Return the weights that an encoder brings; None where it brings none or cannot read the data."""
+def _outside(row_encoder: ConfiguredComponent, encoder: ConfiguredComponent, data: DataSpec) -> Outside | None:
+    """Return the weights that an encoder brings; None where it brings none or cannot read the data.
+
+    Args:
+        row_encoder: The encoder of the row, with `{seed}` in its parameters.
+        encoder: The encoder at one seed.
+        data: The dataset.
+    """
     if _encoder_skip_reason(encoder, data):
         return None
     with _plugin_named_in_errors(encoder):
         weights: OutsideWeights | None = encoder.plugin.cls.outside_weights(encoder.config)
-    return Outside(weights, by_seed) if weights else None
+    if weights is None or not has_seed(row_encoder.config):
+        return Outside(weights, by_seed=False) if weights else None
+    name = name_of_all_seeds(weights.name, row_encoder.config, encoder.config)
+    return Outside(replace(weights, name=name), by_seed=True)
 
 
 def _method_skip_reason(chain: Chain) -> str | None:

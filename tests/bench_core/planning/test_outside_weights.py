@@ -54,7 +54,9 @@ class Brought(Encoder):
             return None
         if not Path(config.path).is_file():
             raise RequestError(f"brought.path = {config.path!r} is no file")
-        return OutsideWeights(name="scaler", digest=file_digest(Path(config.path)), trained_on="guesses")
+        return OutsideWeights(
+            name=f"scaler:{Path(config.path).stem}", digest=file_digest(Path(config.path)), trained_on="guesses"
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -80,15 +82,17 @@ def frozen(plan_of: PlanOf, path: object, **request: Any) -> Plan:
 def test_a_file_is_one_row_at_one_seed_named_after_its_network(plan_of: PlanOf, weights: Path, tmp_path: Path) -> None:
     plan = frozen(plan_of, weights / "run-0.txt", seeds=[4, 5, 6])
     (chain,) = plan.chains
-    assert (chain.seed, chain.row_name, chain.is_one_network) == (4, "scaler", True)
+    assert (chain.seed, chain.row_name, chain.is_one_network) == (4, "scaler:run-0", True)
     assert chain.document["encoder"]["weights"] == {"sha256": file_digest(weights / "run-0.txt")}
     store = Store(tmp_path / "runs")
     assert run_plan(plan, store, CPU) == []
     (record,) = store.records()
-    assert record.names["method"] == "scaler" and record.names["encoder"] == "brought"
+    assert record.names["method"] == "scaler:run-0"
+    assert record.names["encoder"] == "brought"
     facts = record.stored["facts"]
-    assert facts["outside"]["one_network"] and facts["outside"]["trained_on"] == "guesses"
-    assert facts["starts_from"] == "scaler"
+    assert facts["outside"]["one_network"]
+    assert facts["outside"]["trained_on"] == "guesses"
+    assert facts["starts_from"] == "scaler:run-0"
 
 
 def test_the_key_follows_the_content_and_not_the_path(plan_of: PlanOf, weights: Path) -> None:
@@ -97,16 +101,14 @@ def test_the_key_follows_the_content_and_not_the_path(plan_of: PlanOf, weights: 
     assert keys[0] != keys[1] == keys[2]
 
 
-def test_a_path_with_seed_makes_the_files_the_seeds_of_one_row(
-    plan_of: PlanOf, weights: Path, tmp_path: Path
-) -> None:
+def test_a_path_with_seed_makes_the_files_the_seeds_of_one_row(plan_of: PlanOf, weights: Path, tmp_path: Path) -> None:
     plan = frozen(plan_of, weights / "run-{seed}.txt", seeds=[0, 1, 2])
     assert [chain.seed for chain in plan.chains] == [0, 1, 2]
     assert not any(chain.is_one_network for chain in plan.chains)
     store = Store(tmp_path / "runs")
     assert run_plan(plan, store, CPU) == []
     entries = entries_of(store.records())
-    assert {entry.names["method"] for entry in entries} == {"scaler"}
+    assert {entry.names["method"] for entry in entries} == {"scaler:run-{seed}"}
     assert {entry.names["encoder"] for entry in entries} == {"brought"}
     assert len({record.scores["spread"].value for record in store.records()}) == 3
 
@@ -118,7 +120,8 @@ def test_a_missing_file_of_one_seed_is_refused(plan_of: PlanOf, weights: Path) -
 
 def test_an_encoder_without_weights_is_skipped_with_what_to_type(plan_of: PlanOf) -> None:
     (chain,) = frozen(plan_of, None).chains
-    assert chain.cells[0].skip is not None and "--set frozen.init=FILE" in chain.cells[0].skip
+    assert chain.cells[0].skip is not None
+    assert "--set frozen.init=FILE" in chain.cells[0].skip
 
 
 def test_weights_of_a_file_can_be_measured_in_an_encoder_of_ours(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -126,12 +129,26 @@ def test_weights_of_a_file_can_be_measured_in_an_encoder_of_ours(plan_of: PlanOf
     settings = {"frozen.init": str(tmp_path / "mine.safetensors")}
     plan = plan_of(methods=["frozen"], encoders=["brought"], settings=settings, seeds=[0, 1])
     (chain,) = plan.chains
-    assert chain.row_name == "mine.safetensors" and chain.is_one_network
+    assert chain.row_name == "mine.safetensors"
+    assert chain.is_one_network
     assert "weights" not in chain.document["encoder"]
+
+
+def test_files_of_init_are_the_seeds_of_one_row(plan_of: PlanOf, tmp_path: Path) -> None:
+    for seed in range(2):
+        save_file({"scale": torch.tensor(3.0 + seed)}, tmp_path / f"mine-{seed}.safetensors")
+    settings = {"frozen.init": str(tmp_path / "mine-{seed}.safetensors")}
+    plan = plan_of(methods=["frozen"], encoders=["brought"], settings=settings, seeds=[0, 1])
+    assert [(chain.seed, chain.row_name) for chain in plan.chains] == [
+        (0, "mine-{seed}.safetensors"), (1, "mine-{seed}.safetensors"),
+    ]  # fmt: skip
+    store = Store(tmp_path / "runs")
+    assert run_plan(plan, store, CPU) == []
+    assert {entry.names["method"] for entry in entries_of(store.records())} == {"mine-{seed}.safetensors"}
 
 
 def test_a_trained_row_starts_from_the_weights_that_its_encoder_brings(plan_of: PlanOf, weights: Path) -> None:
     settings = {"brought.path": str(weights / "run-0.txt")}
     plan = plan_of(methods=["shrink"], encoders=["brought"], settings=settings, seeds=[0, 1])
     assert [chain.seed for chain in plan.chains] == [0, 1]  # trainings differ, so both are needed
-    assert {(chain.row_name, chain.starts_from) for chain in plan.chains} == {("shrink", "scaler")}
+    assert {(chain.row_name, chain.starts_from) for chain in plan.chains} == {("shrink", "scaler:run-0")}
