@@ -32,8 +32,9 @@ _RUN = {  # the command that the README of a new package shows
 def new(ctx: click.Context, kind: str, name: str, folder: Path | None) -> None:
     """Write a package of your own.
 
-    KIND is method, encoder, dataset or task. The package works at once: its module holds a small component under NAME, with a test, a README and a workflow for
-    GitHub. Replace its formulas by yours. The manual is docs/write-a-method.md, and so on.
+    KIND is method, encoder, dataset or task. The package works at once: its module holds a small component under NAME,
+    with a test, a README and a workflow for GitHub. Replace its formulas by yours. The manual is
+    docs/write-a-method.md, and so on.
     """
     from bench_core.errors import RequestError, shown
     from bench_core.plugins import OF_WORD

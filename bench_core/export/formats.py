@@ -137,7 +137,7 @@ def _write_onnx(trained: Trained, folder: Path, description: Mapping[str, Any]) 
 
 
 def _read_onnx(folder: Path, registry: Registry) -> Features:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / GRAPHS["onnx"], providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])

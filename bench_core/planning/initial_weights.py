@@ -32,7 +32,7 @@ _LONGEST = 120  # characters of a name in a message
 
 @dataclass(frozen=True)
 class FromFile:
-    """How the weights of an encoder are taken from a file.
+    """Choices of how the weights of an encoder are taken from a file.
 
     Attributes:
         part: Words before the names of the encoder's tensors in the file, such as "teacher"; "" leaves the choice to

@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def is_one_network(self) -> bool:
-        """Whether the row is one network that was trained elsewhere, so that it has no spread over seeds."""
+        """True if the row is one network that was trained elsewhere, so that it has no spread over seeds."""
         return bool(self.record and self.record.outside and self.record.outside["one_network"])
 
     @property

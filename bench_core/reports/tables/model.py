@@ -123,7 +123,7 @@ class Row:
 
     @property
     def head(self) -> tuple[str, str]:
-        """What stands before the cells: the label, and the encoder where encoders differ."""
+        """Text before the cells: the label, and the encoder where encoders differ."""
         return self.label, self.encoder
 
     @property
@@ -156,7 +156,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        """What the table is of: "digits, convnet", or "digits" where encoders differ."""
+        """Name of what the table is of: "digits, convnet", or "digits" where encoders differ."""
         return ", ".join(filter(None, (self.dataset, self.encoder)))
 
     @property

@@ -16,7 +16,7 @@ _PADDING = 2  # blanks beside a header
 
 @dataclass(frozen=True)
 class Screen:
-    """How much of a table is shown as plain text.
+    """Choice of how much of a table is shown as plain text.
 
     Attributes:
         width: Characters of a line; None for no end.

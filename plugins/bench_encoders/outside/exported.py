@@ -36,7 +36,7 @@ class ExportedConfig(Config):
 
 
 class Exported(Encoder):
-    """Graph in a .pt2 or .onnx file, run as it is (ours).
+    """Graph of a .pt2 or .onnx file as it is (ours).
 
     `exported.path=FILE`. It takes images (N, C, H, W), and its first output is features (N, D), or a map (N, D, h, w)
     that is averaged.

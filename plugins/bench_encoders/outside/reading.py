@@ -23,7 +23,7 @@ MODES = ("bilinear", "bicubic")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a model wants its images to be.
+    """Channels, size and standardising of the images that a model wants.
 
     Attributes:
         size: Height and width in pixels; None leaves images at their own size.

@@ -99,7 +99,10 @@ def test_curves_of_several_tasks_or_datasets_need_a_choice(entries: list[Entry])
     [
         ({"x": "a:b"}, "picture 'p': a trade-off needs x and y, each TASK:METRIC"),
         ({"kind": "pr", "x": "a:b"}, "x, y and connect are of the kind tradeoff, not of pr"),
-        ({"kind": "pie"}, r"no kind of picture named 'pie'.* Known: epochs, filters, .*tradeoff, training\. \(picture 'p'\)"),
+        (
+            {"kind": "pie"},
+            r"no kind of picture named 'pie'.* Known: epochs, filters, .*tradeoff, training\. \(picture 'p'\)",
+        ),
         ({"kind": "similarity"}, "not published; draw it from a store with `bench plot --kind similarity`"),
     ],
 )

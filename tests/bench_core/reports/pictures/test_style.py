@@ -1,4 +1,4 @@
-"""How pictures become files."""
+"""Pictures become files."""
 
 import errno
 import os
