@@ -67,10 +67,11 @@ def without_cost(table: Table) -> Table:
 def _grids(table: Table, width: int | None) -> list[str]:
     """Draw the columns in as many blocks as the width asks for, each under the same names of rows."""
     heads = [[head, *(escape.one_line(row.head[k]) for row in table.rows)] for k, head in enumerate(table.heads)]
-    columns = [
-        [escape.one_line(column.title), *(_cell(row.cells[number]) for row in table.rows)]
-        for number, column in enumerate(table.columns)
-    ]
+    columns = []
+    for number, column in enumerate(table.columns):
+        cells = [_cell(row.cells[number]) for row in table.rows]
+        title = escape.one_line(column.title)
+        columns.append([title if width is None else _over_lines(title, cells), *cells])
     blocks: list[list[list[str]]] = [[]]
     left = _left(heads, width)
     for column in columns:
@@ -89,8 +90,17 @@ def _left(heads: Sequence[Sequence[str]], width: int | None) -> int:
 
 def _width(column: Sequence[str]) -> int:
     """Return the characters that a column takes: tabulate puts blanks beside a header."""
-    header, *cells = (sum(map(_places, text)) for text in column)
+    header, *cells = (max(sum(map(_places, line)) for line in text.split("\n")) for text in column)
     return max(header + _PADDING, *cells, 0) + _GAP
+
+
+def _over_lines(title: str, cells: Sequence[str]) -> str:
+    """Break a column's title at blanks, so that it is not much wider than its cells; "(n = 5)" and "% ↑" stay whole."""
+    widest = max([sum(map(_places, cell)) for cell in cells] or [0])
+    kept = title.replace("(n = ", "(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    words = kept.replace(" ↑", "\N{NO-BREAK SPACE}↑").replace(" ↓", "\N{NO-BREAK SPACE}↓").split(" ")
+    lines = textwrap.wrap(" ".join(words), max(widest, *map(len, words)), break_on_hyphens=False)
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _places(character: str) -> int:

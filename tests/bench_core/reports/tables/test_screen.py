@@ -30,7 +30,8 @@ def tables(make_record: Callable[..., dict[str, Any]]) -> list[Table]:
 
 
 def test_screen_of_80_columns_equals_its_golden_file(tables: list[Table]) -> None:
-    assert on_screen(tables, Screen(80, protocols=False, cost=False)) == GOLDEN.read_text(encoding="utf-8")
+    shown = on_screen(tables, Screen(80, protocols=False, cost=False))
+    assert shown == GOLDEN.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
@@ -52,7 +53,7 @@ def test_all_cells_are_shown_whatever_the_width_under_the_same_names_of_rows(tab
 
 def test_cost_and_protocols_are_shown_when_asked_for(tables: list[Table]) -> None:
     short, full = on_screen(tables, Screen(80, protocols=False, cost=False)), on_screen(tables, Screen(80))
-    assert ("peak memory" in short, "peak memory" in full) == (False, True)
+    assert ("memory" in short, "memory" in full) == (False, True)
     assert ("Cost: medians" in short, "Cost: medians" in full) == (False, True)
     assert ("far too many words" in " ".join(short.split()), "far too many words" in " ".join(full.split())) == (
         False,
