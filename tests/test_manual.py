@@ -76,3 +76,11 @@ def test_the_board_of_the_page_is_one() -> None:
     (source,) = re.findall(r"```toml\n(.*?)```", (DOCS / "boards.md").read_text(), re.DOTALL)
     board = read_board(tomllib.loads(source), "my", "docs/boards.md")
     assert list(board.methods) == ["random", "simclr", "simclr_cold"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS.parent / "README.md"], ids=lambda page: page.stem)
+def test_the_names_that_a_page_gives_new_components_are_free(page: Path) -> None:
+    registry = load_plugins()
+    for words in commands(page):
+        if words[1] == "new":
+            assert words[3] not in {component.name for component in registry.components}
