@@ -21,8 +21,8 @@ from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.reports.tables.entries import Entry, by_table
+from bench_core.reports.tables.markdown import page_tables
 from bench_core.reports.tables.model import Table
-from bench_core.reports.tables.render import render
 from bench_core.store.store import read_attempt, read_records
 
 
@@ -97,7 +97,7 @@ class PublishedBoard:
 
     def table(self) -> str:
         """Return the tables for the project's README, after how much of them is missing."""
-        return "\n\n".join(filter(None, (self.missing, render(self.tables, "md"))))
+        return "\n\n".join(filter(None, (self.missing, page_tables(self.tables))))
 
     @property
     def missing(self) -> str:

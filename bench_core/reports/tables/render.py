@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tabulate import tabulate
-
 from bench_core.errors import UnknownNameError
 from bench_core.output import csv_text
 from bench_core.reports.tables import escape
+from bench_core.reports.tables.markdown import whole_tables, with_note
 from bench_core.reports.tables.model import Table, TableCell
 from bench_core.reports.tables.screen import Screen, on_screen, without_cost
 
@@ -39,50 +38,8 @@ def render(tables: Sequence[Table], format: str, *, raw_cells: bool = False) -> 
     return _csv(tables, raw_cells=raw_cells) if format == "csv" else FORMATS[format](tables)
 
 
-def _markdown(tables: Sequence[Table]) -> str:
-    def cell(cell: TableCell) -> str:
-        text = escape.markdown(cell.text)
-        return _with_note(f"**{text}**" if cell.bold else text, cell)
-
-    blocks = []
-    for table in tables:
-        blocks.append(f"**{escape.markdown(table.title)}**")
-        if _is_line(table, tables):
-            blocks[-1] += f": {escape.markdown(_skipped(table))}"
-            continue
-        blocks.append(_grid(table, "pipe", escape.markdown, cell))
-        lines = [f"[{number}] {escape.markdown(note)}" for number, note in enumerate(table.notes, 1)]
-        blocks.append("\n".join(f"- {line}" for line in (*lines, *map(escape.markdown, table.footer))))
-    return "\n\n".join(blocks or ["No records."]) + "\n"
-
-
 def _text(tables: Sequence[Table]) -> str:
     return on_screen(tables, Screen())
-
-
-def _is_line(table: Table, tables: Sequence[Table]) -> bool:
-    """Return True for a table that is one line: beside others it has nothing but reasons why all of it is skipped."""
-    return table.skipped and len(tables) > 1
-
-
-def _skipped(table: Table) -> str:
-    return f"skipped, {'; '.join(table.notes)}"
-
-
-def _grid(table: Table, style: str, safe: Callable[[str], str], cell: Callable[[TableCell], str]) -> str:
-    """Draw columns and rows by tabulate, which must not read numbers into names such as 1e5."""
-    return tabulate(
-        [[*map(safe, row.head[: len(table.heads)]), *map(cell, row.cells)] for row in table.rows],
-        headers=[*table.heads, *(safe(column.title) for column in table.columns)],
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=[*("left" for _ in table.heads), *("right" for _ in table.columns)],
-    )
-
-
-def _with_note(text: str, cell: TableCell) -> str:
-    """Append the number of a cell's note: "failed [2]"."""
-    return text if cell.note is None else f"{text} [{cell.note}]".lstrip()
 
 
 _PACKAGES = r"% In the preamble: \usepackage{booktabs}"
@@ -91,7 +48,7 @@ _PACKAGES = r"% In the preamble: \usepackage{booktabs}"
 def _latex(tables: Sequence[Table]) -> str:
     def cell(cell: TableCell) -> str:
         text = escape.latex(cell.text)
-        return _with_note(rf"\textbf{{{text}}}" if cell.bold else text, cell)
+        return with_note(rf"\textbf{{{text}}}" if cell.bold else text, cell)
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(cells) + r" \\"
@@ -176,7 +133,7 @@ def _round_half(value: float | None) -> float | None:
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "md": _markdown,
+    "md": whole_tables,
     "text": _text,
     "latex": _latex,
     "csv": _csv,
