@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench_core.cli.options import Command, load, make_request, request_options
+from bench_core.cli.options import Command, load, make_request, request_options, terminal_width
 from bench_core.output import say
 
 LISTED = ("methods", "tasks", "encoders", "datasets", "boards")
@@ -52,7 +52,7 @@ def list_(ctx: click.Context, kind: str | None, broken: bool, as_json: bool) -> 
         say(json.dumps(plugins, indent=1) if as_json else _columns(plugins), nl=bool(plugins) or as_json)
         return
     lines = listing(registry, kind)
-    say(json.dumps(lines, indent=1) if as_json else print_listing(lines))
+    say(json.dumps(lines, indent=1) if as_json else print_listing(lines, terminal_width()))
     if registry.broken:
         say(f"{len(registry.broken)} plugins did not load; see `bench list --broken`.", err=True)
 
@@ -81,10 +81,10 @@ def show(ctx: click.Context, name: str, board: str | None, as_json: bool) -> Non
 
     if board is not None:
         described = board_changes(name, board, load(ctx))
-        say(json.dumps(described, indent=1) if as_json else print_board_changes(described))
+        say(json.dumps(described, indent=1) if as_json else print_board_changes(described, terminal_width()))
         return
     described = describe_component(name, load(ctx))
     if as_json:
         say(json.dumps(described, indent=1))
         return
-    say("\n\n".join(print_component(part) for part in described))
+    say("\n\n".join(print_component(part, terminal_width()) for part in described))

@@ -182,9 +182,9 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
         if not _is_read_only(error):
             raise
         say(f"{store.path} is read-only: its page and pictures stay as they are", err=True)
-        say(f"\nrecords: {store.path / 'cells'}")
+        say(f"records: {store.path / 'cells'}")
     else:
-        say(f"\nrecords: {store.path / 'cells'}\npage:    {page}")
+        say(f"records: {store.path / 'cells'}\npage:    {page}")
 
 
 def _is_read_only(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from bench_core.config import parameters
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import Board, NamedComponent, load_board
 from bench_core.planning.components import configure, find_component
-from bench_core.planning.describe import as_toml, parameter_lines
+from bench_core.planning.describe import WIDTH, as_toml, parameter_lines
 from bench_core.planning.recipes import recipe_of
 from bench_core.plugins import OF_SECTION, Registry
 
@@ -91,7 +91,7 @@ def _changes(
             yield {**shown, "value": value, "default": usual, "from": place_of[parameter.name]}
 
 
-def print_board_changes(described: Sequence[Mapping[str, Any]]) -> str:
+def print_board_changes(described: Sequence[Mapping[str, Any]], columns: int = WIDTH) -> str:
     """Format `board_changes` as `bench show` prints components: a way to set each value, and the default."""
     lines = []
     for row in described:
@@ -101,7 +101,7 @@ def print_board_changes(described: Sequence[Mapping[str, Any]]) -> str:
         for change in changes:
             default = as_toml(change["default"])
             text = {**change, "default": change["value"], "help": f"instead of {default}", "source": change["from"]}
-            lines += parameter_lines(row["row"], [text])
+            lines += parameter_lines(row["row"], [text], columns)
         lines += [""] if changes else []
     board = described[0]["board"]
     sections = dict.fromkeys(row["section"] for row in described)

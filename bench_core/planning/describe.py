@@ -12,6 +12,7 @@ from bench_core.contracts.keywords import needs
 from bench_core.errors import UnknownNameError
 from bench_core.planning.boards import Board, NamedComponent, board_names, load_board
 from bench_core.planning.components import find_component, is_registered
+from bench_core.planning.lines import fitted, hanging
 from bench_core.plugins import KINDS, OF_SECTION, Component, Registry, recipe_source
 
 OURS = "bench-core"  # the distribution whose name and version `bench list` leaves out
@@ -37,7 +38,7 @@ _FACTS = {
     "uses_factors": "Uses ground-truth factors in training.",
     "needs_teacher": "Needs a teacher: --set NAME.teacher=ROW, a chain's folder, or a file with NAME.teacher_encoder.",
 }
-_WIDTH = 100  # columns of `bench show`
+WIDTH = 100  # characters of a line where nobody says how wide the terminal is
 NO_SOURCE = "no source given"
 # A method's recipe fields that its paper or code decides in any case; the source of the recipe stands beside them.
 _CHOSEN = ("optimizer", "learning_rate", "weight_decay", "schedule", "epochs", "batch_size")
@@ -82,7 +83,7 @@ def _board_rows(board: Board, section: str, registry: Registry) -> Iterator[dict
             component, _ = find_component(kind.name, row.use, registry)
             changed = {**row.values, **{f"recipe.{k}": v for k, v in row.recipe.items()}, **row.starts}
             values = ", ".join(f"{name}={as_toml(value)}" for name, value in changed.items())
-            text = textwrap.shorten(f"{row.use} with {values}" if values else row.use, _WIDTH - 30, placeholder=" ...")
+            text = textwrap.shorten(f"{row.use} with {values}" if values else row.use, WIDTH - 30, placeholder=" ...")
             yield _line(kind.word, row.name, component.distribution, component.version, text, board.name)
 
 
@@ -90,8 +91,13 @@ def _line(kind: str, name: str, package: str, version: str, text: str, board: st
     return {"kind": kind, "name": name, "package": package, "version": version, "summary": text, "board": board}
 
 
-def print_listing(lines: Sequence[Mapping[str, str]]) -> str:
-    """Format `listing` for people: a heading for each kind, variants under their method, rows under their board."""
+def print_listing(lines: Sequence[Mapping[str, str]], columns: int = WIDTH) -> str:
+    """Format `listing` for people: a heading for each kind, variants under their method, rows under their board.
+
+    Args:
+        lines: Lines of `listing`.
+        columns: Characters of a line. A summary goes on in the next line; what a board's row sets is cut.
+    """
     labels = [_label(line) for line in lines]
     width = max(map(len, labels), default=0)
     headings = {**{kind.word: kind.section for kind in KINDS.values()}, "board": "boards"}
@@ -104,7 +110,10 @@ def print_listing(lines: Sequence[Mapping[str, str]]) -> str:
             last_board = line["board"]
             text.append(f"  in board {last_board}:")
         owner = f"  ({line['package']} {line['version']})" if line["package"] not in ("", OURS) else ""
-        text.append(f"{label:<{width}}  {line['summary']}{owner}".rstrip())
+        told = line["summary"]
+        if line["board"]:
+            told = textwrap.shorten(told, max(columns - width - 2 - len(owner), 20), placeholder=" ...")
+        text.append(hanging(f"{label:<{width}}  ", f"{told}{owner}", columns).rstrip())
     return "\n".join(text[1:])
 
 
@@ -195,19 +204,19 @@ def _recipe_rows(recipe: Recipe, source: str) -> Iterator[dict[str, Any]]:
         yield {**row, "source": source if decided else parameter.source}
 
 
-def print_component(described: Mapping[str, Any]) -> str:
-    """Format what `bench show` prints of one component or board."""
+def print_component(described: Mapping[str, Any], columns: int = WIDTH) -> str:
+    """Format what `bench show` prints of one component or board, in lines of so many characters."""
     if described["kind"] == "board":
-        return _print_board(described)
+        return _print_board(described, columns)
     lines = [
         f"{described['kind']} {described['id']}  (version {described['version']}, revision {described['revision']})"
     ]
-    lines += ["", described["class"]]
-    if sources := _source_paragraphs(described["module"]):
+    lines += ["", fitted(described["class"], columns)]
+    if sources := _source_paragraphs(described["module"], columns):
         lines += ["", sources]
     for fact, text in _FACTS.items():
         if described.get(fact):
-            lines += ["", text]
+            lines += ["", fitted(text, columns)]
     if described.get("keeps") == "least_loss":
         lines += ["", "Ends with the weights of the least training loss."]
     if described.get("kinds"):
@@ -216,37 +225,52 @@ def print_component(described: Mapping[str, Any]) -> str:
         lines += [
             "",
             f"--methods {described['name']}:{variant['name']}",
-            f"      {variant['help']} [{variant['source']}]",
+            _indented(f"{variant['help']} [{variant['source']}]", columns),
+            _indented(", ".join(f"{k}={json.dumps(v)}" for k, v in variant["settings"].items()), columns),
         ]
-        lines += [f"      {', '.join(f'{k}={json.dumps(v)}' for k, v in variant['settings'].items())}"]
-    lines += ["", *parameter_lines(described["name"], described["parameters"])]
+    lines += ["", *parameter_lines(described["name"], described["parameters"], columns)]
     if "recipe" in described:
-        lines += ["", *parameter_lines(f"{described['name']}.recipe", described["recipe"])]
-        lines += ["", *parameter_lines(described["name"], _INIT)]
+        lines += ["", *parameter_lines(f"{described['name']}.recipe", described["recipe"], columns)]
+        lines += ["", *parameter_lines(described["name"], _INIT, columns)]
     return "\n".join(lines)
 
 
-def _source_paragraphs(module_doc: str) -> str:
+def _source_paragraphs(module_doc: str, columns: int) -> str:
     """Return the lines of a module's docstring that name its paper and code, with the lines that continue them."""
-    kept, inside = [], False
+    kept, inside = list[list[str]](), False
     for line in module_doc.splitlines():
-        inside = line.startswith(_SOURCES) or (inside and line.startswith("  "))
+        begins = line.startswith(_SOURCES)
+        inside = begins or (inside and line.startswith("  "))
+        if begins:
+            kept.append([])
         if inside:
-            kept.append(line)
-    return "\n".join(kept)
+            kept[-1].append(line)
+    return "\n".join(_source(lines, columns) for lines in kept)
 
 
-def _print_board(described: Mapping[str, Any]) -> str:
-    lines = [f"board {described['name']}: {described['title']}", "", described["description"], ""]
-    lines.append(f"seeds {described['seeds']}, precision {described['precision']}, recipe {described['recipe']}")
+def _source(lines: Sequence[str], columns: int) -> str:
+    """Fill a paragraph after its first word, "Paper:  ", anew if it is too wide."""
+    if all(len(line) <= columns for line in lines):
+        return "\n".join(lines)
+    word, _, rest = lines[0].partition(":")
+    blanks = len(rest) - len(rest.lstrip())
+    return hanging(f"{word}:{rest[:blanks]}", " ".join([rest.strip(), *map(str.strip, lines[1:])]), columns)
+
+
+def _print_board(described: Mapping[str, Any], columns: int) -> str:
+    title = fitted(f"board {described['name']}: {described['title']}", columns)
+    facts = [f"seeds {described['seeds']}, precision {described['precision']}, recipe {described['recipe']}"]
     for section in OF_SECTION:
         for row in described[section].values():
             changed = {**row["values"], **{f"recipe.{k}": v for k, v in row["recipe"].items()}, **row["starts"]}
-            lines.append(f"{section}.{row['name']}: {row['use']} {changed or ''}".rstrip())
-    return "\n".join([*lines, "", f"bench run --board {described['name']}"])
+            facts.append(f"{section}.{row['name']}: {row['use']} {changed or ''}".rstrip())
+    told = [hanging("", fact, columns, indent=4) for fact in facts]
+    return "\n".join(
+        [title, "", fitted(described["description"], columns), "", *told, "", f"bench run --board {described['name']}"]
+    )
 
 
-def parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]], columns: int = WIDTH) -> Iterator[str]:
     """Yield the lines of `bench show` for each parameter: how to set it, its type and range, its meaning and source."""
     if not rows:
         yield f"{prefix} has no parameters."
@@ -255,12 +279,12 @@ def parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[
         in_epochs = "shortened with --epochs" if row.get("in_epochs") else ""
         allowed = f"({', '.join(filter(None, (row['type'], row['range'], in_epochs)))})"
         source = f" [{row['source']}]" if row["source"] else ""
-        if len(setting) + len(allowed) + 2 <= _WIDTH:
+        if len(setting) + len(allowed) + 2 <= columns:
             yield f"{setting}  {allowed}"
         else:
             yield setting
-            yield _indented(allowed)
-        yield _indented(f"{row['help']}{source}")
+            yield _indented(allowed, columns)
+        yield _indented(f"{row['help']}{source}", columns)
 
 
 def as_toml(value: Any) -> str:
@@ -268,9 +292,9 @@ def as_toml(value: Any) -> str:
     return "none" if value is None else json.dumps(value)
 
 
-def _indented(text: str) -> str:
+def _indented(text: str, columns: int) -> str:
     """Wrap a text to lines that are indented below a parameter."""
-    return textwrap.fill(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
+    return hanging(" " * 6, text, columns)
 
 
 def summary(cls: type) -> str:

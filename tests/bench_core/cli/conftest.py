@@ -15,6 +15,7 @@ from bench_core.cli import main
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Return a function that runs a command in an empty folder and checks its exit code: `bench("list", code=0)`."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")  # whatever the terminal of the tests
 
     def call(*words: str, code: int = 0) -> Result:
         result = CliRunner().invoke(main, words)
