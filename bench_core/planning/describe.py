@@ -96,7 +96,7 @@ def print_listing(lines: Sequence[Mapping[str, str]], columns: int = WIDTH) -> s
 
     Args:
         lines: Lines of `listing`.
-        columns: Characters of a line. A summary goes on in the next line; what a board's row sets is cut.
+        columns: Characters of a line; a longer summary goes on in the next.
     """
     labels = [_label(line) for line in lines]
     width = max(map(len, labels), default=0)
@@ -110,10 +110,7 @@ def print_listing(lines: Sequence[Mapping[str, str]], columns: int = WIDTH) -> s
             last_board = line["board"]
             text.append(f"  in board {last_board}:")
         owner = f"  ({line['package']} {line['version']})" if line["package"] not in ("", OURS) else ""
-        told = line["summary"]
-        if line["board"]:
-            told = textwrap.shorten(told, max(columns - width - 2 - len(owner), 20), placeholder=" ...")
-        text.append(hanging(f"{label:<{width}}  ", f"{told}{owner}", columns).rstrip())
+        text.append(hanging(f"{label:<{width}}  ", f"{line['summary']}{owner}", columns).rstrip())
     return "\n".join(text[1:])
 
 
