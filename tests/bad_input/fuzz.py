@@ -61,7 +61,7 @@ init = "nac"
 k = 5
 [pictures.plane]
 x = "knn:top1"
-y = "top1"
+y = "knn:top1"
 """
 NUMBERS = """
 [[number]]

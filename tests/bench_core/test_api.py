@@ -103,7 +103,7 @@ def test_chains_in_processes_get_all_settings_and_give_the_same_scores(
     commands: list[list[str]] = []
 
     def run_commands_here(
-        plan: Plan, store: Store, setting: RunSetting, command: list[str], progress: Progress
+        plan: Plan, store: Store, setting: RunSetting, command: list[str], progress: Progress, on_start: object
     ) -> list[UnfinishedCell]:
         settings.append(setting)
         commands.append(command)

@@ -64,6 +64,8 @@ def test_the_flags_are_few_and_frozen() -> None:
         "publish": ["--leaderboards", "--pages", "--partial", "--readme", "--store", "board"],
         "export": ["--csv", "--parquet", "--raw-cells", "--sqlite", "--store"],
         "merge": ["--dry-run", "--store", "other"],
+        "new": ["--dir", "kind", "name"],
+        "eval": ["--data-root", "--dataset", "--device", "--name", "--quiet", "--set", "--store", "--tasks", "file"],
         "verify": sorted(
             ["--data-root", "--device", "--download", "--quiet", "--set", "--store", "--tolerance", "cell"]
         ),

@@ -23,7 +23,11 @@ TRADEOFF = Picture(name="tradeoff", x="spread:spread", y="size:top1", connect=Tr
 ROWS = ["shrink (factor=0.0)", "shrink (factor=1.0)", "shrink (factor=5.0)"]
 PUBLISHED = [
     TRADEOFF,
-    *(Picture(name="p", kind=name) for name, kind in KINDS.items() if kind.published and name != "tradeoff"),
+    *(
+        Picture(name="p", kind=name)
+        for name, kind in KINDS.items()
+        if kind.published and name not in ("tradeoff", "epochs")
+    ),  # of epochs: test_over_epochs
 ]
 
 
