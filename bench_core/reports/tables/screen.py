@@ -74,12 +74,12 @@ def _grids(table: Table, width: int | None) -> list[str]:
         columns.append([title if width is None else _over_lines(title, cells), *cells])
     blocks: list[list[list[str]]] = [[]]
     left = _left(heads, width)
-    for column in columns:
-        if width is not None and len(blocks[-1]) and left < _width(column):
+    for texts in columns:
+        if width is not None and len(blocks[-1]) and left < _width(texts):
             blocks.append([])
             left = _left(heads, width)
-        blocks[-1].append(column)
-        left -= _width(column)
+        blocks[-1].append(texts)
+        left -= _width(texts)
     return [_grid(heads, block) for block in blocks]
 
 

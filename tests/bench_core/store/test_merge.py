@@ -56,7 +56,7 @@ def change_score(store: Store, value: float) -> dict[str, Any]:
 def test_merge_copies_records_chains_and_attempts_once(plan_of: PlanOf, tmp_path: Path) -> None:
     other = run(tmp_path / "b", plan_of(seeds=[1]))
     run_plan(plan_of(seeds=[2], settings={"shrink.broken": True}), other, CPU)
-    shutil.rmtree(*other.path.glob("chains/*.under-way"))  # the log of the training that failed stays where it is
+    shutil.rmtree(next(other.path.glob("chains/*.under-way")))  # the log of the training that failed stays where it is
     ours = run(tmp_path / "a", plan_of(seeds=[0]))
     merged = compare_stores(other.path, ours)
     assert (len(merged.records), merged.known, len(merged.attempts), len(merged.chains)) == (1, 0, 1, 1)
@@ -176,7 +176,7 @@ def other(made: Path, plan_of: PlanOf, tmp_path: Path) -> Store:
     if not (made / "b").exists():
         store = run(made / "b", plan_of())
         run_plan(plan_of(seeds=[2], settings={"shrink.broken": True}), store, CPU)
-        shutil.rmtree(*store.path.glob("chains/*.under-way"))
+        shutil.rmtree(next(store.path.glob("chains/*.under-way")))
     shutil.copytree(made / "b", tmp_path / "b")
     return Store(tmp_path / "b")
 
