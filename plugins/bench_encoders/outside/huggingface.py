@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, one_line, shown
 
-from .reading import Reading, Wanted, as_map, unreadable
+from .reading import Reading, Wanted, as_map, deviation_param, mean_param, size_param, unreadable
 from .weights import digest_of_tensors
 
 _MISSING = "transformers is not installed; type: pip install 'bench-core[huggingface]'"
@@ -38,9 +38,9 @@ class HuggingFaceConfig(Config):
         "features: class token, mean of the other tokens, the model's pooler; auto: cls if any, else mean",
         "ours",
     )
-    size: int = param(0, "side of the images in pixels; 0 is the model's own", "ours: as trained", ge=0)
-    mean: tuple[float, ...] = param((), "mean that is subtracted; empty is the model's own", "ours: as trained")
-    deviation: tuple[float, ...] = param((), "deviation divided by; empty is the model's own", "ours: as trained", gt=0)
+    size: int = size_param()
+    mean: tuple[float, ...] = mean_param()
+    deviation: tuple[float, ...] = deviation_param()
 
 
 class HuggingFace(Encoder):

@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import DataSpec
+from bench_core import DataSpec, param
 from bench_core.errors import RequestError
 from bench_core.nn.layers import Standardize, image_skip_reason
 
@@ -19,6 +19,21 @@ RGB = 3
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 MODES = ("bilinear", "bicubic")
+
+
+def size_param() -> Any:
+    """Return the parameter `size` of a model that has a size of its own."""
+    return param(0, "side of the images in pixels; 0 is the model's own", "ours: as trained", ge=0)
+
+
+def mean_param() -> Any:
+    """Return the parameter `mean` of a model that has one of its own."""
+    return param((), "mean that is subtracted; empty is the model's own", "ours: as trained")
+
+
+def deviation_param() -> Any:
+    """Return the parameter `deviation` of a model that has one of its own."""
+    return param((), "deviation divided by; empty is the model's own", "ours: as trained", gt=0)
 
 
 @dataclass(frozen=True, kw_only=True)

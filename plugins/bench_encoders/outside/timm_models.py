@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, did_you_mean, one_line, shown
 
-from .reading import MODES, Reading, Wanted, as_map, unreadable
+from .reading import MODES, Reading, Wanted, as_map, deviation_param, mean_param, size_param, unreadable
 from .weights import digest_of_file, digest_of_tensors, file_at, load_into
 
 _MISSING = "timm is not installed; type: pip install 'bench-core[timm]'"
@@ -38,9 +38,9 @@ class TimmConfig(Config):
     weights: str = param(
         "auto", "hub, none, a file, or auto: hub where the name has a tag, else none", "ours", in_key=False
     )
-    size: int = param(0, "side of the images in pixels; 0 is the model's own", "ours: as trained", ge=0)
-    mean: tuple[float, ...] = param((), "mean that is subtracted; empty is the model's own", "ours: as trained")
-    deviation: tuple[float, ...] = param((), "deviation divided by; empty is the model's own", "ours: as trained", gt=0)
+    size: int = size_param()
+    mean: tuple[float, ...] = mean_param()
+    deviation: tuple[float, ...] = deviation_param()
 
 
 class Timm(Encoder):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench_core import Config, DataSpec, Encoder, OutsideWeights, hookimpl, param
 from bench_core.errors import RequestError, did_you_mean, one_line, shown
 
-from .reading import Reading, Wanted, as_map, unreadable
+from .reading import Reading, Wanted, as_map, deviation_param, mean_param, size_param, unreadable
 from .weights import digest_of_file, digest_of_tensors, file_at, load_into
 
 _CLASSIFIERS = ("fc", "classifier", "heads", "head")  # where torchvision's models keep theirs
@@ -33,9 +33,9 @@ class TorchvisionConfig(Config):
     weights: str = param(
         "none", "DEFAULT or another name of torchvision, a file, or none: those of the seed", "ours", in_key=False
     )
-    size: int = param(0, "side of the images in pixels; 0 is the model's own", "ours: as trained", ge=0)
-    mean: tuple[float, ...] = param((), "mean that is subtracted; empty is the model's own", "ours: as trained")
-    deviation: tuple[float, ...] = param((), "deviation divided by; empty is the model's own", "ours: as trained", gt=0)
+    size: int = size_param()
+    mean: tuple[float, ...] = mean_param()
+    deviation: tuple[float, ...] = deviation_param()
 
 
 class TorchvisionModel(Encoder):
