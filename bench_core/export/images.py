@@ -74,7 +74,7 @@ def check_ending(path: Path) -> None:
         raise RequestError(f"-o {path} must end in {' or '.join(ENDINGS)}.")
     if path.suffix.lower() == ".parquet":
         try:
-            import pyarrow  # noqa: F401
+            import pyarrow  # noqa: F401  # only to see that it is there
         except ImportError as error:
             raise RequestError(f"parquet needs pyarrow: pip install 'bench-core[parquet]' ({error})") from error
 

@@ -22,7 +22,7 @@ _QUIET_S = 600.0  # where there are no locks: a log that is younger belongs to a
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # Windows has none
 
 
 def under_way_folder(folder: Path) -> Path:

@@ -169,7 +169,7 @@ def _load(file: Path, modified: int, size: int) -> _Graph:
     if file.suffix == ".onnx" and find_spec("onnxruntime") is None:
         raise RequestError("onnxruntime is not installed; type: pip install 'bench-core[onnx]'")
     try:
-        graph = kinds[file.suffix](file)  # type: ignore[abstract, unused-ignore]
+        graph = kinds[file.suffix](file)  # type: ignore[abstract, unused-ignore]  # each of the two is whole
     except RequestError:
         raise
     except Exception as error:  # a stranger's file: both libraries raise whatever its bytes lead to

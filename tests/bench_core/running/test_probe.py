@@ -193,7 +193,7 @@ def test_a_number_of_epochs_that_is_none_is_refused(every: Any) -> None:
 def test_modes_buffers_and_random_streams_are_put_back_also_after_an_error() -> None:
     method = Given().train()
     method.norm.eval()
-    state, streams = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
+    state, streams = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # a tuple
 
     def change_all() -> None:
         method.eval()
@@ -207,4 +207,4 @@ def test_modes_buffers_and_random_streams_are_put_back_also_after_an_error() -> 
     assert torch.equal(tensor(method.norm.running_mean), torch.zeros(4))
     assert method.norm.num_batches_tracked == 0
     assert torch.equal(torch.get_rng_state(), state)
-    assert (np.random.get_state()[1] == streams).all()  # type: ignore[index]
+    assert (np.random.get_state()[1] == streams).all()  # type: ignore[index]  # a tuple

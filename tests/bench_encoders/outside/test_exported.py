@@ -38,7 +38,7 @@ def export(folder: Path, *, pooled: bool = True, free: bool = True) -> tuple[Pat
 
 
 def build(path: Path, **values: object) -> Exported:
-    return Exported(GRAY, ExportedConfig(path=str(path), **values)).eval()  # type: ignore[arg-type]
+    return Exported(GRAY, ExportedConfig(path=str(path), **values)).eval()  # type: ignore[arg-type]  # any of the parameters
 
 
 def resized(images: Tensor) -> Tensor:
