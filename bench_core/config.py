@@ -156,8 +156,10 @@ def build(
             raise ConfigError(f"{where}.{name} does not exist{meant} Parameters: {', '.join(known) or 'none'}.{more}")
     fitted = {name: _fit(value, hints[name], f"{where}.{name}") for name, value in values.items()}
     try:
-        # type-var: every Config is a dataclass, which T does not say
-        made: T = config_type(**fitted) if base is None else dataclasses.replace(base, **fitted)  # type: ignore[type-var]
+        if base is None:
+            made: T = config_type(**fitted)
+        else:
+            made = dataclasses.replace(base, **fitted)  # type: ignore[type-var]  # every Config is a dataclass
         check_ranges(made)  # again, because a plugin's dataclass may not derive from Config
         return made
     except ValueError as error:

@@ -50,6 +50,9 @@ class RequestError(BenchError):
     """The command cannot be carried out as it was typed."""
 
 
+_MOST_NAMES = 100  # of a message that lists them; above, its hint says where they are listed
+
+
 class UnknownNameError(RequestError):
     """No component of this kind has this name.
 
@@ -63,7 +66,8 @@ class UnknownNameError(RequestError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         """Write the message, which suggests the most similar name."""
         self.kind, self.name, self.known = kind, name, sorted(known)
-        names = ", ".join(self.known) or "none"
+        many = len(self.known) > _MOST_NAMES
+        names = f"{len(self.known)} names" if many else ", ".join(self.known) or "none"
         meant = did_you_mean(name, self.known)
         super().__init__(f"no {kind} named {shown(name)}{meant} Known: {names}.{' ' + hint if hint else ''}")
 

@@ -83,7 +83,7 @@ def bench(python: Call, *lines: str) -> Iterator[tuple[int, str]]:
 
 def test_third_party_package_is_installed_listed_checked_run_and_removed(python: Call) -> None:
     run = "run --methods echo,random --tasks knn,feature_norm --epochs 2 --json --quiet"
-    answers = list(bench(python, "list --json", "check bench-echo", run, "table"))
+    answers = list(bench(python, "list --json", "check bench-echo", run, "table --format md"))
     assert [code for code, _ in answers] == [0, 0, 0, 0], answers
     listed, checked, scores, table = (output for _, output in answers)
     components = [line for line in json.loads(listed) if line["package"] == "bench-echo"]
@@ -96,7 +96,7 @@ def test_third_party_package_is_installed_listed_checked_run_and_removed(python:
     assert {(s["method"], s["task"]) for s in json.loads(scores)} == {
         ("echo", "knn"), ("echo", "feature_norm"), ("random", "knn"), ("random", "feature_norm"),
     }  # fmt: skip
-    assert "feature_norm" in table
+    assert "feature_norm norm length" in table
 
     python(*PIP, "uninstall", "-y", "bench-echo")
     (_, listed), (code, gone), (_, table) = bench(python, "list --json", "run --methods echo", "table")

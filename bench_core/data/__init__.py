@@ -64,6 +64,7 @@ from bench_core.data.subsets import subset_counts as subset_counts
 from bench_core.data.subsets import take as take
 from bench_core.files import file_digest as file_digest
 from bench_core.files import new_folder as new_folder
+from bench_core.store.weight_files import read_weights as read_weights
 
 __all__ = [
     "MNIST_COUNTS",
@@ -101,6 +102,7 @@ __all__ = [
     "ranks_in_class",
     "read_arrays",
     "read_checked",
+    "read_weights",
     "select",
     "stratified_folds",
     "subset",

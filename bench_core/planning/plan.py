@@ -7,9 +7,7 @@ A document is a JSON object with all that defines a number; docs/numbers.md list
 of rows, devices and folders are not in it, so they change no key.
 """
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -18,11 +16,11 @@ from typing import Any
 
 from bench_core.config import build, plain
 from bench_core.contracts import Dataset, DataSpec, OtherData, OutsideWeights
-from bench_core.contracts.keywords import named_only, needs
+from bench_core.contracts.keywords import named_only
 from bench_core.data import default_data_root
 from bench_core.data.checked import load_split, reading_data
 from bench_core.data.files import NO_FOLDER
-from bench_core.errors import BenchError, PluginLoadError, RequestError, shown
+from bench_core.errors import RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.at_epochs import at_epochs
 from bench_core.planning.chains import Cell, Chain, Plan
@@ -31,6 +29,7 @@ from bench_core.planning.initial_weights import FromFile, InitialWeights, find_i
 from bench_core.planning.origins import RecipeOrigin
 from bench_core.planning.outside_weights import SEED, Outside, at_seed, has_seed, name_of_all_seeds, outside_of_init
 from bench_core.planning.request import Request, Resolved, resolve
+from bench_core.planning.skip_reasons import encoder_skip_reason, plugin_named_in_errors, skip_reason_of
 from bench_core.planning.teachers import TeacherWeights, find_teacher
 from bench_core.plugins import Registry, load_plugins
 
@@ -126,7 +125,7 @@ def _refuse_wrong_root(data_root: Path) -> None:
 
 
 def _open(dataset: ConfiguredComponent, data_root: Path, download: bool, check_data: bool) -> _OpenedDataset:
-    with _plugin_named_in_errors(dataset), reading_data(dataset.name):
+    with plugin_named_in_errors(dataset), reading_data(dataset.name):
         loader: Dataset = dataset.plugin.cls(data_root, dataset.config)
         if download:
             loader.download()
@@ -170,7 +169,7 @@ class _Planner:
                 if chain.is_one_network and seed != self.resolved.seeds[0]:
                     continue
                 by_fold = [planned[method.name, seed] for planned in of_folds]
-                needs_folds = (chain.uses_labels or chain.uses_factors) and not any(map(_skip_reason, by_fold[:1]))
+                needs_folds = (chain.uses_labels or chain.uses_factors) and not any(map(skip_reason_of, by_fold[:1]))
                 chains += by_fold if by_fold and needs_folds else [chain]
         return chains
 
@@ -298,7 +297,7 @@ class _Planner:
             names["own_encoder"] = chain.encoder.name
         if fold:
             names["fold"] = fold
-        skip, tasks = _skip_reason(chain), self.resolved.components["tasks"]
+        skip, tasks = skip_reason_of(chain), self.resolved.components["tasks"]
         return replace(chain, cells=tuple(_plan_cell(chain, task, names, skip, self.open_by_name) for task in tasks))
 
 
@@ -325,26 +324,6 @@ def _methods_in_order_of_training(resolved: Resolved) -> list[ConfiguredComponen
     return list(ordered.values())
 
 
-def _skip_reason(chain: Chain) -> str | None:
-    """Return why the encoder, the method or the chain that it starts from cannot work on the data; None if they can."""
-    if reason := _encoder_skip_reason(chain.encoder, chain.data) or _method_skip_reason(chain):
-        return reason
-    if isinstance(chain.init, Chain) and (reason := _method_skip_reason(chain.init)):
-        return f"starts from {chain.init.method.name}: {reason}"
-    if isinstance(chain.teacher, Chain) and (reason := _skip_reason(chain.teacher)):
-        return f"learns from {chain.teacher.method.name}: {reason}"
-    return None
-
-
-def _encoder_skip_reason(encoder: ConfiguredComponent, data: DataSpec) -> str | None:
-    cls = encoder.plugin.cls
-    if cls.kinds is not None and data.kind not in cls.kinds:
-        return f"reads {' or '.join(sorted(cls.kinds))}, not {data.kind}"
-    with _plugin_named_in_errors(encoder):
-        reason: str | None = cls.skip_reason(data, encoder.config)
-    return reason
-
-
 def _outside(row_encoder: ConfiguredComponent, encoder: ConfiguredComponent, data: DataSpec) -> Outside | None:
     """Return the weights that an encoder brings; None where it brings none or cannot read the data.
 
@@ -353,34 +332,14 @@ def _outside(row_encoder: ConfiguredComponent, encoder: ConfiguredComponent, dat
         encoder: The encoder at one seed.
         data: The dataset.
     """
-    if _encoder_skip_reason(encoder, data):
+    if encoder_skip_reason(encoder, data):
         return None
-    with _plugin_named_in_errors(encoder):
+    with plugin_named_in_errors(encoder):
         weights: OutsideWeights | None = encoder.plugin.cls.outside_weights(encoder.config)
     if weights is None or not has_seed(row_encoder.config):
         return Outside(weights, by_seed=False) if weights else None
     name = name_of_all_seeds(weights.name, row_encoder.config, encoder.config)
     return Outside(replace(weights, name=name), by_seed=True)
-
-
-def _method_skip_reason(chain: Chain) -> str | None:
-    if chain.method.plugin.cls.measures_outside_weights and not (chain.outside or chain.init):
-        return (
-            "trains nothing, and the encoder brings no weights: choose one that does, such as timm, or give "
-            f"--set {chain.method.name}.init=FILE"
-        )
-    if chain.teacher is None and needs(chain.method.plugin.cls.__init__, "teacher"):
-        return f"needs a teacher: --set {chain.method.plugin.name}.teacher=ROW, such as supervised, or a chain's folder"
-    skip_reason = chain.method.plugin.cls.skip_reason
-    with _plugin_named_in_errors(chain.method):
-        method_of_teacher = chain.teacher.method if chain.teacher else None
-        offered = {
-            "encoder_class": chain.encoder.plugin.cls,
-            "encoder_config": chain.encoder.config,
-            "teacher_class": method_of_teacher.plugin.cls if method_of_teacher else None,
-        }
-        reason: str | None = skip_reason(chain.data, chain.method.config, **named_only(skip_reason, **offered))
-    return reason
 
 
 def _plan_cell(
@@ -392,7 +351,7 @@ def _plan_cell(
 ) -> Cell:
     """Plan one task on a chain, with the chain's names; `chain_skip` is why the chain itself cannot run, or None."""
     document: dict[str, Any] = {"protocol": HARNESS_REVISION, "task": task.document(), "embed": chain.embed_document}
-    with _plugin_named_in_errors(task):
+    with plugin_named_in_errors(task):
         evaluator = task.plugin.cls(task.config)
         skip = chain_skip or evaluator.skip_reason(chain.data, chain.method.plugin.cls)
         other_names = [] if skip else list(evaluator.datasets(chain.data))
@@ -402,16 +361,3 @@ def _plan_cell(
         document.setdefault("others", {})[name] = dataset.document()
         other_datasets[name] = OtherData(dataset.spec, partial(load_split, dataset.loader, dataset.spec))
     return Cell({**names, "task": task.name}, chain.seed, task, document, key_of(document), skip, other_datasets)
-
-
-@contextmanager
-def _plugin_named_in_errors(component: ConfiguredComponent) -> Iterator[None]:
-    """Turn an exception of a plugin's code into a PluginLoadError that names the plugin."""
-    try:
-        yield
-    except BenchError:
-        raise
-    except Exception as error:
-        plugin = component.plugin
-        reason = " ".join(traceback.format_exception_only(error)[-1].split())
-        raise PluginLoadError(f"{plugin.word} {plugin.id} breaks while planning: {reason}") from error

@@ -4,7 +4,6 @@ Code in a file is never run. Mappings inside a file become part of the names of 
 {"state_dict": {"conv1.weight": ...}} is read as "state_dict.conv1.weight".
 """
 
-import pickle
 import re
 import struct
 import warnings
@@ -57,7 +56,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # of archives that are no files of weights: refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a stranger's file: torch raises whatever its bytes lead to
-        needed = _NEEDS_CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        needed = _NEEDS_CODE.search(str(error))
         if needed:
             raise RequestError(_how_to_convert(path, needed[1])) from error
         raise RequestError(

@@ -53,7 +53,7 @@ def refused(world: Path) -> Callable[..., str]:
         other_lines = [line for line in result.stderr.splitlines() if line not in errors]
         assert len(errors) == 1, result.output
         assert not other_lines or other_lines[0].startswith("Usage: "), result.output  # click prints usage first
-        assert len(errors[0]) < 1700, errors[0]
+        assert len(errors[0]) < 1500, errors[0]
         assert errors[0].isprintable()
         assert listing(world / "runs") == before
         return errors[0]

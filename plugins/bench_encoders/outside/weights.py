@@ -5,14 +5,13 @@ No code of a file is run: it is safetensors, or what `torch.save` wrote of tenso
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench_core.data import file_digest, read_weights
 from bench_core.errors import RequestError, shown
 
 _SHOWN = 3  # names in a message
@@ -65,7 +64,7 @@ def load_into(network: nn.Module, file: Path, unused: Collection[str] = ()) -> N
     Raises:
         RequestError: The file cannot be read, or lacks weights, or holds several networks that fit.
     """
-    found = _read(file)
+    found = read_weights(file, file_digest(file))
     state = {name: tensor for name, tensor in network.state_dict().items() if name not in unused}
     needed = [name for name in state if not name.endswith(_OPTIONAL)]
     if not needed:
@@ -90,34 +89,6 @@ def load_into(network: nn.Module, file: Path, unused: Collection[str] = ()) -> N
                 "Is it a file of another model?"
             )
     network.load_state_dict(taken, strict=False)
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    """Return name -> tensor; mappings in mappings become names with dots."""
-    if file.suffix == ".safetensors":
-        try:
-            return load_file(file)
-        except SafetensorError as error:
-            raise RequestError(f"{file} is no safetensors file, or is damaged: {error}") from error
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a stranger's file: torch raises whatever its bytes lead to
-        raise RequestError(
-            f"{file} cannot be read as weights alone: it is damaged, or reading it would run its code. If you trust it:"
-            f"\n  import torch; c = torch.load({str(file)!r}, map_location='cpu', weights_only=False)"
-            f"\n  torch.save(c.state_dict(), {str(file.with_suffix('.weights.pt'))!r})"
-        ) from error
-    return dict(_tensors(content, ""))
-
-
-def _tensors(content: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    if not isinstance(content, Mapping):
-        return
-    for name, value in content.items():
-        if isinstance(value, Tensor):
-            yield f"{prefix}{name}", value
-        else:
-            yield from _tensors(value, f"{prefix}{name}.")
 
 
 def _some(names: list[str]) -> str:

@@ -56,3 +56,5 @@ def test_a_disk_that_cannot_be_written_costs_only_the_log(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with LiveLog(tmp_path / "file" / "abc.under-way", DESCRIPTION) as log:
         log.write({"epoch": 1})
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+    assert (tmp_path / "file").read_text() == ""
