@@ -20,7 +20,7 @@ from bench_core.evaluation.knn import choose_k, knn_answers
 from bench_core.evaluation.spectrum import rankme, singular_values
 from bench_core.process_settings import restored
 from bench_core.seeds import stream
-from bench_core.training.embed import embed_splits
+from bench_core.training.embed import embed_splits, joined
 
 MOST_QUERIES, MOST_IN_BANK = 2_000, 10_000
 QUERY_SHARE = 0.2  # of a small train split
@@ -60,7 +60,9 @@ class Probe:
             return {}
 
     def _measure(self, objective: Objective) -> dict[str, float]:
-        embedded = dict(embed_splits(objective, self.parts, self.device, self.workers))
+        embedded = {
+            name: joined(pieces) for name, pieces in embed_splits(objective, self.parts, self.device, self.workers)
+        }
         bank, queries = (embedded[name]["features"].flatten(1).float() for name in ("bank", "queries"))
         found = {"rankme": rankme(singular_values(bank, centred=False))}
         labels, answers = self.parts["bank"].labels, self.parts["queries"].labels

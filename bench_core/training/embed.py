@@ -12,14 +12,14 @@ from bench_core.data import Nodes, join, open_split
 from bench_core.errors import CheckError, StoreError
 from bench_core.files import file_digest, new_folder, sealed, write_over
 from bench_core.store.chain_files import read_embedded
-from bench_core.store.tensors import load_tensors, save_tensors, tensor_names
+from bench_core.store.tensors import load_tensors, tensor_names, tensor_rows
 
 OnItems = Callable[[int], None]
 
 BATCH = 512  # items; in eval mode the batch size changes results by rounding only
+_STORED_ROWS = 2**14  # stored features that are written at once
 
 
-@torch.inference_mode()
 def embed_split(
     objective: Objective,
     split: Split,
@@ -43,21 +43,32 @@ def embed_split(
         CheckError: `embed` returned no features, or not one row for each item.
         StoreError: A value is not finite.
     """
+    return joined(embed_batches(objective, split, device, workers, on_items))
+
+
+@torch.inference_mode()
+def embed_batches(
+    objective: Objective,
+    split: Split,
+    device: torch.device,
+    workers: int = 0,
+    on_items: OnItems = lambda number: None,
+) -> Iterator[dict[str, Tensor]]:
+    """Embed one split as `embed_split` does, and yield the embeddings of each batch as soon as they are there."""
     objective.eval()
-    batches: dict[str, list[Tensor]] = {}
     for batch in open_split(split, device, workers=workers).batches(BATCH):
-        embeddings_of_batch = objective.embed(batch.inputs)
-        if fault := embeddings_fault(embeddings_of_batch, len(batch.index)):
+        embeddings = objective.embed(batch.inputs)
+        if fault := embeddings_fault(embeddings, len(batch.index)):
             raise CheckError(fault)
-        for name, values in embeddings_of_batch.items():
-            values = values.float() if values.is_floating_point() else values
-            batches.setdefault(name, []).append(values.cpu())
+        rows = {
+            name: (values.float() if values.is_floating_point() else values).cpu()
+            for name, values in embeddings.items()
+        }
+        for name, values in rows.items():
+            if values.is_floating_point() and not values.isfinite().all():
+                raise StoreError(f"embedding {name!r} holds values that are not finite; the method has diverged.")
+        yield rows
         on_items(len(batch.index))
-    embeddings = {name: torch.cat(values).contiguous() for name, values in batches.items()}
-    for name, values in embeddings.items():
-        if values.is_floating_point() and not values.isfinite().all():
-            raise StoreError(f"embedding {name!r} holds values that are not finite; the method has diverged.")
-    return embeddings
 
 
 def embed_splits(
@@ -66,8 +77,8 @@ def embed_splits(
     device: torch.device,
     workers: int = 0,
     on_items: OnItems = lambda number: None,
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Embed several splits one after the other, and yield the name and embeddings of each.
+) -> Iterator[tuple[str, Iterator[dict[str, Tensor]]]]:
+    """Embed several splits one after the other, and yield the name and the embeddings of each, in pieces.
 
     Splits that are nodes of one graph are embedded by one pass over the graph.
 
@@ -77,22 +88,35 @@ def embed_splits(
         device: Device of the method.
         workers: As for `embed_split`; so are what is raised and the tensors of each split.
         on_items: As for `embed_split`.
+
+    Yields:
+        Name of a split, and the embeddings of its items in order, some rows at a time.
     """
     if isinstance(objective.encoder, StoredFeatures):
         for name, split in splits.items():
-            yield name, {"features": _stored(objective.encoder, name, split)}
+            stored = _stored(objective.encoder, name, split)
+            yield name, ({"features": rows.float()} for rows in torch.split(stored, _STORED_ROWS))
         return
     if not _of_one_graph(splits):
         for name, split in splits.items():
-            yield name, embed_split(objective, split, device, workers, on_items)
+            yield name, embed_batches(objective, split, device, workers, on_items)
         return
     whole = Split(join([split.inputs for split in splits.values()]))
     together = embed_split(objective, whole, device, workers, on_items)
     start = 0
     for name, split in splits.items():
         end = start + len(split)
-        yield name, {embedding: values[start:end].contiguous() for embedding, values in together.items()}
+        yield name, iter([{embedding: values[start:end] for embedding, values in together.items()}])
         start = end
+
+
+def joined(pieces: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the pieces of one split's embeddings to tensors (N, D) in memory."""
+    parts: dict[str, list[Tensor]] = {}
+    for piece in pieces:
+        for name, values in piece.items():
+            parts.setdefault(name, []).append(values)
+    return {name: torch.cat(values).contiguous() for name, values in parts.items()}
 
 
 def _stored(encoder: StoredFeatures, name: str, split: Split) -> Tensor:
@@ -108,7 +132,7 @@ def _stored(encoder: StoredFeatures, name: str, split: Split) -> Tensor:
             "others, or in another order"
         )
     features: Tensor = stored.inputs  # type: ignore[assignment]  # the contract of StoredFeatures
-    return features.float().contiguous()
+    return features
 
 
 def _first_difference(first: Tensor, second: Tensor) -> int:
@@ -171,12 +195,22 @@ def embed_all(
     digests = {}
     with new_folder(folder, "done.json", over=over) as temporary:
         named = {name: splits[name] for name in data.splits}
-        for name, embeddings in embed_splits(objective, named, device, workers, on_items):
+        for name, pieces in embed_splits(objective, named, device, workers, on_items):
             path = temporary / f"{name}.safetensors"
-            save_tensors(path, embeddings)
+            _write_pieces(path, pieces, len(named[name]))
             digests[name] = file_digest(path)
         done = {"digests": digests, "embed_s": time.perf_counter() - started, "sources": dict(sources or {})}
         write_over(temporary / "done.json", sealed(done))
+
+
+def _write_pieces(path: Path, pieces: Iterator[dict[str, Tensor]], items: int) -> None:
+    """Write the embeddings of a split piece by piece; CheckError if a piece does not fit those before it."""
+    with tensor_rows(path, items) as file:
+        for piece in pieces:
+            try:
+                file.append(piece)
+            except ValueError as error:
+                raise CheckError(f"embed() must return the same embeddings for all items: {error}") from error
 
 
 def is_embedded(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from bench_core.training.embed import (
     embed_splits,
     is_damaged,
     is_embedded,
+    joined,
     lacking_names,
     load_embedded,
 )
@@ -141,6 +142,24 @@ def test_embedding_with_nan_is_refused(method: BinaryCode, split: Split) -> None
         embed_split(method, split, CPU)
 
 
+def test_file_has_the_bytes_of_embeddings_that_were_written_at_once(
+    method: BinaryCode, split: Split, plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    embed_all(method, plan_of().chains[0].data, {"train": split, "test": split}, tmp_path / "embeddings", CPU)
+    save_tensors(tmp_path / "whole", embed_split(method, split, CPU))
+    assert (tmp_path / "embeddings" / "train.safetensors").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_method_whose_embeddings_change_between_batches_is_refused(
+    method: BinaryCode, split: Split, plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method, "embed", lambda inputs: {"features": torch.zeros(len(inputs), len(inputs))})
+    words = r"same embeddings for all items: the first rows have .*\(512,\).*, later ones .*\(76,\)"
+    with pytest.raises(CheckError, match=words):
+        embed_all(method, plan_of().chains[0].data, {"train": split, "test": split}, tmp_path / "embeddings", CPU)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Degrees(Encoder):
     """Counts its calls; the features of a node are the sums over its neighbours."""
 
@@ -184,7 +203,7 @@ def test_splits_of_different_graphs_are_embedded_one_by_one(other: str, method: 
         splits = {"train": Split(graph(0)), "test": Split(graph(1))}
     else:
         splits = {"train": split, "test": take(split, torch.arange(3))}
-    embedded = dict(embed_splits(method, splits, CPU))
+    embedded = {name: joined(pieces) for name, pieces in embed_splits(method, splits, CPU)}
     assert list(embedded) == ["train", "test"]
     for name, part in splits.items():
         assert torch.equal(embedded[name]["features"], embed_split(method, part, CPU)["features"])
