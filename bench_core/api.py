@@ -53,6 +53,7 @@ def run(
     download: bool = False,
     check_data: bool = False,
     workers: int = 0,
+    data_cache: str | Path | None = None,
     checkpoint_every: float = 120.0,
     resume_anyway: bool = False,
     compile: bool = False,
@@ -88,6 +89,8 @@ def run(
         download: Download datasets that are missing.
         check_data: Read all images again, also those of large folders whose sizes, times and inodes are the same.
         workers: Number of processes that read streamed data; 0 reads it in the training process.
+        data_cache: Folder of the files of large decoded data that processes share; None is the variable
+            BENCH_DATA_CACHE, else a cache folder.
         checkpoint_every: Seconds between two checkpoints of a training.
         resume_anyway: Go on from checkpoints of other code; by default a training whose code has changed starts anew.
         compile: Train through `torch.compile`, for GPUs. It takes minutes before the first step, and the last digits
@@ -134,6 +137,7 @@ def run(
     setting = RunSetting(
         device=device,
         workers=workers,
+        data_cache=None if data_cache is None else Path(data_cache),
         checkpoint_every=checkpoint_every,
         resume_anyway=resume_anyway,
         compiled=compile,

@@ -203,5 +203,6 @@ def fake_cuda() -> None:
 def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hide the user's data and plugin switches from every test."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("BENCH_DATA_CACHE", str(tmp_path / "data-cache"))
     for variable in ("BENCH_PLUGINS", "BENCH_DISABLE_PLUGINS"):
         monkeypatch.delenv(variable, raising=False)

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
-    "log", "probe_every", "keep_every",
+    "log", "probe_every", "keep_every", "data_cache",
 )  # fmt: skip
 
 
@@ -38,6 +39,11 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--workers", type=int, default=0, show_default=True, metavar="N",
             help="Read streamed data in N processes. With 0 the training process reads it.",
+        ),
+        click.option(
+            "--data-cache", type=click.Path(path_type=Path), metavar="FOLDER",
+            help="Keep large decoded data in this folder, as files that chains on one machine share in memory: a disk "
+            "of the machine, say. Default: the variable BENCH_DATA_CACHE, else a cache folder.",
         ),
         click.option(
             "--checkpoint-every", type=float, default=120.0, show_default=True, metavar="SECONDS",

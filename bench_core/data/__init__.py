@@ -8,6 +8,7 @@ image_pixels.py   decodes one image: orientation, transparency, crop and size
 image_depth.py    images of 16 bits: their values, and how they become 8 bits
 image_cache.py    files of the cache, and stamps that tell whether a file may have changed
 image_files.py    decodes image files once, at one size, and caches the array
+mapped.py         splits in memory as files that several processes map
 encoded_images.py images that a table holds as bytes of files, decoded at one size
 image_listing.py  lists the images of a split, and what is passed over
 image_folder.py   a folder of images with one sub-folder for each class

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench_core.contracts import Dataset, DataSpec, Reader, Split
 from bench_core.data.files import missing_data
+from bench_core.data.mapped import shared
 from bench_core.data.split_faults import CHECKED_WHEN_READ, read_fault, split_fault
 from bench_core.errors import DataMissingError
 
@@ -22,15 +23,17 @@ from bench_core.errors import DataMissingError
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
+def load_split(dataset: Dataset, spec: DataSpec, name: str, cache: Path | None = None) -> Split:
     """Load one split of a dataset and check it.
 
-    Labels, factors, sizes and inputs in memory are checked now, items of a Reader when they are read first.
+    Labels, factors, sizes and inputs in memory are checked now, items of a Reader when they are read first. Large
+    inputs in memory become memory maps, so that processes share them (`mapped.py`).
 
     Args:
         dataset: The dataset.
         spec: Its description, with the dataset's `name`.
         name: Name of the split.
+        cache: Folder of the memory maps that `--data-cache` names; None takes the usual one.
 
     Raises:
         DataMissingError: The split is missing, cannot be read, or is not as the description says.
@@ -48,7 +51,7 @@ def load_split(dataset: Dataset, spec: DataSpec, name: str) -> Split:
         raise DataMissingError(f"{where}: {fault}")
     inputs: Any = split.inputs
     if not hasattr(inputs, "read") or spec.kind not in CHECKED_WHEN_READ:
-        return split
+        return shared(split, cache)
     return Split(_CheckedReader(inputs, spec, where), split.labels, split.factors)
 
 

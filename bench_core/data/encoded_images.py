@@ -9,10 +9,11 @@ Decoded images lie in a file of the cache under the digest of their contents, so
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from bench_core.data.files import cache_root, digest_of
 from bench_core.data.image_cache import Pixels, cached_array, is_settled, read_entry, stamp, write_entry
 from bench_core.data.image_files import decode
 from bench_core.data.image_pixels import decoder_version
+from bench_core.data.mapped import tensor_of
 
 _log = logging.getLogger("bench")
 _BLOCK = 1024  # images that are read at once
@@ -77,12 +79,13 @@ class EncodedImages:
             return reader
         path = self._path()
 
-        def make() -> Pixels:
+        def make() -> Iterator[Pixels]:
             _log.info("%s: decoding %s images into %s", self.name, f"{len(self.blobs):,}", path)
-            array: Pixels = reader.read(torch.arange(len(self.blobs))).numpy()
-            return array
+            for start in range(0, len(self.blobs), _BLOCK):
+                yield reader.read(torch.arange(start, min(start + _BLOCK, len(self.blobs)))).numpy()
 
-        return torch.from_numpy(cached_array(path, {"decoder": decoder_version()}, make, self.name))
+        shape = (len(self.blobs), 1 if self.grey else 3, self.size, self.size)
+        return tensor_of(cached_array(path, {"decoder": decoder_version()}, shape, np.uint8, make, self.name))
 
     def _path(self) -> Path:
         """Return the file of decoded images; whatever decides about them but the decoder is in its name."""

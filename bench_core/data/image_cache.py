@@ -6,6 +6,7 @@ Whatever is damaged or cannot be read counts as absent: all that the cache holds
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bench_core.data.files import cache_root, digest_of
+from bench_core.errors import DataMissingError
 from bench_core.files import new_file
 
 _log = logging.getLogger("bench")
 Pixels = npt.NDArray[np.uint8 | np.float32]
 CACHE = ".bench-cache"  # its name in a folder of images
 SETTLED_NS = 2_000_000_000  # clocks of file systems tick in steps of up to two seconds
+ALWAYS_READ_BYTES = 64 << 20  # what is not larger is hashed every time, whatever its stamp
+LARGEST_IN_MEMORY = 4 << 30
 
 
 def cache_folder(folder: Path) -> Path:
@@ -64,44 +68,106 @@ def write_entry(path: Path, value: dict[str, Any]) -> None:
     write_cache(path, lambda file: file.write(content))
 
 
-def cached_array(path: Path, inputs: dict[str, Any], make: Callable[[], Pixels], name: str) -> Pixels:
-    """Return an array of images from the cache while it is whole and `inputs` are the same, else make it.
+def cached_array(
+    path: Path,
+    inputs: dict[str, Any],
+    shape: tuple[int, ...],
+    dtype: type[np.uint8 | np.float32],
+    make: Callable[[], Iterable[Pixels]],
+    name: str,
+    *,
+    trust_stamp: bool = True,
+) -> Pixels:
+    """Return an array of images as a private memory map of a file of the cache, which is made if it must be.
+
+    The file is used while it is whole and `inputs` are the same. A large one is not read again to see whether it is
+    whole while its stamp is the same.
 
     Args:
-        path: The file; one of JSON beside it holds the inputs and a digest of the array.
+        path: The file; one of JSON beside it holds the inputs, a digest of the array and the file's stamp.
         inputs: What decides about the array.
-        make: Called for an array that is not in the cache.
+        shape: Shape of the array.
+        dtype: Type of its values.
+        make: Called for an array that is not in the cache; returns its parts, one after the other, which are written
+            as they come.
         name: Name of the dataset, for messages.
+        trust_stamp: Whether a large file is not read while its stamp is the same.
+
+    Raises:
+        DataMissingError: The file cannot be written, and the array is too large to be kept in memory.
     """
-    cached = read_entry(path.with_suffix(".json"))
+    entry = path.with_suffix(".json")
+    cached = read_entry(entry)
     if all(cached.get(key) == value for key, value in inputs.items()):
-        array = _read_array(path)
-        if array is not None and digest_of(array) == cached.get("array"):
+        array = read_array(path)
+        if array is not None and array.shape == shape and _is_whole(path, array, cached, trust_stamp):
+            if cached.get("stamp") != (found := _stamp_of(path)) and array.nbytes > ALWAYS_READ_BYTES:
+                write_entry(entry, {**cached, "stamp": found})  # the file was copied; from now on it is known
             return array
         _log.info("%s: %s is damaged; the images are decoded again", name, path)
-    array = make()
-    write_cache(path, lambda file: np.save(file, array))
-    write_entry(path.with_suffix(".json"), {**inputs, "array": digest_of(array)})
-    return array
+    try:
+        with new_file(path) as temporary, temporary.open("wb") as file:
+            digest = _write_parts(file, shape, dtype, make())
+    except OSError as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if size > LARGEST_IN_MEMORY:
+            raise DataMissingError(
+                f"{name}: {path} cannot be written ({error.strerror or error}); the decoded images take "
+                f"{size / 2**30:.1f} GiB. Free as much there, or decode them when they are read."
+            ) from error
+        _log.warning("%s cannot be written (%s); the images will be read again next time", path, error)
+        return np.concatenate(list(make()))
+    write_entry(entry, {**inputs, "array": digest, "stamp": _stamp_of(path)})
+    array = read_array(path)
+    return np.concatenate(list(make())) if array is None else array  # another process has just deleted it
 
 
-def write_cache(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file of the cache, whole or not at all; if that fails, warn and go on without it."""
+def write_cache(
+    path: Path, write: Callable[[Any], object], otherwise: str = "the images will be read again next time"
+) -> None:
+    """Write a file of the cache, whole or not at all; if that fails, warn, say what happens instead, and go on."""
     try:
         with new_file(path) as temporary, temporary.open("wb") as file:
             write(file)
     except OSError as error:
-        _log.warning("%s cannot be written (%s); the images will be read again next time", path, error)
+        _log.warning("%s cannot be written (%s); %s", path, error, otherwise)
+
+
+def read_array(path: Path) -> Pixels | None:
+    """Map an array from the cache; None if it is absent or damaged. Writing into it does not change the file."""
+    try:
+        array: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array
+
+
+def _write_parts(file: Any, shape: tuple[int, ...], dtype: type[np.generic], parts: Iterable[Pixels]) -> str:
+    """Write an array in the format of `np.save`, part by part, and return its digest, as `digest_of` has it."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    total = hashlib.sha256(f"{kind.name} {shape}\n".encode())
+    for part in parts:
+        content = np.ascontiguousarray(part, dtype=kind).reshape(-1).view(np.uint8).data
+        file.write(content)
+        total.update(content)
+    return f"sha256:{total.hexdigest()}"
+
+
+def _is_whole(path: Path, array: Pixels, cached: dict[str, Any], trust_stamp: bool) -> bool:
+    """Say whether an array is as it was written: by its digest, or of a large one by the stamp of its file."""
+    if trust_stamp and array.nbytes > ALWAYS_READ_BYTES and cached.get("stamp") == _stamp_of(path):
+        return True
+    return digest_of(array) == cached.get("array")
+
+
+def _stamp_of(path: Path) -> str | None:
+    try:
+        return stamp(path.stat())
+    except OSError:
+        return None
 
 
 def _seal(value: dict[str, Any]) -> str:
     return digest_of(json.dumps(value, sort_keys=True))
-
-
-def _read_array(path: Path) -> Pixels | None:
-    """Read an array from the cache; None if there is none or it is damaged."""
-    try:
-        array: Pixels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array

@@ -13,6 +13,7 @@ written; it may be deleted. For each group of images it holds
 
 import hashlib
 import logging
+import math
 import os
 import time
 import warnings
@@ -31,10 +32,12 @@ from bench_core.data.files import digest_of, missing_data
 from bench_core.data.image_cache import Pixels, cache_folder, cached_array, is_settled, read_entry, stamp, write_entry
 from bench_core.data.image_depth import brightest
 from bench_core.data.image_pixels import decode_fractions, decode_square, decoder_version
+from bench_core.data.mapped import tensor_of
 from bench_core.errors import DataMissingError
 
 _log = logging.getLogger("bench")
 ALWAYS_READ_BYTES = 64 << 20  # files of up to this size together are hashed every time
+BLOCK_BYTES = 256 << 20  # decoded images that are in memory at once while an array is made
 
 
 class ImageFiles:
@@ -121,7 +124,7 @@ class ImageFiles:
         values = len(self.files) * (1 if self.grey else 3) * self.size**2
         if values * (4 if self.floats else 1) > self.max_cached_bytes:
             return FileReader(self._paths, self.size, self.grey, depth, self.floats)
-        return torch.from_numpy(self._array(depth))
+        return tensor_of(self._array(depth))
 
     @property
     def _paths(self) -> list[str]:
@@ -172,11 +175,15 @@ class ImageFiles:
         path = self._cache / f"{self.part}-{self.size}{forms}.npy"
         inputs = {**self._decoder_inputs(), "depth": depth}
 
-        def make() -> Pixels:
+        def make() -> Iterator[Pixels]:
             _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
-            return decode(self._paths, self.size, self.grey, depth, self.floats)
+            block = max(1, BLOCK_BYTES // (math.prod(shape[1:]) * np.dtype(dtype).itemsize))
+            for start in range(0, len(paths), block):
+                yield decode(paths[start : start + block], self.size, self.grey, depth, self.floats)
 
-        return cached_array(path, inputs, make, self.name)
+        paths, dtype = self._paths, np.float32 if self.floats else np.uint8
+        shape = (len(paths), 1 if self.grey else 3, self.size, self.size)
+        return cached_array(path, inputs, shape, dtype, make, self.name, trust_stamp=self.trust_stamps)
 
 
 class FileReader:

@@ -41,6 +41,8 @@ def _request_options(request: Request) -> Iterator[str]:
 def _setting_options(setting: RunSetting) -> Iterator[str]:
     yield f"--device={setting.device}"
     yield f"--workers={setting.workers}"
+    if setting.data_cache is not None:
+        yield f"--data-cache={setting.data_cache}"
     yield f"--checkpoint-every={setting.checkpoint_every}"
     if setting.resume_anyway:
         yield "--resume-anyway"

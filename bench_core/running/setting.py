@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -21,6 +22,8 @@ class RunSetting:
     Attributes:
         device: Device of training, embedding and heavy tasks: "auto", "cpu", "cuda", "cuda:1" or "mps".
         workers: Number of processes that read streamed data, >= 0. With 0 the training process reads it.
+        data_cache: Folder of the memory maps of large splits, perhaps on a disk of this machine; None is the variable
+            BENCH_DATA_CACHE, else a cache folder. See `bench_core.data.mapped`.
         checkpoint_every: Seconds between two checkpoints of a training, >= 0: so much training is lost at most when
             the machine dies.
         resume_anyway: Whether a training goes on from a checkpoint of other code; by default it starts anew.
@@ -41,6 +44,7 @@ class RunSetting:
 
     device: str = "auto"
     workers: int = 0
+    data_cache: Path | None = None
     checkpoint_every: float = 120.0
     resume_anyway: bool = False
     compiled: bool = False
@@ -63,6 +67,8 @@ class RunSetting:
                 f"checkpoint-every must be a number of seconds from 0, got {shown(self.checkpoint_every)}; "
                 "120 is the default."
             )
+        if self.data_cache is not None and self.data_cache.is_file():
+            raise RequestError(f"data-cache must be a folder, got the file {shown(str(self.data_cache))}.")
         check_loggers(self.log)
         for name in ("probe_every", "keep_every"):
             if not _is_whole(value := getattr(self, name)) or value < 0:
