@@ -36,7 +36,6 @@ def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric:
     show a difference; p-values are corrected after Holm for all comparisons that are shown.
     """
     from bench_core.errors import RequestError
-    from bench_core.planning.plan import board_plan
     from bench_core.reports.comparison.rows import compare, rank_rows
     from bench_core.reports.comparison.text import show_comparison, show_rankings
     from bench_core.reports.tables.cell_states import plan_entries, what_to_run
@@ -48,7 +47,12 @@ def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric:
     if every_metric and not rows:
         raise RequestError("--every-metric is for two rows; mean ranks are of each task's first metric.")
     records = find_records(store).values()
-    entries = plan_entries(board_plan(board), records) if board else entries_of(records)
+    if board:
+        from bench_core.planning.plan import board_plan
+
+        entries = plan_entries(board_plan(board), records)
+    else:
+        entries = entries_of(records)
     nothing_yet = what_to_run(entries, store, board)
     if nothing_yet and rows:
         raise RequestError(nothing_yet)

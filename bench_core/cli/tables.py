@@ -1,15 +1,13 @@
 """`bench table`, `bench plot`, `bench publish`, `bench export`: from records to what people read."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from bench_core.cli.options import BOARDS, README, STORE, Command, names, terminal_width
 from bench_core.output import say
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RAW_CELLS = click.option(
     "--raw-cells", is_flag=True,
@@ -209,21 +207,21 @@ def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | N
     from bench_core.errors import RequestError
     from bench_core.reports.tables.cell_states import what_to_run
     from bench_core.reports.tables.export import write_csv, write_parquet, write_sqlite
-    from bench_core.api import results  # isort: skip
+    from bench_core.reports.tables.frames import score_lines
+    from bench_core.store import Store
 
     if raw_cells and csv is None:
         raise RequestError("--raw-cells is for --csv FILE.")
-
-    def to_csv(frame: "pd.DataFrame", path: Path) -> None:
-        write_csv(frame, path, raw_cells=raw_cells)
-
-    writers = [(csv, to_csv), (parquet, write_parquet), (sqlite, write_sqlite)]
+    writers: list[tuple[Path | None, Callable[..., int]]] = [
+        (csv, partial(write_csv, raw_cells=raw_cells)),
+        (parquet, write_parquet),
+        (sqlite, write_sqlite),
+    ]
     if not any(path for path, _ in writers):
         raise RequestError("say where to: --csv FILE, --parquet FILE or --sqlite FILE.")
-    frame = results(store)
+    records = Store.existing(store).records()
     for path, write in writers:
         if path is not None:
-            write(frame, path)
-            say(f"{len(frame)} scores: {path}")
-    if frame.empty:
+            say(f"{write(score_lines(records), path)} scores: {path}")
+    if not records:
         say(what_to_run((), store, None), err=True)

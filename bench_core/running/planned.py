@@ -7,14 +7,16 @@ loads neither plugins nor data. It may be deleted at any time, and nothing else 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bench_core.errors import StoreError
 from bench_core.files import read_json, write_over
-from bench_core.planning.chains import Chain, Plan
 from bench_core.store import Store
 from bench_core.store.fields import Test, field_errors, is_count, is_digest, is_mapping, is_text, is_texts
 from bench_core.store.under_way import hold
+
+if TYPE_CHECKING:  # `bench status` and `bench rm` read the file, and do without torch
+    from bench_core.planning.chains import Chain, Plan
 
 FILE = "planned.json"
 _CHAIN: dict[str, Test] = {"key": is_digest, "embed_key": is_digest, "label": is_text, "names": is_mapping,
@@ -58,14 +60,14 @@ class Planned:
     chains: tuple[PlannedChain, ...]
 
 
-def planned_chain(chain: Chain, *, needed: bool = False) -> PlannedChain:
+def planned_chain(chain: "Chain", *, needed: bool = False) -> PlannedChain:
     """Describe a chain; of one that is only needed by another the tasks are left out."""
     names = {"dataset": chain.dataset.name, "encoder": chain.encoder.name, "method": chain.row_name}
     tasks = {} if needed else {cell.key: cell.task.name for cell in chain.cells if cell.skip is None}
     return PlannedChain(chain.key, chain.embed_key, chain.label, names, chain.recipe.epochs, tasks)
 
 
-def planned(plan: Plan, command: str = "", jobs: int = 1) -> Planned:
+def planned(plan: "Plan", command: str = "", jobs: int = 1) -> Planned:
     """Describe a plan; each training is there once."""
     asked = {chain.key for chain in plan.chains}
     chains: dict[str, PlannedChain] = {}

@@ -2,6 +2,8 @@
 
 Hits are kept as bits and other values as float32, both deflated and in base64: 10,000 hits take less than 2 kB.
 
+Packing loads torch; reading does not.
+
 Shapes: n items.
 """
 
@@ -10,21 +12,24 @@ import binascii
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bench_core.contracts import Evaluation, PerItem, Score
 from bench_core.errors import StoreError
+
+if TYPE_CHECKING:  # tables read items, and do without torch
+    from torch import Tensor
+
+    from bench_core.contracts import Evaluation, PerItem, Score
 
 LIMIT = 50_000  # items of a score: all of ImageNet's validation split, as float32 some 250 kB of a record
 ALL = "all"
 _TOLERANCE = 1e-6  # of the mean size of the values: rounding in float32 is less, one hit in LIMIT is more
 
 
-def pack_items(evaluation: Evaluation, splits: Mapping[str, int]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def pack_items(evaluation: "Evaluation", splits: Mapping[str, int]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Pack an evaluation's per-item results for a record.
 
     Args:
@@ -65,7 +70,7 @@ def unpack_items(packed: Mapping[str, Any]) -> NDArray[np.float64]:
     return values.astype(np.float64)
 
 
-def items_error(evaluation: Evaluation, splits: Mapping[str, int]) -> str | None:
+def items_error(evaluation: "Evaluation", splits: Mapping[str, int]) -> str | None:
     """Return the first reason why an evaluation's per-item results do not belong to its scores, or None."""
     scores = {score.metric: score for score in evaluation.scores}
     for metric, items in evaluation.items.items():
@@ -78,7 +83,7 @@ def items_error(evaluation: Evaluation, splits: Mapping[str, int]) -> str | None
     return None
 
 
-def _errors(items: PerItem, score: Score, size: int) -> Iterator[str]:
+def _errors(items: "PerItem", score: "Score", size: int) -> Iterator[str]:
     values, index = items.values, items.index
     if values.ndim != 1:
         yield f"has values of shape {tuple(values.shape)}, (n,) is needed"
@@ -94,14 +99,18 @@ def _errors(items: PerItem, score: Score, size: int) -> Iterator[str]:
         yield f"is {score.value:.8g}, and the mean of its values {float(values.double().mean()):.8g}"
 
 
-def _are_positions(index: torch.Tensor, n: int, size: int) -> bool:
+def _are_positions(index: "Tensor", n: int, size: int) -> bool:
     """Return whether an index is (n,) different positions below `size`."""
+    import torch
+
     if index.dtype != torch.int64 or index.shape != (n,) or n == 0:
         return False
     return int(index.min()) >= 0 and int(index.max()) < size and int(torch.bincount(index).max()) == 1
 
 
-def _packed(items: PerItem, size: int) -> dict[str, Any]:
+def _packed(items: "PerItem", size: int) -> dict[str, Any]:
+    import torch
+
     index, order = (torch.arange(size) if items.index is None else items.index.cpu()).sort()
     values, hits = items.values.detach().cpu()[order].numpy(), items.values.dtype == torch.bool
     raw = np.packbits(values) if hits else values.astype("<f4")

@@ -211,7 +211,7 @@ def _items(where: str, items: Any) -> Iterator[str]:
     errors = list(field_errors(items, where, _ITEMS))
     yield from errors
     if not errors:
-        from bench_core.store.per_item import unpack_items  # loads torch
+        from bench_core.store.per_item import unpack_items  # loads numpy
 
         try:
             unpack_items(items)

@@ -3,22 +3,23 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench_core.errors import shown
 from bench_core.keys import differences
-from bench_core.planning.chains import Cell, Plan
-from bench_core.planning.plan import board_plan
-from bench_core.plugins import Registry
 from bench_core.reports.tables.entries import Entry, State, entries_of, failure_reason
 from bench_core.store import Store
 from bench_core.store.record import AXES, Document, Record
 from bench_core.store.store import MARKER, latest_attempts
 
+if TYPE_CHECKING:  # torch and plugins are imported for a board, whose cells depend on the code that is installed
+    from bench_core.planning.chains import Cell, Plan
+    from bench_core.plugins import Registry
+
 _VERSION_FIELDS = ("revision", "protocol", "digest")  # fields by which a record is older, not another experiment
 
 
-def plan_entries(plan: Plan, records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] = ()) -> list[Entry]:
+def plan_entries(plan: "Plan", records: Iterable[Record], attempts: Iterable[Mapping[str, Any]] = ()) -> list[Entry]:
     """Return one entry for each cell of the plan: done, skipped, failed, stale or missing, with the reason."""
     by_key = {record.key: record for record in records}
     by_names: dict[tuple[object, ...], list[Record]] = {}
@@ -32,10 +33,12 @@ def plan_entries(plan: Plan, records: Iterable[Record], attempts: Iterable[Mappi
     return entries
 
 
-def table_entries(store: Store, board: str | None = None, registry: Registry | None = None) -> list[Entry]:
+def table_entries(store: Store, board: str | None = None, registry: "Registry | None" = None) -> list[Entry]:
     """Return the cells of a board with their state in the store; without a board, every cell of the store."""
     if board is None:
         return entries_of(store.records(), store.attempts())
+    from bench_core.planning.plan import board_plan
+
     return plan_entries(board_plan(board, registry), store.records(), store.attempts())
 
 
@@ -55,7 +58,7 @@ def what_to_run(entries: Iterable[Entry], store: Path, board: str | None) -> str
     return f"{store} has no record{of_board} yet; run `{shlex.join(['bench', 'run', *words])}`."
 
 
-def is_older(record: Record, cell: Cell) -> bool:
+def is_older(record: Record, cell: "Cell") -> bool:
     """Return whether a record is of an older version of this cell, and not another experiment of the same names.
 
     Its document may differ in versions, and in parameters that one of the two does not have. Where the revision of a
@@ -74,7 +77,7 @@ def is_older(record: Record, cell: Cell) -> bool:
 
 
 def _entry(
-    cell: Cell, by_key: Mapping[str, Record], same_names: Sequence[Record], failed: Mapping[str, Mapping[str, Any]]
+    cell: "Cell", by_key: Mapping[str, Record], same_names: Sequence[Record], failed: Mapping[str, Mapping[str, Any]]
 ) -> Entry:
     document = Document(cell.document)
 

@@ -212,7 +212,7 @@ def _cell(values: ColumnValues, label: str, digits: int | None) -> TableCell:
         text += f" ± {show(half, unit, digits)}"
         cell = replace(cell, halfwidth=half)
     elif len(counted) == 1 and (items := row.items.get(*counted)):
-        from bench_core.store.per_item import unpack_items  # loads torch
+        from bench_core.store.per_item import unpack_items
 
         low, high = item_interval(unpack_items(items))
         text += f" [{show(low, unit, digits)}, {show(high, unit, digits)}]"

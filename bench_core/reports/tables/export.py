@@ -1,47 +1,57 @@
-"""Writes a tidy frame of scores to files for other tools."""
+"""Writes scores to files for other tools; only Parquet needs pandas."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from bench_core.errors import RequestError
 from bench_core.files import new_file
 from bench_core.output import csv_text
+from bench_core.reports.tables.frames import COLUMNS, frame_of
 
-if TYPE_CHECKING:
-    import pandas as pd
+_SQLITE_TYPES = {"string": "TEXT", "Int64": "INTEGER", "float64": "REAL", "boolean": "INTEGER"}
+
+Line = Sequence[Any]  # values in the order of `COLUMNS`, as `score_lines` yields them
 
 
-def write_csv(frame: "pd.DataFrame", path: Path, *, raw_cells: bool = False) -> None:
-    """Write comma-separated values with a header.
+def write_csv(lines: Iterable[Line], path: Path, *, raw_cells: bool = False) -> int:
+    """Write comma-separated values with a header, line by line; return the number of scores.
 
     Args:
-        frame: The scores.
+        lines: The scores.
         path: The file.
         raw_cells: Leave text that a spreadsheet would take for a formula as it is. By default it gets a `'` in front.
     """
-    cells = frame.astype(object)
-    rows = cells.where(frame.notna(), None).itertuples(index=False, name=None)
-    with _new_file(path) as temporary:
-        temporary.write_text(csv_text([list(frame.columns), *rows], raw_cells=raw_cells), encoding="utf-8", newline="")
+    count = -1  # the header is no score
+    with _new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for line in chain([list(COLUMNS)], lines):
+            file.write(csv_text([line], raw_cells=raw_cells))
+            count += 1
+    return count
 
 
-def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
-    """Write parquet; RequestError where pyarrow is not installed."""
+def write_parquet(lines: Iterable[Line], path: Path) -> int:
+    """Write parquet, and return the number of scores; RequestError where pyarrow is not installed."""
+    frame = frame_of(lines)
     with _new_file(path) as temporary:
         try:
             frame.to_parquet(temporary, index=False, engine="pyarrow")
         except ImportError as error:
             reason = str(error).partition("\n")[0]
             raise RequestError(f"parquet needs pyarrow: pip install 'bench-core[parquet]' ({reason})") from error
+    return len(frame)
 
 
-def write_sqlite(frame: "pd.DataFrame", path: Path) -> None:
-    """Write an SQLite file with one table, `scores`."""
-    with _new_file(path) as temporary, closing(sqlite3.connect(temporary)) as connection:
-        frame.to_sql("scores", connection, index=False)
+def write_sqlite(lines: Iterable[Line], path: Path) -> int:
+    """Write an SQLite file with one table, `scores`, and return their number."""
+    columns = ", ".join(f'"{name}" {_SQLITE_TYPES[dtype]}' for name, dtype in COLUMNS.items())
+    with _new_file(path) as temporary, closing(sqlite3.connect(temporary)) as connection, connection:
+        connection.execute(f"create table scores ({columns})")
+        values = ", ".join("?" * len(COLUMNS))
+        return connection.executemany(f"insert into scores values ({values})", lines).rowcount
 
 
 @contextmanager
@@ -50,6 +60,6 @@ def _new_file(path: Path) -> Iterator[Path]:
     try:
         with new_file(path) as temporary:
             yield temporary
-    except (OSError, sqlite3.Error) as error:  # pandas wraps errors of SQLite into an OSError
+    except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(f"{path} cannot be written ({reason}); choose another file.") from error

@@ -1,6 +1,7 @@
-"""pandas frames: one line for each score of each record, or one line for each row of a table."""
+"""Scores as lines, and pandas frames: one line for each score of each record, or one line for each row of a table."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench_core.reports.tables.entries import entries_of
@@ -50,40 +51,52 @@ COLUMNS: dict[str, str] = {
     "fold": "string",
 }
 
-_SCORE = ("metric", "value", "unit", "higher_is_better", "chance", "best", "caveat", "embedding", "n")
+_SCORE = ("metric", "unit", "higher_is_better", "caveat", "embedding", "n")
+_SCORE_FLOATS = ("value", "chance", "best")
+
 _COST = ("pretrain_s", "embed_s", "task_s", "images_per_s", "peak_memory_gib")
 _PROVENANCE = ("precision", "device", "threads", "bench", "commit", "dirty", "torch", "started", "ended")
 
 
-def tidy(records: Iterable[Record]) -> "pd.DataFrame":
-    """Return a frame with one line for each score of each record.
+def score_lines(records: Iterable[Record]) -> Iterator[tuple[Any, ...]]:
+    """Yield one line for each score of each record; None stands for what is not known, and for NaN.
 
     Args:
         records: Records in any order.
 
-    Returns:
-        Columns and dtypes are those of `COLUMNS`, also without any record; sorted by names and seed. Names are
-        those of the tables: where one stands for several documents, it carries the parameters that differ.
-        `primary` marks the first score of a task; `ranks` is whether tables rank by it where it is the first.
-        `fold` is "3 of 10" where a row is the mean of several chains at one seed, else empty.
+    Yields:
+        Values of `COLUMNS` as text, whole numbers, floats and bools; sorted by names and seed. Names are those of the
+        tables: where one stands for several documents, it carries the parameters that differ. `primary` marks the
+        first score of a task; `ranks` is whether tables rank by it where it is the first. `fold` is "3 of 10" where a
+        row is the mean of several chains at one seed, else empty.
     """
-    import pandas as pd  # costs a second: only where it is used
-
-    lines = []
     for entry in entries_of(records):
         record = entry.finished_record
         if record is None:
             continue
-        shared: dict[str, Any] = {axis: entry.names[axis] for axis in AXES}
-        shared |= {"seed": entry.seed, "key": record.key, "fold": entry.names.get("fold", "")}
-        shared |= {"uses_labels": record.uses_labels, "parameters": record.parameters, "family": record.family}
-        shared |= {name: record.document.recipe.get(name) for name in ("epochs", "batch_size")}
-        shared |= {name: getattr(record.cost, name) for name in _COST}
-        shared |= {name: getattr(record.provenance, name) for name in _PROVENANCE}
+        line: dict[str, Any] = {axis: entry.names[axis] for axis in AXES}
+        line |= {"seed": entry.seed, "key": record.key, "fold": entry.names.get("fold", "")}
+        line |= {"uses_labels": record.uses_labels, "parameters": record.parameters, "family": record.family}
+        line |= {name: record.document.recipe.get(name) for name in ("epochs", "batch_size")}
+        line |= {name: _float(getattr(record.cost, name)) for name in _COST}
+        line |= {name: getattr(record.provenance, name) for name in _PROVENANCE}
         for position, score in enumerate(record.scores.values()):
-            fields = {name: getattr(score, name) for name in _SCORE}
-            lines.append({**shared, **fields, "ranks": record.ranks and score.ranks, "primary": position == 0})
-    return pd.DataFrame(lines, columns=list(COLUMNS), dtype=object).astype(COLUMNS)
+            line |= {name: getattr(score, name) for name in _SCORE}
+            line |= {name: _float(getattr(score, name)) for name in _SCORE_FLOATS}
+            line |= {"ranks": record.ranks and score.ranks, "primary": position == 0}
+            yield tuple(line[name] for name in COLUMNS)
+
+
+def frame_of(lines: Iterable[Sequence[Any]]) -> "pd.DataFrame":
+    """Return lines of `score_lines` as a frame; columns and dtypes are those of `COLUMNS`, also without any line."""
+    import pandas as pd  # costs a second: only where it is used
+
+    return pd.DataFrame([*lines], columns=list(COLUMNS), dtype=object).astype(COLUMNS)
+
+
+def tidy(records: Iterable[Record]) -> "pd.DataFrame":
+    """Return a frame with one line for each score of each record, as `score_lines` yields them."""
+    return frame_of(score_lines(records))
 
 
 def wide(tables: Sequence[Table]) -> "pd.DataFrame":
@@ -119,3 +132,8 @@ def wide(tables: Sequence[Table]) -> "pd.DataFrame":
                     line[f"{column.name}_ranked"] = cell.mean is not None and cell.ranked
             lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _float(value: float | None) -> float | None:
+    """Return a number as a float, and None for NaN."""
+    return None if value is None or math.isnan(value) else float(value)
