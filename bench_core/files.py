@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -67,14 +67,14 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(folder: Path, last: str, *, over: bool = False) -> Iterator[Path]:
+def new_folder(folder: Path, *last: str, over: bool = False) -> Iterator[Path]:
     """Yield a temporary folder to fill, which becomes `folder` at the end.
 
     If another process finished the folder first, that one stays and ours is deleted.
 
     Args:
-        folder: The final path. What is there without the file `last` is incomplete and is replaced.
-        last: Name of the file that is written last.
+        folder: The final path. What is there without a file that is written last is incomplete and is replaced.
+        last: Name of the file that is written last; several where the folder may be of an older form.
         over: Replace what is at the final path, complete or not.
     """
     make_folder(folder.parent)
@@ -98,14 +98,14 @@ def new_folder(folder: Path, last: str, *, over: bool = False) -> Iterator[Path]
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _rename_folder_once(temporary: Path, folder: Path, last: str) -> None:
+def _rename_folder_once(temporary: Path, folder: Path, last: Sequence[str]) -> None:
     """Give a folder its final name unless a complete one has it."""
     try:
         temporary.rename(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        if not (folder / last).is_file():
+        if not any((folder / name).is_file() for name in last):
             shutil.rmtree(folder, ignore_errors=True)
             temporary.rename(folder)
 

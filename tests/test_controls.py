@@ -1,6 +1,5 @@
 """Each method's idea works, and without the idea it does not: recipes of the board digits, one seed, fewer epochs."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from bench_core import results, run
+from bench_core.store.chain_files import read_finished_log, read_recipe
 
 EPOCHS = {  # with the board's 400 epochs the differences are larger
     280: ["random", "nac", "nac_without_noise"],  # NAC leaves its plateau at about 100
@@ -37,10 +37,13 @@ def scores(store: Path) -> "pd.Series[float]":
 
 def empty_clusters(store: Path, method: str) -> int:
     """Return how many of the 32 clusters of a SeLa row are empty after its last update, in the worst head."""
-    for recipe in store.glob("chains/*/recipe.json"):
-        if json.loads(recipe.read_text())["names"]["method"] == method:
-            lines = [json.loads(line) for line in (recipe.parent / "log.jsonl").read_text().splitlines()]
-            return int([line for line in lines if "labels_empty_clusters" in line][-1]["labels_empty_clusters"])
+    for file in store.glob("chains/*/chain.json"):
+        if read_recipe(file.parent)["names"]["method"] == method:
+            return int(
+                [line for line in read_finished_log(file.parent) if "labels_empty_clusters" in line][-1][
+                    "labels_empty_clusters"
+                ]
+            )
     raise AssertionError(f"{method} was not trained")
 
 

@@ -73,25 +73,26 @@ def logs(chain: str, store: Path, follow: bool) -> None:
     from bench_core.errors import RequestError
     from bench_core.reports.log_lines import log_lines
     from bench_core.store import Store
+    from bench_core.store.chain_files import LOG, file_with, read_finished_log
     from bench_core.store.chain_names import find_chain
-    from bench_core.store.under_way import UNDER_WAY, is_being_trained, read_log
+    from bench_core.store.under_way import UNDER_WAY, is_being_trained
 
     folder = find_chain(Store.existing(store), chain, under_way=True)
-    log, epochs = folder / "log.jsonl", _epochs(folder)
-    if not log.is_file():
+    epochs = _epochs(folder)
+    if not file_with(LOG, folder).is_file():
         raise RequestError(f"{folder} has no log: it was stopped before its first epoch, or by older code.")
     shown = 0
     while True:
         goes_on = follow and is_being_trained(folder)  # asked before the log is read, so that its last line is read
-        if not log.is_file():  # the training has ended, and its folder has got its final name
-            log = folder.with_name(folder.name.removesuffix(UNDER_WAY)) / "log.jsonl"
-            if not log.is_file():
+        if not file_with(LOG, folder).is_file():  # the training has ended, and its folder has got its final name
+            folder = folder.with_name(folder.name.removesuffix(UNDER_WAY))
+            if not file_with(LOG, folder).is_file():
                 return
-        lines = read_log(log)
+        lines = read_finished_log(folder)
         for line in lines[shown:]:
             for text in log_lines(line, epochs):
                 say(text)
-        shown = len(lines)
+        shown = len(lines) or shown
         if not goes_on:
             return
         time.sleep(_POLL_S)

@@ -22,7 +22,7 @@ from bench_core.keys import key_of
 from bench_core.planning.settings import read_typed
 from bench_core.plugins import Registry, load_plugins
 from bench_core.store import Store
-from bench_core.store.chain_files import RECIPE, WEIGHTS, read_recipe, read_summary
+from bench_core.store.chain_files import RECIPE, WEIGHTS, file_with, is_finished, read_recipe, read_summary
 from bench_core.store.chain_names import chain_folders, chain_names, find_chain
 from bench_core.store.data_spec import spec_from_json
 from bench_core.store.record import Record
@@ -41,8 +41,8 @@ class Trained:
         encoder: The network, frozen and in eval mode.
         data: The data that it was built for.
         folder: The chain's folder.
-        recipe: Content of `recipe.json`.
-        summary: Content of `summary.json`.
+        recipe: What defines the training: its document and names, see `bench_core.store.chain_files`.
+        summary: Digest of its weights, cost and code.
     """
 
     encoder: Encoder
@@ -74,7 +74,7 @@ def load_encoder(
         StoreError: Its files are damaged.
     """
     plugins = registry or load_plugins()
-    if not isinstance(source, Record) and (Path(source) / CONFIG).is_file() and not (Path(source) / RECIPE).is_file():
+    if not isinstance(source, Record) and (Path(source) / CONFIG).is_file() and not is_finished(Path(source)):
         return load_folder(Path(source), plugins, settings)
     return load_trained(chain_of(source, Store(store)), plugins, settings).encoder
 
@@ -161,7 +161,7 @@ def _chain_of_record(record: Record, store: Store) -> Path:
 def _data_of(recipe: Mapping[str, Any], folder: Path, registry: Registry) -> DataSpec:
     """Return the description of a chain's data: that of its recipe, or of the dataset where an old recipe lacks it."""
     if "data" in recipe:
-        return spec_from_json(recipe["data"], str(folder / RECIPE))
+        return spec_from_json(recipe["data"], str(file_with(RECIPE, folder)))
     part = recipe["doc"]["dataset"]
     component = registry.get("dataset", part["id"])
     config = build(component.cls.Config, part["config"], component.name)

@@ -9,7 +9,6 @@ are, nothing is said.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench_core.errors import StoreError
 from bench_core.planning.chains import Cell, Chain, Plan
@@ -17,7 +16,7 @@ from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Component
 from bench_core.store import Store
-from bench_core.store.chain_files import read_summary
+from bench_core.store.chain_files import is_finished, read_summary
 from bench_core.store.record import Provenance, provenance_from_json
 
 
@@ -115,7 +114,7 @@ def _differing(chain: Chain, cell: Cell | None, versions: Sequence[Mapping[str, 
 
 def _newest_training(chain: Chain, store: Store) -> Chain | None:
     """Return the chain, or the nearest one that it starts from, that is trained; what is run next builds on it."""
-    trained = (link for link in reversed(chain.lineage) if _summary_file(link, store).is_file())
+    trained = (link for link in reversed(chain.lineage) if is_finished(store.chain_folder(link.key)))
     return next(trained, None)
 
 
@@ -125,7 +124,3 @@ def _provenance(chain: Chain, store: Store) -> Provenance:
         return provenance_from_json(read_summary(store.chain_folder(chain.key))["provenance"])
     except StoreError:
         return Provenance()
-
-
-def _summary_file(chain: Chain, store: Store) -> Path:
-    return store.chain_folder(chain.key) / "summary.json"

@@ -22,7 +22,7 @@ from bench_core.errors import RequestError, StoreError, one_line, shown
 from bench_core.files import file_digest
 from bench_core.nn.layers import Standardize
 from bench_core.planning.weight_names import Match, Shapes, choose_match, find_matches, optional_names
-from bench_core.store.chain_files import read_recipe, read_summary
+from bench_core.store.chain_files import is_finished, read_recipe, read_summary
 from bench_core.store.tensors import load_tensors
 from bench_core.store.weight_files import check_weights, read_weights
 
@@ -110,7 +110,7 @@ def find_initial_weights(
     path = Path(init)
     with suppress(RuntimeError):  # "~user" of an unknown user
         path = path.expanduser()
-    if os.path.isfile(path / "summary.json"):
+    if is_finished(path):
         if taken != FromFile():
             raise RequestError(
                 f"init_part and init_partial are for files; init = {init!r} is a chain, whose encoder is loaded whole."
@@ -146,7 +146,7 @@ def read_chain(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the document and the summary of a chain's folder; StoreError where they lack what is needed."""
     document, summary = read_recipe(folder)["doc"], read_summary(folder)
     if (document.get("recipe") or {}).get("epochs") is None:
-        raise StoreError(f"{folder} is no chain's folder: its recipe.json does not say how many epochs were trained.")
+        raise StoreError(f"{folder} is no chain's folder: it does not say how many epochs were trained.")
     return document, summary
 
 

@@ -3,7 +3,7 @@
     bench run --methods supervised,mimkd --set mimkd.teacher=supervised --set mimkd.encoder.widths=[16,32]
 
 A row is trained before, with its own encoder. A folder is rebuilt whole: encoder, method and parameters are those of
-its `recipe.json`. A file holds weights alone, so `NAME.teacher_encoder` must say which encoder they are of. The key of
+its `chain.json`. A file holds weights alone, so `NAME.teacher_encoder` must say which encoder they are of. The key of
 a chain contains what defines its teacher, as it contains what its encoder starts from.
 """
 
@@ -20,6 +20,7 @@ from bench_core.files import file_digest
 from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.initial_weights import InitialWeights, read_chain, start_in_document
 from bench_core.plugins import Registry
+from bench_core.store.chain_files import is_finished
 from bench_core.store.weight_files import check_weights
 
 _PARTS = (("encoder", "encoder"), ("objective", "method"))  # kind of component, and its field in a chain's document
@@ -69,7 +70,7 @@ def find_teacher(
     path = Path(text)
     with suppress(RuntimeError):  # "~user" of an unknown user
         path = path.expanduser()
-    if os.path.isfile(path / "summary.json"):
+    if is_finished(path):
         return _teacher_of_chain(text, row, path, document, registry)
     if not os.path.isfile(path):
         raise RequestError(

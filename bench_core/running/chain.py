@@ -16,7 +16,7 @@ from bench_core.contracts.keywords import named_only
 from bench_core.data import open_split
 from bench_core.data.checked import load_split
 from bench_core.devices import place_on_device
-from bench_core.files import file_digest, new_folder, sealed, write_over
+from bench_core.files import file_digest, new_folder
 from bench_core.keys import key_of
 from bench_core.planning.chains import Chain
 from bench_core.planning.initial_weights import InitialWeights, load_initial_weights, load_weights
@@ -29,7 +29,7 @@ from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.seeds import stream_seed
 from bench_core.store import Store
-from bench_core.store.chain_files import read_embedded, read_summary
+from bench_core.store.chain_files import LAST, LOG, read_embedded, read_summary, write_chain
 from bench_core.store.data_spec import spec_to_json
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.store.under_way import LiveLog, under_way_folder
@@ -139,7 +139,7 @@ def pretrain_and_embed(
         epoch: The epoch after which the weights are embedded; None for those that the training ended with.
 
     Returns:
-        What evaluators see of the chain, and the summary of its pretraining (`summary.json`), with the embedding's
+        What evaluators see of the chain, and the summary of its pretraining, with the embedding's
         seconds among its cost, and the digests of the code that embedded.
     """
     folder = _train_if_needed(chain, store, setting, splits["train"], progress)
@@ -288,12 +288,11 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
 
     with (
         setting.stop.deferred(),
-        new_folder(folder, "summary.json") as unfinished_folder,
+        new_folder(folder, *LAST) as unfinished_folder,
         views,
         live_log if chain.recipe.epochs else nullcontext(),
         open_loggers(setting.log, store, chain.key, description, lambda text: progress.log(f"  {text}")) as loggers,
     ):
-        write_over(unfinished_folder / "recipe.json", description)
         cost = pretrain(
             objective,
             open_split(train, setting.torch_device, workers=setting.workers),
@@ -301,7 +300,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             seed=chain.seed,
             device=setting.torch_device,
             precision=chain.precision,
-            log=unfinished_folder / "log.jsonl",
+            log=unfinished_folder / LOG,
             on_epoch=on_epoch,
             along=along,
             checkpoints=checkpoints,
@@ -331,7 +330,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             "provenance": provenance(setting.torch_device, setting.command)
             | {name: value for name, value in by.items() if value},
         }
-        write_over(unfinished_folder / "summary.json", sealed(summary))
+        write_chain(unfinished_folder, description, summary)
 
 
 def _start_sources(chain: Chain, store: Store) -> list[Mapping[str, str]]:

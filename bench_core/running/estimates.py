@@ -13,9 +13,10 @@ from statistics import median
 from bench_core.planning.chains import Cell, Chain
 from bench_core.running.planned import Planned, PlannedChain, planned_chain
 from bench_core.store import Store
-from bench_core.store.chain_files import LOG
+from bench_core.store.chain_files import LOG, is_finished
 from bench_core.store.record import Record
-from bench_core.store.under_way import read_log, under_way_folder
+from bench_core.store.training_log import read_log
+from bench_core.store.under_way import under_way_folder
 from bench_core.training.embed import is_embedded
 
 _ASK_AGAIN_S = 5.0
@@ -148,7 +149,7 @@ def left_of(chain: PlannedChain, store: Store) -> Left:
     """Look up in a store what is left to do of a chain; `trains` and `embeds` are False where no task is missing."""
     tasks = [task for key, task in chain.tasks.items() if not store.record_file(key).is_file()]
     folder = store.chain_folder(chain.key)
-    if (folder / "summary.json").is_file() or (chain.tasks and not tasks):
+    if is_finished(folder) or (chain.tasks and not tasks):
         epochs, epoch_s = 0, None
     else:
         done, epoch_s = begun(chain, store)

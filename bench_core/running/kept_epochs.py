@@ -1,12 +1,11 @@
 """Weights along the way: those of `--keep-every N`, which `--at epochs=A,B` measures.
 
 chains/<key>.under-way/epochs/0010.safetensors    while the chain is trained; a training that goes on keeps them
-chains/<key>/epochs/0010.safetensors              when it is trained; summary.json has their digests
+chains/<key>/epochs/0010.safetensors              when it is trained; chain.json has their digests
 """
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from bench_core.files import file_digest, write_bytes
 from bench_core.planning.chains import Cell, Chain
 from bench_core.running.pending import is_trained
 from bench_core.store import Store
-from bench_core.store.chain_files import EPOCHS, LOG, epoch_weights, read_summary
+from bench_core.store.chain_files import EPOCHS, epoch_weights, read_finished_log, read_summary
 from bench_core.store.tensors import save_tensors
 
 
@@ -111,9 +110,8 @@ def weights_after(chain: Chain, folder: Path, epochs: Sequence[int]) -> list[tup
 def cost_until(folder: Path, epoch: int) -> dict[str, Any]:
     """Return steps and seconds of a training up to an epoch, from its log; empty where the log has no such epoch."""
     seconds = 0.0
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        for text in (folder / LOG).read_text(encoding="utf-8").splitlines():
-            line: Mapping[str, Any] = json.loads(text)
+    with suppress(OSError, StoreError, KeyError, TypeError):
+        for line in read_finished_log(folder):
             seconds += line["seconds"]
             if line["epoch"] == epoch:
                 return {"steps": line["step"], "pretrain_s": seconds}

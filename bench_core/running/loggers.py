@@ -20,7 +20,7 @@ from bench_core.files import new_file
 from bench_core.store import Store
 from bench_core.store.chain_files import LOG
 from bench_core.store.log_numbers import log_numbers
-from bench_core.store.under_way import read_log
+from bench_core.store.training_log import read_log
 
 NAMES = ("csv", "tensorboard", "wandb")
 _NEEDS = {"tensorboard": "tensorboard", "wandb": "wandb"}  # logger -> the package and the extra of bench-core
@@ -46,7 +46,7 @@ class Logger:
         """Take the line of an epoch that has ended."""
 
     def finish(self, folder: Path) -> None:
-        """Take the folder of the trained chain, before it gets its name; it holds the whole log."""
+        """Take the folder of the trained chain, before it gets its name; it holds the whole log file."""
 
     def close(self) -> None:
         """End, also after an error."""
@@ -170,7 +170,7 @@ def open_loggers(
         names: Names for which `check_loggers` holds.
         store: The store of the chain.
         key: Key of the chain.
-        description: What is trained, as in `recipe.json`; it has `label` and `doc`.
+        description: What is trained, as `bench_core.store.chain_files` has it; it has `label` and `doc`.
         warn: Called with a line of text where a logger fails.
     """
     label = str(description["label"])

@@ -2,6 +2,7 @@
 
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.store import Store
+from bench_core.store.chain_files import is_finished
 from bench_core.store.store import latest_attempts
 
 
@@ -34,7 +35,7 @@ def missing(chain: Chain, store: Store) -> list[Cell]:
 
 def is_trained(chain: Chain, store: Store) -> bool:
     """Return True if the chain's trained weights are in the store."""
-    return (store.chain_folder(chain.key) / "summary.json").is_file()
+    return is_finished(store.chain_folder(chain.key))
 
 
 def to_train(chain: Chain, store: Store) -> list[Chain]:

@@ -10,7 +10,7 @@ from bench_core.files import paths_in
 from bench_core.running.estimates import Costs, Seconds, about, all_left, begun, duration
 from bench_core.running.planned import FILE, Planned, PlannedChain
 from bench_core.store import Store
-from bench_core.store.chain_files import read_recipe
+from bench_core.store.chain_files import is_finished, read_recipe
 from bench_core.store.store import latest_attempts
 from bench_core.store.under_way import UNDER_WAY, is_being_trained, is_held, under_way_folder
 
@@ -106,7 +106,7 @@ def _chain_status(
     chain: PlannedChain, cells: int, failed: list[Mapping[str, Any]], seconds: Seconds, store: Store
 ) -> ChainStatus:
     folder = store.chain_folder(chain.key)
-    trained = (folder / "summary.json").is_file()
+    trained = is_finished(folder)
     epoch = chain.epochs if trained else begun(chain, store)[0]
     if not trained and is_being_trained(under_way_folder(folder)):
         state = "running"

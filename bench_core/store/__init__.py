@@ -6,6 +6,8 @@ record_schema.py  Checks of the JSON of a record and of an attempt
 per_item.py       Per-item results of a score, packed into a record
 log_numbers.py    The numbers in a line of a training's log
 image_grid.py     Images of a record as one PNG
+chain_files.py    The JSON files of a chain's folder
+training_log.py   The log of a training
 tensors.py        Weights and embeddings as safetensors files
 weight_files.py   Files of weights from elsewhere: safetensors, .pt, .pth, .ckpt
 merge.py          Copies one store's records into another

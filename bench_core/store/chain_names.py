@@ -1,8 +1,8 @@
 """Names of chains that people read: `digits/convnet/nac/seed-0`.
 
-A name is made from `recipe.json`: dataset, encoder, method, fold where there is one, and seed. Where several chains
-would bear one name, each gets `~` and the first digits of its key. Folders whose recipe is damaged have no name, but
-can be asked for by key.
+A name is made from what defines the training: dataset, encoder, method, fold where there is one, and seed. Where
+several chains would bear one name, each gets `~` and the first digits of its key. Folders whose recipe is damaged have
+no name, but can be asked for by key.
 """
 
 import re
@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import RequestError, StoreError, did_you_mean, shown
-from bench_core.files import read_json
 from bench_core.keys import leaves
-from bench_core.store.chain_files import RECIPE, SUMMARY, recipe_of
+from bench_core.store.chain_files import RECIPE, SUMMARY, file_with, read_recipe
 from bench_core.store.store import Store
 from bench_core.store.under_way import UNDER_WAY
 
@@ -79,7 +78,7 @@ def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
         return folders[found[0]]
     if found:
         raise RequestError(_several(text, found, names, recipes))
-    if _is_file(Path(text) / RECIPE):
+    if _is_file(file_with(RECIPE, Path(text))):
         return Path(text)
     raise RequestError(
         f"{store.path} has no chain {shown(text)}{did_you_mean(wanted, _suggestions(names, plain, wanted))} Give a "
@@ -127,17 +126,17 @@ def select_chains(
 def _time(folder: Path) -> float:
     """Return when a chain was trained."""
     try:
-        return (folder / SUMMARY).stat().st_mtime
+        return file_with(SUMMARY, folder).stat().st_mtime
     except OSError:
         return 0.0
 
 
 def _recipes(store: Store, under_way: bool) -> dict[str, dict[str, Any]]:
-    """Return key -> content of `recipe.json` of all chains where it is whole."""
+    """Return key -> what defines the training of all chains where it is whole."""
     recipes = {}
     for key, folder in chain_folders(store, under_way=under_way).items():
         try:
-            recipes[key] = recipe_of(read_json(folder / RECIPE), folder / RECIPE, key)
+            recipes[key] = read_recipe(folder, key)
         except (StoreError, OSError):
             continue
     return recipes

@@ -27,20 +27,25 @@ from bench_core.files import (
     read_json,
     sealed,
     temporary_path,
+    unsealed,
     write_bytes,
     write_once,
 )
 from bench_core.keys import key_of
 from bench_core.regular_files import names_in, read_regular
 from bench_core.store.chain_files import (
+    CHAIN,
     EMBEDDED,
     EPOCHS,
+    LAST,
     LOG,
     RECIPE,
     SUMMARY,
     WEIGHTS,
+    chain_of,
     embedded_of,
     epoch_weights,
+    is_finished,
     read_summary,
     recipe_of,
     summary_of,
@@ -124,7 +129,7 @@ def compare_stores(source: Path, store: Store) -> Merge:
     other_weights: list[Path] = []
     for folder, summary in _finished_chains(source):
         ours_folder = store.chain_folder(folder.name)
-        if not (ours_folder / SUMMARY).is_file():
+        if not is_finished(ours_folder):
             if folder.name not in conflicting_keys:
                 chains.append(folder)
         elif read_summary(ours_folder)["weights_sha256"] != summary["weights_sha256"]:
@@ -159,7 +164,7 @@ def apply(merge: Merge, store: Store) -> None:
         for file, attempt in merge.attempts.items():
             write_once(_attempt_file(file, staged), attempt)
         for folder in merge.chains:  # all is checked and on this disk; from here on files are only renamed
-            with new_folder(store.chain_folder(folder.name), SUMMARY) as copy:
+            with new_folder(store.chain_folder(folder.name), *LAST) as copy:
                 move(staged.chain_folder(folder.name), copy)
         for file in merge.attempts:
             move_once(_attempt_file(file, staged), _attempt_file(file, store))
@@ -188,11 +193,7 @@ def _copy_chain(folder: Path, source: Path, target: Path | None) -> None:
     Raises:
         StoreError: A file is missing, damaged or no regular file.
     """
-    names = names_in(folder, below=source)
-    _copy_json(folder / RECIPE, source, target)
-    summary = summary_of(_copy_json(folder / SUMMARY, source, target), folder / SUMMARY)
-    if LOG in names:
-        _copy_log(folder / LOG, source, target)
+    summary = _copy_texts(folder, source, target)
     _copy_tensors(folder / WEIGHTS, summary["weights_sha256"], source, target)
     for epoch, digest in summary.get("epochs", {}).items():
         path = epoch_weights(folder, int(epoch))
@@ -204,6 +205,18 @@ def _copy_chain(folder: Path, source: Path, target: Path | None) -> None:
             done = embedded_of(_copy_json(embeddings / EMBEDDED, source, copy), embeddings / EMBEDDED)
             for split, digest in done["digests"].items():
                 _copy_tensors(embeddings / f"{split}.safetensors", digest, source, copy)
+
+
+def _copy_texts(folder: Path, source: Path, target: Path | None) -> Mapping[str, Any]:
+    """Copy what a chain's folder holds in JSON, in the form in which it is there, and return its summary."""
+    names = names_in(folder, below=source)
+    if CHAIN in names:
+        return chain_of(_copy_json(folder / CHAIN, source, target), folder / CHAIN, folder.name)[1]
+    recipe_of(_copy_json(folder / RECIPE, source, target), folder / RECIPE, folder.name)
+    summary = unsealed(_copy_json(folder / SUMMARY, source, target), folder / SUMMARY)
+    if LOG in names:
+        _copy_log(folder / LOG, source, target)
+    return summary_of(summary, folder / SUMMARY)
 
 
 def _copy_json(path: Path, source: Path, target: Path | None) -> dict[str, Any]:
@@ -276,9 +289,8 @@ def _finished_chains(source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield folder and summary of finished trainings; StoreError where a folder's name is not the key of its recipe."""
     for key in names_in(source / "chains", below=source):
         folder = source / "chains" / key
-        if is_digest(key) and SUMMARY in names_in(folder, below=source):
-            recipe_of(read_json(folder / RECIPE, below=source), folder / RECIPE, key)
-            yield folder, summary_of(read_json(folder / SUMMARY, below=source), folder / SUMMARY)
+        if is_digest(key) and any(name in LAST for name in names_in(folder, below=source)):
+            yield folder, _copy_texts(folder, source, None)
 
 
 def _attempts(source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -313,7 +313,7 @@ def _score(score: Mapping[str, Any]) -> RecordScore:
 
 
 def provenance_from_json(provenance: Mapping[str, Any], pretrain: Provenance | None = None) -> Provenance:
-    """Build a provenance from the JSON object of a record, or of a training in its `summary.json`."""
+    """Build a provenance from the JSON object of a record, or of a training in its summary."""
     return Provenance(
         precision=provenance.get("precision"),
         device=provenance.get("device"),

@@ -5,7 +5,7 @@
       cells/ab/<key>.json               one finished cell: written once, never edited, sealed
       attempts/<key>/<time>-<id>.json   how an attempt that did not finish ended: kind, error, seconds, log
       chains/<key>.under-way/           checkpoints, recipe.json and log.jsonl, until the chain's training has ended
-      chains/<key>/                     recipe.json  weights.safetensors  log.jsonl  summary.json
+      chains/<key>/                     weights.safetensors  chain.json
         embeddings/<key>/               <split>.safetensors  done.json
         epochs/<epoch>.safetensors      weights along the way, where they were asked for
       rerun/  superseded/               what `bench run --rerun` makes and replaces, see bench_core.running.rerun

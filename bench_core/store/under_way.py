@@ -1,6 +1,6 @@
 """Traces of a training that goes on: `chains/<key>.under-way/`, beside its checkpoints.
 
-    recipe.json    what is trained, as in the folder of a finished chain
+    recipe.json    what is trained, as `recipe` in the file of a finished chain
     log.jsonl      the line of each epoch so far; the process that trains holds a lock on it
 
 All of it may be deleted at any time: no training reads it, only people do, through `bench logs` and `bench status`.
@@ -8,7 +8,7 @@ All of it may be deleted at any time: no training reads it, only people do, thro
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self, TextIO
@@ -38,7 +38,7 @@ class LiveLog:
 
         Args:
             folder: The folder of `under_way_folder`.
-            description: The content of `recipe.json`.
+            description: What defines the training, the content of `recipe.json`.
         """
         self.folder, self.description = folder, description
         self._file: TextIO | None = None
@@ -91,36 +91,3 @@ def is_held(path: Path) -> bool:
 def is_being_trained(folder: Path) -> bool:
     """Return whether a process trains the chain of an under-way folder now."""
     return is_held(folder / LOG)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a training's log, finished or under way.
-
-    A training that goes on from a checkpoint does some epochs again: a line takes the place of all lines of its epoch
-    and later ones. What is no JSON object, such as half a line, is left out.
-    """
-    with path.open("rb") as file:
-        return current_lines([line for raw in file if (line := parse_line(raw)) is not None])
-
-
-def parse_line(raw: bytes) -> dict[str, Any] | None:
-    """Return one line of a log; None where it is no JSON object."""
-    try:
-        line = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return line if isinstance(line, dict) else None
-
-
-def current_lines(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop the lines of epochs that were done again after them; a line without an epoch stays."""
-    kept: list[dict[str, Any]] = []
-    least = float("inf")
-    for line in reversed(lines):
-        epoch = line.get("epoch")
-        if isinstance(epoch, int):
-            if epoch >= least:
-                continue
-            least = epoch
-        kept.append(line)
-    return kept[::-1]

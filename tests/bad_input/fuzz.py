@@ -35,6 +35,7 @@ from bench_core.files import sealed, unsealed
 from bench_core.keys import key_of
 from bench_core.plugins import Registry, load_plugins
 from bench_core.training.checkpoints import pack, unpack
+from tests.chain_forms import make_older
 
 BOARD = """
 title = "Tiny"
@@ -125,6 +126,7 @@ READERS: dict[str, tuple[str, ...]] = {  # the commands that open each kind of f
     "published record": ("compare of a board", "merge of a board", *_OF_PAGES),
     "attempt": _OF_STORE,
     "published attempt": ("merge of a board", *_OF_PAGES),
+    "chain": ("merge", "init", "run", "run --rerun", "run --dry-run", "plot of similarity"),
     "recipe": ("merge", "init", "run"),
     "summary": ("merge", "init", "run", "run --rerun", "run --dry-run", "plot of similarity"),
     "embeddings": ("merge", "run", "run --rerun", "plot of similarity"),
@@ -205,6 +207,15 @@ def _write_recipe(path: Path, value: Any) -> None:
         path.parent.rename(path.parent.with_name(key))
 
 
+def _write_chain(path: Path, value: Any) -> None:
+    """Write the file of a trained chain, with its seal, into the folder of its document's key."""
+    _write_sealed(path, value)
+    recipe = value.get("recipe") if isinstance(value, dict) else None
+    key = _key(recipe.get("doc")) if isinstance(recipe, dict) else None
+    if key and key != path.parent.name:
+        path.parent.rename(path.parent.with_name(key))
+
+
 def _read_log(path: Path) -> Any:
     return json.loads(path.read_text().splitlines()[0])
 
@@ -258,10 +269,11 @@ KINDS: dict[str, Kind] = {
     "published record": Kind("leaderboards/tiny/records/*.json", _read_json, _write_record),
     "attempt": Kind("runs/attempts/*/*.json", _read_json, _write_attempt),
     "published attempt": Kind("leaderboards/tiny/failed/*.json", _read_json, _write_attempt),
-    "recipe": Kind("runs/chains/*/recipe.json", _read_json, _write_recipe),
+    "chain": Kind("runs/chains/*/chain.json", _read_json, _write_chain),
+    "recipe": Kind("runs/chains/*[!y]/recipe.json", _read_json, _write_recipe),
     "summary": Kind("runs/chains/*/summary.json", _read_json, _write_sealed),
     "embeddings": Kind("runs/chains/*/embeddings/*/done.json", _read_json, _write_sealed),
-    "log": Kind("runs/chains/*/log.jsonl", _read_log, _write_log),
+    "log": Kind("runs/chains/*[!y]/log.jsonl", _read_log, _write_log),
     "checkpoint": Kind("runs/chains/*.under-way/*.safetensors", _read_checkpoint, _write_checkpoint),
     "marker": Kind("runs/bench-store.json", _read_json, _write_json),
     "moves": Kind("runs/rerun/a/moves/*.json", _read_json, _write_json),
@@ -328,6 +340,7 @@ class Fuzz:
         (self.good / "README.md").write_text("# Tiny\n")
         with self.inside(self.good):
             self._do("run", *COMMANDS["run"][1:], "--seeds", "0")
+            make_older(sorted(Path("runs/chains").iterdir())[0])
             with mock.patch("bench_core.running.chain.save_tensors", side_effect=RuntimeError("interrupted")):
                 CliRunner().invoke(main, [*COMMANDS["run"], "--seeds", "1", "--checkpoint-every", "0"])
             self._do(*COMMANDS["publish"])
@@ -355,10 +368,12 @@ class Fuzz:
         kind = KINDS[case.kind]
         file = self._file(case.kind, here)
         before = {path.stem for path in here.glob("runs/cells/*/*.json")}
+        chains = {path.name for path in here.glob("runs/chains/*")}
         kind.write(file, changed(self.contents[case.kind], case.place, VALUES[case.value]))
         after = {path.stem for path in here.glob("runs/cells/*/*.json")}
         key = next(iter(sorted(after - before)), sorted(after)[0])
-        chain = next(iter(sorted(here.glob("runs/chains/*/recipe.json"))), here).parent
+        moved = {path.name for path in here.glob("runs/chains/*")} - chains
+        chain = here / "runs" / "chains" / next(iter(moved), file.parent.name)
         words = [word.replace("KEY", key).replace("CHAIN", str(chain)) for word in COMMANDS[case.command]]
         with self.inside(here):
             result = CliRunner().invoke(main, words)

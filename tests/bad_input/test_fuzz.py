@@ -9,7 +9,7 @@ import pytest
 from tests.bad_input.fuzz import COMMANDS, KINDS, READERS, VALUES, Fuzz, changed, places, report, sample
 
 CASES = [(kind, value) for kind in KINDS for value in VALUES]
-NUMBER = 78  # of cases that are tried: six of each kind of file
+NUMBER = 84  # of cases that are tried: six of each kind of file
 
 
 @pytest.fixture(scope="module")

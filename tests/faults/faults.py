@@ -101,7 +101,7 @@ TARGETS = (
     Target("newest checkpoint", "training", CHECKPOINTS, newest_only=True),
     Target("all checkpoints", "training", CHECKPOINTS),
     Target("weights", "finished", "chains/*/weights.safetensors", ("cells", "chains/*/embeddings")),
-    Target("summary of a training", "finished", "chains/*/summary.json", ("cells",)),
+    Target("summary of a training", "finished", "chains/*/chain.json", ("cells",)),
     Target("embeddings", "finished", "chains/*/embeddings/*/*.safetensors", ("cells",)),
     Target("digests of embeddings", "finished", "chains/*/embeddings/*/done.json", ("cells",)),
     Target("record", "finished", "cells/*/*.json"),

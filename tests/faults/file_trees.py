@@ -58,11 +58,13 @@ def _content(path: Path, name: str) -> str:
         return "checkpoint"
     if "/cells/" in f"/{name}" or "/records/" in name:
         return _as_text({k: v for k, v in read_record(path).stored.items() if k not in ("provenance", "cost")})
-    if path.name in ("summary.json", "done.json"):
-        return _as_text({k: v for k, v in read_sealed(path).items() if k not in ("provenance", "cost", "embed_s")})
-    if path.name == "log.jsonl":
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return _as_text([{k: v for k, v in line.items() if k not in _TIMES_OF_A_LOG} for line in lines])
+    if path.name == "done.json":
+        return _as_text({k: v for k, v in read_sealed(path).items() if k != "embed_s"})
+    if path.name == "chain.json":
+        chain = read_sealed(path)
+        summary = {k: v for k, v in chain["summary"].items() if k not in ("provenance", "cost")}
+        log = [{k: v for k, v in line.items() if k not in _TIMES_OF_A_LOG} for line in chain["log"]]
+        return _as_text({**chain, "summary": summary, "log": log})
     if path.suffix == ".json":
         return _as_text({k: v for k, v in read_json(path).items() if k != "when"})
     if path.suffix == ".sqlite":

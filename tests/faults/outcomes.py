@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import StoreError
+from bench_core.store.chain_files import read_finished_log
 from bench_core.store.store import MARKER, read_record
 from tests.faults.runs import BETWEEN_PHASES, NEW_PROCESS, PHASES
 
@@ -33,10 +34,10 @@ def contents(store: Path) -> Contents:
         result[f"row {path.stem}"] = {k: v for k, v in record.items() if k not in ("provenance", "cost")}
     for path in _published(store, "chains/*/**/*.safetensors"):
         result[str(path.relative_to(store))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in _published(store, "chains/*/log.jsonl"):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for path in _published(store, "chains/*/chain.json"):
         times = ("seconds", "images_per_s", "peak_memory_gib")
-        result[str(path.relative_to(store))] = [{k: v for k, v in line.items() if k not in times} for line in lines]
+        lines = [{k: v for k, v in line.items() if k not in times} for line in read_finished_log(path.parent)]
+        result[str(path.relative_to(store))] = lines
     return result
 
 

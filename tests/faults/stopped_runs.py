@@ -26,7 +26,7 @@ SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGTERM] * 2 + [signal.SIGUSR1, signal.
 MOMENTS = {  # moment of a run with `--jobs 2` -> what then exists in its store
     "chains starting": "bench-store.json",
     "training": "chains/*.under-way/*.safetensors",
-    "embedding and tasks": "chains/*/summary.json",
+    "embedding and tasks": "chains/*/chain.json",
     "first record written": "cells/*/*.json",
 }
 

@@ -1,6 +1,5 @@
 """A small campaign of faults, and one run that a real signal stops: nothing is lost, doubled or changed."""
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 
 from bench_core.cli.group import main
 from bench_core.store import Store
+from bench_core.store.chain_files import read_finished_log
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
@@ -80,8 +80,8 @@ def test_run_stopped_by_sigterm_reports_it_and_the_same_command_resumes_to_the_s
         assert CliRunner().invoke(main, [*arguments, str(tmp_path / name)]).exit_code == 0
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
     assert not checkpoint_folder.exists()
-    (log,) = (tmp_path / "stopped").glob("chains/*/log.jsonl")
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [4, 8]
+    (chain,) = (tmp_path / "stopped").glob("chains/*/chain.json")
+    assert [line["step"] for line in read_finished_log(chain.parent)] == [4, 8]
 
 
 def test_published_campaign_survived_every_fault() -> None:

@@ -23,7 +23,7 @@ from bench_core.reports.pictures.model import PictureKind, PlotRequest
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.pictures.style import add_caption, make_panels
 from bench_core.reports.tables.entries import Entry, with_distinct_names
-from bench_core.store.chain_files import SUMMARY, WEIGHTS, read_summary
+from bench_core.store.chain_files import WEIGHTS, is_finished, read_summary
 
 if TYPE_CHECKING:  # torch is imported when weights are read, not for a look at the table of kinds
     from matplotlib.figure import Figure
@@ -183,7 +183,7 @@ def _read_row(method: str, entries: Sequence[Entry], store: "Store", registry: "
     for entry in sorted(entries, key=lambda entry: entry.seed):
         assert entry.document is not None  # entries that are done have one
         folder = store.chain_folder(key_of(entry.document.pretrain))
-        if (folder / SUMMARY).is_file() and (folder / WEIGHTS).is_file():
+        if is_finished(folder) and (folder / WEIGHTS).is_file():
             break
     else:
         raise RequestError(

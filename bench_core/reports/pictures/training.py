@@ -17,9 +17,8 @@ from bench_core.reports.pictures.model import PictureKind, PlotRequest
 from bench_core.reports.pictures.select import select_rows
 from bench_core.reports.pictures.style import add_caption, line_style, make_panels, readable_name
 from bench_core.reports.tables.entries import Entry, with_distinct_names
-from bench_core.store.chain_files import LOG
+from bench_core.store.chain_files import LOG, file_with, read_finished_log
 from bench_core.store.log_numbers import log_numbers
-from bench_core.store.under_way import read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,9 +179,9 @@ def _logs(entries: Sequence[Entry], store: "Store") -> dict[int, list[dict[str, 
     logs = {}
     for entry in sorted(entries, key=lambda entry: entry.seed):
         assert entry.document is not None  # entries that are done have one
-        path = store.chain_folder(key_of(entry.document.pretrain)) / LOG
-        if entry.seed not in logs and path.is_file():
-            logs[entry.seed] = [line for line in read_log(path) if isinstance(line.get("epoch"), int)]
+        folder = store.chain_folder(key_of(entry.document.pretrain))
+        if entry.seed not in logs and file_with(LOG, folder).is_file():
+            logs[entry.seed] = [line for line in read_finished_log(folder) if isinstance(line.get("epoch"), int)]
     if not logs:
         raise RequestError(
             f"no log under {store.path / 'chains'}: it was deleted, or its records come from another store"

@@ -1,6 +1,5 @@
 """A helper that trains a tiny plugin with the real harness, and reads what was stored."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from bench_core.planning.chains import Chain, Plan
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.chain_files import read_finished_log
 from bench_core.store.record import Record
 
 
@@ -45,7 +45,6 @@ def train(tmp_path: Path) -> Callable[[Plan], Trained]:
         record = store.record(chain.cells[0].key)
         assert record is not None
         folder = store.chain_folder(chain.key)
-        lines = (folder / "log.jsonl").read_text().splitlines()
-        return Trained(chain, load_file(folder / "weights.safetensors"), [json.loads(line) for line in lines], record)
+        return Trained(chain, load_file(folder / "weights.safetensors"), read_finished_log(folder), record)
 
     return run

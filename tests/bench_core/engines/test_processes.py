@@ -252,7 +252,7 @@ with log.open("a") as file:
     print("begins", sys.argv[3], file=file, flush=True)
 time.sleep(0.3)
 chain.mkdir(parents=True)
-(chain / "summary.json").touch()
+(chain / "chain.json").touch()
 while log.read_text().count("begins") < 2:
     time.sleep(0.01)
 with log.open("a") as file:
@@ -262,7 +262,7 @@ CRASHES = """
 import os, pathlib, sys
 trained = pathlib.Path(sys.argv[1]) / "chains" / sys.argv[3]
 trained.mkdir(parents=True, exist_ok=True)
-(trained / "summary.json").touch()
+(trained / "chain.json").touch()
 tasks = {"second", "third"} if "--without-cell" in sys.argv else {"spread", "second", "third"}
 print("  spread" if "spread" in tasks else "  third", flush=True)
 """
@@ -311,7 +311,7 @@ def test_source_of_two_chains_is_trained_once_and_the_second_chain_starts_when_i
     run_in_processes(plan, store, TWO_JOBS, python(TRAINS, str(store.path)))
     log = (store.path.parent / "log").read_text().split()
     assert log[:4] == ["begins", first, "begins", second]  # the first did not end before that
-    times = [(store.chain_folder(key) / "summary.json").stat().st_mtime for key in (first, second)]
+    times = [(store.chain_folder(key) / "chain.json").stat().st_mtime for key in (first, second)]
     assert times[1] - times[0] > 0.29  # the second had not begun to train
 
 

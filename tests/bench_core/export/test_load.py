@@ -12,8 +12,10 @@ from bench_core.data.kinds import as_float
 from bench_core.errors import RequestError, StoreError
 from bench_core.plugins import load_plugins
 from bench_core.store import Store
+from bench_core.store.chain_files import read_recipe, read_summary
 from bench_core.store.chain_names import find_chain
 from bench_core.store.tensors import load_tensors
+from tests.chain_forms import make_older
 
 
 def test_an_encoder_is_loaded_by_name_key_folder_and_record(trained_store: Path) -> None:
@@ -38,7 +40,7 @@ def test_it_is_frozen(trained_store: Path) -> None:
 
 def test_its_weights_are_those_that_were_trained(trained_store: Path) -> None:
     folder = find_chain(Store(trained_store), "nac/seed-0")
-    digest = json.loads((folder / "summary.json").read_text())["weights_sha256"]
+    digest = read_summary(folder)["weights_sha256"]
     tensors = load_tensors(folder / "weights.safetensors", digest)
     for name, tensor in bench_core.load_encoder(folder).state_dict().items():
         assert torch.equal(tensor, tensors[f"encoder.{name}"])
@@ -79,9 +81,9 @@ def test_it_sees_images_as_the_run_did(trained_store: Path) -> None:
 
 def test_a_chain_needs_no_dataset(trained_store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = find_chain(Store(trained_store), "nac/seed-0")
-    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe = read_recipe(folder)
     assert recipe["data"]["shape"] == [1, 8, 8]
-    old = shutil.copytree(folder, tmp_path / "old")  # as chains were before their recipes had this
+    old = make_older(shutil.copytree(folder, tmp_path / "old"))  # as chains were before their recipes had this
     (old / "recipe.json").write_text(json.dumps({"doc": recipe["doc"]}))
     images = torch.rand(2, 1, 8, 8)
     wanted = bench_core.load_encoder(old)(images)

@@ -20,6 +20,8 @@ from bench_core.running.progress import LogLines
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.chain_files import read_recipe
+from tests.chain_forms import rewrite
 
 PlanOf = Callable[..., Plan]
 Add = Callable[[str, str, type], None]
@@ -100,7 +102,7 @@ def test_the_starting_chain_is_trained_again_even_if_its_cells_are_done(
     run_plan(plan_of(), store, CPU)
     shutil.rmtree(store.path / "chains")
     assert run_plan(plan_of(methods=["shrink", "second"], settings={"second.init": "shrink"}), store, CPU) == []
-    assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
+    assert len(list((store.path / "chains").glob("*/chain.json"))) == 2
 
 
 def test_a_sweep_of_init_compares_a_fresh_encoder_with_a_trained_one(
@@ -188,9 +190,9 @@ def test_a_row_before_its_starting_row_tries_it_for_all_others(plan_of: PlanOf, 
 def test_a_folder_of_another_encoder_is_refused_before_anything_runs(plan_of: PlanOf, store: Store) -> None:
     run_plan(plan_of(), store, CPU)
     folder = store.chain_folder(plan_of().chains[0].key)
-    recipe = json.loads((folder / "recipe.json").read_text())
-    recipe["doc"]["encoder"]["id"] = "toys/other"
-    (folder / "recipe.json").write_text(json.dumps(recipe))
+    document = read_recipe(folder)["doc"]
+    document["encoder"]["id"] = "toys/other"
+    rewrite(folder, "recipe", doc=document)
     with pytest.raises(RequestError, match="was trained with encoder"):
         plan_of(settings={"shrink.init": str(folder)})
 
@@ -216,7 +218,7 @@ def test_a_row_of_the_board_that_is_not_requested_is_trained_if_requested_rows_s
     assert [chain.method.name for chain in alone.chains] == ["second"]
     assert alone.chains[0].key == whole.chains[1].key
     assert run_plan(alone, store, CPU) == []
-    assert len(list((store.path / "chains").glob("*/summary.json"))) == 2
+    assert len(list((store.path / "chains").glob("*/chain.json"))) == 2
     (record,) = store.records()
     assert record.starts_from == "shrink, 2 epochs"
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench_core.engines.command_line import run_command
 from bench_core.errors import RequestError, StoreError
-from bench_core.files import file_digest, sealed, write_over
+from bench_core.files import file_digest
 from bench_core.keys import key_of
 from bench_core.planning.at_epochs import at_epochs
 from bench_core.planning.chains import Chain, Plan
@@ -23,6 +23,7 @@ from bench_core.store import Store
 from bench_core.store.chain_files import read_summary
 from bench_core.store.merge import apply, compare_stores
 from bench_core.training.stopping import Stop, Stopped
+from tests.chain_forms import rewrite
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_every_second_epoch_is_kept_and_the_training_stays_the_same(plan: Plan, 
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert sorted(kept(chain, store)) == ["0002.safetensors", "0004.safetensors"]
     assert kept(chain, store)["0004.safetensors"] == weights[0].read_bytes() != kept(chain, store)["0002.safetensors"]
-    summary = json.loads((store.chain_folder(chain.key) / "summary.json").read_text())
+    summary = read_summary(store.chain_folder(chain.key))
     digest = file_digest(store.chain_folder(chain.key) / "epochs" / "0002.safetensors")
     assert summary["epochs"]["2"] == digest
     assert not (plain.chain_folder(chain.key) / "epochs").exists()
@@ -79,7 +80,7 @@ def test_weights_after_an_epoch_are_those_of_a_training_that_was_stopped_there(
     assert not stopped.chain_folder(chain.key).exists()
     run(plan, stopped, keep_every=1)
     assert kept(chain, stopped) == whole
-    assert json.loads((stopped.chain_folder(chain.key) / "summary.json").read_text())["provenance"]["resumed"] == 1
+    assert read_summary(stopped.chain_folder(chain.key))["provenance"]["resumed"] == 1
 
 
 def test_cells_of_epochs_have_keys_and_rows_of_their_own_and_others_keep_theirs(plan: Plan) -> None:
@@ -142,7 +143,7 @@ def test_a_summary_with_an_epoch_that_is_none_is_refused(plan: Plan, store: Stor
     run(plan, store, keep_every=2)
     folder = store.chain_folder(plan.chains[0].key)
     summary = read_summary(folder)
-    write_over(folder / "summary.json", sealed({**summary, "epochs": {epoch: summary["weights_sha256"]}}))
+    rewrite(folder, "summary", epochs={epoch: summary["weights_sha256"]})
     with pytest.raises(StoreError, match="epochs"):
         read_summary(folder)
 

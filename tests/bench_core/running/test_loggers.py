@@ -17,6 +17,7 @@ from bench_core.running.progress import NoProgress
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.chain_files import read_finished_log
 
 LINES: list[dict[str, Any]] = [
     {"step": 3 * epoch, "epoch": epoch, "loss": 1 / epoch, "probe": {"knn": 0.5}, "warnings": ["w"], "late": None}
@@ -86,7 +87,7 @@ def test_all_loggers_of_a_run_get_all_epochs_and_the_records_stay_the_same(
     assert not any("stops" in line for line in said)
     for chain in plan.chains:
         folder = logged.chain_folder(chain.key)
-        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        lines = read_finished_log(folder)
         with (folder / "log.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert [float(row["difference"]) for row in rows] == [line["difference"] for line in lines]

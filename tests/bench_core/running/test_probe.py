@@ -1,6 +1,5 @@
 """Probes measure a method while it is trained, and nothing else changes."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from bench_core.running.progress import NoProgress
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.chain_files import read_finished_log
 
 CPU = torch.device("cpu")
 
@@ -70,7 +70,7 @@ def run(plan: Plan, store: Store, every: int) -> tuple[list[dict[str, Any]], byt
     said = Said()
     assert run_plan(plan, store, RunSetting(device="cpu", probe_every=every), said) == []
     folder = store.chain_folder(plan.chains[0].key)
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = read_finished_log(folder)
     return lines, (folder / "weights.safetensors").read_bytes(), said.lines
 
 

@@ -240,7 +240,7 @@ def test_a_rerun_that_was_killed_while_files_moved_is_moved_to_its_end(
     trained_meanwhile = not trained.exists()
     if trained_meanwhile:  # killed between the two renames: another command may train the chain before this one ends
         trained.mkdir()
-        (trained / "summary.json").write_text("{}")
+        (trained / "chain.json").write_text("{}")
     again = prepare(plan, "shrink")
     assert run_plan(again.plan, again.store, CPU) == []
     list(again.finish())

@@ -27,6 +27,7 @@ from bench_core.running.progress import NoProgress
 from bench_core.running.runner import _PlanRun, run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.chain_files import read_finished_log, read_recipe, read_summary
 from bench_core.store.per_item import unpack_items
 from bench_core.store.record import Record
 from bench_core.store.tensors import load_tensors
@@ -82,9 +83,9 @@ def test_chain_folder_holds_recipe_log_weights_and_embeddings(plan_of: PlanOf, s
     plan = plan_of()
     run_plan(plan, store, CPU)
     folder = store.chain_folder(plan.chains[0].key)
-    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe = read_recipe(folder)
     assert recipe["doc"]["recipe"]["weight_decay"] == 0.0  # every default is written out
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    log = read_finished_log(folder)
     assert [line["epoch"] for line in log] == [1, 2]
     assert log[0].keys() >= {"loss", "difference", "images_per_s", "peak_memory_gib", "learning_rate", "step"}
     embeddings = folder / "embeddings" / plan.chains[0].embed_key
@@ -291,7 +292,7 @@ def test_a_damaged_weights_file_is_refused(plan_of: PlanOf, store: Store) -> Non
     path = store.chain_folder(plan.chains[0].key) / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError, match=r"weights\.safetensors is missing or damaged; delete"):
-        load_tensors(path, json.loads((path.parent / "summary.json").read_text())["weights_sha256"])
+        load_tensors(path, read_summary(path.parent)["weights_sha256"])
 
 
 @pytest.mark.parametrize("name", ["train.safetensors", "done.json"])
@@ -585,7 +586,7 @@ def test_two_writers_of_one_chain_leave_one_whole_chain(plan_of: PlanOf, store: 
         outcomes = list(pool.map(lambda _: run_plan(plan_of(), store, CPU), range(2)))
     assert outcomes == [[], []]
     (chain,) = (store.path / "chains").iterdir()  # and nothing else
-    assert len((chain / "log.jsonl").read_text().splitlines()) == 2
+    assert len(read_finished_log(chain)) == 2
     assert len(store.records()) == 1
 
 

@@ -25,6 +25,7 @@ from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.merge import apply, compare_stores
 from bench_core.store.store import read_record
+from tests.chain_forms import make_older, rewrite
 
 CPU = RunSetting(device="cpu", command="test")
 PlanOf = Callable[..., Plan]
@@ -105,8 +106,7 @@ def test_missing_score_and_score_over_other_items_are_conflicts(plan_of: PlanOf,
 def test_different_weights_of_one_chain_are_reported(plan_of: PlanOf, tmp_path: Path) -> None:
     other, ours = run(tmp_path / "b", plan_of()), run(tmp_path / "a", plan_of())
     key = plan_of().chains[0].key
-    summary = other.chain_folder(key) / "summary.json"
-    write_over(summary, sealed({**read_sealed(summary), "weights_sha256": "0" * 64}))
+    rewrite(other.chain_folder(key), "summary", weights_sha256="0" * 64)
     assert compare_stores(other.path, ours).other_weights == (other.chain_folder(key),)
 
 
@@ -204,13 +204,24 @@ def rewritten(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(sealed(content) if was_sealed else content))
 
 
+OLDER = {"recipe": "chains/*/recipe.json", "summary": "chains/*/summary.json", "log": "chains/*/log.jsonl"}
 COPIED = {  # every file and folder that a merge opens, by a pattern
     "record": "cells/*/*.json", "records": "cells", "records of a prefix": "cells/*", "attempt": "attempts/*/*.json",
     "attempts": "attempts", "attempts of a cell": "attempts/*", "chains": "chains", "chain": "chains/*",
-    "recipe": "chains/*/recipe.json", "summary": "chains/*/summary.json", "weights": "chains/*/weights.safetensors",
-    "log": "chains/*/log.jsonl", "all embeddings": "chains/*/embeddings", "embeddings": "chains/*/embeddings/*",
+    "chain file": "chains/*/chain.json", "weights": "chains/*/weights.safetensors",
+    "all embeddings": "chains/*/embeddings", "embeddings": "chains/*/embeddings/*",
     "done": "chains/*/embeddings/*/done.json", "embedding": "chains/*/embeddings/*/test.safetensors",
+    **OLDER,
 }  # fmt: skip
+
+
+def file_of(name: str, other: Store) -> Path:
+    """Return the only file of a pattern; for a file of the older form the chain gets this form first."""
+    if name in OLDER:
+        (chain,) = other.path.glob("chains/*")
+        make_older(chain)
+    (file,) = other.path.glob(COPIED[name])
+    return file
 
 
 def as_link(path: Path, elsewhere: Path) -> None:
@@ -236,11 +247,11 @@ def as_socket(path: Path, elsewhere: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [as_link, as_pipe, as_socket])
-@pytest.mark.parametrize("pattern", COPIED.values(), ids=COPIED)
+@pytest.mark.parametrize("name", COPIED)
 def test_link_pipe_or_socket_in_a_strangers_store_is_refused(
-    pattern: str, place: Callable[[Path, Path], None], other: Store, tmp_path: Path
+    name: str, place: Callable[[Path, Path], None], other: Store, tmp_path: Path
 ) -> None:
-    (path,) = other.path.glob(pattern)
+    path = file_of(name, other)
     place(path, tmp_path / "elsewhere")
     assert f"{path.relative_to(tmp_path)}" in refusal(other, tmp_path)
 
@@ -298,7 +309,7 @@ def test_store_of_a_newer_format_is_not_merged(other: Store, tmp_path: Path) -> 
 
 
 def test_last_line_of_a_log_may_be_half_and_no_other(other: Store, tmp_path: Path) -> None:
-    (log,) = other.path.glob(COPIED["log"])
+    log = file_of("log", other)
     whole = log.read_bytes()
     log.write_bytes(whole + b"half\n{}\n")
     assert str(log.relative_to(tmp_path)) in refusal(other, tmp_path)
@@ -321,6 +332,9 @@ FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "no provenance": ("summary", {"provenance": None}), "odd provenance": ("summary", {"provenance": {"device": 1}}),
     "odd cost": ("summary", {"cost": {"pretrain_s": "long"}}), "odd warnings": ("summary", {"warnings": "x"}),
     "no document": ("recipe", {"doc": None}), "odd document": ("recipe", {"doc": [1]}),
+    "no recipe": ("chain file", {"recipe": None}), "no summary": ("chain file", {"summary": None}),
+    "odd recipe": ("chain file", {"recipe": {"doc": [1]}}), "odd summary": ("chain file", {"summary": {}}),
+    "no log": ("chain file", {"log": None}), "a line that is none": ("chain file", {"log": [1]}),
     "no digests": ("done", {"digests": None}), "no digest": ("done", {"digests": {}}),
     "path as split": ("done", {"digests": {"../../x": "0" * 64}}),
     "absolute split": ("done", {"digests": {"/etc/x": "0" * 64}}),
@@ -334,12 +348,12 @@ FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_chain_whose_files_lack_or_bend_a_field_is_not_merged(
     name: str, changes: dict[str, Any], other: Store, tmp_path: Path
 ) -> None:
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     rewritten(file, **changes)
     assert str(file.parent.relative_to(tmp_path)) in refusal(other, tmp_path)
 
 
-JSON_FILES = ("record", "attempt", "recipe", "summary", "done", "log")
+JSON_FILES = ("record", "attempt", "chain file", "recipe", "summary", "done", "log")
 CONTENTS = {
     "nothing": b"", "half": b'{"a":', "bytes": b"\xff\xfe\n\n", "a list": b"[1]\n\n", "deep": b"[" * 10**6 + b"\n\n",
     "deep objects": b'{"a":' * 100 + b"1" + b"}" * 100 + b"\n\n", "half a character": b'{"a": "\\ud800"}\n\n',
@@ -352,21 +366,21 @@ CONTENTS = {
 def test_file_that_is_no_json_is_not_merged(name: str, content: bytes, other: Store, tmp_path: Path) -> None:
     if name == "log" and b"\n" not in content:
         pytest.skip("the last line of a log may be half")
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     file.write_bytes(content)
     assert str(file.relative_to(tmp_path)) in refusal(other, tmp_path)
 
 
 @pytest.mark.parametrize("name", JSON_FILES)
 def test_huge_file_is_not_read(name: str, other: Store, tmp_path: Path) -> None:
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     os.truncate(file, LARGEST_JSON + 1)  # takes no room on the disk
     assert "cannot be read (it is too large)" in refusal(other, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["recipe", "weights", "embedding"])
 def test_missing_file_is_named(name: str, other: Store, tmp_path: Path) -> None:
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     file.unlink()
     assert f"{file.relative_to(tmp_path)} cannot be read (No such file" in refusal(other, tmp_path)
 
@@ -374,7 +388,7 @@ def test_missing_file_is_named(name: str, other: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["record", "attempt"])
 def test_number_that_is_not_finite_is_not_merged(name: str, number: float, other: Store, tmp_path: Path) -> None:
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     content = read_json(file)
     content.pop("sha256", None)
     content["seconds"] = number
@@ -386,22 +400,22 @@ def test_number_that_is_not_finite_is_not_merged(name: str, number: float, other
 def test_tensors_that_do_not_open_are_not_merged_though_their_digest_is_right(
     name: str, other: Store, tmp_path: Path
 ) -> None:
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     file.write_bytes(b"no tensors")
     digest = file_digest(file)
     if name == "weights":
-        rewritten(file.parent / "summary.json", weights_sha256=digest)
+        rewrite(file.parent, "summary", weights_sha256=digest)
     else:
         digests = read_sealed(file.parent / "done.json")["digests"]
         rewritten(file.parent / "done.json", digests={**digests, "test": digest})
     assert "no safetensors file" in refusal(other, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["record", "attempt", "recipe", "weights", "embedding"])
+@pytest.mark.parametrize("name", ["record", "attempt", "chain file", "recipe", "weights", "embedding"])
 def test_disk_error_of_the_other_store_is_one_line(
     name: str, other: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (file,) = other.path.glob(COPIED[name])
+    file = file_of(name, other)
     status = file.stat()
 
     class Broken(io.FileIO):
@@ -449,3 +463,25 @@ def test_a_merge_that_was_killed_leaves_whole_files_and_the_next_one_completes_i
         apply(compare_stores(other.path, ours), ours)
         visible = {name: content for name, content in files(ours).items() if ".tmp/" not in name}
         assert visible == files(whole)
+
+
+@pytest.mark.parametrize("older", ["ours", "theirs"])
+def test_chains_of_the_two_forms_are_equal(older: str, plan_of: PlanOf, tmp_path: Path) -> None:
+    stores = {name: run(tmp_path / name, plan_of()) for name in ("ours", "theirs")}
+    make_older(stores[older].chain_folder(plan_of().chains[0].key))
+    before = files(stores["ours"])
+    merged = compare_stores(stores["theirs"].path, stores["ours"])
+    assert (merged.known, merged.conflicts, merged.chains, merged.other_weights) == (1, (), (), ())
+    apply(merged, stores["ours"])
+    assert files(stores["ours"]) == before
+
+
+def test_a_chain_of_the_older_form_is_copied_as_it_is(plan_of: PlanOf, tmp_path: Path) -> None:
+    other, ours = run(tmp_path / "b", plan_of(seeds=[0, 1])), Store(tmp_path / "a")
+    make_older(other.chain_folder(plan_of(seeds=[0]).chains[0].key))
+    apply(compare_stores(other.path, ours), ours)
+    assert {name: content for name, content in files(other).items() if name.startswith("chains")} == {
+        name: content for name, content in files(ours).items() if name.startswith("chains")
+    }
+    ours.record_file(plan_of().cells[0].key).unlink()
+    assert run_plan(plan_of(), ours, CPU) == []

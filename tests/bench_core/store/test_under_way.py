@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.store.under_way import LiveLog, current_lines, is_being_trained, read_log, under_way_folder
+from bench_core.store.training_log import current_lines, read_log
+from bench_core.store.under_way import LiveLog, is_being_trained, under_way_folder
 
 DESCRIPTION = {"doc": {}, "names": {}, "label": "nac on digits"}
 

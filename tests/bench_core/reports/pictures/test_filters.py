@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench_core import DataSpec, Encoder
 from bench_core.errors import BenchError, RequestError
-from bench_core.files import file_digest, read_sealed, sealed, write_over
+from bench_core.files import file_digest
 from bench_core.planning.boards import Picture
 from bench_core.planning.chains import Plan
 from bench_core.plugins import Registry
@@ -27,6 +27,7 @@ from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.tensors import save_tensors
+from tests.chain_forms import rewrite
 
 ROWS = ("shrink (factor=0.0)", "shrink (factor=1.0)", "shrink (factor=5.0)")
 PICTURE = Picture(name="filters", kind="filters")
@@ -160,7 +161,7 @@ def test_a_chain_of_another_encoder_under_the_same_key_is_refused(entries: list[
         weights["encoder.first.weight"] = weights["encoder.first.weight"][:, :, 1:]
         save_tensors(folder / "weights.safetensors", weights)
         digest = {"weights_sha256": file_digest(folder / "weights.safetensors")}
-        write_over(folder / "summary.json", sealed(read_sealed(folder / "summary.json") | digest))
+        rewrite(folder, "summary", **digest)
     with pytest.raises(RequestError, match=r"no first layer .*first\.weight of shape \(8, 1, 3, 3\).* was edited"):
         Filters().read(entries, PICTURE, store)
 

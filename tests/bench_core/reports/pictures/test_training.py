@@ -1,6 +1,5 @@
 """Curves of trainings are read from the logs of a store's chains."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,15 @@ from bench_core.reports.pictures.model import PlotRequest
 from bench_core.reports.pictures.training import Training, TrainingData
 from bench_core.reports.tables.entries import Entry
 from bench_core.store import Store
+from tests.chain_forms import make_older, write_log
 
 ROWS = ("shrink (factor=0.0)", "shrink (factor=1.0)", "shrink (factor=5.0)")
 PICTURE = Picture(name="training", kind="training")
 
 
-def log_file(entry: Entry, store: Store) -> Path:
+def chain_folder(entry: Entry, store: Store) -> Path:
     assert entry.document is not None
-    return store.chain_folder(key_of(entry.document.pretrain)) / "log.jsonl"
+    return store.chain_folder(key_of(entry.document.pretrain))
 
 
 def write_logs(entries: list[Entry], store: Store) -> None:
@@ -41,8 +41,7 @@ def write_logs(entries: list[Entry], store: Store) -> None:
             ]  # fmt: skip
             if entry.seed == 1:
                 lines[1]["warnings"] = ["pull is above its ceiling"]
-            text = "".join(json.dumps(line) + "\n" for line in [*lines, {"step": 4, "after_training": {"done": 1}}])
-            log_file(entry, store).write_text(text)
+            write_log(chain_folder(entry, store), [*lines, {"step": 4, "after_training": {"done": 1}}])
 
 
 def read(entries: list[Entry], store: Store) -> TrainingData:
@@ -87,9 +86,9 @@ def test_one_seed_has_no_band(entries: list[Entry], store: Store) -> None:
 def test_a_row_without_a_log_is_named(entries: list[Entry], store: Store) -> None:
     for entry in entries:
         if entry.names["method"] == ROWS[0]:
-            log_file(entry, store).unlink(missing_ok=True)
+            (make_older(chain_folder(entry, store)) / "log.jsonl").unlink(missing_ok=True)
         if entry.names["method"] == ROWS[1]:
-            log_file(entry, store).write_text("")
+            write_log(chain_folder(entry, store), [])
     reasons = " ".join(read(entries, store).reasons)
     assert f"{ROWS[0]}: no log under" in reasons
     assert f"{ROWS[1]}: it trains nothing" in reasons
