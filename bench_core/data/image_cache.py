@@ -122,15 +122,13 @@ def cached_array(
     return np.concatenate(list(make())) if array is None else array  # another process has just deleted it
 
 
-def write_cache(
-    path: Path, write: Callable[[Any], object], otherwise: str = "the images will be read again next time"
-) -> None:
-    """Write a file of the cache, whole or not at all; if that fails, warn, say what happens instead, and go on."""
+def write_cache(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file of the cache, whole or not at all; if that fails, warn and go on without it."""
     try:
         with new_file(path) as temporary, temporary.open("wb") as file:
             write(file)
     except OSError as error:
-        _log.warning("%s cannot be written (%s); %s", path, error, otherwise)
+        _log.warning("%s cannot be written (%s); the images will be read again next time", path, error)
 
 
 def read_array(path: Path) -> Pixels | None:

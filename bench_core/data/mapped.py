@@ -10,6 +10,7 @@ decoded, so a damaged file is written again, and no other data is ever read from
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from bench_core.contracts import Split
 from bench_core.data.files import cache_root, digest_of
-from bench_core.data.image_cache import Pixels, read_array, write_cache
-from bench_core.errors import RequestError
+from bench_core.data.image_cache import Pixels, read_array
+from bench_core.errors import RequestError, StoreError
+from bench_core.files import make_folder, move_once, temporary_path
 
 _log = logging.getLogger("bench")
 SHARED_BYTES = 16 << 20  # what is smaller is not worth a file
@@ -75,7 +77,10 @@ def shared(split: Split, folder: Path | None = None) -> Split:
     path = cache / f"{digest_of(inputs).removeprefix('sha256:')}.npy"
     mapped = _same(path, inputs)
     if mapped is None:
-        write_cache(path, lambda file: np.save(file, inputs.numpy()), "each process keeps its own copy of the data")
+        try:
+            _write(path, inputs)
+        except (OSError, StoreError) as error:
+            _log.warning("%s cannot be written (%s); each process keeps its own copy of the data", path, error)
         mapped = _same(path, inputs)
     return split if mapped is None else replace(split, inputs=mapped)
 
@@ -91,13 +96,28 @@ def _is_plain(inputs: Tensor) -> bool:
     )
 
 
+def _write(path: Path, inputs: Tensor) -> None:
+    """Write the file of some inputs; of several writers the first wins, so that all map one file."""
+    make_folder(path.parent)
+    temporary = temporary_path(path)
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, inputs.numpy())
+        move_once(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
 def _same(path: Path, inputs: Tensor) -> Tensor | None:
     """Map a file; None if it is absent or has not the same bits as the inputs."""
     array = read_array(path)
-    if array is None or array.dtype != inputs.numpy().dtype or array.shape != tuple(inputs.shape):
-        return None
-    mapped = tensor_of(array)
-    if not torch.equal(mapped.view(torch.uint8), inputs.view(torch.uint8)):
+    if array is not None and array.dtype == inputs.numpy().dtype and array.shape == tuple(inputs.shape):
+        mapped = tensor_of(array)
+        if torch.equal(mapped.view(torch.uint8), inputs.view(torch.uint8)):
+            return mapped
+    if path.is_file():
         _log.warning("%s is damaged; it is written again", path)
-        return None
-    return mapped
+        with suppress(OSError):
+            path.unlink()
+    return None
