@@ -27,6 +27,7 @@ from bench_core.running.probe import make_probe
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
+from bench_core.running.threads import running_threads
 from bench_core.seeds import stream_seed
 from bench_core.store import Store
 from bench_core.store.chain_files import LAST, LOG, read_embedded, read_summary, write_chain
@@ -115,9 +116,9 @@ class EncoderAlone(Objective):
         return Loss(torch.zeros(()))
 
 
-def load_splits(chain: Chain) -> dict[str, Split]:
-    """Read and check every split of the chain's dataset."""
-    return {name: load_split(chain.loader, chain.data, name) for name in chain.data.splits}
+def load_splits(chain: Chain, cache: Path | None = None) -> dict[str, Split]:
+    """Read and check every split of the chain's dataset; `cache` is the folder that `--data-cache` names."""
+    return {name: load_split(chain.loader, chain.data, name, cache) for name in chain.data.splits}
 
 
 def pretrain_and_embed(
@@ -215,7 +216,8 @@ def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Spl
     try:
         for needed in to_train(chain, store):
             if needed.key == chain.key:
-                _train(chain, store, folder, setting, train, progress)
+                with running_threads(chain, setting.threads):  # also where another chain needs this one
+                    _train(chain, store, folder, setting, train, progress)
             else:
                 _train_if_needed(needed, store, setting, train, progress)
     finally:

@@ -21,6 +21,7 @@ from bench_core.running.progress import NOTICED_S, NoProgress, Progress, task_li
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.small_batches import refuse_small_batches
+from bench_core.running.threads import running_threads
 from bench_core.store import Store
 from bench_core.store.name_links import link_names
 
@@ -93,7 +94,8 @@ class _PlanRun:
             self.progress.chain(number, len(queue), chain.label)
             self.progress.later(self.outlook.later([chain for chain, _ in queue[number - 1 :]]))
             for epoch in dict.fromkeys(cell.epoch for cell in cells):
-                self.run_chain(chain, [cell for cell in cells if cell.epoch == epoch], epoch)
+                with running_threads(chain, self.setting.threads):
+                    self.run_chain(chain, [cell for cell in cells if cell.epoch == epoch], epoch)
         return self.failed
 
     def check_data(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> None:
@@ -109,7 +111,7 @@ class _PlanRun:
         """Return the splits of a chain's dataset, read if it is not the one in memory."""
         if self.loader is not chain.loader:
             self.loader, self.splits = None, {}  # frees the dataset before
-            self.splits = load_splits(chain)
+            self.splits = load_splits(chain, self.setting.data_cache)
             self.loader = chain.loader
         return self.splits
 

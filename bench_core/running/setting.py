@@ -35,6 +35,8 @@ class RunSetting:
         log: Loggers of trainings beside the store's own log, see `bench_core.running.loggers`: csv, tensorboard, wandb.
         probe_every: Epochs from one probe of a training to the next, see `bench_core.running.probe`; 0 is none.
         keep_every: Epochs from one copy of a training's weights to the next, see `kept_epochs`; 0 keeps none.
+        threads: Threads of the CPU that every chain gets, as a repetition needs them; None gives each chain as many
+            as its step can use, see `bench_core.running.threads`. `OMP_NUM_THREADS` wins.
         command: What records name as the command; None is the command line of this process.
         stop: Receives the stop signals of this process.
 
@@ -55,6 +57,7 @@ class RunSetting:
     log: tuple[str, ...] = ()
     probe_every: int = 0
     keep_every: int = 0
+    threads: int | None = None
     command: str | None = None
     stop: Stop = field(default_factory=Stop)
 

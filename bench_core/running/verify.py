@@ -128,7 +128,12 @@ def verify(plan: Plan, record: Record, device: str = "auto", progress: Progress 
     with TemporaryDirectory(prefix="bench-verify-") as folder:
         store = Store(Path(folder) / "runs")
         epoch = record.document.embed.get("epoch", 0)  # its weights are kept
-        setting = RunSetting(device=device, command=f"bench verify {record.key}", keep_every=epoch)
+        setting = RunSetting(
+            device=device,
+            command=f"bench verify {record.key}",
+            keep_every=epoch,
+            threads=record.provenance.threads,
+        )
         failures = run_plan(plan, store, setting, progress)
         if failures:
             raise BenchError(f"it does not run any more: {describe(failures)[0]}")
