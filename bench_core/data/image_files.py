@@ -126,9 +126,10 @@ class ImageFiles:
             return FileReader(self._paths, self.size, self.grey, depth, self.floats)
         return tensor_of(self._array(depth))
 
-    @property
+    @cached_property
     def _paths(self) -> list[str]:
-        return [str(self.folder / file) for file in self.files]
+        above = f"{self.folder}/"  # not `Path`, which takes seconds for a million files
+        return [above + file for file in self.files]
 
     @cached_property
     def _cache(self) -> Path:
@@ -136,7 +137,7 @@ class ImageFiles:
 
     def _read_content(self) -> str:
         """Hash all files, unless they are many bytes and the cache has the digest for their stamps."""
-        now, stats = time.time_ns(), [os.stat(path) for path in self._paths]
+        now, stats = time.time_ns(), _in_threads(os.stat, self._paths)
         if sum(stat.st_size for stat in stats) <= ALWAYS_READ_BYTES:
             return self._hash_files()
         listing = digest_of("\n".join(f"{stamp(stat)} {file}" for stat, file in zip(stats, self.files, strict=True)))

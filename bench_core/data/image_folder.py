@@ -98,8 +98,9 @@ class ImageFolder:
 
     def load(self, split: str) -> Split:
         """Load `train` or `test`: images (N, C, size, size) in memory, or a Reader if they are too large."""
-        label_of = {_normal(name): label for label, name in enumerate(self.classes)}
-        labels = torch.tensor([label_of[_normal(name)] for name in self.listings[split].classes])
+        numbers = {_normal(name): label for label, name in enumerate(self.classes)}
+        label_of = {name: numbers[_normal(name)] for name in set(self.listings[split].classes)}
+        labels = torch.tensor([label_of[name] for name in self.listings[split].classes])
         return Split(self._files[split].load(self._depth), labels)
 
     @cached_property

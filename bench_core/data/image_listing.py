@@ -89,8 +89,7 @@ def scan_tree(name: str, folder: Path, *, trust_cache: bool = True) -> Listing:
             name, Path(error.filename or folder), f"cannot be read ({error.strerror})", fetch=False
         ) from error
     images += [file for file in others if file not in no_images]
-    for file in images:
-        require_printable(name, folder, file)
+    _require_all_printable(name, folder, images)
     pairs = [(file, file.partition("/")[0] if "/" in file else "") for file in images]
     passed_over = [path for path in passed_over if path != CACHE]
     return _listing(pairs, sorted({label for _, label in pairs} - {""}), (*passed_over, *no_images))
@@ -117,8 +116,7 @@ def _scan(name: str, folder: Path, split: str, trust_cache: bool) -> Listing:
             (images if known else others).append((file, entry.name))
     no_images = _without_images(folder, split, [file for file, _ in others], trust_cache)
     images += [pair for pair in others if pair[0] not in no_images]
-    for file, _ in images:
-        require_printable(name, folder, file)
+    _require_all_printable(name, folder, [file for file, _ in images])
     return _listing(images, tuple(class_folders), (*passed_over, *no_images))
 
 
@@ -180,6 +178,12 @@ def _without_images(folder: Path, split: str, files: Sequence[str], trust_cache:
     if kept != cached:
         write_entry(cache_file, kept)
     return {file for file, kind in answers.items() if kind is None}
+
+
+def _require_all_printable(name: str, folder: Path, files: Sequence[str]) -> None:
+    if not "".join(files).isprintable():  # asked once, which is quick for a million files
+        for file in files:
+            require_printable(name, folder, file)
 
 
 def require_printable(name: str, folder: Path, file: str) -> None:
