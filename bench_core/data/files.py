@@ -12,6 +12,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from bench_core.errors import DataMissingError, RequestError
+from bench_core.files import cache_root as cache_root
+from bench_core.files import expanded
 
 NO_FOLDER = Path(os.devnull) / "no-home"  # of a user without a home; below a file, so nothing can be there
 
@@ -24,39 +26,11 @@ def default_data_root() -> Path:
     """
     folder = os.environ.get("BENCH_DATA")
     try:
-        return _expanded("BENCH_DATA", folder) if folder else cache_root() / "data"
+        return expanded("BENCH_DATA", folder) if folder else cache_root() / "data"
     except RequestError:
         if folder:
             raise
         return NO_FOLDER
-
-
-def cache_root() -> Path:
-    """Return the cache folder: `bench` in `XDG_CACHE_HOME`, else in ~/.cache. All its files may be deleted.
-
-    A relative `XDG_CACHE_HOME` is passed over, as its specification asks.
-
-    Raises:
-        RequestError: There is no home folder to be found: HOME is not set, and the system does not know the user.
-    """
-    parent = os.environ.get("XDG_CACHE_HOME")
-    if parent and (folder := _expanded("XDG_CACHE_HOME", parent)).is_absolute():
-        return folder / "bench"
-    try:
-        return Path.home() / ".cache" / "bench"
-    except RuntimeError as error:
-        raise RequestError(
-            "there is no folder for caches: HOME is not set, and the system knows no home of this user. Set HOME or "
-            "XDG_CACHE_HOME."
-        ) from error
-
-
-def _expanded(variable: str, folder: str) -> Path:
-    """Return the folder that an environment variable names."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as error:  # "~user" of an unknown user, or "~" without any home
-        raise RequestError(f"{variable} is {folder!r}, and there is no such home folder; give a whole path.") from error
 
 
 def missing_data(name: str, where: Path, why: str, *, fetch: bool) -> DataMissingError:

@@ -7,7 +7,7 @@ written; it may be deleted. For each group of images it holds
   contents. While the listing is the same, the files are not read again. Smaller groups are read every time.
 - `PART-SIZE.npy` and `.json`: the decoded images, with digests of the contents and of the array, the decoder's version
   and the depth. While all are the same, the files are not decoded again. Images as fractions lie in
-  `PART-SIZE-float.npy`, grey ones in `PART-SIZE-grey.npy`.
+  `PART-SIZE-float.npy`, grey ones in `PART-SIZE-grey.npy`, those of `scaled` in `PART-SIZE-scaled.npy`.
 - `PART-brightest.json`: the largest value of images of 16 bits; `PART-undecodable.json`: images that are damaged.
 """
 
@@ -58,6 +58,7 @@ class ImageFiles:
         max_cached_bytes: int = 4 << 30,
         trust_stamps: bool = True,
         floats: bool = False,
+        scaled: bool = False,
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -71,10 +72,11 @@ class ImageFiles:
             max_cached_bytes: If the array of all images is larger, they are decoded when they are read.
             trust_stamps: Whether files are not hashed again while their sizes, times and inodes are the same.
             floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
+            scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
         """
         self.name, self.folder, self.part, self.files = name, folder, part, files
         self.size, self.grey, self.max_cached_bytes = size, grey, max_cached_bytes
-        self.trust_stamps, self.floats = trust_stamps, floats
+        self.trust_stamps, self.floats, self.scaled = trust_stamps, floats, scaled
 
     @cached_property
     def content(self) -> str:
@@ -123,7 +125,7 @@ class ImageFiles:
         """
         values = len(self.files) * (1 if self.grey else 3) * self.size**2
         if values * (4 if self.floats else 1) > self.max_cached_bytes:
-            return FileReader(self._paths, self.size, self.grey, depth, self.floats)
+            return FileReader(self._paths, self.size, self.grey, depth, self.floats, self.scaled)
         return tensor_of(self._array(depth))
 
     @cached_property
@@ -172,7 +174,7 @@ class ImageFiles:
 
     def _array(self, depth: int) -> Pixels:
         """Return the decoded images, from the cache while contents, decoder, depth and array are the same."""
-        forms = f"{'-grey' if self.grey else ''}{'-float' if self.floats else ''}"
+        forms = f"{'-grey' if self.grey else ''}{'-float' if self.floats else ''}{'-scaled' if self.scaled else ''}"
         path = self._cache / f"{self.part}-{self.size}{forms}.npy"
         inputs = {**self._decoder_inputs(), "depth": depth}
 
@@ -180,7 +182,8 @@ class ImageFiles:
             _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
             block = max(1, BLOCK_BYTES // (math.prod(shape[1:]) * np.dtype(dtype).itemsize))
             for start in range(0, len(paths), block):
-                yield decode(paths[start : start + block], self.size, self.grey, depth, self.floats)
+                part = paths[start : start + block]
+                yield decode(part, self.size, self.grey, depth, self.floats, scaled=self.scaled)
 
         paths, dtype = self._paths, np.float32 if self.floats else np.uint8
         shape = (len(paths), 1 if self.grey else 3, self.size, self.size)
@@ -190,7 +193,15 @@ class ImageFiles:
 class FileReader:
     """A Reader of images that decodes them when they are read."""
 
-    def __init__(self, paths: Sequence[str], size: int, grey: bool, depth: int = 16, floats: bool = False) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        size: int,
+        grey: bool,
+        depth: int = 16,
+        floats: bool = False,
+        scaled: bool = False,
+    ) -> None:
         """Keep the arguments; no file is opened yet.
 
         Args:
@@ -199,8 +210,10 @@ class FileReader:
             grey: Decode to one grey channel instead of three.
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
             floats: Decode to float32 in [0, 1] instead of uint8.
+            scaled: Decode large JPEG files at a part of their size, see `decode_square`.
         """
-        self.paths, self.size, self.grey, self.depth, self.floats = paths, size, grey, depth, floats
+        self.paths, self.size, self.grey, self.depth = paths, size, grey, depth
+        self.floats, self.scaled = floats, scaled
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -209,7 +222,7 @@ class FileReader:
     def read(self, index: Tensor) -> Tensor:
         """Decode the images at index (N,) int64 to (N, C, size, size), uint8 or float32."""
         paths = [self.paths[i] for i in index.tolist()]
-        return torch.from_numpy(decode(paths, self.size, self.grey, self.depth, self.floats))
+        return torch.from_numpy(decode(paths, self.size, self.grey, self.depth, self.floats, scaled=self.scaled))
 
 
 def decode(
@@ -219,6 +232,8 @@ def decode(
     depth: int = 16,
     floats: bool = False,
     names: Sequence[str] | None = None,
+    *,
+    scaled: bool = False,
 ) -> Pixels:
     """Decode image files to (N, C, size, size), uint8 or float32 in [0, 1].
 
@@ -229,6 +244,7 @@ def decode(
         depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
         floats: Decode to float32 instead of uint8.
         names: Name of each image, for messages; without them, the images must be paths.
+        scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
 
     Raises:
         DataMissingError: Some images cannot be decoded; the message has the first one, its reason, and their number.
@@ -236,7 +252,7 @@ def decode(
     array: Pixels = np.empty((len(images), 1 if grey else 3, size, size), np.float32 if floats else np.uint8)
 
     def decode_one(number: int) -> str:
-        pixels, reason = _try_to_decode(images[number], size, grey, depth, floats)
+        pixels, reason = _try_to_decode(images[number], size, grey, depth, floats, scaled)
         if pixels is not None:
             array[number] = pixels
         return reason
@@ -254,11 +270,13 @@ def decode(
 
 
 def _try_to_decode(
-    path: str | bytes, size: int, grey: bool, depth: int, floats: bool = False
+    path: str | bytes, size: int, grey: bool, depth: int, floats: bool = False, scaled: bool = False
 ) -> tuple[Pixels | None, str]:
     """Return the pixels of an image and "", or None and the reason why it cannot be decoded."""
     try:
-        return (decode_fractions if floats else decode_square)(path, size, grey, depth), ""
+        if floats:
+            return decode_fractions(path, size, grey, depth), ""
+        return decode_square(path, size, grey, depth, scaled=scaled), ""
     except Exception as error:  # a damaged file may make Pillow raise anything
         return None, str(error) or type(error).__name__
 

@@ -37,6 +37,7 @@ class ImageFolder:
         max_cached_bytes: int = 4 << 30,
         depth: int | None = 16,
         floats: bool = False,
+        scaled: bool = False,
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -51,9 +52,11 @@ class ImageFolder:
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16; None takes the smallest
                 that holds the largest value of `train`. Other images are decoded as they are.
             floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
+            scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
         """
         self.name, self.folder, self.size, self.grey, self.depth = name, folder, size, grey, depth
         self.skip_undecodable, self.max_cached_bytes, self.floats = skip_undecodable, max_cached_bytes, floats
+        self.scaled = scaled
         self._trust_cache = True
 
     @property
@@ -149,6 +152,7 @@ class ImageFolder:
             max_cached_bytes=self.max_cached_bytes,
             trust_stamps=self._trust_cache,
             floats=self.floats,
+            scaled=self.scaled,
         )
 
     def _decodable(self, split: str, listing: Listing) -> Listing:

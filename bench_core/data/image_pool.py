@@ -110,6 +110,7 @@ class ImagePool:
         max_cached_bytes: int = 4 << 30,
         depth: int | None = 16,
         floats: bool = False,
+        scaled: bool = False,
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -127,10 +128,12 @@ class ImagePool:
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16; None takes the smallest
                 that holds the largest value of `train`.
             floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
+            scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
         """
         self.name, self.folder, self.size, self.grey, self.depth = name, folder, size, grey, depth
         self.label_kind, self.table, self.test_part = labels, table, test_part
         self.skip_undecodable, self.max_cached_bytes, self.floats = skip_undecodable, max_cached_bytes, floats
+        self.scaled = scaled
         self._trust_cache = True
 
     @property
@@ -307,6 +310,7 @@ class ImagePool:
             max_cached_bytes=self.max_cached_bytes,
             trust_stamps=self._trust_cache,
             floats=self.floats,
+            scaled=self.scaled,
         )
 
     def _decodable(self, rows: ImageRows) -> ImageRows:

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from bench_core.config import Config, param
 from bench_core.contracts import Reader, Split
+from bench_core.data.image_cache import LARGEST_IN_MEMORY
 from bench_core.data.kinds import join, select
+from bench_core.data.mapped import is_mapped
 from bench_core.data.split_faults import rows_fault
 from bench_core.errors import ConfigError, DataMissingError, RequestError
 
@@ -132,6 +134,8 @@ def ranks_in_class(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 def take(split: Split, index: Tensor) -> Split:
     """Return the items at index (N,) int64, in that order; a Reader gives a Reader."""
     inputs: Any = split.inputs
+    if isinstance(inputs, Tensor) and is_mapped(inputs) and inputs.nbytes > LARGEST_IN_MEMORY:
+        inputs = _Rows(inputs)  # a part of a large file is not copied into memory
     inputs = _ReaderPart(inputs, index) if hasattr(inputs, "read") else select(inputs, index)
     labels = None if split.labels is None else split.labels[index]
     return Split(inputs, labels, None if split.factors is None else split.factors[index])
@@ -146,6 +150,19 @@ def pooled(*splits: Split) -> Split:
         _join([split.labels for split in splits]),
         _join([split.factors for split in splits]),
     )
+
+
+class _Rows:
+    """A Reader of the rows of a tensor."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: Tensor) -> Tensor:
+        return self.rows[index]
 
 
 class _ReaderPart:

@@ -4,7 +4,8 @@ Source: the layout of torchvision.datasets.ImageFolder, once for each split. The
     no classes, or a table of paths with labels.
 Note:  Images are turned upright by their EXIF orientation (torchvision's datasets do not do that), transparent pixels
     are composed on white, and the centre square is resized. Up to 4 GiB of decoded images are decoded once and kept as
-    an array; more are decoded each time they are read. Mean and std are the usual ones of ImageNet.
+    an array; more are decoded each time they are read, unless `resized_copy` asks for a file of them all. Mean and
+    std are the usual ones of ImageNet.
 
 Shapes: (3, size, size); (1, size, size) if `grey`. Values are uint8, or float32 in [0, 1].
 """
@@ -27,6 +28,8 @@ from bench_core.data import (
     subset_counts,
 )
 from bench_core.errors import ConfigError, shown
+
+KEPT_BYTES = 4 << 30  # of decoded images, without being asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,18 @@ class ImageFolderConfig(Subsets):
         "how pixels are kept: uint8 rounds to 256 levels, float keeps images of 16 bits as they are, in 4 bytes",
         "ours: photographs have 8 bits",
         added=True,
+    )
+    decode: Literal["exact", "scaled"] = param(
+        "exact",
+        "exact: whole images; scaled: large JPEG files at a part of their size, never less than twice `size`: faster",
+        "ours: the same pixels whatever the size of the files",
+        added=True,
+    )
+    resized_copy: bool = param(
+        False,
+        "keep all decoded images in a file, however large (size x size x 3 bytes each); False: up to 4 GiB",
+        "ours: disks are not asked for hundreds of GiB unsaid",
+        in_key=False,
     )
     undecodable: Literal["refuse", "skip"] = param(
         "refuse",
@@ -103,6 +118,8 @@ class ImageFolderConfig(Subsets):
         if self.table is None and (self.labels == "multi" or self.factor_columns):
             what = "labels = 'multi' needs" if self.labels == "multi" else "factor_columns needs"
             raise ValueError(f"{what} a table: set image_folder.table to a CSV or parquet file")
+        if self.decode == "scaled" and self.values == "float":
+            raise ValueError("decode = 'scaled' rounds to 256 levels; leave it out, or set values to 'uint8'")
         if self.depth != "auto" and self.depth not in range(8, 17):
             raise ValueError(f"depth must be 'auto' or a whole number from 8 to 16, got {shown(self.depth)}")
 
@@ -127,7 +144,8 @@ class ImageFolderDataset(Dataset):
         config = self.config
         skip = config.undecodable == "skip"
         depth = None if config.depth == "auto" else config.depth
-        floats = config.values == "float"
+        floats, scaled = config.values == "float", config.decode == "scaled"
+        most = 1 << 62 if config.resized_copy else KEPT_BYTES
         if config.table is None and config.labels != "none" and not is_one_pool(self.folder):
             if config.test_share is not None:
                 raise ConfigError(
@@ -136,13 +154,13 @@ class ImageFolderDataset(Dataset):
                 )
             return ImageFolder(
                 "image_folder", self.folder, config.size, grey=config.grey, skip_undecodable=skip, depth=depth,
-                floats=floats,
+                floats=floats, scaled=scaled, max_cached_bytes=most,
             )  # fmt: skip
         sizes = config.train_size if config.num_queries is None else None  # queries are drawn from both parts
         return ImagePool(
             "image_folder", self.folder, config.size, labels=config.labels, table=self._table(),
             test_part=DrawnTest(config.test_share, sizes, config.split_seed), grey=config.grey, skip_undecodable=skip,
-            depth=depth, floats=floats,
+            depth=depth, floats=floats, scaled=scaled, max_cached_bytes=most,
         )  # fmt: skip
 
     def spec(self) -> DataSpec:

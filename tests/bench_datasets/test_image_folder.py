@@ -258,3 +258,40 @@ def test_unlabelled_folder_from_images_to_projection(flat: Path, tmp_path: Path)
     result = CliRunner().invoke(main, ["plot", "--store", str(store), "--kind", "projection"])
     assert result.exit_code == 0, result.output
     assert (store / "pictures" / "image_folder_convnet_projection.svg").stat().st_size > 0
+
+
+def test_scaled_images_have_a_key_and_a_file_of_their_own(root: Path) -> None:
+    path = root / "pets" / "train" / "cat" / "0.jpg"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 40, 3), np.uint8)).save(path)
+    exact, scaled = (dataset(root, decode=decode) for decode in ("exact", "scaled"))
+    first, second = (torch.as_tensor(data.load("train").inputs) for data in (exact, scaled))
+    assert torch.equal(torch.as_tensor(exact.load("train").inputs), first)
+    assert not torch.equal(first[0], second[0])
+    assert torch.equal(first[1:], second[1:])
+    assert exact.digest() == scaled.digest()
+    assert "decode" not in plain(exact.config)
+    assert plain(scaled.config)["decode"] == "scaled"
+
+
+def test_scaling_is_refused_where_pixels_must_not_be_rounded() -> None:
+    with pytest.raises(ConfigError, match=r"decode = 'scaled' rounds to 256 levels"):
+        build(ImageFolderConfig, {"decode": "scaled", "values": "float"}, "image_folder")
+
+
+@pytest.mark.parametrize("layout", ["folders", "drawn"])
+def test_resized_copy_of_any_size_is_a_file_with_the_same_pixels(
+    layout: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"path": "pets/train", "test_share": 0.5} if layout == "drawn" else {}
+    monkeypatch.setattr("bench_datasets.image_folder.KEPT_BYTES", 1)
+    monkeypatch.setattr("bench_core.data.subsets.LARGEST_IN_MEMORY", 1)
+    read, kept = dataset(root, **options), dataset(root, **options, resized_copy=True)
+    assert plain(kept.config) == plain(read.config)
+    for split in ("train", "test"):
+        reader, copy = read.load(split), kept.load(split)
+        assert hasattr(reader.inputs, "read")
+        assert hasattr(copy.inputs, "read") == (layout == "drawn")  # a part of a large file stays in the file
+        index = torch.arange(len(reader))
+        assert torch.equal(copy.read(index), reader.read(index))
+    monkeypatch.setattr(Image, "open", None)
+    assert len(kept.load("train").read(torch.tensor([0, 1]))) == 2

@@ -11,6 +11,7 @@ import PIL
 import pytest
 import torch
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
 from bench_core.data.image_pixels import decode_fractions, decode_square, decoder_version
@@ -209,3 +210,42 @@ def test_jpeg_has_the_pixels_that_it_always_had(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
     with Image.open(buffer) as image:
         assert np.array_equal(rgb(str(tmp_path / "a.jpg"), 32), np.asarray(image.convert("RGB")))
+
+
+def photograph(path: Path, size: tuple[int, int] = (160, 120), suffix: str = "jpg", **options: Any) -> str:
+    """Save a smooth image, as photographs are."""
+    coarse = np.random.RandomState(0).randint(0, 256, (6, 8, 3), np.uint8)
+    return save(path / f"photo.{suffix}", Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), **options)
+
+
+def test_scaled_jpeg_is_decoded_from_fewer_pixels_and_looks_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, loaded = photograph(tmp_path, quality=95), list[tuple[int, int]]()
+    load = JpegImageFile.load
+
+    def note(image: JpegImageFile) -> Any:
+        loaded.append(image.size)
+        return load(image)
+
+    exact = decode_square(path, 14, False, 16).astype(int)
+    monkeypatch.setattr(JpegImageFile, "load", note)
+    scaled = decode_square(path, 14, False, 16, scaled=True).astype(int)
+    assert set(loaded) == {(40, 30)}  # a quarter: not less than twice 14
+    assert 0 < np.abs(exact - scaled).max() <= 6
+    assert np.abs(exact - scaled).mean() < 1.5
+
+
+def test_scaling_keeps_orientation_and_mode(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    path = photograph(tmp_path, quality=95, exif=turned)
+    exact, scaled = (decode_square(path, 14, True, 16, scaled=flag).astype(int) for flag in (False, True))
+    assert exact.shape == (1, 14, 14)
+    assert np.abs(exact - scaled).max() <= 6
+
+
+@pytest.mark.parametrize(("suffix", "size"), [("png", 14), ("jpg", 61)])
+def test_other_formats_and_small_files_are_never_scaled(tmp_path: Path, suffix: str, size: int) -> None:
+    path = photograph(tmp_path, suffix=suffix)
+    assert np.array_equal(decode_square(path, size, False, 16), decode_square(path, size, False, 16, scaled=True))
