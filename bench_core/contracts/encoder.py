@@ -45,11 +45,15 @@ class Encoder(nn.Module, abc.ABC):
         revision: Raised when the features of the same weights, or the initial weights, may change.
         dim: Number of features; `__init__` sets it.
         kinds: Kinds of data (`DataSpec.kind`) that it reads. None leaves that to `skip_reason`.
+        shares_rows: False if the features of an item depend on the other items by more than batch norm. Where several
+            processes train one chain (`--ranks`), such an encoder runs on the whole batch in each of them; of any other
+            each process computes some rows.
     """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
     kinds: ClassVar[frozenset[str] | None] = None
+    shares_rows: ClassVar[bool] = True
     dim: int
 
     def __init__(self, data: DataSpec, config: Any) -> None:

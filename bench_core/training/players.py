@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from bench_core.config import build
 from bench_core.contracts import Batch, Loss, Objective, Player, Recipe
 from bench_core.errors import CheckError
+from bench_core.training.distributed import average_gradients
 from bench_core.training.optimizers import make_optimizer, rate_factor
 
 
@@ -47,6 +48,7 @@ class PlayerOptimizers:
                 optimizer.zero_grad(set_to_none=True)
             trained = [parameter for parameter in self.player.parameters if parameter.requires_grad]
             torch.autograd.backward(loss.total, inputs=trained)
+            average_gradients(trained)
             for _, optimizer in self.optimizers:
                 optimizer.step()
         return loss

@@ -15,9 +15,12 @@ from bench_core.files import write_bytes
 from bench_core.seeds import stream, stream_seed
 from bench_core.training.autosave import make_autosave
 from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.distributed import alone, shared_rows
 from bench_core.training.epoch_log import epoch_line, stack_losses
 from bench_core.training.kept_weights import make_kept_weights
 from bench_core.training.players import PlayerOptimizers, train_step
+from bench_core.training.rank_autosave import RankAutosave
+from bench_core.training.rank_group import RankGroup
 from bench_core.training.stages import make_stages
 from bench_core.training.state import Counters, TrainingState
 
@@ -37,6 +40,7 @@ def pretrain(
     on_epoch: OnEpoch = lambda epoch, num_epochs, line: None,
     along: AlongTheWay = lambda objective, epoch: {},
     checkpoints: Checkpoints | None = None,
+    ranks: RankGroup | None = None,
 ) -> dict[str, Any]:
     """Train a method in place.
 
@@ -56,6 +60,8 @@ def pretrain(
         along: Called after each epoch with the method and the epochs done; what it returns is added to the epoch's
             line. It leaves the method and all random streams as they are, and its time is not the training's.
         checkpoints: Where the training resumes from and saves to; None saves nothing.
+        ranks: Processes that train this method together, each of which calls this function with the same arguments;
+            rank 0 alone reads checkpoints and writes them and the log. None trains in this process alone.
 
     Returns:
         Steps, seconds, images/s and peak memory of the whole training, the `warnings` of its last epoch, how often it
@@ -69,6 +75,7 @@ def pretrain(
         TrainingError: A loss is not finite; the message holds its step and its parts.
         StoreError: The newest checkpoint does not fit this method, for example because its code changed.
         Stopped: A stop was requested; the training is saved as a checkpoint.
+        LeaderStoppedError: In other ranks than 0, where rank 0 stops.
     """
     # ---------------------------------------------------------------------------------------------------- set-up
     stages = make_stages(objective, recipe)
@@ -92,7 +99,10 @@ def pretrain(
         sources=checkpoints.sources if checkpoints else {},
         kept=make_kept_weights(objective),
     )
-    autosave = make_autosave(checkpoints, training, steps_per_epoch)
+    leads = ranks is None or ranks.leads
+    autosave = make_autosave(checkpoints if leads else None, training, steps_per_epoch)
+    if ranks:
+        autosave = RankAutosave(autosave, training, ranks)
     batches_of = partial(
         source.batches, recipe.batch_size, labels=objective.uses_labels, factors=objective.uses_factors
     )
@@ -108,11 +118,11 @@ def pretrain(
         )
 
     reset_peak_memory(device)
-    with torch.random.fork_rng(_cuda_indices(device)), training.log_on_failure():
+    with torch.random.fork_rng(_cuda_indices(device)), training.log_on_failure(), shared_rows(objective, ranks):
         torch.manual_seed(stream_seed(seed, "dropout"))
         autosave.resume()
         counters = training.counters
-        if checkpoints and counters.step:
+        if checkpoints and counters.step and leads:
             checkpoints.warn(f"resumes at epoch {counters.epoch} of {num_epochs}")
 
         # --------------------------------------------------------------------------------------------------- loop
@@ -143,10 +153,12 @@ def pretrain(
                 if training.kept:
                     training.kept.end_epoch(line["epoch"], line["loss"])
                     line["kept_epoch"] = training.kept.epoch
-                with counters.left_out():
-                    line |= along(objective, line["epoch"])
+                if leads:
+                    with counters.left_out(), alone():
+                        line |= along(objective, line["epoch"])
                 counters.end_epoch(line)
-                on_epoch(counters.epoch, num_epochs, line)
+                if leads:
+                    on_epoch(counters.epoch, num_epochs, line)
                 autosave.after_epoch()
             if training.kept:
                 training.kept.restore(objective)
@@ -158,7 +170,8 @@ def pretrain(
             if results:
                 lines.append({"step": counters.step, "after_training": dict(results)})
 
-    write_bytes(log, "".join(json.dumps(line, allow_nan=True) + "\n" for line in lines).encode())
+    if leads:
+        write_bytes(log, "".join(json.dumps(line, allow_nan=True) + "\n" for line in lines).encode())
     seconds = counters.seconds()
     return {
         "steps": counters.step,

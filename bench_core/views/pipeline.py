@@ -109,7 +109,14 @@ def compiled() -> Iterator[None]:
     The draws are the same as without. Values agree to 1e-5, but not in their last bits. The first call compiles, which
     takes a CPU from seconds to a minute; torch caches the result. Compiling for a CPU needs a C++ compiler.
     """
-    token = _APPLY.set(_compiled())
+    with applied_by(_compiled()):
+        yield
+
+
+@contextmanager
+def applied_by(function: Callable[[Tensor, AugmentationDraws, tuple[int, int]], Tensor]) -> Iterator[None]:
+    """Make `augment` apply its draws by another function that does what `apply` does, in this block."""
+    token = _APPLY.set(function)
     try:
         yield
     finally:

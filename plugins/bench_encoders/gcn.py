@@ -49,6 +49,7 @@ class GCN(Encoder):
 
     Config = GCNConfig
     kinds = frozenset({"nodes"})
+    shares_rows = False  # the features of a node depend on its neighbours
 
     def __init__(self, data: DataSpec, config: GCNConfig) -> None:
         """Build the layers."""
