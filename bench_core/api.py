@@ -1,13 +1,15 @@
 """The functions of the command line for scripts and notebooks: `from bench_core import run, evaluate, results`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench_core.data import default_data_root
 from bench_core.engines.child_process import restart_command
 from bench_core.engines.command_line import run_command
 from bench_core.engines.processes import run_in_processes
+from bench_core.engines.sizes import expected_jobs, settle_jobs
 from bench_core.errors import BenchError, RequestError, shown
 from bench_core.planning.changed_code import changed_code
 from bench_core.planning.plan import make_plan
@@ -17,14 +19,16 @@ from bench_core.plugins import Registry, load_plugins
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.cell_states import plan_entries, table_entries
 from bench_core.reports.tables.frames import tidy, wide
+from bench_core.running.chain_bars import choose_chain_progress
 from bench_core.running.failures import describe
 from bench_core.running.given_module import ENCODER, given_module
-from bench_core.running.pending import begin_lines
+from bench_core.running.pending import begin_lines, to_run
 from bench_core.running.planned import Announcement, planned
 from bench_core.running.progress import LogLines, NoProgress, choose_progress
 from bench_core.running.rerun import finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
+from bench_core.running.threads import fewer_threads
 from bench_core.store import Store
 
 if TYPE_CHECKING:
@@ -58,7 +62,7 @@ def run(
     resume_anyway: bool = False,
     compile: bool = False,
     isolate: bool = False,
-    jobs: int = 1,
+    jobs: int | Literal["auto"] = 1,
     time_limit: float | None = None,
     rerun: Sequence[str] | str = (),
     log: Sequence[str] | str = (),
@@ -97,9 +101,10 @@ def run(
             of the results differ.
         isolate: Run each chain in its own process, which is started as `bench run`: a crash ends one chain only. Ctrl-C
             ends the processes at once; the same call resumes from their last checkpoints.
-        jobs: Number of chains that run at the same time. Above 1 each has its own process; cores and GPUs are divided.
+        jobs: Number of chains that run at the same time. Above 1 each has its own process, and GPUs are divided.
+            "auto" is as many as fit into the cores, the memory and the devices.
         time_limit: Seconds that a chain may take. At the limit it saves a checkpoint and counts as failed; the same
-            call resumes it. Needs `isolate` or `jobs` above 1.
+            call resumes it. Needs `isolate`, or other `jobs` than 1.
         rerun: Methods and tasks of this request whose finished cells are run again. The new results replace the old
             ones when they are complete; the old ones go to the store's folder superseded/.
         log: Loggers of trainings beside the store's own log: "csv", "tensorboard", "wandb".
@@ -160,6 +165,8 @@ def run(
             keep_every=keep_every,
         ),
     )
+    if registry is not None and setting.jobs == "auto":
+        setting = replace(setting, jobs=1)
     if setting.uses_processes and registry is not None:
         raise RequestError("registry= cannot be passed to another process; leave out isolate and jobs.")
     record_store = Store(store)
@@ -172,10 +179,16 @@ def run(
     lines = LogLines() if progress else NoProgress()
     for line in (*recipe_lines(plan), *again.remarks, *changed, *begin_lines(again.plan, again.store)):
         lines.log(line)
-    with Announcement(planned(again.plan, setting.command or "", jobs), again.store) as announcement:
+    chains = [chain for chain, _ in to_run(again.plan, again.store)]
+    setting = settle_jobs(setting, chains, again.store)
+    for line in fewer_threads(chains):
+        lines.log(line)
+    expected = expected_jobs(setting, chains)
+    with Announcement(planned(again.plan, setting.command or "", expected), again.store) as announcement:
         if setting.uses_processes:
             command = [*restart_command(), *run_command(request, setting, record_store.path)]
-            unfinished = run_in_processes(again.plan, again.store, setting, command, lines, announcement.write)
+            several = choose_chain_progress(quiet=not progress) if setting.jobs != 1 else lines
+            unfinished = run_in_processes(again.plan, again.store, setting, command, several, announcement.write)
         else:
             shown_progress = choose_progress(quiet=not progress)
             unfinished = run_plan(again.plan, again.store, setting, shown_progress, announcement.write)

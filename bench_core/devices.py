@@ -2,13 +2,13 @@
 
 In the order of a run: `check_device` and `find_device` turn `--device auto` into a device, `device_name` is written
 into a record, `place_on_device` moves a method there, `exact_float32` surrounds training and evaluation, and
-`peak_memory_gib` says what they took.
+`peak_memory_gib` says what they took. `free_memory_gib` says what may still be taken.
 """
 
 import platform
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +28,8 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """Return the device of this name; "auto" is CUDA where there is one, else MPS, else the CPU."""
+    """Return the device of this name, of several the first; "auto" is CUDA where there is one, else MPS, else CPU."""
+    name = split_devices(name)[0]
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -36,22 +37,33 @@ def find_device(name: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def check_device_name(name: str) -> None:
-    """Raise RequestError if this is no name of a device. The device is not touched, and may be missing."""
-    if not _DEVICE_NAME.fullmatch(str(name)):
-        raise RequestError(
-            f"device {name!r} cannot be used here: it is none of auto, cpu, cuda, cuda:NUMBER and mps. Try auto or cpu."
-        )
+def split_devices(names: str) -> list[str]:
+    """Return the names in `cuda:0,cuda:1`; of a single device its name alone."""
+    return [name.strip() for name in str(names).split(",")]
 
 
-def check_device(name: str) -> None:
-    """Raise RequestError if the device of this name cannot be used on this machine."""
-    check_device_name(name)
-    try:
-        torch.empty(0, device=find_device(name))
-    except (RuntimeError, AssertionError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise RequestError(f"device {name!r} cannot be used here: {first_line} Try auto or cpu.") from error
+def check_device_name(names: str) -> None:
+    """Raise RequestError if this is no name of a device, nor several GPUs: `cuda:0,cuda:1`. They may be missing."""
+    devices = split_devices(names)
+    for name in devices:
+        if not _DEVICE_NAME.fullmatch(name):
+            raise RequestError(
+                f"device {name!r} cannot be used here: it is none of auto, cpu, cuda, cuda:NUMBER and mps. Try auto or "
+                "cpu."
+            )
+    if len(devices) > 1 and (len(set(devices)) < len(devices) or not all(name[:5] == "cuda:" for name in devices)):
+        raise RequestError(f"device {names!r} cannot be used here: several are different GPUs, such as cuda:0,cuda:1.")
+
+
+def check_device(names: str) -> None:
+    """Raise RequestError if a device of these names cannot be used on this machine."""
+    check_device_name(names)
+    for name in split_devices(names):
+        try:
+            torch.empty(0, device=find_device(name))
+        except (RuntimeError, AssertionError) as error:
+            first_line = str(error).partition("\n")[0]
+            raise RequestError(f"device {name!r} cannot be used here: {first_line} Try auto or cpu.") from error
 
 
 def device_name(device: torch.device) -> str:
@@ -107,6 +119,48 @@ def _peak_of_process_gib() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 4)
+
+
+# --------------------------------------------------------------------------------------------- free memory
+
+
+def free_memory_gib(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Return the memory in GiB that processes can still take: the machine's, or less where a cgroup limits them.
+
+    Args:
+        proc: Folder that tells the machine's memory, and the cgroup of this process.
+        groups: Folder of the cgroups, of either version.
+
+    Returns:
+        None where the system does not tell it.
+    """
+    free = []
+    with suppress(OSError, StopIteration, ValueError):
+        lines = (proc / "meminfo").read_text(encoding="ascii").splitlines()
+        free.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
+    with suppress(OSError, ValueError):
+        for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                free += _free_of_groups(groups, path, "memory.max", "memory.current", "inactive_file")
+            elif "memory" in controllers.split(","):
+                names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+                free += _free_of_groups(groups / "memory", path, *names)
+    return round(max(0, min(free)) / 2**30, 4) if free else None
+
+
+def _free_of_groups(root: Path, path: str, limit: str, use: str, cache: str) -> list[int]:
+    """Return the free bytes of a cgroup and of those above it, as far as they have a limit; files in cache are free."""
+    inner, free = root / path.lstrip("/"), []
+    for folder in (inner, *inner.parents):
+        with suppress(OSError, ValueError):  # in a container the path may be one outside of it; "max" is no limit
+            most = int((folder / limit).read_text(encoding="ascii"))
+            used = int((folder / use).read_text(encoding="ascii"))
+            lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+            free.append(most - used + sum(int(line.split()[1]) for line in lines if line.split()[0] == cache))
+        if folder == root:
+            break
+    return free
 
 
 # ------------------------------------------------------------------------------- place a method on a device

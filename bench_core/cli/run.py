@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench_core.cli.engine_options import WORDS, engine_options, make_setting, run_with_engine
+from bench_core.cli.engine_options import (
+    WORDS,
+    element_options,
+    engine_options,
+    make_setting,
+    planning_device,
+    pop_element,
+    run_with_engine,
+)
 from bench_core.cli.options import Command, load, make_request, request_options, terminal_width
 from bench_core.errors import RequestError
 from bench_core.output import say
@@ -30,6 +38,7 @@ Examples:
 @click.command(cls=Command, epilog=_EXAMPLES)
 @request_options
 @engine_options
+@element_options
 @click.option("--retry-failed", is_flag=True, help="Run only cells that were tried before and did not finish.")
 @click.option("--only-chain", metavar="KEY", hidden=True)  # a process of --isolate or --jobs is started with it
 @click.option("--without-cell", metavar="KEY", multiple=True, hidden=True)  # for such a process: skip this cell
@@ -72,7 +81,7 @@ def run(
 
     \b
     Exit codes:
-      0    all cells are done
+      0    all cells are done, or (with --engine slurm) submitted
       1    a cell failed
       2    the request is wrong; nothing was run
       75   stopped by SIGTERM or SIGUSR1: this process, or (with --isolate or
@@ -80,36 +89,41 @@ def run(
       130  stopped by Ctrl-C; give the same command again
     """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
+        from bench_core.engines.sizes import expected_jobs, settle_jobs
         from bench_core.planning.changed_code import changed_code
         from bench_core.planning.plan import make_plan
         from bench_core.planning.recipe_lines import recipe_lines
         from bench_core.reports.pictures.kinds import check_pictures
         from bench_core.running.dry_run import cells_of, lists_cells, screen
-        from bench_core.running.pending import begin_lines
+        from bench_core.running.pending import begin_lines, missing
         from bench_core.running.progress import LogLines
         from bench_core.running.rerun import finish_moves, prepare_rerun
         from bench_core.store import Store
 
-        setting = make_setting(options, stop, only_chain)
+        element = pop_element(options)
+        setting = make_setting(options, stop, only_chain, element)
+        for_one_chain = only_chain is not None or element is not None
         store = Store(options.pop("store"))
         # A process that runs one chain finds the data that the process before it has downloaded.
-        download = download and not dry_run and only_chain is None
-        request, registry = make_request({**options, "device": setting.device}), load(ctx)
-        plan = make_plan(request, registry, download=download, check_data=check_data and only_chain is None)
+        download = download and not dry_run and not for_one_chain
+        request, registry = make_request({**options, "device": planning_device(setting, element)}), load(ctx)
+        plan = make_plan(request, registry, download=download, check_data=check_data and not for_one_chain)
         check_pictures(plan.board)
         if retry_failed:
             plan = _unfinished_part(plan, store)
             if not plan.chains:
                 say(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
                 return
-        if not quiet and only_chain is None and not (dry_run and not as_json and not lists_cells(plan, every_cell)):
+        if not quiet and not for_one_chain and not (dry_run and not as_json and not lists_cells(plan, every_cell)):
             for line in recipe_lines(plan):
                 LogLines().log(line)
-        if setting.rerun and not dry_run and only_chain is None:
+        if setting.rerun and not dry_run and not for_one_chain:
             finish_moves(store)
         rerun = prepare_rerun(plan, store, setting.rerun, registry, request.data_root)
-        to_run = rerun.plan if only_chain is None else _one_chain(rerun.plan, only_chain, without_cell)
-        if only_chain is None:
+        trains_only = element is not None and element.part in ("train", "source")
+        whole = only_chain is None or trains_only
+        to_run = rerun.plan if whole else _one_chain(rerun.plan, only_chain, without_cell)
+        if not for_one_chain:
             for line in (*rerun.remarks, *(changed.line for changed in changed_code(to_run, rerun.store))):
                 say(line, err=True)
         if dry_run:
@@ -117,13 +131,19 @@ def run(
                 say(json.dumps(cells_of(to_run, store, store.records(), rerun.again), indent=1))
                 return
             width = terminal_width()
-            for line in screen(to_run, store, rerun.again, width=width, jobs=setting.jobs, every_cell=every_cell):
+            chains = [chain for chain in to_run.chains if missing(chain, rerun.store)]
+            jobs = expected_jobs(settle_jobs(setting, chains, rerun.store), chains)
+            for line in screen(to_run, store, rerun.again, width=width, jobs=jobs, every_cell=every_cell):
                 say(line)
             return
-        for line in [] if quiet or only_chain is not None else begin_lines(to_run, rerun.store):
+        for line in [] if quiet or for_one_chain else begin_lines(to_run, rerun.store):
             say(line, err=True)
-        unfinished = run_with_engine(to_run, rerun.store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain)
-        if only_chain is None:
+        unfinished = run_with_engine(
+            to_run, rerun.store, setting, ctx.meta[WORDS], quiet=quiet, only_chain=only_chain, element=element
+        )
+        if setting.engine == "slurm" and not setting.wait and any(missing(chain, store) for chain in plan.chains):
+            return
+        if not for_one_chain:
             for line in rerun.finish():
                 say(line, err=True)
             _print_outcome(plan, store, as_json)

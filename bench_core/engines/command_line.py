@@ -22,6 +22,20 @@ def run_command(request: Request, setting: RunSetting, store: Path) -> list[str]
     return ["run", *_request_options(request), *_setting_options(setting), f"--store={store}"]
 
 
+def with_device(command: Sequence[str], device: str | None) -> list[str]:
+    """Return a command of `bench run` with another `--device`; None leaves it as it is."""
+    if device is None:
+        return list(command)
+    kept: list[str] = []
+    for word in command:
+        is_value = kept[-1:] == ["--device"]
+        if is_value:
+            kept.pop()
+        elif not word.startswith("--device="):
+            kept.append(word)
+    return [*kept, f"--device={device}"]
+
+
 def _request_options(request: Request) -> Iterator[str]:
     for section in ("datasets", "encoders", "methods", "tasks"):
         names: Sequence[str] | None = getattr(request, section)

@@ -8,22 +8,27 @@ from dataclasses import dataclass, field
 import torch
 
 from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
-from bench_core.engines.resources import process_environments
+from bench_core.engines.command_line import with_device
+from bench_core.engines.resources import Alone, Machine, Place, find_place, this_machine
+from bench_core.engines.sizes import Sizes
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Cell, Chain, Plan
-from bench_core.running.failures import UnfinishedCell, attempt, failed_cells, unfinished_cell
+from bench_core.running.estimates import Outlook, about
+from bench_core.running.failures import OUT_OF_MEMORY, UnfinishedCell, attempt, failed_cells, unfinished_cell
 from bench_core.running.kept_epochs import check_kept_epochs
 from bench_core.running.pending import FailedTrainings, missing, to_run, to_train
-from bench_core.running.progress import NoProgress, Progress, task_line
+from bench_core.running.progress import NoProgress, Progress, read_first_step, task_line
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.small_batches import refuse_small_batches
+from bench_core.running.threads import threads_here
 from bench_core.store import Store
-from bench_core.store.store import PREEMPTED
+from bench_core.store.store import PREEMPTED, read_attempt
 from bench_core.training.stopping import CALL_AGAIN, SIGNALS
 
 STOP_CODES = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # exit codes of `bench run` after a stop signal
 ERROR_CODES = (1, 2)  # its exit codes after an error; the last line that it printed then gives the reason
+_LOOK_AGAIN_S = 2.0  # from one look at the waiting chains to the next, while nothing ends
 _KILLED, _ERROR, _TIMEOUT = "killed", "error", "timeout"  # kinds of attempts
 
 
@@ -40,6 +45,9 @@ class ChainProcess:
         task: Name of the task that the process began last; None while it trains or embeds.
         seconds: Time that earlier processes of this chain took.
         unfinished: Cells that did not finish.
+        place: Number of the device on which it runs, or ran last.
+        beside: Whether it has shared its device, or the machine, with another chain since it began there.
+        alone: What it has for itself, because it ran out of memory beside another.
     """
 
     number: int
@@ -49,6 +57,9 @@ class ChainProcess:
     task: str | None = None
     seconds: float = 0.0
     unfinished: list[UnfinishedCell] = field(default_factory=list)
+    place: int = 0
+    beside: Alone = Alone.NOTHING
+    alone: Alone = Alone.NOTHING
 
 
 def run_in_processes(
@@ -58,6 +69,7 @@ def run_in_processes(
     command: Sequence[str],
     progress: Progress | None = None,
     on_start: Callable[[], None] = lambda: None,
+    machine: Machine | None = None,
 ) -> list[UnfinishedCell]:
     """Run the missing cells of a plan, each chain in its own process.
 
@@ -70,6 +82,7 @@ def run_in_processes(
             `--without-cell KEY` for each cell that shall not be tried again.
         progress: Shows the lines that the processes print, and is closed at the end; None shows nothing.
         on_start: Called once a process has made the store, or at once where it is there.
+        machine: Cores, memory and devices that the chains share; None looks what this machine has.
 
     Returns:
         The cells that did not finish; each has an attempt in the store that says why. Those of kind "preempted" have
@@ -86,7 +99,7 @@ def run_in_processes(
         for item in queue:
             check_kept_epochs(item.chain, item.cells, store, setting.keep_every)
         refuse_small_batches(needed for item in queue for needed in to_train(item.chain, store))
-        _Scheduler(store, setting, command, progress, queue).run(on_start)
+        _Scheduler(store, setting, command, progress, queue, machine).run(on_start)
     finally:
         progress.close()
     return [cell for chain_process in queue for cell in chain_process.unfinished]
@@ -97,11 +110,12 @@ class _Scheduler:
 
     Attributes:
         waiting: Chains that have no process yet, in their order.
-        running: Slot (0 to jobs - 1) -> a chain and its process.
-        environments: Environment variables of each slot: its share of the cores, and its GPU.
-        threads: Number of threads of each process, for the records.
+        running: Number of a chain -> the chain and its process.
+        machine: Cores, memory and devices that the chains share.
+        sizes: What each chain takes of these.
         failed_trainings: Trainings that failed in this run; what starts from them is not tried.
         request_is_accepted: True once a process has ended without rejecting the request.
+        look_at: When waiting chains are looked at again, if nothing has ended before.
     """
 
     def __init__(
@@ -111,15 +125,23 @@ class _Scheduler:
         command: Sequence[str],
         progress: Progress,
         queue: Sequence[ChainProcess],
+        machine: Machine | None,
     ) -> None:
         self.store, self.setting, self.command, self.progress = store, setting, command, progress
         self.total = len(queue)
         self.waiting = list(queue)
         self.running: dict[int, tuple[ChainProcess, ChildProcess]] = {}
-        self.environments = process_environments(setting.jobs, setting.device)
-        self.threads = int(self.environments[0].get("OMP_NUM_THREADS", torch.get_num_threads()))
+        self.machine = machine or this_machine(setting.device)
+        self.outlook = Outlook(store)
+        self.sizes = Sizes(self.outlook, setting, self.machine)
         self.failed_trainings = FailedTrainings(store)
         self.request_is_accepted = False
+        self.look_at = 0.0
+
+    @property
+    def several(self) -> bool:
+        """True if chains run at the same time."""
+        return self.setting.jobs != 1
 
     def run(self, on_start: Callable[[], None]) -> None:
         """Run all chains. After a stop signal no more are started, and the running processes are stopped."""
@@ -139,27 +161,39 @@ class _Scheduler:
                     process.kill()
 
     def fill_slots(self) -> None:
-        """Start a chain in each free slot, as far as there are chains that can start now."""
-        for slot in range(self.setting.jobs):
-            if slot in self.running:
-                continue
-            chain_process = self.next_chain()
-            if chain_process is None:
-                return
+        """Start chains as long as there is one that can start now, and a place for it."""
+        if time.monotonic() < self.look_at:
+            return
+        while found := self.next_chain():
+            chain_process, place = found
             self.waiting.remove(chain_process)
             if not self.record_failed_source(chain_process):
-                self.running[slot] = chain_process, self.start(chain_process, slot)
+                self.running[chain_process.number] = chain_process, self.start(chain_process, place)
+        self.look_at = time.monotonic() + _LOOK_AGAIN_S
 
-    def next_chain(self) -> ChainProcess | None:
-        """Return the first waiting chain that needs no training that is running now; each training is done once."""
+    def next_chain(self) -> tuple[ChainProcess, int] | None:
+        """Return the first waiting chain that can start now, and the number of its device.
+
+        It needs no training that is running now, as each training is done once, and it fits beside the running chains.
+        """
         running_chains = [chain_process.chain for chain_process, _ in self.running.values()]
         running_keys = {chain.key for chain in running_chains}
         trainings = {needed.key for chain in running_chains for needed in to_train(chain, self.store)}
         for chain_process in self.waiting:
+            place = self.place_of(chain_process)
             lineage = {ancestor.key for ancestor in chain_process.chain.lineage}
-            if chain_process.chain.key not in running_keys and trainings.isdisjoint(lineage):
-                return chain_process
+            if place is not None and chain_process.chain.key not in running_keys and trainings.isdisjoint(lineage):
+                return chain_process, place
         return None
+
+    def place_of(self, chain_process: ChainProcess) -> int | None:
+        """Return the number of the device on which a chain can run now, or None."""
+        running = [(self.sizes.needs(other.chain, other.alone), other.place) for other, _ in self.running.values()]
+        most = None if self.setting.jobs == "auto" else self.setting.jobs
+        if most is not None and len(running) >= most:
+            return None
+        needs = self.sizes.needs(chain_process.chain, chain_process.alone)
+        return find_place(needs, running, self.machine, self.sizes.device_gib, most)
 
     def poll(self) -> None:
         """Settle the chains whose process has ended. A chain that has untried cells left is next in the queue."""
@@ -167,8 +201,20 @@ class _Scheduler:
         for slot, (chain_process, process) in list(self.running.items()):
             if ended := process.poll(stopping()):
                 del self.running[slot]
-                if not stopping() and self.settle(chain_process, ended):
+                self.look_at = 0.0
+                if stopping():
+                    continue
+                if self.settle(chain_process, ended):
                     self.waiting.insert(0, chain_process)
+                elif self.several:
+                    self.show_ended(chain_process)
+
+    def show_ended(self, chain_process: ChainProcess) -> None:
+        """Say that a chain has ended, and how long all others take."""
+        others = [*self.waiting, *(other for other, _ in self.running.values())]
+        seconds = self.outlook.rest(other.chain for other in others)
+        left = about(seconds, max(1, min(len(others), len(self.running) + 1))) if others and seconds.total else ""
+        self.progress.ended(chain_process.chain.label, self.total - len(others), self.total, left)
 
     def record_failed_source(self, chain_process: ChainProcess) -> bool:
         """Record the chain's cells as failed if a training that it needs failed in this run; return True if so."""
@@ -180,8 +226,8 @@ class _Scheduler:
         chain_process.unfinished += self.unfinished(chain_process.cells)
         return True
 
-    def start(self, chain_process: ChainProcess, slot: int) -> ChildProcess:
-        """Start a process for the cells of a chain."""
+    def start(self, chain_process: ChainProcess, number: int) -> ChildProcess:
+        """Start a process for the cells of a chain on a device."""
         chain, cells = chain_process.chain, chain_process.cells
         if chain_process.seconds == 0:
             self.progress.chain(chain_process.number, self.total, chain.label)
@@ -189,20 +235,34 @@ class _Scheduler:
             self.log(chain_process, f"  continue with {', '.join(cell.task.name for cell in cells)}")
         chain_process.last_attempts = {cell.key: self.store.last_attempt(cell.key) for cell in cells}
         chain_process.task = None
+        self.note_neighbours(chain_process, number)
         tasks = {task_line(cell.task.name): cell.task.name for cell in cells}
 
         def on_line(line: str) -> None:
+            if memory := read_first_step(line):
+                self.sizes.note_first_step(chain, number, *memory)
+                self.look_at = 0.0
+                return
             chain_process.task = tasks.get(line, chain_process.task)
             self.log(chain_process, line)
 
-        command = [*self.command, "--only-chain", chain.key]
+        place: Place = self.machine.places[number]
+        command = [*with_device(self.command, place.device), "--only-chain", chain.key]
         for cell in missing(chain, self.store):
             if cell.key not in chain_process.last_attempts:
                 command += ["--without-cell", cell.key]
         time_limit = self.setting.time_limit
         if time_limit is not None:
             time_limit -= chain_process.seconds
-        return ChildProcess(command, on_line, time_limit, environment=self.environments[slot])
+        return ChildProcess(command, on_line, time_limit, environment=place.environment)
+
+    def note_neighbours(self, chain_process: ChainProcess, number: int) -> None:
+        """Note with whom a chain that starts on a device shares it, or the machine."""
+        chain_process.place, chain_process.beside = number, Alone.NOTHING
+        for other, _ in self.running.values():
+            shared = Alone.DEVICE if other.place == number else Alone.MACHINE
+            for each in (chain_process, other):
+                each.beside = shared if each.beside is Alone.NOTHING else min(each.beside, shared)
 
     def settle(self, chain_process: ChainProcess, ended: Ended) -> bool:
         """Record failures that the ended process could not record.
@@ -219,10 +279,18 @@ class _Scheduler:
         if ended.code == 2 and kind == _ERROR and chain_process.task is None and not self.request_is_accepted:
             raise RequestError(error)
         self.request_is_accepted = True
+        for finished in chain_process.cells:
+            self.outlook.add(finished)
         no_record = [cell for cell in chain_process.cells if self.store.record(cell.key) is None]
         unexplained = [
             cell for cell in no_record if self.store.last_attempt(cell.key) == chain_process.last_attempts[cell.key]
         ]
+        if again := self.cells_to_try_alone(chain_process, ended, no_record):
+            chain_process.unfinished += self.unfinished([cell for cell in no_record if cell not in again])
+            chain_process.cells = again
+            chain_process.seconds += ended.seconds
+            self.log(chain_process, "  memory ran out beside another chain; it is tried once more, alone")
+            return True
         failed = unexplained
         if chain_process.task is not None and kind != PREEMPTED:
             failed = [cell for cell in unexplained if cell.task.name == chain_process.task]
@@ -236,9 +304,29 @@ class _Scheduler:
         chain_process.seconds += ended.seconds
         for cell in failed_cells(chain_process.unfinished):
             self.failed_trainings.note(chain_process.chain, cell.kind, cell.error)
-        if self.setting.jobs > 1 and not no_record:
+        if self.several and not no_record:
             self.log(chain_process, "done")
         return bool(untried) and not ended.timed_out
+
+    def cells_to_try_alone(self, chain_process: ChainProcess, ended: Ended, no_record: Sequence[Cell]) -> list[Cell]:
+        """Return the cells of a chain that ran out of memory beside another, if it is the first time; or none.
+
+        After SIGKILL, by which a system takes back memory, the chain then has the machine for itself, else its device.
+        """
+        if chain_process.alone or not chain_process.beside or ended.timed_out:
+            return []
+        newest = {cell.key: self.store.last_attempt(cell.key) for cell in no_record}
+        unexplained = [cell for cell in no_record if newest[cell.key] == chain_process.last_attempts[cell.key]]
+        if ended.code == -signal.SIGKILL:
+            chain_process.alone = Alone.MACHINE
+            return unexplained
+        files = [(cell, newest[cell.key]) for cell in no_record if cell not in unexplained]
+        failed = [cell for cell, file in files if file and read_attempt(file).get("kind") == OUT_OF_MEMORY]
+        own_memory = self.machine.places[chain_process.place].has_own_memory
+        if not failed or (own_memory and chain_process.beside is not Alone.DEVICE):
+            return []
+        chain_process.alone = Alone.DEVICE if own_memory else Alone.MACHINE
+        return [*failed, *unexplained]
 
     def record(
         self,
@@ -252,7 +340,8 @@ class _Scheduler:
         """Write attempts for cells whose process ended without writing them."""
         if kind != PREEMPTED:
             error = self.failed_trainings.note(chain_process.chain, kind, error)
-        where = {**provenance(torch.device("cpu")), "device": self.setting.device, "threads": self.threads}
+        threads = threads_here(chain_process.chain)
+        where = {**provenance(torch.device("cpu")), "device": self.setting.device, "threads": threads}
         for cell in cells:
             self.store.add_attempt(attempt(cell, kind, error, last_lines, seconds, where))
         self.log(chain_process, f"  {kind}: {error}")
@@ -263,8 +352,11 @@ class _Scheduler:
         return [unfinished_cell(cell, path) for cell, path in paths if path is not None]
 
     def log(self, chain_process: ChainProcess, line: str) -> None:
-        """Show a line of a chain, with the chain's name in front if several run at the same time."""
-        self.progress.log(line if self.setting.jobs == 1 else f"{chain_process.chain.label}: {line.strip()}")
+        """Show a line of a chain, as one of several if several run at the same time."""
+        if self.several:
+            self.progress.of_chain(chain_process.chain.label, line)
+        else:
+            self.progress.log(line)
 
 
 def failure_reason(ended: Ended, time_limit: float | None) -> tuple[str, str]:

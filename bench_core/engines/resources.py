@@ -1,44 +1,152 @@
-"""Sharing of cores and GPUs among processes that run at the same time."""
+"""Cores, memory and devices of a machine, and which chains fit beside one another.
+
+All that is decided here follows from numbers that are given, so that tests need no GPU: `this_machine` reads them.
+"""
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
 
 import torch
 from joblib import cpu_count
 
-from bench_core.devices import find_device
+from bench_core.devices import find_device, free_memory_gib, split_devices
+
+GUESS_GIB = 2.0  # memory of a chain of which nothing is known
+_PROCESS_GIB = 0.5  # memory of a GPU that a process takes beside its tensors
+_SHARE = 0.9  # of the memory, so that a chain may grow a little after its first step
 
 
-def process_environments(jobs: int, device: str) -> list[dict[str, str]]:
-    """Return one set of environment variables for each of the processes that run at the same time.
+@dataclass(frozen=True)
+class Place:
+    """A device on which chains run.
 
-    The cores that this process may use (by affinity and cgroup) are divided, unless OMP_NUM_THREADS is set. The visible
-    GPUs are given in turn: with GPUs 0 and 1, three processes get 0, 1, 0. A single process gets all.
+    Attributes:
+        device: What `--device` of a process there is; None leaves it as it was typed.
+        environment: Variables of a process there.
+        has_own_memory: Whether it is a GPU, on which a chain is alone unless the memory of both is known to fit.
+    """
+
+    device: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    has_own_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What chains share.
+
+    Attributes:
+        cores: Cores that chains may use.
+        memory_gib: Memory that is free; None where the system does not tell it.
+        places: The devices.
+    """
+
+    cores: int
+    memory_gib: float | None
+    places: Sequence[Place]
+
+
+class Alone(IntEnum):
+    """What a chain shares with no other."""
+
+    NOTHING = 0
+    DEVICE = 1
+    MACHINE = 2
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a chain takes.
+
+    Attributes:
+        cores: Its threads, and the processes that read its data; on a GPU the threads wait for it, and count as one.
+        memory_gib: Its peak in memory, as measured or guessed.
+        device_gib: Its peak in the memory of a GPU; None where nothing is known.
+        alone: What it has for itself, after it ran out of memory beside another.
+    """
+
+    cores: int
+    memory_gib: float
+    device_gib: float | None = None
+    alone: Alone = Alone.NOTHING
+
+
+def find_place(
+    needs: Needs,
+    running: Sequence[tuple[Needs, int]],
+    machine: Machine,
+    device_gib: Sequence[float | None],
+    most: int | None = None,
+) -> int | None:
+    """Find the device of the next chain.
 
     Args:
-        jobs: Number of processes, >= 1.
-        device: As for `--device`. A GPU named there ("cuda:1") is used by every process.
+        needs: What the chain takes.
+        running: What each running chain takes, and the number of its device.
+        machine: What they share.
+        device_gib: The memory of each device, as far as it is known.
+        most: Number of chains that run at once, where it was typed: then cores and memory are its affair. With None a
+            chain is added only where it fits; the first one always does.
 
     Returns:
-        Variables to add to those of this process.
+        The number of the device with the fewest chains that the chain may run on; None if it has to wait.
     """
-    if jobs == 1:
-        return [{}]
-    threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads_per_process(jobs))}
-    gpus = visible_gpus() if find_device(device) == torch.device("cuda") else []
-    environments = []
-    for number in range(jobs):
-        gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
-        environments.append({**threads, **gpu})
-    return environments
+    if running and (needs.alone is Alone.MACHINE or any(other.alone is Alone.MACHINE for other, _ in running)):
+        return None
+    if most is not None and len(running) >= most:
+        return None
+    if most is None and running and not _fits(needs, [other for other, _ in running], machine):
+        return None
+    on_device = [[other for other, at in running if at == number] for number in range(len(machine.places))]
+    for number in sorted(range(len(on_device)), key=lambda number: len(on_device[number])):
+        others = on_device[number]
+        if others and (needs.alone or any(other.alone for other in others)):
+            continue
+        own_memory = machine.places[number].has_own_memory
+        if not others or most is not None or not own_memory or _fits_device(needs, others, device_gib[number]):
+            return number
+    return None
 
 
-def threads_per_process(jobs: int) -> int:
-    """Return the number of threads for each of `jobs` processes, >= 1.
+def _fits(needs: Needs, others: Sequence[Needs], machine: Machine) -> bool:
+    """Return whether a chain fits into the cores and the memory that others leave."""
+    if needs.cores + sum(other.cores for other in others) > machine.cores:
+        return False
+    memory = needs.memory_gib + sum(other.memory_gib for other in others)
+    return machine.memory_gib is None or memory <= _SHARE * machine.memory_gib
 
-    Together they have at most as many threads as there are cores, and as one process alone would have.
+
+def _fits_device(needs: Needs, others: Sequence[Needs], device_gib: float | None) -> bool:
+    """Return whether the peaks of all chains are known, and fit into a share of the memory of their GPU."""
+    peaks = [each.device_gib for each in (needs, *others)]
+    if device_gib is None or None in peaks:
+        return False
+    return sum(peak + _PROCESS_GIB for peak in peaks if peak is not None) <= _SHARE * device_gib
+
+
+def this_machine(device: str) -> Machine:
+    """Return what the chains of a run share on this machine; it touches no GPU.
+
+    Of more than two cores (by affinity and cgroup) one stays free, for whoever sits there.
+
+    Args:
+        device: As for `--device`: each of several named GPUs is a place, with `auto` and `cuda` each visible one.
     """
-    cores: int = cpu_count()
-    return max(1, min(cores, torch.get_num_threads()) // jobs)
+    cores = int(cpu_count())
+    return Machine(cores - 1 if cores > 2 else cores, free_memory_gib(), places_of(device))
+
+
+def places_of(device: str) -> list[Place]:
+    """Return the devices of a run."""
+    names = split_devices(device)
+    if len(names) > 1:
+        return [Place(device=name, has_own_memory=True) for name in names]
+    found = find_device(device)
+    if found == torch.device("cuda") and (gpus := visible_gpus()):
+        return [Place(environment={"CUDA_VISIBLE_DEVICES": gpu}, has_own_memory=True) for gpu in gpus]
+    return [Place(has_own_memory=found.type != "cpu")]
 
 
 def visible_gpus() -> list[str]:

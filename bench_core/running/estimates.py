@@ -9,15 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
-from bench_core.planning.chains import Cell, Chain
 from bench_core.running.planned import Planned, PlannedChain, planned_chain
 from bench_core.store import Store
-from bench_core.store.chain_files import LOG, is_finished
+from bench_core.store.chain_files import EMBEDDED, LOG, is_finished
 from bench_core.store.record import Record
 from bench_core.store.training_log import read_log
 from bench_core.store.under_way import under_way_folder
-from bench_core.training.embed import is_embedded
+
+if TYPE_CHECKING:  # `bench status` and `bench rm` read estimates, and do without torch
+    from bench_core.planning.chains import Cell, Chain
 
 _ASK_AGAIN_S = 5.0
 _RECENT = 10  # epochs of a training that goes on, of which the speed is taken
@@ -105,12 +107,19 @@ class Costs:
         if cost.task_s is not None:
             self._note(f"task {names['task']}", names, cost.task_s)
         if cost.peak_memory_gib is not None and cost.pretrain_s:
-            key = _exact("memory", names)
-            self._memory[key] = max(cost.peak_memory_gib, self._memory.get(key, 0.0))
+            device = (record.provenance.device or "").partition(":")[0]
+            for what in ("memory", f"memory {device}"):
+                key = _exact(what, names)
+                self._memory[key] = max(cost.peak_memory_gib, self._memory.get(key, 0.0))
 
-    def memory(self, names: Names) -> float | None:
-        """Return the most GiB that a training of these names took; None where none was measured."""
-        return self._memory.get(_exact("memory", names))
+    def memory(self, names: Names, device: str = "") -> float | None:
+        """Return the most GiB that a training of these names took; None where none was measured.
+
+        Args:
+            names: Names of dataset, encoder and method.
+            device: Type of the device, such as "cuda", whose memory is meant; "" is any.
+        """
+        return self._memory.get(_exact(f"memory {device}".strip(), names))
 
     def of(self, left: Left) -> Seconds:
         """Estimate what is left of a chain."""
@@ -154,7 +163,8 @@ def left_of(chain: PlannedChain, store: Store) -> Left:
     else:
         done, epoch_s = begun(chain, store)
         epochs = max(0, chain.epochs - done)
-    return Left(chain, epochs, epoch_s, bool(tasks) and not is_embedded(folder / "embeddings" / chain.embed_key), tasks)
+    embeds = bool(tasks) and not (folder / "embeddings" / chain.embed_key / EMBEDDED).is_file()
+    return Left(chain, epochs, epoch_s, embeds, tasks)
 
 
 def all_left(content: Planned, store: Store) -> list[Left]:
@@ -183,18 +193,18 @@ class Outlook:
         self._costs: Costs | None = None
         self._asked: tuple[float, float | None] | None = None  # when `later` was computed last, and what it was
 
-    def add(self, cell: Cell) -> None:
+    def add(self, cell: "Cell") -> None:
         """Take in a cell that the run has finished."""
         record = self._store.record(cell.key)
         if record and self._costs:
             self._costs.add(record)
 
-    def of_task(self, chain: Chain, cell: Cell) -> float | None:
+    def of_task(self, chain: "Chain", cell: "Cell") -> float | None:
         """Return the seconds that a task takes on a chain; None where that is not known."""
         seconds = self._known().of(Left(planned_chain(chain), 0, None, False, [cell.task.name]))
         return None if seconds.unknown else seconds.total
 
-    def later(self, chains: Sequence[Chain]) -> float | None:
+    def later(self, chains: "Sequence[Chain]") -> float | None:
         """Return the seconds of what comes after the training of the first of some chains; None if nothing is known.
 
         It is computed again only after some seconds, because long runs of short chains would do little else.
@@ -205,6 +215,14 @@ class Outlook:
         seconds = sum(estimates, Seconds()).total - (estimates[0].training if estimates else 0.0)
         self._asked = time.monotonic(), seconds or None
         return self._asked[1]
+
+    def rest(self, chains: "Iterable[Chain]") -> Seconds:
+        """Estimate all that is left of some chains."""
+        return sum((self._known().of(left_of(planned_chain(chain), self._store)) for chain in chains), Seconds())
+
+    def memory(self, chain: "Chain", device: str) -> float | None:
+        """Return the most GiB that such a chain took on a type of device; None where that is not known."""
+        return self._known().memory(planned_chain(chain).names, device)
 
     def _known(self) -> Costs:
         if self._costs is None:

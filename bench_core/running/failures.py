@@ -14,6 +14,7 @@ from bench_core.errors import TrainingError
 from bench_core.planning.chains import Cell, Chain
 from bench_core.store.store import FORMAT, PREEMPTED, read_attempt
 
+OUT_OF_MEMORY = "oom"  # kind of an attempt
 FAILURES = (Exception, SystemExit)  # a plugin that calls exit() has failed; a stop signal raises neither of them
 _LOG_TAIL = 120  # lines of an attempt's log
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
@@ -79,7 +80,7 @@ def attempt_of(
     if isinstance(error, TrainingError):
         reason, kind = str(error), "nan"
     elif _is_out_of_memory(error):
-        reason, kind = f"{memory_advice(chain, cell)} {error}", "oom"
+        reason, kind = f"{memory_advice(chain, cell)} {error}", OUT_OF_MEMORY
     log = "".join(traceback.format_exception(error)).splitlines()
     return attempt(cell, kind, reason, log, seconds, provenance)
 

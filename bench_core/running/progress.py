@@ -1,5 +1,6 @@
 """Progress of a run, shown on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`."""
 
+import re
 import sys
 import time
 from collections import deque
@@ -13,6 +14,34 @@ from bench_core.running.estimates import duration
 LINE_INTERVAL_S = 5.0  # least time between two log lines of one training
 NOTICED_S = 2.0  # shorter work needs no word on its time
 _RECENT = 20  # epochs of which the speed is taken
+
+
+_FIRST_STEP = "    memory of the first step: "
+_EPOCH = re.compile(r"  epoch (\d+)/(\d+)  (.*)")
+
+
+def epoch_line(done: int, total: int, note: str) -> str:
+    """Return the log line of an epoch, which `read_epoch` reads in the output of another process."""
+    return f"  epoch {done}/{total}  {note}"
+
+
+def read_epoch(line: str) -> tuple[int, int, str] | None:
+    """Return the epochs done, the epochs in all and the note of a line of `epoch_line`; None of another line."""
+    found = _EPOCH.fullmatch(line)
+    return (int(found[1]), int(found[2]), found[3]) if found else None
+
+
+def read_first_step(line: str) -> tuple[float, float] | None:
+    """Return the GiB that a training took in its first step, and those of its GPU, from the line that tells them."""
+    if not line.startswith(_FIRST_STEP):
+        return None
+    peak, _, device = line.removeprefix(_FIRST_STEP).removesuffix(" GiB").partition(" of ")
+    return float(peak), float(device)
+
+
+def ended_line(done: int, total: int, left: str) -> str:
+    """Say how many of several chains have ended, and how long all others take."""
+    return f"{done} of {total} chains have ended{f', {left} left in all' if left else ''}"
 
 
 def task_line(task: str) -> str:
@@ -66,8 +95,17 @@ class Progress(Protocol):
     def items(self, what: str, done: int, total: int) -> None:
         """Show how many items of the data are done, of which there are `total`."""
 
+    def first_step(self, peak_gib: float, device_gib: float) -> None:
+        """Note the memory of a GPU that a training has taken after its first step, and how much the GPU has."""
+
     def log(self, text: str) -> None:
         """Show a line of text: a stage begins, or something ended that deserves a line."""
+
+    def of_chain(self, label: str, text: str) -> None:
+        """Show a line of one of several chains that run at the same time, each in a process of its own."""
+
+    def ended(self, label: str, done: int, total: int, left: str) -> None:
+        """Note that one of several chains has ended, as `done` of `total` have, and the time of all that is left."""
 
     def close(self) -> None:
         """End the display. No other method is called afterwards."""
@@ -91,14 +129,24 @@ class NoProgress:
     def items(self, what: str, done: int, total: int) -> None:
         """Show nothing."""
 
+    def first_step(self, peak_gib: float, device_gib: float) -> None:
+        """Show nothing."""
+
     def log(self, text: str) -> None:
+        """Show nothing."""
+
+    def of_chain(self, label: str, text: str) -> None:
+        """Take it as a line that begins with the chain's name."""
+        self.log(f"{label}: {text.strip()}")
+
+    def ended(self, label: str, done: int, total: int, left: str) -> None:
         """Show nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
-class LogLines:
+class LogLines(NoProgress):
     """Writes a line for each stage, and during a training one every few seconds; for log files."""
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -120,7 +168,7 @@ class LogLines:
         """Write a line if the last one is some seconds old, and always after the last epoch."""
         if time.monotonic() - self._last_epoch_line >= LINE_INTERVAL_S or done == total:
             left = self._left.text(done, total, line)
-            self.log(f"  epoch {done}/{total}  loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s{left}")
+            self.log(epoch_line(done, total, f"loss {line['loss']:.4g}  {line['images_per_s']:.0f} images/s{left}"))
             self._last_epoch_line = time.monotonic()
 
     def later(self, seconds: float | None) -> None:
@@ -142,8 +190,9 @@ class LogLines:
         """Write the text. A closed pipe is no error: the run continues without a reader."""
         write(f"{printable(text)}\n", self.out)
 
-    def close(self) -> None:
-        """Do nothing."""
+    def ended(self, label: str, done: int, total: int, left: str) -> None:
+        """Write how many chains have ended, and how long the others take."""
+        self.log(ended_line(done, total, left))
 
 
 class ChildLogLines(LogLines):
@@ -153,8 +202,12 @@ class ChildLogLines(LogLines):
         """Write nothing."""
         self._begin()
 
+    def first_step(self, peak_gib: float, device_gib: float) -> None:
+        """Write a line that the other process reads."""
+        self.log(f"{_FIRST_STEP}{peak_gib:.3f} of {device_gib:.3f} GiB")
 
-class ProgressBar:
+
+class ProgressBar(NoProgress):
     """Shows a bar for the training of the current chain, and log lines above it; for terminals."""
 
     def __init__(self) -> None:
@@ -214,4 +267,9 @@ def choose_progress(quiet: bool) -> Progress:
     """Return a display that shows nothing if `quiet`, a bar on a terminal, log lines elsewhere."""
     if quiet:
         return NoProgress()
-    return ProgressBar() if sys.stderr is not None and sys.stderr.isatty() else LogLines()
+    return ProgressBar() if is_terminal() else LogLines()
+
+
+def is_terminal() -> bool:
+    """Return True if stderr is a terminal, on which bars can be drawn."""
+    return sys.stderr is not None and sys.stderr.isatty()

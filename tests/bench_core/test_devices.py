@@ -103,3 +103,41 @@ def test_a_method_is_compiled_only_where_that_is_asked_for(compiled: bool, monke
     method = cast(Objective, nn.Conv2d(3, 4, 2))
     assert place_on_device(method, CPU, compiled) is method
     assert calls == [method] * compiled
+
+
+def test_first_of_several_devices_is_the_one_of_this_process() -> None:
+    assert devices.find_device("cuda:2,cuda:0") == torch.device("cuda:2")
+
+
+def files(folder: Path, contents: dict[str, str]) -> Path:
+    """Write files below a folder."""
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+MEMINFO = "MemTotal: 9999999 kB\nMemAvailable: 8388608 kB\n"  # 8 GiB
+GIB = 2**30
+
+
+def test_free_memory_is_that_of_the_machine_where_nothing_limits_it(tmp_path: Path) -> None:
+    proc = files(tmp_path / "proc", {"meminfo": MEMINFO, "self/cgroup": "0::/me\n"})
+    groups = files(tmp_path / "groups", {"me/memory.max": "max\n", "me/memory.current": "5\n"})
+    assert devices.free_memory_gib(proc, groups) == 8.0
+    assert devices.free_memory_gib(tmp_path / "none", groups) is None
+
+
+def test_free_memory_is_what_the_tightest_group_leaves_and_its_cached_files_are_free(tmp_path: Path) -> None:
+    proc = files(tmp_path / "proc", {"meminfo": MEMINFO, "self/cgroup": "0::/job/step\n"})
+    stat = f"anon 1\ninactive_file {GIB}\n"
+    tight = {"job/memory.max": f"{4 * GIB}", "job/memory.current": f"{2 * GIB}", "job/memory.stat": stat}
+    wide = {"job/step/memory.max": f"{7 * GIB}", "job/step/memory.current": "0", "job/step/memory.stat": ""}
+    assert devices.free_memory_gib(proc, files(tmp_path / "groups", tight | wide)) == 3.0
+
+
+def test_free_memory_knows_groups_of_the_first_version(tmp_path: Path) -> None:
+    proc = files(tmp_path / "proc", {"meminfo": MEMINFO, "self/cgroup": "4:memory:/job\n3:cpu:/\n"})
+    group = {"memory.limit_in_bytes": f"{GIB}", "memory.usage_in_bytes": "0", "memory.stat": "total_inactive_file 0\n"}
+    groups = files(tmp_path / "groups", {f"memory/job/{name}": text for name, text in group.items()})
+    assert devices.free_memory_gib(proc, groups) == 1.0

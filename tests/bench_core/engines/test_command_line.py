@@ -10,7 +10,7 @@ import pytest
 from bench_core.cli.engine_options import make_setting
 from bench_core.cli.group import main
 from bench_core.cli.options import make_request
-from bench_core.engines.command_line import run_command
+from bench_core.engines.command_line import run_command, with_device
 from bench_core.errors import RequestError
 from bench_core.planning.request import Request
 from bench_core.planning.settings import read_typed
@@ -71,7 +71,7 @@ def test_command_line_gives_the_same_run_setting_without_what_starts_processes(t
     )
     options = options_of(run_command(Request(methods=["nac"], data_root=tmp_path), setting, tmp_path))
     read = make_setting(options, setting.stop, only_chain=None)
-    assert read == replace(setting, isolate=False, jobs=1, time_limit=None)
+    assert read == replace(setting, isolate=False, jobs="auto", time_limit=None)
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,12 @@ def test_tuple_is_written_as_a_list(tmp_path: Path) -> None:
     words = run_command(Request(settings={"a.b": (1, 2)}, sweeps={"c.d": (1, 2)}, data_root=tmp_path), CPU, tmp_path)
     assert "--set=a.b=[1, 2]" in words
     assert "--sweep=c.d=1, 2" in words
+
+
+@pytest.mark.parametrize(
+    "typed", [["--device=cuda:0,cuda:1"], ["--device", "cuda:0,cuda:1"], []], ids=["one word", "two words", "default"]
+)
+def test_process_gets_another_device_than_was_typed(typed: list[str]) -> None:
+    command = ["bench", "run", "--methods", "nac", *typed, "--epochs=3"]
+    assert with_device(command, "cuda:1") == ["bench", "run", "--methods", "nac", "--epochs=3", "--device=cuda:1"]
+    assert with_device(command, None) == command
