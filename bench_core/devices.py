@@ -111,6 +111,16 @@ def peak_memory_gib(device: torch.device) -> float | None:
         return _peak_of_process_gib()
 
 
+def taken_and_all_gib(device: torch.device) -> tuple[float, float] | None:
+    """Return the most memory of a GPU that this process has held for tensors, and all that the GPU has, in GiB.
+
+    None on devices that have no memory of their own, or do not tell it.
+    """
+    if device.type != "cuda":
+        return None
+    return torch.cuda.max_memory_reserved(device) / 2**30, torch.cuda.mem_get_info(device)[1] / 2**30
+
+
 def _peak_of_process_gib() -> float | None:
     """Return the peak memory in GiB since the process began; None on Windows."""
     try:

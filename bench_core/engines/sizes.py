@@ -56,7 +56,7 @@ class Sizes:
 
     def _find_needs(self, chain: Chain, alone: Alone) -> Needs:
         if not any(place.has_own_memory for place in self._machine.places):
-            cores = threads_here(chain) + self._setting.workers
+            cores = (threads_here(chain) + self._setting.workers) * _ranks(self._setting)
             return Needs(cores, self._outlook.memory(chain, "cpu") or GUESS_GIB, alone=alone)
         peak = self._first_steps.get(_likeness(chain)) or self._outlook.memory(chain, "cuda")
         return Needs(1 + self._setting.workers, GUESS_GIB, peak, alone)
@@ -90,14 +90,21 @@ def expected_jobs(setting: RunSetting, chains: Sequence[Chain]) -> int:
     machine = this_machine(setting.device)
     if any(place.has_own_memory for place in machine.places):
         return max(1, min(len(machine.places), len(chains)))
-    threads = max(map(threads_here, chains), default=1) + setting.workers
+    threads = (max(map(threads_here, chains), default=1) + setting.workers) * _ranks(setting)
     return max(1, min(machine.cores // threads, len(chains)))
 
 
 def _has_room(setting: RunSetting) -> bool:
-    """Return whether more than one chain can run at all on this machine."""
+    """Return whether more than one chain can run at all on this machine; ranks on GPUs share all of these."""
     machine = this_machine(setting.device)
+    if any(place.has_own_memory for place in machine.places) and setting.ranks != 1:
+        return False
     return machine.cores > 1 or len(machine.places) > 1
+
+
+def _ranks(setting: RunSetting) -> int:
+    """Return the number of processes that train a chain on a CPU."""
+    return 1 if setting.ranks == "auto" else setting.ranks
 
 
 def _seconds(chains: Sequence[Chain], store: Store, device: str) -> float:

@@ -39,6 +39,7 @@ def pretrain(
     log: Path,
     on_epoch: OnEpoch = lambda epoch, num_epochs, line: None,
     along: AlongTheWay = lambda objective, epoch: {},
+    on_first_step: Callable[[], None] = lambda: None,
     checkpoints: Checkpoints | None = None,
     ranks: RankGroup | None = None,
 ) -> dict[str, Any]:
@@ -59,6 +60,8 @@ def pretrain(
         on_epoch: Called after each epoch with the epochs done, the epochs in all, and the epoch's line of the log.
         along: Called after each epoch with the method and the epochs done; what it returns is added to the epoch's
             line. It leaves the method and all random streams as they are, and its time is not the training's.
+        on_first_step: Called once, after the first step that this process makes: what it takes of a device is then
+            known.
         checkpoints: Where the training resumes from and saves to; None saves nothing.
         ranks: Processes that train this method together, each of which calls this function with the same arguments;
             rank 0 alone reads checkpoints and writes them and the log. None trains in this process alone.
@@ -122,6 +125,7 @@ def pretrain(
         torch.manual_seed(stream_seed(seed, "dropout"))
         autosave.resume()
         counters = training.counters
+        resumed_at = counters.step
         if checkpoints and counters.step and leads:
             checkpoints.warn(f"resumes at epoch {counters.epoch} of {num_epochs}")
 
@@ -145,6 +149,8 @@ def pretrain(
                         training.kept.before_last_step(objective)
                     losses = train_step(objective, stage.trainers, batch, views_rng, autocast)
                     counters.end_step(losses)
+                    if counters.step == resumed_at + 1:
+                        on_first_step()
                     autosave.after_step()
 
                 line = _log_line(counters, stage.trainers, images_per_step, device)

@@ -8,14 +8,17 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from bench_core.cli.group import main
+from bench_core.engines import resources, sizes
 from bench_core.engines.child_process import Ended
 from bench_core.engines.processes import failure_reason, run_in_processes
+from bench_core.engines.resources import Machine, Place
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Chain, Plan
 from bench_core.plugins import Registry
@@ -417,6 +420,82 @@ def test_stop_signal_reaches_all_processes_and_their_checkpoints_are_awaited(
     assert store.attempts() == []
 
 
+# sys.argv is: folder, end of the first try, "--only-chain", key. The chain FIRST fails beside another, then alone.
+RUNS_OUT_OF_MEMORY = """
+import os, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+def wait_for(name):
+    while not (folder / name).exists():
+        time.sleep(0.01)
+if sys.argv[4] != FIRST:
+    (folder / "begun").touch()
+    wait_for("failed")
+    time.sleep(0.5)
+    (folder / "ended").touch()
+    sys.exit("Error: other")
+if not (folder / "failed").exists():
+    wait_for("begun")
+    print("now", flush=True)
+    time.sleep(0.2)
+    (folder / "failed").touch()
+    exec(sys.argv[2])
+sys.exit(f"Error: second try, beside another: {not (folder / 'ended').exists()}")
+"""
+
+
+@pytest.mark.parametrize("jobs", [2, "auto"])
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit('Error: some cells failed')"])
+def test_chain_that_runs_out_of_memory_beside_another_is_tried_once_more_alone(
+    plan_of: PlanOf, store: Store, tmp_path: Path, end: str, jobs: int | Literal["auto"]
+) -> None:
+    plan = plan_of(seeds=[0, 1])
+    first = plan.chains[0]
+
+    class Records(KeptLines):
+        def log(self, text: str) -> None:
+            if text.endswith(": now") and "exit" in end:  # instead of the process, which this test has no code for
+                store.add_attempt(attempt(first.cells[0], "oom", "memory ran out", [], 1.0, {}))
+            super().log(text)
+
+    progress = Records()
+    command = python(RUNS_OUT_OF_MEMORY.replace("FIRST", repr(first.key)), str(tmp_path), end)
+    setting = RunSetting(device="cpu", jobs=jobs)
+    unfinished = run_in_processes(plan, store, setting, command, progress, machine=Machine(2, 9.0, [Place()]))
+    assert {cell.seed: cell.error for cell in unfinished} == {0: "second try, beside another: False", 1: "other"}
+    line = f"{first.label}: memory ran out beside another chain; it is tried once more, alone"
+    assert progress.lines.count(line) == 1
+
+
+def test_chain_that_was_alone_is_not_tried_again(plan_of: PlanOf, store: Store) -> None:
+    (cell,) = run_in_processes(plan_of(), store, TWO_JOBS, python("import os; os.kill(os.getpid(), 9)"))
+    assert (cell.kind, len(store.attempts())) == ("killed", 1)
+
+
+@pytest.mark.parametrize(("device_gib", "together"), [(80, 2), (40, 1)])
+def test_second_chain_joins_a_gpu_once_both_first_steps_are_known_to_fit(
+    plan_of: PlanOf, store: Store, tmp_path: Path, device_gib: int, together: int
+) -> None:
+    script = f"""
+import pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+(folder / f"{{sys.argv[-1]}}.runs").touch()
+print("    memory of the first step: 30.000 of {device_gib}.000 GiB", flush=True)
+end = time.monotonic() + (20 if {together} == 2 else 0.7)
+while (count := len(list(folder.glob("*.runs")))) < 2 and time.monotonic() < end:
+    time.sleep(0.01)
+time.sleep(0.3)
+(folder / f"{{sys.argv[-1]}}.runs").unlink()
+sys.exit(f"Error: {{count}} at once by {{' '.join(sys.argv[2:-2])}}")
+"""
+    gpu = Machine(8, 90.0, [Place(device="cuda:1", has_own_memory=True)])
+    setting = RunSetting(device="cuda:1,cuda:2", jobs="auto")
+    command = python(script, str(tmp_path), "--device", "cuda:1,cuda:2")
+    progress = KeptLines()
+    unfinished = run_in_processes(plan_of(seeds=[0, 1]), store, setting, command, progress, machine=gpu)
+    assert {cell.error for cell in unfinished} == {f"{together} at once by --device=cuda:1"}
+    assert not any("first step" in line for line in progress.lines)  # it is for the engine alone
+
+
 def test_reason_after_the_time_limit_is_a_timeout_whatever_the_exit_code() -> None:
     assert failure_reason(Ended(-signal.SIGKILL, True, 7.0, []), 5)[0] == "timeout"
 
@@ -481,6 +560,32 @@ def test_crash_below_python_ends_one_task_or_chain_and_other_scores_are_those_of
     assert {key: r.scores for key, r in together.items()} == {key: r.scores for key, r in alone.items()}
     threads = {r.provenance.threads for r in (*together.values(), *alone.values())}
     assert threads == {torch.get_num_threads()}
+
+
+def test_numbers_are_the_same_one_by_one_and_side_by_side(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(sizes, "_WORTH_S", 0.0)
+    monkeypatch.setattr(resources, "cpu_count", lambda: 2)
+    words = ["--methods", "plain,other", "--seeds", "0,1", "--tasks", "mean,width"]
+    side_by_side = bench(*words, "--jobs", "auto", "--store", "auto").stderr
+    assert "other on dots with tiny, seed 1: done" in side_by_side
+    assert "4 of 4 chains have ended\n" in side_by_side
+    bench(*words, "--jobs", "1", "--store", "one")
+    auto, one = ({r.key: r for r in Store(tmp_path / name).records()} for name in ("auto", "one"))
+    assert len(one) == 8
+    assert {key: r.scores for key, r in auto.items()} == {key: r.scores for key, r in one.items()}
+    assert {r.provenance.threads for r in (*auto.values(), *one.values())} == {1}
+    for chain in (tmp_path / "one" / "chains").iterdir():
+        weights = chain / "weights.safetensors"
+        assert (tmp_path / "auto" / "chains" / chain.name / weights.name).read_bytes() == weights.read_bytes()
+
+
+def test_short_chains_run_in_this_process_by_default(bench: Bench) -> None:
+    result = bench("--methods", "plain,other")
+    assert "[2/2] other on dots with tiny, seed 0\n" in result.stderr
+    assert "chains have ended" not in result.stderr
 
 
 def test_process_of_one_chain_trains_its_source_chain_too(bench: Bench, tmp_path: Path) -> None:

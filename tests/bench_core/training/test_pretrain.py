@@ -46,11 +46,13 @@ def train(tiny_encoder: Encoder, plan_of: Callable[..., Plan], tmp_path: Path) -
     data = plan_of().chains[0].data
     split = Split(torch.zeros(50, 1, 8, 8, dtype=torch.uint8))
 
-    def run(cls: type[Objective] = Recorder, seed: int = 0, **recipe: Any) -> Any:
+    def run(
+        cls: type[Objective] = Recorder, seed: int = 0, on_first_step: Callable[[], None] = lambda: None, **recipe: Any
+    ) -> Any:
         method = cls(tiny_encoder, data, NoConfig())
         cost = pretrain(
             method, open_split(split, CPU), Recipe(**{"epochs": 3, "batch_size": 16, **recipe}),
-            seed=seed, device=CPU, precision="fp32", log=tmp_path / "log.jsonl",
+            seed=seed, device=CPU, precision="fp32", log=tmp_path / "log.jsonl", on_first_step=on_first_step,
         )  # fmt: skip
         return method, cost, [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
 
@@ -64,6 +66,12 @@ def test_each_epoch_has_every_full_batch_once_in_another_order(train: Callable[.
     assert all(len(set(epoch)) == 48 for epoch in epochs)
     assert epochs[0] != epochs[1]
     assert [line["step"] for line in log] == [3, 6, 9]
+
+
+def test_first_step_is_told_once(train: Callable[..., Any]) -> None:
+    told: list[int] = []
+    train(on_first_step=lambda: told.append(1))
+    assert told == [1]
 
 
 def test_order_of_the_data_and_stream_of_views_depend_on_the_seed_alone(train: Callable[..., Any]) -> None:
