@@ -2,11 +2,12 @@
 
 import os
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import overhead, startup, step
+from benchmarks import image_reading, overhead, startup, step
 from benchmarks.contest import Timing
 
 
@@ -44,3 +45,11 @@ def test_startup_benchmark_runs_the_command_line() -> None:
     names = [contender.name for contest in startup.contests() for contender in contest.contenders]
     assert all({b.way, b.beyond} <= set(names) for contest in startup.contests() for b in contest.budgets)
     assert "_BENCH_COMPLETE" not in os.environ
+
+
+def test_contenders_of_image_reading_read_every_photograph(tmp_path: Path) -> None:
+    folder = image_reading.make_folder(tmp_path, images=70, photo=(40, 30))
+    contest = image_reading.contest(folder, 8, workers=0)
+    assert [contender.run() for contender in contest.contenders] == [2] * 4  # batches of 64
+    names = {contender.name for contender in contest.contenders}
+    assert all({goal.ours, goal.theirs} <= names for goal in contest.goals)

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from bench_core.data.files import digest_of, missing_data
 from bench_core.data.image_cache import Pixels, cache_folder, cached_array, is_settled, read_entry, stamp, write_entry
@@ -291,11 +292,20 @@ def _no_warnings() -> Iterator[None]:
 
 def _in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Apply a function to all items in threads; reading, decoding and hashing release the interpreter's lock."""
-    if len(items) < 2:
+    threads = _num_threads()
+    if threads == 1 or len(items) < 2:
         return [work(item) for item in items]
-    parts = [items[start : start + 64] for start in range(0, len(items), 64)]  # one by one, queues would take longer
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    count = min(64, math.ceil(len(items) / threads))  # one by one, queues would take longer
+    parts = [items[start : start + count] for start in range(0, len(items), count)]
+    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
         return [result for part in pool.map(lambda part: [work(item) for item in part], parts) for result in part]
+
+
+def _num_threads() -> int:
+    """Return the number of threads that read, at most 16: the cores that this process may use, shared among readers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    worker = get_worker_info()
+    return max(1, min(16, cores // (worker.num_workers if worker else 1)))
 
 
 def _file_digest(path: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -324,3 +325,14 @@ def test_file_that_cannot_be_read_is_named(folder: Path, make: str) -> None:
         (folder / FILES[0]).mkdir()
     with pytest.raises(DataMissingError, match=r"mine: .*cat/10\.png: cannot be read \(\w.*\)"):
         _ = images(folder).content
+
+
+@pytest.mark.parametrize(("readers", "threads"), [(None, 8), (2, 4), (3, 2), (20, 1)])
+def test_readers_share_the_cores_that_their_process_may_use(
+    readers: int | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    worker = None if readers is None else SimpleNamespace(num_workers=readers)
+    monkeypatch.setattr(image_files, "get_worker_info", lambda: worker)
+    assert image_files._num_threads() == threads
+    assert image_files._in_threads(lambda item: item + 1, range(100)) == list(range(1, 101))
