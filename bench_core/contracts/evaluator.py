@@ -61,6 +61,8 @@ class Frozen:
             embeddings.
         inputs: Function that reads the inputs and labels of a split by name.
         others: The datasets that `Evaluator.datasets` named, by these names.
+        memory: Bytes that a task may use beside the files that it reads as memory maps (`--memory`); None for any
+            number. A task may keep less and compute more because of it, but its scores must not depend on it.
     """
 
     splits: Mapping[str, Embedded]
@@ -70,6 +72,7 @@ class Frozen:
     method: Callable[[], Objective]
     inputs: Callable[[str], Split]
     others: Mapping[str, OtherData] = field(default_factory=dict)
+    memory: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Code that several tasks share: embeddings, probes, rankings and searches.
 
 embeddings.py             reads embeddings by name, with labels
+rows.py                   features that are read in blocks, where there are too many to copy
 other_datasets.py         embeds images of a dataset that the method was not trained on; converts images
 classification.py         scores of classifiers: accuracy, chance level, per-item hits
 linear_probe.py           a linear classifier on standardised features; chooses the penalty on held-out items

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench_core.evaluation.rows import Features, blocks_of
 from bench_core.evaluation.sign_patterns import on_rates
 
 ITERATIONS = 50  # of ITQ, section 3.2
@@ -37,9 +38,9 @@ class LinearHash:
     mean: Tensor
     projections: Tensor
 
-    def codes(self, features: Tensor) -> Tensor:
+    def codes(self, features: Features) -> Tensor:
         """Return the codes (N, B) bool of features (N, D) float32; an item on a hyperplane gets 0."""
-        return (features - self.mean) @ self.projections > 0
+        return torch.cat([(block - self.mean) @ self.projections > 0 for _, _, block in blocks_of(features)])
 
 
 def lsh(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:

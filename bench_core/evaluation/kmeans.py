@@ -16,17 +16,18 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench_core.evaluation.nearest_neighbours import import_faiss
+from bench_core.evaluation.rows import Features, Rows, blocks_of
 
 
 def kmeans(
-    features: Tensor, clusters: int, *, seed: int, spherical: bool = True, restarts: int = 20, iterations: int = 100
+    features: Features, clusters: int, *, seed: int, spherical: bool = True, restarts: int = 20, iterations: int = 100
 ) -> Tensor:
     """Return the centres of k-means by faiss, from the random start with the best objective; no labels are read.
 
     It runs on one thread, so that a seed has one result.
 
     Args:
-        features: (N, D).
+        features: (N, D); one copy of them is held, float32, of `Rows` too.
         clusters: K.
         seed: Seed of the random starts.
         spherical: True gives rows and centres length 1 and compares by cosine; False keeps them as they are and
@@ -61,17 +62,26 @@ def kmeans(
     return torch.from_numpy(solver.centroids.copy())
 
 
-def nearest_centres(features: Tensor, centres: Tensor, *, spherical: bool = True) -> Tensor:
+def nearest_centres(features: Features, centres: Tensor, *, spherical: bool = True) -> Tensor:
     """Assign each of features (N, D) to a cluster (N,) int64: the centre of largest cosine, or of least distance."""
+    return torch.cat([_nearest(block, centres, spherical) for _, _, block in blocks_of(features)])
+
+
+def _nearest(features: Tensor, centres: Tensor, spherical: bool) -> Tensor:
     rows = torch.from_numpy(_rows(features, spherical))
     scores = rows @ centres.T
     return (scores if spherical else scores - centres.square().sum(1) / 2).argmax(1)
 
 
-def _rows(features: Tensor, spherical: bool) -> npt.NDArray[np.float32]:
+def _rows(features: Features, spherical: bool) -> npt.NDArray[np.float32]:
     """Return features as rows (N, D) of a NumPy array, of length 1 if spherical; a row of zeros stays zero."""
-    rows = features.cpu().float()
-    return np.ascontiguousarray((F.normalize(rows, dim=1) if spherical else rows).numpy())
+    if isinstance(features, Rows):
+        rows = np.empty(features.shape, np.float32)
+        for start, end, block in blocks_of(features):
+            rows[start:end] = _rows(block, spherical)
+        return rows
+    values = features.cpu().float()
+    return np.ascontiguousarray((F.normalize(values, dim=1) if spherical else values).numpy())
 
 
 def _distinct(rows: npt.NDArray[np.float32], most: int) -> npt.NDArray[np.float32]:

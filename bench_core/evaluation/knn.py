@@ -6,12 +6,13 @@ Shapes: Q queries, N labelled items (the bank), D features, k neighbours, K clas
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core.evaluation.nearest_neighbours import top_k
+from bench_core.evaluation.nearest_neighbours import QUERIES, top_k_cosine
+from bench_core.evaluation.rows import Features, blocks_of
 
 USUAL_K = 200  # section 3.4
 
@@ -44,8 +45,8 @@ def choose_k(asked: int | None, labels: Tensor) -> tuple[int, list[str]]:
 
 
 def knn_answers(
-    queries: Tensor,
-    bank: Tensor,
+    queries: Features,
+    bank: Features,
     labels: Tensor,
     num_classes: int,
     *,
@@ -57,16 +58,22 @@ def knn_answers(
 
     Args:
         queries: Features (Q, D) of the items to classify.
-        bank: Features (N, D) of labelled items.
+        bank: Features (N, D) of labelled items; `Rows` are searched in blocks.
         labels: Classes (N,) int64 of the bank.
         num_classes: Number of classes K.
         k: Number of neighbours, at most N.
         temperature: Positive number that divides the cosines.
         device: Device of the search.
     """
-    # A row of length 0 stays 0 and has cosine 0 with all items.
-    cosine, index = top_k(F.normalize(queries, dim=1), F.normalize(bank, dim=1), k, device)
-    return knn_votes(cosine, labels[index], num_classes, temperature)
+    if isinstance(queries, Tensor) and isinstance(bank, Tensor):
+        parts: Iterable[Tensor] = [queries]
+    else:  # so that neighbours are held of some queries at a time
+        parts = (rows for _, _, block in blocks_of(queries) for rows in torch.split(block, QUERIES))
+    votes = []
+    for rows in parts:
+        cosine, index = top_k_cosine(rows, bank, k, device)
+        votes.append(knn_votes(cosine, labels[index], num_classes, temperature))
+    return torch.cat(votes)
 
 
 def knn_votes(cosine: Tensor, neighbours: Tensor, num_classes: int, temperature: float) -> Tensor:

@@ -19,6 +19,7 @@ from bench_core.data import ranks_in_class
 from bench_core.errors import BenchError
 from bench_core.evaluation.linear_svm import margin_loss, svm_problem
 from bench_core.evaluation.logistic_regression import TOLERANCE, LogisticFit, LogisticProblem, sigmoid_loss
+from bench_core.evaluation.rows import Features, Rows, blocks_of, is_small, scaling
 
 GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # penalties; scikit-learn's C is 1 / (penalty * N)
 FIXED_PENALTY = 0.01  # where nothing can be held out; within 0.4 points of the best of 1e-4 to 10 with 5 to 20 labels
@@ -42,7 +43,7 @@ class Classifier:
     """
 
     text: str
-    problem: Callable[[Tensor, Tensor, int, torch.device | str], LogisticProblem]
+    problem: Callable[[Features, Tensor, int, torch.device | str], LogisticProblem]
     loss: Callable[[Tensor, Tensor], float]
     unit: str
 
@@ -56,7 +57,7 @@ def _margin_loss(scores: Tensor, labels: Tensor) -> float:
 
 
 def _several_labels_problem(
-    features: Tensor, labels: Tensor, num_labels: int, device: torch.device | str = "cpu"
+    features: Features, labels: Tensor, num_labels: int, device: torch.device | str = "cpu"
 ) -> LogisticProblem:
     return LogisticProblem(features, labels, num_labels, device, loss=sigmoid_loss, curvature=0.25)  # the largest one
 
@@ -108,7 +109,7 @@ class ChosenFit:
 
 
 def fit_probe(
-    train: Tensor,
+    train: Features,
     labels: Tensor,
     num_classes: int,
     rng: torch.Generator,
@@ -126,7 +127,7 @@ def fit_probe(
     held-out part is drawn from all items alike.
 
     Args:
-        train: Standardised features (N, D).
+        train: Standardised features (N, D); `Rows` are read in blocks, see `scaled`.
         labels: Classes (N,) int64, or several labels an item, (N, K) bool.
         num_classes: Number of classes or labels K.
         rng: Generator on the CPU; it draws the held-out part.
@@ -141,7 +142,7 @@ def fit_probe(
     Raises:
         BenchError: The features, or the loss on the held-out part, are not finite.
     """
-    if not bool(train.isfinite().all()):
+    if not (train.is_finite() if isinstance(train, Rows) else bool(train.isfinite().all())):
         raise BenchError("a linear probe needs finite features, these have NaN or infinity: has the training diverged?")
     device = device if torch.device(device).type == "cuda" else "cpu"
     if labels.ndim == 1:
@@ -153,16 +154,19 @@ def fit_probe(
         too_few, where_too_few = "there are not two training items", "there is only one"
     if held_out.any():
         problem = classifier.problem(train[~held_out], labels[~held_out], num_classes, device)
-        penalty, loss, lost = _choose_penalty(
+        penalty, loss, lost, chosen = _choose_penalty(
             problem, train[held_out], labels[held_out], grid, max_iterations, classifier.loss
         )
         note = f"penalty {penalty:g}, chosen on {int(held_out.sum()):,} held-out training items{_at_end(penalty, grid)}"
         note += f"; NOT converged when it was chosen: {', '.join(f'{p:g}' for p in lost)}" if lost else ""
+        del problem  # it may keep the coordinates of its items, and the next one those of all
     else:
-        penalty, loss = fixed_penalty, None
+        penalty, loss, chosen = fixed_penalty, None, None
         note = f"penalty {penalty:g} fixed, not chosen: {too_few}, so none can be held out"
+    # The optimum is the same from any start. A step on many items is dear, so those start where the choice ended.
+    start = chosen if isinstance(train, Rows) else None
     return ChosenFit(
-        fit=classifier.problem(train, labels, num_classes, device).solve(penalty, max_iterations),
+        fit=classifier.problem(train, labels, num_classes, device).solve(penalty, max_iterations, start),
         penalty=penalty,
         held_out_loss=loss,
         note=note,
@@ -185,12 +189,12 @@ def _at_end(penalty: float, grid: Sequence[float]) -> str:
 
 def _choose_penalty(
     problem: LogisticProblem,
-    held_out: Tensor,
+    held_out: Features,
     labels: Tensor,
     grid: Sequence[float],
     max_iterations: int,
     loss_of: Callable[[Tensor, Tensor], float],
-) -> tuple[float, float, list[float]]:
+) -> tuple[float, float, list[float], LogisticFit]:
     """Try penalties from strong to weak until the held-out loss has risen, and take the least loss.
 
     It has risen when it is `RISE` above the least: few held-out items make small bumps in it. Where it is flat, as with
@@ -198,14 +202,15 @@ def _choose_penalty(
     taken, not the end of the grid. A loss that is not finite ends the search, too, and is never the least.
 
     Returns:
-        The best penalty, its loss, and the penalties at which the solver did not converge.
+        The best penalty, its loss, the penalties at which the solver did not converge, and the fit.
     """
     losses, lost, fit = dict[float, float](), list[float](), None
+    fits = dict[float, LogisticFit]()
     for penalty in sorted(grid, reverse=True):
-        fit = problem.solve(penalty, max_iterations, fit)
+        fits[penalty] = fit = problem.solve(penalty, max_iterations, fit)
         if not fit.converged:
             lost.append(penalty)
-        loss = loss_of(fit.logits(held_out), labels)
+        loss = _mean_loss(fit, held_out, labels, loss_of)
         if not math.isfinite(loss):
             break
         losses[penalty] = loss
@@ -217,7 +222,18 @@ def _choose_penalty(
             "penalty by it: set a grid of other penalties."
         )
     best = max(penalty for penalty, loss in losses.items() if loss <= min(losses.values()) + ALIKE)
-    return best, losses[best], lost
+    return best, losses[best], lost, fits[best]
+
+
+def _mean_loss(
+    fit: LogisticFit, features: Features, labels: Tensor, loss_of: Callable[[Tensor, Tensor], float]
+) -> float:
+    """Return the mean loss of a fit on features (N, D), by which `Rows` are read in blocks."""
+    losses = (
+        loss_of(fit.logits(block), labels[start:end]) * ((end - start) / len(labels))
+        for start, end, block in blocks_of(features)
+    )
+    return sum(losses)
 
 
 def held_out_part(labels: Tensor, fraction: float, num_classes: int, rng: torch.Generator) -> Tensor:
@@ -259,10 +275,23 @@ def standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
         train: Features (N, D).
         test: Features (M, D), standardised with the mean and deviation of train.
     """
-    mean, std = train.double().mean(0), train.double().std(0, correction=0)
-    constant = std <= 1e-6 * mean.abs()  # the deviation of a constant is float32 rounding
-    scale = torch.where(constant, 0.0, 1 / std.where(~constant, torch.ones_like(std)))
+    mean, scale = scaling(train.double().mean(0), train.double().std(0, correction=0))
     return ((train - mean) * scale).to(train), ((test - mean) * scale).to(test)
+
+
+def scaled(train: Tensor, test: Tensor, memory: int | None = None) -> tuple[Features, Features]:
+    """Standardise as `standardise` does; as `Rows`, of which no copy is made, where there are too many for one block.
+
+    Args:
+        train: Features (N, D) float32.
+        test: Features (M, D) float32.
+        memory: Bytes that a probe on these features may use to keep what it computes from them; None for any number.
+            Results do not depend on it.
+    """
+    if is_small(*train.shape) and is_small(*test.shape):
+        return standardise(train, test)
+    rows, others = (Rows(values, memory=memory) for values in (train, test))
+    return rows.standardised_as(rows), others.standardised_as(rows)
 
 
 def convergence(fits: Sequence[LogisticFit]) -> str:

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from bench_core.evaluation.logistic_regression import LogisticProblem
+from bench_core.evaluation.rows import Features
 
 CURVATURE = 1.0  # between 0, where an item is beyond the margin, and 2
 
 
 def svm_problem(
-    features: Tensor, labels: Tensor, num_classes: int, device: torch.device | str = "cpu"
+    features: Features, labels: Tensor, num_classes: int, device: torch.device | str = "cpu"
 ) -> LogisticProblem:
     """Return the problem of a linear SVM; its `solve` finds the optimum for one penalty.
 

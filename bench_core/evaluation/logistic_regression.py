@@ -11,8 +11,9 @@ solved in the same way (`sigmoid_loss` for several labels an item, `bench_core.e
 Shapes: N items, D features, R <= min(N, D) principal directions with variance, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,14 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from bench_core.evaluation.rows import Features, Rows, blocks_of, is_small, keeps
+
 Vector = npt.NDArray[np.float64]
 ScoreLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # scores, one-hot labels (K, N) -> mean, slope (K, N)
 TOLERANCE = 2e-4  # largest entry of the gradient, over the loss, in scaled coordinates (curvature about 1)
 NEGLIGIBLE = 1e-12  # a loss that counts as optimal, as of items that are all of one class
+LEAST_VARIANCE = 1e-10  # part of the largest variance, up to which a direction counts as one without variance
+_DEVICE_BLOCK = 2**25  # entries of a block on a GPU: 128 MiB
 FLOAT64_LIMIT = 1_000_000  # entries of the features up to which double precision costs almost no time
 
 
@@ -50,16 +55,17 @@ class LogisticFit:
     gradient: float
     converged: bool
 
-    def logits(self, features: Tensor) -> Tensor:
+    def logits(self, features: Features) -> Tensor:
         """Return class scores (M, K) float64 of features (M, D)."""
-        return features.double().cpu() @ self.weights + self.bias
+        blocks = [block.double().cpu() @ self.weights + self.bias for _, _, block in blocks_of(features)]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
 class LogisticProblem:
     """Labelled features, prepared once to be solved for several penalties.
 
     Args:
-        features: Features (N, D).
+        features: Features (N, D). `Rows` are read in blocks, whose sums are added up.
         labels: Classes (N,) int64 in [0, K), or several labels an item, (N, K) bool.
         num_classes: Number of classes or labels K.
         device: CPU or CUDA device, for the products; the vectors of the solver stay on the CPU.
@@ -70,7 +76,7 @@ class LogisticProblem:
 
     def __init__(
         self,
-        features: Tensor,
+        features: Features,
         labels: Tensor,
         num_classes: int,
         device: torch.device | str = "cpu",
@@ -83,16 +89,13 @@ class LogisticProblem:
         self.loss = loss or softmax_loss
         self.flatness = num_classes if curvature is None else 1 / curvature
         device = torch.device(device)
-        exact = device.type == "cpu" and features.numel() <= FLOAT64_LIMIT
-        features = features.to(device, torch.float64 if exact else torch.float32)
-        self.mean = features.mean(0)
-        centred = features - self.mean  # changes only b, which is free
-        self.basis, self.variance = principal_directions(centred)
-        self.coordinates = centred @ self.basis  # (N, R)
-        labels = labels.to(device)
-        hot = labels if labels.ndim == 2 else F.one_hot(labels, num_classes)
         self.problems = 1 if labels.ndim == 1 else num_classes  # separate ones, whose losses are added up
-        self.onehot = hot.T.contiguous().to(centred)  # (K, N); several ones in a column of several labels
+        if isinstance(features, Rows) and is_small(*features.shape):
+            features = features.read(0, len(features))
+        if isinstance(features, Rows):
+            self.parts: _Parts = _Streamed(features, labels, num_classes, device)
+        else:
+            self.parts = _Whole(features, labels, num_classes, device)
 
     def solve(self, penalty: float, max_iterations: int = 1000, start: LogisticFit | None = None) -> LogisticFit:
         """Find the optimum for one penalty.
@@ -102,8 +105,8 @@ class LogisticProblem:
             max_iterations: Largest number of L-BFGS steps.
             start: Solution for another penalty to start from; None starts from 0.
         """
-        scale = (self.variance.double() / self.flatness + penalty).rsqrt().cpu()[:, None]  # (R, 1)
-        basis, mean = self.basis.double().cpu(), self.mean.double().cpu()
+        scale = (self.parts.variance.double() / self.flatness + penalty).rsqrt().cpu()[:, None]  # (R, 1)
+        basis, mean = self.parts.basis.double().cpu(), self.parts.mean.double().cpu()
         first = torch.zeros(len(scale) + 1, self.num_classes, dtype=torch.float64)
         if start is not None:
             first[:-1] = basis.T @ start.weights / scale
@@ -151,17 +154,104 @@ class LogisticProblem:
         """Return the loss and its gradient at a point of scaled coordinates, flattened to ((R + 1) * K,)."""
         point = torch.from_numpy(flat).view(-1, self.num_classes)
         weights = scale * point[:-1]  # (R, K)
-        x = self.coordinates
-        # Arrays are (K, N): with few classes, both products are many times faster than with arrays (N, K).
-        scores = torch.addmm(point[-1:].T.to(x), weights.T.to(x), x.T)  # (K, N)
-        fit, residual = self.loss(scores, self.onehot)
-        slope = (residual @ x).T.double().cpu() + penalty * weights
-        gradient = torch.cat([scale * slope, residual.sum(1)[None].double().cpu()])
-        loss = float(fit) + penalty / 2 * float(weights.square().sum())
+        loss, slope, bias_slope = 0.0, torch.zeros_like(weights), torch.zeros(1, self.num_classes, dtype=torch.float64)
+        for x, onehot in self.parts:
+            share = len(x) / self.parts.items
+            # Arrays are (K, n): with few classes, both products are many times faster than with arrays (n, K).
+            scores = torch.addmm(point[-1:].T.to(x), weights.T.to(x), x.T)  # (K, n)
+            fit, residual = self.loss(scores, onehot)
+            loss += share * float(fit)
+            slope += share * (residual @ x).T.double().cpu()
+            bias_slope += share * residual.sum(1)[None].double().cpu()
+        gradient = torch.cat([scale * (slope + penalty * weights), bias_slope])
+        loss += penalty / 2 * float(weights.square().sum())
         # A rare label's gradient is small: with the sum of all losses as measure, its weights would be far from done.
         measure = loss / self.problems
         self.relative_gradient = float(gradient.abs().max()) / measure if measure > NEGLIGIBLE else 0.0
         return loss, gradient.flatten().numpy()
+
+
+class _Parts(Protocol):
+    """Labelled features in their principal directions, in one part or in several.
+
+    Attributes:
+        items: Number of items N.
+        mean: Mean (D,) of the features, which is taken off: it changes only the biases, which are free.
+        basis: Principal directions (D, R).
+        variance: Variances (R,) in these directions.
+    """
+
+    items: int
+    mean: Tensor
+    basis: Tensor
+    variance: Tensor
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the coordinates (n, R) and the labels (K, n), 0 or 1, of each part."""
+
+
+class _Whole:
+    """All items as one part."""
+
+    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, device: torch.device) -> None:
+        """Centre the features and write them in their principal directions."""
+        exact = device.type == "cpu" and features.numel() <= FLOAT64_LIMIT
+        features = features.to(device, torch.float64 if exact else torch.float32)
+        self.items, self.mean = len(features), features.mean(0)
+        centred = features - self.mean
+        self.basis, self.variance = principal_directions(centred)
+        self.coordinates = centred @ self.basis  # (N, R)
+        labels = labels.to(device)
+        hot = labels if labels.ndim == 2 else F.one_hot(labels, num_classes)
+        self.onehot = hot.T.contiguous().to(centred)  # (K, N); several ones in a column of several labels
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the one part."""
+        yield self.coordinates, self.onehot
+
+
+class _Streamed:
+    """Items in blocks of one length; coordinates are kept where memory allows it, else computed for each pass."""
+
+    def __init__(self, features: Rows, labels: Tensor, num_classes: int, device: torch.device) -> None:
+        """Find the principal directions in two passes over the features."""
+        self.features, self.labels, self.num_classes, self.device = features, labels, num_classes, device
+        self.entries = None if device.type == "cpu" else _DEVICE_BLOCK
+        self.items = len(features)
+        self.mean = features.average().to(device, torch.float32)
+        gram = sum((block.T @ block).double().cpu() for block in self._centred())
+        variance, vectors = torch.linalg.eigh(torch.as_tensor(gram) / self.items)
+        kept = variance > variance[-1:] * LEAST_VARIANCE
+        self.basis, self.variance = (values.to(self.mean) for values in (vectors[:, kept], variance[kept]))
+        free = features.memory
+        if device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+        self.kept: list[Tensor] | None = [] if keeps(4 * self.items * len(self.variance), free) else None
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each block."""
+        if not self.kept:
+            coordinates: Iterable[Tensor] = (block @ self.basis for block in self._centred())
+            if self.kept is not None:
+                coordinates = self.kept = list(coordinates)
+        else:
+            coordinates = self.kept
+        start = 0
+        for block in coordinates:
+            labels = self.labels[start : start + len(block)].to(self.device)
+            yield block, self._onehot(labels)
+            start += len(block)
+
+    def _centred(self) -> Iterator[Tensor]:
+        for block in self.features.blocks(self.entries):
+            yield block.to(self.device) - self.mean
+
+    def _onehot(self, labels: Tensor) -> Tensor:
+        """Return the labels (K, n) float32, 0 or 1, of classes (n,) or several labels (n, K)."""
+        if labels.ndim == 2:
+            return labels.T.float()
+        hot = torch.zeros(self.num_classes, len(labels), device=labels.device)
+        return hot.scatter_(0, labels[None], 1.0)
 
 
 def softmax_loss(scores: Tensor, onehot: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +289,7 @@ def principal_directions(centred: Tensor) -> tuple[Tensor, Tensor]:
     rows = centred.double() if wide else centred  # the division by small variances below needs the precision
     gram = (rows @ rows.T if wide else rows.T @ rows).double().cpu() / n
     variance, vectors = torch.linalg.eigh(gram)
-    kept = variance > variance[-1:] * 1e-10
+    kept = variance > variance[-1:] * LEAST_VARIANCE
     variance, vectors = variance[kept], vectors[:, kept]
     if wide:
         vectors = rows.T.cpu() @ vectors / (variance * n).sqrt()

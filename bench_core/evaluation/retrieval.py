@@ -5,7 +5,7 @@ All search tasks draw queries and database here, so with one seed equal numbers 
 Shapes: Q queries, N items of the database, D features, B bits, L labels, k ranks.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,10 @@ from bench_core.evaluation.ranking import (
     expected_precision,
     relevance,
 )
+from bench_core.evaluation.rows import Features, as_features, blocks_of
 from bench_core.seeds import stream, stream_seed
+
+_QUERIES = 128  # queries whose cosines with a database of several blocks are held at once
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,13 @@ class SearchSet:
     """The queries or the database of a search, in random order.
 
     Attributes:
-        features: Features (N, D).
+        features: Features (N, D), a tensor or `Rows`.
         labels: Classes (N,) int64, or labels (N, L) bool.
         code: Bits (N, B) bool, or None if the method has no code.
         index: Positions (N,) int64 of the items in their split.
     """
 
-    features: Tensor
+    features: Features
     labels: Tensor
     code: Tensor | None
     index: Tensor
@@ -83,7 +86,7 @@ def read_search_set(frozen: Frozen, split: str, embedding: str, count: int | Non
     seed = stream_seed(frozen.seed, "retrieval", "draw", split) % 2**32
     index = draw_index(labels, len(labels), count or len(labels), seed)
     index = index[torch.randperm(len(index), generator=stream(frozen.seed, "retrieval", "shuffle", split))]
-    return SearchSet(features[index], labels[index], None if code is None else code[index] > 0, index)
+    return SearchSet(as_features(features, index), labels[index], None if code is None else code[index] > 0, index)
 
 
 def listed_relevance(queries: SearchSet, database: SearchSet, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,20 +115,43 @@ def cosine_average_precision(queries: SearchSet, database: SearchSet, device: to
 
     A row of length 0 stays 0 and has cosine 0 with all items.
     """
-    directions, targets = (F.normalize(items.features, dim=1).to(device) for items in (queries, database))
+    directions = torch.cat([F.normalize(block, dim=1) for _, _, block in blocks_of(queries.features)])
     rows = max(1, CHUNK_PAIRS // len(database))
-    chunks = zip(torch.split(directions, rows), torch.split(queries.labels, rows), strict=True)
     if device.type == "cuda":
+        targets = torch.cat([F.normalize(block.to(device), dim=1) for _, _, block in blocks_of(database.features)])
         database_labels = database.labels.to(device)
         on_device = list[Tensor]()
+        chunks = zip(torch.split(directions.to(device), rows), torch.split(queries.labels, rows), strict=True)
         for part, labels in chunks:
             relevant = relevance(labels.to(device), database_labels)
             on_device.append(average_precisions(part @ targets.T, relevant).cpu())
         return torch.cat(on_device)
+    cosines = (part for group in _cosines(directions, database.features, device) for part in torch.split(group, rows))
     precisions = list[float]()
-    for part, labels in chunks:
-        precisions += map(average_precision, (part @ targets.T).cpu(), relevance(labels, database.labels))
+    for part in cosines:
+        labels = queries.labels[len(precisions) : len(precisions) + len(part)]
+        precisions += map(average_precision, part.cpu(), relevance(labels, database.labels))
     return torch.tensor(precisions, dtype=torch.float64)
+
+
+def _cosines(directions: Tensor, database: Features, device: torch.device) -> Iterator[Tensor]:
+    """Yield the cosines (q, N) of some queries at a time with all items of the database.
+
+    Args:
+        directions: Directions (Q, D) of the queries, of length 1 or 0.
+        database: Features (N, D). `Rows` are read once for each 128 queries, whose cosines are held at once.
+        device: Device of the products; those of `Rows` are made on the CPU.
+    """
+    if isinstance(database, Tensor):
+        targets = F.normalize(database, dim=1).to(device)
+        for part in torch.split(directions.to(device), max(1, CHUNK_PAIRS // len(database))):
+            yield part @ targets.T
+        return
+    for part in torch.split(directions, _QUERIES):
+        cosines = torch.empty(len(part), len(database))
+        for start, end, block in blocks_of(database):
+            cosines[:, start:end] = part @ F.normalize(block, dim=1).T
+        yield cosines
 
 
 def chance(total: Tensor, size: int, k: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objectiv
 from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.knn import choose_k, knn_answers
+from bench_core.evaluation.rows import as_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,9 @@ class KNN(Evaluator):
         num_classes = number_of_classes(frozen.data)
         k, notes = choose_k(config.k, train_labels)
         votes = knn_answers(
-            test, train, train_labels, num_classes, k=k, temperature=config.temperature, device=frozen.device
-        )
+            as_features(test), as_features(train), train_labels, num_classes,
+            k=k, temperature=config.temperature, device=frozen.device,
+        )  # fmt: skip
         return Evaluation(
             scores=class_scores([votes], labels, train_labels, num_classes, config.embedding),
             protocol=(

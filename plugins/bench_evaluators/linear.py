@@ -38,11 +38,12 @@ from bench_core.evaluation.linear_probe import (
     Classifier,
     convergence,
     fit_probe,
+    scaled,
     shuffled_ranks,
-    standardise,
 )
 from bench_core.evaluation.logistic_regression import LogisticFit
 from bench_core.evaluation.multi_label import SCORES, label_scores, uncounted_labels
+from bench_core.evaluation.rows import Features
 
 CLASSIFIERS = {"logistic": LOGISTIC, "svm": SVM}
 
@@ -129,15 +130,15 @@ class Linear(Evaluator):
         name = self.config.embedding
         train, train_labels = labelled_embedding(frozen, "train", name)
         test, labels = labelled_embedding(frozen, "test", name)
-        train, test = standardise(train, test)
+        scaled_train, scaled_test = scaled(train, test, frozen.memory)
         if frozen.data.num_labels is not None:
-            return self._several_labels(train, train_labels, test, labels, frozen)
+            return self._several_labels(scaled_train, train_labels, scaled_test, labels, frozen)
         num_classes = number_of_classes(frozen.data)
         if self.config.labels_per_class is None:
-            probe = self._fit_all(train, train_labels, num_classes, frozen, self.classifier)
+            probe = self._fit_all(scaled_train, train_labels, num_classes, frozen, self.classifier)
         else:
-            probe = self._fit_few(train, train_labels, num_classes, frozen, self.config.labels_per_class)
-        logits = [fit.logits(test) for fit in probe.fits]
+            probe = self._fit_few(scaled_train, train_labels, num_classes, frozen, self.config.labels_per_class)
+        logits = [fit.logits(scaled_test) for fit in probe.fits]
         notes = [*probe.notes, convergence(probe.fits)]
         if len(logits) > 1:
             deviation = stdev(top_accuracy(draw_logits, labels) for draw_logits in logits)
@@ -153,7 +154,7 @@ class Linear(Evaluator):
         )
 
     def _several_labels(
-        self, train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor, frozen: Frozen
+        self, train: Features, train_labels: Tensor, test: Features, labels: Tensor, frozen: Frozen
     ) -> Evaluation:
         """Fit one logistic regression for each label on train, and score them on test."""
         probe = self._fit_all(train, train_labels, labels.shape[1], frozen, SEVERAL_LABELS)
@@ -167,7 +168,7 @@ class Linear(Evaluator):
         )
 
     def _fit_all(
-        self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen, classifier: Classifier
+        self, train: Features, labels: Tensor, num_classes: int, frozen: Frozen, classifier: Classifier
     ) -> "_Probe":
         """Choose the penalty on a part of train, then refit on the whole split."""
         config, rng = self.config, stream(frozen.seed, "linear", "validation")
@@ -185,7 +186,7 @@ class Linear(Evaluator):
         )
         return _Probe(fits=[chosen.fit], labels=labels, protocol=chosen.protocol, notes=[chosen.note])
 
-    def _fit_few(self, train: Tensor, labels: Tensor, num_classes: int, frozen: Frozen, count: int) -> "_Probe":
+    def _fit_few(self, train: Features, labels: Tensor, num_classes: int, frozen: Frozen, count: int) -> "_Probe":
         """Fit one probe to each draw of `count` labels of each class; a seed draws the same items for all methods."""
         config = self.config
         fits = []

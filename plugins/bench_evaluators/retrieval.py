@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param
-from bench_core.evaluation.nearest_neighbours import top_k
+from bench_core.evaluation.nearest_neighbours import top_k_cosine
 from bench_core.evaluation.ranking import list_average_precision
 from bench_core.evaluation.retrieval import (
     SearchSet,
@@ -103,8 +102,8 @@ def cosine_scores(
         embedding: Name of the features.
         device: Device on which similarities are computed.
     """
-    directions, targets = F.normalize(queries.features, dim=1), F.normalize(database.features, dim=1)
-    hits, total = listed_relevance(queries, database, top_k(directions, targets, k, device)[1])
+    nearest = top_k_cosine(queries.features, database.features, k, device)[1]
+    hits, total = listed_relevance(queries, database, nearest)
     floor = chance(total, len(database), k)
     measured: Mapping[str, tuple[Tensor, float]] = {
         "map_cosine": (precisions, floor["map"]),

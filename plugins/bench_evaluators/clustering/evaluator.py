@@ -38,6 +38,7 @@ from bench_core.data import open_split, take
 from bench_core.evaluation.classification import classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.kmeans import kmeans, nearest_centres
+from bench_core.evaluation.rows import as_features
 
 from .partitions import agreement, balance, majority_accuracy, matched_accuracy
 
@@ -113,15 +114,18 @@ class Clustering(Evaluator):
         classes = number_of_classes(frozen.data)
         clusters = config.clusters or classes
         drawn = torch.randperm(len(train), generator=stream(frozen.seed, "clustering", "items"))[: config.fit_items]
+        fitted_items = as_features(train, drawn)
         centres = kmeans(
-            train[drawn],
+            fitted_items,
             clusters,
             seed=stream_seed(frozen.seed, "clustering", "kmeans"),
             spherical=config.spherical,
             restarts=config.restarts,
             iterations=_ITERATIONS,
         )
-        fitted, assigned = (nearest_centres(x, centres, spherical=config.spherical) for x in (train[drawn], test))
+        fitted, assigned = (
+            nearest_centres(x, centres, spherical=config.spherical) for x in (fitted_items, as_features(test))
+        )
         suffix = "" if clusters == classes else f"_{clusters}_clusters"
         scores = _scores(
             Grouped(train_labels[drawn], fitted[None]), Grouped(labels, assigned[None]), clusters <= classes,
