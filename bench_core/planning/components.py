@@ -8,6 +8,7 @@ The defaults of the plugin come first, then a variant's values, then the row's o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bench_core.config import build, plain
@@ -33,7 +34,12 @@ class ConfiguredComponent:
 
     def document(self) -> dict[str, Any]:
         """Return what defines a number: id, revision and parameters. The name is left out."""
-        return {"id": self.plugin.id, "revision": self.plugin.cls.revision, "config": plain(self.config)}
+        return {"id": self.plugin.id, "revision": self.plugin.cls.revision, "config": self._plain_config}
+
+    @cached_property
+    def _plain_config(self) -> dict[str, Any]:
+        """The parameters as JSON has them: made once, and shared by the documents of all chains, which only read it."""
+        return plain(self.config)
 
 
 def find_component(kind: str, use: str, registry: Registry) -> tuple[Component, Variant | None]:

@@ -3,7 +3,7 @@
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.store import Store
 from bench_core.store.chain_files import is_finished
-from bench_core.store.store import latest_attempts
+from bench_core.store.done_cells import done_keys, failed_cells
 
 
 def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
@@ -12,10 +12,13 @@ def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
     Cells that failed before come last in their chain, and chains with such a cell come last of all: a failure that
     repeats itself delays nothing else.
     """
-    failed = latest_attempts(store.attempts())
+    done = done_keys(store, (cell.key for cell in plan.cells))
+    left = [
+        (chain, [cell for cell in chain.cells if cell.skip is None and cell.key not in done]) for chain in plan.chains
+    ]
+    failed = failed_cells(store, (cell.key for _, cells in left for cell in cells))
     queue = []
-    for chain in plan.chains:
-        cells = missing(chain, store)
+    for chain, cells in left:
         if cells:
             queue.append((chain, sorted(cells, key=lambda cell: cell.key in failed)))
     return sorted(queue, key=lambda item: any(cell.key in failed for cell in item[1]))
@@ -24,13 +27,14 @@ def to_run(plan: Plan, store: Store) -> list[tuple[Chain, list[Cell]]]:
 def begin_lines(plan: Plan, store: Store) -> list[str]:
     """Say how many cells of a plan are done before a run of it begins; no line where none is."""
     cells = [cell for cell in plan.cells if cell.skip is None]
-    done = sum(store.record_file(cell.key).is_file() for cell in cells)
+    done = len(done_keys(store, (cell.key for cell in cells)))
     return [f"{done} of {len(cells)} cells are done already"] if done else []
 
 
 def missing(chain: Chain, store: Store) -> list[Cell]:
     """List the cells of a chain that have no record and are not skipped."""
-    return [cell for cell in chain.cells if cell.skip is None and store.record(cell.key) is None]
+    done = done_keys(store, (cell.key for cell in chain.cells))
+    return [cell for cell in chain.cells if cell.skip is None and cell.key not in done]
 
 
 def is_trained(chain: Chain, store: Store) -> bool:

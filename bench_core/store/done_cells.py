@@ -1,0 +1,45 @@
+"""Which of many cells are done or have failed, asked in few operations on the file server.
+
+A run asks this of all its cells when it begins. Nothing is read here but names; a damaged record counts as done, and
+whoever reads it says what is wrong.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bench_core.store.store import Store, latest_attempts, read_attempt
+
+_FEW = 4  # cells of one folder: asked one by one; of more, the folder is listed
+
+
+def done_keys(store: Store, keys: Iterable[str]) -> set[str]:
+    """Return those of these cells that have a record."""
+    of_folder: dict[Path, dict[str, str]] = {}
+    for key in keys:
+        path = store.record_file(key)
+        of_folder.setdefault(path.parent, {})[path.name] = key
+    done: set[str] = set()
+    for folder, key_of_name in of_folder.items():
+        if len(key_of_name) <= _FEW:
+            done |= {key for name, key in key_of_name.items() if (folder / name).is_file()}
+            continue
+        with suppress(FileNotFoundError, NotADirectoryError):
+            done |= {key_of_name[name] for name in os.listdir(folder) if name in key_of_name}
+    return done
+
+
+def last_attempts(store: Store, keys: Iterable[str]) -> list[dict[str, Any]]:
+    """Read the last attempt on each of these cells that was tried and did not finish."""
+    tried: set[str] = set()
+    with suppress(FileNotFoundError, NotADirectoryError):
+        tried = set(os.listdir(store.path / "attempts"))
+    paths = (store.last_attempt(key) for key in keys if key in tried)
+    return [read_attempt(path) for path in paths if path]
+
+
+def failed_cells(store: Store, keys: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
+    """Return key -> last attempt, for those of these cells whose last attempt failed; as `latest_attempts`."""
+    return latest_attempts(last_attempts(store, keys))
