@@ -41,6 +41,11 @@ from bench_core.training.trial import refuse_wrong_features
 from bench_core.views import compiled as compiled_views
 
 FindWeights = Callable[[Chain], InitialWeights]  # finds the trained weights of a chain that this request has trained
+Check = Callable[[], None]  # raises where this process shall not go on
+
+
+def unchecked() -> None:
+    """Go on; for a chain on which no other process can work."""
 
 
 def build_objective(
@@ -128,6 +133,7 @@ def pretrain_and_embed(
     splits: Mapping[str, Split],
     progress: Progress,
     epoch: int | None = None,
+    check: Check = unchecked,
 ) -> tuple[Frozen, dict[str, Any]]:
     """Pretrain a chain's method and embed its data, as far as the store does not hold that yet.
 
@@ -138,12 +144,14 @@ def pretrain_and_embed(
         splits: All splits of the chain's dataset.
         progress: Shows the epochs and what is being done.
         epoch: The epoch after which the weights are embedded; None for those that the training ended with.
+        check: Called after each step, and before anything gets its final name. It raises LostClaim where another
+            process has taken over the chain.
 
     Returns:
         What evaluators see of the chain, and the summary of its pretraining, with the embedding's
         seconds among its cost, and the digests of the code that embedded.
     """
-    folder = _train_if_needed(chain, store, setting, splits["train"], progress)
+    folder = train_if_needed(chain, store, setting, splits["train"], progress, check)
     summary = read_summary(folder)
     weights, digest, embed_key = folder / "weights.safetensors", summary["weights_sha256"], chain.embed_key
     if epoch is not None:
@@ -157,7 +165,7 @@ def pretrain_and_embed(
         return objective.to(setting.torch_device).eval().requires_grad_(False)
 
     embeddings = folder / "embeddings" / embed_key
-    _embed_if_needed(chain, load_method, embeddings, setting, splits, progress)
+    _embed_if_needed(chain, load_method, embeddings, setting, splits, progress, check)
     done = read_embedded(embeddings)
     summary["cost"]["embed_s"] = done["embed_s"]
     summary["embed_sources"] = done.get("sources", {})
@@ -179,6 +187,7 @@ def _embed_if_needed(
     setting: RunSetting,
     splits: Mapping[str, Split],
     progress: Progress,
+    check: Check,
 ) -> None:
     """Embed all splits, unless the folder holds every embedding that the method gives today.
 
@@ -190,6 +199,7 @@ def _embed_if_needed(
 
         def on_items(number: int) -> None:
             nonlocal done
+            check()
             done += number
             progress.items("embed", done, total)
 
@@ -210,16 +220,21 @@ def _embed_if_needed(
             embed(method, over=True)
 
 
-def _train_if_needed(chain: Chain, store: Store, setting: RunSetting, train: Split, progress: Progress) -> Path:
-    """Train a chain that is not trained yet, those that it needs before it, and return the folder of its weights."""
+def train_if_needed(
+    chain: Chain, store: Store, setting: RunSetting, train: Split, progress: Progress, check: Check = unchecked
+) -> Path:
+    """Train a chain that is not trained yet, those that it needs before it, and return the folder of its weights.
+
+    The arguments are those of `pretrain_and_embed`.
+    """
     folder = store.chain_folder(chain.key)
     try:
         for needed in to_train(chain, store):
             if needed.key == chain.key:
                 with running_threads(chain, setting.threads):  # also where another chain needs this one
-                    _train(chain, store, folder, setting, train, progress)
+                    _train(chain, store, folder, setting, train, progress, check)
             else:
-                _train_if_needed(needed, store, setting, train, progress)
+                train_if_needed(needed, store, setting, train, progress, check)
     finally:
         # Also after a stop signal: another process may have trained this chain meanwhile, and then nothing will read
         # these checkpoints any more.
@@ -234,7 +249,9 @@ def _trained_weights(store: Store, chain: Chain) -> InitialWeights:
     return InitialWeights(folder / "weights.safetensors", read_summary(folder)["weights_sha256"])
 
 
-def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train: Split, progress: Progress) -> None:
+def _train(
+    chain: Chain, store: Store, folder: Path, setting: RunSetting, train: Split, progress: Progress, check: Check
+) -> None:
     """Train a chain's method, from its last checkpoint if there is one. `folder` appears when all files are written.
 
     A stop signal after the last step waits until the trained weights are written, so that no training is lost.
@@ -246,6 +263,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         setting: Device, checkpoints, workers.
         train: The train split.
         progress: Shows the epochs and what is being done.
+        check: Raises LostClaim where another process has taken over.
     """
     weights_of = partial(_trained_weights, store)
     init = weights_of(chain.init) if isinstance(chain.init, Chain) else chain.init
@@ -259,6 +277,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
         lambda text: progress.log(f"  {text}"),
         sources=chain.sources,
         resume_anyway=setting.resume_anyway,
+        check=check,
     )
     views = compiled_views() if setting.compiled else nullcontext()
     description = {
@@ -333,6 +352,7 @@ def _train(chain: Chain, store: Store, folder: Path, setting: RunSetting, train:
             | {name: value for name, value in by.items() if value},
         }
         write_chain(unfinished_folder, description, summary)
+        check()
 
 
 def _start_sources(chain: Chain, store: Store) -> list[Mapping[str, str]]:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +31,13 @@ _TRAINING_FIELDS = (
 
 
 def run_cell(
-    chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any], store: Store, setting: RunSetting
+    chain: Chain,
+    cell: Cell,
+    frozen: Frozen,
+    summary: Mapping[str, Any],
+    store: Store,
+    setting: RunSetting,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Run one task and write its record.
 
@@ -42,6 +48,7 @@ def run_cell(
         summary: Summary of the training, with its cost and provenance.
         store: Store of the record.
         setting: Device and command of this run.
+        check: Called before the record is written; it raises where another process has taken over the chain.
 
     Raises:
         StoreError: The task returned no score, two scores of one metric, a value that its unit does not allow, or
@@ -56,6 +63,7 @@ def run_cell(
     of_task, of_training = provenance(setting.torch_device, setting.command), summary["provenance"]
     _check_scores(cell.task.name, evaluation)
     items, left_out = pack_items(evaluation, chain.data.splits)
+    check()
     store.add_record(
         {
             "format": FORMAT,

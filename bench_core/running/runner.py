@@ -11,19 +11,23 @@ from bench_core.contracts import Dataset, Frozen, Split
 from bench_core.devices import exact_float32
 from bench_core.planning.chains import Cell, Chain, Plan
 from bench_core.process_settings import restored
-from bench_core.running.chain import load_splits, pretrain_and_embed
+from bench_core.running.chain import Check, load_splits, pretrain_and_embed, train_if_needed, unchecked
 from bench_core.running.estimates import Outlook, duration
 from bench_core.running.evaluate import run_cell
 from bench_core.running.failures import FAILURES, UnfinishedCell, attempt, attempt_of, unfinished_cell
 from bench_core.running.kept_epochs import check_kept_epochs
 from bench_core.running.pending import FailedTrainings, to_run, to_train
 from bench_core.running.progress import NOTICED_S, NoProgress, Progress, task_line
-from bench_core.running.provenance import provenance
+from bench_core.running.provenance import command_line, provenance
 from bench_core.running.setting import RunSetting
+from bench_core.running.shared_queue import SharedQueue, Taken, Waiting
 from bench_core.running.small_batches import refuse_small_batches
 from bench_core.running.threads import running_threads
 from bench_core.store import Store
+from bench_core.store.claims import Claims, LostClaim
 from bench_core.store.name_links import link_names
+
+_POLL_S = 1.0  # between two looks at claims of others, where there is nothing else to do
 
 
 def run_plan(
@@ -89,14 +93,62 @@ class _PlanRun:
         if queue:
             self.store.create()
             on_start()
-        for number, (chain, cells) in enumerate(queue, 1):
-            self.setting.stop.raise_if_requested()  # a signal whose Stopped was swallowed by a library's clean-up
-            self.progress.chain(number, len(queue), chain.label)
-            self.progress.later(self.outlook.later([chain for chain, _ in queue[number - 1 :]]))
-            for epoch in dict.fromkeys(cell.epoch for cell in cells):
-                with running_threads(chain, self.setting.threads):
-                    self.run_chain(chain, [cell for cell in cells if cell.epoch == epoch], epoch)
+        command = self.setting.command or command_line()
+        with Claims(self.store.path, self.setting.claim_beat, self.setting.claim_stale, command) as claims:
+            self.run_shared(SharedQueue(queue, self.store, claims, self.failed_trainings))
         return self.failed
+
+    def run_shared(self, queue: SharedQueue) -> None:
+        """Run all chains of the queue but for what other processes on this store do meanwhile; wait for these."""
+        shown: Waiting | None = None
+        said: list[str] = []
+        while queue.left:
+            self.setting.stop.raise_if_requested()  # a signal whose Stopped was swallowed by a library's clean-up
+            taken = queue.take()
+            self.failed += queue.failures_elsewhere()
+            if taken is None:
+                if queue.left and said != (said := queue.waiting_lines()):
+                    for line in said:
+                        self.progress.log(line)
+                time.sleep(min(_POLL_S, self.setting.claim_beat) if queue.left else 0)
+                continue
+            with taken.claim:
+                if shown is not taken.waiting:
+                    shown = taken.waiting
+                    self.progress.chain(shown.number, queue.total, shown.chain.label)
+                    left = [shown.chain, *(waiting.chain for waiting in queue.left if waiting is not shown)]
+                    self.progress.later(self.outlook.later(left))
+                try:
+                    self.run_taken(taken, queue)
+                except LostClaim:
+                    self.progress.log("  another process has taken over: this one slept; what it did since is dropped")
+
+    def run_taken(self, taken: Taken, queue: SharedQueue) -> None:
+        """Train a source of a chain, or run the chain; its claim is held."""
+        chain, check = taken.waiting.chain, taken.claim.check
+        if taken.source is None:
+            for epoch in dict.fromkeys(cell.epoch for cell in taken.waiting.cells):
+                cells = [cell for cell in taken.waiting.cells if cell.epoch == epoch]
+                with running_threads(chain, self.setting.threads):
+                    self.run_chain(chain, cells, epoch, check)
+            queue.left.remove(taken.waiting)
+        elif not self.train_source(taken.source, taken.waiting, check):
+            queue.left.remove(taken.waiting)
+
+    def train_source(self, source: Chain, waiting: Waiting, check: Check) -> bool:
+        """Train a chain that another one needs; return False if that failed, which fails all cells of the other."""
+        began = time.perf_counter()
+        try:
+            splits = self.load(waiting.chain)
+            with exact_float32(self.setting.torch_device), restored():
+                train_if_needed(source, self.store, self.setting, splits["train"], self.progress, check)
+        except FAILURES as error:
+            check()
+            for cell in waiting.cells:
+                self.record_failure(waiting.chain, cell, error, began)
+            self.progress.log(f"  failed: {self.failed[-1].error}")
+            return False
+        return True
 
     def check_data(self, queue: Sequence[tuple[Chain, Sequence[Cell]]]) -> None:
         """Load each dataset once, so that missing data ends the run before anything is trained.
@@ -115,13 +167,14 @@ class _PlanRun:
             self.loader = chain.loader
         return self.splits
 
-    def run_chain(self, chain: Chain, cells: Sequence[Cell], epoch: int | None) -> None:
+    def run_chain(self, chain: Chain, cells: Sequence[Cell], epoch: int | None, check: Check) -> None:
         """Pretrain and embed one chain, then run its tasks. An error in training fails all its cells.
 
         Args:
             chain: The chain.
             cells: Its cells on the same weights.
             epoch: The epoch after which these are taken; None for those that the training ends with.
+            check: Raises LostClaim where another process has taken over.
         """
         if reason := self.failed_trainings.reason_to_skip(chain):
             where = provenance(self.setting.torch_device, self.setting.command)
@@ -134,28 +187,35 @@ class _PlanRun:
         try:
             splits = self.load(chain)
             with exact_float32(self.setting.torch_device), restored():
-                frozen, summary = pretrain_and_embed(chain, self.store, self.setting, splits, self.progress, epoch)
+                frozen, summary = pretrain_and_embed(
+                    chain, self.store, self.setting, splits, self.progress, epoch, check
+                )
         except FAILURES as error:
+            check()
             for cell in cells:
                 self.record_failure(chain, cell, error, began)
             self.progress.log(f"  failed: {self.failed[-1].error}")
             return
         for cell in cells:
             self.setting.stop.raise_if_requested()
-            self.run_task(chain, cell, frozen, summary)
+            check()
+            self.run_task(chain, cell, frozen, summary, check)
 
-    def run_task(self, chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any]) -> None:
+    def run_task(
+        self, chain: Chain, cell: Cell, frozen: Frozen, summary: Mapping[str, Any], check: Check = unchecked
+    ) -> None:
         """Run the task of one cell. An error in it fails this cell alone."""
         began = time.perf_counter()
         try:
             self.progress.log(task_line(cell.task.name))
             self.progress.working(cell.task.name, self.outlook.of_task(chain, cell))
             with exact_float32(self.setting.torch_device):
-                run_cell(chain, cell, frozen, summary, self.store, self.setting)
+                run_cell(chain, cell, frozen, summary, self.store, self.setting, check)
             if (seconds := time.perf_counter() - began) >= NOTICED_S:
                 self.progress.log(f"    {cell.task.name} took {duration(seconds)}")
             self.outlook.add(cell)
         except FAILURES as error:
+            check()
             self.record_failure(chain, cell, error, began)
             self.progress.log(f"  {cell.task.name} failed: {self.failed[-1].error}")
 

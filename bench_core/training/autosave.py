@@ -71,7 +71,9 @@ class CheckpointAutosave(Autosave):
 
         Raises:
             Stopped: A stop was requested; the training is saved.
+            LostClaim: Another process has taken over the training; nothing is saved.
         """
+        self.checkpoints.check()
         within_epoch = self.training.counters.batch < self.steps_per_epoch
         if within_epoch and self.checkpoints.is_due(epoch_ends=False):
             self._save()

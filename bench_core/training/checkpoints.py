@@ -48,20 +48,24 @@ class Checkpoints:
         *,
         sources: Mapping[str, str] | None = None,
         resume_anyway: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Name the folder; nothing is written before `save`.
 
         Args:
-            folder: Where the files are; any number of processes may train the same chain in it.
+            folder: Where the files are. Two processes may train the same chain in it, one of which only slept: their
+                files are equal, and the newest ones are kept.
             interval: Seconds between two checkpoints, >= 0.
             stop: Once a stop is requested a checkpoint is due after the next step, and `save` raises Stopped.
             warn: Called with a line of text where a checkpoint cannot be written, is damaged, is of other code, or is
                 where a training goes on.
             sources: Part of the training ("method") -> digest of its code; without them all checkpoints are loaded.
             resume_anyway: Whether checkpoints of other code are loaded, too.
+            check: Called after each step and before a checkpoint is written. It raises where this process shall not go
+                on, because another one has taken over; then nothing is written.
         """
         self.folder, self.interval, self.stop, self.warn = folder, interval, stop or Stop(), warn
-        self.sources, self.resume_anyway = dict(sources or {}), resume_anyway
+        self.sources, self.resume_anyway, self.check = dict(sources or {}), resume_anyway, check
         self._code = f"{key_of(self.sources)[:16]}-" if self.sources else ""
         self._last_save = time.monotonic()
 
@@ -85,6 +89,7 @@ class Checkpoints:
             Stopped: A stop was requested.
         """
         content = pack(state)
+        self.check()
         target = self.folder / f"{step:012d}-{self._code}{hashlib.sha256(content).hexdigest()}.safetensors"
         try:
             write_bytes(target, content)

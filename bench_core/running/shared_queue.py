@@ -1,0 +1,141 @@
+"""The queue of a run whose store other processes may work on: each chain is claimed before it is trained.
+
+What is claimed elsewhere is put off, and other chains are taken. What another process finishes or fails meanwhile
+leaves the queue.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench_core.planning.chains import Cell, Chain
+from bench_core.running.failures import UnfinishedCell, unfinished_cell
+from bench_core.running.pending import FailedTrainings, is_trained, to_train
+from bench_core.store import Store
+from bench_core.store.claim_holders import Holder
+from bench_core.store.claims import Claim, Claims
+from bench_core.store.store import PREEMPTED
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A chain that is left.
+
+    Attributes:
+        number: Its place in the queue, from 1.
+        chain: The chain.
+        cells: Its cells that have no record yet.
+    """
+
+    number: int
+    chain: Chain
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A chain of the queue that this process may work on now.
+
+    Attributes:
+        waiting: The chain and its cells.
+        source: A chain to train now, because this one needs it; None where nothing of that kind is left.
+        claim: The claim on the source, or on the chain itself.
+    """
+
+    waiting: Waiting
+    source: Chain | None
+    claim: Claim
+
+
+class SharedQueue:
+    """The chains of a run that are left, of which other processes may do some.
+
+    Attributes:
+        left: The chains, in their order.
+        blocked_by: Key of a chain that others work on -> its label and the process, as the last `take` saw them.
+    """
+
+    def __init__(
+        self,
+        queue: Sequence[tuple[Chain, Sequence[Cell]]],
+        store: Store,
+        claims: Claims,
+        failed_trainings: FailedTrainings,
+    ) -> None:
+        """Begin with all chains, and note which failures are on record already.
+
+        Args:
+            queue: Chains with their missing cells, see `to_run`.
+            store: Store of the run.
+            claims: Claims of this process.
+            failed_trainings: Trainings that failed in this run; those that fail elsewhere are added.
+        """
+        self.left = [Waiting(number, chain, list(cells)) for number, (chain, cells) in enumerate(queue, 1)]
+        self.total = len(self.left)
+        self._failed: list[UnfinishedCell] = []
+        self.blocked_by: dict[str, tuple[str, Holder]] = {}
+        self._store, self._claims, self._failed_trainings = store, claims, failed_trainings
+        self._known = {cell.key: store.last_attempt(cell.key) for _, cells in queue for cell in cells}
+
+    def take(self) -> Taken | None:
+        """Claim the first chain that can be worked on now.
+
+        Returns:
+            The chain; None where all that are left are claimed by others, or where none is left.
+        """
+        self.blocked_by = {}
+        for waiting in list(self.left):
+            self.drop_what_others_did(waiting)
+            if waiting.cells and (taken := self._try(waiting)):
+                return taken
+        return None
+
+    def failures_elsewhere(self) -> list[UnfinishedCell]:
+        """Return the cells on which another process has recorded a failure since this was asked last."""
+        failed, self._failed = self._failed, []
+        return failed
+
+    def waiting_lines(self) -> list[str]:
+        """Say for what this run waits, after a `take` that found nothing."""
+        return [f"waiting for {label}, trained by {holder.words}" for label, holder in self.blocked_by.values()]
+
+    def drop_what_others_did(self, waiting: Waiting) -> None:
+        """Take cells off that another process has finished or failed, and the chain if none is left."""
+        cells = [cell for cell in waiting.cells if not self._store.record_file(cell.key).is_file()]
+        waiting.cells = [cell for cell in cells if not self._failed_elsewhere(waiting.chain, cell)]
+        if not waiting.cells and waiting in self.left:
+            self.left.remove(waiting)
+
+    def _try(self, waiting: Waiting) -> Taken | None:
+        """Claim the next training that a chain needs, or the chain itself, and look again at what is left of it."""
+        chain = waiting.chain
+        fails_anyway = self._failed_trainings.reason_to_skip(chain) is not None
+        sources = [] if fails_anyway else [link for link in to_train(chain, self._store) if link.key != chain.key]
+        wanted = next(iter(sources), chain)
+        if wanted.key in self.blocked_by:
+            return None
+        claim = self._claims.try_claim(wanted.key)
+        if claim is None:
+            if holder := self._claims.holder(wanted.key):
+                self.blocked_by[wanted.key] = wanted.label, holder
+            return None
+        # Between the look at the store and the claim, another process may have finished.
+        if wanted is not chain and not is_trained(wanted, self._store):
+            return Taken(waiting, wanted, claim)
+        self.drop_what_others_did(waiting)
+        if wanted is not chain or not waiting.cells:
+            claim.release()
+            return self._try(waiting) if waiting.cells else None
+        return Taken(waiting, None, claim)
+
+    def _failed_elsewhere(self, chain: Chain, cell: Cell) -> bool:
+        """Return whether another process has recorded a failure of a cell; one that was only stopped has not failed."""
+        path = self._store.last_attempt(cell.key)
+        if path is None or path == self._known[cell.key]:
+            return False
+        self._known[cell.key] = path
+        failure = unfinished_cell(cell, path)
+        if failure.kind == PREEMPTED:
+            return False
+        self._failed_trainings.note(chain, failure.kind, failure.error)
+        self._failed.append(failure)
+        return True
