@@ -26,7 +26,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench_core.errors import StoreError
+from bench_core.errors import RequestError, StoreError
 from bench_core.keys import key_of, key_or_none
 from bench_core.regular_files import LARGEST, open_regular, opened, read, read_regular
 
@@ -379,3 +379,31 @@ def checkout() -> Path | None:
 def shipped_files() -> Path:
     """Return the folder of files that a wheel contains instead of leaderboards/: boards and reported numbers."""
     return Path(__file__).resolve().parent / "shipped"
+
+
+def cache_root() -> Path:
+    """Return the cache folder: `bench` in `XDG_CACHE_HOME`, else in ~/.cache. All its files may be deleted.
+
+    A relative `XDG_CACHE_HOME` is passed over, as its specification asks.
+
+    Raises:
+        RequestError: There is no home folder to be found: HOME is not set, and the system does not know the user.
+    """
+    parent = os.environ.get("XDG_CACHE_HOME")
+    if parent and (folder := expanded("XDG_CACHE_HOME", parent)).is_absolute():
+        return folder / "bench"
+    try:
+        return Path.home() / ".cache" / "bench"
+    except RuntimeError as error:
+        raise RequestError(
+            "there is no folder for caches: HOME is not set, and the system knows no home of this user. Set HOME or "
+            "XDG_CACHE_HOME."
+        ) from error
+
+
+def expanded(variable: str, folder: str) -> Path:
+    """Return the folder that an environment variable names."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:  # "~user" of an unknown user, or "~" without any home
+        raise RequestError(f"{variable} is {folder!r}, and there is no such home folder; give a whole path.") from error

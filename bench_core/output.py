@@ -19,6 +19,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import lru_cache
 from typing import Any, BinaryIO, TextIO
 
 # https://owasp.org/www-community/attacks/CSV_Injection names all but the last, which ASVS 1.2.10 adds.
@@ -167,7 +168,7 @@ def csv_text(rows: Iterable[Sequence[Any]], *, raw_cells: bool = False) -> str:
         rows: The header and all other rows. None becomes an empty cell; numbers keep all digits.
         raw_cells: Leave text that a spreadsheet would take for a formula as it is. By default it gets a `'` in front.
     """
-    return "".join(",".join(_field(value if raw_cells else cell(value)) for value in row) + "\n" for row in rows)
+    return "".join(",".join([_field(value, raw_cells) for value in row]) + "\n" for row in rows)
 
 
 def cell(value: Any) -> Any:
@@ -180,7 +181,16 @@ def cell(value: Any) -> Any:
     return value
 
 
-def _field(value: Any) -> str:
-    """Return one field of a line, in quotes where it must be (RFC 4180)."""
-    text = "" if value is None else str(value)
+def _field(value: Any, raw: bool) -> str:
+    """Return one field of a line; what is no text is a number, a truth value, or nothing."""
+    if isinstance(value, str):
+        return _text_field(value, raw)
+    return "" if value is None else str(value)
+
+
+@lru_cache(4096)
+def _text_field(text: str, raw: bool) -> str:
+    """Return one field of a line, in quotes where it must be (RFC 4180); the same few texts stand in many lines."""
+    if not raw:
+        text = cell(text)
     return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import STORE, Command
+from bench_core.cli.options import STORE, Command, reads_a_store
 from bench_core.output import say
 
 
@@ -23,6 +23,7 @@ from bench_core.output import say
     show_default=True,
     help="Format of the output.",
 )
+@reads_a_store
 def compare(rows: tuple[str, ...], store: Path, board: str | None, every_metric: bool, output_format: str) -> None:
     """Compare two rows, or the ranks of all rows.
 

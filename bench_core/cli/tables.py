@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import BOARDS, README, STORE, Command, names, terminal_width
+from bench_core.cli.options import BOARDS, README, STORE, Command, names, reads_a_store, terminal_width
 from bench_core.output import say
 
 RAW_CELLS = click.option(
@@ -42,6 +42,7 @@ RAW_CELLS = click.option(
 @click.option("--published", is_flag=True, help="Also print the numbers that papers report of these methods.")
 @click.option("--check", is_flag=True, help="Check that published pages agree with their records; exit code 1 if not.")
 @RAW_CELLS
+@reads_a_store
 def table(
     store: Path,
     leaderboards: Path,
@@ -124,6 +125,7 @@ class KindOption(click.Option):
 @click.option("--x", metavar="TASK:METRIC", default="", help="Score on the x axis of a trade-off.")
 @click.option("--y", metavar="TASK:METRIC", default="", help="Score on the y axis of a trade-off.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures. Default: STORE/pictures.")
+@reads_a_store
 def plot(
     store: Path, board: str | None, kind: str | None, methods: list[str] | None, x: str, y: str, out: Path | None
 ) -> None:
@@ -199,6 +201,7 @@ def publish(board: str | None, store: Path, leaderboards: Path, readme: Path, pa
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write a Parquet file here; needs pyarrow.")
 @click.option("--sqlite", type=click.Path(path_type=Path), help="Write an SQLite file here, with a table `scores`.")
 @RAW_CELLS
+@reads_a_store
 def export(store: Path, csv: Path | None, parquet: Path | None, sqlite: Path | None, raw_cells: bool) -> None:
     """Write all scores of a store to a file.
 

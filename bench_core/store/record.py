@@ -44,9 +44,12 @@ class Document:
         content: {"protocol", "task", "embed": {"protocol", "pretrain": {"dataset", "encoder", "method", "recipe",
             "precision", "seed"}}}; "others" names further datasets that the task reads, "init" what the encoder
             starts from, "teacher" what the method learns from.
+        memo: A dictionary that documents share which differ by their seed alone: what is computed of one, and does not
+            depend on the seed, is kept there for the others. None where nobody knows which ones do.
     """
 
     content: Mapping[str, Any]
+    memo: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def embed(self) -> Mapping[str, Any]:
@@ -198,7 +201,8 @@ class Record:
         shortened: What was shorter because fewer epochs were asked for; empty where nothing was.
         cost: Seconds, speed and memory.
         provenance: Code, machine and command.
-        stored: The JSON object of the file, without its seal; written again as it is.
+        stored: The JSON object of the file, without its seal; written again as it is. Of a record that an index knows,
+            its file is read where a part is asked for.
     """
 
     key: str
@@ -259,8 +263,16 @@ class Record:
         return self.stored.get("items") or {}
 
 
-def record_from_json(stored: Mapping[str, Any]) -> Record:
-    """Build a record from the JSON object of its file, in which `record_error` found no fault."""
+def record_from_json(
+    stored: Mapping[str, Any], *, memo: dict[Any, Any] | None = None, whole: Mapping[str, Any] | None = None
+) -> Record:
+    """Build a record from the JSON object of its file, in which `record_error` found no fault.
+
+    Args:
+        stored: The object; with `whole`, the parts that are in fields of the record are enough.
+        memo: As in `Document`.
+        whole: What `Record.stored` becomes; by default `stored`.
+    """
     facts, cost, provenance = (stored.get(part) or {} for part in ("facts", "cost", "provenance"))
     pretrain = provenance.get("pretrain")
     task_id = stored["doc"]["task"]["id"]
@@ -268,7 +280,7 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
     ranks, family = stored.get("ranks"), stored.get("family")
     return Record(
         key=stored["key"],
-        document=Document(stored["doc"]),
+        document=Document(stored["doc"], memo),
         names=stored["names"],
         scores={score["metric"]: _score(score) for score in stored["scores"]},
         ranks=old_ranks if ranks is None else ranks,
@@ -293,7 +305,7 @@ def record_from_json(stored: Mapping[str, Any]) -> Record:
             peak_memory_gib=cost.get("peak_memory_gib"),
         ),
         provenance=provenance_from_json(provenance, None if pretrain is None else provenance_from_json(pretrain)),
-        stored=stored,
+        stored=stored if whole is None else whole,
     )
 
 

@@ -3,6 +3,7 @@
     runs/
       bench-store.json                  {"format": 1}
       cells/ab/<key>.json               one finished cell: written once, never edited, sealed
+      index.sqlite                      of stores with many records; may be deleted, see bench_core.store.index
       attempts/<key>/<time>-<id>.json   how an attempt that did not finish ended: kind, error, seconds, log
       chains/<key>.under-way/           checkpoints, recipe.json and log.jsonl, until the chain's training has ended
       chains/<key>/                     weights.safetensors  chain.json
@@ -25,6 +26,7 @@ from typing import Any, Self
 from bench_core.errors import RequestError, StoreError, shown
 from bench_core.files import LOCK, files_below, paths_in, read_json, sealed, unsealed, write_once, write_text
 from bench_core.keys import key_or_none
+from bench_core.store.index import read_with_index
 from bench_core.store.record import Record, record_from_json
 from bench_core.store.record_schema import attempt_error, record_error
 
@@ -100,8 +102,8 @@ class Store:
         return read_record(path) if path.is_file() else None
 
     def records(self) -> list[Record]:
-        """Read the records of all finished cells, sorted by key."""
-        return read_records(self.path / "cells")
+        """Read the records of all finished cells, sorted by key; a large store has an index of them."""
+        return read_with_index(self.path / "cells", self.path, read_record)
 
     def add_record(self, record: Mapping[str, Any]) -> bool:
         """Write the record of a finished cell, a JSON object; return False if another process was first."""

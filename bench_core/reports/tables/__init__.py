@@ -1,6 +1,7 @@
 """Leaderboards from records: records -> entries -> tables -> Markdown, CSV, LaTeX, JSON, plain text.
 
 entries.py          Cells with their state, under names such that different things have different names
+contents.py         Parameters of dataset, encoder, method or task, which tell apart things of one name
 cell_states.py      The state of each cell of a plan: done, skipped, failed, stale or missing
 columns.py          Columns of tasks: the first metric of each, or those that are asked for
 encoder_rows.py     Rows of a table that holds no encoder fixed: pairs of method and encoder

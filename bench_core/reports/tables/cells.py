@@ -29,7 +29,7 @@ class SeedValues:
         state: "done" where there is any value.
         reason: What happened to seeds without one.
         scores: Seed -> the score that has the value; empty in a column that is computed from others.
-        items: Seed -> packed results of the test items, where the record keeps them.
+        records: Seed -> the record that has the value, from which results of the test items are read where needed.
         stale: Seed -> value of an old record, for seeds without a value.
     """
 
@@ -37,7 +37,7 @@ class SeedValues:
     state: State = "done"
     reason: str = ""
     scores: Mapping[int, RecordScore] = field(default_factory=dict)
-    items: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    records: Mapping[int, Record] = field(default_factory=dict)
     stale: Mapping[int, float] = field(default_factory=dict)
 
     @property
@@ -137,7 +137,7 @@ def score_of(record: Record, column: Column) -> RecordScore | None:
 def seed_values(entries: Iterable[Entry], column: Column) -> SeedValues:
     """Collect the values of one row in one task's column, and the reasons for those that are missing."""
     scores: dict[int, RecordScore] = {}
-    items: dict[int, Mapping[str, Any]] = {}
+    records: dict[int, Record] = {}
     stale: dict[int, float] = {}
     trouble: dict[_Cause, list[int]] = {}
     for entry in entries:
@@ -154,9 +154,7 @@ def seed_values(entries: Iterable[Entry], column: Column) -> SeedValues:
             elif value is None:
                 state, reason = "failed", f"{column.metric} is not finite"
             else:
-                scores[entry.seed] = score
-                if column.metric in entry.record.items:
-                    items[entry.seed] = entry.record.items[column.metric]
+                scores[entry.seed], records[entry.seed] = score, entry.record
         if state in _TROUBLE:
             trouble.setdefault((state, reason), []).append(entry.seed)
     without: dict[_Cause, list[int]] = {}
@@ -165,7 +163,7 @@ def seed_values(entries: Iterable[Entry], column: Column) -> SeedValues:
             without[cause] = left
     values = {seed: float(score.value or 0.0) for seed, score in scores.items()}
     if values or not without:
-        return SeedValues(values, "done" if values else "missing", _explain(without), scores, items)
+        return SeedValues(values, "done" if values else "missing", _explain(without), scores, records)
     state = "stale" if stale else min((state for state, _ in without), key=_TROUBLE.index)
     reason = _explain(without) if len(without) > 1 else next(iter(without))[1]
     return SeedValues({}, state, reason, stale=stale)
@@ -211,7 +209,7 @@ def _cell(values: ColumnValues, label: str, digits: int | None) -> TableCell:
     if len(counted) >= FEWEST_SEEDS and (half := t_halfwidth(list(counted.values()))) is not None:
         text += f" ± {show(half, unit, digits)}"
         cell = replace(cell, halfwidth=half)
-    elif len(counted) == 1 and (items := row.items.get(*counted)):
+    elif len(counted) == 1 and (items := _items(values, label, *counted)):
         from bench_core.store.per_item import unpack_items
 
         low, high = item_interval(unpack_items(items))
@@ -226,6 +224,12 @@ def _cell(values: ColumnValues, label: str, digits: int | None) -> TableCell:
         reason = f"{_seeds(further)} beyond those that most rows have ({', '.join(map(str, needed))})"
         cell = replace(cell, reason="; ".join(filter(None, [row.reason, reason])))
     return replace(cell, text=f"{text} †" if row.caveat else text)
+
+
+def _items(values: ColumnValues, label: str, seed: int) -> Mapping[str, Any] | None:
+    """Return the packed results of the test items of one value, where its record keeps them."""
+    record = values.rows[label].records.get(seed)
+    return record.items.get(values.column.metric) if record else None
 
 
 def decimals(unit: str, values: Iterable[float]) -> int | None:

@@ -1,19 +1,16 @@
 """Cells with their state, under names such that different things have different names: the input of every table."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench_core.errors import one_line
+from bench_core.reports.tables.contents import Leaves, content_of
 from bench_core.store.record import AXES, Document, Record
 from bench_core.store.store import latest_attempts
 
 State = Literal["done", "skipped", "failed", "stale", "missing"]
-
-_Leaves = dict[str, str]  # dotted name of a parameter -> its value as JSON
-_Contents = dict[str, _Leaves]  # canonical text -> leaves
 
 _LONGEST_VALUE = 24  # characters of one value in a label
 
@@ -123,24 +120,24 @@ def with_distinct_names(entries: Sequence[Entry], *, hold_encoder: bool = True) 
 
 def _relabel(entries: Sequence[Entry], axis: str, within: tuple[str, ...]) -> list[Entry]:
     """Relabel one axis, table by table: another table may use the same name for something else."""
-    scopes: dict[tuple[str, ...], dict[str, _Contents]] = {}
+    scopes: dict[tuple[str, ...], dict[str, dict[str, Leaves]]] = {}
+    found = []
     for entry in entries:
-        scope = scopes.setdefault(tuple(entry.names[name] for name in within), {})
-        contents = scope.setdefault(entry.names[axis], {})
-        if (leaves := _leaves_of(entry, axis)) is not None:
-            contents.setdefault(_canonical(leaves), leaves)
+        scope_key, name = tuple([entry.names[name] for name in within]), entry.names[axis]
+        content = content_of(entry.document, axis, entry.names)
+        found.append((entry, scope_key, name, content.text if content else None))
+        of_name = scopes.setdefault(scope_key, {}).setdefault(name, {})
+        if content:
+            of_name.setdefault(content.text, content.leaves)
     labels = {scope: _labels(names) for scope, names in scopes.items()}
     relabelled = []
-    for entry in entries:
-        scope_key, name = tuple(entry.names[name] for name in within), entry.names[axis]
-        leaves = _leaves_of(entry, axis)
-        content = None if leaves is None else _canonical(leaves)
-        label = labels[scope_key].get((name, content), name)
+    for entry, scope_key, name, text in found:
+        label = labels[scope_key].get((name, text), name)
         relabelled.append(entry if label == name else replace(entry, names={**entry.names, axis: label}))
     return relabelled
 
 
-def _labels(names: Mapping[str, _Contents]) -> dict[tuple[str, str | None], str]:
+def _labels(names: Mapping[str, Mapping[str, Leaves]]) -> dict[tuple[str, str | None], str]:
     """Return (name, content) -> label; no two labels are equal."""
     labels: dict[tuple[str, str | None], str] = {}
     for name, contents in names.items():
@@ -157,51 +154,10 @@ def _labels(names: Mapping[str, _Contents]) -> dict[tuple[str, str | None], str]
     return labels
 
 
-def _differing_leaves(contents: Sequence[_Leaves]) -> list[str]:
+def _differing_leaves(contents: Sequence[Leaves]) -> list[str]:
     """Return the names of the parameters that are not equal in all contents, in their order."""
     names = dict.fromkeys(name for leaves in contents for name in leaves)
     return [name for name in names if len({leaves.get(name) for leaves in contents}) > 1]
-
-
-def _leaves_of(entry: Entry, axis: str) -> _Leaves | None:
-    """Return the parameters that belong to one axis, by dotted name; the seed belongs to none.
-
-    The encoder that a row has in place of the table's belongs to the method. None where the document is not known, or
-    does not hold the table's encoder.
-    """
-    document, has_own_encoder = entry.document, "own_encoder" in entry.names
-    if document is None or (axis == "encoder" and has_own_encoder):
-        return None
-    if axis in ("dataset", "encoder"):
-        leaves = dict(_flat(document.component(axis)))
-        if axis == "dataset" and "fold" in entry.names:
-            leaves["config.fold"] = "null"  # as for the rows beside it, which have the whole set
-        return leaves
-    if axis == "task":
-        others = _without(document.content, "task", "embed")
-        return {**dict(_flat(document.component("task"))), **dict(_flat(others))}
-    others_of_method = () if has_own_encoder else ("encoder",)
-    training = _without(document.pretrain, "method", "dataset", "seed", *others_of_method)
-    embedding = {"embed": _without(document.embed, "pretrain")}
-    return {**dict(_flat(document.component("method"))), **dict(_flat(training)), **dict(_flat(embedding))}
-
-
-def _without(mapping: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name not in names}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in tree.items():
-        if name == "sha256" and tree.get("by_seed"):
-            continue  # it belongs to the seed, as other seeds of the row have other weights
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", json.dumps(value, ensure_ascii=False)  # "1" is not 1
-
-
-def _canonical(leaves: _Leaves) -> str:
-    return json.dumps(leaves, sort_keys=True)
 
 
 def _short(value: str | None) -> str:
