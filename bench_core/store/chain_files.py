@@ -15,14 +15,17 @@ read_embedded       `done.json` of embeddings: their digests
 The functions `..._of` check content that has been read already.
 """
 
+import codecs
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import StoreError
-from bench_core.files import read_json, sealed, unsealed, write_over
+from bench_core.files import parse_json, read_json, sealed, unsealed, write_over
 from bench_core.keys import key_or_none
 from bench_core.store.fields import (
     Test,
@@ -44,6 +47,8 @@ RECIPE, SUMMARY, LOG = "recipe.json", "summary.json", "log.jsonl"  # of older st
 LAST = (CHAIN, SUMMARY)  # the file that is written last: a folder with one of them is that of a trained chain
 EMBEDDED = "done.json"
 EPOCHS = "epochs"  # folder of the weights along the way
+_BEGINNING = '{\n "recipe": '  # of a `chain.json`
+_HEAD = 2**15  # bytes; recipes take some thousands
 
 _EPOCH = re.compile("[1-9][0-9]{0,8}")
 _SUMMARY: dict[str, Test] = {
@@ -88,8 +93,21 @@ def read_recipe(folder: Path, key: str | None = None) -> dict[str, Any]:
         StoreError: The file is damaged or does not define a training.
     """
     path = file_with(RECIPE, folder)
-    content = read_json(path)
-    return recipe_of(_part(content, "recipe", path) if path.name == CHAIN else content, path, key)
+    return recipe_of(_recipe_in_chain(path) if path.name == CHAIN else read_json(path), path, key)
+
+
+def _recipe_in_chain(path: Path) -> dict[str, Any]:
+    """Return `recipe` of a `chain.json`: from its beginning alone where the file is as `write_chain` makes it.
+
+    The log behind it may be long, and the names of all chains of a store are made from their recipes.
+    """
+    with suppress(OSError, ValueError, RecursionError):
+        with path.open("rb") as file:
+            head = codecs.getincrementaldecoder("utf-8")().decode(file.read(_HEAD))
+        if head.startswith(_BEGINNING + "{"):
+            _, end = json.JSONDecoder().raw_decode(head, len(_BEGINNING))
+            return parse_json(head[len(_BEGINNING) : end].encode(), path)
+    return _part(read_json(path), "recipe", path)
 
 
 def recipe_of(recipe: dict[str, Any], path: Path, key: str | None = None) -> dict[str, Any]:

@@ -146,9 +146,28 @@ def test_wrong_part_of_the_file_is_named(
         read(tmp_path)
 
 
+@pytest.mark.parametrize("longer", [{}, {"more": "x" * 2**16}, {"more": ["\u00e4" * 2**15]}])
+@pytest.mark.parametrize("indent", [1, None])
+def test_what_was_trained_is_read_however_long_it_is_and_however_the_file_is_written(
+    longer: dict[str, Any], indent: int | None, tmp_path: Path
+) -> None:
+    recipe = {"doc": DOC, **longer}
+    content = {"recipe": recipe, "summary": SUMMARY, "log": []}
+    (tmp_path / "chain.json").write_text(json.dumps(sealed(content), indent=indent, ensure_ascii=False))
+    assert read_recipe(tmp_path) == recipe
+
+
+def test_a_log_that_is_damaged_costs_the_name_of_a_chain_nothing(tmp_path: Path) -> None:
+    file = write(tmp_path) / "chain.json"
+    file.write_text(file.read_text().replace('"log": [', '"log": {'))
+    assert read_recipe(tmp_path)["doc"] == DOC
+    with pytest.raises(StoreError, match=r"chain\.json cannot be read"):
+        read_finished_log(tmp_path)
+
+
 @pytest.mark.parametrize("read", [read_summary, read_finished_log])
 def test_a_number_that_was_edited_breaks_the_seal(read: Callable[[Path], Any], tmp_path: Path) -> None:
     file = write(tmp_path) / "chain.json"
     file.write_text(file.read_text().replace('"loss": 2.5', '"loss": 2.4'))
-    with pytest.raises(StoreError, match="chain.json is not as it was written"):
+    with pytest.raises(StoreError, match=r"chain\.json is not as it was written"):
         read(tmp_path)
