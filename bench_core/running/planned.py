@@ -13,6 +13,7 @@ from bench_core.errors import StoreError
 from bench_core.files import read_json, write_over
 from bench_core.store import Store
 from bench_core.store.fields import Test, field_errors, is_count, is_digest, is_mapping, is_text, is_texts
+from bench_core.store.name_links import link_names
 from bench_core.store.under_way import hold
 
 if TYPE_CHECKING:  # `bench status` and `bench rm` read the file, and do without torch
@@ -79,7 +80,10 @@ def planned(plan: "Plan", command: str = "", jobs: int = 1) -> Planned:
 
 
 class Announcement:
-    """Says in the store what a run is about to do, over what the run before it said; held while the run goes on."""
+    """Says in the store what a run is about to do, over what the run before it said; held while the run goes on.
+
+    At its end the chains get links with readable names: once for a run, however many processes it starts.
+    """
 
     def __init__(self, content: Planned, store: Store) -> None:
         """Keep the content; nothing is written before `write`."""
@@ -98,8 +102,10 @@ class Announcement:
             hold(self._closing.enter_context(path.open("rb")))
 
     def __exit__(self, *error: object) -> None:
-        """Let the file go; it stays."""
+        """Let the file go; it stays. Link the names of the store's chains."""
         self._closing.close()
+        if self._store.exists():
+            link_names(self._store)
 
 
 def read_planned(store: Store) -> Planned | None:

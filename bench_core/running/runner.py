@@ -25,7 +25,6 @@ from bench_core.running.small_batches import refuse_small_batches
 from bench_core.running.threads import running_threads
 from bench_core.store import Store
 from bench_core.store.claims import Claims, LostClaim
-from bench_core.store.name_links import link_names
 
 _POLL_S = 1.0  # between two looks at claims of others, where there is nothing else to do
 
@@ -59,8 +58,6 @@ def run_plan(
         return _PlanRun(store, setting, progress).run(to_run(plan, store), on_start)
     finally:
         progress.close()
-        if store.exists():
-            link_names(store)
 
 
 class _PlanRun:

@@ -5,11 +5,14 @@ several chains would bear one name, each gets `~` and the first digits of its ke
 no name, but can be asked for by key.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bench_core.errors import RequestError, StoreError, did_you_mean, shown
@@ -35,21 +38,27 @@ def chain_folders(store: Store, *, under_way: bool = False) -> dict[str, Path]:
     """
     folders: dict[str, Path] = {}
     top = store.path / "chains"
-    for folder in sorted(top.iterdir()) if top.is_dir() else ():
-        key = folder.name.removesuffix(UNDER_WAY)
-        if _KEY.fullmatch(key) and folder.is_dir() and (under_way or folder.name == key):
-            folders.setdefault(key, folder)  # a finished folder is sorted before the one under way
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(top) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            key = entry.name.removesuffix(UNDER_WAY)
+            if _KEY.fullmatch(key) and entry.is_dir() and (under_way or entry.name == key):
+                folders.setdefault(key, top / entry.name)  # a finished folder is sorted before the one under way
     return folders
 
 
-def chain_names(store: Store, *, under_way: bool = False) -> dict[str, str]:
+def chain_names(
+    store: Store, *, under_way: bool = False, known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Return key -> name of the store's chains; those with a damaged recipe are left out.
 
     Args:
         store: The store.
         under_way: Also name the chains whose training has not ended.
+        known: Key -> name of chains that need not be read for theirs, without the digits that it may end with.
     """
-    return _unique({key: _name(recipe) for key, recipe in _recipes(store, under_way).items()})
+    folders = chain_folders(store, under_way=under_way)
+    read = _recipes({key: folder for key, folder in folders.items() if key not in known})
+    return _unique({key: known.get(key) or _name(read[key]) for key in folders if key in known or key in read})
 
 
 def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
@@ -63,7 +72,8 @@ def find_chain(store: Store, text: str, *, under_way: bool = False) -> Path:
     Raises:
         RequestError: There is no such chain, or there are several; the message says what to type.
     """
-    folders, recipes = chain_folders(store, under_way=under_way), _recipes(store, under_way)
+    folders = chain_folders(store, under_way=under_way)
+    recipes = _recipes(folders)
     plain = {key: _name(recipe) for key, recipe in recipes.items()}
     names = _unique(plain)
     wanted = text.rstrip("/")
@@ -107,7 +117,7 @@ def select_chains(
     encoder: str | None = None,
 ) -> list[NamedChain]:
     """Return the trained chains of a store, newest last; None takes all methods, seeds, ..."""
-    recipes = _recipes(store, under_way=False)
+    recipes = _recipes(chain_folders(store))
     names = _unique({key: _name(recipe) for key, recipe in recipes.items()})
     chains = []
     for key, recipe in recipes.items():
@@ -131,10 +141,10 @@ def _time(folder: Path) -> float:
         return 0.0
 
 
-def _recipes(store: Store, under_way: bool) -> dict[str, dict[str, Any]]:
+def _recipes(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Return key -> what defines the training of all chains where it is whole."""
     recipes = {}
-    for key, folder in chain_folders(store, under_way=under_way).items():
+    for key, folder in folders.items():
         try:
             recipes[key] = read_recipe(folder, key)
         except (StoreError, OSError):
@@ -165,6 +175,11 @@ def _part(text: str) -> str:
     """Return one part of a name as a folder can be called: no link can lead out of its folder."""
     part = _NO_PART.sub("-", text).strip()
     return part if part.strip(".") else "-"
+
+
+def names_of(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return key -> name of chains by what defines their training, `doc` and `names`; none needs to be trained."""
+    return _unique({key: _name(recipe) for key, recipe in recipes.items()})
 
 
 def _unique(names: Mapping[str, str]) -> dict[str, str]:

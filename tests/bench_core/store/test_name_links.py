@@ -49,3 +49,18 @@ def test_a_file_system_without_links_changes_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "symlink_to", refuse)
     train(tmp_path / "runs")
     assert not (tmp_path / "runs" / FOLDER).exists()
+
+
+def test_only_chains_without_a_link_are_read_and_a_second_link_to_one_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "runs")
+    before = links(tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench_core.store.chain_names.read_recipe", None)
+        link_names(Store(tmp_path / "runs"))
+        assert links(tmp_path / "runs") == before
+    (tmp_path / "runs" / FOLDER / "mine").symlink_to(Path("..") / "chains" / before[NAME].name)
+    (tmp_path / "runs" / FOLDER / "other").symlink_to(tmp_path)
+    link_names(Store(tmp_path / "runs"))
+    assert links(tmp_path / "runs") == before
