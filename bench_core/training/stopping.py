@@ -1,17 +1,20 @@
-"""Stop signals: Ctrl-C, SIGTERM, and Slurm's SIGUSR1 shortly before its time limit.
+"""Stop signals: Ctrl-C, SIGTERM, and SIGUSR1 or SIGUSR2 that Slurm sends shortly before its time limit.
 
 A signal raises `Stopped` at once, except in a block of `Stop.deferred()`. There it waits until the code calls
 `raise_if_requested` (when a checkpoint was written after a training step) or the block ends. A second signal is never
-deferred.
+deferred, but in a job of Slurm only a second Ctrl-C: Slurm may signal every process of the job, and each passes the
+signal on to those that it started.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 CALL_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: give the same command again, and it resumes
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_JOB = "SLURM_JOB_ID"  # set in every process of a job
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
 class Stopped(BaseException):
@@ -73,7 +76,7 @@ class Stop:
 
     def request(self, number: int, frame: FrameType | None = None) -> None:
         """Request a stop, as this signal does; the signature is that of a signal handler."""
-        is_second = self._number is not None
+        is_second = self._number is not None and (number == signal.SIGINT or _JOB not in os.environ)
         self._number = number
         if is_second or not self._deferred:
             self.raise_if_requested()
