@@ -129,7 +129,7 @@ def measure(contenders: Sequence[Contender], rounds: int) -> list[Timing]:
     for first in range(rounds):
         for turn in range(len(contenders)):
             index = (first + turn) % len(contenders)
-            cpu, wall = _seconds(contenders[index].run)
+            cpu, wall = seconds(contenders[index].run)
             timings[index].cpu_s.append(cpu / contenders[index].share)
             timings[index].wall_s.append(wall / contenders[index].share)
     return timings
@@ -262,7 +262,7 @@ def as_text(contest: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
+def seconds(run: Callable[[], Any]) -> tuple[float, float]:
     """Return the CPU seconds of all threads and the wall seconds of a call, after collecting earlier garbage."""
     gc.collect()
     cpu, wall = cpu_seconds(), time.perf_counter()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import image_reading, overhead, startup, step
-from benchmarks.contest import Timing
+from benchmarks import image_reading, jobs, overhead, startup, step
+from benchmarks.contest import Contender, Timing
 
 
 def test_contenders_of_simclr_step_run_and_train_the_same_network() -> None:
@@ -53,3 +53,18 @@ def test_contenders_of_image_reading_read_every_photograph(tmp_path: Path) -> No
     assert [contender.run() for contender in contest.contenders] == [2] * 4  # batches of 64
     names = {contender.name for contender in contest.contenders}
     assert all({goal.ours, goal.theirs} <= names for goal in contest.goals)
+
+
+def test_benchmark_of_jobs_runs_the_main_job_of_the_readme() -> None:
+    contests = jobs.contests()
+    names = {contender.name for contender in contests[0].contenders}
+    assert all({budget.way, budget.beyond} <= names for budget in contests[0].budgets)
+    assert all({goal.ours, goal.theirs} <= names for goal in contests[1].goals)
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f"bench run {' '.join(jobs.MAIN_JOB)}\n" in readme
+    jobs.bench([*jobs.MAIN_JOB, "--dry-run"])
+    ran: list[int] = []
+    [timing] = jobs.without_warm_up([Contender("a", lambda: ran.append(1))], rounds=3)
+    assert len(ran) == len(timing.cpu_s) == 3
+    [in_wall] = jobs.in_wall_seconds(lambda rounds: [timing], 3)
+    assert in_wall.cpu_s == timing.wall_s

@@ -20,15 +20,18 @@ from bench_core.running.pending import FailedTrainings, missing, to_run, to_trai
 from bench_core.running.progress import NoProgress, Progress, read_first_step, task_line
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
+from bench_core.running.shared_queue import OthersWork, waiting_line
 from bench_core.running.small_batches import refuse_small_batches
 from bench_core.running.threads import threads_here
 from bench_core.store import Store
+from bench_core.store.claims import Claims
 from bench_core.store.store import PREEMPTED, read_attempt
 from bench_core.training.stopping import CALL_AGAIN, SIGNALS
 
 STOP_CODES = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # exit codes of `bench run` after a stop signal
 ERROR_CODES = (1, 2)  # its exit codes after an error; the last line that it printed then gives the reason
 _LOOK_AGAIN_S = 2.0  # from one look at the waiting chains to the next, while nothing ends
+_SHOW_AGAIN_S = 60.0  # from one word on the time of all chains to the next
 _KILLED, _ERROR, _TIMEOUT = "killed", "error", "timeout"  # kinds of attempts
 
 
@@ -116,6 +119,7 @@ class _Scheduler:
         failed_trainings: Trainings that failed in this run; what starts from them is not tried.
         request_is_accepted: True once a process has ended without rejecting the request.
         look_at: When waiting chains are looked at again, if nothing has ended before.
+        show_at: When it is said how long all chains take, if none has ended before.
     """
 
     def __init__(
@@ -135,8 +139,13 @@ class _Scheduler:
         self.outlook = Outlook(store)
         self.sizes = Sizes(self.outlook, setting, self.machine)
         self.failed_trainings = FailedTrainings(store)
+        cells = (cell for chain_process in queue for cell in chain_process.cells)
+        self.others = OthersWork(cells, store, self.failed_trainings)
+        self.claims = Claims(store.path, setting.claim_beat, setting.claim_stale)
+        self.waits_for: list[str] = []
         self.request_is_accepted = False
         self.look_at = 0.0
+        self.show_at = time.monotonic() + _SHOW_AGAIN_S
 
     @property
     def several(self) -> bool:
@@ -155,6 +164,8 @@ class _Scheduler:
                         started = True
                         on_start()
                     self.poll()
+                    if self.several and time.monotonic() > self.show_at:
+                        self.show_overall()
                     time.sleep(POLL_S)
             finally:
                 for _, process in self.running.values():
@@ -164,6 +175,7 @@ class _Scheduler:
         """Start chains as long as there is one that can start now, and a place for it."""
         if time.monotonic() < self.look_at:
             return
+        self.drop_what_others_did()
         while found := self.next_chain():
             chain_process, place = found
             self.waiting.remove(chain_process)
@@ -179,12 +191,35 @@ class _Scheduler:
         running_chains = [chain_process.chain for chain_process, _ in self.running.values()]
         running_keys = {chain.key for chain in running_chains}
         trainings = {needed.key for chain in running_chains for needed in to_train(chain, self.store)}
+        waits_for: dict[str, str] = {}
         for chain_process in self.waiting:
             place = self.place_of(chain_process)
             lineage = {ancestor.key for ancestor in chain_process.chain.lineage}
-            if place is not None and chain_process.chain.key not in running_keys and trainings.isdisjoint(lineage):
+            if place is None or chain_process.chain.key in running_keys or not trainings.isdisjoint(lineage):
+                continue
+            if not (held := self.held_by_others(chain_process.chain)):
                 return chain_process, place
+            waits_for |= held
+        if not self.running and self.waits_for != [*waits_for.values()]:
+            self.waits_for = [*waits_for.values()]
+            for line in self.waits_for:
+                self.progress.log(line)
         return None
+
+    def held_by_others(self, chain: Chain) -> dict[str, str]:
+        """Return key -> line for people, of the chain and what it needs, as far as other runs work on it."""
+        links = {link.key: link for link in (*to_train(chain, self.store), chain)}
+        holders = {key: self.claims.holder(key) for key in links if not self.claims.free(key)}
+        return {key: waiting_line(links[key].label, holder) for key, holder in holders.items() if holder}
+
+    def drop_what_others_did(self) -> None:
+        """Take chains and cells out of the queue that other runs on the same store have finished or failed."""
+        for chain_process in list(self.waiting):
+            chain_process.cells, failed = self.others.look(chain_process.chain, chain_process.cells)
+            chain_process.unfinished += failed
+            if not chain_process.cells:
+                self.waiting.remove(chain_process)
+                self.log(chain_process, "  failed in another run" if failed else "  done by another run")
 
     def place_of(self, chain_process: ChainProcess) -> int | None:
         """Return the number of the device on which a chain can run now, or None."""
@@ -207,14 +242,16 @@ class _Scheduler:
                 if self.settle(chain_process, ended):
                     self.waiting.insert(0, chain_process)
                 elif self.several:
-                    self.show_ended(chain_process)
+                    self.progress.ended(chain_process.chain.label)
+                    self.show_overall()
 
-    def show_ended(self, chain_process: ChainProcess) -> None:
-        """Say that a chain has ended, and how long all others take."""
+    def show_overall(self) -> None:
+        """Say how many chains have ended, and how long all others take."""
+        self.show_at = time.monotonic() + _SHOW_AGAIN_S
         others = [*self.waiting, *(other for other, _ in self.running.values())]
         seconds = self.outlook.rest(other.chain for other in others)
         left = about(seconds, max(1, min(len(others), len(self.running) + 1))) if others and seconds.total else ""
-        self.progress.ended(chain_process.chain.label, self.total - len(others), self.total, left)
+        self.progress.overall(self.total - len(others), self.total, left)
 
     def record_failed_source(self, chain_process: ChainProcess) -> bool:
         """Record the chain's cells as failed if a training that it needs failed in this run; return True if so."""
@@ -275,6 +312,7 @@ class _Scheduler:
         Raises:
             RequestError: It is the first process to end, and it reports that the request is wrong.
         """
+        self.others.know(chain_process.cells)
         kind, error = failure_reason(ended, self.setting.time_limit)
         if ended.code == 2 and kind == _ERROR and chain_process.task is None and not self.request_is_accepted:
             raise RequestError(error)

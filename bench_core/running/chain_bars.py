@@ -4,7 +4,7 @@ import sys
 from typing import Any, TextIO, cast
 
 from bench_core.output import SteadyStream, printable
-from bench_core.running.progress import LogLines, NoProgress, Progress, ended_line, is_terminal, read_epoch
+from bench_core.running.progress import LogLines, NoProgress, Progress, is_terminal, read_epoch
 
 
 class ChainBars(NoProgress):
@@ -26,14 +26,14 @@ class ChainBars(NoProgress):
             transient=True,
         )
         self.bars.start()
-        self.overall = self.bars.add_task("chains", total=None, note="")
+        self.bar_of_all = self.bars.add_task("chains", total=None, note="")
         self.bar_of = dict[str, Any]()  # label of a chain -> what rich calls its bar
 
     def chain(self, number: int, total: int, label: str) -> None:
         """Print a line that names the chain, and begin a bar for it."""
         self.log(f"[{number}/{total}] {label}")
-        self.bars.update(self.overall, total=total)
-        self.remove(label)
+        self.bars.update(self.bar_of_all, total=total)
+        self.ended(label)
         self.bar_of[label] = self.bars.add_task(printable(label), total=None, note="starts")
 
     def of_chain(self, label: str, text: str) -> None:
@@ -48,15 +48,12 @@ class ChainBars(NoProgress):
         else:
             self.bars.update(bar, note=printable(text.strip()))
 
-    def ended(self, label: str, done: int, total: int, left: str) -> None:
-        """Remove the chain's bar, and show the time of all that is left."""
-        self.remove(label)
-        self.bars.update(self.overall, total=total, completed=done, note=left and f"{left} left in all")
-        if done == total:
-            self.log(ended_line(done, total, left))
+    def overall(self, done: int, total: int, left: str) -> None:
+        """Move the bar of all chains, with the time of all that is left beside it."""
+        self.bars.update(self.bar_of_all, total=total, completed=done, note=left and f"{left} left in all")
 
-    def remove(self, label: str) -> None:
-        """Remove the bar of a chain, if it has one."""
+    def ended(self, label: str) -> None:
+        """Remove the bar of the chain, if it has one."""
         if (bar := self.bar_of.pop(label, None)) is not None:
             self.bars.remove_task(bar)
 

@@ -39,7 +39,7 @@ def read_first_step(line: str) -> tuple[float, float] | None:
     return float(peak), float(device)
 
 
-def ended_line(done: int, total: int, left: str) -> str:
+def overall_line(done: int, total: int, left: str) -> str:
     """Say how many of several chains have ended, and how long all others take."""
     return f"{done} of {total} chains have ended{f', {left} left in all' if left else ''}"
 
@@ -104,8 +104,11 @@ class Progress(Protocol):
     def of_chain(self, label: str, text: str) -> None:
         """Show a line of one of several chains that run at the same time, each in a process of its own."""
 
-    def ended(self, label: str, done: int, total: int, left: str) -> None:
-        """Note that one of several chains has ended, as `done` of `total` have, and the time of all that is left."""
+    def ended(self, label: str) -> None:
+        """Note that one of several chains has ended."""
+
+    def overall(self, done: int, total: int, left: str) -> None:
+        """Show how many of several chains have ended, and the time of all that is left, "" where it is not known."""
 
     def close(self) -> None:
         """End the display. No other method is called afterwards."""
@@ -139,7 +142,10 @@ class NoProgress:
         """Take it as a line that begins with the chain's name."""
         self.log(f"{label}: {text.strip()}")
 
-    def ended(self, label: str, done: int, total: int, left: str) -> None:
+    def ended(self, label: str) -> None:
+        """Show nothing."""
+
+    def overall(self, done: int, total: int, left: str) -> None:
         """Show nothing."""
 
     def close(self) -> None:
@@ -190,9 +196,9 @@ class LogLines(NoProgress):
         """Write the text. A closed pipe is no error: the run continues without a reader."""
         write(f"{printable(text)}\n", self.out)
 
-    def ended(self, label: str, done: int, total: int, left: str) -> None:
-        """Write how many chains have ended, and how long the others take."""
-        self.log(ended_line(done, total, left))
+    def overall(self, done: int, total: int, left: str) -> None:
+        """Write it as a line."""
+        self.log(overall_line(done, total, left))
 
 
 class ChildLogLines(LogLines):

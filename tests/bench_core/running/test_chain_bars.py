@@ -40,9 +40,11 @@ def test_each_running_chain_has_a_bar_that_follows_its_epochs(bars: ChainBars) -
 
 
 def test_chain_that_ended_has_no_bar_and_the_time_of_all_that_is_left_is_shown(bars: ChainBars) -> None:
-    bars.ended(LABELS[0], 1, 3, "about 12 min")
+    bars.ended(LABELS[0])
+    bars.overall(1, 3, "about 12 min")
     assert rows(bars) == [("chains", 1, 3, "about 12 min left in all"), (LABELS[1], 0, None, "starts")]
-    bars.ended("a chain without a process", 2, 3, "")
+    bars.ended("a chain without a process")
+    bars.overall(2, 3, "")
     assert rows(bars)[0] == ("chains", 2, 3, "")
 
 
@@ -87,6 +89,6 @@ def test_lines_of_a_process_are_read_by_the_one_that_started_it() -> None:
 
 def test_log_says_how_many_chains_have_ended() -> None:
     out = io.StringIO()
-    LogLines(out).ended("nac", 2, 45, "about 12 min")
-    LogLines(out).ended("nac", 45, 45, "")
+    LogLines(out).overall(2, 45, "about 12 min")
+    LogLines(out).overall(45, 45, "")
     assert out.getvalue() == "2 of 45 chains have ended, about 12 min left in all\n45 of 45 chains have ended\n"
