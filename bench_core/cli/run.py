@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bench_core.running.failures import UnfinishedCell
     from bench_core.store import Store
 
+_LARGEST_PAGE = 10_000  # records of a store whose page each run writes: of more it takes longer than many a run
+
 _EXAMPLES = """\b
 Examples:
   bench run --methods nac,sela --tasks knn,linear --seeds 0,1,2
@@ -185,8 +187,10 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
     from bench_core.reports.tables.frames import tidy
     from bench_core.reports.tables.render import render
     from bench_core.reports.tables.screen import Screen, on_screen
+    from bench_core.store.done_cells import last_attempts
 
-    entries = plan_entries(plan, store.records(), store.attempts())
+    records = store.records()
+    entries = plan_entries(plan, records, last_attempts(store, (cell.key for cell in plan.cells)))
     if as_json:
         frame = tidy([entry.finished_record for entry in entries if entry.finished_record is not None])
         say(frame.to_json(orient="records", indent=1, double_precision=15))
@@ -196,15 +200,18 @@ def _print_outcome(plan: "Plan", store: "Store", as_json: bool) -> None:
     try:
         for path in _draw_pictures(plan, entries, store):
             say(f"picture: {path}")
-        all_entries = entries_of(store.records(), store.attempts())
-        page = store.write_page(render(build(all_entries, hold_encoder=False), "md"))
+        page = None
+        if len(records) <= _LARGEST_PAGE:
+            all_entries = entries_of(records, store.attempts())
+            page = store.write_page(render(build(all_entries, hold_encoder=False), "md"))
     except (OSError, RequestError) as error:
         if not _is_read_only(error):
             raise
         say(f"{store.path} is read-only: its page and pictures stay as they are", err=True)
         say(f"records: {store.path / 'cells'}")
     else:
-        say(f"records: {store.path / 'cells'}\npage:    {page}")
+        say(f"records: {store.path / 'cells'}")
+        say(f"page:    {page or f'none of more than {_LARGEST_PAGE:,} records; bench table --format md writes one'}")
 
 
 def _is_read_only(error: Exception) -> bool:
@@ -232,6 +239,7 @@ def _print_unfinished(plan: "Plan", store: "Store", unfinished: "Sequence[Unfini
     """Print on stderr why cells did not finish, and how many cells of the plan have which state."""
     from bench_core.reports.tables.cell_states import plan_entries
     from bench_core.running.failures import describe, failed_cells
+    from bench_core.store.done_cells import last_attempts
 
     if not unfinished:
         return
@@ -240,7 +248,8 @@ def _print_unfinished(plan: "Plan", store: "Store", unfinished: "Sequence[Unfini
         say(f"failed: {line}", err=True)
     for line in describe([cell for cell in unfinished if cell not in failed]):
         say(f"not done: {line}", err=True)
-    states = [entry.state for entry in plan_entries(plan, store.records(), store.attempts())]
+    attempts = last_attempts(store, (cell.key for cell in plan.cells))
+    states = [entry.state for entry in plan_entries(plan, store.records(), attempts)]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     say(f"{len(states)} cells: {counts}", err=True)
 

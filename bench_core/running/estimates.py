@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # `bench status` and `bench rm` read estimates, and do withou
     from bench_core.planning.chains import Cell, Chain
 
 _ASK_AGAIN_S = 5.0
+_SAMPLE = 2000  # records that a run reads for its estimates: every process of it does so when it begins
 _RECENT = 10  # epochs of a training that goes on, of which the speed is taken
 
 Names = Mapping[str, str]
@@ -226,7 +227,7 @@ class Outlook:
 
     def _known(self) -> Costs:
         if self._costs is None:
-            self._costs = Costs(self._store.records())
+            self._costs = Costs(self._store.some_records(_SAMPLE))
         return self._costs
 
 

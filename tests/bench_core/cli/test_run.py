@@ -36,6 +36,15 @@ def test_run_prints_a_table_and_the_paths_of_records_and_page(bench: Callable[..
     assert again.stdout == result.stdout
 
 
+def test_a_large_store_has_no_page_and_the_run_says_how_to_write_one(
+    bench: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench_core.cli.run._LARGEST_PAGE", 1)
+    shown = bench("run", *SHORT).stdout
+    assert "page:    none of more than 1 records; bench table --format md writes one" in shown
+    assert not (tmp_path / "runs" / "leaderboard.md").exists()
+
+
 SCREEN = """\
 random: not trained
 nac: adamw, rate 0.01, 1 epoch, batch 256 (board digits; --epochs)

@@ -32,6 +32,17 @@ def test_record_is_read_back_from_the_file_of_its_key(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "cells" / key[:2] / f"{key}.json").is_file()
 
 
+@pytest.mark.parametrize(("most", "found"), [(0, 0), (2, 2), (9, 3)])
+def test_some_records_are_read_up_to_a_number(most: int, found: int, tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    assert store.some_records(most) == []
+    for seed in range(3):
+        other = record()
+        other["doc"]["embed"]["pretrain"]["seed"] = seed
+        store.add_record({**other, "key": key_of(other["doc"])})
+    assert store.some_records(most) == store.records()[:found]
+
+
 def test_the_first_record_of_a_key_wins(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.add_record(record(1.0))
