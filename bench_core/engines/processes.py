@@ -21,7 +21,7 @@ from bench_core.running.progress import NoProgress, Progress, read_first_step, t
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.shared_queue import OthersWork, waiting_line
-from bench_core.running.small_batches import refuse_small_batches
+from bench_core.running.small_batches import has_small_batches, refuse_small_batches
 from bench_core.running.threads import threads_here
 from bench_core.store import Store
 from bench_core.store.claims import Claims
@@ -101,7 +101,8 @@ def run_in_processes(
     try:
         for item in queue:
             check_kept_epochs(item.chain, item.cells, store, setting.keep_every)
-        refuse_small_batches(needed for item in queue for needed in to_train(item.chain, store))
+        small = (item.chain for item in queue if has_small_batches(item.chain))
+        refuse_small_batches(needed for chain in small for needed in to_train(chain, store))
         _Scheduler(store, setting, command, progress, queue, machine).run(on_start)
     finally:
         progress.close()

@@ -21,7 +21,7 @@ from bench_core.running.progress import NOTICED_S, NoProgress, Progress, task_li
 from bench_core.running.provenance import command_line, provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.shared_queue import SharedQueue, Taken, Waiting
-from bench_core.running.small_batches import refuse_small_batches
+from bench_core.running.small_batches import has_small_batches, refuse_small_batches
 from bench_core.running.threads import running_threads
 from bench_core.store import Store
 from bench_core.store.claims import Claims, LostClaim
@@ -85,7 +85,8 @@ class _PlanRun:
                 chain.sources_of(cell)  # read now and kept: a file may be edited while the chains run
         for chain, cells in queue:
             check_kept_epochs(chain, cells, self.store, self.setting.keep_every)
-        refuse_small_batches(needed for chain, _ in queue for needed in to_train(chain, self.store))
+        small = (chain for chain, _ in queue if has_small_batches(chain))
+        refuse_small_batches(needed for chain in small for needed in to_train(chain, self.store))
         self.check_data(queue)
         if queue:
             self.store.create()

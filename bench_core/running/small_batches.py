@@ -28,8 +28,7 @@ def refuse_small_batches(chains: Iterable[Chain]) -> None:
     """
     tried, refused = set(), []
     for chain in chains:
-        row = (chain.dataset.name, chain.encoder.name, chain.method.name)
-        size = min(chain.recipe.batch_size, chain.data.splits.get("train", 0))  # a pass over less is one short batch
+        row, size = (chain.dataset.name, chain.encoder.name, chain.method.name), _batch_size(chain)
         if row in tried or not 0 < size <= _SMALL or not chain.recipe.epochs:
             continue
         tried.add(row)
@@ -37,6 +36,16 @@ def refuse_small_batches(chains: Iterable[Chain]) -> None:
             refused.append((chain, size, enough, fault))
     if refused:
         raise RequestError(_message(refused))
+
+
+def has_small_batches(chain: Chain) -> bool:
+    """Return whether a chain, or one that it needs, has so small batches that a step on one is tried."""
+    return any(0 < _batch_size(link) <= _SMALL for link in chain.lineage)
+
+
+def _batch_size(chain: Chain) -> int:
+    """Return the items of a step; a pass over less than a batch is one short batch."""
+    return min(chain.recipe.batch_size, chain.data.splits.get("train", 0))
 
 
 def _fault(chain: Chain, size: int) -> str | None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench_core.files import paths_in
 from bench_core.store.store import Store, latest_attempts, read_attempt
 
 _FEW = 4  # cells of one folder: asked one by one; of more, the folder is listed
@@ -31,13 +32,18 @@ def done_keys(store: Store, keys: Iterable[str]) -> set[str]:
     return done
 
 
+def last_attempt_files(store: Store, keys: Iterable[str]) -> dict[str, Path | None]:
+    """Return key -> file of the last attempt that did not finish, of each of these cells; None where there is none."""
+    asked = list(keys)
+    tried = set(asked)
+    if len(asked) > _FEW:
+        tried = {path.name for path in paths_in(store.path / "attempts")}
+    return {key: store.last_attempt(key) if key in tried else None for key in asked}
+
+
 def last_attempts(store: Store, keys: Iterable[str]) -> list[dict[str, Any]]:
     """Read the last attempt on each of these cells that was tried and did not finish."""
-    tried: set[str] = set()
-    with suppress(FileNotFoundError, NotADirectoryError):
-        tried = set(os.listdir(store.path / "attempts"))
-    paths = (store.last_attempt(key) for key in keys if key in tried)
-    return [read_attempt(path) for path in paths if path]
+    return [read_attempt(path) for path in last_attempt_files(store, keys).values() if path]
 
 
 def failed_cells(store: Store, keys: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
