@@ -10,6 +10,7 @@ import click
 
 from bench_core.cli.options import names
 from bench_core.output import say
+from bench_core.store.claims import BEAT_S, STALE_S
 
 if TYPE_CHECKING:
     from bench_core.planning.chains import Plan
@@ -23,6 +24,7 @@ WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `benc
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
     "log", "probe_every", "keep_every", "data_cache", "engine", "slurm", "wait",
+    "claim_beat", "claim_stale",
 )  # fmt: skip
 
 
@@ -119,6 +121,9 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--keep-every", type=int, default=0, show_default=True, metavar="EPOCHS",
             help="Keep the weights this often while training, so that --at epochs=... can measure them. 0 is never.",
         ),
+        # Few need them, and docs/schedulers.md says when.
+        click.option("--claim-beat", type=float, default=BEAT_S, metavar="SECONDS", hidden=True),
+        click.option("--claim-stale", type=float, default=STALE_S, metavar="SECONDS", hidden=True),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

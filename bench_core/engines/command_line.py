@@ -70,6 +70,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
         yield f"--probe-every={setting.probe_every}"
     if setting.keep_every:
         yield f"--keep-every={setting.keep_every}"
+    yield f"--claim-beat={setting.claim_beat}"
+    yield f"--claim-stale={setting.claim_stale}"
 
 
 def _names(section: str, names: Sequence[str]) -> str:

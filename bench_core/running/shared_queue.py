@@ -4,8 +4,9 @@ What is claimed elsewhere is put off, and other chains are taken. What another p
 leaves the queue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench_core.planning.chains import Cell, Chain
 from bench_core.running.failures import UnfinishedCell, unfinished_cell
@@ -13,7 +14,13 @@ from bench_core.running.pending import FailedTrainings, is_trained, to_train
 from bench_core.store import Store
 from bench_core.store.claim_holders import Holder
 from bench_core.store.claims import Claim, Claims
+from bench_core.store.done_cells import last_attempt_files
 from bench_core.store.store import PREEMPTED
+
+
+def waiting_line(label: str, holder: Holder) -> str:
+    """Say for which chain this run waits, and who works on it."""
+    return f"waiting for {label}, trained by {holder.words}"
 
 
 @dataclass(eq=False)
@@ -46,6 +53,52 @@ class Taken:
     claim: Claim
 
 
+class OthersWork:
+    """What other processes on the same store finish or fail while this run goes on."""
+
+    def __init__(self, cells: Iterable[Cell], store: Store, failed_trainings: FailedTrainings) -> None:
+        """Note which failures are on record already.
+
+        Args:
+            cells: Cells of this run that have no record.
+            store: Store of the run.
+            failed_trainings: Trainings that failed in this run; those that fail elsewhere are added.
+        """
+        self._store, self._failed_trainings = store, failed_trainings
+        self._known: dict[str, Path | None] = {}
+        self.know(cells)
+
+    def know(self, cells: Iterable[Cell]) -> None:
+        """Note that all that is on record now of some cells is known, as this run has done it."""
+        self._known |= last_attempt_files(self._store, (cell.key for cell in cells))
+
+    def look(self, chain: Chain, cells: Iterable[Cell]) -> tuple[list[Cell], list[UnfinishedCell]]:
+        """Look again at the cells of a chain that nobody in this run works on.
+
+        Returns:
+            Those that are left, and those on which another process has recorded a failure since the last look.
+        """
+        left, failed = [], []
+        for cell in cells:
+            if self._store.record_file(cell.key).is_file():
+                continue
+            if failure := self._failure(cell):
+                self._failed_trainings.note(chain, failure.kind, failure.error)
+                failed.append(failure)
+            else:
+                left.append(cell)
+        return left, failed
+
+    def _failure(self, cell: Cell) -> UnfinishedCell | None:
+        """Return a failure that another process has recorded since; one that was only stopped has not failed."""
+        path = self._store.last_attempt(cell.key)
+        if path is None or path == self._known[cell.key]:
+            return None
+        self._known[cell.key] = path
+        failure = unfinished_cell(cell, path)
+        return None if failure.kind == PREEMPTED else failure
+
+
 class SharedQueue:
     """The chains of a run that are left, of which other processes may do some.
 
@@ -74,7 +127,7 @@ class SharedQueue:
         self._failed: list[UnfinishedCell] = []
         self.blocked_by: dict[str, tuple[str, Holder]] = {}
         self._store, self._claims, self._failed_trainings = store, claims, failed_trainings
-        self._known = {cell.key: store.last_attempt(cell.key) for _, cells in queue for cell in cells}
+        self._others = OthersWork((cell for _, cells in queue for cell in cells), store, failed_trainings)
 
     def take(self) -> Taken | None:
         """Claim the first chain that can be worked on now.
@@ -96,12 +149,12 @@ class SharedQueue:
 
     def waiting_lines(self) -> list[str]:
         """Say for what this run waits, after a `take` that found nothing."""
-        return [f"waiting for {label}, trained by {holder.words}" for label, holder in self.blocked_by.values()]
+        return [waiting_line(label, holder) for label, holder in self.blocked_by.values()]
 
     def drop_what_others_did(self, waiting: Waiting) -> None:
         """Take cells off that another process has finished or failed, and the chain if none is left."""
-        cells = [cell for cell in waiting.cells if not self._store.record_file(cell.key).is_file()]
-        waiting.cells = [cell for cell in cells if not self._failed_elsewhere(waiting.chain, cell)]
+        waiting.cells, failed = self._others.look(waiting.chain, waiting.cells)
+        self._failed += failed
         if not waiting.cells and waiting in self.left:
             self.left.remove(waiting)
 
@@ -126,16 +179,3 @@ class SharedQueue:
             claim.release()
             return self._try(waiting) if waiting.cells else None
         return Taken(waiting, None, claim)
-
-    def _failed_elsewhere(self, chain: Chain, cell: Cell) -> bool:
-        """Return whether another process has recorded a failure of a cell; one that was only stopped has not failed."""
-        path = self._store.last_attempt(cell.key)
-        if path is None or path == self._known[cell.key]:
-            return False
-        self._known[cell.key] = path
-        failure = unfinished_cell(cell, path)
-        if failure.kind == PREEMPTED:
-            return False
-        self._failed_trainings.note(chain, failure.kind, failure.error)
-        self._failed.append(failure)
-        return True

@@ -68,6 +68,8 @@ def test_command_line_gives_the_same_run_setting_without_what_starts_processes(t
         log=("csv", "tensorboard"),
         probe_every=2,
         keep_every=5,
+        claim_beat=0.5,
+        claim_stale=4.0,
     )
     options = options_of(run_command(Request(methods=["nac"], data_root=tmp_path), setting, tmp_path))
     read = make_setting(options, setting.stop, only_chain=None)
