@@ -8,7 +8,8 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +19,8 @@ from bench_core.cli.engine_options import WORDS
 from bench_core.cli.eval import eval_
 from bench_core.cli.look import list_, show, why
 from bench_core.cli.new import new
-from bench_core.cli.options import Command, load
+from bench_core.cli.options import DATA_ROOT, Command, load
+from bench_core.cli.options import names as parse_names
 from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
 from bench_core.cli.rm import rm
@@ -28,6 +30,9 @@ from bench_core.cli.tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError, did_you_mean, one_line
 from bench_core.output import own_stdout, say
 from bench_core.training.stopping import Stopped
+
+if TYPE_CHECKING:
+    from bench_core.plugins import Registry
 
 # Before torch is imported: OpenMP's threads that wait for work give up their core soon, not after millions of turns.
 # On a busy machine small networks otherwise stall; docs/decisions.md says what was measured.
@@ -154,22 +159,39 @@ def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME_OR_PACKAGE...")
+@click.argument("names", nargs=-1, metavar="[NAME_OR_PACKAGE...]")
+@click.option(
+    "--datasets",
+    multiple=True,
+    callback=parse_names,
+    metavar="A,B",
+    help="Check data of your own: read all files of these datasets again, and compare their splits with what they say.",
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME.PARAM=VALUE", help="Set a parameter of these datasets.")
+@DATA_ROOT
 @click.pass_context
-def check(ctx: click.Context, names: Sequence[str]) -> None:
-    """Check that plugins keep to the contract.
+def check(
+    ctx: click.Context,
+    names: Sequence[str],
+    datasets: Sequence[str] | None,
+    settings: Sequence[str],
+    data_root: Path | None,
+) -> None:
+    """Check that plugins keep to the contract, or that your data can be used.
 
     Tries all that the contract asks of a plugin, on tiny data on the CPU, and says which capabilities it has and, for
-    each failure, the line to look at. NAME_OR_PACKAGE is a component, an id or a
-    package. Exit code: 0 all checks passed, 1 a check failed.
+    each failure, the line to look at. NAME_OR_PACKAGE is a component, an id or a package. With --datasets, reads your
+    own data instead; of webdataset that makes the index. Exit code: 0 all checks passed, 1 a check failed.
     """
     from bench_core.conformance import check_component, select
     from bench_core.conformance.check import capabilities
 
     if sys.flags.optimize > 1:
         raise RequestError("python -OO drops docstrings, which are checked, too; run without -OO and PYTHONOPTIMIZE.")
+    if not names and not datasets:
+        raise click.UsageError("Missing argument 'NAME_OR_PACKAGE...', or --datasets NAME.", ctx)
     registry = load(ctx)
-    failed = 0
+    failed = _check_own_data(datasets or (), settings, data_root, registry)
     for component in [c for name in names for c in select(name, registry)]:
         for outcome in check_component(component, registry):
             failed += outcome.error is not None
@@ -183,6 +205,20 @@ def check(ctx: click.Context, names: Sequence[str]) -> None:
             say(f"      {component.word} {component.id} can: {', '.join(can)}")
     if failed:
         ctx.exit(1)
+
+
+def _check_own_data(names: Sequence[str], settings: Sequence[str], root: Path | None, registry: "Registry") -> int:
+    """Check datasets with parameters of one's own, print what comes out, and return the number of failures."""
+    from bench_core.cli.own_data import check_data, own_datasets
+    from bench_core.data import default_data_root
+    from bench_core.planning.settings import parse_settings
+
+    failed = 0
+    for dataset in own_datasets(names, parse_settings(settings), registry):
+        for sentence, fault in check_data(dataset, root or default_data_root()):
+            failed += fault is not None
+            say(f"{'FAIL' if fault else 'ok  '}  dataset {dataset.name}: {fault or sentence}")
+    return failed
 
 
 @main.command()

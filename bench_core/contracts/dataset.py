@@ -4,12 +4,12 @@ Shapes: N items, C channels, H x W pixels, L labels, F factors.
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bench_core.config import NoConfig
 
@@ -111,6 +111,24 @@ class Reader(Protocol):
         Returns:
             A tensor (N, ...), in which images are uint8 or float32 in [0, 1], or any object with `.to(device)`.
         """
+
+
+class SequentialReader(Reader, Protocol):
+    """A Reader whose items lie one after another, such as in tar files: whole passes are read in an order of its own.
+
+    Training shuffles with `order`, and every pass is read by `stream`. `read` is for few items: it may have to read all
+    that lies before them.
+    """
+
+    def order(self, rng: Generator) -> Tensor:
+        """Return the items of one shuffled pass, in an order that can be read at once: a permutation (N,) int64.
+
+        Args:
+            rng: Generator on the CPU, from which alone the order follows.
+        """
+
+    def stream(self, chunks: Sequence[Tensor]) -> Iterator[Any]:
+        """Read the inputs of each chunk of items (M,) int64, one chunk after the other; no item comes twice."""
 
 
 @dataclass(frozen=True)

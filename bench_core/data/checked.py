@@ -5,7 +5,7 @@ comparisons (`split_faults.py`).
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench_core.contracts import Dataset, DataSpec, Reader, Split
+from bench_core.contracts import Dataset, DataSpec, Split
 from bench_core.data.files import missing_data
 from bench_core.data.mapped import shared
 from bench_core.data.split_faults import CHECKED_WHEN_READ, read_fault, split_fault
@@ -52,7 +52,8 @@ def load_split(dataset: Dataset, spec: DataSpec, name: str, cache: Path | None =
     inputs: Any = split.inputs
     if not hasattr(inputs, "read") or spec.kind not in CHECKED_WHEN_READ:
         return shared(split, cache)
-    return Split(_CheckedReader(inputs, spec, where), split.labels, split.factors)
+    checked = _CheckedStream if hasattr(inputs, "stream") else _CheckedReader
+    return Split(checked(inputs, spec, where), split.labels, split.factors)
 
 
 @contextmanager
@@ -74,11 +75,11 @@ def reading_data(name: str) -> Iterator[None]:
 class _CheckedReader:
     """Items of a Reader, each checked when it is read first."""
 
-    def __init__(self, items: Reader, spec: DataSpec, where: str) -> None:
+    def __init__(self, items: Any, spec: DataSpec, where: str) -> None:
         """Check nothing yet.
 
         Args:
-            items: The Reader of a dataset.
+            items: The Reader or SequentialReader of a dataset.
             spec: The dataset's description.
             where: Dataset and split, for the error.
         """
@@ -91,9 +92,25 @@ class _CheckedReader:
 
     def read(self, index: Tensor) -> Any:
         """Read items; DataMissingError if one that was not read before is not as the dataset declares."""
-        items = self._items.read(index)
+        return self._checked(self._items.read(index), index)
+
+    def _checked(self, items: Any, index: Tensor) -> Any:
         if bool(self._unread[index].any()):
             if fault := read_fault(items, index, self._spec):
                 raise DataMissingError(f"{self._where}: {fault}")
             self._unread[index] = False
         return items
+
+
+class _CheckedStream(_CheckedReader):
+    """Items of a SequentialReader, each checked when it is read first."""
+
+    def order(self, rng: torch.Generator) -> Tensor:
+        """Return the order of a shuffled pass."""
+        order: Tensor = self._items.order(rng)
+        return order
+
+    def stream(self, chunks: Sequence[Tensor]) -> Iterator[Any]:
+        """Read the inputs of each chunk; errors as `read`."""
+        for index, items in zip(chunks, self._items.stream(chunks), strict=True):
+            yield self._checked(items, index)

@@ -2,19 +2,21 @@
 
 A resident split is moved to the device once, still as uint8, and indexed there: no workers, and no copy at each step.
 Any other split is read by torch's DataLoader, one batch of indices at a time. Both give the same batches. Nodes of one
-graph are always one batch: a step is a pass over the graph.
+graph are always one batch: a step is a pass over the graph. Items that lie in sequence (`SequentialReader`) come in an
+order of the reader's own, which a pass draws from the same generator.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from bench_core.contracts import Batch, Split
+from bench_core.contracts.dataset import SequentialReader
 from bench_core.data.kinds import Nodes, as_float, num_bytes, select
 from bench_core.errors import RequestError
 
@@ -101,14 +103,19 @@ class Streamed:
         skip: int = 0,
     ) -> Iterator[Batch]:
         """Pass over the split once; `open_split` describes the arguments."""
-        chunks = _chunks(_order(len(self), rng), batch_size, drop_last)[skip:]
+        reader: Any = self._split.inputs
+        in_sequence = hasattr(reader, "stream")
+        order = reader.order(rng) if in_sequence and rng is not None else _order(len(self), rng)
+        chunks = _chunks(order, batch_size, drop_last)[skip:]
         targets = self._targets.requested(labels, factors)
+        # What lies in sequence is read ahead by one process: two would both read all of it.
+        workers = min(self._workers, 1) if in_sequence else self._workers
         loader: DataLoader[Any] = DataLoader(
-            _IndexedBatches(self._split),
+            _StreamedBatches(reader, chunks) if in_sequence else _IndexedBatches(self._split),
             batch_size=None,
-            sampler=chunks,
-            num_workers=self._workers,
-            multiprocessing_context=_START if self._workers else None,
+            sampler=None if in_sequence else chunks,
+            num_workers=workers,
+            multiprocessing_context=_START if workers else None,
             collate_fn=_identity,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # without one, the loader draws from the global generator
@@ -130,7 +137,8 @@ def open_split(split: Split, device: torch.device, *, memory_fraction: float = 0
     Each call of the result's `batches(batch_size, rng=None, drop_last=False, labels=False, factors=False, skip=0)` is
     one pass:
 
-    - `rng`: generator on the CPU. One permutation is drawn from it at the call; None gives index order.
+    - `rng`: generator on the CPU. One order is drawn from it at the call, a permutation unless the items lie in
+      sequence; None gives index order.
     - `drop_last`: leave out a last, shorter batch, unless it is the only one: a pass over fewer items than
       `batch_size` gives one short batch, so that training on tiny data does not silently do nothing.
     - `labels`: True if batches carry labels; RequestError if the split has none.
@@ -159,6 +167,16 @@ class _IndexedBatches(Dataset[tuple[Any, Tensor]]):
 
     def __getitem__(self, index: Tensor) -> tuple[Any, Tensor]:
         return self.split.read(index), index
+
+
+class _StreamedBatches(IterableDataset[tuple[Any, Tensor]]):
+    """Dataset for DataLoader that reads the chunks of a pass in sequence: their inputs and indices."""
+
+    def __init__(self, reader: SequentialReader, chunks: Sequence[Tensor]) -> None:
+        self.reader, self.chunks = reader, chunks
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        return zip(self.reader.stream(self.chunks), self.chunks, strict=True)
 
 
 class _Targets:

@@ -4,7 +4,7 @@ Draws are balanced over classes and seeded. They use numpy's RandomState, whose 
 the same items on every machine and in every version.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,11 +132,15 @@ def ranks_in_class(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def take(split: Split, index: Tensor) -> Split:
-    """Return the items at index (N,) int64, in that order; a Reader gives a Reader."""
+    """Return the items at index (N,) int64, in that order; a Reader gives a Reader, and one in sequence another."""
     inputs: Any = split.inputs
     if isinstance(inputs, Tensor) and is_mapped(inputs) and inputs.nbytes > LARGEST_IN_MEMORY:
         inputs = _Rows(inputs)  # a part of a large file is not copied into memory
-    inputs = _ReaderPart(inputs, index) if hasattr(inputs, "read") else select(inputs, index)
+    if hasattr(inputs, "read"):
+        in_sequence = hasattr(inputs, "stream") and len(set(index.tolist())) == len(index)
+        inputs = _StreamPart(inputs, index) if in_sequence else _ReaderPart(inputs, index)
+    else:
+        inputs = select(inputs, index)
     labels = None if split.labels is None else split.labels[index]
     return Split(inputs, labels, None if split.factors is None else split.factors[index])
 
@@ -168,7 +172,7 @@ class _Rows:
 class _ReaderPart:
     """A Reader of some items of another Reader."""
 
-    def __init__(self, whole: Reader, index: Tensor) -> None:
+    def __init__(self, whole: Any, index: Tensor) -> None:
         self.whole, self.index = whole, index
 
     def __len__(self) -> int:
@@ -176,6 +180,19 @@ class _ReaderPart:
 
     def read(self, index: Tensor) -> Any:
         return self.whole.read(self.index[index])
+
+
+class _StreamPart(_ReaderPart):
+    """A SequentialReader of some items of another one, each of them once."""
+
+    def order(self, rng: torch.Generator) -> Tensor:
+        places = torch.full((len(self.whole),), -1).index_put_((self.index,), torch.arange(len(self)))
+        order: Tensor = places[self.whole.order(rng)]
+        return order[order >= 0]
+
+    def stream(self, chunks: Sequence[Tensor]) -> Iterator[Any]:
+        streamed: Iterator[Any] = self.whole.stream([self.index[chunk] for chunk in chunks])
+        return streamed
 
 
 class _JoinedReader:

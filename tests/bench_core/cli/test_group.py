@@ -43,7 +43,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "path": ["--dataset", "--encoder", "--names", "--seed", "--store", "name"],
         "list": ["--broken", "--json", "kind"],
         "show": ["--board", "--json", "name"],
-        "check": ["names"],
+        "check": ["--data-root", "--datasets", "--set", "names"],
         "completion": ["shell"],
         "table": [
             "--board",
