@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
-    "log", "probe_every", "keep_every", "data_cache", "engine", "slurm", "wait",
+    "log", "probe_every", "keep_every", "data_cache", "engine", "slurm", "wait", "ranks",
     "claim_beat", "claim_stale",
 )  # fmt: skip
 
@@ -33,8 +33,8 @@ def _several_names(ctx: click.Context, param: click.Parameter, values: Sequence[
     return tuple(names(ctx, param, values) or ())
 
 
-def _jobs(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
-    """Read a number of chains; other text is left for `RunSetting`, which knows auto and refuses the rest."""
+def _number_or_word(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    """Read a number; other text is left for `RunSetting`, which knows auto and refuses the rest."""
     try:
         return int(value)
     except ValueError:
@@ -93,9 +93,14 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "Off by default.",
         ),
         click.option(
-            "--jobs", default="auto", show_default=True, metavar="N", callback=_jobs,
+            "--jobs", default="auto", show_default=True, metavar="N", callback=_number_or_word,
             help="Run N chains at the same time, each in its own process. auto runs as many as fit into the cores, the "
             "memory and the devices, and work that is short in this process.",
+        ),
+        click.option(
+            "--ranks", default="1", show_default=True, metavar="N", callback=_number_or_word,
+            help="Train each chain by N processes that share out the rows of a batch, on a GPU each or on the CPU. "
+            "auto takes several GPUs for a chain where fewer chains are missing than there are GPUs.",
         ),
         click.option(
             "--time-limit", type=float, metavar="SECONDS",
@@ -196,9 +201,19 @@ def make_setting(
         RequestError: A value is out of its range, or two options do not fit together.
     """
     from bench_core.devices import split_devices
+    from bench_core.engines.ranks import device_of_rank, rank_place
     from bench_core.running.setting import RunSetting
 
     values = {name: options.pop(name) for name in _NAMES}
+    if place := rank_place(values["ranks"]):
+        values.update(ranks=place.size, device=device_of_rank(values["device"], place))
+        if place.rank:
+            values.update(
+                isolate=False, jobs=1, time_limit=None, log=(), rerun=(), engine="local", slurm=(), wait=False
+            )
+            return RunSetting(**values, stop=stop)
+        if only_chain is None and element is None and values["jobs"] == "auto":
+            values.update(jobs=1)
     if only_chain is not None:
         values.update(isolate=False, jobs=1, time_limit=None, device=split_devices(values["device"])[0])
     elif element is not None:
@@ -234,6 +249,7 @@ def run_with_engine(
     """
     from bench_core.engines.child_process import leave_with_parent, restart_command
     from bench_core.engines.processes import run_in_processes
+    from bench_core.engines.ranks import leading, rank_place, settle_ranks
     from bench_core.engines.sizes import expected_jobs, settle_jobs
     from bench_core.running.chain_bars import choose_chain_progress
     from bench_core.running.pending import to_run
@@ -242,20 +258,23 @@ def run_with_engine(
     from bench_core.running.runner import run_plan
     from bench_core.running.threads import fewer_threads
 
+    place, command = rank_place(setting.ranks), [*restart_command(), *words]
     if only_chain is not None:
         leave_with_parent()
-        if element and element.part in ("train", "source"):
-            _train_in_element(plan, store, setting, element)
-        # With --quiet, too: the process that started this one reads the lines, and then shows none.
-        return run_plan(plan, store, setting, ChildLogLines())
+        with leading(setting, command, place) as leading_setting:
+            if element and element.part in ("train", "source"):
+                _train_in_element(plan, store, leading_setting, element)
+            # With --quiet, too: the process that started this one reads the lines, and then shows none.
+            return run_plan(plan, store, leading_setting, ChildLogLines())
     if element is not None:
         leave_with_parent()
         from bench_core.engines.slurm_supervisor import run_element
 
-        command = [*restart_command(), *words]
         how = {"key": element.key, "part": element.part, "gives_up": element.gives_up}
         return run_element(plan, store, setting, command, ChildLogLines(), **how)
     chains = [chain for chain, _ in to_run(plan, store)]
+    if place is None and setting.engine == "local":
+        setting = settle_ranks(setting, len(chains))
     setting = settle_jobs(setting, chains, store)
     for line in [] if quiet else fewer_threads(chains):
         say(line, err=True)
@@ -267,9 +286,10 @@ def run_with_engine(
         if setting.uses_processes:
             single = NoProgress() if quiet else LogLines()
             progress = single if setting.jobs == 1 else choose_chain_progress(quiet)
-            command = [*restart_command(), *words]
+            command += [f"--ranks={setting.ranks}"]
             return run_in_processes(plan, store, setting, command, progress, announcement.write)
-        return run_plan(plan, store, setting, choose_progress(quiet), announcement.write)
+        with leading(setting, command, place) as leading_setting:
+            return run_plan(plan, store, leading_setting, choose_progress(quiet), announcement.write)
 
 
 def _train_in_element(plan: "Plan", store: "Store", setting: "RunSetting", element: SlurmElement) -> NoReturn:

@@ -91,6 +91,7 @@ def run(
       130  stopped by Ctrl-C; give the same command again
     """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
     with Stop().listening() as stop:  # before torch is imported, which takes seconds
+        from bench_core.engines.ranks import follow_place, rank_place
         from bench_core.engines.sizes import expected_jobs, settle_jobs
         from bench_core.planning.changed_code import changed_code
         from bench_core.planning.plan import make_plan
@@ -110,6 +111,11 @@ def run(
         download = download and not dry_run and not for_one_chain
         request, registry = make_request({**options, "device": planning_device(setting, element)}), load(ctx)
         plan = make_plan(request, registry, download=download, check_data=check_data and not for_one_chain)
+        place = rank_place(setting.ranks)
+        if place and place.rank:
+            if not dry_run:
+                follow_place(plan, place, setting)
+            return
         check_pictures(plan.board)
         if retry_failed:
             plan = _unfinished_part(plan, store)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from bench_core.contracts import Batch, DataSpec, Encoder, Frozen, Loss, Objecti
 from bench_core.contracts.keywords import named_only
 from bench_core.data import open_split
 from bench_core.data.checked import load_split
-from bench_core.devices import place_on_device
+from bench_core.devices import place_on_device, taken_and_all_gib
 from bench_core.files import file_digest, new_folder
 from bench_core.keys import key_of
 from bench_core.planning.chains import Chain
@@ -26,6 +26,7 @@ from bench_core.running.pending import is_trained, to_train
 from bench_core.running.probe import make_probe
 from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
+from bench_core.running.rank_leader import together
 from bench_core.running.setting import RunSetting
 from bench_core.running.threads import running_threads
 from bench_core.seeds import stream_seed
@@ -35,8 +36,10 @@ from bench_core.store.data_spec import spec_to_json
 from bench_core.store.tensors import load_tensors, save_tensors
 from bench_core.store.under_way import LiveLog, under_way_folder
 from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.distributed import shared_rows
 from bench_core.training.embed import embed_all, is_damaged, is_embedded, lacking_names, load_embedded
 from bench_core.training.pretrain import pretrain
+from bench_core.training.rank_group import RankGroup
 from bench_core.training.trial import refuse_wrong_features
 from bench_core.views import compiled as compiled_views
 
@@ -159,13 +162,11 @@ def pretrain_and_embed(
         embed_key = key_of({**chain.embed_document, "epoch": epoch})
         summary["cost"] |= cost_until(folder, epoch)
 
-    def load_method() -> Objective:
-        objective = build_objective(chain, weights_of=partial(_trained_weights, store))
-        objective.load_state_dict(load_tensors(weights, digest))
-        return objective.to(setting.torch_device).eval().requires_grad_(False)
-
+    load_method = partial(load_trained, chain, store, InitialWeights(weights, digest), setting.torch_device)
     embeddings = folder / "embeddings" / embed_key
-    _embed_if_needed(chain, load_method, embeddings, setting, splits, progress, check)
+    work = {"does": "embed", "weights": str(weights.absolute()), "sha256": digest}
+    ranks = partial(together, setting.leader, setting.torch_device, **_work(chain, store), **work)
+    _embed_if_needed(chain, load_method, embeddings, setting, splits, progress, check, ranks)
     done = read_embedded(embeddings)
     summary["cost"]["embed_s"] = done["embed_s"]
     summary["embed_sources"] = done.get("sources", {})
@@ -180,6 +181,18 @@ def pretrain_and_embed(
     return frozen, summary
 
 
+def load_trained(chain: Chain, store: Store, weights: InitialWeights, device: torch.device) -> Objective:
+    """Build a chain's method with trained weights, on the device, frozen and in eval mode."""
+    objective = build_objective(chain, weights_of=partial(_trained_weights, store))
+    objective.load_state_dict(load_tensors(weights.path, weights.digest))
+    return objective.to(device).eval().requires_grad_(False)
+
+
+def _work(chain: Chain, store: Store) -> dict[str, str]:
+    """Return what other ranks must know to work on a chain."""
+    return {"chain": chain.key, "store": str(store.path.absolute())}
+
+
 def _embed_if_needed(
     chain: Chain,
     load_method: Callable[[], Objective],
@@ -188,6 +201,7 @@ def _embed_if_needed(
     splits: Mapping[str, Split],
     progress: Progress,
     check: Check,
+    ranks: Callable[[], AbstractContextManager[RankGroup | None]],
 ) -> None:
     """Embed all splits, unless the folder holds every embedding that the method gives today.
 
@@ -204,7 +218,8 @@ def _embed_if_needed(
             progress.items("embed", done, total)
 
         device, workers = setting.torch_device, setting.workers
-        embed_all(method, chain.data, splits, folder, device, workers, chain.sources, over=over, on_items=on_items)
+        with ranks() as group, shared_rows(method, group):
+            embed_all(method, chain.data, splits, folder, device, workers, chain.sources, over=over, on_items=on_items)
 
     if not is_embedded(folder):
         progress.log("  embed")
@@ -249,6 +264,19 @@ def _trained_weights(store: Store, chain: Chain) -> InitialWeights:
     return InitialWeights(folder / "weights.safetensors", read_summary(folder)["weights_sha256"])
 
 
+def build_for_training(chain: Chain, store: Store, log: Callable[[str], object] | None = None) -> Objective:
+    """Build a chain's method on the CPU with the weights that its training starts from.
+
+    Args:
+        chain: The chain.
+        store: Holds the chains that this one needs, trained.
+        log: As for `build_objective`.
+    """
+    weights_of = partial(_trained_weights, store)
+    init = weights_of(chain.init) if isinstance(chain.init, Chain) else chain.init
+    return build_objective(chain, init, weights_of, log)
+
+
 def _train(
     chain: Chain, store: Store, folder: Path, setting: RunSetting, train: Split, progress: Progress, check: Check
 ) -> None:
@@ -265,9 +293,7 @@ def _train(
         progress: Shows the epochs and what is being done.
         check: Raises LostClaim where another process has taken over.
     """
-    weights_of = partial(_trained_weights, store)
-    init = weights_of(chain.init) if isinstance(chain.init, Chain) else chain.init
-    objective = build_objective(chain, init, weights_of, lambda text: progress.log(f"  {text}"))
+    objective = build_for_training(chain, store, lambda text: progress.log(f"  {text}"))
     objective = place_on_device(objective, setting.torch_device, setting.compiled)
     refuse_wrong_features(objective.encoder, chain.encoder.name, train, setting.torch_device)
     checkpoints = Checkpoints(
@@ -313,6 +339,7 @@ def _train(
         views,
         live_log if chain.recipe.epochs else nullcontext(),
         open_loggers(setting.log, store, chain.key, description, lambda text: progress.log(f"  {text}")) as loggers,
+        together(setting.leader, setting.torch_device, does="train", **_work(chain, store)) as ranks,
     ):
         cost = pretrain(
             objective,
@@ -324,7 +351,9 @@ def _train(
             log=unfinished_folder / LOG,
             on_epoch=on_epoch,
             along=along,
+            on_first_step=lambda: _report_memory(progress, setting.torch_device),
             checkpoints=checkpoints,
+            ranks=ranks,
         )
         loggers.finish(unfinished_folder)
         warnings, kept_epoch = cost.pop("warnings"), cost.pop("kept_epoch")
@@ -338,6 +367,7 @@ def _train(
             "earlier_sources": cost.pop("earlier_sources"),
             "start_sources": _start_sources(chain, store),
             "resumed": cost.pop("resumed"),
+            "ranks": ranks.size if ranks else None,
         }
         summary = {
             "weights_sha256": file_digest(unfinished_folder / "weights.safetensors"),
@@ -353,6 +383,12 @@ def _train(
         }
         write_chain(unfinished_folder, description, summary)
         check()
+
+
+def _report_memory(progress: Progress, device: torch.device) -> None:
+    """Show what the first step of a training has taken of a GPU: another chain may fit beside it."""
+    if memory := taken_and_all_gib(device):
+        progress.first_step(*memory)
 
 
 def _start_sources(chain: Chain, store: Store) -> list[Mapping[str, str]]:

@@ -26,7 +26,7 @@ from bench_core.store.store import FORMAT
 # something.
 _TRAINING_FIELDS = (
     "bench", "torch", "commit", "dirty", "device", "threads", "command",
-    "compiled", "sources", "earlier_sources", "start_sources", "resumed",
+    "compiled", "sources", "earlier_sources", "start_sources", "resumed", "ranks",
 )  # fmt: skip
 
 

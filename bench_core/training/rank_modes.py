@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -85,28 +86,88 @@ def batch_norm(
         momentum: Part of the running moments that is replaced.
         eps: Added to the variance.
     """
-    x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-    over = [dim for dim in range(x.ndim) if dim != 1]
+    if weight is None:
+        weight = input.new_ones(input.shape[1], dtype=_precise(input).dtype)
+    if bias is None:
+        bias = torch.zeros_like(weight)
+    output, mean, variance, count = _BatchNorm.apply(input, weight, bias, eps, group)
+    with torch.no_grad():
+        if running_mean is not None:
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        if running_var is not None:
+            unbiased = variance * (count / (count - 1))
+            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+    normed: Tensor = output
+    return normed
+
+
+class _BatchNorm(Function):
+    """Batch norm over the rows of all ranks, by torch's kernels; `_normalised` is the same as a formula.
+
+    Moments of the ranks are joined as Chan, Golub and LeVeque join those of two samples, which loses no digits.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, eps: float, group: RankGroup
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        own_variance, own_mean = torch.var_mean(_precise(values), _other_dims(values), correction=0)
+        own_count = own_mean.new_full((1,), values.numel() / values.shape[1])
+        own = torch.cat([own_mean, own_variance, own_count])
+        of_ranks = group.gather(own[None], [1] * group.size)
+        means, variances, counts = torch.split(of_ranks, [len(own_mean), len(own_mean), 1], 1)
+        count = counts.sum()
+        mean = (counts * means).sum(0) / count
+        variance = (counts * (variances + (means - mean).square())).sum(0) / count
+        output = torch.batch_norm(values, weight, bias, mean, variance, False, 0.0, eps, False)
+        ctx.save_for_backward(values, weight, bias, mean, variance, count)
+        ctx.eps, ctx.group = eps, group
+        ctx.mark_non_differentiable(mean, variance, count)
+        return output, mean, variance, count
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        values, weight, bias, mean, variance, count = ctx.saved_tensors
+        gradient = gradients[0]
+        if torch.is_grad_enabled():  # the gradient is to be derived once more
+            output = _normalised(values, weight, bias, ctx.eps, ctx.group)
+            inputs = [each for each in (values, weight, bias) if each.requires_grad]
+            found = iter(torch.autograd.grad(output, inputs, gradient, create_graph=True))
+            return *(next(found) if each.requires_grad else None for each in (values, weight, bias)), None, None
+        scale = (variance + ctx.eps).rsqrt()
+        with_constant_moments, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, values, weight, mean, variance, mean, scale, False, ctx.eps, [True, True, True]
+        )
+        of_all = ctx.group.sum(torch.stack([of_weight, of_bias])) / count
+        by_values = weight * scale * scale * of_all[0]
+        constant = weight * scale * of_all[1] - by_values * mean
+        shape = [1, -1, *[1] * (values.ndim - 2)]
+        of_values = with_constant_moments - (values * by_values.view(shape) + constant.view(shape))
+        return of_values.to(values.dtype), of_weight, of_bias, None, None
+
+
+def _normalised(values: Tensor, weight: Tensor, bias: Tensor, eps: float, group: RankGroup) -> Tensor:
+    """Return batch norm over the rows of all ranks, which can be derived any number of times."""
+    x, over = _precise(values), _other_dims(values)
     shape = [1, -1, *[1] * (x.ndim - 2)]
-    channels = x.shape[1]
-    sent = torch.cat([x.sum(over), x.new_tensor([x.numel() / channels])])
+    sent = torch.cat([x.sum(over), x.new_full((1,), x.numel() / x.shape[1])])
     received = sum_over_ranks(sent, group)
     count = received[-1].detach()
     [mean] = for_each_rank([received[:-1] / count], group)
     centred = x - mean.view(shape)
     [variance] = for_each_rank([sum_over_ranks(centred.square().sum(over), group) / count], group)
-    output = centred * (variance + eps).rsqrt().view(shape)
-    if weight is not None:
-        output = output * weight.view(shape)
-    if bias is not None:
-        output = output + bias.view(shape)
-    with torch.no_grad():
-        if running_mean is not None:
-            running_mean.mul_(1 - momentum).add_(mean.to(running_mean.dtype), alpha=momentum)
-        if running_var is not None:
-            unbiased = variance * (count / (count - 1))
-            running_var.mul_(1 - momentum).add_(unbiased.to(running_var.dtype), alpha=momentum)
-    return output.to(input.dtype)
+    output = centred * (variance + eps).rsqrt().view(shape) * weight.view(shape) + bias.view(shape)
+    return output.to(values.dtype)
+
+
+def _precise(values: Tensor) -> Tensor:
+    """Return values of half precision in float32, others as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _other_dims(values: Tensor) -> list[int]:
+    """Return all dimensions but that of the channels."""
+    return [dim for dim in range(values.ndim) if dim != 1]
 
 
 class _WholeDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own has no types
@@ -115,6 +176,11 @@ class _WholeDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     def __init__(self, group: RankGroup, counts: Sequence[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.group, self.counts = group, counts
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Answer torch that this needs nothing of its compiler, the import of which takes a second."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
