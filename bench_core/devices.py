@@ -66,6 +66,15 @@ def check_device(names: str) -> None:
             raise RequestError(f"device {name!r} cannot be used here: {first_line} Try auto or cpu.") from error
 
 
+def check_device_count(names: str) -> None:
+    """Raise RequestError if this machine has fewer devices than named. The memory of none is touched."""
+    check_device_name(names)
+    for name in split_devices(names):
+        device = find_device(name)
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            check_device(name)  # it says why
+
+
 def device_name(device: torch.device) -> str:
     """Return type and model of a device, for a record: `cuda: NVIDIA H200`, `cpu: Intel Xeon ...`."""
     if device.type == "cuda":

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from bench_core.devices import check_device, check_device_name, find_device
+from bench_core.devices import check_device, check_device_count, check_device_name, find_device
 from bench_core.errors import RequestError, shown
 from bench_core.running.loggers import check_loggers
 from bench_core.running.rank_leader import RankLeader
@@ -123,8 +123,9 @@ class RunSetting:
                     "or --jobs 2 (in Python isolate=True or jobs=2)."
                 )
         self._check_claims()
-        if self.uses_processes:
-            # A process that only starts others does not touch the device: all of its memory is for the chains.
+        if self.engine == "local" and self.jobs == "auto":
+            check_device_count(self.device)  # a process that only starts others does not touch the device:
+        elif self.uses_processes:  # all of its memory is for the chains
             check_device_name(self.device)
         else:
             check_device(self.device)

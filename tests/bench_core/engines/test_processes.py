@@ -473,8 +473,9 @@ def test_chain_that_was_alone_is_not_tried_again(plan_of: PlanOf, store: Store) 
 
 @pytest.mark.parametrize(("device_gib", "together"), [(80, 2), (40, 1)])
 def test_second_chain_joins_a_gpu_once_both_first_steps_are_known_to_fit(
-    plan_of: PlanOf, store: Store, tmp_path: Path, device_gib: int, together: int
+    plan_of: PlanOf, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device_gib: int, together: int
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     script = f"""
 import pathlib, sys, time
 folder = pathlib.Path(sys.argv[1])

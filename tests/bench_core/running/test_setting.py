@@ -30,6 +30,7 @@ from bench_core.running.setting import RunSetting
             "device 'abacus' cannot be used here: it is none of auto, cpu, cuda, cuda:NUMBER and mps",
         ),
         ({"device": "abacus", "jobs": 2}, "device 'abacus' cannot be used here"),
+        ({"device": "cuda:99", "jobs": "auto"}, "device 'cuda:99' cannot be used here"),
         ({"device": "abacus", "jobs": "auto"}, "device 'abacus' cannot be used here"),
         ({"device": "cuda:0,cpu", "jobs": 2}, "device 'cuda:0,cpu' cannot be used here: several are different GPUs"),
         ({"device": "cuda:0,cuda:0", "jobs": 2}, "several are different GPUs, such as cuda:0,cuda:1"),
