@@ -8,6 +8,7 @@ is full, the exit code is 1 at the end. Log lines, warnings and tracebacks, whic
 are printed as `say` prints.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ def run_as_program(main: Callable[[], object]) -> int | str | None:
     except SystemExit as end:
         code = end.code
     sys.stdout = sys.stderr  # for what others print when the process ends
+    gc.freeze()  # so that Python does not search all that a large store became for cycles, once more, when it ends
     if out.error is not None and not code:
         say(f"Error: stdout: {out.error.strerror}. Output is missing; what was finished is kept.", err=True)
         return 1

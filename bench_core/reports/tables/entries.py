@@ -130,6 +130,8 @@ def _relabel(entries: Sequence[Entry], axis: str, within: tuple[str, ...]) -> li
         if content:
             of_name.setdefault(content.text, content.leaves)
     labels = {scope: _labels(names) for scope, names in scopes.items()}
+    if all(label == name for of_scope in labels.values() for (name, _), label in of_scope.items()):
+        return list(entries)
     relabelled = []
     for entry, scope_key, name, text in found:
         label = labels[scope_key].get((name, text), name)
