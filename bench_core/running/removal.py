@@ -16,6 +16,7 @@ from bench_core.running.estimates import all_left
 from bench_core.running.planned import FILE, read_planned
 from bench_core.store import Store
 from bench_core.store.chain_names import chain_folders, chain_names, find_chain
+from bench_core.store.claims import Claims
 from bench_core.store.under_way import UNDER_WAY, is_being_trained, is_held, under_way_folder
 
 
@@ -81,10 +82,10 @@ def removals(
         paths = [path for key in cells if (path := store.record_file(key)).is_file()]
         if paths:
             found.append(_removal(f"{len(paths)} record{'' if len(paths) == 1 else 's'}", paths))
-    busy = _busy(store)
+    busy, claims = _busy(store), Claims(store.path)
     for removal in found:
         for path in removal.paths:
-            _refuse_busy(path, busy)
+            _refuse_busy(path, busy, claims)
     return found
 
 
@@ -153,11 +154,17 @@ def _busy(store: Store) -> set[str]:
     return {left.chain.key for left in all_left(content, store)} if content else set()
 
 
-def _refuse_busy(path: Path, busy: set[str]) -> None:
+def _refuse_busy(path: Path, busy: set[str], claims: Claims) -> None:
     """Raise RequestError if a path belongs to a chain that is being trained or measured."""
     for folder in (path, *path.parents):
         if folder.parent.name != "chains":
             continue
         key = folder.name.removesuffix(UNDER_WAY)
+        if (holder := claims.holder(key)) and not holder.is_dead():
+            files = ", ".join(map(str, claims.files(key)))
+            raise RequestError(
+                f"chain {key[:12]} is being trained or measured now by {holder.words}; stop its run first. If that "
+                f"process has ended, delete {files}."
+            )
         if key in busy or is_being_trained(under_way_folder(folder.with_name(key))):
             raise RequestError(f"chain {key[:12]} is being trained or measured now; stop its run first.")

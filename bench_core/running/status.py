@@ -1,7 +1,10 @@
 """The state of a run and of its chains: computed from the store, so that any process can ask at any time."""
 
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from textwrap import wrap
 from typing import Any
 
@@ -11,10 +14,39 @@ from bench_core.running.estimates import Costs, Seconds, about, all_left, begun,
 from bench_core.running.planned import FILE, Planned, PlannedChain
 from bench_core.store import Store
 from bench_core.store.chain_files import is_finished, read_recipe
+from bench_core.store.claims import STALE_S, Claims
 from bench_core.store.store import latest_attempts
 from bench_core.store.under_way import UNDER_WAY, is_being_trained, is_held, under_way_folder
 
 _MOST_LINES = 8  # of each state; the others are counted
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process that trains or measures a chain.
+
+    Attributes:
+        host: Name of its machine.
+        pid: Number of the process there.
+        since: When it began with the chain, by the clock of its machine, in UTC.
+        command: What was typed.
+        quiet_s: Seconds since its last sign of life, by the clocks of this machine and of the file's.
+    """
+
+    host: str
+    pid: int
+    since: str
+    command: str
+    quiet_s: float
+
+    @property
+    def words(self) -> str:
+        """Name the process for people: "by process 4711 on node3 since 2026-11-30 09:12"."""
+        with suppress(ValueError):
+            since = f"{datetime.fromisoformat(self.since).astimezone():%Y-%m-%d %H:%M}"
+            quiet = f", no sign of life for {duration(self.quiet_s)}" if self.quiet_s > STALE_S else ""
+            return f"by process {self.pid} on {self.host} since {since}{quiet}"
+        return "by a process that its claim does not name"
 
 
 @dataclass(frozen=True)
@@ -23,13 +55,14 @@ class ChainStatus:
 
     Attributes:
         label: Its name in messages.
-        state: "running" while a process trains it, "stopped" with some epochs done, else "failed" or "left".
+        state: "running" while a process works on it, "stopped" with some epochs done, else "failed" or "left".
         cells: Cells that it lacks.
         failed: Cells among them whose last attempt failed.
         epoch: Epochs done.
         epochs: Epochs in all.
         note: Why it failed; else empty.
         seconds: Estimate of what is left.
+        worker: The process that works on it; None where none does, or none says so.
     """
 
     label: str
@@ -40,6 +73,7 @@ class ChainStatus:
     epochs: int
     note: str
     seconds: Seconds
+    worker: Worker | None = None
 
 
 @dataclass(frozen=True)
@@ -79,36 +113,56 @@ def status(content: Planned, store: Store) -> Status:
     records, attempts = store.records(), latest_attempts(store.attempts())
     costs, finished = Costs(records), {record.key for record in records}
     asked = {key for chain in content.chains for key in chain.tasks}
+    working = workers(store)
     chains = []
     for left in all_left(content, store):
         missing = [key for key in left.chain.tasks if key not in finished]
         failed = [attempts[key] for key in missing if key in attempts]
-        chains.append(_chain_status(left.chain, len(missing), failed, costs.of(left), store))
+        worker = working.get(left.chain.key)
+        chains.append(_chain_status(left.chain, len(missing), failed, costs.of(left), store, worker))
     return Status(content.command, is_held(store.path / FILE), content.jobs, len(asked & finished), tuple(chains))
 
 
+def workers(store: Store) -> dict[str, Worker]:
+    """Return key of a chain -> the process that works on it, without those that are known to have ended."""
+    now = time.time()
+    return {
+        key: Worker(holder.host, holder.pid, holder.since, holder.command, max(0.0, now - holder.beat / 1e9))
+        for key, holder in Claims(store.path).holders().items()
+        if not holder.is_dead()
+    }
+
+
 def others_under_way(content: Planned, store: Store) -> list[str]:
-    """Return a line for each training under way in the store that the run did not ask for."""
-    known = {chain.key for chain in content.chains}
+    """Return a line for each chain that is trained or measured in the store and that the run did not ask for."""
+    known, working = {chain.key for chain in content.chains}, workers(store)
+    folders = {path.name.removesuffix(UNDER_WAY): path for path in paths_in(store.path / "chains", UNDER_WAY)}
+    folders = {**{key: store.chain_folder(key) for key in working}, **folders}
     lines = []
-    for folder in paths_in(store.path / "chains", UNDER_WAY):
-        if folder.name.removesuffix(UNDER_WAY) in known:
+    for key, folder in sorted(folders.items()):
+        if key in known:
             continue
         try:
             label = str(read_recipe(folder).get("label") or folder.name)
-        except StoreError:  # of older code, or damaged
+        except StoreError:  # of older code, or damaged, or it has just begun
             label = folder.name
-        lines.append(f"{'running' if is_being_trained(folder) else 'stopped'}  {label}")
+        state = "running" if key in working or is_being_trained(folder) else "stopped"
+        lines.append("  ".join([state, label, *([working[key].words] if key in working else [])]))
     return lines
 
 
 def _chain_status(
-    chain: PlannedChain, cells: int, failed: list[Mapping[str, Any]], seconds: Seconds, store: Store
+    chain: PlannedChain,
+    cells: int,
+    failed: list[Mapping[str, Any]],
+    seconds: Seconds,
+    store: Store,
+    worker: Worker | None,
 ) -> ChainStatus:
     folder = store.chain_folder(chain.key)
     trained = is_finished(folder)
     epoch = chain.epochs if trained else begun(chain, store)[0]
-    if not trained and is_being_trained(under_way_folder(folder)):
+    if worker or (not trained and is_being_trained(under_way_folder(folder))):
         state = "running"
     elif failed:
         state = "failed"
@@ -118,7 +172,7 @@ def _chain_status(
     if state == "failed":
         tasks = ", ".join(dict.fromkeys(str(attempt["names"]["task"]) for attempt in failed))
         note = f"{tasks}: {failed[-1].get('kind')}: {failed[-1].get('error')}"
-    return ChainStatus(chain.label, state, cells, len(failed), epoch, chain.epochs, note, seconds)
+    return ChainStatus(chain.label, state, cells, len(failed), epoch, chain.epochs, note, seconds, worker)
 
 
 def status_lines(content: Status, width: int) -> list[str]:
@@ -160,4 +214,6 @@ def _chain_line(chain: ChainStatus) -> str:
         line += f"  epoch {chain.epoch} of {chain.epochs}"
         if chain.seconds.training:
             line += f"  {duration(chain.seconds.training)} of training left"
+    if chain.worker:
+        line += f"  {chain.worker.words}"
     return f"{line}  {chain.note}" if chain.note else line

@@ -1,5 +1,6 @@
 """`bench rm`: what it deletes, what it never deletes, and when it refuses."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from bench_core.cli import main
 from bench_core.running.removal import size_text
+from bench_core.store.claims import Claims
 from bench_core.store.under_way import hold
 
 Bench = Callable[..., Result]
@@ -119,6 +121,18 @@ def test_a_chain_that_is_being_trained_is_refused(bench: Bench, store: Path) -> 
         assert "is being trained or measured now" in bench("rm", "--embeddings", "--yes", code=2).stderr
     bench("rm", key[:8], "--yes")
     assert not under_way.exists()
+
+
+def test_a_chain_that_a_process_has_claimed_is_refused_with_what_to_do(bench: Bench, store: Path) -> None:
+    key = next(path.name for path in (store / "chains").iterdir())
+    with Claims(store) as claims:
+        assert claims.try_claim(key)
+        for words in ([key[:8]], ["--embeddings"]):
+            error = bench("rm", *words, "--yes", code=2).stderr
+            assert f"measured now by process {os.getpid()} on " in error
+            assert str(Path("claims") / f"{key}.json") in error
+    bench("rm", key[:8], "--yes")
+    assert not (store / "chains" / key).exists()
 
 
 def test_a_folder_of_another_store_is_refused(bench: Bench, store: Path) -> None:

@@ -1,6 +1,8 @@
 """`bench status` and `bench logs`: what people see of a run, from any terminal."""
 
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from bench_core.planning.request import Request
 from bench_core.plugins import load_plugins
 from bench_core.running.planned import Announcement, PlannedChain, planned
 from bench_core.store import Store
+from bench_core.store.claims import Claims
 from bench_core.store.under_way import LiveLog, under_way_folder
 
 Bench = Callable[..., Result]
@@ -143,3 +146,33 @@ def test_follow_prints_each_line_once_and_ends_with_the_training(
         lines = bench("logs", nac.key[:8], "-f").stdout.splitlines()
     words = "loss 5.25  contrast 5  rate 0.01  3000 images/s"
     assert lines == [*(f"epoch {epoch}/400  {words}" for epoch in (1, 2, 3)), "  warning: collapsed"]
+
+
+def test_status_shows_who_works_on_what_since_when_and_where(
+    bench: Bench, request_plan: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench("run", *SHORT, "--quiet")
+    monkeypatch.setenv("COLUMNS", "200")
+    store, plan = Store("runs"), make_plan(request_plan, load_plugins())
+    asked, other = plan.chains[15], "ab" * 32
+    with Claims(store.path, command="bench run --methods nac") as claims:
+        assert claims.try_claim(asked.key)
+        assert claims.try_claim(other)
+        words = ["--methods", "random,nac,sela", "--tasks", "knn", "--seeds", ",".join(map(str, range(10)))]
+        screen = bench("status", *words).stdout.splitlines()
+        content = json.loads(bench("status", *words, "--json").stdout)
+        for path in store.path.glob(f"claims/{other}.json"):
+            os.utime(path, (0, 0))
+        late = bench("status", *words).stdout
+    who = f"by process {os.getpid()} on {socket.gethostname()} since 20"
+    (line,) = [line for line in screen if line.startswith("running")]
+    assert line.startswith(f"running  {asked.label}  epoch 0 of 400")
+    assert who in line
+    assert screen[-2] == "others in this store:"
+    assert screen[-1].startswith(f"  running  {other}  {who}")
+    assert "no sign of life" not in "".join(screen)
+    assert ", no sign of life for " in late.splitlines()[-1]
+    (worker,) = [chain["worker"] for chain in content["chains"] if chain["worker"]]
+    assert (worker["pid"], worker["host"]) == (os.getpid(), socket.gethostname())
+    assert worker["command"] == "bench run --methods nac"
+    assert worker["since"].endswith("+00:00")
