@@ -177,7 +177,7 @@ def check(
     settings: Sequence[str],
     data_root: Path | None,
 ) -> None:
-    """Check that plugins keep to the contract, or that your data can be used.
+    """Check plugins, or data of your own.
 
     Tries all that the contract asks of a plugin, on tiny data on the CPU, and says which capabilities it has and, for
     each failure, the line to look at. NAME_OR_PACKAGE is a component, an id or a package. With --datasets, reads your

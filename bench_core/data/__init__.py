@@ -64,6 +64,7 @@ from bench_core.data.subsets import subset as subset
 from bench_core.data.subsets import subset_counts as subset_counts
 from bench_core.data.subsets import take as take
 from bench_core.files import file_digest as file_digest
+from bench_core.files import new_file as new_file
 from bench_core.files import new_folder as new_folder
 from bench_core.store.weight_files import read_weights as read_weights
 
@@ -98,6 +99,7 @@ __all__ = [
     "is_one_pool",
     "join",
     "missing_data",
+    "new_file",
     "new_folder",
     "open_split",
     "ranks_in_class",

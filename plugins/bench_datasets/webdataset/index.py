@@ -10,11 +10,11 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bench_core.data import missing_data
+from bench_core.data import missing_data, new_file
 from bench_core.errors import ConfigError, DataMissingError, shown
 
 from .shards import NAME, OpenShard, Shard, library
@@ -81,14 +81,8 @@ def write_index(folder: Path, patterns: Mapping[str, str]) -> None:
         raise DataMissingError(
             f"{NAME}: {lacking} has no classes, but other shards have; add files cls, or remove all."
         )
-    temporary = folder / f".{INDEX}.{os.getpid()}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_file(folder / INDEX) as temporary:
         temporary.write_text(json.dumps(index), encoding="utf-8")
-        os.replace(temporary, folder / INDEX)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _read_shard(name: str, url: str) -> dict[str, Any]:
