@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import gpu
+from benchmarks import gpu, store_size
 from benchmarks.contest import RESULTS, as_text
 
 PAGE = Path(__file__).with_name("README.md")
@@ -50,6 +50,8 @@ def page() -> str:
         parts += [as_text(contest) for contest in content["contests"]]
         if "measurements" in content:
             parts.append(gpu.as_text(content["measurements"]))
+        if "commands" in content:
+            parts.append(store_size.as_text(content["commands"]))
     return "\n".join(parts)
 
 

@@ -11,12 +11,15 @@ import copy
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,13 +27,16 @@ from typing import Any
 from bench_core.files import read_json, sealed
 from bench_core.keys import key_of
 from bench_core.running.planned import FILE, Planned, PlannedChain
+from bench_core.store.chain_files import CHAIN
 from bench_core.store.store import FORMAT, MARKER
 
 RESULTS = Path(__file__).with_name("results") / "store_size.json"
 BOARD = Path(__file__).parents[1] / "leaderboards" / "digits" / "records"
 SIZES = (100, 1_000, 10_000, 100_000)
 METHODS, SEEDS = 20, 5  # of one table
+LOG = [{"epoch": epoch, "step": 5 * epoch, "loss": 1 / epoch, "seconds": 0.1} for epoch in range(1, 401)]
 _ROUNDS = 3
+_SETTLING_S = 4  # until files are old enough to be in an index
 
 
 def templates() -> list[dict[str, Any]]:
@@ -71,22 +77,37 @@ def _record(template: dict[str, Any], dataset: str, method: str, seed: int, rng:
 
 
 def make_store(folder: Path, count: int) -> None:
-    """Write a store of this many records, and the file by which `bench status` knows its chains."""
+    """Write a store of this many records, the files of their chains without weights, and what its last run planned."""
     chains: dict[str, PlannedChain] = {}
     for record in made_records(count):
         key, names, document = record["key"], record["names"], record["doc"]
-        path = folder / "cells" / key[:2] / f"{key}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(sealed(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _write(folder / "cells" / key[:2] / f"{key}.json", sealed(record))
         training = document["embed"]["pretrain"]
         axes = {axis: names[axis] for axis in ("dataset", "encoder", "method")}
         label = f"{'/'.join(axes.values())} seed {training['seed']}"
         chain = PlannedChain(key_of(training), key_of(document["embed"]), label, axes, 400, {})
+        if chain.key not in chains:
+            recipe = {"doc": training, "label": label, "names": axes}
+            _write(
+                folder / "chains" / chain.key / CHAIN,
+                sealed({"recipe": recipe, "summary": _summary(record), "log": LOG}),
+            )
         chain = chains.setdefault(chain.key, chain)
         chains[chain.key] = replace(chain, tasks={**chain.tasks, key: names["task"]})
     planned = Planned("bench run", 1, tuple(chains.values()))
-    (folder / FILE).write_text(json.dumps(asdict(planned)), encoding="utf-8")
-    (folder / MARKER).write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
+    _write(folder / FILE, asdict(planned))
+    _write(folder / MARKER, {"format": FORMAT})
+
+
+def _summary(record: dict[str, Any]) -> dict[str, Any]:
+    facts = {name: record["facts"][name] for name in ("parameters", "uses_labels")}
+    return {**facts, "weights_sha256": "0" * 64, "cost": record["cost"], "provenance": record["provenance"]["pretrain"]}
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    """Write a file as a store does, without waiting for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def commands(store: Path) -> dict[str, list[str]]:
@@ -100,6 +121,8 @@ def commands(store: Path) -> dict[str, list[str]]:
         "compare": ["compare"],
         "compare A B": ["compare", "method_0", "method_1"],
         "status": ["status"],
+        "logs": ["logs", "digits_0/convnet/method_0/seed-0"],
+        "rm --dry-run": ["rm", "digits_0/convnet/method_0/seed-0", "--dry-run"],
     }
 
 
@@ -120,6 +143,7 @@ def measure(count: int, folder: Path, rounds: int = _ROUNDS) -> list[dict[str, A
     """Make a store in a folder and measure all commands on it."""
     store = folder / "store"
     make_store(store, count)
+    time.sleep(_SETTLING_S)
     lines: list[dict[str, Any]] = []
     for name, arguments in commands(store).items():
         arguments = [*arguments, "--store", str(store)]
@@ -132,15 +156,33 @@ def measure(count: int, folder: Path, rounds: int = _ROUNDS) -> list[dict[str, A
     return lines
 
 
-def as_text(content: dict[str, Any]) -> str:
-    """Return the measurements as Markdown: a line for each command, a pair of columns for each size."""
-    lines = content["lines"]
+def as_text(lines: Sequence[dict[str, Any]]) -> str:
+    """Return the measurements as Markdown: a line for each command, a column for each size."""
     sizes = list(dict.fromkeys(line["records"] for line in lines))
     cells = {(line["command"], line["records"]): f"{line['cpu_s']:.2f} s, {line['mib']:.0f} MiB" for line in lines}
     text = [f"| command | {' | '.join(f'{size:,} records' for size in sizes)} |", f"|:--{'|--:' * len(sizes)}|"]
     for command in dict.fromkeys(line["command"] for line in lines):
         text.append(f"| {command} | {' | '.join(cells.get((command, size), '') for size in sizes)} |")
-    return "\n".join([*text, ""])
+    return "\n".join(
+        [*text, "", "CPU seconds and peak memory of the whole process, Python and its start included.", ""]
+    )
+
+
+def save(lines: Sequence[dict[str, Any]]) -> None:
+    """Write the measurements with their provenance where the page reads them."""
+    from bench_core.devices import find_device
+    from bench_core.running.provenance import provenance
+
+    content = {
+        "measured": datetime.now(UTC).isoformat(timespec="minutes"),
+        "provenance": provenance(
+            find_device("cpu"), shlex.join(["python", "-m", "benchmarks.store_size", *sys.argv[1:]])
+        ),
+        "packages": {name: version(name) for name in ("numpy", "scipy")},
+        "contests": [],
+        "commands": lines,
+    }
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -154,10 +196,9 @@ def main() -> None:
     for size in map(int, asked.sizes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             lines += measure(size, Path(folder), asked.rounds)
-        print(as_text({"lines": lines}), flush=True)
+        print(as_text(lines), flush=True)
     if asked.save:
-        content = {"measured": datetime.now(UTC).isoformat(timespec="minutes"), "lines": lines}
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        save(lines)
 
 
 if __name__ == "__main__":
