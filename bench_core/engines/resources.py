@@ -35,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Machine:
-    """What chains share.
+    """Cores, memory and devices that chains share.
 
     Attributes:
         cores: Cores that chains may use.
@@ -58,7 +58,7 @@ class Alone(IntEnum):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a chain takes.
+    """Cores and memory that a chain takes.
 
     Attributes:
         cores: Its threads, and the processes that read its data; on a GPU the threads wait for it, and count as one.

@@ -1,4 +1,4 @@
-"""What chains take of a machine, and whether processes side by side are worth their start."""
+"""Cores and memory that chains take of a machine, and whether processes side by side are worth their start."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ Likeness = tuple[str, str, str, int, str]
 
 
 class Sizes:
-    """What each chain takes, by records, by what processes report, or by a guess.
+    """Cores and memory that each chain takes, by records, by what processes report, or by a guess.
 
     Attributes:
         device_gib: Memory of each device, as far as a process has reported it.

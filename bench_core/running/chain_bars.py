@@ -1,10 +1,14 @@
 """Progress of several chains on one screen: a bar for each chain that runs, and log lines above them."""
 
 import sys
+from textwrap import shorten
 from typing import Any, TextIO, cast
 
 from bench_core.output import SteadyStream, printable
 from bench_core.running.progress import LogLines, NoProgress, Progress, is_terminal, read_epoch
+
+_REST = 50  # columns of a terminal beside the name of a chain
+_LEAST = 20
 
 
 class ChainBars(NoProgress):
@@ -13,15 +17,14 @@ class ChainBars(NoProgress):
     def __init__(self, out: TextIO | None = None) -> None:
         """Start drawing, by default on stderr."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self.bars = RichProgress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
             console=Console(file=cast(TextIO, SteadyStream(out or sys.stderr)), force_terminal=True),
             transient=True,
         )
@@ -34,7 +37,8 @@ class ChainBars(NoProgress):
         self.log(f"[{number}/{total}] {label}")
         self.bars.update(self.bar_of_all, total=total)
         self.ended(label)
-        self.bar_of[label] = self.bars.add_task(printable(label), total=None, note="starts")
+        name = shorten(printable(label), max(_LEAST, self.bars.console.width - _REST), placeholder="...")
+        self.bar_of[label] = self.bars.add_task(name, total=None, note="starts")
 
     def of_chain(self, label: str, text: str) -> None:
         """Move the chain's bar after an epoch, show beside it what begins, and print warnings and all other lines."""
@@ -44,7 +48,8 @@ class ChainBars(NoProgress):
             self.log(f"{label}: {text.strip()}")
         elif epoch:
             done, total, note = epoch
-            self.bars.update(bar, total=total, completed=done, note=printable(note))
+            left = note.partition(" images/s  ")[2]  # neither loss nor speed has room
+            self.bars.update(bar, total=total, completed=done, note=printable(left))
         else:
             self.bars.update(bar, note=printable(text.strip()))
 

@@ -18,7 +18,7 @@ def machine(cores: int = 4, memory_gib: float | None = 100.0, places: Sequence[P
 
 
 def on_cpu(needs: Needs, *others: Needs, most: int | None = None, **limits: float) -> bool:
-    """Whether a chain may start on a CPU beside others."""
+    """Return True if a chain may start on a CPU beside others."""
     running = [(other, 0) for other in others]
     return find_place(needs, running, machine(**limits), [None], most) == 0  # type: ignore[arg-type]  # cores
 

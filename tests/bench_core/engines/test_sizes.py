@@ -1,4 +1,4 @@
-"""What chains take of a machine, and when processes side by side are worth their start."""
+"""Cores and memory that chains take, and when processes side by side are worth their start."""
 
 from collections.abc import Callable
 from dataclasses import replace

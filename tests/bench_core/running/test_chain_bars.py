@@ -17,7 +17,8 @@ def out() -> io.StringIO:
 
 
 @pytest.fixture
-def bars(out: io.StringIO) -> ChainBars:
+def bars(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> ChainBars:
+    monkeypatch.setenv("COLUMNS", "100")
     bars = ChainBars(out)
     bars.bars.stop()  # what is drawn depends on the time; the tests look at the bars themselves
     for number, label in enumerate(LABELS, 1):
@@ -35,7 +36,7 @@ def test_each_running_chain_has_a_bar_that_follows_its_epochs(bars: ChainBars) -
     assert rows(bars) == [
         ("chains", 0, 3, ""),
         (LABELS[0], 0, None, "knn"),
-        (LABELS[1], 3, 40, "loss 6.1  3400 images/s  12 s left"),
+        (LABELS[1], 3, 40, "12 s left"),
     ]
 
 
@@ -46,6 +47,22 @@ def test_chain_that_ended_has_no_bar_and_the_time_of_all_that_is_left_is_shown(b
     bars.ended("a chain without a process")
     bars.overall(2, 3, "")
     assert rows(bars)[0] == ("chains", 2, 3, "")
+
+
+def test_names_are_cut_so_that_epochs_and_time_left_fit_on_narrow_terminals(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    bars = ChainBars(out)
+    bars.close()
+    long = "nac_without_noise on cifar10 with resnet18, seed 0"
+    bars.chain(3, 3, long)
+    bars.of_chain(long, "  epoch 180/1000  loss 6.081  3864 images/s  23 min left, 2 h 40 min in all")
+    bars.bars.console.print(bars.bars.get_renderable())
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    [line] = [line for line in text.splitlines() if "180/1000" in line]
+    assert line.startswith("nac_without_noise on...")
+    assert line.rstrip().endswith("180/1000 23 min left, 2 h 40 min in all")
 
 
 def test_chain_that_continues_has_one_bar(bars: ChainBars) -> None:
