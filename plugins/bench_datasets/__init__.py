@@ -9,4 +9,5 @@ mnist.py             MNIST and Fashion-MNIST
 mnist_variations.py  MNIST turned by random angles, or on random backgrounds
 sprites.py           images drawn by code from known factors
 torchvision_sets.py  CIFAR-10, CIFAR-100, SVHN and STL-10
+webdataset           images in tar files, read in sequence
 """
