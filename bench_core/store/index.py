@@ -36,8 +36,8 @@ FEWEST_NEW = 256  # files that are not in the index; fewer are read each time
 _NEW_SHARE = 0.02  # of all files; an index is written again where more are new
 _SETTLED_NS = 3 * 10**9  # age of a change from which on a further one has another time, on all file systems
 _TABLES = (
-    "create table parts (number integer primary key, text text not null, checksum integer not null)",
-    "create table records (file text primary key, stamp text not null, row text not null, checksum integer not null) "
+    "CREATE TABLE parts (number integer primary key, text text not null, checksum integer not null)",
+    "CREATE TABLE records (file text primary key, stamp text not null, row text not null, checksum integer not null) "
     "without rowid",
 )
 _NO_INDEX = (sqlite3.Error, OSError, ValueError, TypeError, KeyError)  # what a missing or damaged index raises
@@ -166,12 +166,17 @@ def _known(store: Path, files: Iterable[_File]) -> _Known:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open an index to read, without any lock; sqlite3.Error where it is none of this version."""
+    """Open an index to read, without any lock; sqlite3.Error where it is none of this version.
+
+    A store may come from anybody, so the tables must be ours: in place of one, a view could compute for ever.
+    """
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         [(version,)] = connection.execute("pragma user_version")
         if version != VERSION:
             raise sqlite3.DatabaseError(f"an index of version {version}")
+        if [sql for (sql,) in connection.execute("select sql from sqlite_master")] != list(_TABLES):
+            raise sqlite3.DatabaseError("no index of ours")
     except BaseException:
         connection.close()
         raise

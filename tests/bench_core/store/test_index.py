@@ -4,9 +4,11 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,6 +237,17 @@ def test_a_file_that_is_no_index_is_replaced(content: bytes, store: Store, reads
     reads.clear()
     assert len(store.records()) == RECORDS
     assert not reads
+
+
+def test_a_view_in_the_place_of_a_table_is_not_asked(store: Store, reads: list[Path]) -> None:
+    store.records()
+    with closing(sqlite3.connect(store.path / index.FILE)) as connection, connection:
+        connection.execute("drop table parts")
+        endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select i, i, i from n"
+        connection.execute(f"create view parts (number, text, checksum) as {endless}")
+    reads.clear()
+    assert len(store.records()) == RECORDS
+    assert len(reads) == RECORDS
 
 
 def test_an_index_of_another_version_is_written_anew(
