@@ -7,8 +7,9 @@ Digests of code stand in records and in summaries of trainings, never in a key. 
 are, nothing is said.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from bench_core.errors import StoreError
 from bench_core.planning.chains import Cell, Chain, Plan
@@ -16,8 +17,11 @@ from bench_core.planning.components import ConfiguredComponent
 from bench_core.planning.source_code import source_digest
 from bench_core.plugins import Component
 from bench_core.store import Store
-from bench_core.store.chain_files import is_finished, read_summary
+from bench_core.store.chain_files import read_summary
+from bench_core.store.done_cells import done_keys, trained_keys
 from bench_core.store.record import Provenance, provenance_from_json
+
+_MOST_READ = 10_000  # records that are read before a run begins
 
 
 @dataclass
@@ -29,17 +33,20 @@ class ChangedCode:
         rerun: Names of the methods, or of the task, that make these results again.
         records: Number of records that other code has made.
         trainings: Number of trainings that other code has made, and on which more cells are run.
+        of: Number of records that were looked at; 0 where it was all.
     """
 
     component: Component
     rerun: dict[str, None] = field(default_factory=dict)
     records: int = 0
     trainings: int = 0
+    of: int = 0
 
     @property
     def line(self) -> str:
         """The line that says what was found and what to do."""
-        counts = ((self.records, "of these records"), (self.trainings, "of the trainings that are used"))
+        of_all = f"of {self.of:,} records that were looked at" if self.of else "of these records"
+        counts = ((self.records, of_all), (self.trainings, "of the trainings that are used"))
         results = " and ".join(f"{count} {what}" for count, what in counts if count)
         were = "was" if self.records + self.trainings == 1 else "were"
         return (
@@ -53,19 +60,26 @@ def changed_code(plan: Plan, store: Store) -> list[ChangedCode]:
 
     Args:
         plan: The plan.
-        store: Its records count, and its trainings on which a missing cell would be run.
+        store: Its records count, and its trainings on which a missing cell would be run. Of very many records some are
+            read: keys are hashes, so the first ones are a fair sample.
     """
     found: dict[Component, ChangedCode] = {}
     trainings: dict[str, Chain] = {}
+    done = done_keys(store, (cell.key for cell in plan.cells))
+    read = set(nsmallest(_MOST_READ, done))
+    of = len(read) if len(read) < len(done) else 0
+    trained = trained_keys(store, (link.key for chain in plan.chains for link in chain.lineage))
     for chain in plan.chains:
         for cell in chain.cells:
-            record = store.record(cell.key)
-            if record is not None:
+            if cell.key in done:
+                record = store.record(cell.key) if cell.key in read else None
+                if record is None:
+                    continue
                 for component, name in changed_parts(chain, cell, record.provenance).items():
-                    changed = found.setdefault(component, ChangedCode(component))
+                    changed = found.setdefault(component, ChangedCode(component, of=of))
                     changed.records += 1
                     changed.rerun[name] = None
-            elif cell.skip is None and (training := _newest_training(chain, store)):
+            elif cell.skip is None and (training := _newest_training(chain, trained)):
                 trainings[training.key] = training
     for training in trainings.values():
         for component, name in changed_parts(training, None, _provenance(training, store)).items():
@@ -112,10 +126,9 @@ def _differing(chain: Chain, cell: Cell | None, versions: Sequence[Mapping[str, 
             yield part.plugin
 
 
-def _newest_training(chain: Chain, store: Store) -> Chain | None:
+def _newest_training(chain: Chain, trained: Collection[str]) -> Chain | None:
     """Return the chain, or the nearest one that it starts from, that is trained; what is run next builds on it."""
-    trained = (link for link in reversed(chain.lineage) if is_finished(store.chain_folder(link.key)))
-    return next(trained, None)
+    return next((link for link in reversed(chain.lineage) if link.key in trained), None)
 
 
 def _provenance(chain: Chain, store: Store) -> Provenance:

@@ -4,13 +4,12 @@ A run asks this of all its cells when it begins. Nothing is read here but names;
 whoever reads it says what is wrong.
 """
 
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bench_core.files import paths_in
+from bench_core.store.chain_files import is_finished
 from bench_core.store.store import Store, latest_attempts, read_attempt
 
 _FEW = 4  # cells of one folder: asked one by one; of more, the folder is listed
@@ -27,9 +26,22 @@ def done_keys(store: Store, keys: Iterable[str]) -> set[str]:
         if len(key_of_name) <= _FEW:
             done |= {key for name, key in key_of_name.items() if (folder / name).is_file()}
             continue
-        with suppress(FileNotFoundError, NotADirectoryError):
-            done |= {key_of_name[name] for name in os.listdir(folder) if name in key_of_name}
+        done |= {key_of_name[path.name] for path in paths_in(folder) if path.name in key_of_name}
     return done
+
+
+def trained_keys(store: Store, keys: Iterable[str]) -> set[str]:
+    """Return those of these chains that are trained, as far as the names of their folders tell."""
+    of_folder: dict[Path, set[str]] = {}
+    for key in keys:
+        of_folder.setdefault(store.chain_folder(key).parent, set()).add(key)
+    trained: set[str] = set()
+    for folder, asked in of_folder.items():
+        if len(asked) <= _FEW:
+            trained |= {key for key in asked if is_finished(folder / key)}
+        else:
+            trained |= asked & {path.name for path in paths_in(folder)}
+    return trained
 
 
 def last_attempt_files(store: Store, keys: Iterable[str]) -> dict[str, Path | None]:

@@ -145,3 +145,14 @@ def test_each_start_of_a_longer_line_is_compared_with_its_own_code(
     code.of["second"] = "edited"
     (line,) = lines(plan, store)
     assert line.startswith("second's code changed since 2 of these records were made")  # of second, and of shrink
+
+
+def test_of_very_many_records_some_are_read(
+    plan_of: PlanOf, store: Store, code: Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(seeds=[0, 1, 2])
+    run_plan(plan, store, CPU)
+    code.of["spread"] = "edited"
+    monkeypatch.setattr("bench_core.planning.changed_code._MOST_READ", 2)
+    [line] = lines(plan, store)
+    assert line.startswith("spread's code changed since 2 of 2 records that were looked at were made")

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from bench_core.store import Store
-from bench_core.store.done_cells import done_keys, failed_cells, last_attempts
+from bench_core.store.done_cells import done_keys, failed_cells, last_attempts, trained_keys
 
 KEYS = [sha256(str(number).encode()).hexdigest() for number in range(2000)]
 
@@ -38,14 +38,28 @@ def test_keys_with_a_record_are_found_however_many_are_asked(number: int, store:
     assert done_keys(store, asked) == {key for key in asked if store.record_file(key).is_file()}
 
 
+@pytest.mark.parametrize("number", [0, 3, 100])
+def test_trained_chains_are_found_however_many_are_asked(number: int, store: Store) -> None:
+    for key in KEYS[:100:2]:
+        folder = store.chain_folder(key)
+        folder.mkdir(parents=True)
+        (folder / "chain.json").touch()
+        folder.with_name(f"{KEYS[1]}.under-way").mkdir(exist_ok=True)
+    assert trained_keys(store, KEYS[:number]) == set(KEYS[:number:2])
+
+
 def test_no_store_has_no_record_and_no_attempt(tmp_path: Path) -> None:
     store = Store(tmp_path / "none")
     assert done_keys(store, KEYS) == set()
+    assert trained_keys(store, KEYS) == set()
     assert last_attempts(store, KEYS) == []
 
 
 def test_many_cells_cost_an_operation_for_each_folder_and_not_for_each_cell(store: Store) -> None:
-    with mock.patch("pathlib.Path.is_file") as one, mock.patch("os.listdir", return_value=[]) as listed:
+    with (
+        mock.patch("pathlib.Path.is_file") as one,
+        mock.patch("bench_core.files.os.listdir", return_value=[]) as listed,
+    ):
         done_keys(store, KEYS)
     assert listed.call_count + one.call_count / 4 <= 256
 
