@@ -1,5 +1,6 @@
 """Cores and memory that chains take of a machine, and whether processes side by side are worth their start."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from bench_core.planning.chains import Chain
 from bench_core.running.estimates import Outlook
 from bench_core.running.pending import is_trained
 from bench_core.running.setting import RunSetting
-from bench_core.running.threads import item_operations, step_operations, threads_here
+from bench_core.running.threads import item_operations, step_items, step_operations, threads_here
 from bench_core.store import Store
 
 # A guess at the speed of one core, and of a GPU, on which it matters only whether work takes seconds or minutes.
@@ -95,7 +96,12 @@ def expected_jobs(setting: RunSetting, chains: Sequence[Chain]) -> int:
 
 
 def _has_room(setting: RunSetting) -> bool:
-    """Return whether more than one chain can run at all on this machine; ranks on GPUs share all of these."""
+    """Return whether more than one chain can run at all on this machine.
+
+    Ranks on GPUs share all of these, MPS does not tell its memory, and Windows has no groups of processes.
+    """
+    if not hasattr(os, "killpg") or find_device(setting.device).type == "mps":
+        return False
     machine = this_machine(setting.device)
     if any(place.has_own_memory for place in machine.places) and setting.ranks != 1:
         return False
@@ -114,6 +120,6 @@ def _seconds(chains: Sequence[Chain], store: Store, device: str) -> float:
         items = sum(chain.data.splits.values())
         total += items * item_operations(chain) / _EMBEDDED_PER_S
         if not is_trained(chain, store):
-            steps = chain.recipe.epochs * (chain.data.num_train // max(1, chain.recipe.batch_size))
+            steps = chain.recipe.epochs * (chain.data.num_train // max(1, step_items(chain)))
             total += steps * (_STEP_S + step_operations(chain) / _TRAINED_PER_S)
     return total / (1.0 if find_device(device).type == "cpu" else _GPU)

@@ -59,9 +59,15 @@ def fewer_threads(chains: Iterable[Chain]) -> list[str]:
 
 
 def step_operations(chain: Chain) -> float:
-    """Count the operations of the encoder, and of a teacher's, on one batch: products and convolutions, forward."""
+    """Count the operations of the encoder, and of a teacher's, on the items of one step: products and convolutions."""
     encoders = [chain.encoder, *([chain.teacher.encoder] if chain.teacher else [])]
-    return sum(item_operations(chain, encoder) for encoder in encoders) * chain.recipe.batch_size
+    return sum(item_operations(chain, encoder) for encoder in encoders) * step_items(chain)
+
+
+def step_items(chain: Chain) -> int:
+    """Return the number of items in a step of a chain's training: all nodes of a graph, else a batch."""
+    items = chain.data.splits.get("train", 0)
+    return items if chain.data.kind == "nodes" else min(chain.recipe.batch_size, items)
 
 
 def item_operations(chain: Chain, encoder: ConfiguredComponent | None = None) -> float:

@@ -17,6 +17,7 @@ from bench_core.running.threads import (
     fewer_threads,
     item_operations,
     running_threads,
+    step_items,
     step_operations,
     threads_for,
     threads_here,
@@ -49,8 +50,16 @@ def test_operations_of_a_step_are_those_of_a_pass_by_hand(chain: Chain) -> None:
     chain = replace(chain, encoder=replace(encoder, plugin=replace(encoder.plugin, cls=Layer)))
     assert item_operations(chain) == 2 * chain.data.shape[-1] * 5
     assert step_operations(chain) == batch * item_operations(chain)
-    twice = replace(chain, recipe=replace(chain.recipe, batch_size=2 * batch))
-    assert step_operations(twice) == 2 * step_operations(chain)
+    half = replace(chain, recipe=replace(chain.recipe, batch_size=batch // 2))
+    assert step_operations(half) == step_operations(chain) / 2
+
+
+def test_items_of_a_step_are_a_batch_or_all_of_a_small_split_or_all_nodes(chain: Chain) -> None:
+    def items(batch_size: int, kind: str = "image") -> int:
+        data = replace(chain.data, splits={"train": 100}, kind=kind)
+        return step_items(replace(chain, data=data, recipe=replace(chain.recipe, batch_size=batch_size)))
+
+    assert [items(16), items(300), items(16, "nodes")] == [16, 100, 100]
 
 
 def test_random_streams_stay_as_they_are_when_a_step_is_counted(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

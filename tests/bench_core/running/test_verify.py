@@ -72,6 +72,16 @@ def test_score_of_a_built_in_method_is_reproduced_exactly(method: str, tmp_path:
     assert result.new.key == record.key
 
 
+def test_repetition_has_the_threads_of_the_record(
+    plan_of: PlanOf, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    run_plan(plan_of(), Store(tmp_path / "runs"), replace(CPU, threads=3))  # more than a step of a toy can use
+    [record] = Store(tmp_path / "runs").records()
+    result = verify(plan_again(record, registry, tmp_path), record, "cpu")
+    assert record.provenance.threads == result.new.provenance.threads == 3
+
+
 def test_row_that_starts_from_other_rows_is_reproduced_with_them(
     plan_of: PlanOf, add: Add, registry: Registry, tmp_path: Path
 ) -> None:
