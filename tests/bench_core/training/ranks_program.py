@@ -1,13 +1,18 @@
-"""One of three processes that train every method by three ranks, by two, and in the third process alone.
+"""One of four processes that train every method by three ranks, by two, and in the fourth process alone.
 
-    python ranks_program.py RANK PORT OUT
+    python ranks_program.py NUMBER PORT OUT
 
-The calculation is in float64, which views are not made in: they are converted where modules read them. Each process
-writes OUT/RANKS.safetensors: "METHOD on KIND" -> all parameters before the training, and after it.
+The calculation is in float64, which views are not made in: they are converted where modules read them. A process that
+leads writes OUT/RANKS.safetensors: "METHOD on KIND" -> all parameters before the training, and after it. Then two ranks
+stop a training, and four ranks and the fourth process go on with it.
 """
 
 import dataclasses
 import importlib.util
+import itertools
+import math
+import shutil
+import signal
 import sys
 import tomllib
 from collections.abc import Callable
@@ -17,21 +22,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from rank_methods import CASES, Draws, Squares  # beside this file
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from bench_core.conformance.examples import build_method, examples_of, shortened
-from bench_core.contracts import Example, Objective
+from bench_core.conformance.toys import image_spec, split_of
+from bench_core.contracts import Encoder, Example, Objective
 from bench_core.data import Graphs, Nodes, Pair, open_split
 from bench_core.plugins import Component, Registry, load_plugins
+from bench_core.training.checkpoints import Checkpoints
 from bench_core.training.pretrain import pretrain
+from bench_core.training.rank_autosave import LeaderStoppedError
 from bench_core.training.rank_group import RankGroup
+from bench_core.training.stopping import Stop, Stopped
 from bench_core.views import pipeline
 
 TESTS = Path(__file__).parents[2]
+PROCESSES, CPU = 4, torch.device("cpu")
 BATCH, ITEMS, EPOCHS = 23, 48, 1  # 23 rows for 2 or 3 ranks; two steps in each stage
 
 
@@ -101,57 +113,121 @@ def flat(objective: Objective) -> Tensor:
     return torch.cat([torch.zeros(0), *(parameter.detach().flatten() for parameter in objective.parameters())])
 
 
-def train(cls: Any, example: Example, group: RankGroup | None) -> Tensor:
-    """Return the parameters (2, P) of a method before and after a training of a few steps."""
-    objective = build_method(cls, example, seed=3)
-    before = flat(objective)
-    stages = len(objective.stages())
-    recipe = replace(cls.recipe, epochs=EPOCHS * stages, batch_size=BATCH, warmup_epochs=0.0)
+def train(
+    objective: Objective,
+    example: Example,
+    group: RankGroup | None,
+    checkpoints: Checkpoints | None = None,
+    **recipe: Any,
+) -> None:
+    """Train a method for a few steps."""
+    given = {"epochs": EPOCHS * len(objective.stages()), "batch_size": BATCH, "warmup_epochs": 0.0, **recipe}
     pretrain(
         objective,
-        open_split(example.splits["train"], torch.device("cpu")),
-        recipe,
+        open_split(example.splits["train"], CPU),
+        replace(type(objective).recipe, **given),
         seed=0,
-        device=torch.device("cpu"),
+        device=CPU,
         precision="fp32",
-        log=Path(sys.argv[3]) / f"{group.size if group else 1}.log",
+        log=Path(sys.argv[3]) / f"{sys.argv[1]}.log",
+        checkpoints=checkpoints,
         ranks=group,
     )
-    return torch.stack([before, flat(objective)])
 
 
 def train_all(group: RankGroup | None, out: Path) -> None:
     """Train all methods and write their parameters, in rank 0."""
     results = {}
-    for component, registry in methods():
-        for example in examples_of(component, registry):
-            trained = train(component.cls, shortened(example, ITEMS), group)
-            results[f"{component.name} on {example.data.kind}"] = trained
+    of_tests = [(name, method, image_example(encoder)) for name, (method, encoder) in CASES.items()]
+    of_plugins = [
+        (f"{component.name} on {example.data.kind}", component.cls, example)
+        for component, registry in methods()
+        for example in examples_of(component, registry)
+    ]
+    for name, cls, whole in of_tests + of_plugins:
+        example = shortened(whole, ITEMS)
+        objective = build_method(cls, example, seed=3)
+        before = flat(objective)
+        train(objective, example, group)
+        results[name] = torch.stack([before, flat(objective)])
     if group is None or group.leads:
         save_file(results, out / f"{group.size if group else 1}.safetensors")
 
 
+def image_example(encoder: type[Encoder]) -> Example:
+    """Return toy images for an encoder."""
+    data = image_spec(32)
+    return Example(data=data, splits={name: split_of(data) for name in data.splits}, encoder=encoder)
+
+
 def main() -> None:
-    """Train all methods by three ranks, then by two, while the third process trains them alone."""
-    rank, port, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    """Train all methods by three ranks and alone, then by two ranks."""
+    number, port, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     register_module_forward_pre_hook(convert_inputs)  # type: ignore[arg-type]  # it may return inputs
     for component, _ in methods():
         shrink(component)
-    cpu, store = torch.device("cpu"), TCPStore("127.0.0.1", port, 3, rank == 0, timeout=timedelta(seconds=60))
-    three = RankGroup(PrefixStore("three", store), rank, 3, cpu)
-    train_all(three, out)
-    three.close()
-    train_all(RankGroup(PrefixStore("two", store), rank, 2, cpu) if rank < 2 else None, out)
-    store.set(f"done{rank}", "")
-    store.wait([f"done{each}" for each in range(3)])  # the store ends with rank 0
+    store = TCPStore("127.0.0.1", port, PROCESSES, number == 0, timeout=timedelta(seconds=200))
+    if number < 3:
+        three = RankGroup(PrefixStore("three", store), number, 3, CPU)
+        train_all(three, out)
+        three.close()
+    else:
+        train_all(None, out)
+    if number < 2:
+        two = RankGroup(PrefixStore("two", store), number, 2, CPU)
+        train_all(two, out)
+        stop_training(two, out)
+        two.close()
+    store.set(f"stopped{number}", "")
+    store.wait([f"stopped{each}" for each in range(PROCESSES)])
+    four = RankGroup(PrefixStore("four", store), number, 4, CPU)
+    resume_training(four, out, "resumed by 4")
+    if number == 3:
+        resume_training(None, out, "resumed by 1")
+        example, objective = of_resumed()
+        train(objective, example, None, epochs=2)
+        save_file({"all": flat(objective)}, out / "not stopped.safetensors")
+    store.set(f"done{number}", "")
+    store.wait([f"done{each}" for each in range(PROCESSES)])  # the store ends with process 0
+
+
+def of_resumed() -> tuple[Example, Objective]:
+    """Return the method that is stopped and resumed, as it begins, and its data."""
+    example = shortened(image_example(Draws), ITEMS)
+    return example, build_method(Squares, example, seed=3)
+
+
+def stop_training(group: RankGroup, out: Path) -> None:
+    """Stop a training of two epochs after its third step, which leaves a checkpoint of rank 0."""
+    example, objective = of_resumed()
+    stop, steps = Stop(), itertools.count(1)
+
+    def after_step() -> None:
+        if group.leads and next(steps) == 3:
+            stop.request(signal.SIGTERM)
+
+    objective.after_step = after_step  # type: ignore[method-assign]  # on this object only
+    checkpoints = Checkpoints(out / "checkpoints", math.inf, stop)
+    with pytest.raises(Stopped if group.leads else LeaderStoppedError), stop.deferred():
+        train(objective, example, group, checkpoints, epochs=2)
+
+
+def resume_training(group: RankGroup | None, out: Path, name: str) -> None:
+    """Go on with the stopped training from a copy of its checkpoints, and write its parameters."""
+    example, objective = of_resumed()
+    if group is None or group.leads:
+        shutil.copytree(out / "checkpoints", out / name)
+    train(objective, example, group, Checkpoints(out / name), epochs=2)
+    if group is None or group.leads:
+        save_file({"all": flat(objective)}, out / f"{name}.safetensors")
 
 
 if __name__ == "__main__":
     to_float32 = Tensor.float
     Tensor.float = lambda self: self.double() if self.is_floating_point() else to_float32(self)  # type: ignore[method-assign]  # for losses
-    for name in ("draw", "apply"):
-        setattr(pipeline, name, in_float32(getattr(pipeline, name)))
+    for each in ("draw", "apply"):
+        setattr(pipeline, each, in_float32(getattr(pipeline, each)))
     with pipeline.applied_by(pipeline.apply):
         main()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
-PROCESSES = 3
+PROCESSES = 4
 
 
 def free_port() -> int:
@@ -23,8 +23,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Tensor]]:
-    """Number of ranks -> "METHOD on KIND" -> parameters before and after the training of all methods."""
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of what the processes of `ranks_program` have written."""
     out = tmp_path_factory.mktemp("ranks")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     port = free_port()
@@ -45,6 +45,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Ten
     finally:
         for process in processes:
             process.kill()
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(out: Path) -> dict[int, dict[str, Tensor]]:
+    """Number of ranks -> "METHOD on KIND" -> parameters before and after the training of all methods."""
     return {size: load_file(out / f"{size}.safetensors") for size in (1, 2, 3)}
 
 
@@ -58,3 +64,10 @@ def test_ranks_train_every_method_as_one_process_does(trained: dict[int, dict[st
         differences[name] = difference / path if path else difference
     assert len(differences) > 60, "methods on the kinds of data that they read"
     assert all(torch.tensor(list(differences.values())) < 1e-6), differences
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_checkpoint_of_two_ranks_is_resumed_by_any_number(out: Path, size: int) -> None:
+    expected = load_file(out / "not stopped.safetensors")["all"]
+    resumed = load_file(out / f"resumed by {size}.safetensors")["all"]
+    assert torch.allclose(resumed, expected, rtol=0, atol=1e-9)
