@@ -42,7 +42,11 @@ Examples:
 @engine_options
 @element_options
 @click.option("--retry-failed", is_flag=True, help="Run only cells that were tried before and did not finish.")
-@click.option("--only-chain", metavar="KEY", hidden=True)  # a process of --isolate or --jobs is started with it
+@click.option(
+    "--only-chain",
+    metavar="KEY",
+    help="Run only this chain of the request, and print no table; for schedulers, see --commands. By default all run.",
+)
 @click.option("--without-cell", metavar="KEY", multiple=True, hidden=True)  # for such a process: skip this cell
 @click.option("--download", is_flag=True, help="Download datasets that are missing. By default they are an error.")
 @click.option(
@@ -58,6 +62,11 @@ Examples:
 @click.option(
     "--cells", "every_cell", is_flag=True, help="With --dry-run: a line for each cell, however many there are."
 )
+@click.option(
+    "--commands",
+    is_flag=True,
+    help="With --dry-run: print a command for each chain that is left, sources first, for a scheduler of any kind.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON. By default they are a table.")
 @click.option("--quiet", is_flag=True, help="Show neither recipes nor progress. By default both are on stderr.")
 @click.pass_context
@@ -71,6 +80,7 @@ def run(
     check_data: bool,
     dry_run: bool,
     every_cell: bool,
+    commands: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -97,7 +107,7 @@ def run(
         from bench_core.planning.plan import make_plan
         from bench_core.planning.recipe_lines import recipe_lines
         from bench_core.reports.pictures.kinds import check_pictures
-        from bench_core.running.dry_run import cells_of, lists_cells, screen
+        from bench_core.running.dry_run import cells_of, chain_commands, lists_cells, screen
         from bench_core.running.pending import begin_lines, missing
         from bench_core.running.progress import LogLines
         from bench_core.running.rerun import finish_moves, prepare_rerun
@@ -107,6 +117,11 @@ def run(
         setting = make_setting(options, stop, only_chain, element)
         for_one_chain = only_chain is not None or element is not None
         store = Store(options.pop("store"))
+        if commands and (not dry_run or setting.engine != "local"):
+            raise RequestError(
+                "--commands prints lines for other schedulers: add --dry-run, and leave out --engine slurm, which "
+                "submits chains by itself."
+            )
         # A process that runs one chain finds the data that the process before it has downloaded.
         download = download and not dry_run and not for_one_chain
         request, registry = make_request({**options, "device": planning_device(setting, element)}), load(ctx)
@@ -122,7 +137,12 @@ def run(
             if not plan.chains:
                 say(f"nothing of this request failed before in {store.path}; nothing to retry", err=True)
                 return
-        if not quiet and not for_one_chain and not (dry_run and not as_json and not lists_cells(plan, every_cell)):
+        if (
+            not quiet
+            and not commands
+            and not for_one_chain
+            and not (dry_run and not as_json and not lists_cells(plan, every_cell))
+        ):
             for line in recipe_lines(plan):
                 LogLines().log(line)
         if setting.rerun and not dry_run and not for_one_chain:
@@ -135,6 +155,10 @@ def run(
             for line in (*rerun.remarks, *(changed.line for changed in changed_code(to_run, rerun.store))):
                 say(line, err=True)
         if dry_run:
+            if commands:
+                for line in chain_commands(to_run, rerun.store, ctx.meta[WORDS]):
+                    say(line)
+                return
             if as_json:
                 say(json.dumps(cells_of(to_run, store, store.records(), rerun.again), indent=1))
                 return

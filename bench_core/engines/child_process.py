@@ -17,6 +17,7 @@ from bench_core.errors import RequestError
 
 GRACE_S = 60.0  # time to finish the current step and write a checkpoint
 POLL_S = 0.05  # between two looks at a process
+_STARTED = "BENCH_STARTED_BY"  # set in a process that another of ours has started with a pipe as its stdin
 _LAST_LINES = 120  # from Python 3.14 on a fatal error prints the stack of C below that of Python
 
 
@@ -77,7 +78,8 @@ class ChildProcess:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})},  # of names in its lines
+            # The encoding is that of names in its lines.
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {}), _STARTED: str(os.getpid())},
         )
         self._reader = Thread(target=_read_lines, args=(self._process.stdout, self._last_lines, on_line), daemon=True)
         self._reader.start()
@@ -114,9 +116,9 @@ class ChildProcess:
 def leave_with_parent() -> None:
     """Send SIGTERM to this process when the process that started it ends, for then nothing else would end it.
 
-    Does nothing if stdin is no pipe: somebody typed the command.
+    Does nothing if somebody typed the command, or a scheduler started it: the pipe at its stdin is then not ours.
     """
-    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+    if _STARTED not in os.environ or not stat.S_ISFIFO(os.fstat(0).st_mode):
         return
 
     def wait_for_parent() -> None:

@@ -1,5 +1,6 @@
 """The screen of `bench run --dry-run`: the cells that would run, and the time and memory that they take."""
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from textwrap import shorten, wrap
@@ -7,7 +8,7 @@ from textwrap import shorten, wrap
 from bench_core.planning.chains import Plan
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.running.estimates import Costs, Left, Seconds, about, all_left, duration
-from bench_core.running.pending import is_trained
+from bench_core.running.pending import is_trained, missing
 from bench_core.running.planned import planned
 from bench_core.store import Store
 from bench_core.store.record import Record, cell_label
@@ -100,6 +101,20 @@ def screen(
     summary = summary_lines(plan, store, records, cells, jobs)
     lines = [line for text in summary for line in wrap(text, width, subsequent_indent=" " * 9)]
     return [*listed, *lines, *([] if lists_cells(plan, every_cell) else ["--cells lists them one by one, --json too"])]
+
+
+def chain_commands(plan: Plan, store: Store, words: Sequence[str]) -> list[str]:
+    """Return a command for each chain that is left; a chain stands after those that it starts from.
+
+    Args:
+        plan: What would be run.
+        store: Its chains without missing cells are left out.
+        words: Arguments of `bench` as they were typed.
+    """
+    left = {chain.key for chain in plan.chains if missing(chain, store)}
+    keys = dict.fromkeys(link.key for chain in plan.chains for link in chain.lineage if link.key in left)
+    kept = [word for word in words if word not in ("--dry-run", "--commands")]
+    return [shlex.join(["bench", *kept, "--only-chain", key]) for key in keys]
 
 
 def lists_cells(plan: Plan, every_cell: bool) -> bool:

@@ -5,6 +5,7 @@
 An undisturbed store is made first. Every fault then strikes another store, the same command is given until it ends,
 and both stores must agree: rows without times, weights, embeddings and logs to the bit. Most runs are forks of this
 process, which has imported everything once, so that a stopped run costs tenths of a second; some are new processes.
+With `--shared-kills` four runs of one command share each store.
 """
 
 import os
@@ -13,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 
 import argparse
 import importlib
+import re
 import sys
 import tempfile
 import time
@@ -40,6 +42,7 @@ from tests.faults.report import (
     split_by_kind,
     stopped_runs_table,
 )
+from tests.faults.shared_stores import PLANS, share_stores, shared_stores_table
 from tests.faults.stopped_runs import stop_parallel_runs, stop_runs
 
 
@@ -57,6 +60,8 @@ def options() -> argparse.Namespace:
     add("--only", default="", help="of the other faults, try damage to files whose name matches (default: all)")
     add("--io-faults", type=int, default=0, help="let so many operations on files fail in every command (default: 0)")
     add("--io-only", default="", help="let them fail in the commands whose name matches (default: all)")
+    add("--shared-kills", type=int, default=0, help="send so many signals to runs that share stores (default: 0)")
+    add("--shared-only", default="", help="let them share the stores of the plans whose name matches (default: all)")
     add("--seed", type=int, default=0, help="seed of everything that is random (default: %(default)s)")
     add("--out", type=Path, help="write the tables into this page, between its markers `stopped`, `others` and `io`")
     return parser.parse_args()
@@ -69,6 +74,9 @@ def run_campaign(campaign: Campaign, chosen: argparse.Namespace) -> None:
     if chosen.parallel_kills:
         arguments = ONE_CHAIN if chosen.methods == "moco" else THREE_CHAINS
         stop_parallel_runs(campaign, arguments, chosen.parallel_kills)
+    if chosen.shared_kills:
+        plans = {name: words for name, words in PLANS.items() if re.search(chosen.shared_only, name)}
+        campaign.shared = share_stores(campaign, chosen.shared_kills, plans)
     if chosen.tries:
         damage_files(campaign, chosen.tries, chosen.only)
         if not chosen.only:
@@ -114,11 +122,14 @@ def report(campaign: Campaign, chosen: argparse.Namespace, seconds: float) -> No
     counts = f"--kills {chosen.kills} --parallel-kills {chosen.parallel_kills} --tries {chosen.tries}"
     if chosen.io_faults:
         counts += f" --io-faults {chosen.io_faults}"
+    if chosen.shared_kills:
+        counts += f" --shared-kills {chosen.shared_kills}"
     command = f"python -m tests.faults {counts} --seed {chosen.seed}"
     outcomes = split_by_kind(campaign.outcomes)
     tables = {
         "stopped": stopped_runs_table(outcomes["stopped"]) if outcomes["stopped"] else (),
         "others": other_faults_table(outcomes["others"]) if outcomes["others"] else (),
+        "shared": shared_stores_table(campaign.shared) if campaign.shared else (),
         "io": io_faults_table(campaign.tallies) if campaign.tallies else (),
     }
     for marker, lines in tables.items():

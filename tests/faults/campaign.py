@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults.faults import CHECKPOINTS
 from tests.faults.io_tally import Tally
-from tests.faults.outcomes import NOT_SURVIVED, Contents, contents
+from tests.faults.outcomes import NOT_SURVIVED, Contents, SharedResult, contents
 from tests.faults.runs import PhaseTracker, Run
 
 COMMON = ["--device", "cpu", "--epochs", "2", "--checkpoint-every"]
@@ -36,6 +36,7 @@ class Campaign:
         phases: Tells in which phase a forked run is.
         outcomes: Fault -> outcome -> number of tries.
         tallies: Command -> faults of single operations on files.
+        shared: Plan -> what became of the stores that runs shared.
         defects: One line for each fault that was not survived.
     """
 
@@ -49,6 +50,7 @@ class Campaign:
         self.folder, self.rng, self.phases = folder, random.Random(seed), PhaseTracker()
         self.outcomes: dict[str, Counter[str]] = {}
         self.tallies: dict[str, Tally] = {}
+        self.shared: dict[str, SharedResult] = {}
         self.defects: list[str] = []
         self._began = time.monotonic()
         self._number_of_stores = 0

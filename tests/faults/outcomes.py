@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import signal
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,27 @@ NOT_SURVIVED = "not survived"
 
 PARENT = "`--jobs 2`, parent process"
 CHILD = "`--jobs 2`, process of a chain"
+
+
+@dataclass
+class SharedResult:
+    """What became of the stores of one plan.
+
+    Attributes:
+        chains: Chains that are trained in one store.
+        stores: Number of stores.
+        signals: Signals that struck, by name.
+        trainings: Trainings that began, in all stores.
+        both: Times that a chain was trained by two at once, since the first one slept.
+        equal: Stores that equal the undisturbed one, and in which nothing else was wrong.
+    """
+
+    chains: int = 0
+    stores: int = 0
+    signals: Counter[str] = field(default_factory=Counter)
+    trainings: int = 0
+    both: int = 0
+    equal: int = 0
 
 
 def contents(store: Path) -> Contents:

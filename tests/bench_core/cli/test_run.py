@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -262,3 +263,36 @@ def test_a_dry_run_names_the_fold_of_each_chain(bench: Callable[..., Result], tm
     cells = [line.split("  ")[-2].strip() for line in lines if "would run" in line and "/" in line]
     folds = [f"mutag/gin/supervised/graph_classification fold {fold} of 10" for fold in range(10)]
     assert cells == [*folds, "mutag/gin/random/graph_classification"]
+
+
+def test_commands_of_a_dry_run_do_the_same_work_chain_by_chain(bench: Callable[..., Result]) -> None:
+    words = [
+        "--methods",
+        "moco,simclr",
+        "--set",
+        "moco.init=simclr",
+        "--tasks",
+        "knn",
+        "--epochs",
+        "1",
+        "--store",
+        "a b",
+    ]
+    lines = bench("run", *words, "--dry-run", "--commands").stdout.splitlines()
+    assert not Path("a b").exists()
+    split = [shlex.split(line) for line in lines]
+    assert [line[:-2] for line in split] == [["bench", "run", *words]] * 2
+    keys = [line[-1] for line in split]
+    result = bench(*split[0][1:])
+    assert result.stdout == ""
+    (chain,) = [path.name for path in Path("a b/chains").iterdir() if len(path.name) == 64]
+    assert chain == keys[0]  # simclr, from which the other starts
+    assert bench("run", *words, "--dry-run", "--commands").stdout.splitlines() == lines[1:]
+    bench(*split[1][1:])
+    assert bench("run", *words, "--dry-run", "--commands").stdout == ""
+    assert "2 of 2 cells are done already" in bench("run", *words).stderr
+
+
+@pytest.mark.parametrize("words", [["--commands"], ["--commands", "--dry-run", "--engine", "slurm"]])
+def test_commands_belong_to_a_dry_run_for_other_schedulers(bench: Callable[..., Result], words: list[str]) -> None:
+    assert "add --dry-run, and leave out --engine slurm" in bench("run", *SHORT, *words, code=2).stderr

@@ -120,7 +120,9 @@ def test_environment_of_a_child_replaces_that_of_this_process(monkeypatch: pytes
 def test_child_ends_when_its_parent_ends(tmp_path: Path) -> None:
     script = "from bench_core.engines.child_process import leave_with_parent; leave_with_parent();" + SAVES
     command = [sys.executable, "-c", script, str(tmp_path / "saved")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "BENCH_STARTED_BY": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         assert process.poll() is None
@@ -144,6 +146,7 @@ def as_stdin(descriptor: int) -> Iterator[None]:
 def test_process_sends_sigterm_to_itself_when_the_pipe_at_its_stdin_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: SimpleQueue[tuple[int, int]] = SimpleQueue()
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.put((pid, number)))
+    monkeypatch.setenv("BENCH_STARTED_BY", "1")
     reader, writer = os.pipe()
     with as_stdin(reader):
         leave_with_parent()
@@ -154,9 +157,24 @@ def test_process_sends_sigterm_to_itself_when_the_pipe_at_its_stdin_closes(monke
     os.close(reader)
 
 
+def test_process_that_a_scheduler_started_with_a_pipe_as_stdin_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = list[object]()
+    monkeypatch.setattr("bench_core.engines.child_process.Thread", lambda **options: started.append(options))
+    monkeypatch.delenv("BENCH_STARTED_BY", raising=False)
+    reader, writer = os.pipe()
+    with as_stdin(reader):
+        leave_with_parent()
+    os.close(writer)
+    os.close(reader)
+    assert started == []
+
+
 def test_process_without_a_pipe_as_stdin_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     started = list[object]()
     monkeypatch.setattr("bench_core.engines.child_process.Thread", lambda **options: started.append(options))
+    monkeypatch.setenv("BENCH_STARTED_BY", "1")
     with open(os.devnull) as nothing, as_stdin(nothing.fileno()):
         leave_with_parent()
     assert started == []
