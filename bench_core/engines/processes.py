@@ -9,7 +9,15 @@ import torch
 
 from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
 from bench_core.engines.command_line import with_device
-from bench_core.engines.resources import Alone, Machine, Place, find_place, this_machine
+from bench_core.engines.resources import (
+    Alone,
+    Machine,
+    Place,
+    find_place,
+    killed_for_memory,
+    memory_kills,
+    this_machine,
+)
 from bench_core.engines.sizes import Sizes
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Cell, Chain, Plan
@@ -51,6 +59,7 @@ class ChainProcess:
         place: Number of the device on which it runs, or ran last.
         beside: Whether it has shared its device, or the machine, with another chain since it began there.
         alone: What it has for itself, because it ran out of memory beside another.
+        memory_kills: How many processes the system had ended for their memory when it began; None where unknown.
     """
 
     number: int
@@ -63,6 +72,7 @@ class ChainProcess:
     place: int = 0
     beside: Alone = Alone.NOTHING
     alone: Alone = Alone.NOTHING
+    memory_kills: int | None = None
 
 
 def run_in_processes(
@@ -297,6 +307,7 @@ class _Scheduler:
     def note_neighbours(self, chain_process: ChainProcess, number: int) -> None:
         """Note with whom a chain that starts on a device shares it, or the machine."""
         chain_process.place, chain_process.beside = number, Alone.NOTHING
+        chain_process.memory_kills = memory_kills()
         for other, _ in self.running.values():
             shared = Alone.DEVICE if other.place == number else Alone.MACHINE
             for each in (chain_process, other):
@@ -356,7 +367,7 @@ class _Scheduler:
             return []
         newest = {cell.key: self.store.last_attempt(cell.key) for cell in no_record}
         unexplained = [cell for cell in no_record if newest[cell.key] == chain_process.last_attempts[cell.key]]
-        if ended.code == -signal.SIGKILL:
+        if ended.code == -signal.SIGKILL and killed_for_memory(chain_process.memory_kills):
             chain_process.alone = Alone.MACHINE
             return unexplained
         files = [(cell, newest[cell.key]) for cell in no_record if cell not in unexplained]

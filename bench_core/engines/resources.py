@@ -5,8 +5,10 @@ All that is decided here follows from numbers that are given, so that tests need
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 
 import torch
 from joblib import cpu_count
@@ -124,6 +126,24 @@ def _fits_device(needs: Needs, others: Sequence[Needs], device_gib: float | None
     if device_gib is None or None in peaks:
         return False
     return sum(peak + _PROCESS_GIB for peak in peaks if peak is not None) <= _SHARE * device_gib
+
+
+def memory_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
+    """Return how many processes this system has ended to take back memory; None where it does not count them."""
+    with suppress(OSError, ValueError):
+        for line in vmstat.read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return None
+
+
+def killed_for_memory(before: int | None) -> bool:
+    """Return False if the system has ended no process for its memory since it had ended so many.
+
+    Then SIGKILL came from a person. Where the system does not count, it is taken for the system's.
+    """
+    now = memory_kills()
+    return before is None or now is None or now > before
 
 
 def this_machine(device: str) -> Machine:

@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from bench_core.cli.group import main
-from bench_core.engines import resources, sizes
+from bench_core.engines import processes, resources, sizes
 from bench_core.engines.child_process import Ended
 from bench_core.engines.processes import failure_reason, run_in_processes
 from bench_core.engines.resources import Machine, Place
@@ -446,8 +446,16 @@ sys.exit(f"Error: second try, beside another: {not (folder / 'ended').exists()}"
 @pytest.mark.parametrize("jobs", [2, "auto"])
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit('Error: some cells failed')"])
 def test_chain_that_runs_out_of_memory_beside_another_is_tried_once_more_alone(
-    plan_of: PlanOf, store: Store, tmp_path: Path, end: str, jobs: int | Literal["auto"]
+    plan_of: PlanOf,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    jobs: int | Literal["auto"],
 ) -> None:
+    counts = iter((5, 5, 6))  # as the two begin, and after the first try
+    monkeypatch.setattr(resources, "memory_kills", lambda: next(counts))
+    monkeypatch.setattr(processes, "memory_kills", lambda: next(counts, 6))
     plan = plan_of(seeds=[0, 1])
     first = plan.chains[0]
 
@@ -464,6 +472,17 @@ def test_chain_that_runs_out_of_memory_beside_another_is_tried_once_more_alone(
     assert {cell.seed: cell.error for cell in unfinished} == {0: "second try, beside another: False", 1: "other"}
     line = f"{first.label}: memory ran out beside another chain; it is tried once more, alone"
     assert progress.lines.count(line) == 1
+
+
+def test_chain_that_a_person_killed_beside_another_is_not_tried_again(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (resources, processes):
+        monkeypatch.setattr(module, "memory_kills", lambda: 5)
+    script = "import os, time; time.sleep(0.5); os.kill(os.getpid(), 9)"
+    unfinished = run_in_processes(plan_of(seeds=[0, 1]), store, TWO_JOBS, python(script))
+    assert [cell.kind for cell in unfinished] == ["killed", "killed"]
+    assert len(store.attempts()) == 2
 
 
 def test_chain_that_was_alone_is_not_tried_again(plan_of: PlanOf, store: Store) -> None:

@@ -1,12 +1,23 @@
 """Which chains fit beside one another: cores, memory and GPUs, all of them made up."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 
 from bench_core.engines import resources
-from bench_core.engines.resources import Alone, Machine, Needs, Place, find_place, places_of, this_machine
+from bench_core.engines.resources import (
+    Alone,
+    Machine,
+    Needs,
+    Place,
+    find_place,
+    killed_for_memory,
+    memory_kills,
+    places_of,
+    this_machine,
+)
 
 CPU = Place()
 GPUS = [Place(device=f"cuda:{number}", has_own_memory=True) for number in (0, 1)]
@@ -125,3 +136,13 @@ def test_visible_gpus_are_places(
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [place.environment.get("CUDA_VISIBLE_DEVICES") for place in places_of(device)] == expected
+
+
+def test_kills_for_memory_are_counted_where_the_system_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vmstat").write_text("nr_free_pages 77\noom_kill 3\n")
+    assert memory_kills(tmp_path / "vmstat") == 3
+    assert memory_kills(tmp_path / "none") is None
+    monkeypatch.setattr(resources, "memory_kills", lambda: 3)
+    assert [killed_for_memory(before) for before in (2, 3, None)] == [True, False, True]
+    monkeypatch.setattr(resources, "memory_kills", lambda: None)
+    assert killed_for_memory(3)
