@@ -20,7 +20,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder as TorchvisionFolder
 
 from bench_core.data import ImageFolder, open_split
-from bench_core.data.image_pixels import decode_square
+from bench_core.data.image_pixels import Way, decode_square
 from benchmarks.contest import Contender, Contest, Goal, main
 
 IMAGES, CLASSES, BATCH = 768, 4, 64
@@ -48,9 +48,9 @@ def read_all(batches: Callable[[], Iterable[Any]]) -> int:
     return sum(1 for _ in batches())
 
 
-def ours(folder: Path, size: int, workers: int, *, scaled: bool = False) -> Callable[[], int]:
+def ours(folder: Path, size: int, workers: int, way: Way = "exact") -> Callable[[], int]:
     """Return one pass as training makes it: float batches in random order, decoded when they are read."""
-    split = ImageFolder("photos", folder, size, max_cached_bytes=0, scaled=scaled).load("train")
+    split = ImageFolder("photos", folder, size, max_cached_bytes=0, way=way).load("train")
     source = open_split(split, torch.device("cpu"), workers=workers)
     return partial(read_all, lambda: source.batches(BATCH, rng=torch.Generator().manual_seed(0)))
 
@@ -78,7 +78,7 @@ def contest(folder: Path, size: int, workers: int) -> Contest:
     own = transforms.Compose([transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor()])
     contenders = [
         Contender("ours", ours(folder, size, workers)),
-        Contender("ours, decode = scaled", ours(folder, size, workers, scaled=True)),
+        Contender("ours, decode = scaled", ours(folder, size, workers, "scaled")),
         Contender("torchvision, our decoder", torchvisions(folder, workers, partial(with_our_decoder, size))),
         Contender("torchvision, its transforms", torchvisions(folder, workers, pillow, own)),
     ]

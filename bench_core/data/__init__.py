@@ -5,6 +5,7 @@ array_files.py    reads arrays of several splits from one npz or parquet file
 files.py          paths of datasets, the error for missing data, and digests of content
 image_formats.py  which files are images, by suffix or first bytes
 image_pixels.py   decodes one image: orientation, transparency, crop and size
+gpu_jpeg.py       decodes JPEG files on a GPU
 image_depth.py    images of 16 bits: their values, and how they become 8 bits
 image_cache.py    files of the cache, and stamps that tell whether a file may have changed
 image_files.py    decodes image files once, at one size, and caches the array

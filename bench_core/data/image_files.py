@@ -7,7 +7,8 @@ written; it may be deleted. For each group of images it holds
   contents. While the listing is the same, the files are not read again. Smaller groups are read every time.
 - `PART-SIZE.npy` and `.json`: the decoded images, with digests of the contents and of the array, the decoder's version
   and the depth. While all are the same, the files are not decoded again. Images as fractions lie in
-  `PART-SIZE-float.npy`, grey ones in `PART-SIZE-grey.npy`, those of `scaled` in `PART-SIZE-scaled.npy`.
+  `PART-SIZE-float.npy`, grey ones in `PART-SIZE-grey.npy`, JPEG files in another way in `PART-SIZE-scaled.npy` and
+  `PART-SIZE-gpu.npy`.
 - `PART-brightest.json`: the largest value of images of 16 bits; `PART-undecodable.json`: images that are damaged.
 """
 
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,10 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from bench_core.data.files import digest_of, missing_data
+from bench_core.data.gpu_jpeg import decode_jpegs
 from bench_core.data.image_cache import Pixels, cache_folder, cached_array, is_settled, read_entry, stamp, write_entry
 from bench_core.data.image_depth import brightest
-from bench_core.data.image_pixels import decode_fractions, decode_square, decoder_version
+from bench_core.data.image_pixels import Way, decode_fractions, decode_square, decoder_version
 from bench_core.data.mapped import tensor_of
 from bench_core.errors import DataMissingError
 
@@ -59,7 +62,7 @@ class ImageFiles:
         max_cached_bytes: int = 4 << 30,
         trust_stamps: bool = True,
         floats: bool = False,
-        scaled: bool = False,
+        way: Way = "exact",
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -73,11 +76,11 @@ class ImageFiles:
             max_cached_bytes: If the array of all images is larger, they are decoded when they are read.
             trust_stamps: Whether files are not hashed again while their sizes, times and inodes are the same.
             floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
-            scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
+            way: How JPEG files are decoded, see `image_pixels`; only `exact` goes with `floats`.
         """
         self.name, self.folder, self.part, self.files = name, folder, part, files
         self.size, self.grey, self.max_cached_bytes = size, grey, max_cached_bytes
-        self.trust_stamps, self.floats, self.scaled = trust_stamps, floats, scaled
+        self.trust_stamps, self.floats, self.way = trust_stamps, floats, way
 
     @cached_property
     def content(self) -> str:
@@ -126,7 +129,7 @@ class ImageFiles:
         """
         values = len(self.files) * (1 if self.grey else 3) * self.size**2
         if values * (4 if self.floats else 1) > self.max_cached_bytes:
-            return FileReader(self._paths, self.size, self.grey, depth, self.floats, self.scaled)
+            return FileReader(self._paths, self.size, self.grey, depth, self.floats, self.way)
         return tensor_of(self._array(depth))
 
     @cached_property
@@ -175,16 +178,19 @@ class ImageFiles:
 
     def _array(self, depth: int) -> Pixels:
         """Return the decoded images, from the cache while contents, decoder, depth and array are the same."""
-        forms = f"{'-grey' if self.grey else ''}{'-float' if self.floats else ''}{'-scaled' if self.scaled else ''}"
+        forms = f"{'-grey' if self.grey else ''}{'-float' if self.floats else ''}"
+        forms += "" if self.way == "exact" else f"-{self.way}"
         path = self._cache / f"{self.part}-{self.size}{forms}.npy"
         inputs = {**self._decoder_inputs(), "depth": depth}
+        if self.way == "gpu":
+            inputs["torchvision"] = version("torchvision")
 
         def make() -> Iterator[Pixels]:
             _log.info("%s: decoding %s images of %s into %s", self.name, f"{len(self.files):,}", self.part, path)
             block = max(1, BLOCK_BYTES // (math.prod(shape[1:]) * np.dtype(dtype).itemsize))
             for start in range(0, len(paths), block):
                 part = paths[start : start + block]
-                yield decode(part, self.size, self.grey, depth, self.floats, scaled=self.scaled)
+                yield decode(part, self.size, self.grey, depth, self.floats, way=self.way)
 
         paths, dtype = self._paths, np.float32 if self.floats else np.uint8
         shape = (len(paths), 1 if self.grey else 3, self.size, self.size)
@@ -201,7 +207,7 @@ class FileReader:
         grey: bool,
         depth: int = 16,
         floats: bool = False,
-        scaled: bool = False,
+        way: Way = "exact",
     ) -> None:
         """Keep the arguments; no file is opened yet.
 
@@ -211,10 +217,10 @@ class FileReader:
             grey: Decode to one grey channel instead of three.
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
             floats: Decode to float32 in [0, 1] instead of uint8.
-            scaled: Decode large JPEG files at a part of their size, see `decode_square`.
+            way: How JPEG files are decoded, see `image_pixels`; only `exact` goes with `floats`.
         """
         self.paths, self.size, self.grey, self.depth = paths, size, grey, depth
-        self.floats, self.scaled = floats, scaled
+        self.floats, self.way = floats, way
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -223,7 +229,7 @@ class FileReader:
     def read(self, index: Tensor) -> Tensor:
         """Decode the images at index (N,) int64 to (N, C, size, size), uint8 or float32."""
         paths = [self.paths[i] for i in index.tolist()]
-        return torch.from_numpy(decode(paths, self.size, self.grey, self.depth, self.floats, scaled=self.scaled))
+        return torch.from_numpy(decode(paths, self.size, self.grey, self.depth, self.floats, way=self.way))
 
 
 def decode(
@@ -234,7 +240,7 @@ def decode(
     floats: bool = False,
     names: Sequence[str] | None = None,
     *,
-    scaled: bool = False,
+    way: Way = "exact",
 ) -> Pixels:
     """Decode image files to (N, C, size, size), uint8 or float32 in [0, 1].
 
@@ -245,15 +251,19 @@ def decode(
         depth: Number of bits of the values in images whose header says 16 bits, 8 to 16.
         floats: Decode to float32 instead of uint8.
         names: Name of each image, for messages; without them, the images must be paths.
-        scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
+        way: How JPEG files are decoded, see `image_pixels`; only `exact` goes with `floats`.
 
     Raises:
         DataMissingError: Some images cannot be decoded; the message has the first one, its reason, and their number.
     """
     array: Pixels = np.empty((len(images), 1 if grey else 3, size, size), np.float32 if floats else np.uint8)
+    on_gpu = decode_jpegs(images, size, grey) if way == "gpu" else [None] * len(images)
 
     def decode_one(number: int) -> str:
-        pixels, reason = _try_to_decode(images[number], size, grey, depth, floats, scaled)
+        if (square := on_gpu[number]) is not None:
+            array[number] = square.numpy()
+            return ""
+        pixels, reason = _try_to_decode(images[number], size, grey, depth, floats, way)
         if pixels is not None:
             array[number] = pixels
         return reason
@@ -271,13 +281,13 @@ def decode(
 
 
 def _try_to_decode(
-    path: str | bytes, size: int, grey: bool, depth: int, floats: bool = False, scaled: bool = False
+    path: str | bytes, size: int, grey: bool, depth: int, floats: bool = False, way: Way = "exact"
 ) -> tuple[Pixels | None, str]:
     """Return the pixels of an image and "", or None and the reason why it cannot be decoded."""
     try:
         if floats:
             return decode_fractions(path, size, grey, depth), ""
-        return decode_square(path, size, grey, depth, scaled=scaled), ""
+        return decode_square(path, size, grey, depth, scaled=way == "scaled"), ""
     except Exception as error:  # a damaged file may make Pillow raise anything
         return None, str(error) or type(error).__name__
 

@@ -14,6 +14,7 @@ from bench_core.data.files import digest_of, missing_data
 from bench_core.data.image_depth import depth_of_train
 from bench_core.data.image_files import ImageFiles
 from bench_core.data.image_listing import Listing, scan
+from bench_core.data.image_pixels import Way
 from bench_core.errors import DataMissingError, shown
 
 _log = logging.getLogger("bench")
@@ -37,7 +38,7 @@ class ImageFolder:
         max_cached_bytes: int = 4 << 30,
         depth: int | None = 16,
         floats: bool = False,
-        scaled: bool = False,
+        way: Way = "exact",
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -52,11 +53,11 @@ class ImageFolder:
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16; None takes the smallest
                 that holds the largest value of `train`. Other images are decoded as they are.
             floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
-            scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
+            way: How JPEG files are decoded, see `image_pixels`; only `exact` goes with `floats`.
         """
         self.name, self.folder, self.size, self.grey, self.depth = name, folder, size, grey, depth
         self.skip_undecodable, self.max_cached_bytes, self.floats = skip_undecodable, max_cached_bytes, floats
-        self.scaled = scaled
+        self.way = way
         self._trust_cache = True
 
     @property
@@ -152,7 +153,7 @@ class ImageFolder:
             max_cached_bytes=self.max_cached_bytes,
             trust_stamps=self._trust_cache,
             floats=self.floats,
-            scaled=self.scaled,
+            way=self.way,
         )
 
     def _decodable(self, split: str, listing: Listing) -> Listing:

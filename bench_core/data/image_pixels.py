@@ -8,10 +8,14 @@
 - Values of 16 bits become 8 bits, or fractions if they are asked for, see `image_depth`; 32 bits have no known range
   and are refused.
 - Colour profiles are not applied.
+
+A JPEG file is decoded in one of three ways: `exact`, `scaled` (large ones at a part of their size, see
+`decode_square`), or `gpu` (see `gpu_jpeg.py`). Other formats are always decoded exactly.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +25,7 @@ from PIL import Image, features
 from bench_core.data.image_depth import eight_bits, fractions, has_sixteen_bits
 from bench_core.data.image_formats import FORMATS, for_pillow
 
+Way = Literal["exact", "scaled", "gpu"]
 MAX_PIXELS = 178_956_970  # twice Pillow's limit for a warning, 512 MiB as RGB; guards against decompression bombs
 _RULES = 2  # raised when this file or image_depth.py gives other pixels
 _ORIENTATION = 0x0112  # the tag of EXIF
@@ -67,7 +72,7 @@ def decode_square(
         file.load()
         image = _with_known_range(eight_bits(file, path, depth) if deep else file)
         image = _on_white(image).convert("L" if grey else "RGB")
-        turn = _turn(file)
+        turn = turn_of(file)
     pixels = np.asarray(_square(image, turn, size))
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
@@ -86,7 +91,7 @@ def decode_fractions(path: str | bytes, size: int, grey: bool, depth: int) -> np
         else:
             image = _on_white(_with_known_range(file)).convert("RGB")
             colours, alpha = np.asarray(image).astype(np.float32) / np.float32(255), None
-        turn = _turn(file)
+        turn = turn_of(file)
     channels = colours[None] if colours.ndim == 2 else colours.transpose(2, 0, 1)
     if alpha is not None:
         opaque = alpha.astype(np.float32) / np.float32(255)
@@ -136,8 +141,8 @@ def _on_white(image: Image.Image) -> Image.Image:
     return page
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return the turn that makes a loaded image upright, by its EXIF orientation; None if there is nothing to do."""
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return the turn that makes an opened image upright, by its EXIF orientation; None if there is nothing to do."""
     if image.format == "TIFF":  # Pillow has done it
         return None
     try:

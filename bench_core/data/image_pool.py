@@ -22,6 +22,7 @@ from bench_core.data.files import digest_of, missing_data
 from bench_core.data.image_depth import depth_of_train
 from bench_core.data.image_files import ImageFiles
 from bench_core.data.image_listing import scan_tree
+from bench_core.data.image_pixels import Way
 from bench_core.data.image_table import ImageRows, ImageTable, read_image_table, row_error
 from bench_core.data.label_cells import SEPARATOR, bits, numbered, split_cells
 from bench_core.data.subsets import draw_index, ranks_in_class, take
@@ -110,7 +111,7 @@ class ImagePool:
         max_cached_bytes: int = 4 << 30,
         depth: int | None = 16,
         floats: bool = False,
-        scaled: bool = False,
+        way: Way = "exact",
     ) -> None:
         """Keep the arguments; no file is read yet.
 
@@ -128,12 +129,12 @@ class ImagePool:
             depth: Number of bits of the values in images whose header says 16 bits, 8 to 16; None takes the smallest
                 that holds the largest value of `train`.
             floats: Decode to float32 in [0, 1] instead of uint8, so that values of 16 bits are kept.
-            scaled: Decode large JPEG files at a part of their size, see `decode_square`; not with `floats`.
+            way: How JPEG files are decoded, see `image_pixels`; only `exact` goes with `floats`.
         """
         self.name, self.folder, self.size, self.grey, self.depth = name, folder, size, grey, depth
         self.label_kind, self.table, self.test_part = labels, table, test_part
         self.skip_undecodable, self.max_cached_bytes, self.floats = skip_undecodable, max_cached_bytes, floats
-        self.scaled = scaled
+        self.way = way
         self._trust_cache = True
 
     @property
@@ -310,7 +311,7 @@ class ImagePool:
             max_cached_bytes=self.max_cached_bytes,
             trust_stamps=self._trust_cache,
             floats=self.floats,
-            scaled=self.scaled,
+            way=self.way,
         )
 
     def _decodable(self, rows: ImageRows) -> ImageRows:

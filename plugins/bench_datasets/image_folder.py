@@ -56,9 +56,9 @@ class ImageFolderConfig(Subsets):
         "ours: photographs have 8 bits",
         added=True,
     )
-    decode: Literal["exact", "scaled"] = param(
+    decode: Literal["exact", "scaled", "gpu"] = param(
         "exact",
-        "exact: whole images; scaled: large JPEG files at a part of their size, never less than twice `size`: faster",
+        "exact: whole images; scaled: large JPEG files at a part of their size, faster; gpu: JPEG files on CUDA",
         "ours: the same pixels whatever the size of the files",
         added=True,
     )
@@ -118,8 +118,8 @@ class ImageFolderConfig(Subsets):
         if self.table is None and (self.labels == "multi" or self.factor_columns):
             what = "labels = 'multi' needs" if self.labels == "multi" else "factor_columns needs"
             raise ValueError(f"{what} a table: set image_folder.table to a CSV or parquet file")
-        if self.decode == "scaled" and self.values == "float":
-            raise ValueError("decode = 'scaled' rounds to 256 levels; leave it out, or set values to 'uint8'")
+        if self.decode != "exact" and self.values == "float":
+            raise ValueError(f"decode = {self.decode!r} rounds to 256 levels; leave it out, or set values to 'uint8'")
         if self.depth != "auto" and self.depth not in range(8, 17):
             raise ValueError(f"depth must be 'auto' or a whole number from 8 to 16, got {shown(self.depth)}")
 
@@ -144,7 +144,7 @@ class ImageFolderDataset(Dataset):
         config = self.config
         skip = config.undecodable == "skip"
         depth = None if config.depth == "auto" else config.depth
-        floats, scaled = config.values == "float", config.decode == "scaled"
+        floats = config.values == "float"
         most = 1 << 62 if config.resized_copy else KEPT_BYTES
         if config.table is None and config.labels != "none" and not is_one_pool(self.folder):
             if config.test_share is not None:
@@ -154,13 +154,13 @@ class ImageFolderDataset(Dataset):
                 )
             return ImageFolder(
                 "image_folder", self.folder, config.size, grey=config.grey, skip_undecodable=skip, depth=depth,
-                floats=floats, scaled=scaled, max_cached_bytes=most,
+                floats=floats, way=config.decode, max_cached_bytes=most,
             )  # fmt: skip
         sizes = config.train_size if config.num_queries is None else None  # queries are drawn from both parts
         return ImagePool(
             "image_folder", self.folder, config.size, labels=config.labels, table=self._table(),
             test_part=DrawnTest(config.test_share, sizes, config.split_seed), grey=config.grey, skip_undecodable=skip,
-            depth=depth, floats=floats, scaled=scaled, max_cached_bytes=most,
+            depth=depth, floats=floats, way=config.decode, max_cached_bytes=most,
         )  # fmt: skip
 
     def spec(self) -> DataSpec:

@@ -274,8 +274,9 @@ def test_scaled_images_have_a_key_and_a_file_of_their_own(root: Path) -> None:
 
 
 def test_scaling_is_refused_where_pixels_must_not_be_rounded() -> None:
-    with pytest.raises(ConfigError, match=r"decode = 'scaled' rounds to 256 levels"):
-        build(ImageFolderConfig, {"decode": "scaled", "values": "float"}, "image_folder")
+    for decode in ("scaled", "gpu"):
+        with pytest.raises(ConfigError, match=rf"decode = '{decode}' rounds to 256 levels"):
+            build(ImageFolderConfig, {"decode": decode, "values": "float"}, "image_folder")
 
 
 @pytest.mark.parametrize("layout", ["folders", "drawn"])
