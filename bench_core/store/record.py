@@ -27,6 +27,8 @@ _BEFORE_FAMILIES = {
     },
 }
 
+Memos = tuple[dict[Any, Any], dict[Any, Any]]
+
 AXES = ("dataset", "encoder", "method", "task")  # names of a cell, in the order in which people read them
 
 
@@ -44,12 +46,13 @@ class Document:
         content: {"protocol", "task", "embed": {"protocol", "pretrain": {"dataset", "encoder", "method", "recipe",
             "precision", "seed"}}}; "others" names further datasets that the task reads, "init" what the encoder
             starts from, "teacher" what the method learns from.
-        memo: A dictionary that documents share which differ by their seed alone: what is computed of one, and does not
-            depend on the seed, is kept there for the others. None where nobody knows which ones do.
+        memos: Two dictionaries, which documents share that have the same task and embedding (the first one), or the
+            same training but for the seed (the second one): what is computed of one is kept there for the others. None
+            where nobody knows which ones do.
     """
 
     content: Mapping[str, Any]
-    memo: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
+    memos: Memos | None = field(default=None, compare=False, repr=False)
 
     @property
     def embed(self) -> Mapping[str, Any]:
@@ -148,6 +151,7 @@ class Provenance:
         earlier_sources: Of a training that was resumed, other code that has trained before.
         start_sources: Of a training that starts from other trainings, their code, in the order in which they were done.
         resumed: How often the training was stopped and resumed.
+        ranks: Number of processes that trained together, those that trained last.
         pretrain: The same of the training, which another machine may have done.
     """
 
@@ -166,6 +170,7 @@ class Provenance:
     earlier_sources: tuple[Mapping[str, str], ...] = ()
     start_sources: tuple[Mapping[str, str], ...] = ()
     resumed: int = 0
+    ranks: int = 1
     pretrain: "Provenance | None" = None
 
     @property
@@ -264,13 +269,13 @@ class Record:
 
 
 def record_from_json(
-    stored: Mapping[str, Any], *, memo: dict[Any, Any] | None = None, whole: Mapping[str, Any] | None = None
+    stored: Mapping[str, Any], *, memos: Memos | None = None, whole: Mapping[str, Any] | None = None
 ) -> Record:
     """Build a record from the JSON object of its file, in which `record_error` found no fault.
 
     Args:
         stored: The object; with `whole`, the parts that are in fields of the record are enough.
-        memo: As in `Document`.
+        memos: As in `Document`.
         whole: What `Record.stored` becomes; by default `stored`.
     """
     facts, cost, provenance = (stored.get(part) or {} for part in ("facts", "cost", "provenance"))
@@ -280,7 +285,7 @@ def record_from_json(
     ranks, family = stored.get("ranks"), stored.get("family")
     return Record(
         key=stored["key"],
-        document=Document(stored["doc"], memo),
+        document=Document(stored["doc"], memos),
         names=stored["names"],
         scores={score["metric"]: _score(score) for score in stored["scores"]},
         ranks=old_ranks if ranks is None else ranks,
@@ -342,5 +347,6 @@ def provenance_from_json(provenance: Mapping[str, Any], pretrain: Provenance | N
         earlier_sources=tuple(provenance.get("earlier_sources") or ()),
         start_sources=tuple(provenance.get("start_sources") or ()),
         resumed=provenance.get("resumed") or 0,
+        ranks=provenance.get("ranks") or 1,
         pretrain=pretrain,
     )

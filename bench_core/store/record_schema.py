@@ -255,7 +255,7 @@ PROVENANCE: dict[str, Test] = {
     "precision": is_text, "device": is_text, "threads": is_count, "bench": is_text, "commit": is_text,
     "dirty": is_bool, "torch": is_text, "started": is_text, "ended": is_text, "command": is_text,
     "sources": is_sources, "embed_sources": is_sources, "earlier_sources": is_all_sources,
-    "start_sources": is_all_sources, "resumed": is_count,
+    "start_sources": is_all_sources, "resumed": is_count, "ranks": is_count,
 }  # fmt: skip
 _PARTS: dict[str, dict[str, Test]] = {
     "facts": {

@@ -36,6 +36,7 @@ def footer(
     lines += _outside(told)
     lines += _teachers_and_encoders(told)
     lines += _codes(told)
+    lines += _ranks(told)
     lines.append(f"Data: {'; '.join(sorted({_data(record.document) for _, record in told}))}.")
     if done:
         lines += _provenance([record for _, record in done])
@@ -164,6 +165,18 @@ def _codes(done: Sequence[_Done]) -> Iterator[str]:
             yield f"{len(digests)} codes of {component_id.rpartition('/')[2]} at revision {revision}."
     for number, rows in trained.items():
         yield f"Stopped, and resumed by other code, so that one training is of {number} codes: {', '.join(rows)}."
+
+
+def _ranks(done: Sequence[_Done]) -> Iterator[str]:
+    """Name the rows that several processes trained together, by their number."""
+    rows: dict[int, dict[str, None]] = {}
+    for entry, record in done:
+        ranks = record.provenance.pretrain.ranks if record.provenance.pretrain else 1
+        rows.setdefault(ranks, {})[entry.names["method"]] = None
+    for ranks, names in sorted(rows.items()):
+        if ranks > 1:
+            seconds = "; seconds of chains with other numbers do not compare" if len(rows) > 1 else ""
+            yield f"Trained by {ranks} ranks: {', '.join(names)}{seconds}."
 
 
 def _data(document: Document) -> str:

@@ -95,3 +95,10 @@ def test_stale_records_are_told_where_there_are_no_others(make_record: Make) -> 
     assert lines[-1] == "Stale records: 1, newest of 2026-01-01."
     assert footer([entry], [], [], [])[-1].startswith("Records: 1, newest of 2026-01-01; store hash ")
     assert footer([], [], [], [])[-1] == "No records."
+
+
+def test_rows_trained_by_several_ranks_are_named(make_record: Make) -> None:
+    nac, vae = make_record("nac", "knn", 0, 0.5), make_record("vae", "knn", 0, 0.4)
+    assert not [line for line in lines_of(nac, vae) if "ranks" in line and "Trained" in line]
+    nac["provenance"]["pretrain"] = {"ranks": 2}
+    assert "Trained by 2 ranks: nac; seconds of chains with other numbers do not compare." in lines_of(nac, vae)
