@@ -182,7 +182,7 @@ def planning_device(setting: "RunSetting", element: SlurmElement | None) -> str:
         return setting.device
     from bench_core.engines.slurm_config import slurm_config
 
-    return "cuda" if slurm_config(setting.slurm).training.asks_for_gpus else "cpu"
+    return "cuda" if slurm_config(setting.slurm).training.gpus else "cpu"
 
 
 def make_setting(

@@ -261,6 +261,8 @@ class _Submitter:
         options.pop("signal", None)
         if jobs:
             options["dependency"] = f"afterany:{':'.join(jobs)}"
+        if (ranks := resources.ranks_per_node(self.setting.ranks)) > 1:
+            options["ntasks-per-node"] = ranks
         # srun does not take it over from sbatch since Slurm 22.05.
         srun = [f"--cpus-per-task={cores}"] if (cores := options.get("cpus-per-task")) else []
         python = shlex.join([self.command[0], *(["-P"] if "-P" in self.command[:3] else [])])

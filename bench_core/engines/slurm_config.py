@@ -39,6 +39,7 @@ _OURS = {
     "input": "elements read nothing",
     "job-name": "bench knows its elements by it",
     "no-requeue": "an element that is stopped is queued again and goes on from its checkpoint",
+    "gpus-per-task": "each rank gets one GPU; write gpus=N or gpus-per-node=N",
     "ntasks": "the number of processes of a chain is --ranks",
     "ntasks-per-node": "the number of processes of a chain is --ranks",
     "open-mode": "the log of each chain is a file below STORE/slurm/logs",
@@ -72,10 +73,39 @@ class Resources:
         return _seconds(str(self.options["time"]))
 
     @property
-    def asks_for_gpus(self) -> bool:
-        """True if its elements get a GPU."""
-        counts = [str(value) for key, value in self.options.items() if key.startswith("gpus")]
-        return any(count != "0" for count in counts) or "gpu" in str(self.options.get("gres", ""))
+    def nodes(self) -> int:
+        """Nodes of an element."""
+        return _count(self.options.get("nodes", "1"))
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that an element gets, on all its nodes."""
+        options = self.options
+        if "gpus" in options:
+            return _count(options["gpus"])
+        if "gpus-per-node" in options:
+            return _count(options["gpus-per-node"]) * self.nodes
+        of_gres = [part for part in str(options.get("gres", "")).split(",") if part.partition(":")[0] == "gpu"]
+        return sum(_count(part.partition(":")[2] or "1") for part in of_gres) * self.nodes
+
+    def ranks_per_node(self, ranks: int | str) -> int:
+        """Return how many ranks of a chain srun starts on each node.
+
+        Args:
+            ranks: Value of --ranks: auto is one for each GPU.
+
+        Raises:
+            RequestError: The elements ask for another number of GPUs, or the nodes cannot have equally many.
+        """
+        wanted = max(1, self.gpus) if ranks == "auto" else int(ranks)
+        if wanted > 1 and self.gpus not in (0, wanted):
+            raise RequestError(
+                f"{self.where}: an element asks for {self.gpus} GPUs, but ranks is {wanted}, and each needs its own; "
+                f"add --slurm gpus={wanted}, or --ranks auto for as many as there are GPUs."
+            )
+        if wanted % self.nodes:
+            raise RequestError(f"{self.where}: {wanted} ranks cannot be shared out among {self.nodes} nodes equally.")
+        return wanted // self.nodes
 
     @property
     def signal_delay_s(self) -> int:
@@ -240,6 +270,14 @@ def _finished(table: _Table, prefix: str) -> Resources:
             "begins; give more time or fewer seconds."
         )
     return resources
+
+
+def _count(value: str | bool) -> int:
+    """Read a number as sbatch spells it, perhaps behind a type: `4`, `a100:4`; of a range of nodes the least."""
+    match = re.search(r"(?:^|:)(\d+)(?:-\d+)?$", str(value))
+    if not match:
+        raise RequestError(f"{shown(value)} is no number that sbatch takes for nodes or GPUs; write 4 or a100:4.")
+    return int(match[1])
 
 
 def _seconds(text: str) -> int:

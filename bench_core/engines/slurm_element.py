@@ -104,7 +104,7 @@ class _Running:
         self.progress_before = self.progress()
         self._stopping = False
         self._ended: Ended | None = None
-        self.log = _open_log(Path(element.log))
+        self.log = _open_log(Path(os.devnull if _rank() else element.log))
         node = os.environ.get("SLURMD_NODENAME", socket.gethostname())
         self.note(f"job {_job_id()} on {node}, start {1 + int(os.environ.get(_RESTARTS, '0'))}")
         signal.signal(signal.SIGTERM, self._on_sigterm)  # submitit's handler does nothing
@@ -151,6 +151,8 @@ class _Running:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if self._stopping:  # Slurm repeats it
             return
+        if _rank():  # rank 0 saves the state, with the help of all others, and then ends them
+            self.wait()
         self.stop()
         if _job_state() == "RUNNING":  # a warning before a preemption: submitit's handler saves and requeues
             signal.raise_signal(getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"))
@@ -180,6 +182,11 @@ def _environment() -> dict[str, str]:
     ranks = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     names = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     return {**_OFFLINE, **{name: str(getattr(ranks, name.lower())) for name in names}}
+
+
+def _rank() -> int:
+    """Return the number of this rank; 0 where the chain has one."""
+    return int(os.environ.get("SLURM_PROCID", "0"))
 
 
 def _job_id() -> str:

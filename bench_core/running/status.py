@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from textwrap import wrap
 from typing import Any
@@ -15,6 +15,7 @@ from bench_core.running.planned import FILE, Planned, PlannedChain
 from bench_core.store import Store
 from bench_core.store.chain_files import is_finished, read_recipe
 from bench_core.store.claims import STALE_S, Claims
+from bench_core.store.slurm_jobs import SlurmError, cancel_lines, queued_elements
 from bench_core.store.store import latest_attempts
 from bench_core.store.under_way import UNDER_WAY, is_being_trained, is_held, under_way_folder
 
@@ -63,6 +64,7 @@ class ChainStatus:
         note: Why it failed; else empty.
         seconds: Estimate of what is left.
         worker: The process that works on it; None where none does, or none says so.
+        element: What its element in Slurm does: "pending in Slurm's queue (job 12_3, Priority)"; "" where it has none.
     """
 
     label: str
@@ -74,6 +76,7 @@ class ChainStatus:
     note: str
     seconds: Seconds
     worker: Worker | None = None
+    element: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Status:
         jobs: Chains that it runs at the same time.
         done: Cells that have a record.
         chains: The chains that lack cells.
+        cancel: Commands that cancel its elements in Slurm.
+        slurm_error: Why it is not known what is in Slurm's queue; else empty.
     """
 
     command: str
@@ -93,6 +98,8 @@ class Status:
     jobs: int
     done: int
     chains: tuple[ChainStatus, ...]
+    cancel: tuple[str, ...] = ()
+    slurm_error: str = ""
 
     @property
     def seconds(self) -> Seconds:
@@ -114,13 +121,20 @@ def status(content: Planned, store: Store) -> Status:
     costs, finished = Costs(records), {record.key for record in records}
     asked = {key for chain in content.chains for key in chain.tasks}
     working = workers(store)
+    try:
+        queued, slurm_error = {element.element.chain: element for element in queued_elements(store)}, ""
+    except SlurmError as error:
+        queued, slurm_error = {}, str(error)
+    cancel = tuple(cancel_lines(element.name for element in queued.values()))
     chains = []
     for left in all_left(content, store):
         missing = [key for key in left.chain.tasks if key not in finished]
         failed = [attempts[key] for key in missing if key in attempts]
         worker = working.get(left.chain.key)
-        chains.append(_chain_status(left.chain, len(missing), failed, costs.of(left), store, worker))
-    return Status(content.command, is_held(store.path / FILE), content.jobs, len(asked & finished), tuple(chains))
+        chain = _chain_status(left.chain, len(missing), failed, costs.of(left), store, worker)
+        chains.append(replace(chain, element=queued[left.chain.key].text) if left.chain.key in queued else chain)
+    goes_on, done = is_held(store.path / FILE) or bool(queued), len(asked & finished)
+    return Status(content.command, goes_on, content.jobs, done, tuple(chains), cancel, slurm_error)
 
 
 def workers(store: Store) -> dict[str, Worker]:
@@ -195,6 +209,8 @@ def status_lines(content: Status, width: int) -> list[str]:
             lines += wrap(_chain_line(chain), width, subsequent_indent=" " * 9)
         if len(chains) > _MOST_LINES:
             lines.append(f"{state:<7}  and {len(chains) - _MOST_LINES} more chains")
+    lines += wrap(content.slurm_error, width)
+    lines += [f"to cancel: {line}" for line in content.cancel]
     return lines
 
 
@@ -216,4 +232,6 @@ def _chain_line(chain: ChainStatus) -> str:
             line += f"  {duration(chain.seconds.training)} of training left"
     if chain.worker:
         line += f"  {chain.worker.words}"
+    if chain.element:
+        line += f"  {chain.element}"
     return f"{line}  {chain.note}" if chain.note else line

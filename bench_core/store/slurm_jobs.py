@@ -133,7 +133,7 @@ def failed_training(store: Store, key: str) -> tuple[str, str] | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    if field_errors(content, "", {"kind": is_text, "error": is_text}):
+    if any(field_errors(content, "", {"kind": is_text, "error": is_text})):
         return "error", f"{path} is damaged"
     return content["kind"], content["error"]
 
