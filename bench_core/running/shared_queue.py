@@ -54,7 +54,7 @@ class Taken:
 
 
 class OthersWork:
-    """What other processes on the same store finish or fail while this run goes on."""
+    """Watches for what other processes on the same store finish or fail while this run goes on."""
 
     def __init__(self, cells: Iterable[Cell], store: Store, failed_trainings: FailedTrainings) -> None:
         """Note which failures are on record already.

@@ -45,7 +45,7 @@ def clock() -> float:
 
 @dataclass
 class _Watch:
-    """How long a claim has shown no beat to this process.
+    """Silence of a claim, as far as this process has watched it.
 
     Attributes:
         holder: The claim as it was seen last.

@@ -27,7 +27,7 @@ CHILD = "`--jobs 2`, process of a chain"
 
 @dataclass
 class SharedResult:
-    """What became of the stores of one plan.
+    """Outcome of the stores of one plan.
 
     Attributes:
         chains: Chains that are trained in one store.
