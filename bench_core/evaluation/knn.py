@@ -6,13 +6,12 @@ Shapes: Q queries, N labelled items (the bank), D features, k neighbours, K clas
 """
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from bench_core.evaluation.nearest_neighbours import QUERIES, top_k_cosine
-from bench_core.evaluation.rows import Features, blocks_of
+from bench_core.evaluation.nearest_neighbours import query_parts, top_k_cosine
+from bench_core.evaluation.rows import Features
 
 USUAL_K = 200  # section 3.4
 
@@ -65,12 +64,9 @@ def knn_answers(
         temperature: Positive number that divides the cosines.
         device: Device of the search.
     """
-    if isinstance(queries, Tensor) and isinstance(bank, Tensor):
-        parts: Iterable[Tensor] = [queries]
-    else:  # so that neighbours are held of some queries at a time
-        parts = (rows for _, _, block in blocks_of(queries) for rows in torch.split(block, QUERIES))
+    small = isinstance(queries, Tensor) and isinstance(bank, Tensor)
     votes = []
-    for rows in parts:
+    for rows in [queries] if small else query_parts(queries, k):
         cosine, index = top_k_cosine(rows, bank, k, device)
         votes.append(knn_votes(cosine, labels[index], num_classes, temperature))
     return torch.cat(votes)

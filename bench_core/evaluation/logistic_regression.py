@@ -11,7 +11,7 @@ solved in the same way (`sigmoid_loss` for several labels an item, `bench_core.e
 Shapes: N items, D features, R <= min(N, D) principal directions with variance, K classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from bench_core.evaluation.rows import Features, Rows, blocks_of, is_small, keeps
+from bench_core.evaluation.rows import Features, Rows, blocks_of, is_small, keeps, spans
 
 Vector = npt.NDArray[np.float64]
 ScoreLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # scores, one-hot labels (K, N) -> mean, slope (K, N)
@@ -226,21 +226,31 @@ class _Streamed:
         free = features.memory
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
-        self.kept: list[Tensor] | None = [] if keeps(4 * self.items * len(self.variance), free) else None
+        self.keeps, self.kept = keeps(4 * self.items * len(self.variance), free), list[Tensor]()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each block."""
-        if not self.kept:
-            coordinates: Iterable[Tensor] = (block @ self.basis for block in self._centred())
-            if self.kept is not None:
-                coordinates = self.kept = list(coordinates)
-        else:
-            coordinates = self.kept
+        if self.keeps and not self.kept:
+            self.kept = self._coordinates_at_once()
         start = 0
-        for block in coordinates:
+        for block in self.kept or (block @ self.basis for block in self._centred()):
             labels = self.labels[start : start + len(block)].to(self.device)
             yield block, self._onehot(labels)
             start += len(block)
+
+    def _coordinates_at_once(self) -> list[Tensor]:
+        """Compute the coordinates of all blocks, (n, R) each, in one piece of memory.
+
+        Each block begins at a multiple of 64 bytes, as a tensor of its own does: products may depend on it.
+        """
+        dims = len(self.variance)
+        shapes = [(end - start, dims) for start, end in spans(*self.features.shape, self.entries)]
+        step = -(-max(rows * dims for rows, _ in shapes) // 16) * 16
+        memory = torch.empty(len(shapes) * step, device=self.device)
+        blocks = [memory[i * step :][: rows * dims].view(rows, dims) for i, (rows, _) in enumerate(shapes)]
+        for block, centred in zip(blocks, self._centred(), strict=True):
+            torch.mm(centred, self.basis, out=block)
+        return blocks
 
     def _centred(self) -> Iterator[Tensor]:
         for block in self.features.blocks(self.entries):

@@ -7,6 +7,7 @@ Shapes: Q queries, N items of the database, D features, B bits, k neighbours.
 """
 
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from bench_core.evaluation.rows import Features, blocks_of
 
-QUERIES = 4096  # queries that are compared with a block of the database at once
-_ENTRIES = 2**22  # entries of a block of the database: 16 MiB
+_FOUND = 2**18  # neighbours that are held at once where the database is searched in blocks
+_DEVICE_ENTRIES = 2**25  # entries of a block of the database on a GPU: 128 MiB
 CHUNK_PAIRS = 2**24  # similarities held at once on a GPU: 64 MiB
 
 
@@ -59,24 +60,25 @@ def top_k_cosine(
     """
     if isinstance(queries, Tensor) and isinstance(database, Tensor):
         return top_k(F.normalize(queries, dim=1), F.normalize(database, dim=1), k, device)
-    parts = [
-        _top_k_of_blocks(F.normalize(rows, dim=1), database, k, device)
-        for _, _, some in blocks_of(queries)
-        for rows in torch.split(some, QUERIES)
-    ]
+    parts = [_top_k_of_blocks(F.normalize(rows, dim=1), database, k, device) for rows in query_parts(queries, k)]
     return torch.cat([values for values, _ in parts]), torch.cat([index for _, index in parts])
 
 
+def query_parts(queries: Features, k: int) -> Iterator[Tensor]:
+    """Yield the features of so many queries at a time that little memory holds k neighbours of each."""
+    for _, _, block in blocks_of(queries):
+        yield from torch.split(block, max(1, _FOUND // k))
+
+
 def _top_k_of_blocks(queries: Tensor, database: Features, k: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Search each block, and merge what it finds with the best before it."""
-    best, index = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
-    for start, end, block in blocks_of(database, _ENTRIES):
-        found = top_k(queries, F.normalize(block, dim=1), min(k, end - start), device)
-        values = torch.cat([best, found[0]], 1)
-        positions = torch.cat([index, found[1] + start], 1)
-        best, order = values.sort(dim=1, descending=True, stable=True)
-        best, index = best[:, :k], positions.gather(1, order[:, :k])
-    return best, index
+    """Search each block, and keep the best of all in heaps; an item takes the place of a worse one only."""
+    best = import_faiss().ResultHeap(len(queries), k, keep_max=True)
+    entries = None if torch.device(device).type == "cpu" else _DEVICE_ENTRIES
+    for start, end, block in blocks_of(database, entries):
+        values, index = top_k(queries, F.normalize(block, dim=1), min(k, end - start), device)
+        best.add_result(values.numpy(), (index + start).numpy())
+    best.finalize()
+    return torch.from_numpy(best.D), torch.from_numpy(best.I)
 
 
 def _top_k_by_products(queries: Tensor, database: Tensor, k: int, chunk_pairs: int) -> tuple[Tensor, Tensor]:

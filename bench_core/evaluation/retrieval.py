@@ -26,6 +26,7 @@ from bench_core.evaluation.ranking import (
 from bench_core.evaluation.rows import Features, as_features, blocks_of
 from bench_core.seeds import stream, stream_seed
 
+_LISTED_PAIRS = 2**20  # query-item pairs held at once to count relevant items; torch sums them as int64
 _QUERIES = 128  # queries whose cosines with a database of several blocks are held at once
 
 
@@ -100,7 +101,7 @@ def listed_relevance(queries: SearchSet, database: SearchSet, index: Tensor) -> 
     Returns:
         Relevance (Q, k) bool of the listed items, and numbers (Q,) int64 of relevant items.
     """
-    rows = max(1, CHUNK_PAIRS // len(database))
+    rows = max(1, _LISTED_PAIRS // len(database))
     hits, total = torch.empty_like(index, dtype=torch.bool), torch.empty(len(index), dtype=torch.int64)
     chunks = (torch.split(values, rows) for values in (queries.labels, index, hits, total))
     for labels, listed, hit, count in zip(*chunks, strict=True):
@@ -139,7 +140,8 @@ def _cosines(directions: Tensor, database: Features, device: torch.device) -> It
 
     Args:
         directions: Directions (Q, D) of the queries, of length 1 or 0.
-        database: Features (N, D). `Rows` are read once for each 128 queries, whose cosines are held at once.
+        database: Features (N, D). `Rows` are read once for each 128 queries, whose cosines are held at once, in one
+            tensor that the next queries overwrite.
         device: Device of the products; those of `Rows` are made on the CPU.
     """
     if isinstance(database, Tensor):
@@ -147,11 +149,11 @@ def _cosines(directions: Tensor, database: Features, device: torch.device) -> It
         for part in torch.split(directions.to(device), max(1, CHUNK_PAIRS // len(database))):
             yield part @ targets.T
         return
+    cosines = torch.empty(min(_QUERIES, len(directions)), len(database))
     for part in torch.split(directions, _QUERIES):
-        cosines = torch.empty(len(part), len(database))
         for start, end, block in blocks_of(database):
-            cosines[:, start:end] = part @ F.normalize(block, dim=1).T
-        yield cosines
+            cosines[: len(part), start:end] = part @ F.normalize(block, dim=1).T
+        yield cosines[: len(part)]
 
 
 def chance(total: Tensor, size: int, k: int) -> dict[str, float]:
