@@ -1,4 +1,4 @@
-"""A record as a row of an index: what differs from seed to seed, and four parts that many records share.
+"""A record as a row of an index: what differs from seed to seed, and six parts that many records share.
 
     rows, parts = {}, SharedParts()
     row = row_of(record, parts)               # a list that JSON can hold
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import StoreError
-from bench_core.files import read_sealed
+from bench_core.files import read_json
 from bench_core.store.record import Record, record_from_json
 from bench_core.store.record_schema import PROVENANCE
 
 _IN_FILE = ("curves", "images", "items")  # large, and of few records at a time
 _TIMES = ("started", "ended")
-_WHAT = ("names", "ranks", "family", "protocol")  # as tables name and group a cell
+_OF_TASK = ("ranks", "family", "protocol")
 
 
 class StoredFile(Mapping[str, Any]):
-    """The JSON object of a record's file, which is read where a value is asked for that is not known already."""
+    """The JSON object of a record's file, without its seal; it is read where a value is asked for that is not known."""
 
     def __init__(self, path: str, key: str, known: Mapping[str, Any]) -> None:
         """Name the file.
@@ -43,12 +43,14 @@ class StoredFile(Mapping[str, Any]):
         known = self._known[name]
         if known is not None:
             return known
-        if self._content is None:
-            content = read_sealed(Path(self._path))
-            if content.get("key") != self._key:
-                raise StoreError(f"{self._path} is not what its key says: it was edited or damaged; move it away.")
-            self._content = content
-        return self._content[name]
+        if self._content is not None and name in self._content:
+            return self._content[name]
+        content = read_json(Path(self._path))  # its seal was checked when the index was made, and it has not changed
+        if content.get("key") != self._key:
+            raise StoreError(f"{self._path} is not what its key says: it was edited or damaged; move it away.")
+        if name != "items":  # tables look once at the items of all records, which fill the memory
+            self._content = {name: content[name] for name in self._known if name != "items"}
+        return content[name]
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, in the order of the file."""
@@ -99,15 +101,16 @@ def row_of(record: Record, parts: SharedParts) -> list[Any]:
     stored = record.stored
     document = stored["doc"]
     embed, training = document["embed"], document["embed"]["pretrain"]
-    without_seed = {name: value for name, value in training.items() if name != "seed"}
-    what = {"doc": {**document, "embed": {**embed, "pretrain": without_seed}}}
-    what |= {name: stored[name] for name in _WHAT if name in stored}
+    task = {name: stored[name] for name in _OF_TASK if name in stored}
+    task["doc"] = {**document, "embed": {name: value for name, value in embed.items() if name != "pretrain"}}
     file = {name: value if name in _IN_FILE and value == {} else None for name, value in stored.items()}
     provenance = stored.get("provenance") or {}
     scores = stored["scores"]
     return [
         [
-            parts.number(what),
+            parts.number(task),
+            parts.number({name: value for name, value in training.items() if name != "seed"}),
+            parts.number(stored["names"]),
             parts.number([stored.get("facts"), file]),
             parts.number([{name: value for name, value in score.items() if name != "value"} for score in scores]),
             parts.number(_code(provenance)),
@@ -140,17 +143,19 @@ def record_of_row(row: list[Any], parts: SharedParts, path: str) -> Record:
         KeyError, TypeError, ValueError: The row is none.
     """
     numbers, seed, values, notes, cost, (started, ended) = row
-    what, (facts, file), scores, code = map(parts.content, numbers)
-    document, key = what["doc"], os.path.basename(path).removesuffix(".json")
-    embed = document["embed"]
+    task, training, names, (facts, file), scores, code = map(parts.content, numbers)
+    document, key = task["doc"], os.path.basename(path).removesuffix(".json")
     stored = {
-        **what,
+        **task,
         "key": key,
-        "doc": {**document, "embed": {**embed, "pretrain": {**embed["pretrain"], "seed": seed}}},
+        "names": names,
+        "doc": {**document, "embed": {**document["embed"], "pretrain": {**training, "seed": seed}}},
         "scores": [{**score, "value": value} for score, value in zip(scores, values, strict=True)],
         "notes": notes,
         "facts": facts,
         "cost": cost,
         "provenance": {**code, "started": started, "ended": ended},
     }
-    return record_from_json(stored, memo=parts.memo(numbers[0]), whole=StoredFile(path, key, file))
+    return record_from_json(
+        stored, memos=(parts.memo(numbers[0]), parts.memo(numbers[1])), whole=StoredFile(path, key, file)
+    )

@@ -31,7 +31,7 @@ def content_of(document: Document | None, axis: str, names: Mapping[str, str]) -
     The encoder that a row has in place of the table's belongs to the method.
 
     Args:
-        document: The document of an entry; what was found is kept in its memo.
+        document: The document of an entry; what was found is kept in its memos.
         axis: "dataset", "encoder", "method" or "task".
         names: The names of the entry.
 
@@ -41,14 +41,14 @@ def content_of(document: Document | None, axis: str, names: Mapping[str, str]) -
     has_own_encoder = "own_encoder" in names
     if document is None or (axis == "encoder" and has_own_encoder):
         return None
-    memo, key = document.memo, ("content", axis, has_own_encoder, "fold" in names)
-    if memo is not None and key in memo:
-        content: Content = memo[key]
-        return content
-    leaves = _leaves(document, axis, has_own_encoder=has_own_encoder, has_fold="fold" in names)
-    content = Content(json.dumps(leaves, sort_keys=True), leaves)
-    if memo is not None:
-        memo[key] = content
+    of_task, of_training = document.memos or ({}, {})
+    memo = of_task if axis == "task" else of_training
+    embedding = _encode(_without(document.embed, "pretrain")) if axis == "method" else ""
+    key = ("content", axis, has_own_encoder, "fold" in names, embedding)
+    if key not in memo:
+        leaves = _leaves(document, axis, has_own_encoder=has_own_encoder, has_fold="fold" in names)
+        memo[key] = Content(json.dumps(leaves, sort_keys=True), leaves)
+    content: Content = memo[key]
     return content
 
 

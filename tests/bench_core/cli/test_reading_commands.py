@@ -31,36 +31,35 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 60 records, in which one more training is under way."""
     folder = tmp_path_factory.mktemp("reading") / "store"
     make_store(folder, 60)
-    training = next(made_records(1))["doc"]["embed"]["pretrain"]
+    training = next(made_records(1))["doc"]["embed"]["pretrain"] | {"seed": 77}
     with LiveLog(folder / "chains" / f"{key_of(training)}.under-way", {"doc": training}) as log:
         log.write({"epoch": 1, "loss": 0.5})
     return folder
 
 
 @pytest.mark.parametrize(
-    ("line", "exit_code"),
+    "line",
     [
-        ("table", 0),
-        ("table --format md --columns linear:*,rank", 0),
-        ("table --wide --published", 0),
-        ("compare", 0),
-        ("compare method_0 method_1", 0),
-        ("export --csv scores.csv --sqlite scores.sqlite", 0),
-        ("status", 0),
-        ("logs method_0/seed-0", 0),
-        ("rm method_0/seed-0 --dry-run", 0),
-        ("rm --failed --embeddings --dry-run", 0),
-        ("path --names nac", 2),  # no chain of the store is trained
-        ("plot --kind lines", 0),
-        ("plot --kind training", 2),  # likewise
+        "table",
+        "table --format md --columns linear:*,rank",
+        "table --wide --published",
+        "compare",
+        "compare method_0 method_1",
+        "export --csv scores.csv --sqlite scores.sqlite",
+        "status",
+        "logs method_0/seed-0",
+        "logs method_0/seed-77",
+        "rm method_0/seed-0 --dry-run",
+        "rm --failed --embeddings --dry-run",
+        "path --names method_0",
+        "plot --kind lines",
+        "plot --kind training",
     ],
 )
-def test_a_command_that_only_reads_imports_neither_torch_nor_a_plugin(
-    line: str, exit_code: int, store: Path, tmp_path: Path
-) -> None:
+def test_a_command_that_only_reads_imports_neither_torch_nor_a_plugin(line: str, store: Path, tmp_path: Path) -> None:
     plugins = {entry.module.partition(".")[0] for entry in entry_points(group="bench")}
     code = BLOCKED.format(blocked={*HEAVY, *plugins})
     command = [sys.executable, "-c", code, *line.split(), "--store", str(store)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "imports" not in done.stderr, done.stderr
-    assert done.returncode == exit_code, done.stderr
+    assert done.returncode == 0, done.stderr

@@ -114,7 +114,11 @@ def test_documents_share_what_is_the_same_for_all_seeds(store: Store) -> None:
     knn = [record for record in records if record.names["task"] == "knn"]
     assert len(knn) > 1
     assert len({record.seed for record in knn}) == len(knn)
-    assert all(record.document.memo is knn[0].document.memo for record in knn)
+    [memos, *others] = [record.document.memos for record in knn]
+    assert memos
+    assert all(other and other[0] is memos[0] and other[1] is memos[1] for other in others)
+    [of_linear] = {id(r.document.memos[1]) for r in records if r.names["task"] == "linear" and r.document.memos}
+    assert of_linear == id(memos[1])  # of the same training
     assert all(record.document.pretrain["method"] is knn[0].document.pretrain["method"] for record in knn)
 
 
