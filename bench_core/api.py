@@ -58,6 +58,7 @@ def run(
     check_data: bool = False,
     workers: int = 0,
     data_cache: str | Path | None = None,
+    memory: str | None = None,
     checkpoint_every: float = 120.0,
     resume_anyway: bool = False,
     compile: bool = False,
@@ -95,6 +96,8 @@ def run(
         workers: Number of processes that read streamed data; 0 reads it in the training process.
         data_cache: Folder of the files of large decoded data that processes share; None is the variable
             BENCH_DATA_CACHE, else a cache folder.
+        memory: Memory that the tasks of a chain may use, such as "8G"; None is what the system has left. Scores do not
+            depend on it.
         checkpoint_every: Seconds between two checkpoints of a training.
         resume_anyway: Go on from checkpoints of other code; by default a training whose code has changed starts anew.
         compile: Train through `torch.compile`, for GPUs. It takes minutes before the first step, and the last digits
@@ -143,6 +146,7 @@ def run(
         device=device,
         workers=workers,
         data_cache=None if data_cache is None else Path(data_cache),
+        memory=memory,
         checkpoint_every=checkpoint_every,
         resume_anyway=resume_anyway,
         compiled=compile,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORDS = "bench.words"  # key in a click context's `meta`: the arguments of `bench` as they were typed
 _NAMES = (
     "device", "workers", "checkpoint_every", "resume_anyway", "compiled", "isolate", "jobs", "time_limit", "rerun",
-    "log", "probe_every", "keep_every", "data_cache", "engine", "slurm", "wait", "ranks",
+    "log", "probe_every", "keep_every", "data_cache", "memory", "engine", "slurm", "wait", "ranks",
     "claim_beat", "claim_stale",
 )  # fmt: skip
 
@@ -57,6 +57,11 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--data-cache", type=click.Path(path_type=Path), metavar="FOLDER",
             help="Keep large decoded data in this folder, as files that chains on one machine share in memory: a disk "
             "of the machine, say. Default: the variable BENCH_DATA_CACHE, else a cache folder.",
+        ),
+        click.option(
+            "--memory", metavar="SIZE",
+            help="Let the tasks of a chain use this much memory, such as 8G, beside the files that they map. With less "
+            "they compute more; scores stay the same. Default: what the cgroup or the machine has left.",
         ),
         click.option(
             "--checkpoint-every", type=float, default=120.0, show_default=True, metavar="SECONDS",

@@ -57,6 +57,8 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
     yield f"--workers={setting.workers}"
     if setting.data_cache is not None:
         yield f"--data-cache={setting.data_cache}"
+    if setting.memory is not None:
+        yield f"--memory={setting.memory}"
     yield f"--checkpoint-every={setting.checkpoint_every}"
     if setting.resume_anyway:
         yield "--resume-anyway"

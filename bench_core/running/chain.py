@@ -177,6 +177,7 @@ def pretrain_and_embed(
         device=setting.torch_device,
         method=load_method,
         inputs=lambda name: splits[name],
+        memory=setting.task_memory,
     )
     return frozen, summary
 

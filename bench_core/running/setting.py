@@ -1,13 +1,14 @@
 """Settings of a run that are in no key: the device, the number of processes, time limits."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from bench_core.devices import check_device, check_device_count, check_device_name, find_device
+from bench_core.devices import check_device, check_device_count, check_device_name, find_device, free_memory_gib
 from bench_core.errors import RequestError, shown
 from bench_core.running.loggers import check_loggers
 from bench_core.running.rank_leader import RankLeader
@@ -15,6 +16,10 @@ from bench_core.store.claims import BEAT_S, BEATS_MISSED, STALE_S
 from bench_core.training.stopping import Stop
 
 ENGINES = ("local", "slurm")
+
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([MGT])(?:iB|B)?", re.IGNORECASE)
+_UNITS = {"M": 2**20, "G": 2**30, "T": 2**40}
+_LEAST_MEMORY = 2**29  # the blocks of tasks have one size on all machines, and take up to this much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,8 @@ class RunSetting:
         workers: Number of processes that read streamed data, >= 0. With 0 the training process reads it.
         data_cache: Folder of the memory maps of large splits, perhaps on a disk of this machine; None is the variable
             BENCH_DATA_CACHE, else a cache folder. See `bench_core.data.mapped`.
+        memory: Memory that the tasks of a chain may use, such as "8G"; None is what the system has left. Scores do not
+            depend on it, see `Frozen.memory`.
         checkpoint_every: Seconds between two checkpoints of a training, >= 0: so much training is lost at most when
             the machine dies.
         resume_anyway: Whether a training goes on from a checkpoint of other code; by default it starts anew.
@@ -63,6 +70,7 @@ class RunSetting:
     device: str = "auto"
     workers: int = 0
     data_cache: Path | None = None
+    memory: str | None = None
     checkpoint_every: float = 120.0
     resume_anyway: bool = False
     compiled: bool = False
@@ -95,6 +103,8 @@ class RunSetting:
             )
         if self.data_cache is not None and self.data_cache.is_file():
             raise RequestError(f"data-cache must be a folder, got the file {shown(str(self.data_cache))}.")
+        if self.memory is not None:
+            _bytes(self.memory)
         check_loggers(self.log)
         self._check_engine()
         for name in ("probe_every", "keep_every"):
@@ -159,6 +169,14 @@ class RunSetting:
             )
 
     @property
+    def task_memory(self) -> int | None:
+        """Bytes that a task may use now; None where the system does not tell."""
+        if self.memory is not None:
+            return _bytes(self.memory)
+        free = free_memory_gib()
+        return None if free is None else round(free * 2**30)
+
+    @property
     def uses_processes(self) -> bool:
         """True if each chain runs in its own process."""
         return self.isolate or self.jobs != 1 or self.engine == "slurm"
@@ -167,6 +185,18 @@ class RunSetting:
     def torch_device(self) -> torch.device:
         """The device that `device` names; "auto" is CUDA where there is one, else MPS, else the CPU."""
         return find_device(self.device)
+
+
+def _bytes(size: str) -> int:
+    """Return the bytes of a size of memory like 8G, 512M or 1.5T, in units of 1024; RequestError for another text."""
+    match = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    number = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    if number < _LEAST_MEMORY:
+        raise RequestError(
+            f"memory must be a size from 512M, such as 8G, got {shown(size)}; leave it out to use what the system has "
+            "left."
+        )
+    return number
 
 
 def _is_whole(value: object) -> bool:

@@ -21,7 +21,7 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 RUN = [
     "--claim-beat", "--claim-stale", "--commands",
     "--cells", "--check-data", "--checkpoint-every", "--compile", "--data-cache", "--device", "--download", "--dry-run", "--isolate",
-    "--jobs", "--json", "--keep-every", "--log", "--only-chain", "--probe-every", "--quiet", "--rerun",
+    "--jobs", "--json", "--keep-every", "--log", "--memory", "--only-chain", "--probe-every", "--quiet", "--rerun",
     "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell", "--workers",
 ]  # fmt: skip
 

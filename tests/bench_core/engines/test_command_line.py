@@ -59,6 +59,7 @@ def test_command_line_gives_the_same_run_setting_without_what_starts_processes(t
     setting = RunSetting(
         device="cpu",
         workers=3,
+        memory="1.5G",
         checkpoint_every=1.5,
         resume_anyway=True,
         compiled=True,

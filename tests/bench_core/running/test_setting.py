@@ -24,6 +24,11 @@ from bench_core.running.setting import RunSetting
         ({"time_limit": "5", "isolate": True}, "time-limit must be a number of seconds above 0, got '5'"),
         ({"time_limit": True, "isolate": True}, "time-limit must be a number of seconds above 0, got True"),
         ({"time_limit": float("nan"), "isolate": True}, "time-limit must be a number of seconds above 0, got nan"),
+        ({"memory": "8"}, "memory must be a size from 512M, such as 8G, got '8'; leave it out"),
+        ({"memory": "511M"}, "memory must be a size from 512M, such as 8G, got '511M'"),
+        ({"memory": "-8G"}, "memory must be a size from 512M, such as 8G, got '-8G'"),
+        ({"memory": "8X"}, "memory must be a size from 512M, such as 8G, got '8X'"),
+        ({"memory": 8}, "memory must be a size from 512M, such as 8G, got 8"),
         ({"time_limit": 5}, "time-limit works only where each chain has its own process, .* add --isolate or --jobs 2"),
         (
             {"device": "abacus"},
@@ -52,3 +57,18 @@ def test_device_is_left_alone_by_a_process_that_only_starts_others(values: dict[
 def test_setting_cannot_be_changed_after_its_checks() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RunSetting().jobs = 0  # type: ignore[misc]  # what is tested
+
+
+@pytest.mark.parametrize(
+    ("memory", "size"),
+    [("8G", 8 * 2**30), ("512M", 2**29), ("1.5g", 3 * 2**29), ("2 GiB", 2**31), ("1TB", 2**40)],
+)
+def test_memory_of_tasks_is_read_in_units_of_1024(memory: str, size: int) -> None:
+    assert RunSetting(memory=memory).task_memory == size
+
+
+def test_tasks_may_use_what_the_system_has_left_where_no_memory_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench_core.running.setting.free_memory_gib", lambda: 1.5)
+    assert RunSetting().task_memory == 3 * 2**29
+    monkeypatch.setattr("bench_core.running.setting.free_memory_gib", lambda: None)
+    assert RunSetting().task_memory is None
