@@ -13,8 +13,9 @@ that was killed while files moved goes on with that list.
 """
 
 import shutil
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain as chain_of
@@ -30,10 +31,12 @@ from bench_core.plugins import Registry
 from bench_core.running.pending import is_trained
 from bench_core.running.verify import plan_again
 from bench_core.store import Store
+from bench_core.store.claims import Claims
 from bench_core.store.fields import Test, field_errors, is_digest, is_file_name
 from bench_core.store.record import Record
 from bench_core.store.store import read_record
 
+_POLL_S = 0.2  # between two looks at the claim of another process
 _MOVES = "moves"  # folder of the lists of files that are about to move, one for each unit
 
 
@@ -54,16 +57,46 @@ class RerunStore(Store):
         """
         super().__init__(store.path)
         self.folder, self.cells, self.chains = folder, frozenset(cells), frozenset(chains)
+        old = [*map(super().record_file, cells), *map(super().chain_folder, chains)]
+        self._began_with = {path: _identity(path) for path in old}
 
     def record_file(self, key: str) -> Path:
         """Return the path of a cell's record; of a cell that is run again, that of the new record."""
         old = super().record_file(key)
-        return self.folder / old.relative_to(self.path) if key in self.cells else old
+        return self._new(old) if key in self.cells else old
 
     def chain_folder(self, key: str) -> Path:
         """Return the folder of a chain's artifacts; of a chain that is trained again, that of the new ones."""
         old = super().chain_folder(key)
-        return self.folder / old.relative_to(self.path) if key in self.chains else old
+        return self._new(old) if key in self.chains else old
+
+    def _new(self, old: Path) -> Path:
+        """Return where the new result is: beside the store, until this or an equal rerun has put it into its place."""
+        was_replaced = self._began_with.get(old) != _identity(old)
+        return old if was_replaced and not self.staged(old).exists() else self.staged(old)
+
+    def staged(self, old: Path) -> Path:
+        """Return where the new result lies for a file or folder of the store until it is moved into its place."""
+        return self.folder / old.relative_to(self.path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what differs between a file or folder and its successor of the same name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, 0 if path.is_dir() else found.st_mtime_ns
+
+
+@contextmanager
+def _claimed(store: Store, key: str) -> Iterator[None]:
+    """Claim a chain in this block; wait while another process works on it, or moves its files."""
+    claims = Claims(store.path)
+    with claims:
+        while claims.try_claim(key) is None:
+            time.sleep(_POLL_S)
+        yield
 
 
 @dataclass(frozen=True)
@@ -117,16 +150,23 @@ class Rerun:
         if not self.again:
             return
         changes: list[Change] = []
+        elsewhere = 0
         when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         for chain in self.plan.chains:
             for unit in self._units(chain):
-                if all(self.store.record(cell.key) for cell in unit):
-                    moves = _write_moves(self.store, chain, unit, self.left_behind.get(chain.key, ()), when)
-                    changes += _move(self.store, moves)
+                with _claimed(self.store, chain.key):
+                    staged = [cell for cell in unit if self.store.folder in self.store.record_file(cell.key).parents]
+                    if not staged:
+                        elsewhere += sum(cell.key in self.again for cell in unit)
+                    elif all(self.store.record(cell.key) for cell in unit):
+                        moves = _write_moves(self.store, chain, unit, self.left_behind.get(chain.key, ()), when)
+                        changes += _move(self.store, moves)
         lines = [change.line for change in changes]
         yield from filter(None, lines)
         yield f"{_records(len(changes))} replaced, {lines.count('')} with the same scores"
-        if kept := len(self.again) - len(changes):
+        if elsewhere:
+            yield f"{_records(elsewhere)} replaced by another run of the same command"
+        if kept := len(self.again) - len(changes) - elsewhere:
             yield f"{_records(kept)} kept, as the rerun is not complete: give the command again"
         if changes:
             yield f"the old ones are in {self.store.path / 'superseded'}"
@@ -254,6 +294,7 @@ def _write_moves(store: RerunStore, chain: Chain, unit: Sequence[Cell], left_beh
     moves = {
         "when": when,
         "chain": chain.key if trained else None,
+        "claim": chain.key,
         "cells": [cell.key for cell in unit],
         "left_behind": list(left_behind) if trained else [],
     }
@@ -269,14 +310,19 @@ def finish_moves(store: Store) -> None:
             continue
         moves = _read_moves(path)
         chains = [moves["chain"]] if moves.get("chain") else []
-        _move(RerunStore(store, path.parent.parent, moves["cells"], chains), path)
+        with _claimed(store, moves.get("claim") or moves.get("chain") or path.stem):
+            if path.is_file():  # the process that wrote it may have gone on
+                _move(RerunStore(store, path.parent.parent, moves["cells"], chains), path)
 
 
 def _read_moves(path: Path) -> dict[str, Any]:
     """Read a list of `_write_moves`; StoreError where it could move anything else than results of this store."""
     moves = read_json(path)
     fields: dict[str, Test] = {"when": is_file_name, "cells": _are_keys, "left_behind": _are_keys}
-    errors = field_errors(moves, "", fields), field_errors(moves, "", {"chain": is_digest}, optional=True)
+    errors = (
+        field_errors(moves, "", fields),
+        field_errors(moves, "", {"chain": is_digest, "claim": is_digest}, optional=True),
+    )
     if error := next(chain_of(*errors), None):
         raise StoreError(f"{path} is no list of files to move: {error}; move it away and run again.")
     return moves
@@ -293,7 +339,8 @@ def _move(store: RerunStore, path: Path) -> list[Change]:
     superseded = Store(store.path / "superseded" / moves["when"])
     superseded.create()
     if moves.get("chain"):
-        new, old, gone = (s.chain_folder(moves["chain"]) for s in (store, base, superseded))
+        old, gone = (s.chain_folder(moves["chain"]) for s in (base, superseded))
+        new = store.staged(old)
         if new.is_dir():
             if old.is_dir():
                 while gone.exists():  # the chain was trained once more while its moves were half done
@@ -302,7 +349,8 @@ def _move(store: RerunStore, path: Path) -> list[Change]:
             move(new, old)
     changes = []
     for key in moves["cells"]:
-        new, old, gone = (s.record_file(key) for s in (store, base, superseded))
+        old, gone = (s.record_file(key) for s in (base, superseded))
+        new = store.staged(old)
         if new.is_file():
             if old.is_file():
                 changes.append(Change(read_record(old), read_record(new)))

@@ -53,6 +53,18 @@ def test_small_campaign_of_faults_is_survived_and_written_into_its_page(tmp_path
         assert f"| {fault} | 1 | 0 | 1 | 1 of 1 |" in text
 
 
+def test_four_runs_of_one_command_share_the_work_of_a_store_while_signals_strike(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench:begin shared -->\n<!-- bench:end shared -->\n")
+    arguments = ["--kills", "0", "--parallel-kills", "0", "--tries", "0", "--shared-kills", "5"]
+    arguments += ["--shared-only", "a start from another", "--out", str(page)]
+    done = subprocess.run([sys.executable, "-m", "tests.faults", *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
+    assert re.search(r"^Signals to four runs that shared a store: \d+\.$", text, re.MULTILINE)
+    assert re.search(r"^\| a start from another row \| \d \| 3 \| .* \| (\d) of \1 \|$", text, re.MULTILINE)
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler is needed to let operations on files fail")
 def test_operations_on_files_that_fail_in_any_command_leave_nothing_half(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
@@ -85,6 +97,8 @@ def test_published_campaign_survived_every_fault() -> None:
     page = PAGE.read_text()
     (stopped,) = re.findall(r"Runs that were stopped: (\d+)\.", page)
     assert int(stopped) >= 100
+    (shared,) = re.findall(r"Signals to four runs that shared a store: (\d+)\.", page)
+    assert int(shared) >= 100
     (operations,) = re.findall(r"Operations on files that failed: (\d+)\.", page)
     assert int(operations) >= 300
     survived = re.findall(r"\| (\d+) of (\d+) \|$", page, re.MULTILINE)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench_core.running.rerun import Change, Rerun, finish_moves, prepare_rerun
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.claims import Claims
 from bench_core.store.record import Record
 
 PlanOf = Callable[..., Plan]
@@ -352,3 +354,63 @@ def test_list_of_moves_that_could_move_anything_else_is_refused(store: Store, fi
     with pytest.raises(StoreError, match=f"x.json is no list of files to move: {field}"):
         finish_moves(store)
     assert path.exists()
+
+
+def test_two_equal_reruns_at_once_do_the_work_once_and_one_replaces_the_old_results(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun], features_are: Callable[[float], None]
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    old = _weights(store, plan)
+    features_are(3.0)
+    first, second = prepare(plan, "shrink"), prepare(plan, "shrink")
+    assert run_plan(first.plan, first.store, CPU) == []
+    assert run_plan(second.plan, second.store, CPU) == []  # finds what the first has done
+    assert run_again(first)[-2].startswith("1 record was replaced")
+    new = _weights(store, plan)
+    assert new != old
+    assert run_again(second) == [
+        "0 records were replaced, 0 with the same scores",
+        "1 record was replaced by another run of the same command",
+    ]
+    assert _weights(store, plan) == new
+    assert len(superseded(store)) == 1
+
+
+def test_rerun_that_began_before_an_equal_one_ended_finds_its_results(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun], spread_is: Callable[[float], None]
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    spread_is(7.0)
+    first, second = prepare(plan, "spread"), prepare(plan, "spread")
+    run_again(first)
+    spread_is(-1.0)  # breaks where it is measured
+    assert run_again(second)[-1] == "1 record was replaced by another run of the same command"
+    assert values(store) == {"spread": 7.0}
+
+
+def test_moves_wait_for_a_process_that_works_on_the_chain(
+    plan_of: PlanOf, store: Store, prepare: Callable[..., Rerun], spread_is: Callable[[float], None]
+) -> None:
+    plan = plan_of()
+    run_plan(plan, store, CPU)
+    spread_is(7.0)
+    rerun = prepare(plan, "spread")
+    assert run_plan(rerun.plan, rerun.store, CPU) == []
+    before = values(store)
+    claim = Claims(store.path).try_claim(plan.chains[0].key)
+    assert claim is not None
+    seen: list[dict[str, float | None]] = []
+
+    def end() -> None:
+        seen.append(values(store))
+        claim.release()
+
+    timer = threading.Timer(0.5, end)
+    timer.start()
+    list(rerun.finish())
+    timer.join()
+    assert seen == [before]
+    assert values(store) == {"spread": 7.0}
+    assert list((store.path / "claims").iterdir()) == []
