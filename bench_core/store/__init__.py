@@ -2,6 +2,8 @@
 
 store.py          The folder: records, attempts, chains
 record.py         A record as the code reads it: frozen objects
+index.py          An index of the records of a large store, which may be deleted
+index_rows.py     A record as a row of it
 record_schema.py  Checks of the JSON of a record and of an attempt
 per_item.py       Per-item results of a score, packed into a record
 log_numbers.py    The numbers in a line of a training's log

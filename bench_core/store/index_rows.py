@@ -52,6 +52,10 @@ class StoredFile(Mapping[str, Any]):
             self._content = {name: content[name] for name in self._known if name != "items"}
         return content[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a name; the file is not read."""
+        return name in self._known
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, in the order of the file."""
         return iter(self._known)

@@ -1,5 +1,6 @@
 """Options: lists given several times are joined, single ones given twice are refused, seeds may be ranges."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from bench_core.cli.group import main
-from bench_core.cli.options import Command, make_request
+from bench_core.cli.options import Command, make_request, reads_a_store
 
 Bench = Callable[..., Result]
 DRY = ("run", "--dry-run", "--json", "--quiet")
@@ -121,3 +122,20 @@ def test_seed_of_two_ranges_is_run_once(bench: Bench) -> None:
 )  # fmt: skip
 def test_range_of_seeds_that_is_none_is_refused(bench: Bench, text: str, message: str) -> None:
     assert message in bench("run", "--methods", "nac", f"--seeds={text}", code=2).stderr
+
+
+def test_a_command_that_reads_a_store_leaves_the_search_for_cycles_as_it_was() -> None:
+    seen = []
+
+    @reads_a_store
+    def command(error: Exception | None) -> None:
+        seen.append(gc.isenabled())
+        if error:
+            raise error
+
+    assert gc.isenabled()
+    command(None)
+    with pytest.raises(ValueError, match="no such row"):
+        command(ValueError("no such row"))
+    assert gc.isenabled()
+    assert seen == [False, False]
