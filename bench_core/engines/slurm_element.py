@@ -76,7 +76,10 @@ class Element:
 
         An element that has used its time and got no further would do so again: that is a failure, and is recorded.
         """
-        assert _running is not None, "submitit calls this while the element runs"
+        from submitit.helpers import DelayedSubmission
+
+        if _running is None:  # it has just begun
+            return DelayedSubmission(replace(self))
         _running.stop()
         used_s = time.monotonic() - _running.began
         limit_is_near = used_s > min(self.time_s / 2, self.time_s - self.signal_delay_s - _EARLY_S)
@@ -85,8 +88,6 @@ class Element:
             _running.note(f"timeout: {reason}")
             subprocess.run([*self.command, f"{GIVE_UP}={reason}"], stdin=subprocess.DEVNULL, check=False)
             return None
-        from submitit.helpers import DelayedSubmission
-
         _running.note("stopped; queued again")
         return DelayedSubmission(replace(self))
 
@@ -107,9 +108,9 @@ class _Running:
         self.log = _open_log(Path(os.devnull if _rank() else element.log))
         node = os.environ.get("SLURMD_NODENAME", socket.gethostname())
         self.note(f"job {_job_id()} on {node}, start {1 + int(os.environ.get(_RESTARTS, '0'))}")
-        signal.signal(signal.SIGTERM, self._on_sigterm)  # submitit's handler does nothing
         self._process = ChildProcess(element.command, self._on_line, grace=_GRACE_S, environment=_environment())
         Thread(target=self._watch, daemon=True).start()
+        signal.signal(signal.SIGTERM, self._on_sigterm)  # submitit's handler does nothing
 
     def wait(self) -> Ended:
         """Wait until the process has ended."""
@@ -181,7 +182,10 @@ def _environment() -> dict[str, str]:
 
     ranks = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     names = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    return {**_OFFLINE, **{name: str(getattr(ranks, name.lower())) for name in names}}
+    found = {name: str(getattr(ranks, name.lower())) for name in names}
+    if os.environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
+        found["MASTER_ADDR"] = "127.0.0.1"  # a node's name in Slurm need not be that of a host
+    return {**_OFFLINE, **found}
 
 
 def _rank() -> int:

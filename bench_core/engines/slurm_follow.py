@@ -22,6 +22,7 @@ from bench_core.running.progress import Progress
 from bench_core.running.provenance import provenance
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
+from bench_core.store.done_cells import done_keys
 from bench_core.store.slurm_jobs import SlurmError, SubmittedElement, log_file, queued_elements
 from bench_core.store.store import PREEMPTED
 
@@ -101,18 +102,16 @@ def follow(
     labels = {element.log: element.label for _, element in elements}
     asked = float("-inf")
     left = {job for job, _ in elements}
-    while left:
+    while left and _lacks_any(plan, store):
         setting.stop.raise_if_requested()
         _show(tails, labels, progress)
-        if time.monotonic() - asked >= ASK_S or not _lacks_any(plan, store):
+        if time.monotonic() - asked >= ASK_S:
             asked = time.monotonic()
             try:
                 left &= {element.job for element in queued_elements(store)}
             except SlurmError as error:
                 progress.log(f"{error}")
-        if not left or not _lacks_any(plan, store):
-            break
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S * (1 + len(tails) // 200) if left else 0)
     if _lacks_any(plan, store):
         time.sleep(_LATE_S)
     _show(tails, labels, progress)
@@ -133,8 +132,8 @@ def last_attempts(plan: Plan, store: Store) -> dict[str, Path | None]:
 
 
 def _lacks_any(plan: Plan, store: Store) -> bool:
-    cells = (cell for cell in plan.cells if cell.skip is None)
-    return any(not store.record_file(cell.key).is_file() for cell in cells)
+    keys = {cell.key for cell in plan.cells if cell.skip is None}
+    return len(done_keys(store, keys)) < len(keys)
 
 
 def _show(tails: Mapping[str, _Tail], labels: Mapping[str, str], progress: Progress) -> None:
