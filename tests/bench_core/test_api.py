@@ -128,15 +128,23 @@ def test_python_and_the_command_line_have_the_same_run_settings_and_defaults() -
     python = {name: argument.default for name, argument in inspect.signature(run).parameters.items()}
     python["compiled"] = python.pop("compile")
     context = main.commands["run"].make_context("run", [])
+    assert (python.pop("jobs"), context.params["jobs"]) == (1, "auto")  # a script says when it starts processes
+    left_out = {"command", "stop", "jobs", "threads", "leader"}
+    left_out |= {"engine", "slurm", "wait", "ranks", "claim_beat", "claim_stale"} - python.keys()
     for setting in dataclasses.fields(RunSetting):
-        if setting.name not in ("command", "stop"):
+        if setting.name not in left_out:
             assert python[setting.name] == context.params[setting.name] == setting.default, setting.name
+
+
+def test_plugins_of_this_process_alone_run_in_it_whatever_fits_beside(registry: Registry, tmp_path: Path) -> None:
+    frame = toys(registry, tmp_path, jobs="auto")
+    assert len(frame) == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"jobs": 0}, "jobs must be a whole number from 1, got 0"),
+        ({"jobs": 0}, "jobs must be auto or a whole number from 1, got 0"),
         ({"time_limit": 5}, "time-limit works only where each chain has its own process"),
         ({"device": "abacus"}, "device 'abacus' cannot be used here"),
         ({"isolate": True}, "registry= cannot be passed to another process"),
