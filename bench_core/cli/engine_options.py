@@ -220,7 +220,8 @@ def make_setting(
         if only_chain is None and element is None and values["jobs"] == "auto":
             values.update(jobs=1)
     if only_chain is not None:
-        values.update(isolate=False, jobs=1, time_limit=None, device=split_devices(values["device"])[0])
+        device = values["device"] if values["ranks"] != 1 else split_devices(values["device"])[0]
+        values.update(isolate=False, jobs=1, time_limit=None, device=device)
     elif element is not None:
         values.update(isolate=True, jobs=1)
     if only_chain is not None or element is not None:

@@ -146,7 +146,7 @@ class _Scheduler:
         self.total = len(queue)
         self.waiting = list(queue)
         self.running: dict[int, tuple[ChainProcess, ChildProcess]] = {}
-        self.machine = machine or this_machine(setting.device)
+        self.machine = machine or this_machine(setting.device, 1 if setting.ranks == "auto" else setting.ranks)
         self.outlook = Outlook(store)
         self.sizes = Sizes(self.outlook, setting, self.machine)
         self.failed_trainings = FailedTrainings(store)

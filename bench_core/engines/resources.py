@@ -146,27 +146,34 @@ def killed_for_memory(before: int | None) -> bool:
     return before is None or now is None or now > before
 
 
-def this_machine(device: str) -> Machine:
+def this_machine(device: str, ranks: int = 1) -> Machine:
     """Return what the chains of a run share on this machine; it touches no GPU.
 
     Of more than two cores (by affinity and cgroup) one stays free, for whoever sits there.
 
     Args:
         device: As for `--device`: each of several named GPUs is a place, with `auto` and `cuda` each visible one.
+        ranks: Number of GPUs that make a place, for chains of several ranks.
     """
     cores = int(cpu_count())
-    return Machine(cores - 1 if cores > 2 else cores, free_memory_gib(), places_of(device))
+    return Machine(cores - 1 if cores > 2 else cores, free_memory_gib(), places_of(device, ranks))
 
 
-def places_of(device: str) -> list[Place]:
-    """Return the devices of a run."""
+def places_of(device: str, ranks: int = 1) -> list[Place]:
+    """Return the devices of a run, so many GPUs at a time as a chain has ranks."""
     names = split_devices(device)
     if len(names) > 1:
-        return [Place(device=name, has_own_memory=True) for name in names]
+        return [Place(device=group, has_own_memory=True) for group in _groups(names, ranks)]
     found = find_device(device)
     if found == torch.device("cuda") and (gpus := visible_gpus()):
-        return [Place(environment={"CUDA_VISIBLE_DEVICES": gpu}, has_own_memory=True) for gpu in gpus]
+        groups = _groups(gpus, ranks)
+        return [Place(environment={"CUDA_VISIBLE_DEVICES": group}, has_own_memory=True) for group in groups]
     return [Place(has_own_memory=found.type != "cpu")]
+
+
+def _groups(names: Sequence[str], size: int) -> list[str]:
+    """Join so many names at a time: `a,b` and `c,d`; a rest is left out, unless all are fewer."""
+    return [",".join(names[start : start + size]) for start in range(0, max(1, len(names) - size + 1), size)]
 
 
 def visible_gpus() -> list[str]:

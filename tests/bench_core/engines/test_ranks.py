@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench_core.engines import ranks
+from bench_core.engines import ranks, resources
 from bench_core.engines.ranks import RankPlace, device_of_rank, rank_place, settle_ranks
+from bench_core.engines.resources import places_of
 from bench_core.errors import RequestError
 from bench_core.running.setting import RunSetting
 
@@ -72,6 +73,15 @@ def test_auto_is_one_on_cpus_and_more_ranks_than_gpus_are_refused(monkeypatch: p
     monkeypatch.setattr(ranks, "visible_gpus", lambda: ["0", "1"])
     with pytest.raises(RequestError, match="ranks is 4, but 2 GPUs can be used; add --ranks 2"):
         settle_ranks(RunSetting(device="cpu", ranks=4), 1)
+
+
+def test_chains_of_several_ranks_have_as_many_gpus_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [place.device for place in places_of("cuda:0,cuda:3,cuda:4,cuda:5", 2)] == ["cuda:0,cuda:3", "cuda:4,cuda:5"]
+    monkeypatch.setattr(resources, "find_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(resources, "visible_gpus", lambda: ["0", "1", "2", "3", "4"])
+    variables = [place.environment["CUDA_VISIBLE_DEVICES"] for place in places_of("cuda", 2)]
+    assert variables == ["0,1", "2,3"]
+    assert [place.environment["CUDA_VISIBLE_DEVICES"] for place in places_of("cuda", 8)] == ["0,1,2,3,4"]
 
 
 def test_ranks_must_be_whole_and_cannot_be_compiled() -> None:

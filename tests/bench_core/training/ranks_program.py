@@ -1,6 +1,6 @@
 """One of four processes that train every method by three ranks, by two, and in the fourth process alone.
 
-    python ranks_program.py NUMBER PORT OUT
+    python -m tests.bench_core.training.ranks_program NUMBER PORT OUT
 
 The calculation is in float64, which views are not made in: they are converted where modules read them. A process that
 leads writes OUT/RANKS.safetensors: "METHOD on KIND" -> all parameters before the training, and after it. Then two ranks
@@ -24,7 +24,6 @@ from typing import Any
 
 import pytest
 import torch
-from rank_methods import CASES, Draws, Squares  # beside this file
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore, TCPStore
@@ -41,6 +40,7 @@ from bench_core.training.rank_autosave import LeaderStoppedError
 from bench_core.training.rank_group import RankGroup
 from bench_core.training.stopping import Stop, Stopped
 from bench_core.views import pipeline
+from tests.bench_core.training.rank_methods import CASES, Draws, Squares
 
 TESTS = Path(__file__).parents[2]
 PROCESSES, CPU = 4, torch.device("cpu")

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-PROGRAM = Path(__file__).with_name("ranks_program.py")
+ROOT = Path(__file__).parents[3]
+PROGRAM = "tests.bench_core.training.ranks_program"
 PROCESSES = 4
 
 
@@ -30,7 +31,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     port = free_port()
     processes = [
         subprocess.Popen(
-            [sys.executable, PROGRAM, str(rank), str(port), out],
+            [sys.executable, "-m", PROGRAM, str(rank), str(port), out],
+            cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
