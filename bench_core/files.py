@@ -318,8 +318,13 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     """Return whether more lists and objects lie in each other than this."""
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner if isinstance(item, dict | list))
+    level = [value]
+    for _ in range(levels):
+        inner = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
