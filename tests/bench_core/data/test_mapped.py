@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import bench_core
 from bench_core import Split
 from bench_core.data import Graphs, mapped
 from bench_core.data.files import digest_of
@@ -185,3 +186,19 @@ def test_array_in_parts_is_a_file_of_numpy_and_large_ones_are_trusted_by_stamp(
     assert np.array_equal(get(), whole)
     assert len(made) == 2
     assert np.array_equal(get(trust_stamp=False), whole)
+
+
+def test_run_has_the_same_scores_on_maps_in_the_folder_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scores(name: str) -> list[float]:
+        table = bench_core.run(
+            methods=["simclr"], tasks=["knn"], encoders=["convnet"], seeds=[0], epochs=1, batch_size=256,
+            store=tmp_path / name, data_cache=tmp_path / "node", progress=False,
+        )  # fmt: skip
+        return [float(value) for value in table["value"]]
+
+    on_maps = scores("a")
+    assert len(list((tmp_path / "node").iterdir())) == 2  # train and test of digits
+    monkeypatch.setattr(mapped, "SHARED_BYTES", 1 << 40)
+    assert scores("b") == on_maps
