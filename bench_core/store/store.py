@@ -9,6 +9,7 @@
       chains/<key>/                     weights.safetensors  chain.json
         embeddings/<key>/               <split>.safetensors  done.json
         epochs/<epoch>.safetensors      weights along the way, where they were asked for
+      claims/                           who works on which chain, see bench_core.store.claims; empty when nobody does
       rerun/  superseded/               what `bench run --rerun` makes and replaces, see bench_core.running.rerun
 
 Any number of processes may write, without a lock: a record, and a folder below chains/, is made beside its final path

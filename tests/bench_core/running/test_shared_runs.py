@@ -20,6 +20,7 @@ from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
 from bench_core.store import Store
 from bench_core.store.claims import Claim, Claims
+from bench_core.store.per_item import pack_items
 from bench_core.training.stopping import Stop, Stopped
 from tests.conftest import Shrink
 
@@ -259,9 +260,7 @@ def test_record_of_a_task_whose_claim_was_lost_is_not_written(
     (chain,) = plan.chains
     run_plan(plan, store, QUICK)
     store.record_file(plan.cells[0].key).unlink()
-    from bench_core.running import evaluate
-
-    pack_items, calls = evaluate.pack_items, list[int]()
+    calls: list[int] = []
 
     def slow(*args: Any) -> Any:
         calls.append(1)
@@ -276,7 +275,7 @@ def test_record_of_a_task_whose_claim_was_lost_is_not_written(
             assert not store.records()
         return pack_items(*args)
 
-    monkeypatch.setattr(evaluate, "pack_items", slow)
+    monkeypatch.setattr("bench_core.running.evaluate.pack_items", slow)
     assert run_plan(plan, store, QUICK) == []
     assert len(calls) == 2
     assert len(store.records()) == 1
