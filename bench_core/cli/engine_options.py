@@ -142,7 +142,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class SlurmElement:
-    """What `bench run` does inside an element of Slurm.
+    """Task of `bench run` inside an element of Slurm.
 
     Attributes:
         key: Key of the chain.

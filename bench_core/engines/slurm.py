@@ -48,7 +48,7 @@ _ENDLESS = 10**6  # times that submitit queues an element again; `Element.checkp
 
 @dataclass(frozen=True)
 class Work:
-    """What one element does.
+    """Work of one element.
 
     Attributes:
         chain: The chain.
@@ -64,7 +64,7 @@ class Work:
 
     @property
     def place(self) -> Place:
-        """What tells it from other works."""
+        """Key of the chain and part, which no other work shares."""
         return self.chain.key, self.part
 
 

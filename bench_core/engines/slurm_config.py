@@ -55,7 +55,7 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one kind of elements asks Slurm for.
+    """Options of sbatch for one kind of elements.
 
     Attributes:
         options: Option of sbatch -> value; True for one without a value.
@@ -117,7 +117,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class SlurmConfig:
-    """What the elements of a run ask Slurm for.
+    """Options of sbatch for the elements of a run.
 
     Attributes:
         training: For elements that train, and run the tasks too where `evaluation` is None.

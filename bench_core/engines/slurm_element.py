@@ -25,7 +25,8 @@ from types import FrameType
 from typing import Any, TextIO
 
 from bench_core.engines.child_process import GRACE_S, POLL_S, ChildProcess, Ended
-from bench_core.files import files_below
+from bench_core.files import files_below, growing_file
+from bench_core.output import say
 from bench_core.store.under_way import UNDER_WAY
 from bench_core.training.stopping import CALL_AGAIN
 
@@ -139,7 +140,7 @@ class _Running:
         self._on_line(f"== {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {text}")
 
     def _on_line(self, line: str) -> None:
-        print(line, flush=True)
+        say(line)
         with suppress(OSError):  # a full disk
             self.log.write(f"{line}\n")
             self.log.flush()
@@ -168,8 +169,7 @@ _RESTARTS = "SLURM_RESTART_COUNT"
 def _open_log(path: Path) -> TextIO:
     """Open the log to add lines; where the disk is full or gone, lines go to the element's output alone."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a", encoding="utf-8")
+        return growing_file(path)
     except OSError:
         return open(os.devnull, "w", encoding="utf-8")
 
