@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench_core.cli.options import STORE, Command, load, make_request, request_options, terminal_width
+from bench_core.cli.options import STORE, Command, load, make_request, reads_a_store, request_options, terminal_width
 from bench_core.output import say
 
 _POLL_S = 1.0  # between two looks at a log that is followed
@@ -18,6 +18,7 @@ _POLL_S = 1.0  # between two looks at a log that is followed
 @request_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_context
+@reads_a_store
 def status(ctx: click.Context, /, as_json: bool, **asked: Any) -> None:
     """Show what is done, running, failed, left.
 

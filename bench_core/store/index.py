@@ -204,7 +204,7 @@ def _write(store: Path, known: _Known, rows: Sequence[_Row]) -> None:
         rows: The rows of further records.
     """
     for place in _places(store):
-        with suppress(*_NO_INDEX):
+        with suppress(OSError, sqlite3.Error):
             with new_file(place) as temporary:
                 if known.index is not None:
                     shutil.copyfile(known.index, temporary)
