@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bench_core import DataSpec, Embedded, Evaluator, Frozen
 from bench_core.devices import peak_memory_gib, reset_peak_memory
+from bench_core.evaluation.linear_probe import GRID
 from bench_core.files import file_digest
 from bench_core.store.tensors import load_tensors, tensor_rows
 from bench_evaluators.clustering.evaluator import Clustering, ClusteringConfig
@@ -84,13 +85,13 @@ def frozen_of(folder: Path, items: int, queries: int, dims: int, classes: int, m
     return Frozen(splits, data, _SEED, _CPU, nn.Identity, no_inputs, memory=memory)  # type: ignore[arg-type]
 
 
-def tasks(fit_items: int) -> Mapping[str, Evaluator]:
-    """Return the tasks; `clustering` fits k-means to so many items."""
+def tasks(fit_items: int, penalties: Sequence[float] = GRID) -> Mapping[str, Evaluator]:
+    """Return the tasks; `clustering` fits k-means to so many items, `linear` chooses from these penalties."""
     return {
         "knn": KNN(KNNConfig()),
         "retrieval": Retrieval(RetrievalConfig(num_queries=QUERIES)),
         "clustering": Clustering(ClusteringConfig(fit_items=fit_items)),
-        "linear": Linear(LinearConfig()),
+        "linear": Linear(LinearConfig(grid=tuple(penalties))),
     }
 
 
@@ -136,8 +137,12 @@ def measured(name: str, task: Evaluator, frozen: Frozen) -> Timing:
     return Timing(name, 1.0, *seconds, peaks["private"], facts)
 
 
-def large(items: int) -> dict[str, Any]:
+def large(items: int, penalties: Sequence[float] = GRID) -> dict[str, Any]:
     """Run all tasks on so many items, and return the results of a contest.
+
+    Args:
+        items: Number of items of train.
+        penalties: Penalties that `linear` chooses from.
 
     Raises:
         AssertionError: A task took more private memory than `MEMORY`, or than its part for fewer items.
@@ -150,7 +155,7 @@ def large(items: int) -> dict[str, Any]:
             task.evaluate(trial)  # so that the libraries and their buffers are loaded before memory is looked at
         with peak_memory() as peaks:
             frozen = frozen_of(Path(folder), items, QUERIES, DIMS, CLASSES, memory)
-        of_tasks = tasks(max(CLASSES, round(50_000 * share)))
+        of_tasks = tasks(max(CLASSES, round(50_000 * share)), penalties)
         timings = [measured(name, task, frozen) for name, task in of_tasks.items()]
     for name, peak in {"writing": peaks["private"], **{one.name: one.peak_mib or 0.0 for one in timings}}.items():
         if peak > memory / 2**20:
