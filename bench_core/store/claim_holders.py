@@ -50,7 +50,10 @@ class Holder:
 
     def is_dead(self) -> bool:
         """Return True if the process is known to have ended; False also where nobody here can know."""
-        return bool(self.machine) and self.machine == this_machine() and process_start(self.pid) != self.started
+        if not self.machine or self.machine != this_machine():
+            return False
+        found = process_start(self.pid)
+        return found == _NO_PROCESS or bool(found and self.started and found != self.started)
 
 
 def describe_this_process(token: str, since: str, command: str, beat_s: float) -> dict[str, Any]:
@@ -114,6 +117,8 @@ def process_start(pid: int) -> str:
     Returns:
         "no process" if there is none, or if it has ended and waits for its parent; "" where that cannot be known.
     """
+    if not this_machine():  # a system without /proc
+        return ""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -12,6 +12,7 @@ meanwhile can take over no claim but the one that it saw. A process that slept f
 The files of a claim are deleted when it ends. No lock of the file system is used, and no function in here waits.
 """
 
+import errno
 import os
 import time
 import uuid
@@ -40,7 +41,7 @@ class LostClaim(BaseException):  # no error: like `Stopped`, and `except Excepti
 
 def clock() -> float:
     """Return seconds that pass also while the machine is suspended, where the system counts them."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass
@@ -263,11 +264,16 @@ class Claim:
 
 def _read(path: Path) -> Holder | None:
     """Read the file of a claim; None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return parse_holder(file.read(_LARGEST), os.fstat(file.fileno()).st_mtime_ns)
-    except FileNotFoundError:
-        return None
+    for is_last in (False, True):
+        try:
+            with path.open("rb") as file:
+                return parse_holder(file.read(_LARGEST), os.fstat(file.fileno()).st_mtime_ns)
+        except FileNotFoundError:
+            break
+        except OSError as error:  # on NFS, a file that was deleted while it was read
+            if is_last or error.errno != errno.ESTALE:
+                raise
+    return None
 
 
 def _has_token(path: Path, token: str) -> bool:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -248,6 +249,34 @@ def test_process_of_another_boot_or_container_is_not_thought_to_be_dead() -> Non
     assert not Holder("t", "here", 2**22 + 1, "another boot", "123").is_dead()
     assert not Holder("t", "here", 2**22 + 1, "", "123").is_dead()
     assert Holder("t", "here", os.getpid(), here, "another start").is_dead() == bool(here)
+    assert not Holder("t", "here", os.getpid(), here, claim_holders.process_start(os.getpid())).is_dead()
+
+
+def test_process_that_proc_hides_is_not_thought_to_be_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another user, where /proc is mounted with hidepid."""
+    holder = Holder("t", "here", os.getpid(), claim_holders.this_machine(), "123")
+    monkeypatch.setattr(Path, "read_text", lambda path, **options: (_ for _ in ()).throw(FileNotFoundError(path)))
+    assert not holder.is_dead()
+
+
+def test_file_that_was_deleted_on_the_server_while_it_was_read_is_read_again(
+    one: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = claimed(one)
+    faults, fstat = [errno.ESTALE], os.fstat
+
+    def fails_once(descriptor: int) -> os.stat_result:
+        if faults:
+            raise OSError(faults.pop(), "stale")
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", fails_once)
+    assert claim.verify()
+    faults += [errno.ESTALE, errno.ESTALE]
+    with pytest.raises(OSError, match="stale"):
+        claim.verify()
+    assert not claim._is_lost
+    claim.release()
 
 
 def test_a_process_that_wakes_up_reads_before_it_says_that_the_claim_is_its_own(tmp_path: Path) -> None:
