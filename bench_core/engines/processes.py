@@ -166,6 +166,8 @@ class _Scheduler:
     def run(self, on_start: Callable[[], None]) -> None:
         """Run all chains. After a stop signal no more are started, and the running processes are stopped."""
         stop, started = self.setting.stop, False
+        if self.setting.jobs == "auto":
+            self.progress.log(self.machine.line())
         with stop.deferred():
             try:
                 while self.running or (self.waiting and not stop.is_requested()):

@@ -49,6 +49,14 @@ class Machine:
     memory_gib: float | None
     places: Sequence[Place]
 
+    def line(self) -> str:
+        """Return a line that says what chains share."""
+        gpus = sum(place.has_own_memory for place in self.places)
+        parts = [f"{self.cores} core{'' if self.cores == 1 else 's'}"]
+        parts += [] if self.memory_gib is None else [f"{self.memory_gib:.0f} GiB of memory"]
+        parts += [f"{gpus} GPU{'' if gpus == 1 else 's'}"] if gpus else []
+        return f"chains run side by side as they fit into {', '.join(parts)}; --jobs 1 runs them one by one"
+
 
 class Alone(IntEnum):
     """What a chain shares with no other."""

@@ -223,7 +223,7 @@ def test_batches_that_are_too_small_are_refused_before_a_process_starts(
 
     monkeypatch.setattr("bench_core.engines.processes.refuse_small_batches", refuse)
     with pytest.raises(RequestError, match="too small"):
-        run_in_processes(plan_of(), store, ISOLATED, ["a-command-that-does-not-exist"])
+        run_in_processes(plan_of(batch_size=2), store, ISOLATED, ["a-command-that-does-not-exist"])
     assert asked == ["shrink on blobs with tiny, seed 0"]
 
 

@@ -109,6 +109,12 @@ def test_one_core_stays_free_where_there_are_more_than_two(
     assert this_machine("cpu").places == [Place()]
 
 
+def test_line_says_what_chains_share() -> None:
+    ends = "; --jobs 1 runs them one by one"
+    assert machine(1, None).line() == f"chains run side by side as they fit into 1 core{ends}"
+    assert machine(15, 59.6, GPUS).line().endswith(f"into 15 cores, 60 GiB of memory, 2 GPUs{ends}")
+
+
 def test_named_gpus_are_places_and_none_is_touched() -> None:
     assert places_of("cuda:0,cuda:3") == [
         Place(device="cuda:0", has_own_memory=True), Place(device="cuda:3", has_own_memory=True)
