@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import signal
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
@@ -14,14 +15,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench_core import Batch, DataSpec, Loss, NoConfig, Objective, Recipe
 from bench_core.cli.group import main
 from bench_core.config import plain
 from bench_core.data import open_split, take
 from bench_core.data.checked import load_split
 from bench_core.data.image_files import decode
 from bench_core.errors import ConfigError, DataMissingError, RequestError
+from bench_core.training.checkpoints import Checkpoints
+from bench_core.training.pretrain import pretrain
+from bench_core.training.stopping import Stop, Stopped
 from bench_datasets.webdataset.dataset import WebDataset, WebDatasetConfig, bench_datasets
 from bench_datasets.webdataset.index import names_of
 from bench_datasets.webdataset.shards import Samples
@@ -170,6 +175,50 @@ def test_resumed_pass_goes_on_where_it_was(skip: int, folder: Path) -> None:
     for first, second in zip(whole[skip:], rest, strict=True):
         assert torch.equal(first.index, second.index)
         assert torch.equal(first.inputs, second.inputs)
+
+
+class Mean(Objective):
+    """Fits one weight to images, and stops the training after a step."""
+
+    def __init__(self, encoder: Any, data: DataSpec, config: NoConfig) -> None:
+        super().__init__(encoder, data, config)
+        self.weight, self.seen = nn.Parameter(torch.zeros(3, 4, 4)), list[list[int]]()
+        self.stop_after: tuple[int, Stop] | None = None
+
+    def make_views(self, batch: Batch, rng: torch.Generator) -> Any:
+        """Return the images."""
+        self.seen.append(batch.index.tolist())
+        return batch.inputs
+
+    def forward(self, views: Any, player: str = "main") -> Loss:
+        """Return the distance of the weight."""
+        if self.stop_after and len(self.seen) == self.stop_after[0]:
+            self.stop_after[1]._number = signal.SIGTERM
+        return Loss((views - self.weight).square().mean())
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_training_that_was_stopped_within_an_epoch_ends_with_the_same_bits(
+    steps: int, folder: Path, tmp_path: Path
+) -> None:
+    made, stop = dataset(folder), Stop()
+
+    def train(name: str, stop_after: tuple[int, Stop] | None = None) -> Mean:
+        method = Mean(nn.Identity(), made.spec(), NoConfig())
+        method.stop_after = stop_after
+        checkpoints = Checkpoints(tmp_path / name, interval=1e6, stop=stop_after[1] if stop_after else Stop())
+        source, recipe = open_split(made.load("train"), CPU), Recipe(epochs=3, batch_size=5)
+        pretrain(
+            method, source, recipe, seed=0, device=CPU, precision="fp32", log=tmp_path / "log", checkpoints=checkpoints
+        )
+        return method
+
+    whole = train("whole")
+    with pytest.raises(Stopped):
+        train("stopped", (steps, stop))
+    resumed = train("stopped")
+    assert resumed.seen == whole.seen[steps:]
+    assert torch.equal(resumed.weight, whole.weight)
 
 
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
