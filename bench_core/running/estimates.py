@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # `bench status` and `bench rm` read estimates, and do withou
 
 _ASK_AGAIN_S = 5.0
 _SAMPLE = 2000  # records that a run reads for its estimates: every process of it does so when it begins
+_LOOKED_UP = 500  # chains of which the files are looked up for an estimate of many
 _RECENT = 10  # epochs of a training that goes on, of which the speed is taken
 
 Names = Mapping[str, str]
@@ -78,6 +79,16 @@ class Seconds:
             self.tasks + other.tasks,
             self.guessed + other.guessed,
             self.unknown + other.unknown,
+        )
+
+    def times(self, factor: float) -> "Seconds":
+        """Return the estimate of so many times as much work."""
+        return Seconds(
+            factor * self.training,
+            factor * self.embedding,
+            factor * self.tasks,
+            round(factor * self.guessed),
+            round(factor * self.unknown),
         )
 
     @property
@@ -212,14 +223,17 @@ class Outlook:
         """
         if self._asked and time.monotonic() - self._asked[0] < _ASK_AGAIN_S:
             return self._asked[1]
-        estimates = [self._known().of(left_of(planned_chain(chain), self._store)) for chain in chains]
-        seconds = sum(estimates, Seconds()).total - (estimates[0].training if estimates else 0.0)
+        first = self.rest(chains[:1])
+        seconds = first.total - first.training + self.rest(chains[1:]).total
         self._asked = time.monotonic(), seconds or None
         return self._asked[1]
 
     def rest(self, chains: "Iterable[Chain]") -> Seconds:
-        """Estimate all that is left of some chains."""
-        return sum((self._known().of(left_of(planned_chain(chain), self._store)) for chain in chains), Seconds())
+        """Estimate all that is left of some chains; of very many, some are looked up and stand for the others."""
+        every = list(chains)
+        looked_up = every[:: max(1, len(every) // _LOOKED_UP)]
+        known = (self._known().of(left_of(planned_chain(chain), self._store)) for chain in looked_up)
+        return sum(known, Seconds()).times(len(every) / max(1, len(looked_up)))
 
     def memory(self, chain: "Chain", device: str) -> float | None:
         """Return the most GiB that such a chain took on a type of device; None where that is not known."""

@@ -11,7 +11,7 @@ from bench_core.cli import main
 from bench_core.planning.chains import Plan, narrowed
 from bench_core.plugins import Registry
 from bench_core.running.dry_run import screen
-from bench_core.running.estimates import Costs, Left, Seconds, about, all_left, begun, duration, left_of
+from bench_core.running.estimates import Costs, Left, Outlook, Seconds, about, all_left, begun, duration, left_of
 from bench_core.running.planned import Announcement, planned, read_planned
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
@@ -70,6 +70,19 @@ def test_a_training_under_way_tells_its_own_speed(costs: Costs, plan_of: PlanOf,
     left = left_of(chain, store)
     assert (left.epochs, left.epoch_s) == (6, 1.0)  # a median: the first epoch is slow
     assert costs.of(left).training == 6.0
+
+
+def test_of_many_chains_some_are_looked_up_and_stand_for_all(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_plan(plan_of(), store, CPU) == []
+    chains, outlook = plan_of(seeds=[1, 2, 3, 4]).chains, Outlook(store)
+    every, later = outlook.rest(chains), outlook.later(chains)
+    monkeypatch.setattr("bench_core.running.estimates._LOOKED_UP", 2)
+    assert outlook.rest(chains).total == pytest.approx(every.total)
+    assert outlook.rest(chains[:0]) == Seconds()
+    assert Outlook(store).later(chains) == pytest.approx(later)
+    assert later == pytest.approx(every.total - outlook.rest(chains[:1]).training)
 
 
 def test_nothing_is_left_of_a_finished_chain(costs: Costs, plan_of: PlanOf, store: Store) -> None:
