@@ -89,7 +89,7 @@ def item_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[floa
     Returns:
         Lower and upper end: Wilson's for hits, that of the bootstrap for all else.
     """
-    if np.isin(values, (0, 1)).all():
+    if ((values == 0) | (values == 1)).all():
         return wilson(int(values.sum()), len(values))
     numbers = values.astype(np.float64)
     return bootstrap_mean(numbers) if len(numbers) < _MANY else _expanded_bootstrap(numbers)
