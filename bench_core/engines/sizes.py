@@ -88,7 +88,7 @@ def expected_jobs(setting: RunSetting, chains: Sequence[Chain]) -> int:
     """Return about how many of some chains will run at the same time, for estimates."""
     if setting.jobs != "auto":
         return int(setting.jobs)
-    machine = this_machine(setting.device)
+    machine = this_machine(setting.device, _ranks(setting))
     if any(place.has_own_memory for place in machine.places):
         return max(1, min(len(machine.places), len(chains)))
     threads = (max(map(threads_here, chains), default=1) + setting.workers) * _ranks(setting)
@@ -98,18 +98,18 @@ def expected_jobs(setting: RunSetting, chains: Sequence[Chain]) -> int:
 def _has_room(setting: RunSetting) -> bool:
     """Return whether more than one chain can run at all on this machine.
 
-    Ranks on GPUs share all of these, MPS does not tell its memory, and Windows has no groups of processes.
+    The ranks of a chain have GPUs for themselves, MPS does not tell its memory, Windows has no groups of processes.
     """
     if not hasattr(os, "killpg") or find_device(setting.device).type == "mps":
         return False
-    machine = this_machine(setting.device)
-    if any(place.has_own_memory for place in machine.places) and setting.ranks != 1:
-        return False
+    machine = this_machine(setting.device, _ranks(setting))
+    if setting.ranks != 1 and any(place.has_own_memory for place in machine.places):
+        return len(machine.places) > 1
     return machine.cores > 1 or len(machine.places) > 1
 
 
 def _ranks(setting: RunSetting) -> int:
-    """Return the number of processes that train a chain on a CPU."""
+    """Return the number of processes that train a chain."""
     return 1 if setting.ranks == "auto" else setting.ranks
 
 
