@@ -18,8 +18,11 @@ from bench_core.engines.slurm_config import Resources, SlurmConfig, refuse_unkno
 from bench_core.engines.slurm_element import Element
 from bench_core.errors import RequestError, one_line
 from bench_core.planning.chains import Cell, Chain, Plan
+from bench_core.running.chain import load_splits
+from bench_core.running.kept_epochs import check_kept_epochs
 from bench_core.running.pending import is_trained, to_run, to_train
 from bench_core.running.setting import RunSetting
+from bench_core.running.small_batches import refuse_small_batches
 from bench_core.store import Store
 from bench_core.store.chain_names import names_of
 from bench_core.store.slurm_jobs import (
@@ -140,17 +143,19 @@ def submit(plan: Plan, store: Store, setting: RunSetting, command: Sequence[str]
     """Submit what is missing of a plan and not in the queue.
 
     Args:
-        plan: The chains; their data was read, so that no element fetches any.
+        plan: The chains. Their data is read here first, so that what is missing is said at once.
         store: Store of the records.
         setting: `slurm` and `jobs` are used here; all else reaches the elements as options of `command`.
         command: Command that runs the whole request; each element runs it for its chain.
 
     Raises:
-        RequestError: submitit or Slurm is missing, an option is none, or Slurm refuses the jobs.
+        RequestError: submitit or Slurm is missing, an option is none, data is missing, batches are too small for a
+            method, or Slurm refuses the jobs.
         SlurmError: Slurm does not answer.
     """
     config = slurm_config(setting.slurm)
     _require(config)
+    _check(plan, store, setting)
     store.create()
     queued = queued_elements(store)
     forget_ended(store, queued)
@@ -293,6 +298,16 @@ def _without_outer_job() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+def _check(plan: Plan, store: Store, setting: RunSetting) -> None:
+    """Refuse what every element would refuse; each dataset is read once, one at a time."""
+    queue = to_run(plan, store)
+    for chain, cells in queue:
+        check_kept_epochs(chain, cells, store, setting.keep_every)
+    refuse_small_batches(needed for chain, _ in queue for needed in to_train(chain, store))
+    for chain in {id(chain.loader): chain for chain, _ in queue}.values():
+        load_splits(chain, setting.data_cache)
 
 
 def _require(config: SlurmConfig) -> None:

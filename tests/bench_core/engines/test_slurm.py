@@ -151,6 +151,24 @@ def test_missing_programs_and_unknown_options_are_refused_before_anything_is_wri
     assert not store.path.exists()
 
 
+def test_missing_data_is_said_before_anything_is_submitted(
+    plan_of: PlanOf, store: Store, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def refuse(chain: Chain, cache: Path | None) -> None:
+        read.append(chain.dataset.name)
+        raise RequestError("blobs are missing")
+
+    monkeypatch.setattr(slurm, "load_splits", refuse)
+    setting = RunSetting(device="cpu", engine="slurm", slurm=("time=60",))
+    with pytest.raises(RequestError, match="blobs are missing"):
+        submit(plan_of(seeds=[0, 1]), store, setting, ["python"])
+    assert read == ["blobs"]
+    assert not store.path.exists()
+    assert not (programs / "sbatch.calls").exists()
+
+
 def test_variables_of_a_job_around_this_command_are_hidden_from_those_that_it_submits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
