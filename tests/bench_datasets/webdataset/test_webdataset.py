@@ -3,10 +3,14 @@
 import hashlib
 import io
 import json
+import shutil
 import signal
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +292,31 @@ def test_shards_come_from_any_command(folder: Path) -> None:
     gone = dataset(folder, indexed=False, train="pipe:exit 3", test=None)
     with pytest.raises(DataMissingError, match=r"pipe:exit 3 cannot be read"):
         gone.check_files()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the library reads URLs with curl")
+def test_shards_come_from_a_url(folder: Path) -> None:
+    expected = reader(dataset(folder)).read(torch.arange(12))
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            served = dataset(folder, train=f"{address}/train-{{0..2}}.tar", test=None)
+            assert torch.equal(reader(served).read(torch.arange(12)), expected)
+            with pytest.raises(DataMissingError, match=r"none\.tar cannot be read"):
+                dataset(folder, train=f"{address}/none.tar", test=None)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Leave it out."""
 
 
 def test_compressed_shards_are_read(folder: Path, tmp_path: Path) -> None:
