@@ -59,7 +59,7 @@ class Machine:
 
 
 class Alone(IntEnum):
-    """What a chain shares with no other."""
+    """Part of the machine that a chain has for itself."""
 
     NOTHING = 0
     DEVICE = 1
