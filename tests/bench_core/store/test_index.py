@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -328,12 +329,34 @@ def test_processes_that_index_one_store_at_once_leave_one_whole_index(store: Sto
     assert [path.name for path in store.path.iterdir() if path.name.endswith(".tmp")] == []
 
 
-def test_a_new_record_appears_at_once(store: Store) -> None:
-    [first, *_] = store.records()
-    content = json.loads(json.dumps(dict(first.stored)))
+def new_record(like: Record) -> dict[str, Any]:
+    """A record of the same row and task at seed 99."""
+    content: dict[str, Any] = json.loads(json.dumps(dict(like.stored)))
     content["doc"]["embed"]["pretrain"]["seed"] = 99
     content["key"] = key_of(content["doc"])
+    return content
+
+
+def test_a_new_record_appears_at_once(store: Store) -> None:
+    [first, *_] = store.records()
+    content = new_record(first)
     assert store.add_record(content)
     found = [record for record in store.records() if record.seed == 99]
     assert [dict(record.stored) for record in found] == [content]
     assert sealed(content)["sha256"] == read_json(store.record_file(content["key"]))["sha256"]
+
+
+def test_a_record_added_while_an_index_is_written_is_read_the_next_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first, *_] = from_files(store)
+    write = index._write
+
+    def with_one_more(store_path: Path, known: index._Known, rows: list[tuple[str, str, str]]) -> None:
+        store.add_record(new_record(first))
+        write(store_path, known, rows)
+
+    monkeypatch.setattr(index, "_write", with_one_more)
+    assert len(store.records()) == RECORDS
+    assert len(store.records()) == RECORDS + 1
+    assert store.records() == from_files(store)
