@@ -36,7 +36,7 @@ def test_contenders_run_in_turns_after_one_warm_up_each() -> None:
 
 
 def test_times_of_partial_work_are_scaled_to_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contests, "_seconds", lambda run: (1.0, 2.0))
+    monkeypatch.setattr(contests, "seconds", lambda run: (1.0, 2.0))
     whole, part = measure([Contender("whole", int), Contender("part", int, share=0.25)], rounds=1)
     assert (whole.cpu_s, whole.wall_s, part.cpu_s, part.wall_s) == ([1.0], [2.0], [4.0], [8.0])
 
