@@ -213,10 +213,11 @@ class _Scheduler:
             if not (held := self.held_by_others(chain_process.chain)):
                 return chain_process, place
             waits_for |= held
-        if not self.running and self.waits_for != [*waits_for.values()]:
-            self.waits_for = [*waits_for.values()]
+        if not self.running:
+            before, self.waits_for = self.waits_for, [*waits_for.values()]
             for line in self.waits_for:
-                self.progress.log(line)
+                if line not in before:
+                    self.progress.log(line)
         return None
 
     def held_by_others(self, chain: Chain) -> dict[str, str]:

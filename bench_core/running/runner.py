@@ -105,8 +105,9 @@ class _PlanRun:
             taken = queue.take()
             self.failed += queue.failures_elsewhere()
             if taken is None:
-                if queue.left and said != (said := queue.waiting_lines()):
-                    for line in said:
+                before, said = said, queue.waiting_lines()
+                for line in said:
+                    if line not in before:
                         self.progress.log(line)
                 time.sleep(min(_POLL_S, self.setting.claim_beat) if queue.left else 0)
                 continue

@@ -48,6 +48,11 @@ class Holder:
         """Name the process for people: "process 4711 on node3"."""
         return f"process {self.pid} on {self.host}" if self.host else "a process that its claim does not name"
 
+    def is_this_process(self) -> bool:
+        """Return whether it is the process that asks."""
+        here = (socket.gethostname(), os.getpid(), this_machine(), process_start(os.getpid()))
+        return (self.host, self.pid, self.machine, self.started) == here
+
     def is_dead(self) -> bool:
         """Return True if the process is known to have ended; False also where nobody here can know."""
         if not self.machine or self.machine != this_machine():

@@ -32,6 +32,7 @@ FOLDER = "claims"  # in the store
 BEAT_S, STALE_S = 30.0, 300.0
 BEATS_MISSED = 3  # so many beats of the other process must be missed at least, however short our own patience is
 _AFTER = ".after-"
+_OURS: set[str] = set()  # tokens of the claims that this process holds
 _LARGEST = 2**16  # bytes of a claim's file that are read
 
 
@@ -147,12 +148,14 @@ class Claims:
     def forget(self, claim: "Claim") -> None:
         """Note that a claim has ended."""
         self._held.discard(claim)
+        _OURS.discard(claim.token)
 
     def _make(self, key: str, path: Path) -> "Claim | None":
         """Make the file of a claim; None where another process was first."""
         claim = Claim(self, key, path)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         self._held.add(claim)
+        _OURS.add(claim.token)
         try:
             write_once(path, describe_this_process(claim.token, since, self.command, self.beat_s))
             # Its answer is not asked for: the reply of a file server may be lost, and then the second try fails.
@@ -174,7 +177,9 @@ class Claims:
         # No more than a beat is counted for a look: if this process slept, the other may have slept with it.
         watch.quiet_s += min(now - watch.seen, self.beat_s)
         watch.seen = now
-        return holder.is_dead() or watch.quiet_s >= max(self.stale_s, BEATS_MISSED * holder.beat_s)
+        was_ours = holder.is_this_process() and holder.token not in _OURS  # its files could not be deleted
+        is_silent = watch.quiet_s >= max(self.stale_s, BEATS_MISSED * holder.beat_s)
+        return was_ours or holder.is_dead() or is_silent
 
 
 class Claim:

@@ -341,6 +341,18 @@ def test_content_that_is_no_claim_gives_a_token_that_is_a_file_name(content: byt
     assert not holder.is_dead()
 
 
+def test_claim_whose_files_could_not_be_deleted_does_not_hinder_its_own_process(
+    one: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = claimed(one)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", lambda path, **options: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+        claim.release()
+    assert len(files(one)) == 1
+    claimed(one).release()
+    assert files(one) == []
+
+
 def test_all_claims_end_with_the_block_of_their_process(tmp_path: Path) -> None:
     with Claims(tmp_path, BEAT) as claims:
         claimed(claims)
