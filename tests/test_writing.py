@@ -27,6 +27,7 @@ ALLOWED = {
     ("bench_core/data/mapped.py", "temporary.open"): "a temporary path, whose file move_once then gives its name",
     ("bench_core/data/mapped.py", "np.save"): "writes to that file",
     ("bench_core/store/claims.py", "path.open"): "adds a word to a claim that this process has just taken over",
+    ("bench_core/store/index.py", "sqlite3.connect"): "opens an index read-only; a new one is a temporary path",
     ("bench_core/store/image_grid.py", "save"): "a buffer in memory",
 }
 

@@ -65,7 +65,7 @@ class _File:
 
 @dataclass(frozen=True)
 class _Known:
-    """What an index knows of the files as they are now.
+    """Content of an index, as far as it is of the files as they are now.
 
     Attributes:
         index: The index; None where there is none that is whole.
