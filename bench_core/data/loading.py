@@ -8,8 +8,10 @@ order of the reader's own, which a pass draws from the same generator.
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import copy
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +25,31 @@ from bench_core.errors import RequestError
 # From Python 3.14 on, Linux's default starts workers anew: they would import torch in every pass, and a plugin's Reader
 # and a script without a main guard would have to allow it.
 _START = "fork" if sys.platform == "linux" else None
+
+
+class RowSharers(Protocol):
+    """Processes that read the rows of a batch together, such as the ranks of a training."""
+
+    rank: int
+
+    def split(self, rows: int) -> list[int]:
+        """Return how many of some rows each process has."""
+
+    def gather(self, own: Tensor, counts: Sequence[int]) -> Tensor:
+        """Return the rows of all processes."""
+
+
+_SHARERS = ContextVar[RowSharers | None]("_SHARERS", default=None)
+
+
+@contextmanager
+def read_by(sharers: RowSharers | None) -> Iterator[None]:
+    """Share out the rows of each batch that is read from files, in passes that begin in this block."""
+    token = _SHARERS.set(sharers)
+    try:
+        yield
+    finally:
+        _SHARERS.reset(token)
 
 
 class Resident:
@@ -108,19 +135,38 @@ class Streamed:
         order = reader.order(rng) if in_sequence and rng is not None else _order(len(self), rng)
         chunks = _chunks(order, batch_size, drop_last)[skip:]
         targets = self._targets.requested(labels, factors)
+        sharers = _SHARERS.get()
+        from_files = hasattr(reader, "read") and not in_sequence
+        if sharers and from_files and chunks and isinstance(self._split.read(chunks[0][:1]), Tensor):
+            return self._shared_batches(chunks, targets, sharers)
+        loader = self._read(chunks, _StreamedBatches(reader, chunks) if in_sequence else None)
+        return (self._batch(inputs, index, targets) for inputs, index in loader)
+
+    def _read(self, chunks: Sequence[Tensor], in_sequence: Any = None) -> DataLoader[Any]:
+        """Return a loader of the inputs and indices of each chunk; `in_sequence` reads chunks that lie in sequence."""
         # What lies in sequence is read ahead by one process: two would both read all of it.
-        workers = min(self._workers, 1) if in_sequence else self._workers
-        loader: DataLoader[Any] = DataLoader(
-            _StreamedBatches(reader, chunks) if in_sequence else _IndexedBatches(self._split),
+        workers = min(self._workers, 1) if in_sequence is not None else self._workers
+        return DataLoader(
+            _IndexedBatches(self._split) if in_sequence is None else in_sequence,
             batch_size=None,
-            sampler=None if in_sequence else chunks,
+            sampler=chunks if in_sequence is None else None,
             num_workers=workers,
             multiprocessing_context=_START if workers else None,
             collate_fn=_identity,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # without one, the loader draws from the global generator
         )
-        return (self._batch(inputs, index, targets) for inputs, index in loader)
+
+    def _shared_batches(self, chunks: Sequence[Tensor], targets: "_Targets", sharers: RowSharers) -> Iterator[Batch]:
+        """Yield batches of which this process reads some rows, and other processes the others."""
+        counts_of = [sharers.split(len(chunk)) for chunk in chunks]
+        own = [torch.split(chunk, counts)[sharers.rank] for chunk, counts in zip(chunks, counts_of, strict=True)]
+        few = [min(counts) == 0 for counts in counts_of]  # a batch of fewer rows than processes is read by each
+        read = [chunk if is_few else rows for chunk, rows, is_few in zip(chunks, own, few, strict=True)]
+        for (inputs, _), chunk, counts, is_few in zip(self._read(read), chunks, counts_of, few, strict=True):
+            moved = inputs.to(self._device, non_blocking=True)
+            whole = moved if is_few else sharers.gather(moved, counts)
+            yield self._batch(whole, chunk, targets)
 
     def _batch(self, inputs: Any, index: Tensor, targets: "_Targets") -> Batch:
         moved = inputs.to(self._device, non_blocking=True) if isinstance(inputs, Tensor) else inputs.to(self._device)

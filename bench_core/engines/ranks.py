@@ -34,7 +34,7 @@ _LOOPBACK = ("lo", "lo0")  # names of the network interface of a machine with it
 
 @dataclass(frozen=True)
 class RankPlace:
-    """What torchrun or srun says about this process.
+    """Place of this process among ranks, as torchrun or srun gives it.
 
     Attributes:
         rank: Number of this rank, from 0.

@@ -60,7 +60,7 @@ def follow(plan: Plan, store: RankStore, rank: int, size: int, setting: RunSetti
 
 
 class _Follower:
-    """What a follower keeps from one piece of work to the next: the splits of the last dataset."""
+    """Chains of a plan, and the splits of the last dataset, kept from one piece of work to the next."""
 
     def __init__(self, plan: Plan, setting: RunSetting) -> None:
         self.setting = setting

@@ -77,6 +77,7 @@ class RankLeader:
                 ranks = ", ".join(map(str, missing.values()))
                 raise TrainingError(f"of {self.size} ranks, {ranks} did not come within {START_S:g} s")
             time.sleep(POLL_S)
+        self.store.set(_begin(self._number), "")
         self.group = RankGroup(PrefixStore(str(self._number), self.store), 0, self.size, device)
         return self.group
 
@@ -127,12 +128,14 @@ def next_meeting(store: Store, rank: int, size: int, device: torch.device, last:
     Returns:
         Its number and the ranks; None once there is no more work.
     """
-    while (number := store.add(_NUMBER, 0)) == last:
-        if store.check([_END]):
-            return None
+    while not store.check([_END]):
+        number = store.add(_NUMBER, 0)
+        if number != last:
+            store.set(_place(number, rank), "")
+            if store.check([_begin(number)]):  # all are there; before that the meeting may come to nothing
+                return number, RankGroup(PrefixStore(str(number), store), rank, size, device)
         time.sleep(POLL_S)
-    store.set(_place(number, rank), "")
-    return number, RankGroup(PrefixStore(str(number), store), rank, size, device)
+    return None
 
 
 def report_failure(store: Store, number: int, rank: int, reason: str) -> None:
@@ -149,6 +152,10 @@ def as_client(host: str, port: int) -> Store:
 
 def _place(number: int, rank: int) -> str:
     return f"meeting{number}/rank{rank}"
+
+
+def _begin(number: int) -> str:
+    return f"meeting{number}/begins"
 
 
 def _failure(number: int, rank: int) -> str:

@@ -3,9 +3,9 @@
     whole batch -> own rows -> encoder -> features of all rows -> heads, loss
 
 Each rank holds the whole method and draws the same batches, views and noise. Only within a call of an `Encoder`, and
-where views are made of images, does a rank work on rows of its own. What comes out is the same on every rank, and so is
-each gradient, so that a method needs no line for it. Batch norm and random layers are those of the whole batch, see
-`rank_modes`.
+where files are read and views are made of images, does a rank work on rows of its own. What comes out is the same on
+every rank, and so is each gradient, so that a method needs no line for it. Batch norm and random layers are those of
+the whole batch, see `rank_modes`.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bench_core.contracts import Encoder
 from bench_core.data.kinds import NodeMap, Nodes, select
+from bench_core.data.loading import read_by
 from bench_core.errors import CheckError
 from bench_core.nn.unsaved import Unsaved
 from bench_core.training.rank_group import RankGroup
@@ -34,7 +35,7 @@ _GROUP = ContextVar[RankGroup | None]("_GROUP", default=None)  # None also withi
 
 @contextmanager
 def shared_rows(objective: nn.Module, group: RankGroup | None) -> Iterator[None]:
-    """Share out the rows of all encoders of a method, and of the views that it makes, in this block.
+    """Share out the rows of a method's encoders, of the views that it makes, and of what is read, in this block.
 
     Args:
         objective: The method; copies that it makes of its encoders in this block are shared out, too.
@@ -48,7 +49,7 @@ def shared_rows(objective: nn.Module, group: RankGroup | None) -> Iterator[None]
     try:
         for encoder in encoders:
             encoder.__class__ = _shared_class(type(encoder))
-        with pipeline.applied_by(_apply_to_own_rows):
+        with pipeline.applied_by(_apply_to_own_rows), read_by(group):
             yield
     finally:
         _GROUP.reset(token)
@@ -62,7 +63,8 @@ def alone() -> Iterator[None]:
     """Share nothing in this block, for what one rank does and the others do not."""
     token = _GROUP.set(None)
     try:
-        yield
+        with read_by(None):
+            yield
     finally:
         _GROUP.reset(token)
 

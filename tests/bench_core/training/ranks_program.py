@@ -31,7 +31,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from bench_core.conformance.examples import build_method, examples_of, shortened
 from bench_core.conformance.toys import image_spec, split_of
-from bench_core.contracts import Encoder, Example, Objective
+from bench_core.contracts import Encoder, Example, Objective, Split
 from bench_core.data import Graphs, Nodes, Pair, open_split
 from bench_core.plugins import Component, Registry, load_plugins
 from bench_core.training.checkpoints import Checkpoints
@@ -40,7 +40,7 @@ from bench_core.training.rank_autosave import LeaderStoppedError
 from bench_core.training.rank_group import RankGroup
 from bench_core.training.stopping import Stop, Stopped
 from bench_core.views import pipeline
-from tests.bench_core.training.rank_methods import CASES, Draws, Squares
+from tests.bench_core.training.rank_methods import CASES, Draws, Norms, Squares
 
 TESTS = Path(__file__).parents[2]
 PROCESSES, CPU = 4, torch.device("cpu")
@@ -150,8 +150,35 @@ def train_all(group: RankGroup | None, out: Path) -> None:
         before = flat(objective)
         train(objective, example, group)
         results[name] = torch.stack([before, flat(objective)])
+    results["from files"] = train_from_files(group)
     if group is None or group.leads:
         save_file(results, out / f"{group.size if group else 1}.safetensors")
+
+
+class Files:
+    """Images that are read by index, as from files; counts how many this process has read."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images, self.read_here = images, 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: Tensor) -> Tensor:
+        self.read_here += len(index)
+        return self.images[index]
+
+
+def train_from_files(group: RankGroup | None) -> Tensor:
+    """Return the parameters of a method before and after a training on images that are read by all ranks together."""
+    example = shortened(image_example(Norms), ITEMS)
+    objective, images = build_method(Squares, example, seed=3), example.splits["train"].inputs
+    assert isinstance(images, Tensor)
+    before, files = flat(objective), Files(images)
+    train(objective, replace(example, splits={"train": Split(files)}), group)
+    steps, share = ITEMS // BATCH, BATCH if group is None else group.split(BATCH)[group.rank]
+    assert files.read_here in (steps * share, steps * share + 1)  # one more shows what kind of inputs they are
+    return torch.stack([before, flat(objective)])
 
 
 def image_example(encoder: type[Encoder]) -> Example:
