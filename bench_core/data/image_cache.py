@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,38 @@ def is_settled(stats: Iterable[os.stat_result], now_ns: int) -> bool:
 
     A file that did may change again within the same tick of the clock, and its stamp would be the same.
     """
-    return all(max(stat.st_mtime_ns, stat.st_ctime_ns) < now_ns - SETTLED_NS for stat in stats)
+    return all(last_change(stat) < now_ns - SETTLED_NS for stat in stats)
+
+
+def last_change(stat: os.stat_result) -> int:
+    """Return when a file, or what is known about it, changed last, in nanoseconds."""
+    return max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Stamps of many files, without all that the system knows about each.
+
+    Attributes:
+        size: Bytes of all files together.
+        newest: The file that changed last, as it was when it was looked at; None without files.
+        stamps: Stamp of each file.
+    """
+
+    size: int
+    newest: os.stat_result | None
+    stamps: list[str]
+
+    @staticmethod
+    def of(paths: Iterable[str]) -> "Seen":
+        """Look at files; OSError if one cannot be found."""
+        size, newest, stamps = 0, None, []
+        for path in paths:
+            stat = os.stat(path)
+            size += stat.st_size
+            newest = stat if newest is None or last_change(stat) > last_change(newest) else newest
+            stamps.append(stamp(stat))
+        return Seen(size, newest, stamps)
 
 
 def read_entry(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from torch.utils.data import get_worker_info
 
 from bench_core.data.files import digest_of, missing_data
 from bench_core.data.gpu_jpeg import decode_jpegs
-from bench_core.data.image_cache import Pixels, cache_folder, cached_array, is_settled, read_entry, stamp, write_entry
+from bench_core.data.image_cache import Pixels, Seen, cache_folder, cached_array, is_settled, read_entry, write_entry
 from bench_core.data.image_depth import brightest
 from bench_core.data.image_pixels import Way, decode_fractions, decode_square, decoder_version
 from bench_core.data.mapped import tensor_of
@@ -143,10 +143,10 @@ class ImageFiles:
 
     def _read_content(self) -> str:
         """Hash all files, unless they are many bytes and the cache has the digest for their stamps."""
-        now, stats = time.time_ns(), _in_threads(os.stat, self._paths)
-        if sum(stat.st_size for stat in stats) <= ALWAYS_READ_BYTES:
+        now, seen = time.time_ns(), Seen.of(self._paths)
+        if seen.size <= ALWAYS_READ_BYTES:
             return self._hash_files()
-        listing = digest_of("\n".join(f"{stamp(stat)} {file}" for stat, file in zip(stats, self.files, strict=True)))
+        listing = digest_of("\n".join(f"{stamp} {file}" for stamp, file in zip(seen.stamps, self.files, strict=True)))
         cached = read_entry(self._cache / f"{self.part}.json")
         known = cached.get("content") if cached.get("listing") == listing else None
         if isinstance(known, str) and self.trust_stamps:
@@ -154,7 +154,7 @@ class ImageFiles:
         content = self._hash_files()
         if known not in (None, content):
             _log.warning("%s: images of %s changed, but not their sizes, times and inodes", self.name, self.part)
-        if is_settled(stats, now):
+        if seen.newest is None or is_settled([seen.newest], now):
             write_entry(self._cache / f"{self.part}.json", {"listing": listing, "content": content})
         return content
 

@@ -132,7 +132,7 @@ def test_orientation_and_transparency_are_those_that_people_see(root: Path) -> N
 def test_check_files_reads_the_images_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
     monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    monkeypatch.setattr(image_cache, "stamp", lambda stat: "the same")
     digest = dataset(root).digest()
     Image.new("RGB", (10, 6), (77,) * 3).save(root / "pets" / "train" / "cat" / "0.png")
     assert dataset(root).digest() == digest

@@ -236,7 +236,7 @@ def test_large_group_that_was_just_written_is_hashed_again(
 def test_check_files_reads_all_files_again_and_says_if_the_stamps_have_lied(
     folder: Path, monkeypatch: pytest.MonkeyPatch, stamped: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    monkeypatch.setattr(image_cache, "stamp", lambda stat: "the same")
     first = images(folder)
     content = first.content
     write(folder / FILES[0], seed=99)
