@@ -132,11 +132,15 @@ class SharedQueue:
     def take(self) -> Taken | None:
         """Claim the first chain that can be worked on now.
 
+        Chains that are claimed already come last: a claim may be over, but to look at each takes time, and where many
+        processes share a long queue, as many chains are claimed.
+
         Returns:
             The chain; None where all that are left are claimed by others, or where none is left.
         """
         self.blocked_by = {}
-        for waiting in list(self.left):
+        claimed = self._claims.keys()
+        for waiting in sorted(self.left, key=lambda waiting: waiting.chain.key in claimed):
             self.drop_what_others_did(waiting)
             if waiting.cells and (taken := self._try(waiting)):
                 return taken

@@ -125,6 +125,10 @@ class Claims:
         row = self.row(key)
         return row[-1][1] if row else None
 
+    def keys(self) -> set[str]:
+        """Return the keys of the chains for which there is a claim, by the names of their files alone."""
+        return {path.name.partition(".")[0] for path in paths_in(self.folder, ".json")}
+
     def holders(self) -> dict[str, Holder]:
         """Return key of a chain -> the process that holds the claim on it."""
         names = [path.name.removesuffix(".json") for path in paths_in(self.folder, ".json")]

@@ -15,9 +15,11 @@ import pytest
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Chain, Plan
 from bench_core.running.failures import attempt
+from bench_core.running.pending import FailedTrainings, to_run
 from bench_core.running.progress import NoProgress
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
+from bench_core.running.shared_queue import SharedQueue
 from bench_core.store import Store
 from bench_core.store.claims import Claim, Claims
 from bench_core.store.per_item import pack_items
@@ -306,3 +308,23 @@ def test_no_claim_is_left_after_a_stop_or_a_failure(plan_of: PlanOf, store: Stor
 def test_times_of_claims_have_a_range(beat: Any, stale: Any, named: str) -> None:
     with pytest.raises(RequestError, match=named):
         RunSetting(device="cpu", claim_beat=beat, claim_stale=stale)
+
+
+def test_a_chain_that_is_claimed_is_looked_at_after_all_others(
+    plan_of: PlanOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, claims, asked = plan_of(seeds=[0, 1, 2]), Claims(store.path), list[str]()
+    held = Claims(store.path).try_claim(plan.chains[0].key)
+    assert held
+    queue = SharedQueue(to_run(plan, store), store, claims, FailedTrainings(store))
+    monkeypatch.setattr(claims, "holder", asked.append)
+    first = queue.take()
+    assert first
+    assert (first.waiting.chain.key, asked) == (plan.chains[1].key, [])
+    with first.claim, held:
+        assert claims.keys() == {chain.key for chain in plan.chains[:2]}
+        second = queue.take()
+        assert second
+        assert second.waiting.chain.key == plan.chains[2].key
+        second.claim.release()
+    assert claims.keys() == set()
