@@ -29,7 +29,8 @@ from bench_core.cli.status import logs, status
 from bench_core.cli.tables import export, plot, publish, table
 from bench_core.errors import BenchError, RequestError, did_you_mean, one_line
 from bench_core.output import own_stdout, say
-from bench_core.training.stopping import Stopped
+from bench_core.store.claims import LostClaim
+from bench_core.training.stopping import CALL_AGAIN, Stopped
 
 if TYPE_CHECKING:
     from bench_core.plugins import Registry
@@ -124,6 +125,9 @@ class Bench(click.Group):
         except Stopped as stopped:
             say(f"{stopped}: {_STOPPED}", err=True)
             ctx.exit(stopped.code)
+        except LostClaim:
+            say("another process has taken over this chain, as this one slept; the same command goes on", err=True)
+            ctx.exit(CALL_AGAIN)
 
 
 def _with_suggestion(error: click.ClickException) -> click.ClickException:

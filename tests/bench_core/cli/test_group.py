@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from bench_core.cli.group import main
 from bench_core.conformance.check import Outcome
 from bench_core.errors import RequestError, StoreError
+from bench_core.store.claims import LostClaim
 from bench_core.training.stopping import Stopped
 
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
@@ -162,6 +163,7 @@ def test_check_prints_each_outcome_and_fails_if_one_has_an_error(
         (KeyboardInterrupt(), 130, "stopped; what was finished is kept, and the same command resumes from there\n"),
         (Stopped(signal.SIGINT), 130, "SIGINT: stopped; what was finished is kept"),
         (Stopped(signal.SIGTERM), 75, "SIGTERM: stopped; what was finished is kept"),
+        (LostClaim("ab"), 75, "another process has taken over this chain"),
         (
             OSError(errno.EACCES, "Permission denied", "runs/a"),
             1,
