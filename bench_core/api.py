@@ -9,6 +9,7 @@ from bench_core.data import default_data_root
 from bench_core.engines.child_process import restart_command
 from bench_core.engines.command_line import run_command
 from bench_core.engines.processes import run_in_processes
+from bench_core.engines.ranks import leading, settle_ranks
 from bench_core.engines.sizes import expected_jobs, settle_jobs
 from bench_core.errors import BenchError, RequestError, shown
 from bench_core.planning.changed_code import changed_code
@@ -64,6 +65,7 @@ def run(
     compile: bool = False,
     isolate: bool = False,
     jobs: int | Literal["auto"] = 1,
+    ranks: int | Literal["auto"] = 1,
     time_limit: float | None = None,
     rerun: Sequence[str] | str = (),
     log: Sequence[str] | str = (),
@@ -106,6 +108,8 @@ def run(
             ends the processes at once; the same call resumes from their last checkpoints.
         jobs: Number of chains that run at the same time. Above 1 each has its own process, and GPUs are divided.
             "auto" is as many as fit into the cores, the memory and the devices.
+        ranks: Number of processes that train each chain together; each is started as `bench run`. "auto" is more than
+            one where fewer chains are missing than there are GPUs.
         time_limit: Seconds that a chain may take. At the limit it saves a checkpoint and counts as failed; the same
             call resumes it. Needs `isolate`, or other `jobs` than 1.
         rerun: Methods and tasks of this request whose finished cells are run again. The new results replace the old
@@ -152,6 +156,7 @@ def run(
         compiled=compile,
         isolate=isolate,
         jobs=jobs,
+        ranks=ranks,
         time_limit=time_limit,
         rerun=tuple(_names(rerun) or ()),
         log=tuple(_names(log) or ()),
@@ -171,8 +176,8 @@ def run(
     )
     if registry is not None and setting.jobs == "auto":
         setting = replace(setting, jobs=1)
-    if setting.uses_processes and registry is not None:
-        raise RequestError("registry= cannot be passed to another process; leave out isolate and jobs.")
+    if (setting.uses_processes or setting.ranks != 1) and registry is not None:
+        raise RequestError("registry= cannot be passed to another process; leave out isolate, jobs and ranks.")
     record_store = Store(store)
     registry = registry or load_plugins()
     plan = make_plan(request, registry, download=download, check_data=check_data)
@@ -184,18 +189,20 @@ def run(
     for line in (*recipe_lines(plan), *again.remarks, *changed, *begin_lines(again.plan, again.store)):
         lines.log(line)
     chains = [chain for chain, _ in to_run(again.plan, again.store)]
-    setting = settle_jobs(setting, chains, again.store)
+    setting = settle_jobs(settle_ranks(setting, len(chains)), chains, again.store)
     for line in fewer_threads(chains):
         lines.log(line)
     expected = expected_jobs(setting, chains)
     with Announcement(planned(again.plan, setting.command or "", expected), again.store) as announcement:
+        needs_command = setting.uses_processes or setting.ranks != 1
+        command = [*restart_command(), *run_command(request, setting, record_store.path)] if needs_command else []
         if setting.uses_processes:
-            command = [*restart_command(), *run_command(request, setting, record_store.path)]
             several = choose_chain_progress(quiet=not progress) if setting.jobs != 1 else lines
             unfinished = run_in_processes(again.plan, again.store, setting, command, several, announcement.write)
         else:
             shown_progress = choose_progress(quiet=not progress)
-            unfinished = run_plan(again.plan, again.store, setting, shown_progress, announcement.write)
+            with leading(setting, command, None) as leading_setting:
+                unfinished = run_plan(again.plan, again.store, leading_setting, shown_progress, announcement.write)
     lines = LogLines() if progress else NoProgress()  # those before are closed
     for line in again.finish():
         lines.log(line)

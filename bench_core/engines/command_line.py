@@ -59,6 +59,7 @@ def _setting_options(setting: RunSetting) -> Iterator[str]:
         yield f"--data-cache={setting.data_cache}"
     if setting.memory is not None:
         yield f"--memory={setting.memory}"
+    yield f"--ranks={setting.ranks}"
     yield f"--checkpoint-every={setting.checkpoint_every}"
     if setting.resume_anyway:
         yield "--resume-anyway"
