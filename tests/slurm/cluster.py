@@ -1,4 +1,4 @@
-"""A Slurm of four nodes on this machine, for tests: its own keys, ports and folder, ready in seconds, ended by pid.
+"""A Slurm of five nodes on this machine, for tests: its own keys, ports and folder, ready in seconds, ended by pid.
 
     with slurm_cluster() as cluster:
         subprocess.run(["sinfo"], env=cluster.environment)
@@ -59,8 +59,12 @@ MaxArraySize={max_array_size}
 CommunicationParameters=NoAddrCache
 PropagateResourceLimits=NONE
 {nodes}
-PartitionName=test Nodes=n[0-1] Default=YES MaxTime=INFINITE State=UP
-PartitionName=fragile Nodes=n[2-3] MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=test Nodes=n[0-1] Default=YES MaxTime=INFINITE State=UP PreemptMode=OFF
+PartitionName=fragile Nodes=n[2-3] MaxTime=INFINITE State=UP PreemptMode=OFF
+PartitionName=low Nodes=n4 MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=30
+PartitionName=urgent Nodes=n4 MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 """
 
 
@@ -124,8 +128,7 @@ class Cluster:
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
             try:
-                states = self.call("sinfo", "-h", "-N", "-o", "%N %t").split()
-                if states[1::2] == ["idle"] * len(nodes):
+                if set(self.call("sinfo", "-h", "-N", "-o", "%N %t").splitlines()) == {f"{n} idle" for n in nodes}:
                     return
             except RuntimeError:
                 pass
@@ -172,7 +175,10 @@ def _free_ports(count: int) -> list[int]:
 def slurm_cluster(
     *, cpus: int = 4, kill_wait: int = 20, slurmd_timeout: int = 10, max_array_size: int = 1001
 ) -> Iterator[Cluster]:
-    """Start a cluster and end it: nodes n0 and n1 of the partition test, n2 and n3 of the partition fragile.
+    """Start a cluster and end it.
+
+    Nodes n0 and n1 are the partition test, n2 and n3 the partition fragile. Jobs of the partition urgent drive those
+    of the partition low from n4.
 
     Args:
         cpus: Cores that each node says it has; the machine may have fewer.
@@ -183,7 +189,7 @@ def slurm_cluster(
     folder = Path(tempfile.mkdtemp(prefix="bench-slurm-", dir="/tmp"))  # short: a socket's path has 107 characters
     folder.chmod(0o755)  # munge wants a folder that all may enter
     cluster = Cluster(folder)
-    host, nodes = socket.gethostname().partition(".")[0], ["n0", "n1", "n2", "n3"]
+    host, nodes = socket.gethostname().partition(".")[0], ["n0", "n1", "n2", "n3", "n4"]
     try:
         controller_port, *ports = _free_ports(1 + len(nodes))
         key = folder / "munge.key"

@@ -29,9 +29,9 @@ BENCH = [sys.executable, "-P", "-m", "bench_core"]
 ONE_CHAIN = ["--methods", "simclr", "--tasks", "knn", "--datasets", "digits", "--device", "cpu"]
 TRAINED = [*ONE_CHAIN, "--epochs", "50", "--checkpoint-every", "1"]
 NAC = "nac on digits with convnet, seed 0"
-PATIENCE_S = 300.0
-HELD_S = 6.0
 RUN_ALL = os.environ.get("BENCH_SLURM") == "all"
+PATIENCE_S = 1800.0 if RUN_ALL else 600.0
+HELD_S = 6.0
 SLEEPER = '''
 """An encoder of which one step takes longer than any time limit."""
 
@@ -137,13 +137,15 @@ def whole_board(lab: Lab, reference: dict[str, Any]) -> None:
     """Sources first, evaluation on other nodes, arrays that are cut; then nothing is missing."""
     words = ["--methods", "nac,simclr", "--set", "simclr.init=nac", "--tasks", "knn,retrieval", "--seeds", "0-1"]
     words += ["--datasets", "digits", "--epochs", "1", "--device", "cpu"]
-    (lab.folder / "bench.toml").write_text('[slurm]\ntime = "10"\n[slurm.evaluation]\ntime = "5"\n')
+    table = '[slurm]\ntime = "10"\nsetup = ["touch was-set-up"]\n[slurm.evaluation]\ntime = "5"\n'
+    (lab.folder / "bench.toml").write_text(table)
     printed = lab.bench("run", *words, "--engine", "slurm", "--wait")
     assert "submitted 8 elements" in printed
     assert "nac on digits with convnet, seed 1: job " in printed
     assert "epoch 1/1" in printed
     assert re.search(r"nac .*\d\d\.\d", printed), printed  # the table
     assert not (lab.store / "attempts").exists()
+    assert (lab.folder / "was-set-up").exists()
     assert (lab.store / "slurm" / "logs" / "digits" / "convnet" / "simclr" / "seed-1.log").is_file()
     again = lab.bench("run", *words, "--engine", "slurm")
     assert "submitted" not in again
@@ -239,13 +241,28 @@ def too_short(lab: Lab, reference: dict[str, Any]) -> None:
     assert "time" in attempt["error"].lower()
 
 
+def urgent_job(lab: Lab, reference: dict[str, Any]) -> None:
+    """A job of a higher partition drives the element away, with a time of grace: it saves its state and goes on."""
+    lab.submit(*TRAINED, slurm=("time=10", "partition=low", "exclusive"))
+    lab.until("a checkpoint", lab.checkpoints)
+    lab.cluster.call("sbatch", "-p", "urgent", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 20")
+    lab.until("the end", lambda: lab.is_done() and "start 2" in lab.logs())
+    lab.check(reference)
+
+
 def many_starts(lab: Lab, reference: dict[str, Any]) -> None:
     """A chain that needs several times its limit goes on until it is done, with Slurm's own pauses."""
-    lab.submit(*TRAINED, "--set", "simclr.recipe.batch_size=8", slurm=("time=2",))
-    lab.until("a second start", lambda: "start 2" in lab.logs())
+    words = [*TRAINED, "--set", "simclr.recipe.epochs=1500"]
+    lab.submit(*words, slurm=("time=2",))
+    lab.until("the end", lab.is_done)
+    assert "start 2" in lab.logs()
+    local = Lab(lab.cluster, lab.folder / "local")
+    local.folder.mkdir()
+    local.bench("run", *words, "--jobs", "1")
+    lab.check(local.rows())
 
 
-SHORT = (whole_board, preemption, cancelled, dead_node, full_disk, failed_source, too_short)
+SHORT = (whole_board, preemption, urgent_job, cancelled, dead_node, full_disk, failed_source, too_short)
 CASES = {case.__name__: case for case in SHORT}
 LONG_CASES = {case.__name__: case for case in (many_starts,)}
 
@@ -254,7 +271,7 @@ LONG_CASES = {case.__name__: case for case in (many_starts,)}
 def started(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[dict[str, Future[None]]]":
     """Each case, running in a thread of its own."""
     folder = tmp_path_factory.mktemp("slurm")
-    with slurm_cluster(max_array_size=3, cpus=16) as cluster, ThreadPoolExecutor(len(CASES) + 1) as pool:
+    with slurm_cluster(max_array_size=3, cpus=16) as cluster, ThreadPoolExecutor(len(CASES) + len(LONG_CASES)) as pool:
         alone = Lab(cluster, folder / "reference")
         alone.folder.mkdir()
         alone.bench("run", *TRAINED, "--jobs", "1")
