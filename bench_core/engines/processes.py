@@ -39,6 +39,7 @@ from bench_core.training.stopping import CALL_AGAIN, SIGNALS
 STOP_CODES = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # exit codes of `bench run` after a stop signal
 ERROR_CODES = (1, 2)  # its exit codes after an error; the last line that it printed then gives the reason
 _LOOK_AGAIN_S = 2.0  # from one look at the waiting chains to the next, while nothing ends
+_LOOKED_AT = 32  # chains of the queue at which a look at the work of others ends
 _SHOW_AGAIN_S = 60.0  # from one word on the time of all chains to the next
 _KILLED, _ERROR, _TIMEOUT = "killed", "error", "timeout"  # kinds of attempts
 
@@ -227,11 +228,19 @@ class _Scheduler:
         return {key: waiting_line(links[key].label, holder) for key, holder in holders.items() if holder}
 
     def drop_what_others_did(self) -> None:
-        """Take chains and cells out of the queue that other runs on the same store have finished or failed."""
+        """Take chains and cells out of the queue that other runs on the same store have finished or failed.
+
+        Only the first chains that are left are looked at, as those behind them do not start now.
+        """
+        left = 0
         for chain_process in list(self.waiting):
+            if left == _LOOKED_AT:
+                return
+            left += 1
             chain_process.cells, failed = self.others.look(chain_process.chain, chain_process.cells)
             chain_process.unfinished += failed
             if not chain_process.cells:
+                left -= 1
                 self.waiting.remove(chain_process)
                 self.log(chain_process, "  failed in another run" if failed else "  done by another run")
 
