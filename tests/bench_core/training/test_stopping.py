@@ -18,11 +18,14 @@ def send(name: str, times: int = 1, *, deferred: bool = False) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_reached() -> None:
+def nothing_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     reached.clear()
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", CALL_AGAIN), ("SIGUSR1", CALL_AGAIN)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", CALL_AGAIN), ("SIGUSR1", CALL_AGAIN), ("SIGUSR2", CALL_AGAIN)]
+)
 def test_signal_raises_stopped_at_once_with_the_exit_code(name: str, code: int) -> None:
     before = signal.getsignal(getattr(signal, name))
     with pytest.raises(Stopped, match=name) as stopped:
@@ -36,6 +39,19 @@ def test_first_signal_is_deferred_and_the_second_is_not() -> None:
     with pytest.raises(Stopped):
         send("SIGTERM", 3, deferred=True)
     assert reached == ["SIGTERM"]
+
+
+def test_in_a_job_of_slurm_signals_are_repeated_and_only_a_second_ctrl_c_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with pytest.raises(Stopped):
+        send("SIGTERM", 3, deferred=True)
+    assert reached == ["SIGTERM"] * 3
+    reached.clear()
+    with pytest.raises(Stopped):
+        send("SIGINT", 3, deferred=True)
+    assert reached == ["SIGINT"]
 
 
 def test_except_exception_does_not_catch_stopped() -> None:
