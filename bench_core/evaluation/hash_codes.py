@@ -13,12 +13,13 @@ Note:   ITQ is defined for at most as many bits as features have dimensions. For
 Shapes: N items, D features, B bits, R <= B principal components that vary.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bench_core.evaluation.rows import Features, blocks_of
+from bench_core.evaluation.rows import Features, Rows, blocks_of, keeps
 from bench_core.evaluation.sign_patterns import on_rates
 
 ITERATIONS = 50  # of ITQ, section 3.2
@@ -43,21 +44,21 @@ class LinearHash:
         return torch.cat([(block - self.mean) @ self.projections > 0 for _, _, block in blocks_of(features)])
 
 
-def lsh(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:
+def lsh(train: Features, bits: int, rng: torch.Generator) -> LinearHash:
     """Make a hash of Gaussian projections (LSH): items differ in a bit with probability angle / pi.
 
     The angle between two items is measured at the mean of the training features.
 
     Args:
-        train: Training features (N, D) float32, for the mean.
+        train: Training features (N, D) float32, for the mean; `Rows` are read in blocks.
         bits: Number of bits B.
         rng: Generator of the projections.
     """
-    mean = train.mean(0)
+    mean = _mean(train)
     return LinearHash(mean, torch.randn(len(mean), bits, generator=rng))
 
 
-def pcah(train: Tensor, bits: int) -> LinearHash:
+def pcah(train: Features, bits: int) -> LinearHash:
     """Make a hash of the first B principal components, each with its largest entry positive.
 
     Components without variance are replaced by 0.
@@ -68,10 +69,10 @@ def pcah(train: Tensor, bits: int) -> LinearHash:
     """
     mean, components = _components(train, bits)
     missing = torch.zeros(len(components), bits - components.shape[1], dtype=components.dtype)
-    return LinearHash(mean, torch.cat([components, missing], 1).to(train.dtype))
+    return LinearHash(mean, torch.cat([components, missing], 1).to(mean.dtype))
 
 
-def itq(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:
+def itq(train: Features, bits: int, rng: torch.Generator) -> LinearHash:
     """Make a hash of the first B principal components, rotated so that taking signs loses little (`itq_rotation`).
 
     Args:
@@ -80,17 +81,39 @@ def itq(train: Tensor, bits: int, rng: torch.Generator) -> LinearHash:
         rng: Generator of the first rotation.
     """
     mean, components = _components(train, bits)
-    rotation, _ = itq_rotation((train - mean).double() @ components, bits, rng)
-    return LinearHash(mean, (components @ rotation).to(train.dtype))
+    projected = _Projected(train, mean, components) if isinstance(train, Rows) else (train - mean).double() @ components
+    rotation, _ = itq_rotation(projected, bits, rng)
+    return LinearHash(mean, (components @ rotation).to(mean.dtype))
+
+
+class _Projected:
+    """Centred components (N, R) float64 of features in blocks; kept where memory allows it, else computed each time."""
+
+    def __init__(self, features: Rows, mean: Tensor, components: Tensor) -> None:
+        """Keep what the components are computed from."""
+        self.features, self.mean, self.components = features, mean, components
+        self.shape = len(features), components.shape[1]
+        self.keeps, self.kept = keeps(8 * self.shape[0] * self.shape[1], features.memory), list[Tensor]()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the components (n, R) of each block."""
+        if self.kept:
+            yield from self.kept
+            return
+        for block in self.features.blocks():
+            projected = (block - self.mean).double() @ self.components
+            if self.keeps:
+                self.kept.append(projected)
+            yield projected
 
 
 def itq_rotation(
-    projected: Tensor, bits: int, rng: torch.Generator, iterations: int = ITERATIONS
+    projected: "Tensor | _Projected", bits: int, rng: torch.Generator, iterations: int = ITERATIONS
 ) -> tuple[Tensor, list[float]]:
     """Minimise ||B - V R||^2 alternately over codes B in {-1, 1} and rotations R, from a random rotation.
 
     Args:
-        projected: Centred components V (N, R) float64; R <= B.
+        projected: Centred components V (N, R) float64, whole or in blocks; R <= B.
         bits: Number of bits B.
         rng: Generator of the first rotation.
         iterations: Number of updates of codes and rotation.
@@ -102,20 +125,32 @@ def itq_rotation(
     start = torch.randn(bits, projected.shape[1], generator=rng, dtype=torch.float64)
     rotation, losses = torch.linalg.qr(start)[0].T, list[float]()
     for _ in range(iterations + 1):
-        rotated = projected @ rotation
-        signs = torch.where(rotated > 0, 1.0, -1.0).double()
-        losses.append(float((signs - rotated).square().sum() / len(projected)))
+        loss, product = 0.0, torch.zeros(projected.shape[1], bits, dtype=torch.float64)
+        for part in [projected] if isinstance(projected, Tensor) else projected:
+            rotated = part @ rotation
+            signs = torch.where(rotated > 0, 1.0, -1.0).double()
+            loss += float((signs - rotated).square().sum())
+            product += part.T @ signs
+        losses.append(loss / projected.shape[0])
         if len(losses) <= iterations:
-            left, _, right = torch.linalg.svd(projected.T @ signs, full_matrices=False)  # orthogonal Procrustes
+            left, _, right = torch.linalg.svd(product, full_matrices=False)  # orthogonal Procrustes
             rotation = left @ right
     return rotation, losses
 
 
-def _components(train: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def _mean(train: Features) -> Tensor:
+    """Return the mean (D,) float32 of features."""
+    return train.average().float() if isinstance(train, Rows) else train.mean(0)
+
+
+def _components(train: Features, bits: int) -> tuple[Tensor, Tensor]:
     """Return the mean (D,) and the first principal components with variance, (D, R) float64, R <= B."""
-    mean = train.mean(0)
-    centred = (train - mean).double()
-    variances, vectors = torch.linalg.eigh(centred.T @ centred / len(train))  # ascending
+    mean = _mean(train)
+    gram = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for _, _, block in blocks_of(train):
+        centred = (block - mean).double()
+        gram += centred.T @ centred
+    variances, vectors = torch.linalg.eigh(gram / len(train))  # ascending
     variances, vectors = variances.flip(0)[:bits], vectors.flip(1)[:, :bits]
     vectors = vectors[:, (variances > _FLAT * variances[0]) & (variances > 0)]
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))

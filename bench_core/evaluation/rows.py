@@ -8,12 +8,17 @@ of a task are the same on every machine, whatever its memory.
 Shapes: N items, D features, n items of a block.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
+
+from bench_core.store.tensors import load_tensors, tensor_rows
 
 ONE_BLOCK = 2**23  # entries of features up to which they are held as plain tensors: 32 MiB
 BLOCK = 2**20  # entries of a block: 4 MiB, which stay in the caches of a processor
@@ -108,6 +113,30 @@ def as_features(values: Tensor, index: Tensor | None = None, memory: int | None 
     if not is_small(*rows.shape):
         return rows
     return values if index is None else values[index]
+
+
+def gathered(batches: Iterable[Mapping[str, Tensor]], items: int) -> dict[str, Tensor]:
+    """Join features that come in batches: name -> (N, D).
+
+    Up to `ONE_BLOCK` entries they are tensors in memory. Larger ones are written to a temporary file as they come, and
+    mapped; the file has no name any more and goes with the tensors.
+
+    Args:
+        batches: Name -> some rows (n, ...) of the features of this name, with the same names in each batch.
+        items: Number of items N.
+    """
+    upcoming = iter(batches)
+    first = next(upcoming)
+    batches = itertools.chain([first], upcoming)
+    if items * sum(values.shape[1:].numel() for values in first.values()) <= ONE_BLOCK:
+        parts = list(batches)
+        return {name: torch.cat([part[name] for part in parts]) for name in first}
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # of Windows, which deletes no file that is mapped
+        path = Path(folder) / "features.safetensors"
+        with tensor_rows(path, items) as file:
+            for batch in batches:
+                file.append(batch)
+        return load_tensors(path)
 
 
 def spans(items: int, dims: int, entries: int | None = None) -> list[tuple[int, int]]:

@@ -121,13 +121,13 @@ def tensor_rows(path: Path, rows: int) -> Iterator[TensorRows]:
             raise ValueError(f"{growing.filled} of {rows} rows were written")
 
 
-def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    """Read a safetensors file, which must have this SHA-256; StoreError otherwise.
+def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
+    """Read a safetensors file, which must have this SHA-256 unless it is None; StoreError otherwise.
 
     The tensors are memory maps: a part of the file is read where it is used, and its memory can be taken back. Who
     writes to them changes a copy in memory, not the file.
     """
-    if not path.is_file() or file_digest(path) != digest:
+    if not path.is_file() or (digest is not None and file_digest(path) != digest):
         raise StoreError(f"{path} is missing or damaged; delete {path.parent} and run again.")
     try:
         return load_file(path)

@@ -35,6 +35,7 @@ from bench_core.evaluation.embeddings import embedding_of
 from bench_core.evaluation.retrieval import SearchSet, chance, cosine_average_precision
 
 RANKS = (1, 5, 10)
+_PAIRS = 2**26  # pairs of a query and an item that are compared at once
 SIDES = ("first", "second")  # names of the embeddings, in the order of the modalities
 DIRECTIONS = ("_first_to_second", "_second_to_first")
 
@@ -156,19 +157,22 @@ class CrossRetrieval(Evaluator):
         return values
 
 
-def partner_places(queries: Tensor, database: Tensor, partners: Tensor, rows: int = 1024) -> tuple[Tensor, Tensor]:
+def partner_places(
+    queries: Tensor, database: Tensor, partners: Tensor, rows: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Count the items before each query's partner, and those tied with it.
 
     Args:
         queries: Directions (Q, P) of the queries.
         database: Directions (N, P) of all items.
         partners: Positions (Q,) int64 of the queries' partners in the database.
-        rows: Number of queries that are compared at once.
+        rows: Number of queries that are compared at once; None for 1,024, or fewer of a large database.
 
     Returns:
         Number (Q,) of items with a larger cosine, and number (Q,) of items with the partner's, itself among them.
     """
     database = database.to(queries.device)
+    rows = rows or max(1, min(1024, _PAIRS // len(database)))
     before, tied = list[Tensor](), list[Tensor]()
     for part, partner in zip(torch.split(queries, rows), torch.split(partners, rows), strict=True):
         cosines = part @ database.T

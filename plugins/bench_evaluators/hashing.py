@@ -64,6 +64,7 @@ from bench_core.evaluation.retrieval import (
     retrieval_skip_reason,
     split_names,
 )
+from bench_core.evaluation.rows import as_features
 from bench_core.evaluation.sign_patterns import count_distinct
 
 RADIUS = 2  # Hamming radius of the ball in which precision is measured
@@ -221,7 +222,7 @@ class Hashing(Evaluator):
 
     def _hashes(self, frozen: Frozen, lengths: Sequence[int]) -> Mapping[Source, list[LinearHash]]:
         """Learn hash functions on the train split: several by LSH of each length, one by each other."""
-        train = embedding_of(frozen.splits["train"], self.config.embedding).float()
+        train = as_features(embedding_of(frozen.splits["train"], self.config.embedding).float(), memory=frozen.memory)
         hashes: dict[Source, list[LinearHash]] = {}
         for bits in lengths:
             hashes["itq", bits] = [itq(train, bits, stream(frozen.seed, "hashing", "itq", str(bits)))]

@@ -40,7 +40,8 @@ from bench_core import (
 from bench_core.data import NodeMap, open_split
 from bench_core.evaluation.classification import classes_skip_reason, constant_accuracy, number_of_classes, top_accuracy
 from bench_core.evaluation.embeddings import labelled_embedding
-from bench_core.evaluation.linear_probe import GRID, MAX_ITERATIONS, VALIDATION, fit_probe, standardise
+from bench_core.evaluation.linear_probe import GRID, MAX_ITERATIONS, VALIDATION, fit_probe, scaled
+from bench_core.evaluation.rows import gathered
 
 _MAPS = {  # kind of data -> what is made of its maps
     "nodes": "the values of each node in each of the encoder's maps",
@@ -105,7 +106,7 @@ class Layers(Evaluator):
         train_layers, test_layers = self._layers(frozen, "train"), self._layers(frozen, "test")
         accuracy, losses, notes = {}, {}, []
         for name in train_layers:
-            train, test = standardise(train_layers[name], test_layers[name])
+            train, test = scaled(train_layers[name], test_layers[name], frozen.memory)
             probe = fit_probe(
                 train, train_labels, num_classes, stream(frozen.seed, "layers", "validation"), frozen.device,
                 grid=config.grid, validation_fraction=config.validation_fraction, max_iterations=config.max_iterations,
@@ -142,14 +143,16 @@ class Layers(Evaluator):
     @torch.inference_mode()
     def _layers(self, frozen: Frozen, split: str) -> dict[str, Tensor]:
         """Return layer -> averages (N, D) float32 on the CPU, shallow to deep, `features` last."""
-        encoder = frozen.method().encoder
-        parts: dict[str, list[Tensor]] = {}  # layer -> its values, batch by batch
-        for batch in open_split(frozen.inputs(split), frozen.device).batches(_BATCH):
-            for name, values in encoder.maps(batch.inputs).items():
-                averages = averaged(name, values, batch.inputs, self.config.max_features)
-                parts.setdefault(name, []).append(averages.cpu())
-        _check_names([*parts, "features"])
-        layers = {name: torch.cat(batches).clone() for name, batches in parts.items()}
+        encoder, items = frozen.method().encoder, open_split(frozen.inputs(split), frozen.device)
+        batches = (
+            {
+                name: averaged(name, values, batch.inputs, self.config.max_features).cpu()
+                for name, values in encoder.maps(batch.inputs).items()
+            }
+            for batch in items.batches(_BATCH)
+        )
+        layers = gathered(batches, len(items))
+        _check_names([*layers, "features"])
         return layers | {"features": labelled_embedding(frozen, split, "features")[0]}
 
 

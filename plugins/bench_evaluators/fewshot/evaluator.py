@@ -34,7 +34,7 @@ from bench_core.evaluation.classification import classes_skip_reason, constant_a
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.fine_tuning import answers, describe, fine_tune
 from bench_core.evaluation.intervals import t_halfwidth
-from bench_core.evaluation.linear_probe import FIXED_PENALTY, shuffled_ranks, standardise
+from bench_core.evaluation.linear_probe import FIXED_PENALTY, scaled, shuffled_ranks
 from bench_core.evaluation.logistic_regression import LogisticProblem
 from bench_core.views import PRESET_NAMES
 
@@ -147,7 +147,7 @@ class Fewshot(Evaluator):
         config = self.config
         train, train_labels = labelled_embedding(frozen, "train", "features")
         test, labels = labelled_embedding(frozen, "test", "features")
-        train, test = standardise(train, test)
+        scaled_train, scaled_test = scaled(train, test, frozen.memory)
         num_classes = number_of_classes(frozen.data)
         order = torch.randperm(len(labels), generator=stream(frozen.seed, "fewshot", "test"))
         tested = order[: config.test_items].sort()[0]  # items that the fine-tuned copies classify
@@ -160,8 +160,8 @@ class Fewshot(Evaluator):
             linear, tuned = [], []
             for draw in map(str, range(config.draws)):
                 drawn = shuffled_ranks(train_labels, stream(frozen.seed, "fewshot", "draw", draw)) < count
-                problem = LogisticProblem(train[drawn], train_labels[drawn], num_classes)
-                linear.append(top_accuracy(problem.solve(config.penalty).logits(test), labels))
+                problem = LogisticProblem(scaled_train[drawn], train_labels[drawn], num_classes)
+                linear.append(top_accuracy(problem.solve(config.penalty).logits(scaled_test), labels))
                 model = fine_tune(
                     encoder, take(images, drawn.nonzero().squeeze(1)), frozen.data, num_classes,
                     steps=config.steps, batch_size=config.batch_size, learning_rate=config.learning_rate,

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from bench_core import DataSpec, Embedded, Evaluator, Frozen
 from bench_core.evaluation import rows
+from bench_core.evaluation.hash_codes import LinearHash, itq, lsh, pcah
 from bench_core.evaluation.kmeans import kmeans, nearest_centres
 from bench_core.evaluation.knn import knn_answers
 from bench_core.evaluation.linear_probe import LOGISTIC, SEVERAL_LABELS, SVM, fit_probe, scaled, standardise
 from bench_core.evaluation.logistic_regression import LogisticProblem
 from bench_core.evaluation.nearest_neighbours import top_k_cosine
 from bench_core.evaluation.retrieval import SearchSet, cosine_average_precision
-from bench_core.evaluation.rows import Rows, as_features, blocks_of, is_small, keeps
+from bench_core.evaluation.rows import Rows, as_features, blocks_of, gathered, is_small, keeps
 from bench_evaluators.clustering.evaluator import Clustering
 from bench_evaluators.knn import KNN
 from bench_evaluators.linear import Linear
@@ -192,3 +193,31 @@ def test_scores_of_tasks_on_blocks_are_those_on_the_whole(
     assert [score.metric for score in streamed.scores] == [score.metric for score in whole.scores]
     for score, other in zip(streamed.scores, whole.scores, strict=True):
         assert score.value == pytest.approx(other.value, abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [1000, 2**23])
+def test_gathered_batches_are_one_tensor_whether_in_memory_or_in_a_file(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ONE_BLOCK", size)
+    wide, flat = values(), torch.arange(2000.0).view(1000, 1, 2)
+    batches = ({"wide": wide[i : i + 300], "flat": flat[i : i + 300]} for i in range(0, 1000, 300))
+    joined = gathered(batches, 1000)
+    assert torch.equal(joined["wide"], wide)
+    assert torch.equal(joined["flat"], flat)
+
+
+@pytest.mark.parametrize("name", ["pcah", "itq", "lsh"])
+def test_hashes_learned_from_blocks_are_those_of_the_whole(name: str) -> None:
+    def learned(train: rows.Features) -> LinearHash:
+        if name == "pcah":
+            return pcah(train, 6)
+        return {"itq": itq, "lsh": lsh}[name](train, 6, torch.Generator().manual_seed(3))
+
+    train, _ = clusters(1000)
+    train = train * torch.arange(1, 13) ** -0.5  # so that the components are in one order
+    whole, kept, computed = (
+        learned(features).codes(features) for features in (train, as_features(train), as_features(train, memory=1))
+    )
+    assert (kept != whole).double().mean() < 1e-3
+    assert torch.equal(kept, computed)
