@@ -14,6 +14,7 @@ from bench_core.running.progress import Progress
 from bench_core.running.provenance import command_line, provenance
 from bench_core.running.setting import RunSetting
 from bench_core.running.small_batches import refuse_small_batches
+from bench_core.running.threads import running_threads
 from bench_core.store import Store
 from bench_core.store.claims import Claims
 from bench_core.store.slurm_jobs import note_failed_training
@@ -38,7 +39,12 @@ def train_only(chain: Chain, store: Store, setting: RunSetting, progress: Progre
     began = time.perf_counter()
     try:
         splits = load_splits(chain, setting.data_cache)
-        with _claimed(chain, store, setting) as check, exact_float32(setting.torch_device), restored():
+        with (
+            _claimed(chain, store, setting) as check,
+            running_threads(chain, setting.threads),
+            exact_float32(setting.torch_device),
+            restored(),
+        ):
             if embed:
                 for epoch in dict.fromkeys(cell.epoch for cell in chain.cells):
                     pretrain_and_embed(chain, store, setting, splits, progress, epoch, check)
