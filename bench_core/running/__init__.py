@@ -13,5 +13,6 @@ rerun.py          Finished cells are run again, and replace the old results when
 small_batches.py  Batches that are too small for a method are refused before any chain runs
 runner.py         The walk over a plan: all missing chains, one after the other, in this process
 setting.py        Settings of a run that are in no key: device, processes, time limits
+train_only.py     The training of one chain whose tasks run elsewhere
 verify.py         A record is run again from its own document, and compared score by score
 """

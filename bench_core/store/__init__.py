@@ -12,6 +12,7 @@ chain_files.py    The JSON files of a chain's folder
 training_log.py   The log of a training
 tensors.py        Weights and embeddings as safetensors files
 weight_files.py   Files of weights from elsewhere: safetensors, .pt, .pth, .ckpt
+slurm_jobs.py     Elements of the store's runs in Slurm's queue
 merge.py          Copies one store's records into another
 """
 
