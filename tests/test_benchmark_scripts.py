@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import image_reading, jobs, overhead, startup, step
+from bench_core import Recipe
+from benchmarks import image_reading, jobs, overhead, ranks, startup, step
 from benchmarks.contest import Contender, Timing
 
 
@@ -75,3 +76,14 @@ def test_benchmark_of_jobs_runs_the_main_job_of_the_readme() -> None:
     assert len(ran) == len(timing.cpu_s) == 3
     [in_wall] = jobs.in_wall_seconds(lambda rounds: [timing], 3)
     assert in_wall.cpu_s == timing.wall_s
+
+
+def test_benchmark_of_ranks_trains_the_methods_that_it_names() -> None:
+    images = ranks.random_images(4, 32)
+    recipe = Recipe(optimizer="sgd", learning_rate=0.01, epochs=1, batch_size=4)
+    with torch.random.fork_rng([]):
+        for method in ("simclr", *ranks.METHODS):
+            objective = ranks.build_method(method, "convnet", images)
+            before = ranks.flat(objective)
+            assert not torch.equal(ranks.by_loop(objective, images, recipe, None), before)
+    assert len(ranks.contests()) == 4 + len(ranks.METHODS)
