@@ -196,7 +196,7 @@ def test_check_data_finds_a_change_that_no_stamp_shows(
 ) -> None:
     monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
     monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    monkeypatch.setattr(image_cache, "stamp", lambda stat: "the same")
     before = dry_run()
     (folder / "train" / "cat" / "a.png").write_bytes(image(size=(7, 7)))
     assert dry_run() == before

@@ -46,7 +46,7 @@ def test_images_of_the_known_digest_are_loaded(root: Path, monkeypatch: pytest.M
 def test_check_files_reads_the_images_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
     monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    monkeypatch.setattr(image_cache, "stamp", lambda stat: "the same")
     monkeypatch.setattr(cifar10_jpeg, "DIGEST", ImageFolder("made", root / "cifar10-jpeg", 32).digest())
     Image.new("RGB", (32, 32), (77,) * 3).save(root / "cifar10-jpeg" / "train" / "bird" / "0000.jpg")
     data = CIFAR10JPEG(root, Subsets())

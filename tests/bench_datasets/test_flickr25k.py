@@ -134,7 +134,7 @@ def test_images_are_turned_upright(root: Path) -> None:
 def test_check_files_reads_the_images_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "ALWAYS_READ_BYTES", -1)
     monkeypatch.setattr(image_cache, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(image_files, "stamp", lambda stat: "the same")
+    monkeypatch.setattr(image_cache, "stamp", lambda stat: "the same")
     digest = dataset(root).digest()
     Image.new("RGB", (20, 12)).save(root / "mirflickr" / "im3.jpg")
     data = dataset(root)
