@@ -22,6 +22,7 @@ from bench_core.devices import find_device, split_devices
 from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
 from bench_core.engines.resources import visible_gpus
 from bench_core.errors import RequestError
+from bench_core.output import say
 from bench_core.planning.chains import Plan
 from bench_core.running.rank_follower import follow
 from bench_core.running.rank_leader import START_S, RankLeader
@@ -132,8 +133,16 @@ def settle_ranks(setting: RunSetting, chains: int) -> RunSetting:
 
 
 def follow_place(plan: Plan, place: RankPlace, setting: RunSetting) -> None:
-    """Work as another rank than 0 until rank 0 has no more work."""
-    follow(plan, place.connect(), place.rank, place.size, setting)
+    """Work as another rank than 0 until rank 0 has no more work, or is gone."""
+    try:
+        store = place.connect()
+    except torch.distributed.DistNetworkError:
+        say(
+            f"rank {place.rank}: no rank 0 answers on {place.host}:{place.port}; it has ended, or found no work",
+            err=True,
+        )
+        return
+    follow(plan, store, place.rank, place.size, setting)
 
 
 @contextmanager
