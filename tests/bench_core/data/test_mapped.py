@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -202,3 +203,21 @@ def test_run_has_the_same_scores_on_maps_in_the_folder_that_is_named(
     assert len(list((tmp_path / "node").iterdir())) == 2  # train and test of digits
     monkeypatch.setattr(mapped, "SHARED_BYTES", 1 << 40)
     assert scores("b") == on_maps
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say which pages are shared")
+def test_reading_a_map_takes_no_memory_of_the_process_own_and_writing_takes_that_of_the_pages_written() -> None:
+    def own_bytes() -> int:
+        """Return the bytes of the map that are not those of the file."""
+        blocks = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+        (block,) = [block for block in blocks if ".npy" in block.partition("\n")[0]]
+        found = re.search(r"^Anonymous: +(\d+) kB", block, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    large = Split(torch.from_numpy(np.random.RandomState(0).randint(0, 256, (1024, 3, 32, 32), np.uint8)))
+    inputs_of_map = inputs(shared(large))
+    assert int(inputs_of_map.sum()) == int(inputs(large).sum())
+    assert own_bytes() == 0
+    inputs_of_map[0] = 0
+    assert 0 < own_bytes() <= 4 * os.sysconf("SC_PAGE_SIZE")
