@@ -95,7 +95,7 @@ def test_refused_request_leaves_no_store(
 
 
 def test_time_limit_without_a_process_for_each_chain_is_refused(bench: Callable[..., Result], tmp_path: Path) -> None:
-    result = bench("run", *SHORT, "--time-limit", "5", code=2)
+    result = bench("run", *SHORT, "--jobs", "1", "--time-limit", "5", code=2)
     assert "add --isolate or --jobs 2" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
