@@ -34,7 +34,7 @@ from bench_core.devices import peak_memory_gib, reset_peak_memory
 from bench_core.running.provenance import provenance
 
 RESULTS = Path(__file__).with_name("results")
-PEERS = ("lightly", "kornia", "POT", "scikit-learn", "faiss-cpu", "numpy")
+PEERS = ("lightly", "kornia", "POT", "scikit-learn", "faiss-cpu", "numpy", "webdataset")
 _CPU = torch.device("cpu")
 
 
