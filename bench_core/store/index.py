@@ -105,7 +105,8 @@ def read_with_index(folder: Path, store: Path, read: Read) -> list[Record]:
             records[file.name] = record_of_row(row, known.parts, file.path)  # it takes a tenth of the memory
             if file.stamp:
                 rows.append((file.name, file.stamp, _as_json(row)))
-        _write(store, known, rows)
+        if rows:
+            _write(store, known, rows)
     return [records[file.name] for file in files]
 
 

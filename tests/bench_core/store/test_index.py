@@ -131,6 +131,7 @@ def test_files_that_have_just_changed_are_read_again_the_next_time(
         reads.clear()
         assert len(store.records()) == RECORDS
         assert len(reads) == RECORDS
+    assert not (store.path / index.FILE).exists()
 
 
 def test_a_few_new_records_are_read_beside_the_index_and_many_make_a_new_one(
