@@ -10,6 +10,7 @@ linear_svm.py             linear support vector machine, solved in the same way
 fine_tuning.py            trains a copy of an encoder together with a linear head on labels
 knn.py                    classifies by weighted votes of nearest neighbours
 nearest_neighbours.py     exact search by inner product or Hamming distance
+approximate_search.py     search by an index of faiss, where exact search is too dear
 kmeans.py                 groups items around centres, by cosine or by distance
 retrieval.py              queries and database of a search task, relevant items, chance levels
 ranking.py                average precision and precision of rankings, with and without ties

@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from bench_core.evaluation.nearest_neighbours import query_parts, top_k_cosine
+from bench_core.evaluation.approximate_search import Search, neighbour_search
+from bench_core.evaluation.nearest_neighbours import query_parts
 from bench_core.evaluation.rows import Features
 
 USUAL_K = 200  # section 3.4
@@ -52,6 +53,7 @@ def knn_answers(
     k: int,
     temperature: float,
     device: torch.device | str = "cpu",
+    search: Search = "exact",
 ) -> Tensor:
     """Return the class votes (Q, K) of the k nearest items of the bank by cosine; -inf for a class without a vote.
 
@@ -63,11 +65,12 @@ def knn_answers(
         k: Number of neighbours, at most N.
         temperature: Positive number that divides the cosines.
         device: Device of the search.
+        search: "exact", or an index that finds most of the nearest items.
     """
     small = isinstance(queries, Tensor) and isinstance(bank, Tensor)
-    votes = []
+    find, votes = neighbour_search(bank, device, search), []
     for rows in [queries] if small else query_parts(queries, k):
-        cosine, index = top_k_cosine(rows, bank, k, device)
+        cosine, index = find(rows, k)
         votes.append(knn_votes(cosine, labels[index], num_classes, temperature))
     return torch.cat(votes)
 

@@ -6,8 +6,10 @@ Code:  https://github.com/lightly-ai/lightly/blob/e8d317fc/lightly/utils/benchma
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, hookimpl, param
+from bench_core.evaluation.approximate_search import describe_search
 from bench_core.evaluation.classification import class_items, class_scores, classes_skip_reason, number_of_classes
 from bench_core.evaluation.embeddings import labelled_embedding
 from bench_core.evaluation.knn import choose_k, knn_answers
@@ -29,6 +31,13 @@ class KNNConfig(Config):
         0.1, "a neighbour's vote weighs exp(cosine / temperature)", "lightly at e8d317fc; the paper has 0.07", gt=0
     )
     embedding: str = param("features", "name of the embedding that is evaluated", "usual")
+    search: Literal["exact", "ivf", "hnsw"] = param(
+        "exact",
+        "exact compares every pair; ivf (inverted lists) and hnsw (a graph) are indexes, which compare few, for "
+        "databases of millions of items",
+        "usual",
+        added=True,
+    )
 
 
 class KNN(Evaluator):
@@ -60,14 +69,15 @@ class KNN(Evaluator):
         k, notes = choose_k(config.k, train_labels)
         votes = knn_answers(
             as_features(test), as_features(train), train_labels, num_classes,
-            k=k, temperature=config.temperature, device=frozen.device,
+            k=k, temperature=config.temperature, device=frozen.device, search=config.search,
         )  # fmt: skip
+        how = f"{words}; " if (words := describe_search(config.search, len(train))) else ""
         return Evaluation(
             scores=class_scores([votes], labels, train_labels, num_classes, config.embedding),
             protocol=(
                 f"test against train; k={k}, cosine, votes exp(cosine / {config.temperature:g}); of classes with "
                 "equal votes each is first equally often, a class without a vote is no answer; equal cosines at the "
-                "k-th place are taken as the search finds them; chance: always the most frequent training class"
+                f"k-th place are taken as the search finds them; {how}chance: always the most frequent training class"
             ),
             notes=notes,
             items=class_items([votes], labels),

@@ -11,12 +11,13 @@ Shapes: Q queries, N items of the database, D features, L labels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from bench_core import Config, DataSpec, Evaluation, Evaluator, Frozen, Objective, PerItem, Score, hookimpl, param
-from bench_core.evaluation.nearest_neighbours import top_k_cosine
+from bench_core.evaluation.approximate_search import describe_search, neighbour_search
 from bench_core.evaluation.ranking import list_average_precision
 from bench_core.evaluation.retrieval import (
     SearchSet,
@@ -41,6 +42,13 @@ class RetrievalConfig(Config):
     )
     num_database: int | None = param(
         None, "number of items that are searched, drawn evenly from the classes; none uses all", "ours", ge=1
+    )
+    search: Literal["exact", "ivf", "hnsw"] = param(
+        "exact",
+        "exact compares every pair; ivf (inverted lists) and hnsw (a graph) are indexes, which compare few, for "
+        "databases of millions of items; measures at k alone use it: mAP needs all cosines",
+        "usual",
+        added=True,
     )
 
 
@@ -72,14 +80,15 @@ class Retrieval(Evaluator):
         database = read_search_set(frozen, names[1], config.embedding, config.num_database)
         k = min(config.k, len(database))
         precisions = cosine_average_precision(queries, database, frozen.device)
+        how = f"; at k {words}" if (words := describe_search(config.search, len(database))) else ""
         return Evaluation(
-            scores=cosine_scores(queries, database, precisions, k, config.embedding, frozen.device),
+            scores=cosine_scores(queries, database, precisions, k, config, frozen.device),
             protocol=(
                 f"{len(queries):,} queries of {names[0]} against {len(database):,} items of {names[1]}; relevant: "
                 f"{'same class' if queries.labels.ndim == 1 else 'a label in common'}; ranked by cosine of "
                 f"{config.embedding}; mAP@all unless at k={k}, where it is divided by min(R, k); equal cosines: "
-                "expectation over random order, at k in the order of a seeded shuffle; queries without a relevant "
-                "item count as 0; chance: constant features"
+                f"expectation over random order, at k in the order of a seeded shuffle{how}; queries without a "
+                "relevant item count as 0; chance: constant features"
             ),
             notes=[
                 *([f"k capped at {k:,}, the size of the database (asked: {config.k:,})"] if k < config.k else []),
@@ -90,7 +99,7 @@ class Retrieval(Evaluator):
 
 
 def cosine_scores(
-    queries: SearchSet, database: SearchSet, precisions: Tensor, k: int, embedding: str, device: torch.device
+    queries: SearchSet, database: SearchSet, precisions: Tensor, k: int, config: RetrievalConfig, device: torch.device
 ) -> list[Score]:
     """Measure features: mAP@all, then measures at k by top-k search.
 
@@ -99,10 +108,10 @@ def cosine_scores(
         database: All items.
         precisions: (Q,) average precision of each query.
         k: Ranks that count in measures at k.
-        embedding: Name of the features.
+        config: How the database is searched, and the name of the features.
         device: Device on which similarities are computed.
     """
-    nearest = top_k_cosine(queries.features, database.features, k, device)[1]
+    _, nearest = neighbour_search(database.features, device, config.search)(queries.features, k)
     hits, total = listed_relevance(queries, database, nearest)
     floor = chance(total, len(database), k)
     measured: Mapping[str, tuple[Tensor, float]] = {
@@ -111,7 +120,7 @@ def cosine_scores(
         f"precision_cosine_at_{k}": (hits.double().mean(1), floor["precision"]),
     }
     return [
-        Score(metric=metric, value=float(values.mean()), chance=level, embedding=embedding, n=len(values))
+        Score(metric=metric, value=float(values.mean()), chance=level, embedding=config.embedding, n=len(values))
         for metric, (values, level) in measured.items()
     ]
 
