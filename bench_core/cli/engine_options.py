@@ -276,19 +276,22 @@ def run_with_engine(
         leave_with_parent()
         from bench_core.engines.slurm_supervisor import run_element
 
-        how = {"key": element.key, "part": element.part, "gives_up": element.gives_up}
-        return run_element(plan, store, setting, command, ChildLogLines(), **how)
+        key, part, gives_up = element.key, element.part, element.gives_up
+        return run_element(plan, store, setting, command, ChildLogLines(), key=key, part=part, gives_up=gives_up)
     chains = [chain for chain, _ in to_run(plan, store)]
-    if place is None and setting.engine == "local":
+    typed = shlex.join(["bench", *words])
+    if setting.engine == "slurm":
+        jobs = max(1, len(chains)) if setting.jobs == "auto" else int(setting.jobs)
+        lines = NoProgress() if quiet else LogLines()
+        with Announcement(planned(plan, typed, jobs), store) as announcement:
+            return _run_in_slurm(plan, store, setting, words, lines, announcement.write)
+    if place is None:
         setting = settle_ranks(setting, len(chains))
     setting = settle_jobs(setting, chains, store)
     for line in [] if quiet else fewer_threads(chains):
         say(line, err=True)
     jobs = expected_jobs(setting, chains)
-    with Announcement(planned(plan, shlex.join(["bench", *words]), jobs), store) as announcement:
-        if setting.engine == "slurm":
-            lines = NoProgress() if quiet else LogLines()
-            return _run_in_slurm(plan, store, setting, words, lines, announcement.write)
+    with Announcement(planned(plan, typed, jobs), store) as announcement:
         if setting.uses_processes:
             single = NoProgress() if quiet else LogLines()
             progress = single if setting.jobs == 1 else choose_chain_progress(quiet)

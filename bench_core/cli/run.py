@@ -149,8 +149,9 @@ def run(
             finish_moves(store)
         rerun = prepare_rerun(plan, store, setting.rerun, registry, request.data_root)
         trains_only = element is not None and element.part in ("train", "source")
-        whole = only_chain is None or trains_only
-        to_run = rerun.plan if whole else _one_chain(rerun.plan, only_chain, without_cell)
+        to_run = rerun.plan
+        if only_chain is not None and not trains_only:
+            to_run = _one_chain(to_run, only_chain, without_cell)
         if not for_one_chain:
             for line in (*rerun.remarks, *(changed.line for changed in changed_code(to_run, rerun.store))):
                 say(line, err=True)
