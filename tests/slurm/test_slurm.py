@@ -271,7 +271,7 @@ LONG_CASES = {case.__name__: case for case in (many_starts,)}
 def started(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[dict[str, Future[None]]]":
     """Each case, running in a thread of its own."""
     folder = tmp_path_factory.mktemp("slurm")
-    with slurm_cluster(max_array_size=3, cpus=16) as cluster, ThreadPoolExecutor(len(CASES) + len(LONG_CASES)) as pool:
+    with slurm_cluster(max_array_size=3, cpus=3) as cluster, ThreadPoolExecutor(len(CASES) + len(LONG_CASES)) as pool:
         alone = Lab(cluster, folder / "reference")
         alone.folder.mkdir()
         alone.bench("run", *TRAINED, "--jobs", "1")
