@@ -20,10 +20,11 @@ SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
 RUN = [
-    "--claim-beat", "--claim-stale", "--commands",
-    "--cells", "--check-data", "--checkpoint-every", "--compile", "--data-cache", "--device", "--download", "--dry-run", "--isolate",
-    "--jobs", "--json", "--keep-every", "--log", "--memory", "--only-chain", "--probe-every", "--quiet", "--rerun",
-    "--resume-anyway", "--retry-failed", "--time-limit", "--without-cell", "--workers",
+    "--cells", "--check-data", "--checkpoint-every", "--claim-beat", "--claim-stale", "--commands", "--compile",
+    "--data-cache", "--device", "--download", "--dry-run", "--element", "--element-device", "--element-gives-up",
+    "--element-part", "--engine", "--isolate", "--jobs", "--json", "--keep-every", "--log", "--memory", "--only-chain",
+    "--probe-every", "--quiet", "--ranks", "--rerun", "--resume-anyway", "--retry-failed", "--slurm", "--time-limit",
+    "--wait", "--without-cell", "--workers",
 ]  # fmt: skip
 
 
