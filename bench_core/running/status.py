@@ -121,13 +121,15 @@ def status(content: Planned, store: Store) -> Status:
     costs, finished = Costs(records), {record.key for record in records}
     asked = {key for chain in content.chains for key in chain.tasks}
     working = workers(store)
-    try:
-        queued, slurm_error = {element.element.chain: element for element in queued_elements(store)}, ""
+    all_chains = list(all_left(content, store))
+    try:  # where nothing is left, Slurm need not be asked
+        elements, slurm_error = queued_elements(store) if all_chains else [], ""
     except SlurmError as error:
-        queued, slurm_error = {}, str(error)
-    cancel = tuple(cancel_lines(element.name for element in queued.values()))
+        elements, slurm_error = [], str(error)
+    queued = {element.element.chain: element for element in elements}
+    cancel = tuple(cancel_lines(element.name for element in elements))
     chains = []
-    for left in all_left(content, store):
+    for left in all_chains:
         missing = [key for key in left.chain.tasks if key not in finished]
         failed = [attempts[key] for key in missing if key in attempts]
         worker = working.get(left.chain.key)
