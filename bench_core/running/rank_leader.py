@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -141,13 +140,6 @@ def next_meeting(store: Store, rank: int, size: int, device: torch.device, last:
 def report_failure(store: Store, number: int, rank: int, reason: str) -> None:
     """Leave the reason for which this rank leaves a meeting, for rank 0."""
     store.set(_failure(number, rank), reason)
-
-
-def as_client(host: str, port: int) -> Store:
-    """Return the store of another process."""
-    from torch._C._distributed_c10d import TCPStore
-
-    return TCPStore(host, port, is_master=False, timeout=timedelta(seconds=START_S))
 
 
 def _place(number: int, rank: int) -> str:

@@ -104,5 +104,6 @@ class RankGroup:
         return content
 
     def close(self) -> None:
-        """End the connections; another group can be made afterwards."""
+        """End the connections, so that another rank that waits for this one gets an error; another group may follow."""
+        self._words = None  # gloo keeps a connection as long as something refers to it
         dist.destroy_process_group()
