@@ -62,12 +62,13 @@ def made_features(items: int, dims: int, classes: int, stream: int) -> Iterator[
 
 def embedded(path: Path, items: int, dims: int, classes: int, stream: int) -> Embedded:
     """Write made features to a file in pieces, and return them as a run reads them."""
-    labels = []
+    labels, start = torch.empty(items, dtype=torch.int64), 0
     with tensor_rows(path, items) as file:
         for features, answers in made_features(items, dims, classes, stream):
             file.append({"features": features})
-            labels.append(answers)
-    return Embedded(load_tensors(path, file_digest(path)), torch.cat(labels))
+            labels[start : start + len(answers)] = answers
+            start += len(answers)
+    return Embedded(load_tensors(path, file_digest(path)), labels)
 
 
 def frozen_of(folder: Path, items: int, queries: int, dims: int, classes: int, memory: int) -> Frozen:

@@ -159,7 +159,7 @@ def fit_probe(
         )
         note = f"penalty {penalty:g}, chosen on {int(held_out.sum()):,} held-out training items{_at_end(penalty, grid)}"
         note += f"; NOT converged when it was chosen: {', '.join(f'{p:g}' for p in lost)}" if lost else ""
-        del problem  # it may keep the coordinates of its items, and the next one those of all
+        problem.forget()  # the next one may keep the coordinates of all items
     else:
         penalty, loss, chosen = fixed_penalty, None, None
         note = f"penalty {penalty:g} fixed, not chosen: {too_few}, so none can be held out"

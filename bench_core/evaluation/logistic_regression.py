@@ -142,6 +142,11 @@ class LogisticProblem:
             converged=self.relative_gradient <= TOLERANCE,
         )
 
+    def forget(self) -> None:
+        """Free the coordinates that were kept of `Rows`; SciPy may hold this object for a while after `solve`."""
+        if isinstance(self.parts, _Streamed):
+            self.parts.kept = []
+
     def _stop_at_optimum(self, xk: Vector) -> None:
         """Stop the solver when the relative gradient is small.
 

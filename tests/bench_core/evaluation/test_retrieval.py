@@ -32,6 +32,11 @@ def search_set(labels: torch.Tensor, seed: int = 0) -> SearchSet:
     )
 
 
+def features_of(items: SearchSet) -> torch.Tensor:
+    assert isinstance(items.features, torch.Tensor)
+    return items.features
+
+
 def test_chance_is_the_expected_precision_of_a_random_order() -> None:
     generator, total = torch.Generator().manual_seed(0), torch.tensor([3, 0, 10])
     sums = torch.zeros(3, dtype=torch.float64)
@@ -58,7 +63,7 @@ def test_queries_without_a_shared_label_have_no_relevant_item_and_give_a_note() 
 
 def test_cosine_average_precision_equals_average_precision_of_each_query() -> None:
     queries, database = search_set(torch.arange(6) % 3), search_set(torch.arange(30) % 3, seed=1)
-    cosine = torch.nn.functional.cosine_similarity(queries.features[:, None], database.features[None], dim=2)
+    cosine = torch.nn.functional.cosine_similarity(features_of(queries)[:, None], features_of(database)[None], dim=2)
     expected = [average_precision(cosine[q], database.labels == queries.labels[q]) for q in range(6)]
     assert cosine_average_precision(queries, database, CPU).tolist() == pytest.approx(expected)
 
@@ -80,12 +85,12 @@ def test_part_of_a_split_is_balanced_shuffled_and_set_by_the_seed() -> None:
 
     part = read(0, 12)
     assert part.labels.bincount().tolist() == [3, 3, 3, 3]
-    assert torch.equal(part.labels, part.features[:, 0].long() % 4)
+    assert torch.equal(part.labels, features_of(part)[:, 0].long() % 4)
     assert part.code is not None
-    assert torch.equal(part.code[:, 0], part.features[:, 0] > 19)
-    assert torch.equal(part.features, read(0, 12).features)
-    assert not torch.equal(read(0, None).features, read(1, None).features)
-    assert not torch.equal(read(0, None).features, features)
+    assert torch.equal(part.code[:, 0], features_of(part)[:, 0] > 19)
+    assert torch.equal(features_of(part), features_of(read(0, 12)))
+    assert not torch.equal(features_of(read(0, None)), features_of(read(1, None)))
+    assert not torch.equal(features_of(read(0, None)), features)
 
 
 def test_datasets_without_labels_splits_or_enough_items_are_skipped() -> None:
