@@ -131,7 +131,7 @@ def test_few_labels_are_the_same_items_for_all_methods(freeze: Freeze) -> None:
 def test_few_labels_are_the_given_number_of_each_class(freeze: Freeze, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def watched(features: Tensor, labels: Tensor, *rest: Any) -> LogisticProblem:
+    def watched(features: Any, labels: Tensor, *rest: Any) -> LogisticProblem:
         seen.append((features, labels))
         return LogisticProblem(features, labels, *rest)
 
