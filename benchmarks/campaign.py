@@ -26,7 +26,7 @@ _PLANS_OF_ELEMENT = 2  # an element of an array and the process that it starts b
 
 @dataclass(frozen=True)
 class Campaign:
-    """What is run, and where: assumptions, in seconds where no unit is named.
+    """Assumptions of what is run, and where, in seconds where no unit is named.
 
     Attributes:
         chains: Number of chains.
@@ -92,7 +92,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Costs:
-    """What bench costs, from measurements.
+    """Costs of bench, from measurements.
 
     Attributes:
         plan: CPU seconds of planning a cell.
@@ -122,7 +122,7 @@ def measured_costs(content: Mapping[str, Any]) -> Costs:
 
 @dataclass
 class Outcome:
-    """What came out.
+    """Outcome of a simulation.
 
     Attributes:
         hours: Hours until all is done.

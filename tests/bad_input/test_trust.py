@@ -79,9 +79,11 @@ def test_numpy_files_are_read_without_pickles() -> None:
         assert options.get("allow_pickle") == "False", name
 
 
-def test_other_programs_are_started_only_for_git_machine_facts_and_chains() -> None:
+def test_other_programs_are_started_only_for_git_machine_facts_chains_and_slurm() -> None:
     starts = {path.name for path, name, _ in calls() if name.startswith(("subprocess.", "os.exec", "os.spawn"))}
-    assert starts == {"provenance.py", "child_process.py"}  # git and lscpu; `--isolate` starts bench again
+    chains = {"child_process.py", "ranks.py"}  # bench again
+    slurm = {"slurm_element.py", "slurm_follow.py", "slurm_jobs.py"}  # bench again; sbatch, squeue, scontrol
+    assert starts == {"provenance.py", *chains, *slurm}  # git and lscpu
 
 
 def test_run_makes_no_connection_and_stores_tensors_as_safetensors(
