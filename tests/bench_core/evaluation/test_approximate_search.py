@@ -74,7 +74,7 @@ def test_protocol_says_that_the_search_is_approximate(task: Evaluator, exact: Ev
         for name, (x, y) in {"train": clusters(800), "test": clusters(60, seed=1)}.items()
     }
     data = DataSpec(shape=(16,), splits={"train": 800, "test": 60}, num_classes=8)
-    frozen = Frozen(parts, data, 0, torch.device("cpu"), None, None)  # type: ignore[arg-type]
+    frozen = Frozen(parts, data, 0, torch.device("cpu"), None, None)  # type: ignore[arg-type]  # never called
     found, expected = task.evaluate(frozen), exact.evaluate(frozen)
     assert "searched approximately: 20 inverted lists (faiss), of which 8 are compared" in found.protocol
     assert "approximately" not in expected.protocol

@@ -183,7 +183,7 @@ def test_scores_of_tasks_on_blocks_are_those_on_the_whole(
         for name, (values, labels) in {"train": clusters(1000), "test": clusters(200, seed=1)}.items()
     }
     data = DataSpec(shape=(12,), splits={"train": 1000, "test": 200}, num_classes=4)
-    frozen = Frozen(parts, data, 0, torch.device("cpu"), lambda: nn.Identity(), lambda name: None)  # type: ignore
+    frozen = Frozen(parts, data, 0, torch.device("cpu"), lambda: nn.Identity(), lambda name: None)  # type: ignore  # not called
     evaluations = []
     for size in (1000, 2**23):
         monkeypatch.setattr(rows, "ONE_BLOCK", size)

@@ -44,7 +44,7 @@ def test_operations_of_a_step_are_those_of_a_pass_by_hand(chain: Chain) -> None:
             self.layer = torch.nn.Linear(data.shape[-1], 5)
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            return self.layer(inputs[:, 0, 0])  # type: ignore[no-any-return]
+            return self.layer(inputs[:, 0, 0])  # type: ignore[no-any-return]  # torch gives Any
 
     batch, encoder = chain.recipe.batch_size, chain.encoder
     chain = replace(chain, encoder=replace(encoder, plugin=replace(encoder.plugin, cls=Layer)))
