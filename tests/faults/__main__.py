@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 from bench_core.plugins import load_plugins
@@ -42,7 +43,7 @@ from tests.faults.report import (
     split_by_kind,
     stopped_runs_table,
 )
-from tests.faults.shared_stores import PLANS, share_stores, shared_stores_table
+from tests.faults.shared_stores import ENGINES, PLANS, share_stores, shared_stores_table
 from tests.faults.stopped_runs import stop_parallel_runs, stop_runs
 
 
@@ -61,7 +62,7 @@ def options() -> argparse.Namespace:
     add("--io-faults", type=int, default=0, help="let so many operations on files fail in every command (default: 0)")
     add("--io-only", default="", help="let them fail in the commands whose name matches (default: all)")
     add("--shared-kills", type=int, default=0, help="send so many signals to runs that share stores (default: 0)")
-    add("--shared-only", default="", help="let them share the stores of the plans whose name matches (default: all)")
+    add("--shared-only", default="", help='let them share stores where "PLAN, ENGINE" matches (default: all)')
     add("--seed", type=int, default=0, help="seed of everything that is random (default: %(default)s)")
     add("--out", type=Path, help="write the tables into this page, between its markers `stopped`, `others` and `io`")
     return parser.parse_args()
@@ -75,8 +76,8 @@ def run_campaign(campaign: Campaign, chosen: argparse.Namespace) -> None:
         arguments = ONE_CHAIN if chosen.methods == "moco" else THREE_CHAINS
         stop_parallel_runs(campaign, arguments, chosen.parallel_kills)
     if chosen.shared_kills:
-        plans = {name: words for name, words in PLANS.items() if re.search(chosen.shared_only, name)}
-        campaign.shared = share_stores(campaign, chosen.shared_kills, plans)
+        cases = [case for case in product(PLANS, ENGINES) if re.search(chosen.shared_only, ", ".join(case))]
+        campaign.shared = share_stores(campaign, chosen.shared_kills, cases)
     if chosen.tries:
         damage_files(campaign, chosen.tries, chosen.only)
         if not chosen.only:

@@ -36,7 +36,7 @@ class Campaign:
         phases: Tells in which phase a forked run is.
         outcomes: Fault -> outcome -> number of tries.
         tallies: Command -> faults of single operations on files.
-        shared: Plan -> what became of the stores that runs shared.
+        shared: Plan and engine -> what became of the stores that runs shared.
         defects: One line for each fault that was not survived.
     """
 
@@ -50,7 +50,7 @@ class Campaign:
         self.folder, self.rng, self.phases = folder, random.Random(seed), PhaseTracker()
         self.outcomes: dict[str, Counter[str]] = {}
         self.tallies: dict[str, Tally] = {}
-        self.shared: dict[str, SharedResult] = {}
+        self.shared: dict[tuple[str, str], SharedResult] = {}
         self.defects: list[str] = []
         self._began = time.monotonic()
         self._number_of_stores = 0

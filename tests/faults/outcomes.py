@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,14 @@ CHILD = "`--jobs 2`, process of a chain"
 
 @dataclass
 class SharedResult:
-    """Outcome of the stores of one plan.
+    """Outcome of the stores of one plan and one engine.
 
     Attributes:
         chains: Chains that are trained in one store.
         stores: Number of stores.
         signals: Signals that struck, by name.
         trainings: Trainings that began, in all stores.
+        cut_short: How many of these a signal ended before their end.
         both: Times that a chain was trained by two at once, since the first one slept.
         equal: Stores that equal the undisturbed one, and in which nothing else was wrong.
     """
@@ -42,6 +44,7 @@ class SharedResult:
     stores: int = 0
     signals: Counter[str] = field(default_factory=Counter)
     trainings: int = 0
+    cut_short: int = 0
     both: int = 0
     equal: int = 0
 
@@ -84,16 +87,14 @@ def differences(store: Path, expected: Contents) -> list[str]:
     return [name for name in sorted({*actual, *expected}) if actual.get(name) != expected.get(name)]
 
 
-def leftovers(store: Path) -> list[str]:
-    """Return the attempts and checkpoint folders that should be gone once a stopped run has finished."""
-    return [str(p.relative_to(store)) for p in (*store.glob("attempts/*"), *store.glob("chains/*.under-way"))]
+def leftovers(store: Path, kinds: Collection[str] = ()) -> list[str]:
+    """Return the attempts and checkpoint folders that should be gone once a stopped run has finished.
 
-
-def leftovers_of_parallel_run(store: Path, hit: str) -> list[str]:
-    """Return the same of a run with `--jobs 2`; a killed chain must have left an attempt of kind "killed"."""
-    attempts = list(store.glob("attempts/*/*"))
-    if CHILD in hit:
-        attempts = [path for path in attempts if json.loads(path.read_text())["kind"] != "killed"]
+    Args:
+        store: The store.
+        kinds: Kinds of attempts that a parent has recorded as it should, as the process of a chain was killed.
+    """
+    attempts = [path for path in _published(store, "attempts/*/*") if json.loads(path.read_text())["kind"] not in kinds]
     return [str(path.relative_to(store)) for path in (*attempts, *store.glob("chains/*.under-way"))]
 
 

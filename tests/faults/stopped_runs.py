@@ -18,7 +18,6 @@ from tests.faults.outcomes import (
     exit_fault,
     exit_fault_of_parallel_run,
     leftovers,
-    leftovers_of_parallel_run,
 )
 from tests.faults.runs import NEW_PROCESS, PHASES, Run, chain_processes, cpu_seconds
 
@@ -128,7 +127,7 @@ def stop_parallel_runs(campaign: Campaign, arguments: Sequence[str], count: int)
             fault += f"then exit code {code}: {text[-2000:]}"
         while chain_processes(store):  # a hung one hangs the campaign
             time.sleep(0.05)
-        wrong = [*differences(store, expected), *leftovers_of_parallel_run(store, hit)]
+        wrong = [*differences(store, expected), *leftovers(store, ["killed"] if CHILD in hit else [])]
         campaign.count(hit, NOT_SURVIVED if wrong or fault else RECOVERED, f"{wrong} {fault}")
         done, beside_orphans = done + 1, beside_orphans + bool(orphans)
         campaign.log(f"{done} of {count} stopped with --jobs 2; {beside_orphans} times the next run met orphans")

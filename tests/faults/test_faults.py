@@ -56,13 +56,14 @@ def test_small_campaign_of_faults_is_survived_and_written_into_its_page(tmp_path
 def test_four_runs_of_one_command_share_the_work_of_a_store_while_signals_strike(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:begin shared -->\n<!-- bench:end shared -->\n")
-    arguments = ["--kills", "0", "--parallel-kills", "0", "--tries", "0", "--shared-kills", "5"]
-    arguments += ["--shared-only", "a start from another", "--out", str(page)]
+    arguments = ["--kills", "0", "--parallel-kills", "0", "--tries", "0", "--shared-kills", "4"]
+    arguments += ["--shared-only", "a start from another row, --jobs 1|one chain, --jobs 2", "--out", str(page)]
     done = subprocess.run([sys.executable, "-m", "tests.faults", *arguments], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     text = page.read_text()
     assert re.search(r"^Signals to four runs that shared a store: \d+\.$", text, re.MULTILINE)
-    assert re.search(r"^\| a start from another row \| \d \| 3 \| .* \| (\d) of \1 \|$", text, re.MULTILINE)
+    for case in (r"a start from another row \| `--jobs 1` \| \d \| 3", r"one chain \| `--jobs 2` \| \d \| 1"):
+        assert re.search(rf"^\| {case} \| .* \| (\d) of \1 \|$", text, re.MULTILINE)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler is needed to let operations on files fail")
