@@ -33,7 +33,7 @@ from benchmarks.contest import Contest, Timing, main, seconds
 CPU = torch.device("cpu")
 RANKS = 2
 ONE, TWO, DDP = "one process", "two ranks", "DistributedDataParallel, two processes"
-METHODS = ("nac", "byol", "barlow_twins", "vicreg", "swav", "moco", "vae", "supervised")
+METHODS = ("nac", "byol", "barlow_twins", "vicreg", "swav", "moco", "supervised")
 
 
 def contests() -> list[Contest]:
