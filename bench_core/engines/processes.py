@@ -9,6 +9,7 @@ import torch
 
 from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
 from bench_core.engines.command_line import with_device
+from bench_core.engines.failure_reason import ERROR, failure_reason
 from bench_core.engines.resources import (
     Alone,
     Machine,
@@ -34,14 +35,10 @@ from bench_core.running.threads import threads_here
 from bench_core.store import Store
 from bench_core.store.claims import Claims
 from bench_core.store.store import PREEMPTED, read_attempt
-from bench_core.training.stopping import CALL_AGAIN, SIGNALS
 
-STOP_CODES = (CALL_AGAIN, 130, *(-number for number in SIGNALS))  # exit codes of `bench run` after a stop signal
-ERROR_CODES = (1, 2)  # its exit codes after an error; the last line that it printed then gives the reason
 _LOOK_AGAIN_S = 2.0  # from one look at the waiting chains to the next, while nothing ends
 _LOOKED_AT = 32  # chains of the queue at which a look at the work of others ends
 _SHOW_AGAIN_S = 60.0  # from one word on the time of all chains to the next
-_KILLED, _ERROR, _TIMEOUT = "killed", "error", "timeout"  # kinds of attempts
 
 
 @dataclass
@@ -338,7 +335,7 @@ class _Scheduler:
         """
         self.others.know(chain_process.cells)
         kind, error = failure_reason(ended, self.setting.time_limit)
-        if ended.code == 2 and kind == _ERROR and chain_process.task is None and not self.request_is_accepted:
+        if ended.code == 2 and kind == ERROR and chain_process.task is None and not self.request_is_accepted:
             raise RequestError(error)
         self.request_is_accepted = True
         for finished in chain_process.cells:
@@ -419,19 +416,3 @@ class _Scheduler:
             self.progress.of_chain(chain_process.chain.label, line)
         else:
             self.progress.log(line)
-
-
-def failure_reason(ended: Ended, time_limit: float | None) -> tuple[str, str]:
-    """Return kind and reason of the failure of a process that has recorded none."""
-    if ended.timed_out:
-        return _TIMEOUT, f"not done within {time_limit:g} s; run again to resume from its last checkpoint"
-    if ended.code in STOP_CODES:
-        return PREEMPTED, "its process got a stop signal; run again to resume from its last checkpoint"
-    last = next((line for line in reversed(ended.last_lines) if line.strip()), " ")
-    if ended.code in ERROR_CODES and not last.startswith(" "):  # an indented line is progress and no reason
-        return _ERROR, last.removeprefix("Error: ")
-    if ended.code == -signal.SIGKILL:
-        return _KILLED, "its process was killed by SIGKILL; if nobody did that, the machine's memory ran out"
-    if ended.code < 0:
-        return _KILLED, f"its process was killed by {signal.Signals(-ended.code).name}"
-    return _KILLED, f"its process ended with exit code {ended.code} and printed no reason"

@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 
 from bench_core.engines.child_process import POLL_S, ChildProcess, Ended
-from bench_core.engines.processes import failure_reason, run_in_processes
+from bench_core.engines.failure_reason import failure_reason
+from bench_core.engines.processes import run_in_processes
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Cell, Chain, Plan, narrowed
 from bench_core.running.failures import UnfinishedCell, attempt, failed_cells, unfinished_cell

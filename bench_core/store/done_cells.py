@@ -1,4 +1,4 @@
-"""Which of many cells are done or have failed, asked in few operations on the file server.
+"""The cells of many that are done or have failed, asked for in few operations on the file server.
 
 A run asks this of all its cells when it begins. Nothing is read here but names; a damaged record counts as done, and
 whoever reads it says what is wrong.

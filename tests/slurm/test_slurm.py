@@ -287,10 +287,10 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[dict[str, Fut
 def test_case_in_a_real_slurm_ends_with_the_store_of_an_undisturbed_run(
     started: "dict[str, Future[None]]", name: str
 ) -> None:
-    started[name].result()
+    assert started[name].result() is None  # raises what the case has raised
 
 
 @pytest.mark.skipif(not RUN_ALL, reason="takes many minutes; `python tests/slurm --all` runs it")
 @pytest.mark.parametrize("name", LONG_CASES)
 def test_long_case_in_a_real_slurm(started: "dict[str, Future[None]]", name: str) -> None:
-    started[name].result()
+    assert started[name].result() is None  # raises what the case has raised

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from bench_core.cli.group import main
 from bench_core.engines import processes, resources, sizes
 from bench_core.engines.child_process import Ended
-from bench_core.engines.processes import failure_reason, run_in_processes
+from bench_core.engines.failure_reason import failure_reason
+from bench_core.engines.processes import run_in_processes
 from bench_core.engines.resources import Machine, Place
 from bench_core.errors import RequestError
 from bench_core.planning.chains import Chain, Plan
