@@ -6,6 +6,8 @@ title = "Handwritten digits, 8x8"
 description = "..."
 seeds = [0, 1, 2, 3, 4]
 precision = "fp32"
+tuned = "tuned.toml"         # rows get the values that `bench tune` found; see bench_core.planning.tuning
+validation = 0.2             # scores on a part of train, which is not trained on; the test split stays closed
 
 [recipe]                     # the budget that every method gets
 epochs = 200
@@ -31,21 +33,26 @@ x = "linear:top1"
 y = "retrieval:map_cosine"
 [pictures.plane]
 kind = "projection"
+[tuning]                     # how `bench tune` tunes the rows
+epochs = 20
+metrics.features = "knn:top1"
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench_core.config import build, param, read_toml
 from bench_core.errors import RequestError, UnknownNameError, one_line, shown
 from bench_core.files import checkout, shipped_files
+from bench_core.planning.tuning import Tuned, Tuning, read_tuned, read_tuning
 
 DEFAULT = "digits"
 _KEYS = {
-    "title", "description", "seeds", "precision", "recipe", "datasets", "encoders", "methods", "tasks", "pictures",
+    "title", "description", "seeds", "precision", "validation", "recipe", "datasets", "encoders", "methods", "tasks",
+    "pictures", "tuning", "tuned",
 }  # fmt: skip
 STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and recipe, that name what it needs
 INIT_OPTIONS = {"init_part": str, "init_partial": bool}  # keys beside `init` that say what of a file is loaded
@@ -150,6 +157,9 @@ class Board:
         methods: Name -> method, the rows of the tables.
         tasks: Name -> task, the columns.
         pictures: Name -> picture.
+        validation: Part of the train split that is held out and scored on in place of the test split; 0 is none.
+        tuning: How its rows are tuned.
+        tuned: What came out of tuning, with which its rows have their values; None where they were not tuned.
     """
 
     name: str = ""
@@ -163,6 +173,9 @@ class Board:
     methods: Mapping[str, NamedComponent] = field(default_factory=dict)
     tasks: Mapping[str, NamedComponent] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    validation: float = 0.0
+    tuning: Tuning = field(default_factory=Tuning)
+    tuned: Tuned | None = None
 
 
 def board_names() -> list[str]:
@@ -170,8 +183,12 @@ def board_names() -> list[str]:
     return sorted(_shipped_boards())
 
 
-def load_board(file_or_name: str) -> Board:
+def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     """Read a board by the name of a shipped one, or from a file.
+
+    Args:
+        file_or_name: The name or the file.
+        tuned: Whether its rows get the values of its tuned.toml; without them they are as the board writes them.
 
     Raises:
         UnknownNameError: There is neither such a file nor such a shipped board.
@@ -179,7 +196,25 @@ def load_board(file_or_name: str) -> Board:
     """
     path = board_file(file_or_name)
     name = path.resolve().parent.name if path.name == "board.toml" else path.stem
-    return read_board(_read_with_base(path), name, str(path))
+    document = _read_with_base(path)
+    file = document.pop("tuned", None)
+    board = read_board(document, name, str(path))
+    if file is None or not tuned:
+        return board
+    if not isinstance(file, str) or not file:
+        raise RequestError(f"{path}: tuned must be the name of a file beside the board, got {shown(file)}.")
+    return with_tuned(board, read_tuned(path.parent / file))
+
+
+def with_tuned(board: Board, tuned: Tuned) -> Board:
+    """Return a board whose rows have the values that were found for them, over their own."""
+    methods = {}
+    for name, row in board.methods.items():
+        found = tuned.rows[name].values if name in tuned.rows else {}
+        recipe = {key.removeprefix("recipe."): value for key, value in found.items() if key.startswith("recipe.")}
+        values = {key: value for key, value in found.items() if not key.startswith("recipe.")}
+        methods[name] = replace(row, values={**row.values, **values}, recipe={**row.recipe, **recipe})
+    return replace(board, methods=methods, tuned=tuned)
 
 
 def board_file(file_or_name: str) -> Path:
@@ -221,7 +256,9 @@ def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, A
             raise RequestError(f"{path}: base must be the name or the path of a board, got {shown(base)}.")
         if path in read_before:
             raise RequestError(f"{path}: bases go in a circle.")
-        document = _read_with_base(board_file(base), (*read_before, path)) | document
+        below = _read_with_base(board_file(base), (*read_before, path))
+        below.pop("tuned", None)  # was found on the base's data
+        document = below | document
     if only is not None:
         rows = _table(document.get("methods", {}), f"{path}: methods")
         if not isinstance(only, list) or not all(isinstance(name, str) for name in only):
@@ -248,6 +285,9 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     seeds = document.get("seeds", [])
     if not isinstance(seeds, list) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
         raise RequestError(f"{where}: seeds must be a list of whole numbers >= 0, got {shown(seeds)}.")
+    validation = document.get("validation", 0.0)
+    if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:
+        raise RequestError(f"{where}: validation must be a part of train, from 0 to below 1, got {shown(validation)}.")
     return Board(
         name=name,
         title=document.get("title", name),
@@ -260,6 +300,8 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
         methods=_section(document, "methods", where),
         tasks=_section(document, "tasks", where),
         pictures=_pictures(document.get("pictures", {}), list(document.get("methods", {})), f"{where}: pictures"),
+        validation=float(validation),
+        tuning=read_tuning(_table(document.get("tuning", {}), f"{where}: tuning"), f"{where}: tuning"),
     )
 
 
