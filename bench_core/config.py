@@ -65,7 +65,8 @@ def param(
         lt: The value must be less than this.
         le: The value must be this or less.
         choices: The value must be one of these.
-        tune: Search space of this parameter (`log`, `uniform`, `choice`); declared for later use, nothing reads it yet.
+        tune: Search space from which `bench tune` draws this parameter (`log`, `uniform`, `choice`), if it may; see
+            docs/tuning.md.
         in_key: False for a parameter that does not define a number, such as the path of data that has a digest.
         added: True for a parameter that came after numbers were published and whose default is what they were made
             with. Keys leave it out while it has its default, so that a new option makes no row stale. Another default

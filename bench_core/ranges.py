@@ -112,15 +112,65 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Values that a tuner may try for a parameter; made by `log`, `uniform` or `choice`.
+    """Values that a tuner may try for a parameter; made by `log`, `uniform`, `choice`, `around` or `zero_or`.
 
     Attributes:
-        kind: How values are drawn: evenly in the logarithm, evenly, or one of a list.
-        values: The two ends, or the list.
+        kind: How values are drawn: evenly in the logarithm, evenly, one of a list, evenly in the logarithm about the
+            value that the parameter has, or 0 for a quarter and else from another space.
+        values: The two ends, the list, the factor, or the other space.
     """
 
-    kind: Literal["log", "uniform", "choice"]
+    kind: Literal["log", "uniform", "choice", "around", "zero_or"]
     values: tuple[Any, ...]
+
+    def at(self, u: float, default: Any) -> Any:
+        """Return the value at a point of [0, 1): 0 is the lower end or the first choice.
+
+        Numbers are rounded to three significant digits, and to whole numbers where the parameter is one.
+
+        Args:
+            u: At least 0 and below 1.
+            default: The value that the parameter has without a tuner.
+
+        Raises:
+            ValueError: u is outside.
+        """
+        if not 0 <= u < 1:
+            raise ValueError(f"a point of a search space must be in [0, 1), got {u}")
+        if self.kind == "choice":
+            return self.values[int(u * len(self.values))]
+        if self.kind == "zero_or":
+            space: SearchSpace = self.values[0]
+            return type(default)(0) if u < _ZERO else space.at((u - _ZERO) / (1 - _ZERO), default)
+        low, high = self._ends(default)
+        if low == high:  # about zero there is nothing else
+            return default
+        value = low + u * (high - low) if self.kind == "uniform" else low * (high / low) ** u
+        rounded = min(max(float(f"{value:.3g}"), low), high)
+        return round(rounded) if isinstance(default, int) else rounded
+
+    def text(self, default: Any) -> str:
+        """Return the space in words: "0.05 to 1 (log)", "one of 64, 128", "0, or 1e-06 to 0.01 (log)".
+
+        Args:
+            default: The value that the parameter has without a tuner.
+        """
+        if self.kind == "choice":
+            return f"one of {', '.join(map(repr, self.values))}"
+        if self.kind == "zero_or":
+            return f"0, or {self.values[0].text(default)}"
+        low, high = self._ends(default)
+        if low == high:
+            return _number(low)
+        return f"{low:.3g} to {high:.3g}" + (" (log)" if self.kind != "uniform" else "")
+
+    def _ends(self, default: Any) -> tuple[float, float]:
+        if self.kind == "around":
+            return default / self.values[0], default * self.values[0]
+        return self.values[0], self.values[1]
+
+
+_ZERO = 0.25  # part of the points of `zero_or` that are 0
 
 
 def log(low: float, high: float) -> SearchSpace:
@@ -142,3 +192,20 @@ def choice(*values: Any) -> SearchSpace:
     if len(values) < 2:
         raise ValueError(f"choice(...) needs two values or more, got {len(values)}")
     return SearchSpace("choice", values)
+
+
+def around(factor: float) -> SearchSpace:
+    """Space of a positive number, from its own value divided by the factor to its own value times the factor.
+
+    The logarithm is drawn evenly.
+    """
+    if not factor > 1:
+        raise ValueError(f"around(factor) needs a factor above 1, got {factor}")
+    return SearchSpace("around", (factor,))
+
+
+def zero_or(space: SearchSpace) -> SearchSpace:
+    """Space of a number that is 0 for a quarter of the trials, and else in the given space."""
+    if space.kind not in ("log", "uniform"):
+        raise ValueError(f"zero_or(space) needs log(...) or uniform(...), got {space.kind}(...)")
+    return SearchSpace("zero_or", (space,))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench_core.config import Config, param
-from bench_core.ranges import log
+from bench_core.ranges import around, log, zero_or
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +23,14 @@ class Recipe(Config):
         "peak learning rate; the schedule sets it at each step",
         "ours: usual for AdamW",
         ge=0,
-        tune=log(1e-4, 1e-1),
+        tune=around(30),
     )
     weight_decay: float = param(
         0.0,
         "decoupled for AdamW, else added to the gradient; biases and norm layers have none",
         "ours",
         ge=0,
-        tune=log(1e-6, 1e-1),
+        tune=zero_or(log(1e-6, 1e-2)),
     )
     momentum: float = param(0.9, "momentum of SGD and LARS, first beta of Adam and AdamW", "usual", ge=0, lt=1)
     nesterov: bool = param(False, "use Nesterov momentum; SGD only", "usual")

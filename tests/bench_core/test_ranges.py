@@ -8,7 +8,7 @@ import pytest
 from bench_core import Config, choice, log, param, uniform
 from bench_core.config import build, parameters
 from bench_core.errors import ConfigError
-from bench_core.ranges import Choices, Range, SearchSpace
+from bench_core.ranges import Choices, Range, SearchSpace, around, zero_or
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +114,51 @@ def test_choices_may_be_written_in_more_ways_than_are_listed() -> None:
     ]
     assert [span.why_not(value) for value in ("b-", "c")] == [": only 'a' may end in -", ""]
     assert Range(choices=("a", "b")).why_not("c") == ""
+
+
+@pytest.mark.parametrize(
+    ("space", "default", "values", "text"),
+    [
+        (log(0.01, 1.0), 0.5, [0.01, 0.1, 0.999], "0.01 to 1 (log)"),
+        (uniform(0.0, 4.0), 1.0, [0.0, 2.0, 4.0], "0 to 4"),
+        (uniform(1, 9), 3, [1, 5, 9], "1 to 9"),
+        (choice("a", "b"), "a", ["a", "b", "b"], "one of 'a', 'b'"),
+        (around(10), 0.5, [0.05, 0.5, 4.99], "0.05 to 5 (log)"),
+        (around(10), 0.0, [0.0, 0.0, 0.0], "0"),
+        (zero_or(uniform(3.0, 6.0)), 0.0, [0.0, 4.0, 6.0], "0, or 3 to 6"),
+    ],
+)
+def test_a_point_of_a_space_is_a_value_by_hand(space: SearchSpace, default: Any, values: list[Any], text: str) -> None:
+    at = [space.at(u, default) for u in (0, 0.5, 0.9995)]
+    assert at == pytest.approx(values, rel=1e-2) if isinstance(default, float) else at == values
+    assert [type(value) for value in at] == [type(default)] * 3
+    assert space.text(default) == text
+
+
+def test_values_have_three_significant_digits_and_lie_between_the_ends() -> None:
+    points = [index / 100 for index in range(100)]
+    for space, low, high in ((log(1e-4, 0.9), 1e-4, 0.9), (around(30), 1e-3 / 30, 3e-2), (uniform(0.1, 0.3), 0.1, 0.3)):
+        values = [space.at(u, 1e-3) for u in points]
+        assert values == sorted(values)
+        assert low == values[0] < values[-1] <= high
+        assert values[1:] == [float(f"{value:.3g}") for value in values[1:]]
+
+
+def test_the_logarithm_is_drawn_evenly() -> None:
+    values = [log(1e-6, 1e-2).at(u, 1.0) for u in (0.0, 0.25, 0.5, 0.75)]
+    assert values == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3])
+
+
+def test_a_quarter_of_the_points_of_zero_or_is_zero() -> None:
+    values = [zero_or(log(1e-6, 1e-2)).at(index / 1000, 0.0) for index in range(1000)]
+    assert sum(value == 0 for value in values) == 250
+    assert min(value for value in values if value) == pytest.approx(1e-6)
+
+
+def test_spaces_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="a factor above 1, got 1"):
+        around(1)
+    with pytest.raises(ValueError, match=r"got choice\(\.\.\.\)"):
+        zero_or(choice(1, 2))
+    with pytest.raises(ValueError, match=r"in \[0, 1\), got 1"):
+        uniform(0, 1).at(1, 0.5)
