@@ -90,14 +90,19 @@ class PublishedBoard:
     def page(self) -> str:
         """Return the whole page between its markers."""
         command = f"bench run --board {self._typed_name()}"
-        head = page(self.board.title, self.board.description, command, self.table())
+        head = page(self.board.title, self.board.description, command, self._with_what_is_missing(self.tables))
         reported = render_reported(beside(self.entries, load_reported(shipped_numbers())), "md")
         blocks = (head, *(picture.on_page() for picture in self.pictures), reported)
         return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
 
     def table(self) -> str:
-        """Return the tables for the project's README, after how much of them is missing."""
-        return "\n\n".join(filter(None, (self.missing, page_tables(self.tables))))
+        """Return the board's columns of `front`, or all, for the project's README, after how much is missing."""
+        front = self.board.front
+        tables = build(self.entries, columns=[*front, "mean", "rank", "tasks"]) if front else self.tables
+        return self._with_what_is_missing(tables)
+
+    def _with_what_is_missing(self, tables: Sequence[Table]) -> str:
+        return "\n\n".join(filter(None, (self.missing, page_tables(tables))))
 
     @property
     def missing(self) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bench_core.planning.boards import Board, Picture
-from bench_core.reports.pages.published_board import find_pictures
+from bench_core.planning.chains import Plan
+from bench_core.reports.pages.published_board import PublishedBoard, find_pictures
 from bench_core.reports.pictures.model import NothingToDrawError
 from bench_core.reports.tables.entries import Entry, entries_of
 from bench_core.store.record import record_from_json
@@ -75,3 +76,15 @@ def test_a_picture_that_no_dataset_has_is_refused(entries_with: Callable[..., li
     ]
     with pytest.raises(NothingToDrawError, match="no record of task 'linear'"):
         find_pictures(BOARD, tmp_path, missing)
+
+
+def test_readme_shows_the_columns_of_front_and_the_page_shows_all(
+    entries_with: Callable[..., list[Entry]], tmp_path: Path
+) -> None:
+    entries = entries_with(digits="knn linear")
+    published = PublishedBoard(Plan(Board(name="a", front=("linear",)), ()), tmp_path, entries)
+    in_readme, on_page = published.table(), published.page()
+    assert "linear top1" in in_readme
+    assert "knn" not in in_readme
+    assert all(column in on_page for column in ("linear top1", "knn top1"))
+    assert PublishedBoard(Plan(Board(), ()), tmp_path, entries).table() in on_page  # without front they are the same
