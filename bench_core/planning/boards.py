@@ -7,6 +7,7 @@ description = "..."
 seeds = [0, 1, 2, 3, 4]
 precision = "fp32"
 tuned = "tuned.toml"         # rows get the values that `bench tune` found; see bench_core.planning.tuning
+front = ["linear", "knn"]    # columns of the table in the project's README; all are on the board's page
 validation = 0.2             # scores on a part of train, which is not trained on; the test split stays closed
 
 [recipe]                     # the budget that every method gets
@@ -52,12 +53,13 @@ from bench_core.planning.tuning import Tuned, Tuning, read_tuned, read_tuning
 DEFAULT = "digits"
 _KEYS = {
     "title", "description", "seeds", "precision", "validation", "recipe", "datasets", "encoders", "methods", "tasks",
-    "pictures", "tuning", "tuned",
+    "pictures", "tuning", "tuned", "front",
 }  # fmt: skip
 STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and recipe, that name what it needs
 INIT_OPTIONS = {"init_part": str, "init_partial": bool}  # keys beside `init` that say what of a file is loaded
 OWN_ENCODERS = ("encoder", "teacher_encoder")  # keys of a method's row that are encoders
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TUNED_IN_WHEEL = ".tuned.toml"  # a wheel has all boards in one folder: digits.toml, and digits.tuned.toml beside it
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ class Board:
         methods: Name -> method, the rows of the tables.
         tasks: Name -> task, the columns.
         pictures: Name -> picture.
+        front: Columns of the board's table in a README, as `bench table --columns` names them; empty for all.
         validation: Part of the train split that is held out and scored on in place of the test split; 0 is none.
         tuning: How its rows are tuned.
         tuned: What came out of tuning, with which its rows have their values; None where they were not tuned.
@@ -173,6 +176,7 @@ class Board:
     methods: Mapping[str, NamedComponent] = field(default_factory=dict)
     tasks: Mapping[str, NamedComponent] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    front: tuple[str, ...] = ()
     validation: float = 0.0
     tuning: Tuning = field(default_factory=Tuning)
     tuned: Tuned | None = None
@@ -201,9 +205,34 @@ def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     board = read_board(document, name, str(path))
     if file is None or not tuned:
         return board
-    if not isinstance(file, str) or not file:
-        raise RequestError(f"{path}: tuned must be the name of a file beside the board, got {shown(file)}.")
-    return with_tuned(board, read_tuned(path.parent / file))
+    return with_tuned(board, read_tuned(_tuned_file(path, file)))
+
+
+def files_of_board(file_or_name: str) -> dict[str, Path]:
+    """Return the files of a board by the names that they have in its folder: its board.toml and its tuned.toml.
+
+    Raises:
+        UnknownNameError: There is neither such a file nor such a shipped board.
+        RequestError: The board cannot be read, or its tuned.toml is missing; says how to make it.
+    """
+    path = board_file(file_or_name)
+    tuned = _read_with_base(path).get("tuned")
+    return {"board.toml": path, **({} if tuned is None else {tuned: _tuned_file(path, tuned)})}
+
+
+def _tuned_file(board: Path, file: Any) -> Path:
+    """Return the file beside a board that its key `tuned` names; a wheel has it as NAME.tuned.toml beside NAME.toml."""
+    if not isinstance(file, str) or not file or file != Path(file).name:
+        raise RequestError(f"{board}: tuned must be the name of a file beside the board, got {shown(file)}.")
+    in_wheel = board.parent == shipped_files()
+    path = board.with_name(f"{board.stem}{_TUNED_IN_WHEEL}") if in_wheel else board.parent / file
+    if not path.is_file():
+        name = next((name for name, shipped in _shipped_boards().items() if shipped == board), board)
+        raise RequestError(
+            f"{board}: its rows have the values of {shown(file)}, but {path} does not exist; "
+            f"`bench tune --board {name}` makes it, or leave out the key tuned."
+        )
+    return path
 
 
 def with_tuned(board: Board, tuned: Tuned) -> Board:
@@ -239,7 +268,8 @@ def _shipped_boards() -> dict[str, Path]:
     """
     if root := checkout():
         return {path.parent.name: path for path in (root / "leaderboards").glob("*/board.toml")}
-    return {path.stem: path for path in shipped_files().glob("*.toml") if path.name != "published.toml"}
+    files = [path for path in shipped_files().glob("*.toml") if path.name != "published.toml"]
+    return {path.stem: path for path in files if not path.name.endswith(_TUNED_IN_WHEEL)}
 
 
 def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, Any]:
@@ -257,7 +287,9 @@ def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, A
         if path in read_before:
             raise RequestError(f"{path}: bases go in a circle.")
         below = _read_with_base(board_file(base), (*read_before, path))
-        below.pop("tuned", None)  # was found on the base's data
+        below.pop("tuned", None)  # was found on the base's data, which its pictures of kind tuning show
+        if isinstance(pictures := below.get("pictures"), Mapping):
+            below["pictures"] = {name: picture for name, picture in pictures.items() if not _is_of_tuning(picture)}
         document = below | document
     if only is not None:
         rows = _table(document.get("methods", {}), f"{path}: methods")
@@ -267,6 +299,10 @@ def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, A
             raise UnknownNameError("row", unknown[0], rows, f"{path}: only names rows of the board or of its base.")
         document["methods"] = {name: rows[name] for name in only}
     return document
+
+
+def _is_of_tuning(picture: Any) -> bool:
+    return isinstance(picture, Mapping) and picture.get("kind") == "tuning"
 
 
 def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
@@ -285,6 +321,9 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
     seeds = document.get("seeds", [])
     if not isinstance(seeds, list) or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
         raise RequestError(f"{where}: seeds must be a list of whole numbers >= 0, got {shown(seeds)}.")
+    front = document.get("front", [])
+    if not isinstance(front, list) or not all(isinstance(column, str) for column in front):
+        raise RequestError(f"{where}: front must be a list of columns, like ['linear', 'knn'], got {shown(front)}.")
     validation = document.get("validation", 0.0)
     if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:
         raise RequestError(f"{where}: validation must be a part of train, from 0 to below 1, got {shown(validation)}.")
@@ -300,6 +339,7 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
         methods=_section(document, "methods", where),
         tasks=_section(document, "tasks", where),
         pictures=_pictures(document.get("pictures", {}), list(document.get("methods", {})), f"{where}: pictures"),
+        front=tuple(front),
         validation=float(validation),
         tuning=read_tuning(_table(document.get("tuning", {}), f"{where}: tuning"), f"{where}: tuning"),
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench_core.errors import RequestError, StoreError
 from bench_core.files import paths_in, write_bytes
-from bench_core.planning.boards import board_file, board_names
+from bench_core.planning.boards import board_names, files_of_board
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.regular_files import read_regular
@@ -97,6 +97,11 @@ def publish_board(
     registry = registry or load_plugins()
     plan = board_plan(name, registry)
     board = plan.board
+    if board.validation:
+        raise RequestError(
+            f"board {board.name!r} scores on a part of train (validation = {board.validation:g}); trials are not "
+            "published. Leave validation out of the board, and run it again."
+        )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", board.name):  # it becomes a folder, and markers in pages
         raise RequestError(
             f"board {board.name!r} cannot be published under this name; give its file or folder another."
@@ -115,7 +120,10 @@ def publish_board(
         raise RequestError(_missing_cells(missing, len(entries), name))
     find_pictures(board, folder, entries)  # raises before anything is written
     if not (folder / "board.toml").exists():  # a shipped or a private board, published elsewhere
-        write_bytes(folder / "board.toml", _board_toml(name))
+        read = Path.read_bytes if name in board_names() else read_regular  # an installer may have made links
+        copied = {file: read(path) for file, path in files_of_board(name).items()}
+        for file, content in copied.items():
+            write_bytes(folder / file, content)
     write_records(folder / "records", records)
     write_attempts(folder / "failed", attempts)
     boards = _read_all(leaderboards, registry)
@@ -202,12 +210,6 @@ def _draw_out_of_date(boards: Iterable[PublishedBoard]) -> list[Path]:
     for picture in out_of_date:
         picture.draw()
     return [picture.path for picture in out_of_date]
-
-
-def _board_toml(name: str) -> bytes:
-    """Read a board's file to copy it. Only an installer may have made a link of it: then it is a shipped board's."""
-    file = board_file(name)
-    return file.read_bytes() if name in board_names() else read_regular(file)
 
 
 def _missing_cells(missing: Sequence[Entry], of: int, name: str) -> str:

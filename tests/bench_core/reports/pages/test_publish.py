@@ -194,6 +194,14 @@ def test_board_published_to_another_folder_is_copied_with_its_file(
     assert "elsewhere/tiny/board.toml" in pages[0].read_text()
 
 
+def test_tuned_board_published_to_another_folder_is_copied_with_its_values(project: Project, tmp_path: Path) -> None:
+    (project.folder / "board.toml").write_text(f'tuned = "tuned.toml"\n{OF_PROJECT}')
+    (project.folder / "tuned.toml").write_text("")
+    publish_board(str(project.folder), project.store, tmp_path / "elsewhere", tmp_path / "none.md", project.registry)
+    for name in ("board.toml", "tuned.toml"):
+        assert (tmp_path / "elsewhere" / "toys" / name).read_bytes() == (project.folder / name).read_bytes()
+
+
 def test_board_without_records_in_the_store_is_refused(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(BOARD)
     with pytest.raises(RequestError, match=r"has no cell of board 'tiny'; run `bench run --board .*` first"):
