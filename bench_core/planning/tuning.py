@@ -9,6 +9,10 @@
     [rows.nac]
     metrics = ["knn:top1"]      # what chose among the trials
     trials = 12                 # the row's budget: trials that finished
+    seeds = [0]                 # and how they were run, which may differ from the table
+    validation = 0.2
+    epochs = 20                 # left out where they are the board's
+    lower = []                  # metrics of which less is better
     best = 7
     digest = "sha256:..."       # of the row, the recipe and the space that were tuned
     [rows.nac.space]
@@ -31,6 +35,7 @@ from bench_core.config import build, param, read_toml
 from bench_core.errors import RequestError, shown
 
 _METRIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*:[^\s:][^:]*")
+_HOW = ("seeds", "validation", "epochs", "datasets")  # keys of a row beside what came out, as in the table [tuning]
 FAMILIES = ("features", "generators", "hashes")  # families of rows, each of which is tuned by metrics of its own
 
 
@@ -84,6 +89,11 @@ class TunedRow:
         digest: Digest of row, recipe and space that were tuned, to see that they changed since.
         space: Parameter -> its search space in words or as a list.
         tried: Every trial, in order.
+        seeds: Seeds of each trial.
+        validation: Part of the train split that trials were scored on.
+        epochs: Epochs of a trial; None are the board's.
+        datasets: Name of a dataset -> parameters that it had in trials.
+        lower: The metrics of which less is better.
     """
 
     values: Mapping[str, Any]
@@ -93,6 +103,11 @@ class TunedRow:
     digest: str
     space: Mapping[str, Any]
     tried: Sequence[Trial]
+    seeds: tuple[int, ...] = (0,)
+    validation: float = 0.2
+    epochs: int | None = None
+    datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lower: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,6 +184,8 @@ def _row(table: Mapping[str, Any], where: str) -> TunedRow:
         raise RequestError(f"{where}.best must be the number of a trial, 0 to {len(trials) - 1}, got {shown(best)}.")
     if not isinstance(budget, int) or not 1 <= budget <= len(trials):
         raise RequestError(f"{where}.trials must be 1 to {len(trials)}, got {shown(budget)}.")
+    how = read_tuning({key: table[key] for key in _HOW if key in table}, where)
+    lower = table.get("lower", [])
     return TunedRow(
         values=_table(table.get("values", {}), f"{where}.values"),
         metrics=_metrics(table.get("metrics"), f"{where}.metrics"),
@@ -177,6 +194,11 @@ def _row(table: Mapping[str, Any], where: str) -> TunedRow:
         digest=_text(table, "digest", where),
         space=_table(table.get("space", {}), f"{where}.space"),
         tried=trials,
+        seeds=how.seeds,
+        validation=how.validation,
+        epochs=how.epochs,
+        datasets=how.datasets,
+        lower=_metrics(lower, f"{where}.lower") if lower else (),
     )
 
 
