@@ -72,6 +72,7 @@ def run(
     probe_every: int = 0,
     keep_every: int = 0,
     at_epochs: Sequence[int] = (),
+    validation: float | None = None,
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "pd.DataFrame":
@@ -119,6 +120,8 @@ def run(
             next; 0 for none.
         keep_every: Number of epochs from one copy of a training's weights to the next; 0 keeps none.
         at_epochs: Epochs after which each training is measured, in place of its end; their weights must be kept.
+        validation: Part of the train split that is held out of training and scored in place of the test split, such as
+            0.2; None takes the board's if a board is named, else 0, which scores on the test split.
         progress: Show recipes and progress on stderr.
         registry: Plugins to use, for tests; None loads those that are installed.
 
@@ -144,6 +147,7 @@ def run(
         settings=settings or {},
         sweeps=sweeps or {},
         at_epochs=tuple(at_epochs),
+        validation=validation,
         data_root=Path(data_root) if data_root is not None else default_data_root(),
     )
     setting = RunSetting(

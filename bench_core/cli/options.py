@@ -163,6 +163,11 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
             "kept by --keep-every.",
         ),
         click.option(
+            "--validation", type=click.FloatRange(0, 1, max_open=True), metavar="FRACTION",
+            help="Hold this part of the train split out of training, and score on it in place of the test split, which "
+            "stays closed: 0.2. Default: the board's, else 0, which scores on the test split.",
+        ),
+        click.option(
             "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
             help="Arithmetic of training. Default: the board's, else auto: bf16 on CUDA and fp32 elsewhere.",
         ),

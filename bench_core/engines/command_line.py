@@ -45,7 +45,7 @@ def _request_options(request: Request) -> Iterator[str]:
         yield f"--seeds={','.join(map(str, request.seeds))}"
     if request.at_epochs:
         yield f"--at=epochs={','.join(map(str, request.at_epochs))}"
-    for option in ("board", "epochs", "batch_size", "precision", "data_root"):
+    for option in ("board", "epochs", "batch_size", "precision", "validation", "data_root"):
         if getattr(request, option) is not None:
             yield f"--{option.replace('_', '-')}={getattr(request, option)}"
     yield from _assignments("set", request.settings)

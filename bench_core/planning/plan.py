@@ -20,6 +20,7 @@ from bench_core.contracts.keywords import named_only
 from bench_core.data import default_data_root
 from bench_core.data.checked import load_split, reading_data
 from bench_core.data.files import NO_FOLDER
+from bench_core.data.held_out import HeldOut, held_out_name
 from bench_core.errors import RequestError, shown
 from bench_core.keys import HARNESS_REVISION, key_of
 from bench_core.planning.at_epochs import at_epochs
@@ -44,8 +45,9 @@ class _OpenedDataset:
     digest: str
 
     def document(self) -> dict[str, Any]:
-        """Return what defines the data."""
-        return {**self.component.document(), "digest": self.digest}
+        """Return what defines the data, and which part of train is held out, if one is."""
+        document = {**self.component.document(), "digest": self.digest}
+        return {**document, "held_out": self.loader.document} if isinstance(self.loader, HeldOut) else document
 
 
 _OpenByName = Callable[[str], _OpenedDataset]  # opens a dataset with its default parameters
@@ -80,7 +82,8 @@ def plan_resolved(
     _refuse_wrong_root(data_root)
 
     def open_configured(dataset: ConfiguredComponent) -> _OpenedDataset:
-        return _open(dataset, data_root, download, check_data)
+        opened = _open(dataset, data_root, download, check_data)
+        return _held_out(opened, resolved.validation) if resolved.validation else opened
 
     @cache
     def open_by_name(name: str) -> _OpenedDataset:
@@ -135,6 +138,13 @@ def _open(dataset: ConfiguredComponent, data_root: Path, download: bool, check_d
         if not isinstance(digest, str):
             raise TypeError(f"digest() must return text, got {shown(digest)}")
         return _OpenedDataset(dataset, loader, replace(loader.spec(), name=dataset.plugin.name), digest)
+
+
+def _held_out(opened: _OpenedDataset, fraction: float) -> _OpenedDataset:
+    """Return the two parts of a dataset's train split in its place, under a name that says so."""
+    loader = HeldOut(opened.loader, opened.spec, fraction)
+    named = replace(opened.component, name=held_out_name(opened.component.name, fraction))
+    return replace(opened, component=named, loader=loader, spec=loader.spec())
 
 
 @dataclass(frozen=True)

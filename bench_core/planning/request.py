@@ -6,12 +6,13 @@ A parameter can be set in several places. The last of these places wins:
 2. the variant of a method: `nac:hashing`
 3. the board's budget: its [recipe]
 4. the board's row: [methods.nac]
-5. `--epochs` and `--batch-size`
-6. `--set nac.flip=0.2`
-7. `--sweep nac.flip=0.1,0.2`, where each value makes a row of its own
+5. the board's tuned.toml, which `bench tune` wrote: the values that it found for the row
+6. `--epochs` and `--batch-size`
+7. `--set nac.flip=0.2`
+8. `--sweep nac.flip=0.1,0.2`, where each value makes a row of its own
 
-Where 5 to 7 ask for fewer epochs than 1 to 4 give, what is counted in epochs gets shorter by the same ratio, such as
-a warm-up, unless 6 or 7 set it.
+Where 6 to 8 ask for fewer epochs than 1 to 5 give, what is counted in epochs gets shorter by the same ratio, such as
+a warm-up, unless 7 or 8 set it.
 """
 
 import itertools
@@ -58,6 +59,8 @@ class Request:
             and "NAME.teacher_encoder".
         sweeps: Parameter -> values, each of which makes a row of its own; several sweeps make all combinations.
         at_epochs: Epochs after which each training is measured, in place of its end; empty for the end.
+        validation: Part of the train split that is held out of training and scored in place of the test split; 0 is
+            none.
         data_root: Folder of the datasets.
     """
 
@@ -74,6 +77,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweeps: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     at_epochs: Sequence[int] = ()
+    validation: float | None = None
     data_root: Path
 
 
@@ -95,6 +99,7 @@ class Resolved:
         precision: "fp32" or "bf16".
         seeds: The seeds of the trainings.
         origins: Name of a method -> where its recipe comes from; empty where that is not known.
+        validation: Part of every dataset's train split that is held out and scored; 0 is none.
     """
 
     board: Board
@@ -109,6 +114,7 @@ class Resolved:
     from_files: Mapping[str, FromFile] = field(default_factory=dict)
     row_encoders: RowEncoders = field(default_factory=RowEncoders)
     usual_encoders: Mapping[str, Sequence[ConfiguredComponent]] = field(default_factory=dict)
+    validation: float = 0.0
 
 
 def resolve(request: Request, registry: Registry) -> Resolved:
@@ -163,6 +169,7 @@ def resolve(request: Request, registry: Registry) -> Resolved:
             board_rows=board.encoders,
         ),
         usual_encoders=of_kind,
+        validation=_validation(request, board),
     )
 
 
@@ -348,6 +355,13 @@ def _precision(request: Request, board: Board) -> str:
     if precision == "auto":
         return "bf16" if find_device(request.device).type == "cuda" else "fp32"
     return precision
+
+
+def _validation(request: Request, board: Board) -> float:
+    part: Any = board.validation if request.validation is None else request.validation
+    if isinstance(part, bool) or not isinstance(part, int | float) or not 0 <= part < 1:
+        raise RequestError(f"validation must be a part of train, from 0 to below 1, such as 0.2, got {shown(part)}.")
+    return float(part)
 
 
 def _seeds(request: Request, board: Board) -> tuple[int, ...]:

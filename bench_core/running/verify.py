@@ -173,6 +173,7 @@ def _resolved(record: Record, registry: Registry, settings: Mapping[str, Any]) -
         row_encoders=RowEncoders(
             of_row={row: OwnEncoder(link.encoder["id"], link.encoder["config"]) for row, link in links.items()}
         ),
+        validation=document.held_out,
     )
 
 

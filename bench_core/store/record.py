@@ -76,6 +76,11 @@ class Document:
         """Values of the training recipe; empty in records of older code."""
         return self.pretrain.get("recipe") or {}
 
+    @property
+    def held_out(self) -> float:
+        """The part of the train split that was held out and scored in place of the test split; 0 is none."""
+        return float((self.pretrain["dataset"].get("held_out") or {}).get("fraction", 0))
+
     def component(self, axis: str) -> Mapping[str, Any]:
         """Return id, revision and parameters of the dataset, encoder, method or task."""
         component: Mapping[str, Any] = self.content["task"] if axis == "task" else self.pretrain[axis]

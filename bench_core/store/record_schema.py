@@ -109,7 +109,13 @@ def training_errors(pretrain: Any, where: str) -> Iterator[str]:
 
 def _component(component: Any, where: str) -> Iterator[str]:
     yield from field_errors(component, where, {"id": is_name, "revision": is_count})
-    yield from field_errors(component, where, {"config": is_mapping}, optional=True)
+    yield from field_errors(component, where, {"config": is_mapping, "held_out": _is_held_out}, optional=True)
+
+
+def _is_held_out(value: Any) -> bool:
+    """Return whether this says which part of a train split was held out."""
+    fraction = value.get("fraction") if isinstance(value, dict) else None
+    return isinstance(fraction, float) and 0 < fraction < 1
 
 
 def _start(init: Any, where: str) -> Iterator[str]:

@@ -89,9 +89,14 @@ def check_format(format: str) -> None:
 
 
 def beside(entries: Iterable[Entry], numbers: Sequence[ReportedNumber]) -> list[ReportedNumber]:
-    """Return the numbers of the methods and datasets of these entries, sorted by dataset and method."""
+    """Return the numbers of the methods and datasets of these entries, sorted by dataset and method.
+
+    Entries that were scored on a part of train have none beside them.
+    """
     shown: set[tuple[str, str]] = set()
     for entry in entries:
+        if entry.document and entry.document.held_out:
+            continue  # they are of the test split
         for method in (_component_name(entry, "method"), entry.names["method"]):
             for dataset in (_component_name(entry, "dataset"), entry.names["dataset"]):
                 shown.add((method, dataset))

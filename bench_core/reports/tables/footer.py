@@ -31,6 +31,7 @@ def footer(
     if not told:
         return [*lines, "No records."]
     lines.append(f"Seeds: {', '.join(map(str, sorted({entry.seed for entry, _ in told})))}.")
+    lines += _held_out(told)
     lines += _recipes(told)
     lines += _starts(told)
     lines += _outside(told)
@@ -81,6 +82,16 @@ def _shared(texts: Iterable[tuple[str, str]]) -> list[str]:
     if len(rows_by_text) < 2:
         return list(rows_by_text)
     return [f"{text or 'not on record'} ({', '.join(rows)})" for text, rows in rows_by_text.items()]
+
+
+def _held_out(done: Sequence[_Done]) -> list[str]:
+    """Say that scores are of a part of train, in place of the test split."""
+    parts = sorted({record.document.held_out for _, record in done} - {0.0})
+    return [
+        f"Scores are of a held-out {100 * part:g} % of train, on which nothing was trained; the test split was not "
+        "opened."
+        for part in parts
+    ]
 
 
 def _recipes(done: Sequence[_Done]) -> Iterator[str]:

@@ -20,7 +20,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"methods": ["nac"]},
     {"methods": ["nac", "nac:hashing"], "tasks": ["all"], "datasets": ["digits"], "encoders": ["convnet"]},
     {"board": "boards/my board.toml", "seeds": [0, 12], "epochs": 3, "batch_size": 32, "precision": "fp32"},
-    {"methods": ["-odd"], "device": "cuda:1", "at_epochs": (10, 20)},
+    {"methods": ["-odd"], "device": "cuda:1", "at_epochs": (10, 20), "validation": 0.2},
     {"settings": {"nac.flip": 0.2, "nac.recipe.epochs": 7, "a.b": True, "vae.init": "none", "x.y": 1e-7, "x.z": 1e16}},
     {"settings": {"image_folder.path": 'C:\\a "b" = \u00e9\n', "a.list": [1, 2.0, [3]], "a.text": "0.2"}},
     {
