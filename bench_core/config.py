@@ -113,6 +113,7 @@ class Parameter:
     help: str
     source: str
     range: str
+    tune: SearchSpace | None
     in_epochs: bool
 
 
@@ -127,6 +128,7 @@ def parameters(config_type: type) -> list[Parameter]:
             help=field.metadata.get("help", ""),
             source=field.metadata.get("source", ""),
             range=str(field.metadata.get("range", "")),
+            tune=field.metadata.get("tune"),
             in_epochs=field.metadata.get("in_epochs", False),
         )
         for field in dataclasses.fields(config_type)

@@ -16,7 +16,7 @@ from bench_core.config import build, check_ranges, plain
 from bench_core.contracts import Recipe, Variant
 from bench_core.contracts.keywords import named_only
 from bench_core.errors import BenchError, PluginLoadError, shown
-from bench_core.ranges import Range
+from bench_core.ranges import Range, SearchSpace
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 # Words that mean something else where the name of a component is read: `--methods all`, `init = "none"`,
@@ -143,6 +143,12 @@ def _check_parameter(field: "dataclasses.Field[Any]", hint: Any) -> None:
     if counted and others:
         raise PluginLoadError(
             f"its parameter {field.name} has bounds or counts epochs, so it must be a number, not {_type_name(hint)}"
+        )
+    tune = field.metadata.get("tune")
+    if tune is not None and not isinstance(tune, SearchSpace):
+        raise PluginLoadError(
+            f"its parameter {field.name} has a tune that is no search space ({shown(tune)}); "
+            "use log(...), uniform(...) or choice(...)"
         )
     for key in ("help", "source"):
         if not isinstance(field.metadata.get(key, ""), str):

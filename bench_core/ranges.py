@@ -156,7 +156,7 @@ class SearchSpace:
             default: The value that the parameter has without a tuner.
         """
         if self.kind == "choice":
-            return f"one of {', '.join(map(repr, self.values))}"
+            return f"one of {', '.join(repr(list(v) if isinstance(v, tuple) else v) for v in self.values)}"
         if self.kind == "zero_or":
             return f"0, or {self.values[0].text(default)}"
         low, high = self._ends(default)

@@ -15,6 +15,7 @@ import torch
 from bench_core.config import build
 from bench_core.conformance.comparing import same
 from bench_core.conformance.examples import build_method, build_teacher, inputs_of, shortened
+from bench_core.conformance.search_spaces import check_search_spaces
 from bench_core.conformance.toys import require
 from bench_core.contracts import Batch, EpochContext, Example, Objective, Recipe, Stage
 from bench_core.data import open_split
@@ -217,4 +218,4 @@ CHECKS = (
     _check_embeddings,
     _check_resumed_training,
 )
-CHECKS_OF_CLASS = (_check_variants, _check_recipe_source)
+CHECKS_OF_CLASS = (_check_variants, _check_recipe_source, check_search_spaces)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench_core.config import parameters
+from bench_core.config import Parameter, parameters
 from bench_core.contracts import Recipe
 from bench_core.contracts.keywords import needs
 from bench_core.errors import UnknownNameError
@@ -175,7 +175,7 @@ def _describe(component: Component) -> dict[str, Any]:
         "revision": component.cls.revision,
         "class": class_doc(component.cls),
         "module": inspect.getdoc(module) or "" if module else "",
-        "parameters": [_jsonable(vars(p)) for p in parameters(component.cls.Config)],
+        "parameters": [_parameter_row(p, p.default) for p in parameters(component.cls.Config)],
     }
     if component.kind == "encoder":
         described["kinds"] = sorted(component.cls.kinds or ())
@@ -197,8 +197,13 @@ def _recipe_rows(recipe: Recipe, source: str) -> Iterator[dict[str, Any]]:
     for parameter in parameters(Recipe):
         name = parameter.name
         decided = name in _CHOSEN or values[name] != usual[name]
-        row = {**_jsonable(vars(parameter)), "default": values[name]}
-        yield {**row, "source": source if decided else parameter.source}
+        yield {**_parameter_row(parameter, values[name]), "source": source if decided else parameter.source}
+
+
+def _parameter_row(parameter: Parameter, default: Any) -> dict[str, Any]:
+    """Return one parameter with a default of its own and its search space in words, as JSON has it."""
+    tune = "" if parameter.tune is None else parameter.tune.text(default)
+    return _jsonable({**vars(parameter), "default": default, "tune": tune})
 
 
 def print_component(described: Mapping[str, Any], columns: int = WIDTH) -> str:
@@ -282,6 +287,8 @@ def parameter_lines(prefix: str, rows: Sequence[Mapping[str, Any]], columns: int
             yield setting
             yield _indented(allowed, columns)
         yield _indented(f"{row['help']}{source}", columns)
+        if row.get("tune"):
+            yield _indented(f"tuned: {row['tune']}", columns)
 
 
 def as_toml(value: Any) -> str:

@@ -24,7 +24,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Player, Recipe, Variant, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    Loss,
+    Objective,
+    Player,
+    Recipe,
+    Variant,
+    hookimpl,
+    param,
+    uniform,
+)
 from bench_core.nn.decoders import conv_decoder, decoder_skip_reason
 from bench_core.nn.latent_sampling import gaussian_like
 
@@ -41,7 +54,11 @@ class BiGANConfig(Config):
         False, "let the discriminator also score image and latent by themselves, with hinge losses", "paper: BiGAN"
     )
     noise: float = param(
-        0.0, "standard deviation of the noise on the images that the discriminator reads", "paper: none", ge=0
+        0.0,
+        "standard deviation of the noise on the images that the discriminator reads",
+        "paper: none",
+        ge=0,
+        tune=uniform(0.0, 0.3),
     )
     width: int = param(
         64, "channels before the generator's last stage, and of the discriminator's first", "ours: as DCGAN", ge=1

@@ -38,6 +38,7 @@ from bench_core import (
     Recipe,
     Variant,
     hookimpl,
+    log,
     param,
 )
 from bench_core.nn.heads import mlp
@@ -55,7 +56,11 @@ class CMIConfig(Config):
     )
     subspace_dim: int = param(5, "length of each subspace, in coordinates", "code: z_dim of 10 for two", ge=1)
     weight: float = param(
-        4.0, "weight of the information between subspaces; 0 leaves classification", "code: 1, in its units", ge=0
+        4.0,
+        "weight of the information between subspaces; 0 leaves classification",
+        "code: 1, in its units",
+        ge=0,
+        tune=log(0.1, 30.0),
     )
     given: Literal["attribute", "nothing"] = param(
         "attribute", "what is known when subspaces must be independent: a subspace's attribute, or nothing", "paper"
@@ -64,7 +69,11 @@ class CMIConfig(Config):
         1.0, "part of the training items whose value is read, drawn for each attribute by itself", "paper", gt=0, le=1
     )
     head_learning_rate: float = param(
-        1e-4, "peak learning rate of classifiers and critics; the recipe's is the encoder's", "code: cls_lr, D_lr", ge=0
+        1e-4,
+        "peak learning rate of classifiers and critics; the recipe's is the encoder's",
+        "code: cls_lr, D_lr",
+        ge=0,
+        tune=log(1e-5, 1e-2),
     )
     units: int = param(50, "units of the two hidden layers of a critic", "code: nhid", ge=1)
 

@@ -18,7 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import Batch, Config, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    EpochContext,
+    Loss,
+    Objective,
+    Player,
+    Recipe,
+    hookimpl,
+    log,
+    param,
+)
 from bench_core.nn.coding_rate import (
     class_set_distances,
     coding_rate,
@@ -45,7 +58,9 @@ class CTRLMultiConfig(Config):
         "evaluation.py and the MNIST networks; default.py: 100",
         ge=2,
     )
-    eps2: float = param(0.5, "squared error that the coding rates allow", "experiments/cifar10.yaml, EPS", gt=0)
+    eps2: float = param(
+        0.5, "squared error that the coding rates allow", "experiments/cifar10.yaml, EPS", gt=0, tune=log(0.05, 2.0)
+    )
     width: int = param(64, "channels of the decoder's last stage", "default.py, NGF", ge=1)
     encoder_steps: int = param(1, "steps of the encoder for each step of the decoder", "default.py, INNER_LOOP", ge=1)
 

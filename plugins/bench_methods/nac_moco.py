@@ -70,13 +70,14 @@ class NACMoCoConfig(Config):
         "code, CIFAR-10",
         ge=0,
         le=1,
-        tune=choice(0.9, 0.99, 0.999),
+        tune=choice(0.5, 0.9, 0.99, 0.999),
     )
     l2_weight: float = param(
         0.1,
         "weight of the codes' squared norm; codes stay 0 if it is (1 - 2 flip)^2 / 2 or more",
         "code; hashing: 0",
         ge=0,
+        tune=choice(0.0, 0.01, 0.1),
     )
     augmentation: str = param("nac", "preset of the views", "code, CIFAR-10 training transform", choices=PRESET_NAMES)
     head_norm: str = param(

@@ -33,7 +33,6 @@ from bench_core import (
     Objective,
     Recipe,
     Variant,
-    choice,
     hookimpl,
     log,
     param,
@@ -50,9 +49,7 @@ class SwAVConfig(Config):
 
     hidden_dim: int = param(2048, "width of the projector's hidden layer, in units", "solo; code", ge=1)
     output_dim: int = param(128, "width of the projection, in units", "solo; code", ge=1)
-    prototypes: int = param(
-        3000, "number of prototypes, the clusters", "solo; code", ge=2, tune=choice(300, 1000, 3000)
-    )
+    prototypes: int = param(3000, "number of prototypes, the clusters", "solo; code", ge=2)
     temperature: float = param(0.1, "divides the scores of the predictions", "solo; code", gt=0, tune=log(0.05, 1.0))
     epsilon: float = param(
         0.05,

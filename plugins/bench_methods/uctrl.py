@@ -69,7 +69,13 @@ class UCTRLConfig(Config):
         "paper, as others cite it; 256 on larger sets",
         ge=2,
     )
-    eps2: float = param(0.2, "squared error that the coding rates allow", "paper, as others cite it; NMCE code", gt=0)
+    eps2: float = param(
+        0.2,
+        "squared error that the coding rates allow",
+        "paper, as others cite it; NMCE code",
+        gt=0,
+        tune=log(0.05, 1.0),
+    )
     constraint: Literal["cosine", "rate"] = param(
         "cosine", "comparison of pairs: 1 - cosine, or the pairwise rate", "book: either; ours: see Note"
     )

@@ -45,7 +45,11 @@ class VICRegConfig(Config):
         tune=log(1.0, 100.0),
     )
     covariance_weight: float = param(
-        1.0, "weight of the squared covariances / P, a sum over both views", "code, --cov-coeff; solo", ge=0
+        1.0,
+        "weight of the squared covariances / P, a sum over both views",
+        "code, --cov-coeff; solo",
+        ge=0,
+        tune=log(0.1, 10.0),
     )
     augmentation: str = param("simclr", "preset of the views", "ours: near solo's", choices=PRESET_NAMES)
     solarize: float = param(0.1, "chance of solarizing a view; only if the preset changes colours", "solo", ge=0, le=1)

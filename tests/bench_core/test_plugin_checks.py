@@ -177,6 +177,7 @@ class Changeable:
         (Changeable, r"must be a dataclass with @dataclass(frozen=True, kw_only=True), got <class"),
         (with_field(int, 1, help=3), "its parameter a has a help that is no text"),
         (with_field(int, 1, source=None), "its parameter a has a source that is no text"),
+        (with_field(float, 1.0, tune=(0, 1)), "its parameter a has a tune that is no search space ((0, 1)); use log("),
         (make_dataclass("C", [("use", int, 1)], frozen=True), "its parameter use cannot be set"),
     ],
 )

@@ -123,6 +123,7 @@ def test_choices_may_be_written_in_more_ways_than_are_listed() -> None:
         (uniform(0.0, 4.0), 1.0, [0.0, 2.0, 4.0], "0 to 4"),
         (uniform(1, 9), 3, [1, 5, 9], "1 to 9"),
         (choice("a", "b"), "a", ["a", "b", "b"], "one of 'a', 'b'"),
+        (choice((0.1,), (0.2,)), (0.3,), [(0.1,), (0.2,), (0.2,)], "one of [0.1], [0.2]"),
         (around(10), 0.5, [0.05, 0.5, 4.99], "0.05 to 5 (log)"),
         (around(10), 0.0, [0.0, 0.0, 0.0], "0"),
         (zero_or(uniform(3.0, 6.0)), 0.0, [0.0, 4.0, 6.0], "0, or 3 to 6"),

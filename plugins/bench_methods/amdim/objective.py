@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, log, param
 from bench_core.nn.mutual_information import location_nce, location_nce_ceiling
 from bench_core.views import PRESETS, augment, preset
 
@@ -36,10 +36,18 @@ class AMDIMConfig(Config):
         ge=1,
     )
     clip: float = param(
-        20.0, "scores beyond it are bent to stay within: c tanh(score / c)", "code, train.py: tclip", gt=0
+        20.0,
+        "scores beyond it are bent to stay within: c tanh(score / c)",
+        "code, train.py: tclip",
+        gt=0,
+        tune=log(5.0, 80.0),
     )
     penalty_weight: float = param(
-        0.05, "weight of the mean square of the scores, before they are clipped", "code, costs.py", ge=0
+        0.05,
+        "weight of the mean square of the scores, before they are clipped",
+        "code, costs.py",
+        ge=0,
+        tune=log(0.005, 0.5),
     )
     shallow_map: str | None = param(
         None, "name of the map whose locations are targets only; none: chosen as deep_map is", "code, model.py: 7 x 7"

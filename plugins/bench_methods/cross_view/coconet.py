@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, param
+from bench_core import Batch, DataSpec, Encoder, Loss, Objective, Recipe, hookimpl, log, param
 from bench_core.nn.heads import mlp
 from bench_core.views import augment, preset
 
@@ -40,10 +40,16 @@ class CoCoNetConfig(CrossViewConfig):
         "code",
         choices=tuple(VIEWS),
     )
-    pair_weight: float = param(0.1, "weight of the contrasts of two views", "code: beta", ge=0)
-    factor_weight: float = param(0.1, "weight of the contrasts of a view and the factor", "code: alpha", ge=0)
+    pair_weight: float = param(0.1, "weight of the contrasts of two views", "code: beta", ge=0, tune=log(0.01, 1.0))
+    factor_weight: float = param(
+        0.1, "weight of the contrasts of a view and the factor", "code: alpha", ge=0, tune=log(0.01, 1.0)
+    )
     distance_weight: float = param(
-        0.2, "weight of the distances between two views' embeddings; 0 leaves them out", "code: gamma", ge=0
+        0.2,
+        "weight of the distances between two views' embeddings; 0 leaves them out",
+        "code: gamma",
+        ge=0,
+        tune=log(0.002, 0.5),
     )
     slices: int = param(10, "directions along which a distance is measured, drawn at each step", "code", ge=1)
     hidden_dim: int = param(2048, "width of the two hidden layers of the factor's network, in units", "code", ge=1)

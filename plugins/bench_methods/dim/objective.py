@@ -30,6 +30,7 @@ from bench_core import (
     Recipe,
     Variant,
     hookimpl,
+    log,
     param,
 )
 from bench_core.nn.adversarial import discriminator_loss, fooling_loss
@@ -48,7 +49,13 @@ class DIMConfig(Config):
     beta: float = param(
         1.0, "weight of the local estimate, a mean over locations; 0 leaves it out", "paper: DIM(L)", ge=0
     )
-    gamma: float = param(0.1, "weight of the game that matches y to the prior; 0 leaves it out", "paper: DIM(L)", ge=0)
+    gamma: float = param(
+        0.1,
+        "weight of the game that matches y to the prior; 0 leaves it out",
+        "paper: DIM(L)",
+        ge=0,
+        tune=log(0.01, 1.0),  # the paper has .1 for DIM(L) and 1 for DIM(G); alpha and beta are what a row is
+    )
     output_dim: int = param(64, "length of the summary y, in coordinates", "paper", ge=1)
     estimator: Literal["jsd", "dv", "nce"] = param(
         "jsd", "estimate of information that is maximised", "code, models/dim.py"

@@ -92,10 +92,18 @@ class DistillHashConfig(Config):
         gt=0,
     )
     alpha: float = param(
-        2.0, "thresholds: deviations below the peak of distances that a similar pair has", "SSDH code, --alpha", ge=0
+        2.0,
+        "thresholds: deviations below the peak of distances that a similar pair has",
+        "SSDH code, --alpha",
+        ge=0,
+        tune=uniform(0.5, 3.0),
     )
     beta: float = param(
-        2.0, "thresholds: deviations above the peak of distances that a different pair has", "SSDH code, --beta", ge=0
+        2.0,
+        "thresholds: deviations above the peak of distances that a different pair has",
+        "SSDH code, --beta",
+        ge=0,
+        tune=uniform(0.5, 3.0),
     )
     sample: int = param(2000, "most items whose distances make the limits", "ours: 2 million pairs", ge=2)
 

@@ -35,6 +35,7 @@ from bench_core import (
     Player,
     Recipe,
     Variant,
+    choice,
     hookimpl,
     param,
 )
@@ -55,6 +56,7 @@ class GANConfig(Config):
         "weight of the squared gradient of the discriminator's logit by its input; 0 leaves it out",
         "code: none",
         ge=0,
+        tune=choice(0.0, 0.1, 1.0, 10.0),
     )
     information_weight: float = param(
         0.0,

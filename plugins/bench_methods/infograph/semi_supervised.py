@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, param
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Recipe, log, param
 from bench_core.data import Graphs
 from bench_core.nn.heads import mlp
 from bench_core.nn.mutual_information import jensen_shannon, joint_and_product
@@ -41,7 +41,11 @@ class InfoGraphSemiConfig(Config):
         le=1,
     )
     tie: float = param(
-        1e-3, "weight of the information between the two encoders' features", "code, arguments.py: lamda", ge=0
+        1e-3,
+        "weight of the information between the two encoders' features",
+        "code, arguments.py: lamda",
+        ge=0,
+        tune=log(1e-5, 1e-1),
     )
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, ConfigError, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, param
+from bench_core import Batch, ConfigError, DataSpec, Encoder, Loss, Objective, Recipe, Variant, hookimpl, log, param
 from bench_core.views import augment, preset
 
 from .shared_information import SharedInformation, SharedInformationConfig
@@ -47,7 +47,11 @@ class MIMKDConfig(SharedInformationConfig):
         le=1,
     )
     temperature: float = param(
-        4.0, "divides the logits of student and teacher in the loss of soft labels", "ours: usual", gt=0
+        4.0,
+        "divides the logits of student and teacher in the loss of soft labels",
+        "ours: usual",
+        gt=0,
+        tune=log(1.0, 16.0),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Config, ConfigError, DataSpec, Encoder, Loss, Objective, param
+from bench_core import Config, ConfigError, DataSpec, Encoder, Loss, Objective, log, param
 from bench_core.nn.heads import mlp
 from bench_core.nn.mutual_information import jensen_shannon, joint_and_product
 from bench_core.nn.unsaved import Unsaved
@@ -29,19 +29,25 @@ class SharedInformationConfig(Config):
     """Parameters of the three estimates, and of the view that student and teacher get."""
 
     global_weight: float = param(
-        0.3, "weight of the estimate between features of student and teacher; 0 leaves it out", _SOURCE, ge=0
+        0.3,
+        "weight of the estimate between features of student and teacher; 0 leaves it out",
+        _SOURCE,
+        ge=0,
+        tune=log(0.03, 3.0),
     )
     local_weight: float = param(
         0.3,
         "weight of the estimate between the student's features and locations of the teacher's map; 0 leaves it out",
         _SOURCE,
         ge=0,
+        tune=log(0.03, 3.0),
     )
     maps_weight: float = param(
         0.3,
         "weight of the estimate between locations of the student's map and the teacher's; 0 leaves it out",
         _SOURCE,
         ge=0,
+        tune=log(0.03, 3.0),
     )
     units: int = param(256, "width of the critics, in units", "ours: small encoders", ge=1)
     student_map: str | None = param(

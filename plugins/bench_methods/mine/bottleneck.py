@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Player, Recipe, param
+from bench_core import Batch, Config, DataSpec, Encoder, Loss, Objective, Player, Recipe, log, param
 from bench_core.nn.joint_critic import JointCritic
 from bench_core.nn.layers import Standardize
 
@@ -30,13 +30,23 @@ from .information import batch_information
 class MINEBottleneckConfig(Config):
     """Parameters of the bottleneck: weight of the information, noise, and the networks."""
 
-    beta: float = param(1e-3, "weight of the information that z has of the input; 0: noise only", "both codes", ge=0)
+    beta: float = param(
+        1e-3,
+        "weight of the information that z has of the input; 0: noise only",
+        "both codes",
+        ge=0,
+        tune=log(1e-5, 1e-1),
+    )
     encoder_noise: Literal["gaussian", "additive"] = param(
         "additive", "'gaussian': z is drawn with a mean and a deviation of its own; 'additive': noise on the input",
         "paper: its best",
     )  # fmt: skip
     noise: float = param(
-        0.3, "deviation of the additive noise, of inputs of deviation 1", "ours: what the critic's inputs get", gt=0
+        0.3,
+        "deviation of the additive noise, of inputs of deviation 1",
+        "ours: what the critic's inputs get",
+        gt=0,
+        tune=log(0.05, 1.0),
     )
     output_dim: int = param(256, "length of the representation z, in coordinates", "paper", ge=1)
     units: int = param(512, "units of each of the two hidden layers of the critic", "both codes", ge=1)

@@ -30,7 +30,6 @@ from bench_core import (
     Objective,
     Recipe,
     Variant,
-    choice,
     hookimpl,
     log,
     param,
@@ -52,9 +51,7 @@ from .relabelling import (
 class SeLaConfig(Config):
     """Parameters of SeLa; defaults for CIFAR-10."""
 
-    clusters: int = param(
-        128, "number of clusters of each head", "scripts/cifar.sh", ge=1, tune=choice(64, 128, 256, 512)
-    )
+    clusters: int = param(128, "number of clusters of each head", "scripts/cifar.sh", ge=1)
     heads: int = param(10, "number of linear heads, each with labels of its own", "scripts/cifar.sh", ge=1)
     strength: float = param(
         10.0,

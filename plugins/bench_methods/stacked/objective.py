@@ -15,7 +15,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench_core import Batch, Config, DataSpec, Encoder, EpochContext, Loss, Objective, Recipe, Stage, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    EpochContext,
+    Loss,
+    Objective,
+    Recipe,
+    Stage,
+    choice,
+    hookimpl,
+    param,
+)
 from bench_core.errors import ConfigError
 
 from .corruption import corrupt
@@ -46,6 +59,7 @@ class SDAEConfig(Config):
         "chance that an input is set, or deviation of the noise; one for all layers, or one each, shallow to deep",
         "code: dA.py, its run with corruption",
         ge=0,
+        tune=choice((0.1,), (0.2,), (0.3,), (0.4,), (0.5,)),
     )
     tied: bool = param(True, "decode with the transposed weights of the layer instead of others", "code: dA.py")
 

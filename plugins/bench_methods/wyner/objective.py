@@ -20,7 +20,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_core import Batch, Config, DataSpec, Encoder, EpochContext, Loss, Objective, Player, Recipe, hookimpl, param
+from bench_core import (
+    Batch,
+    Config,
+    DataSpec,
+    Encoder,
+    EpochContext,
+    Loss,
+    Objective,
+    Player,
+    Recipe,
+    choice,
+    hookimpl,
+    log,
+    param,
+)
 from bench_core.data import Pair
 from bench_core.nn.momentum import momentum_copy, update_copy
 from bench_core.nn.mutual_information import jensen_shannon
@@ -49,15 +63,34 @@ class WynerConfig(Config):
         1.0, "weight of matching pairs of which one half is made from the other", "ours: code has 0 unless set", ge=0
     )
     information_weight: float = param(
-        0.01, "weight of the information between pair and common latent", "ours: code has 0 unless set", ge=0
+        0.01,
+        "weight of the information between pair and common latent",
+        "ours: code has 0 unless set",
+        ge=0,
+        tune=log(1e-4, 1.0),
     )
     reconstruction_weight: float = param(
-        100.0, "weight of the mean absolute errors of reconstructions", "ours: 10 is far slower on digits", ge=0
+        100.0,
+        "weight of the mean absolute errors of reconstructions",
+        "ours: 10 is far slower on digits",
+        ge=0,
+        tune=log(3.0, 300.0),
     )
     noise: float = param(
-        0.25, "standard deviation of the noise on all that the log-ratios read", "code: discriminator noise", ge=0
+        0.25,
+        "standard deviation of the noise on all that the log-ratios read",
+        "code: discriminator noise",
+        ge=0,
+        tune=log(0.03, 1.0),
     )
-    momentum: float = param(0.999, "momentum of the averaged weights that training ends with", "code", ge=0, lt=1)
+    momentum: float = param(
+        0.999,
+        "momentum of the averaged weights that training ends with",
+        "code",
+        ge=0,
+        lt=1,
+        tune=choice(0.9, 0.99, 0.999),
+    )
     width: int = param(32, "channels of the first convolutions, and before a decoder's last one", "code: base-cc", ge=1)
     units: int = param(256, "units of the networks of features and log-ratios", "ours: CPU; code has 512", ge=1)
 
