@@ -133,6 +133,12 @@ def _weights_of_chain(init: str, folder: Path, document: Mapping[str, Any]) -> I
         raise RequestError(
             f"init = {init!r} was trained with encoder {start['encoder']}, this row has {document['encoder']}."
         )
+    data, own = start["dataset"], document["dataset"]
+    if "held_out" in own and data["id"] == own["id"] and data != own:
+        raise RequestError(
+            f"init = {init!r} was trained on {own['id']} with other parameters or parts, so perhaps on the items that "
+            "this request holds out; train it with the same validation, or name its row in this request."
+        )
     return InitialWeights(
         path=folder / "weights.safetensors",
         digest=summary["weights_sha256"],
