@@ -80,7 +80,7 @@ class HeldOut(Dataset):
 
     @property
     def document(self) -> dict[str, Any]:
-        """What defines the two parts, for keys."""
+        """Fraction and seed, which keys hold."""
         return {"fraction": self.fraction, "seed": SEED}
 
 

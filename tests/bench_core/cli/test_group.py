@@ -32,7 +32,7 @@ def test_the_flags_are_few_and_frozen() -> None:
     flags = {name: sorted(o for p in command.params for o in p.opts) for name, command in main.commands.items()}
     cells = [
         "--at", "--batch-size", "--board", "--data-root", "--datasets", "--encoders", "--epochs", "--methods",
-        "--precision", "--seeds", "--set", "--store", "--sweep", "--tasks",
+        "--precision", "--seeds", "--set", "--store", "--sweep", "--tasks", "--validation",
     ]  # fmt: skip
     assert flags == {
         "run": sorted([*cells, *RUN]),
