@@ -78,6 +78,7 @@ def table(
     from bench_core.reports.tables.cell_states import table_entries, what_to_run
     from bench_core.reports.tables.render import render
     from bench_core.reports.tables.screen import Screen, on_screen
+    from bench_core.reports.tables.tuning_lines import table_tuning
     from bench_core.store import Store
 
     if raw_cells and output_format != "csv":
@@ -89,8 +90,9 @@ def table(
     if nothing_yet and (columns or methods or sort):  # of which nothing could be found
         raise RequestError(nothing_yet)
     tables = build(
-        entries, columns=columns, methods=methods, sort=sort, decimals=decimals, hold_encoder=board is not None
-    )
+        entries, columns=columns, methods=methods, sort=sort, decimals=decimals, hold_encoder=board is not None,
+        tuning=table_tuning(board) if board else None,
+    )  # fmt: skip
     if output_format == "text":
         cost = wide or columns is not None
         say(on_screen(tables, Screen(terminal_width(), protocols=notes, cost=cost)))

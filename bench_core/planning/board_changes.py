@@ -1,6 +1,6 @@
 """Text of `bench show NAME --board BOARD`: the parameters that a board changes for a component."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench_core.config import parameters
@@ -8,9 +8,10 @@ from bench_core.errors import RequestError, UnknownNameError
 from bench_core.planning.boards import Board, NamedComponent, load_board
 from bench_core.planning.components import configure, find_component
 from bench_core.planning.describe import WIDTH, as_toml, parameter_lines
-from bench_core.planning.recipes import recipe_of
+from bench_core.planning.recipes import RECIPE, recipe_of
 from bench_core.plugins import OF_SECTION, Registry
 
+_TUNED = "tuned.toml"  # the place of values that tuning found
 _START = "a row, a folder or a file; of an encoder its name"  # what names what a row needs
 
 
@@ -61,10 +62,17 @@ def _not_found(name: str, board: Board, registry: Registry) -> RequestError:
 def _describe(row: NamedComponent, section: str, board: Board, registry: Registry) -> dict[str, Any]:
     component, variant = find_component(OF_SECTION[section].name, row.use, registry)
     here, of_variant = f"{section}.{row.name}", f"variant {row.use}"
-    places = {of_variant: variant.config if variant else {}, here: row.values}
+    tuned = board.tuned_row(row.name) if section == "methods" else None
+    found = tuned.values if tuned else {}
+    places: dict[str, Collection[str]] = {
+        of_variant: variant.config if variant else {},
+        here: row.values,
+        _TUNED: found,
+    }
     changes = list(_changes("", component.cls.Config(), configure(row, section, registry).config, places))
     if section == "methods":
-        places = {of_variant: variant.recipe if variant else {}, "recipe": board.recipe, f"{here}.recipe": row.recipe}
+        places = {of_variant: variant.recipe if variant else {}, "recipe": board.recipe, f"{here}.recipe": row.recipe,
+                  _TUNED: [name.removeprefix(RECIPE) for name in found if name.startswith(RECIPE)]}  # fmt: skip
         changes += _changes("recipe.", component.cls.recipe, recipe_of(row, board, registry), places)
     for name, value in row.starts.items():
         start = {"name": name, "type": "" if "." in name else _START, "range": "", "value": value, "default": "none"}
@@ -72,18 +80,16 @@ def _describe(row: NamedComponent, section: str, board: Board, registry: Registr
     return {"section": section, "row": row.name, "component": component.id, "changes": changes}
 
 
-def _changes(
-    prefix: str, default: Any, config: Any, places: Mapping[str, Mapping[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def _changes(prefix: str, default: Any, config: Any, places: Mapping[str, Collection[str]]) -> Iterator[dict[str, Any]]:
     """Yield the parameters whose value is not the default.
 
     Args:
         prefix: Comes before the names of the parameters.
         default: Config or recipe of the component.
         config: The same in the row.
-        places: Place that sets parameters -> their values; a later place wins.
+        places: Place that sets parameters -> their names; a later place wins.
     """
-    place_of = {name: place for place, values in places.items() for name in values}
+    place_of = {name: place for place, names in places.items() for name in names}
     for parameter in parameters(type(config)):
         value, usual = getattr(config, parameter.name), getattr(default, parameter.name)
         if value != usual:

@@ -48,7 +48,7 @@ from typing import Any
 from bench_core.config import build, param, read_toml
 from bench_core.errors import RequestError, UnknownNameError, one_line, shown
 from bench_core.files import checkout, shipped_files
-from bench_core.planning.tuning import Tuned, Tuning, read_tuned, read_tuning
+from bench_core.planning.tuning import Tuned, TunedRow, Tuning, read_tuned, read_tuning
 
 DEFAULT = "digits"
 _KEYS = {
@@ -163,6 +163,7 @@ class Board:
         validation: Part of the train split that is held out and scored on in place of the test split; 0 is none.
         tuning: How its rows are tuned.
         tuned: What came out of tuning, with which its rows have their values; None where they were not tuned.
+        written: The board as its file writes it, without the values that tuning found; None where there are none.
     """
 
     name: str = ""
@@ -180,6 +181,11 @@ class Board:
     validation: float = 0.0
     tuning: Tuning = field(default_factory=Tuning)
     tuned: Tuned | None = None
+    written: "Board | None" = None
+
+    def tuned_row(self, name: str) -> TunedRow | None:
+        """Return what tuning found for one of the rows; None where it was not tuned."""
+        return self.tuned.rows.get(name) if self.tuned and name in self.methods else None
 
 
 def board_names() -> list[str]:
@@ -243,7 +249,7 @@ def with_tuned(board: Board, tuned: Tuned) -> Board:
         recipe = {key.removeprefix("recipe."): value for key, value in found.items() if key.startswith("recipe.")}
         values = {key: value for key, value in found.items() if not key.startswith("recipe.")}
         methods[name] = replace(row, values={**row.values, **values}, recipe={**row.recipe, **recipe})
-    return replace(board, methods=methods, tuned=tuned)
+    return replace(board, methods=methods, tuned=tuned, written=board)
 
 
 def board_file(file_or_name: str) -> Path:

@@ -13,6 +13,7 @@ from bench_core.errors import UnknownNameError
 from bench_core.planning.boards import Board, NamedComponent, board_names, load_board
 from bench_core.planning.components import find_component, is_registered
 from bench_core.planning.lines import fitted, hanging
+from bench_core.planning.tuned_text import chosen_text, tuned_sentences
 from bench_core.plugins import KINDS, OF_SECTION, Component, Registry, recipe_source
 
 OURS = "bench-core"  # the distribution whose name and version `bench list` leaves out
@@ -156,8 +157,17 @@ def _describe_board(board: Board) -> dict[str, Any]:
         "seeds": list(board.seeds),
         "precision": board.precision,
         "recipe": dict(board.recipe),
+        "tuned": _tuned(board),
         **{section: {row.name: _row(row) for row in rows.values()} for section, rows in sections.items()},
     }
+
+
+def _tuned(board: Board) -> list[str]:
+    """Return how the rows were tuned, and what was chosen for each."""
+    if board.tuned is None or not board.tuned.rows:
+        return []
+    chosen = {name: row for name in board.methods if (row := board.tuned_row(name))}
+    return [*tuned_sentences(board.tuned), *(f"{name}: {chosen_text(row)}" for name, row in chosen.items())]
 
 
 def _row(row: NamedComponent) -> dict[str, Any]:
@@ -266,7 +276,7 @@ def _print_board(described: Mapping[str, Any], columns: int) -> str:
         for row in described[section].values():
             changed = {**row["values"], **{f"recipe.{k}": v for k, v in row["recipe"].items()}, **row["starts"]}
             facts.append(f"{section}.{row['name']}: {row['use']} {changed or ''}".rstrip())
-    told = [hanging("", fact, columns, indent=4) for fact in facts]
+    told = [hanging("", fact, columns, indent=4) for fact in [*facts, *described["tuned"]]]
     return "\n".join(
         [title, "", fitted(described["description"], columns), "", *told, "", f"bench run --board {described['name']}"]
     )

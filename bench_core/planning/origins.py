@@ -14,7 +14,7 @@ class RecipeOrigin:
     """Origin of a row's recipe, in words.
 
     Attributes:
-        recipe_from: "board digits; --epochs"; empty for a row that is not trained.
+        recipe_from: "board digits; --epochs" or "board digits, tuned"; empty for a row that is not trained.
         shortened: What is shorter because fewer epochs were asked for: "warmup_epochs 10 -> 0.1, as 10 of 1000 epochs
             were asked for"; empty where nothing is.
     """

@@ -134,12 +134,13 @@ def training_of(row: AskedRow, board: Board, registry: Registry) -> Training:
 
 
 def _recipe_from(row: AskedRow, board: Board, registry: Registry) -> str:
-    """Say where the recipe of a method's row comes from: "board digits; --epochs"."""
+    """Say where the recipe of a method's row comes from: "board digits; --epochs", "board digits, tuned"."""
     _, variant = find_component("objective", row.before.use, registry)
+    tuned = board.tuned_row(row.before.name)
     places: dict[str, Collection[str]] = {
         "the method": SHOWN,
         f"variant {row.before.use}": variant.recipe if variant else {},
-        f"board {board.name}": {**board.recipe, **row.before.recipe},
+        f"board {board.name}{', tuned' if tuned else ''}": {**board.recipe, **row.before.recipe},
     }
     for option, values in row.asked.items():
         places[option] = [param.removeprefix(RECIPE) for param in values if param.startswith(RECIPE)]

@@ -1,11 +1,14 @@
 """Explains the key of a cell: its document, and the differences from the nearest record."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from bench_core.errors import RequestError
 from bench_core.keys import differences, leaves
 from bench_core.planning.chains import Cell, Plan, narrowed
 from bench_core.planning.changed_code import changed_code
+from bench_core.planning.recipes import RECIPE
+from bench_core.planning.tuned_text import chosen_text
 from bench_core.store import Store
 from bench_core.store.record import cell_label
 
@@ -25,6 +28,7 @@ def explain(name: str, plan: Plan, store: Store) -> Iterator[str]:
     yield f"{cell_label(cell.names)}  seed {cell.seed}"
     yield f"key {cell.key}, the SHA-256 of:"
     yield from (f"  {path} = {value!r}" for path, value in leaves(cell.document))
+    yield from _tuned(cell, plan)
     changed = changed_code(narrowed(plan, lambda _, other: other is cell), store)
     if any(record.key == cell.key for record in records):
         yield "done: a record has this key."
@@ -42,6 +46,23 @@ def explain(name: str, plan: Plan, store: Store) -> Iterator[str]:
     yield f"not done; the nearest record is {cell_label(nearest.names)}, key {nearest.key[:12]}, and differs in:"
     for path, value, nearest_value in changes[nearest.key]:
         yield f"  {path}: there {nearest_value!r}, here {value!r}"
+
+
+def _tuned(cell: Cell, plan: Plan) -> Iterator[str]:
+    """Yield what tuning chose for the row, and which of it the request overrules."""
+    row = plan.board.tuned_row(cell.names["method"])
+    chain = next(chain for chain in plan.chains if cell in chain.cells)
+    if row is None:
+        return
+    yield f"tuned by {plan.board.name}: {chosen_text(row)}"
+    now = {**vars(chain.method.config), **{f"{RECIPE}{name}": value for name, value in vars(chain.recipe).items()}}
+    overruled = [name for name, value in row.values.items() if _as_in_toml(now.get(name)) != value]
+    if overruled:
+        yield f"  of which this request sets {', '.join(overruled)} itself"
+
+
+def _as_in_toml(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _find(name: str, plan: Plan) -> list[Cell]:

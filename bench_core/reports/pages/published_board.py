@@ -23,6 +23,7 @@ from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.reports.tables.entries import Entry, by_table
 from bench_core.reports.tables.markdown import page_tables
 from bench_core.reports.tables.model import Table
+from bench_core.reports.tables.tuning_lines import TableTuning, table_tuning
 from bench_core.store.store import read_attempt, read_records
 
 
@@ -66,11 +67,13 @@ class PublishedBoard:
         plan: All cells of the board.
         folder: The folder with its board.toml, records and pictures.
         entries: The cells with their state among the published records.
+        tuning: How the rows were tuned; None says nothing of it.
     """
 
     plan: Plan
     folder: Path
     entries: Sequence[Entry]
+    tuning: TableTuning | None = None
 
     @property
     def board(self) -> Board:
@@ -80,7 +83,7 @@ class PublishedBoard:
     @cached_property
     def tables(self) -> list[Table]:
         """One table for each pair of dataset and encoder."""
-        return build(self.entries)
+        return build(self.entries, tuning=self.tuning)
 
     @cached_property
     def pictures(self) -> list[BoardPicture]:
@@ -98,7 +101,9 @@ class PublishedBoard:
     def table(self) -> str:
         """Return the board's columns of `front`, or all, for the project's README, after how much is missing."""
         front = self.board.front
-        tables = build(self.entries, columns=[*front, "mean", "rank", "tasks"]) if front else self.tables
+        tables = (
+            build(self.entries, columns=[*front, "mean", "rank", "tasks"], tuning=self.tuning) if front else self.tables
+        )
         return self._with_what_is_missing(tables)
 
     def _with_what_is_missing(self, tables: Sequence[Table]) -> str:
@@ -175,7 +180,8 @@ def read_published(folder: Path, registry: Registry) -> PublishedBoard:
     """Read a board's folder: its board.toml, records and failed attempts."""
     plan = board_plan(str(folder), registry)
     failed = [read_attempt(path) for path in paths_in(folder / "failed", ".json")]
-    return PublishedBoard(plan, folder, plan_entries(plan, read_records(folder / "records"), failed))
+    entries = plan_entries(plan, read_records(folder / "records"), failed)
+    return PublishedBoard(plan, folder, entries, table_tuning(plan.board, registry))
 
 
 def published_folders(leaderboards: Path) -> list[Path]:

@@ -9,6 +9,7 @@ build.py            Entries -> tables: rows are methods, columns are tasks, then
 cells.py            Cells of task columns: entries -> values by seed -> mean, interval, bold, text
 summary_columns.py  Columns computed from other columns, cost, and the row of chance levels
 footer.py           The lines under a table: how its numbers were made
+tuning_lines.py     Those of them that say how the rows were tuned
 legend.py           Those of them that explain intervals, bold, marks, means and ranks
 statistics.py       Statistics over seeds: intervals, tests, ranks
 model.py            Parts of a table: columns, rows and cells

@@ -22,6 +22,7 @@ from bench_core.reports.tables.summary_columns import (
     mean_over_tasks,
     mean_rank,
 )
+from bench_core.reports.tables.tuning_lines import TableTuning
 
 RowKind = Literal["labels", "method", "network"]
 _COMPUTED = {"mean", "mean rank", "rank", "tasks", *(cost_column.column.name for cost_column in COSTS)}
@@ -35,6 +36,7 @@ def build(
     sort: str | None = None,
     decimals: int | None = None,
     hold_encoder: bool = True,
+    tuning: TableTuning | None = None,
 ) -> list[Table]:
     """Build one table for each pair of dataset and encoder, in the order of the entries.
 
@@ -47,6 +49,7 @@ def build(
             after those that are; blanks are last.
         decimals: Digits after the point of scores; by default as many as each column needs.
         hold_encoder: False for one table for each dataset, whose rows are pairs of method and encoder.
+        tuning: How the rows of the board were tuned; None says nothing of it.
 
     Raises:
         UnknownNameError: No table has this column, no record this metric, no entry is of this task or row.
@@ -63,7 +66,7 @@ def build(
     for (dataset, encoder), group in by_table(entries).items():
         of_tasks = task_columns(group, wanted) or task_columns(group)
         if of_tasks:
-            drafts.append(_draft(dataset, encoder, group, of_tasks, wanted, decimals))
+            drafts.append(_draft(dataset, encoder, group, of_tasks, wanted, decimals, tuning))
     if sort is not None and drafts and not any(_sort_columns(draft, sort) for draft in drafts):
         columns_known = {column.name for draft in drafts for column, _ in draft.filled}
         raise UnknownNameError("column", sort, columns_known | {"method"})
@@ -97,6 +100,7 @@ class _Draft:
     filled: Sequence[Filled]
     counted: Sequence[Column]  # the columns that count for mean and mean rank
     chance: Sequence[TableCell]
+    tuned: Sequence[str]  # lines on the tuning of the rows
 
 
 def _draft(
@@ -106,13 +110,14 @@ def _draft(
     columns: Sequence[Column],
     wanted: Sequence[Wanted] | None,
     decimals: int | None,
+    tuning: TableTuning | None,
 ) -> _Draft:
     """Make all columns with all their cells, and keep those that are wanted."""
     tasks = {column.task for column in columns}
     entries = [entry for entry in group if entry.names["task"] in tasks]
     rows = by_row(entries)
     kinds = {label: _kind(row) for label, row in rows.items()}
-    marks = {label: _marks(row) for label, row in rows.items()}
+    marks = {label: (*_marks(row), *_tuning_mark(row, tuning)) for label, row in rows.items()}
     candidates = [label for label, row in rows.items() if may_rank(row)]
     values = [replace(column_values(column, rows, candidates), digits=decimals) for column in columns]
     levels, filled = chance(values), [fill(of_column) for of_column in values]
@@ -129,7 +134,8 @@ def _draft(
     if wanted is not None:
         order = _order(filled, columns, entries, wanted)
         filled, levels = [filled[k] for k in order], [levels[k] for k in order]
-    return _Draft(dataset, encoder, entries, kinds, marks, filled, [of.column for of in counted], levels)
+    tuned = tuning.lines(rows) if tuning else []
+    return _Draft(dataset, encoder, entries, kinds, marks, filled, [of.column for of in counted], levels, tuned)
 
 
 def _first_of_each_task(values: Sequence[ColumnValues]) -> list[ColumnValues]:
@@ -183,6 +189,10 @@ def _marks(row: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(mark for mark, holds in marks.items() if holds)
 
 
+def _tuning_mark(row: Sequence[Entry], tuning: TableTuning | None) -> list[str]:
+    return [mark] if tuning and (mark := tuning.mark(row)) else []
+
+
 def _sort_columns(draft: _Draft, sort: str) -> list[Filled]:
     """Return the column of this name, if there is one; "method" is a column without cells."""
     if plain_name(sort) == "method":
@@ -224,7 +234,7 @@ def _finish(draft: _Draft, sort: str | None, labels: RowLabels) -> Table:
         columns=columns,
         rows=tuple(rows),
         notes=tuple(notes),
-        footer=(*of_tasks, *footer(draft.entries, columns, rows, draft.counted)),
+        footer=(*of_tasks, *draft.tuned, *footer(draft.entries, columns, rows, draft.counted)),
         protocols=len(of_tasks),
     )
 

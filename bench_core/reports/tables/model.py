@@ -106,7 +106,8 @@ class Row:
         encoder: Label of its encoder; empty where the table has one for all rows.
         kind: "labels" marks a reference that is trained with labels or with ground-truth factors, "network" one network
             that was trained elsewhere; neither is ranked.
-        marks: What a reader must know of the row's training: "labels", "factors", "transductive", "one network".
+        marks: What a reader must know of the row's training: "labels", "factors", "transductive", "one network", and
+            where others of the board were tuned "untuned", or its own number of trials.
         cells: One for each column.
     """
 

@@ -1,12 +1,25 @@
 """A board that names a tuned.toml has its values, in a checkout and in a wheel; boards based on it have not."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench_core.errors import RequestError
 from bench_core.planning import boards
+from bench_core.planning.board_changes import board_changes
 from bench_core.planning.boards import board_names, files_of_board, load_board
+from bench_core.planning.chains import Plan
+from bench_core.planning.describe import describe_component, print_component
+from bench_core.planning.recipe_lines import recipe_lines
+from bench_core.planning.spaces import row_digest
+from bench_core.planning.tuned_before_change import tuned_before_change
+from bench_core.planning.why import explain
+from bench_core.plugins import Registry
+from bench_core.store import Store
+
+PlanOf = Callable[..., Plan]
 
 BOARD = """
 seeds = [0, 1]
@@ -31,6 +44,7 @@ command = "bench tune --board blobs"
 commit = "1a2b3c4"
 [tuning]
 trials = 2
+metrics.features = "spread:score"
 [rows.shrink_less]
 metrics = ["spread:score"]
 trials = 2
@@ -134,3 +148,90 @@ def test_a_board_with_a_base_may_have_values_of_its_own(checkout: Path, tmp_path
     (tmp_path / "own.toml").write_text(TUNED.replace("0.25", "0.125"))
     (tmp_path / "based.toml").write_text("base = 'blobs'\ntuned = 'own.toml'\n")
     assert load_board(str(tmp_path / "based.toml")).methods["shrink_less"].values == {"factor": 0.125}
+
+
+@pytest.fixture
+def tuned_board(checkout: Path) -> str:
+    """The name of a board whose row shrink_less is tuned."""
+    (checkout / "tuned.toml").write_text(TUNED)
+    return "blobs"
+
+
+def method_of(plan: Plan) -> dict[str, Any]:
+    """Parameters of the only row of a plan, those of its recipe with their prefix."""
+    (chain,) = plan.chains
+    return {**vars(chain.method.config), **{f"recipe.{name}": value for name, value in vars(chain.recipe).items()}}
+
+
+def test_tuned_values_beat_the_row_and_are_beaten_by_options(tuned_board: str, plan_of: PlanOf) -> None:
+    asked: dict[str, Any] = {"board": tuned_board, "methods": ["shrink_less"], "seeds": [0]}
+    values = method_of(plan_of(**asked))
+    assert (values["factor"], values["recipe.weight_decay"], values["recipe.learning_rate"]) == (0.25, 0.01, 0.1)
+    assert values["recipe.epochs"] == 3
+    settings = {"shrink_less.factor": 2.0, "shrink_less.recipe.weight_decay": 0.5}
+    values = method_of(plan_of(**asked, settings=settings, epochs=1))
+    assert (values["factor"], values["recipe.weight_decay"], values["recipe.epochs"]) == (2.0, 0.5, 1)
+
+
+def test_the_recipe_of_a_tuned_row_says_so(tuned_board: str, plan_of: PlanOf) -> None:
+    lines = list(recipe_lines(plan_of(board=tuned_board, methods=["shrink", "shrink_less"], epochs=1)))
+    assert [line.partition(" (")[2] for line in lines] == [
+        "the method; --epochs)",
+        "the method; learning_rate, weight_decay from board blobs, tuned; --epochs)",
+    ]
+
+
+def test_the_key_of_a_row_is_that_of_its_values_wherever_they_stand(
+    tuned_board: str, checkout: Path, plan_of: PlanOf
+) -> None:
+    keys = [cell.key for cell in plan_of(board=tuned_board, methods=["shrink", "shrink_less"]).cells]
+    written = BOARD.replace('tuned = "tuned.toml"', "").replace(
+        "factor = 0.5", "factor = 0.25\nrecipe.weight_decay = 0.01"
+    )
+    (checkout / "board.toml").write_text(written)
+    assert [cell.key for cell in plan_of(board=tuned_board, methods=["shrink", "shrink_less"]).cells] == keys
+
+
+def test_a_board_tells_what_was_chosen(tuned_board: str, registry: Registry) -> None:
+    described = describe_component(tuned_board, registry)[-1]  # a dataset has this name, too
+    assert described["tuned"] == [
+        "Tuned: each row is the best of 2 trials on a held-out 20 % of train, by spread score; labels of the "
+        "held-out part chose.",
+        "Trials: the board's epochs, 1 seed.",
+        "shrink_less: factor = 0.25, recipe.weight_decay = 0.01; best of 2 trials by spread score",
+    ]
+    assert described["tuned"][2] in print_component(described)
+
+
+def test_a_value_of_a_row_is_from_tuning_where_that_set_it(tuned_board: str, registry: Registry) -> None:
+    (described,) = board_changes("shrink_less", tuned_board, registry)
+    assert {change["name"]: change["from"] for change in described["changes"]} == {
+        "factor": "tuned.toml",
+        "recipe.learning_rate": "methods.shrink_less.recipe",
+        "recipe.weight_decay": "tuned.toml",
+        "recipe.epochs": "recipe",
+    }
+
+
+def test_why_names_the_choice_and_what_the_request_overrules(tuned_board: str, plan_of: PlanOf, tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    asked: dict[str, Any] = {"board": tuned_board, "methods": ["shrink", "shrink_less"], "seeds": [0]}
+    lines = list(explain("shrink_less/spread", plan_of(**asked), store))
+    chosen = "tuned by blobs: factor = 0.25, recipe.weight_decay = 0.01; best of 2 trials by spread score"
+    assert chosen in lines
+    assert not any("itself" in line for line in lines)
+    lines = list(explain("shrink_less/spread", plan_of(**asked, settings={"shrink_less.factor": 2.0}), store))
+    assert lines[lines.index(chosen) + 1] == "  of which this request sets factor itself"
+    assert not any("tuned" in line for line in explain("shrink/spread", plan_of(**asked), store))
+
+
+def test_rows_that_changed_since_they_were_tuned_are_found(
+    tuned_board: str, checkout: Path, registry: Registry
+) -> None:
+    written = load_board(tuned_board, tuned=False)
+    digest = row_digest(written.methods["shrink_less"], written, registry)
+    (checkout / "tuned.toml").write_text(TUNED.replace("sha256:0", digest))
+    assert tuned_before_change(load_board(tuned_board), registry) == []
+    (checkout / "board.toml").write_text(BOARD.replace("factor = 0.5", "factor = 0.75"))
+    assert tuned_before_change(load_board(tuned_board), registry) == ["shrink_less"]
+    assert tuned_before_change(load_board(tuned_board, tuned=False), registry) == []
