@@ -7,9 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (  # of bench_core, from the command line down; a file imports only from rooms after its own
-    "__main__", "cli", "api", "engines", "running", "export", "reports", "planning", "conformance", "evaluation",
-    "plugins", "plugin_checks", "entry_points", "training", "nn", "data", "views", "store", "devices", "hookspecs",
-    "contracts", "config", "ranges", "files", "regular_files", "keys", "seeds", "process_settings", "output", "errors",
+    "__main__", "cli", "api", "tuning", "engines", "running", "export", "reports", "planning", "conformance",
+    "evaluation", "plugins", "plugin_checks", "entry_points", "training", "nn", "data", "views", "store", "devices",
+    "hookspecs", "contracts", "config", "ranges", "files", "regular_files", "keys", "seeds", "process_settings",
+    "output", "errors",
 )  # fmt: skip
 PUBLIC = (  # what plugins may import, ours as those of other packages; a module after it serves as well
     "bench_core", "bench_core.data", "bench_core.views", "bench_core.nn", "bench_core.evaluation",

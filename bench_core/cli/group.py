@@ -27,6 +27,7 @@ from bench_core.cli.rm import rm
 from bench_core.cli.run import run
 from bench_core.cli.status import logs, status
 from bench_core.cli.tables import export, plot, publish, table
+from bench_core.cli.tune import tune
 from bench_core.errors import BenchError, RequestError, did_you_mean, one_line
 from bench_core.output import own_stdout, say
 from bench_core.store.claims import LostClaim
@@ -46,7 +47,7 @@ _DISK_ERRORS = (
     errno.ENODEV, errno.ENXIO, errno.ENOLCK,
 )  # fmt: skip
 _HEADINGS = {  # of `bench --help`, with the commands below each
-    "Run": ("run", "eval", "why", "status", "logs", "rm"),
+    "Run": ("run", "tune", "eval", "why", "status", "logs", "rm"),
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "verify"),
     "Take home": ("path", "embed", "convert"),
@@ -240,8 +241,8 @@ def completion(shell: str) -> None:
 
 
 _COMMANDS = (
-    new, eval_, run, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs, rm, path,
-    embed, convert,
+    new, eval_, run, tune, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs, rm,
+    path, embed, convert,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)

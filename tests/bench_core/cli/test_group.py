@@ -19,12 +19,18 @@ from bench_core.training.stopping import Stopped
 SHORT = ["--methods", "random,nac", "--tasks", "knn", "--epochs", "1"]
 
 
+ENGINE = [
+    "--checkpoint-every", "--claim-beat", "--claim-stale", "--compile", "--data-cache", "--device", "--engine",
+    "--isolate", "--jobs", "--keep-every", "--log", "--memory", "--probe-every", "--ranks", "--rerun",
+    "--resume-anyway", "--slurm", "--time-limit", "--wait", "--workers",
+]  # fmt: skip
 RUN = [
-    "--cells", "--check-data", "--checkpoint-every", "--claim-beat", "--claim-stale", "--commands", "--compile",
-    "--data-cache", "--device", "--download", "--dry-run", "--element", "--element-device", "--element-gives-up",
-    "--element-part", "--engine", "--isolate", "--jobs", "--json", "--keep-every", "--log", "--memory", "--only-chain",
-    "--probe-every", "--quiet", "--ranks", "--rerun", "--resume-anyway", "--retry-failed", "--slurm", "--time-limit",
-    "--wait", "--without-cell", "--workers",
+    *ENGINE, "--cells", "--check-data", "--commands", "--download", "--dry-run", "--element", "--element-device",
+    "--element-gives-up", "--element-part", "--json", "--only-chain", "--quiet", "--retry-failed", "--without-cell",
+]  # fmt: skip
+TUNE = [
+    "--board", "--data-root", "--download", "--dry-run", "--epochs", "--methods", "--out", "--quiet", "--retry-failed",
+    "--seeds", "--store", "--trials", "--validation",
 ]  # fmt: skip
 
 
@@ -36,6 +42,7 @@ def test_the_flags_are_few_and_frozen() -> None:
     ]  # fmt: skip
     assert flags == {
         "run": sorted([*cells, *RUN]),
+        "tune": sorted([*TUNE, *ENGINE]),
         "why": sorted([*cells, "cell"]),
         "status": sorted([*cells, "--json"]),
         "logs": ["--follow", "--store", "-f", "chain"],

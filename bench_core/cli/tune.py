@@ -1,0 +1,304 @@
+"""`bench tune`: try values for every row of a board on a part of train, and write the best into tuned.toml."""
+
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench_core.cli.engine_options import engine_options, make_setting, planning_device, run_with_engine
+from bench_core.cli.options import DATA_ROOT, STORE, Command, load, names, seeds, terminal_width
+from bench_core.errors import RequestError
+from bench_core.output import say
+from bench_core.training.stopping import CALL_AGAIN, Stop
+
+if TYPE_CHECKING:
+    from bench_core.planning.chains import Chain, Plan
+    from bench_core.planning.request import Request
+    from bench_core.planning.tuning import Tuned, TunedRow
+    from bench_core.plugins import Registry
+    from bench_core.running.setting import RunSetting
+    from bench_core.store import Store
+    from bench_core.tuning.search import Search
+
+_EXAMPLES = """\b
+Examples:
+  bench tune --board digits --methods nac,simclr --trials 4 --epochs 20
+  bench tune --board digits --jobs 4
+"""
+
+
+@click.command(cls=Command, epilog=_EXAMPLES)
+@click.option(
+    "--board", required=True, metavar="FILE_OR_NAME",
+    help="Board whose rows are tuned: a name of `bench list boards`, or a board.toml. Its table [tuning] gives what "
+    "the options below leave out.",
+)  # fmt: skip
+@click.option(
+    "--methods", multiple=True, callback=names, metavar="A,B",
+    help="Rows to tune, or 'all'. Default: all rows of the board that are trained.",
+)  # fmt: skip
+@click.option(
+    "--trials", type=click.IntRange(1), metavar="N",
+    help="Trials of each row, the row as it is among them. Default: the board's, else 12.",
+)  # fmt: skip
+@click.option(
+    "--validation", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="FRACTION",
+    help="Score trials on this part of the train split, which they are not trained on. Default: the board's, else 0.2.",
+)  # fmt: skip
+@click.option(
+    "--epochs", type=click.IntRange(1),
+    help="Epochs of a trial; warm-ups get shorter, too. Default: those of [tuning], else the board's.",
+)  # fmt: skip
+@click.option(
+    "--seeds", "seed_numbers", multiple=True, callback=seeds, metavar="0,1|0-4",
+    help="Seeds of each trial, of which its score is the mean. Default: the board's, else 0.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write the outcome there. Default: tuned.toml beside the board. Rows that are in it stay.",
+)  # fmt: skip
+@STORE
+@DATA_ROOT
+@engine_options
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again. By default they stay, and count as worst.")
+@click.option("--download", is_flag=True, help="Download datasets that are missing. By default they are an error.")
+@click.option(
+    "--dry-run", is_flag=True,
+    help="Print what would run, and the time that finished trials let expect. Nothing is run or written.",
+)  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Show no progress. By default it is on stderr.")
+@click.pass_context
+def tune(
+    ctx: click.Context,
+    /,
+    board: str,
+    methods: Sequence[str] | None,
+    out: Path | None,
+    store: Path,
+    data_root: Path | None,
+    retry_failed: bool,
+    download: bool,
+    dry_run: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Give every row of a board the same number of trials, and write the best values to tuned.toml.
+
+    A trial is a row with other values: learning rate and weight decay, and what its method declares as decisive. Trial
+    0 is the row as it is. Trials train on a part of train and are scored on the rest of it; the test split stays
+    closed. They are cells in STORE/tuning/BOARD: kept, resumed, shared by several processes, and never published.
+
+    A board takes the values with `tuned = "tuned.toml"`.
+
+    \b
+    Exit codes:
+      0    every row came out, or (with --engine slurm) trials are submitted
+      1    a row has no trial that finished
+      2    the request is wrong; nothing was run
+      75   stopped, or trials are left; give the same command again
+      130  stopped by Ctrl-C; give the same command again
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins with \b as they are
+    given = _given(options)
+    with Stop().listening() as stop:  # before torch is imported, which takes seconds
+        from bench_core.data import default_data_root
+        from bench_core.planning.plan import make_plan
+        from bench_core.planning.request import Request
+        from bench_core.tuning.search import make_search, trial_store, tuned_path
+
+        setting = make_setting(options, stop, None)
+        if setting.rerun:
+            raise RequestError("--rerun is of bench run; --retry-failed runs failed trials again.")
+        registry = load(ctx)
+        search, path = make_search(board, methods, given, registry), tuned_path(board, out)
+        trials = trial_store(store, search.board)
+        for name, reason in search.left_out.items() if methods is None and not quiet else ():
+            say(f"{name} is not tuned: {reason}", err=True)
+        with _board_file(search, store, trials, dry_run) as board_file:
+            request = Request(
+                board=str(board_file),
+                methods=_trial_names(search, search.asked),
+                device=planning_device(setting, None),
+                data_root=data_root or default_data_root(),
+            )
+            plan = make_plan(request, registry, download=download and not dry_run)
+            if dry_run:
+                _print_plan(_unfinished(plan, trials, retry_failed), trials, setting)
+                return
+            session = _Session(ctx, search, plan, request, setting, trials, registry, path, _command(board, given))
+            code = session.run(retry_failed, quiet)
+        _print_outcome(session.tuned, search, path, board)
+    ctx.exit(code)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what replaces values of the board's [tuning], and remove it from the options."""
+    given = {name: options.pop(name) for name in ("trials", "validation", "epochs")}
+    given["seeds"] = tuple(dict.fromkeys(numbers)) if (numbers := options.pop("seed_numbers")) else None
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _command(board: str, given: dict[str, Any]) -> str:
+    """Return the command that tunes the whole board like this, without what changes no number."""
+    words = ["bench", "tune", "--board", board]
+    for name, value in given.items():
+        words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join(words)
+
+
+def _trial_names(search: "Search", rows: Sequence[str]) -> list[str]:
+    return [trial.name for name in rows for trial in search.rows[name].rows.values()]
+
+
+@contextmanager
+def _board_file(search: "Search", store: Path, trials: "Store", dry_run: bool) -> Iterator[Path]:
+    """Yield the file of the board of trials: in their store, or for a dry run in a folder that goes."""
+    from bench_core.tuning.search import BOARD, written_board
+
+    if not dry_run:
+        with written_board(search, store, trials) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / BOARD
+        path.write_text(search.text, encoding="utf-8")
+        yield path
+
+
+def _unfinished(plan: "Plan", trials: "Store", retry_failed: bool) -> "Plan":
+    """Return the part of a plan that has no record and, unless they are tried again, has not failed."""
+    from bench_core.planning.chains import narrowed
+    from bench_core.store.done_cells import done_keys, failed_cells
+
+    keys = [cell.key for cell in plan.cells if cell.skip is None]
+    over = done_keys(trials, keys)
+    if not retry_failed:
+        over |= set(failed_cells(trials, (key for key in keys if key not in over)))
+    return narrowed(plan, lambda _, cell: cell.skip is None and cell.key not in over)
+
+
+def _print_plan(plan: "Plan", trials: "Store", setting: "RunSetting") -> None:
+    from bench_core.engines.sizes import expected_jobs, settle_jobs
+    from bench_core.running.dry_run import screen
+
+    jobs = expected_jobs(settle_jobs(setting, plan.chains, trials), plan.chains)
+    for line in screen(plan, trials, set(), width=terminal_width(), jobs=jobs, every_cell=False):
+        say(line)
+
+
+class _Session:
+    """Runs the trials row by row, and writes each row as it comes out."""
+
+    def __init__(
+        self,
+        ctx: click.Context,
+        search: "Search",
+        plan: "Plan",
+        request: "Request",
+        setting: "RunSetting",
+        trials: "Store",
+        registry: "Registry",
+        path: Path,
+        command: str,
+    ) -> None:
+        self.search, self.plan, self.request, self.setting = search, plan, request, setting
+        self.trials, self.registry, self.path, self.command = trials, registry, path, command
+        self.blocked = [f"-pno:{name}" for name in ctx.obj or []]
+        self.tuned: dict[str, TunedRow] = {}
+
+    def run(self, retry_failed: bool, quiet: bool) -> int:
+        """Run what is left of all asked rows, and return the exit code."""
+        code = 0
+        parts = [[name] for name in self.search.asked]
+        if self.setting.engine == "slurm":  # whose elements may all run at once
+            parts = [self.search.asked]
+        for part in parts:
+            left = _unfinished(self._part(part), self.trials, retry_failed)
+            if left.chains:
+                if not quiet:
+                    say(f"{', '.join(part)}: {len(left.chains)} trainings are left", err=True)
+                run_with_engine(left, self.trials, self.setting, self._words(part), quiet=quiet, only_chain=None)
+            for name in part:
+                code = max(code, self._finish(name, quiet), key=(0, 75, 1).index)
+        return code
+
+    def _part(self, rows: Sequence[str]) -> "Plan":
+        """Return the part of the plan that is the trials of these rows, with the tasks that their metrics need."""
+        from bench_core.planning.chains import narrowed
+
+        of_trials, tasks = set(_trial_names(self.search, rows)), self._tasks(rows)
+
+        def keep(chain: "Chain", cell: Any) -> bool:
+            return chain.method.name in of_trials and cell.names["task"] in tasks
+
+        return narrowed(self.plan, keep)
+
+    def _tasks(self, rows: Sequence[str]) -> list[str]:
+        from bench_core.tuning.outcome import metrics_of
+
+        search = self.search
+        metrics = [m for name in rows for m in metrics_of(search.rows[name].row, search.tuning, self.registry)]
+        return list(dict.fromkeys(metric.partition(":")[0] for metric in metrics))
+
+    def _words(self, rows: Sequence[str]) -> list[str]:
+        """Return the arguments of `bench` that run the trials of these rows, for processes of their own."""
+        from bench_core.engines.command_line import run_command
+
+        request = replace(self.request, methods=_trial_names(self.search, rows), tasks=self._tasks(rows))
+        words = run_command(request, self.setting, self.trials.path)
+        return [*self.blocked, *(word for word in words if not word.startswith("--ranks="))]
+
+    def _finish(self, name: str, quiet: bool) -> int:
+        """Choose among a row's trials and write it down; return 0, or the exit code where it did not come out."""
+        from bench_core.tuning.outcome import find_trials, outcome
+        from bench_core.tuning.search import JOURNAL, LOCK
+        from bench_core.tuning.study import add_to_study
+        from bench_core.tuning.tuned_file import add_row, held
+
+        found = find_trials(self.search.rows[name], self._part([name]), self.trials)
+        if not found.is_finished:
+            return CALL_AGAIN
+        try:
+            row = outcome(found, self.search.tuning, self.registry)
+        except RequestError as error:
+            say(f"{name} did not come out: {error}", err=True)
+            return 1
+        lock = self.trials.path / LOCK
+        add_row(self.path, name, row, self._head(), list(self.search.board.methods), lock)
+        with held(lock):
+            add_to_study(self.trials.path / JOURNAL, self.search.rows[name], row)
+        self.tuned[name] = row
+        for number, reason in [] if quiet else found.failed_trials():
+            say(f"{name}: trial {number} failed, which counts as worst: {reason}", err=True)
+        return 0
+
+    def _head(self) -> "Tuned":
+        import torch
+
+        from bench_core.planning.tuning import Tuned
+        from bench_core.running.provenance import provenance
+
+        commit = provenance(torch.device("cpu"))["commit"] or ""
+        return Tuned(self.command, commit, self.search.board.tuning, {})
+
+
+def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, board: str) -> None:
+    """Print a table of what came out, and what to do next."""
+    from bench_core.planning.boards import load_board
+    from bench_core.tuning.outcome_lines import outcome_lines
+
+    left = [name for name in search.asked if name not in tuned]
+    for line in outcome_lines(tuned, terminal_width()):
+        say(line)
+    if left:
+        say(f"not finished: {', '.join(left)}; the same command goes on", err=True)
+    if not tuned:
+        return
+    say(f"written: {path}")
+    is_read = load_board(board).tuned is not None
+    first = "" if is_read else f'put `tuned = "{path.name}"` into the board, then '
+    say(f"next:    {first}bench run --board {shlex.quote(board)}")
