@@ -137,6 +137,16 @@ def own_stdout() -> Iterator[None]:
         _own_stdout.pop()
 
 
+@contextmanager
+def on_stderr() -> Iterator[None]:
+    """Write to stderr all that `say` writes to stdout otherwise: of work inside a command that prints its own."""
+    _own_stdout.append(sys.stderr)
+    try:
+        yield
+    finally:
+        _own_stdout.pop()
+
+
 def _is_harmless(character: str) -> bool:
     return character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs"
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench_core.cli.chains import convert, embed, path
+from bench_core.cli.claims import claims
 from bench_core.cli.compare import compare
 from bench_core.cli.engine_options import WORDS
 from bench_core.cli.eval import eval_
@@ -49,7 +50,7 @@ _DISK_ERRORS = (
 _HEADINGS = {  # of `bench --help`, with the commands below each
     "Run": ("run", "tune", "eval", "why", "status", "logs", "rm"),
     "Look": ("list", "show", "table", "plot"),
-    "Compare": ("compare", "verify"),
+    "Compare": ("compare", "claims", "verify"),
     "Take home": ("path", "embed", "convert"),
     "Publish": ("publish", "export", "merge"),
     "Author": ("new", "check", "completion"),
@@ -241,8 +242,8 @@ def completion(shell: str) -> None:
 
 
 _COMMANDS = (
-    new, eval_, run, tune, why, list_, show, table, plot, publish, export, merge, compare, verify, status, logs, rm,
-    path, embed, convert,
+    new, eval_, run, tune, why, list_, show, table, plot, publish, export, merge, compare, claims, verify, status, logs,
+    rm, path, embed, convert,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)

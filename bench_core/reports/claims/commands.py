@@ -3,7 +3,9 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from bench_core.planning.boards import board_names
 from bench_core.reports.claims.claim import Claim
 
 
@@ -39,15 +41,20 @@ class Command:
         return shlex.join(["bench", "run", *self.words])
 
 
-def commands_for(claims: Iterable[Claim]) -> list[Command]:
+def commands_for(claims: Iterable[Claim], leaderboards: Path | None = None) -> list[Command]:
     """Return the commands that measure some claims: no row is run on a task that none of them names.
 
     Rows that are needed on the same tasks share a command. Claims that no board measures need none.
+
+    Args:
+        claims: The claims.
+        leaderboards: A folder of boards, for boards that do not come with the project.
     """
     tasks: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for claim in claims:
         if claim.is_measurable:
-            rows = tasks.setdefault((claim.board, claim.dataset, claim.encoder), {})
+            board = _typed(claim.board, leaderboards)
+            rows = tasks.setdefault((board, claim.dataset, claim.encoder), {})
             for row in claim.rows:
                 rows.setdefault(row, {})[claim.task] = None
     commands = []
@@ -57,3 +64,11 @@ def commands_for(claims: Iterable[Claim]) -> list[Command]:
             alike.setdefault(frozenset(of_row), []).append(row)
         commands += [Command(*board, tuple(names), tuple(rows[names[0]])) for names in alike.values()]
     return commands
+
+
+def _typed(board: str, leaderboards: Path | None) -> str:
+    """Return what to type for a board: its name if it comes with the project, else its file."""
+    file = None if leaderboards is None else leaderboards / board / "board.toml"
+    if file is None or board in board_names() or not file.is_file():
+        return board
+    return file.as_posix()
