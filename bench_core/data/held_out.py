@@ -42,6 +42,7 @@ class HeldOut(Dataset):
             RequestError: No part of this dataset can be held out, or one of the two parts would be empty.
         """
         self.whole, self.whole_spec, self.fraction = whole, spec, fraction
+        self._kept: Split | None = None  # the whole train split, between loading one part and the other
         if fault := _fault(spec):
             raise RequestError(fault)
         self.count = round(fraction * spec.num_train)
@@ -69,7 +70,8 @@ class HeldOut(Dataset):
         """
         if split not in ("train", "test"):
             raise RequestError(f"no split named {split!r}; where a part of train is held out there are: train, test.")
-        train = self.whole.load("train")
+        train = self._kept or self.whole.load("train")
+        self._kept = None if self._kept else train
         if fault := split_fault(train, self.whole_spec, "train"):
             raise DataMissingError(fault)
         held_out = held_out_index(train.labels, len(train), self.count)

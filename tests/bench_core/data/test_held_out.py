@@ -18,7 +18,7 @@ class Given(Dataset):
     """A dataset of a given train split, whose other splits cannot be read (ours)."""
 
     def __init__(self, train: Split, **spec: Any) -> None:
-        self.train = train
+        self.train, self.loads = train, 0
         self._spec = DataSpec(**{"shape": (2,), "splits": {"train": len(train), "test": 7}, "name": "given", **spec})
 
     def spec(self) -> DataSpec:
@@ -32,6 +32,7 @@ class Given(Dataset):
     def load(self, split: str) -> Split:
         """Return `train`, and fail for any other split."""
         assert split == "train", f"{split} was opened"
+        self.loads += 1
         return self.train
 
 
@@ -63,6 +64,14 @@ def test_two_disjoint_parts_are_together_train_with_their_labels_and_factors() -
         assert part.labels.tolist() == [number % 3 for number in numbers(part)]
         assert part.factors[:, 0].tolist() == [2 * number for number in numbers(part)]
         assert numbers(part) == sorted(numbers(part))
+
+
+def test_both_parts_are_cut_from_one_load_which_is_not_kept_after_them() -> None:
+    given = Given(numbered(10))
+    dataset = HeldOut(given, given.spec(), 0.2)
+    parts = [[numbers(dataset.load(name)) for name in ("train", "test")] for _ in range(2)]
+    assert parts[0] == parts[1]
+    assert given.loads == 2
 
 
 @pytest.mark.parametrize("sizes", [[30, 50, 20], [7, 11, 13, 1, 1], [1000, *[2] * 100]])
