@@ -44,7 +44,7 @@ class _Numbers:
     trials: int = param(12, "trials of each row, the row as it is among them", "ours", ge=1)
     validation: float = param(0.2, "part of the train split that trials are scored on", "ours", gt=0, lt=1)
     seeds: tuple[int, ...] = param((0,), "seeds of each trial; its score is their mean", "ours", ge=0)
-    epochs: int | None = param(None, "epochs of a trial; none are the board's", "ours", ge=1)
+    epochs: int | None = param(None, "most epochs of a trial; none are the board's", "ours", ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Tuning(_Numbers):
         trials: Trials of each row, the row as it is among them.
         validation: Part of the train split that trials are scored on, and not trained on.
         seeds: Seeds of each trial; its score is their mean.
-        epochs: Epochs of a trial; None are the board's.
+        epochs: Epochs of a trial, or its row's own where they are fewer; None are the board's.
         metrics: Family of rows -> the metrics that choose among their trials, as "TASK:METRIC".
         datasets: Name of a dataset -> parameters that it has in trials, such as fewer images.
     """
@@ -91,7 +91,7 @@ class TunedRow:
         tried: Every trial, in order.
         seeds: Seeds of each trial.
         validation: Part of the train split that trials were scored on.
-        epochs: Epochs of a trial; None are the board's.
+        epochs: Epochs of a trial, or its row's own where they are fewer; None are the board's.
         datasets: Name of a dataset -> parameters that it had in trials.
         lower: The metrics of which less is better.
     """

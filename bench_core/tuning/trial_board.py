@@ -88,9 +88,9 @@ def _from_trials(row: NamedComponent, board: Board) -> NamedComponent:
 
 
 def _at_epochs(row: NamedComponent, epochs: int | None, board: Board, registry: Registry) -> NamedComponent:
-    """Return a row with the epochs of a trial; what is counted in epochs gets shorter by the same ratio."""
+    """Return a row with at most the epochs of a trial; what is counted in epochs gets shorter by the same ratio."""
     usual = recipe_of(row, board, registry).epochs
-    if epochs is None or usual == 0:
+    if epochs is None or usual <= epochs:
         return row
     parts = {"": configure(row, "methods", registry).config, RECIPE: recipe_of(row, board, registry)}
     shorter = {
