@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import gpu, store_size
+from benchmarks import gpu, proxy, store_size
 from benchmarks.contest import RESULTS, as_text
 
 PAGE = Path(__file__).with_name("README.md")
@@ -52,6 +52,8 @@ def page() -> str:
             parts.append(gpu.as_text(content["measurements"]))
         if "commands" in content:
             parts.append(store_size.as_text(content["commands"]))
+        if "orders" in content:
+            parts.append(proxy.as_text(content["orders"]))
     return "\n".join(parts)
 
 
