@@ -121,21 +121,33 @@ def find_evidence(claim: Claim, boards: BoardTables) -> Evidence:
 
 def evidence_in(claim: Claim, tables: Tables) -> Evidence:
     """Return the values of a claim's rows among the cells of its board."""
-    found = [
-        rows
-        for (dataset, encoder), rows in tables.items()
-        if claim.dataset in ("", dataset) and claim.encoder in ("", encoder)
-    ]
-    if len(found) != 1:
-        pairs = ", ".join(f"{dataset} and {encoder}" for dataset, encoder in tables)
-        return Evidence(lacks=f"the claim must name one dataset and encoder of board {claim.board}: {pairs}")
-    rows = found[0]
+    try:
+        rows = table_of(claim, tables)
+    except RequestError as error:
+        return Evidence(lacks=str(error))
     entries = [entry for row in rows.values() for entry in row]
     columns = task_columns(entries, [Wanted(claim.task, claim.metric)])
     if len(columns) > 1:
         return Evidence(lacks=f"records disagree about unit or direction of {claim.score}")
     column = columns[0] if columns else Column(name=claim.task, kind="task", task=claim.task, metric=claim.metric)
     return Evidence({row: _row_values(row, rows.get(row, ()), column) for row in claim.rows}, column)
+
+
+def table_of(claim: Claim, tables: Tables) -> Mapping[str, Sequence[Entry]]:
+    """Return the table of a claim's dataset and encoder.
+
+    Raises:
+        RequestError: The board has no such table, or several.
+    """
+    found = [
+        rows
+        for (dataset, encoder), rows in tables.items()
+        if claim.dataset in ("", dataset) and claim.encoder in ("", encoder)
+    ]
+    if len(found) != 1:
+        known = "; ".join(f"{dataset}, {encoder}" for dataset, encoder in tables)
+        raise RequestError(f"dataset and encoder must name one table of board {claim.board}; it has: {known}.")
+    return found[0]
 
 
 def _row_values(name: str, row: Sequence[Entry], column: Column) -> RowValues:

@@ -118,26 +118,25 @@ def judge(claims: Sequence[tuple[Claim, Evidence]]) -> dict[str, Verdict]:
 
 def _measure(claim: Claim, evidence: Evidence) -> Verdict:
     """Return a claim with its differences and p-values, not decided; or "not measured", with what is missing."""
-    lacks = [evidence.lacks] if evidence.lacks else []
-    lacks += [row.lacks for row in evidence.rows.values() if row.lacks]
-    differences = [] if evidence.lacks else _differences(claim, evidence.rows)
     unit = evidence.column.unit if evidence.column else ""
-    if any(difference is None for difference in differences) or not differences:
-        if not lacks:
-            lacks = [f"at least {FEWEST_SEEDS} seeds in common are needed"]
-        if claim.needs:
-            lacks = [*(lacks if claim.is_measurable else []), f"needs {claim.needs}"]
-        return Verdict(claim, "not measured", "; ".join(lacks), unit=unit)
-    of_all = [difference for difference in differences if difference is not None]
-    of_right = [difference for difference in of_all if not difference.is_control]
+    compared = [] if evidence.lacks else _compared(claim, evidence.rows)
+    common = min((len(one.pairs) for one in compared), default=0)
+    lacks = [evidence.lacks] if evidence.lacks else [row.lacks for row in evidence.rows.values() if row.lacks]
+    if common < FEWEST_SEEDS:
+        few = f"{common} {'seed' if common == 1 else 'seeds'} in common, at least {FEWEST_SEEDS} are needed"
+        missing = (lacks or [few]) if claim.is_measurable else []
+        needs = [f"needs {claim.needs}"] if claim.needs else []
+        return Verdict(claim, "not measured", "; ".join([*missing, *needs]), unit=unit)
+    differences = tuple(_difference(claim, one) for one in compared)
+    of_right = [difference for difference in differences if not difference.is_control]
     caveats = [f"{name}: {row.caveat}" for name, row in evidence.rows.items() if row.caveat]
     return Verdict(
         claim,
         "not distinguishable",
         "; ".join([*lacks, *caveats]),
-        tuple(of_all),
+        differences,
         unit,
-        p=max(difference.p for difference in of_all),
+        p=max(difference.p for difference in differences),
         p_reverse=min(1.0, min(difference.p_reverse for difference in of_right) * len(of_right)),
     )
 
@@ -161,32 +160,37 @@ def _decide(verdict: Verdict, tested: int) -> Verdict:
     return replace(verdict, note="; ".join(notes))
 
 
-def _differences(claim: Claim, rows: Mapping[str, RowValues]) -> list[Difference | None]:
-    """Compare left with each row on the right and each control, or with the number; None where seeds are missing."""
+@dataclass(frozen=True)
+class _Compared:
+    """Left beside another row, or a number: their values at common seeds."""
+
+    other: str | float
+    is_control: bool
+    pairs: Sequence[tuple[float, float]]
+
+
+def _compared(claim: Claim, rows: Mapping[str, RowValues]) -> list[_Compared]:
+    """Pair left with each row on the right and each control, or with the number."""
     left = rows[claim.left]
     if not isinstance(claim.right, tuple):
-        return [_difference(claim, claim.right, left, RowValues({0: claim.right}, one_network=True))]
-    differences = [_difference(claim, name, left, rows[name]) for name in claim.right]
-    return differences + [_difference(claim, name, left, rows[name], is_control=True) for name in claim.control]
+        number = RowValues({0: claim.right}, one_network=True)
+        return [_Compared(claim.right, False, _pairs(left, number))]
+    names = [*((name, False) for name in claim.right), *((name, True) for name in claim.control)]
+    return [_Compared(name, is_control, _pairs(left, rows[name])) for name, is_control in names]
 
 
-def _difference(
-    claim: Claim, other: str | float, left: RowValues, right: RowValues, *, is_control: bool = False
-) -> Difference | None:
-    """Compare two rows by seed; the value of one network stands beside each seed of the other row."""
-    pairs = _pairs(left, right)
-    if len(pairs) < FEWEST_SEEDS:
-        return None
-    differences, largest = [a - b for a, b in pairs], max(abs(value) for pair in pairs for value in pair)
+def _difference(claim: Claim, one: _Compared) -> Difference:
+    """Test the differences of two rows."""
+    differences, largest = [a - b for a, b in one.pairs], max(abs(value) for pair in one.pairs for value in pair)
     test = _Test(differences, largest)
-    p, p_reverse = _control_p_values(claim, test) if is_control else _p_values(claim, test)
+    p, p_reverse = _control_p_values(claim, test) if one.is_control else _p_values(claim, test)
     half = None if test.does_not_vary else t_halfwidth(differences)
     return Difference(
-        other,
-        is_control,
-        len(pairs),
-        left=fmean(a for a, _ in pairs),
-        right=fmean(b for _, b in pairs),
+        one.other,
+        one.is_control,
+        len(one.pairs),
+        left=fmean(a for a, _ in one.pairs),
+        right=fmean(b for _, b in one.pairs),
         mean=test.mean,
         low=None if half is None else test.mean - half,
         high=None if half is None else test.mean + half,
@@ -196,7 +200,10 @@ def _difference(
 
 
 def _pairs(left: RowValues, right: RowValues) -> list[tuple[float, float]]:
-    """Return the values of two rows at their common seeds; two single networks, or a row without values, have none."""
+    """Return the values of two rows at their common seeds; two single networks, or a row without values, have none.
+
+    The value of one network stands beside each seed of the other row.
+    """
     if not left.values or not right.values or (left.one_network and right.one_network):
         return []
     if right.one_network:

@@ -191,7 +191,7 @@ def test_differences_that_do_not_vary_decide_by_their_mean() -> None:
 def test_below_three_common_seeds_there_is_no_verdict() -> None:
     two = verdict((0.9, 0.91), (0.1, 0.1, 0.1))
     assert (two.word, two.note, two.differences, two.p) == (
-        "not measured", "at least 3 seeds in common are needed", (), None
+        "not measured", "2 seeds in common, at least 3 are needed", (), None
     )  # fmt: skip
     others = verdict(RowValues({0: 0.9, 1: 0.9, 2: 0.9}), RowValues({3: 0.1, 4: 0.1, 5: 0.1}))
     assert others.word == "not measured"
