@@ -14,6 +14,7 @@ from bench_core.cli.engine_options import engine_options, make_setting, planning
 from bench_core.cli.options import DATA_ROOT, STORE, Command, load, names, seeds, terminal_width
 from bench_core.errors import RequestError
 from bench_core.output import say
+from bench_core.planning.lines import hanging
 from bench_core.training.stopping import CALL_AGAIN, Stop
 
 if TYPE_CHECKING:
@@ -183,11 +184,13 @@ def _unfinished(plan: "Plan", trials: "Store", retry_failed: bool) -> "Plan":
 
 def _print_plan(plan: "Plan", trials: "Store", setting: "RunSetting") -> None:
     from bench_core.engines.sizes import expected_jobs, settle_jobs
-    from bench_core.running.dry_run import screen
+    from bench_core.running.dry_run import cells_of, group_lines, summary_lines
 
+    records, width = trials.records(), terminal_width()
     jobs = expected_jobs(settle_jobs(setting, plan.chains, trials), plan.chains)
-    for line in screen(plan, trials, set(), width=terminal_width(), jobs=jobs, every_cell=False):
-        say(line)
+    cells = cells_of(plan, trials, records, set())
+    for line in (*group_lines(cells, width), *summary_lines(plan, trials, records, cells, jobs)):
+        say(hanging("", line, width, indent=9))
 
 
 class _Session:
@@ -219,12 +222,19 @@ class _Session:
         for part in parts:
             left = _unfinished(self._part(part), self.trials, retry_failed)
             if left.chains:
-                if not quiet:
-                    say(f"{', '.join(part)}: {len(left.chains)} trainings are left", err=True)
+                for name in [] if quiet else part:
+                    say(self._begin_line(name, left), err=True)
                 run_with_engine(left, self.trials, self.setting, self._words(part), quiet=quiet, only_chain=None)
             for name in part:
                 code = max(code, self._finish(name, quiet), key=(0, 75, 1).index)
         return code
+
+    def _begin_line(self, name: str, left: "Plan") -> str:
+        """Say how many trials of a row are run, and over which space."""
+        of_row = self.search.rows[name]
+        names = set(_trial_names(self.search, [name]))
+        count = len({chain.method.name for chain in left.chains} & names)
+        return f"{name}: {count} of {len(of_row.values)} trials to run, over {', '.join(of_row.space)}"
 
     def _part(self, rows: Sequence[str]) -> "Plan":
         """Return the part of the plan that is the trials of these rows, with the tasks that their metrics need."""
@@ -288,7 +298,7 @@ class _Session:
 
 def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, board: str) -> None:
     """Print a table of what came out, and what to do next."""
-    from bench_core.planning.boards import load_board
+    from bench_core.planning.boards import board_file, load_board
     from bench_core.tuning.outcome_lines import outcome_lines
 
     left = [name for name in search.asked if name not in tuned]
@@ -299,6 +309,9 @@ def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, b
     if not tuned:
         return
     say(f"written: {path}")
-    is_read = load_board(board).tuned is not None
-    first = "" if is_read else f'put `tuned = "{path.name}"` into the board, then '
-    say(f"next:    {first}bench run --board {shlex.quote(board)}")
+    if load_board(board).tuned is None:
+        beside = "" if path.resolve().parent == board_file(board).resolve().parent else f"copy {path} beside it, "
+        say(f'next:    in {board_file(board)} write: tuned = "{path.name}"; {beside}then')
+        say(f"         bench run --board {shlex.quote(board)}")
+    else:
+        say(f"next:    bench run --board {shlex.quote(board)}")

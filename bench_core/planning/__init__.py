@@ -1,6 +1,8 @@
 """Turn a request into a plan: its chains and cells, with their keys.
 
 boards.py           read a board.toml: rows, columns and everything that is held fixed
+tuning.py           how the rows of a board are tuned, and what came out
+spaces.py           search spaces of a board's rows
 settings.py         parse the texts of `--set` and `--sweep`
 request.py          resolve a request: every name to a component, every parameter to a value
 row_encoders.py     which encoder a row has: the board's, its own, or the usual one for the kind of data
