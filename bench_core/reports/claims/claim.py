@@ -57,6 +57,9 @@ class ClaimKeys:
         for key in ("claim", "source", "paper_scale"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key} must be a text that is not empty")
+        for key in ("board", "dataset", "encoder", "left", "score"):
+            if not getattr(self, key).isprintable():
+                raise ValueError(f"{key} must be a name on one line, got {shown(getattr(self, key))}")
         lacks = self._lacks()
         if lacks and not self.needs.strip():
             raise ValueError(f"{', '.join(lacks)} missing; without them, `needs` must say what it takes to measure it")

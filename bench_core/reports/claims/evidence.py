@@ -93,11 +93,9 @@ class BoardTables:
 
         records, attempts = list(self._records), list(self._attempts)
         if self._leaderboards is not None:
-            folder = self._leaderboards / board
-            if (folder / "board.toml").is_file():
-                board = str(folder)
-            else:
-                folder = board_file(board).parent
+            published = self._leaderboards / board
+            file = board_file(str(published) if published.is_dir() else board)
+            folder, board = file.parent, str(file)
             records += read_records(folder / "records")
             attempts += [read_attempt(path) for path in paths_in(folder / "failed", ".json")]
         return plan_entries(board_plan(board, self._registry), records, attempts)

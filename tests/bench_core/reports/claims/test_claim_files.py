@@ -85,6 +85,7 @@ def test_a_board_may_be_a_file_seen_from_the_claim_file(tmp_path: Path) -> None:
         ('"not_lower"', '"equal"', r"a claim with relation .equal. has no control"),
         ('"retrieval:map_cosine"', '"retrieval"', r"score must be TASK:METRIC, like \"linear:top1\", got 'retrieval'"),
         ('"retrieval:map_cosine"', '"retrieval:*"', r"score must be TASK:METRIC"),
+        ('board = "mnist"', 'board = "mn\\u0000ist"', r"board must be a name on one line, got 'mn.x00ist'"),
         ('"simclr"', "true", r"right must be a row, a list of rows or a number, got True"),
         ('"simclr"', "inf", r"right must be|right"),
         ('"simclr"', "[]", r"right must be a row, a list of rows or a number, got \[\]"),
