@@ -156,7 +156,8 @@ def _decide(verdict: Verdict, tested: int) -> Verdict:
     if standing and all(d.p < _CHANCE for d in verdict.differences if not d.is_control):
         notes.append(f"control {', '.join(standing)} does not fall")
     if min(p, p_reverse) < _CHANCE:
-        notes.append(f"p = {min(p, p_reverse):.2g}, but not below 0.05 after Holm over the paper's {tested} claims")
+        side = f"p = {p:.2g} for the claim" if p < p_reverse else f"p = {p_reverse:.2g} against the claim"
+        notes.append(f"{side}, but not below 0.05 after Holm over the paper's {tested} measured claims")
     return replace(verdict, note="; ".join(notes))
 
 
@@ -170,13 +171,13 @@ class _Compared:
 
 
 def _compared(claim: Claim, rows: Mapping[str, RowValues]) -> list[_Compared]:
-    """Pair left with each row on the right and each control, or with the number."""
+    """Pair left with each row on the right, or the number there, and with each control."""
     left = rows[claim.left]
+    compared = [_Compared(name, False, _pairs(left, rows[name])) for name in claim.others]
     if not isinstance(claim.right, tuple):
         number = RowValues({0: claim.right}, one_network=True)
-        return [_Compared(claim.right, False, _pairs(left, number))]
-    names = [*((name, False) for name in claim.right), *((name, True) for name in claim.control)]
-    return [_Compared(name, is_control, _pairs(left, rows[name])) for name, is_control in names]
+        compared.append(_Compared(claim.right, False, _pairs(left, number)))
+    return compared + [_Compared(name, True, _pairs(left, rows[name])) for name in claim.control]
 
 
 def _difference(claim: Claim, one: _Compared) -> Difference:

@@ -175,6 +175,8 @@ def test_a_claim_needs_its_control_to_fall() -> None:
     assert with_control((0.88, 0.89, 0.89), margin=0.05).word == "supported"  # the margin is of the claim alone
     unclear = with_control((0.91, 0.92, 0.91), right=(0.91, 0.92, 0.9))
     assert unclear.note == ""  # the control is not what the claim fails at
+    of_number = [verdict(BETTER, row, right=0.5, control=("b",)).word for row in (WORSE, BETTER)]
+    assert of_number == ["supported", "not distinguishable"]
 
 
 def test_differences_that_do_not_vary_decide_by_their_mean() -> None:
@@ -235,7 +237,9 @@ def test_the_claims_of_one_paper_share_the_five_per_cent_in_each_direction() -> 
     assert list(together) == ["one", "two", "three"]
     assert together["one"].p_holm == pytest.approx(2 * (alone.p or 0))  # what is not measured does not count
     assert together["one"].word == "not distinguishable"
-    assert together["one"].note == "p = 0.029, but not below 0.05 after Holm over the paper's 2 claims"
+    of_two = "but not below 0.05 after Holm over the paper's 2 measured claims"
+    assert together["one"].note == f"p = 0.029 for the claim, {of_two}"
     assert together["two"].p_holm == together["two"].p
     reverse = judge([(claim(relation="lower"), rows), (claim("two"), beside)])["one"]
+    assert reverse.note == f"p = 0.029 against the claim, {of_two}"
     assert reverse.p_reverse_holm == pytest.approx(2 * (alone.p or 0))
