@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
-import tomlkit
 from scipy.stats import kendalltau
 
 from bench_core import load_plugins, results, run
@@ -31,6 +30,7 @@ from bench_core.plugins import Registry
 from bench_core.running.provenance import provenance
 from bench_core.tuning.trial_board import trial_board
 from bench_core.tuning.trials import RowTrials, trials_of
+from bench_core.tuning.tuned_file import toml_text
 
 RESULTS = Path(__file__).with_name("results") / "proxy.json"
 PROXY, FINAL = "proxy", "final"
@@ -94,7 +94,7 @@ def _run_trials(folder: Path, document: Mapping[str, Any], of_row: RowTrials, jo
     """Run the trials of a row as a board; a trial that fails is told, and the others count."""
     file = folder / f"{of_row.row.name}.toml"  # a board of each row: calls side by side write no common file
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(tomlkit.dumps(dict(document)), encoding="utf-8")
+    file.write_text(toml_text(document), encoding="utf-8")
     try:
         run([row.name for row in of_row.rows.values()], board=str(file), store=folder / "runs", jobs=jobs, device="cpu")
     except RequestError:
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument(
         "--train-size", type=int, help="items that the proxy trains on, in place of the board's [tuning]"
     )
-    parser.add_argument("--store", type=Path, default=Path("proxy-runs"), help="folder of all trainings")
+    parser.add_argument("--store", type=Path, default=Path("runs/proxy"), help="folder of all trainings")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}, of which the page is made")
     asked = parser.parse_args()

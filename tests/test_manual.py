@@ -61,7 +61,7 @@ def test_the_page_of_boards_names_every_key() -> None:
 
     page = (DOCS / "boards.md").read_text()
     pictures = {field.name for field in dataclasses.fields(Picture)} - {"name"}
-    tables = {"recipe", "datasets", "encoders", "methods", "tasks", "pictures"}
+    tables = {"recipe", "datasets", "encoders", "methods", "tasks", "pictures", "tuning"}
     for key in (_KEYS - tables) | {"base", "only", "use"} | {*STARTS, *OWN_ENCODERS} | pictures:
         assert f"`{key}`" in page, key
     for key in tables:
