@@ -259,7 +259,7 @@ def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> 
     for picture in plan.board.pictures.values():
         path = store.path / f"{picture.name}.svg"
         try:
-            draw(entries, picture, path)
+            draw(entries, picture, path, board=plan.board)
             paths.append(path)
         except RequestError as error:
             say(f"no picture {picture.name!r}: {error}", err=True)

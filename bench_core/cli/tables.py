@@ -135,21 +135,29 @@ def plot(
 
     Draws projections, curves, histograms and samples that records hold; no method is run. Needs matplotlib: pip install
     'bench-core[pictures]'. `--kind similarity` reads embeddings under STORE/chains, `--kind filters` weights,
-    `--kind training` logs.
+    `--kind training` logs. `--kind tuning` reads the tuned.toml of a board, and no store.
     """
     from bench_core.errors import RequestError
     from bench_core.planning.boards import Board, load_board
+    from bench_core.reports.pictures.kinds import get_kind
     from bench_core.reports.pictures.model import PlotRequest
     from bench_core.reports.pictures.plot import plot_all
     from bench_core.reports.tables.cell_states import table_entries, what_to_run
     from bench_core.store import Store
 
     request = PlotRequest(kind=kind or "", methods=tuple(methods or ()), x=x, y=y)
-    records = Store.existing(store)
     pictures = load_board(board) if board else Board()
-    entries = table_entries(records, board)
-    if nothing_yet := what_to_run(entries, store, board):
-        raise RequestError(nothing_yet)
+    if kind and get_kind(kind).of_board:
+        if board is None:
+            raise RequestError(
+                f"--kind {kind} shows a board; say which, such as `bench plot --kind {kind} --board mnist`."
+            )
+        records, entries = Store(store), []
+    else:
+        records = Store.existing(store)
+        entries = table_entries(records, board)
+        if nothing_yet := what_to_run(entries, store, board):
+            raise RequestError(nothing_yet)
     result = plot_all(entries, records, pictures, request, out or store / "pictures")
     for path in result.drawn:
         say(f"picture: {path}")

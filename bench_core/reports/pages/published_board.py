@@ -36,22 +36,24 @@ class BoardPicture:
         path: Its file.
         cells: The cells that it is drawn from; None where no record holds its numbers and the file stays as it is.
         note: What readers must know: "Drawn from stale records of knn (...)."; "" for most.
+        board: The board.
     """
 
     picture: Picture
     path: Path
     cells: Sequence[Entry] | None
     note: str
+    board: Board
 
     @property
     def is_up_to_date(self) -> bool:
         """True if the file shows the numbers of the cells."""
-        return self.cells is None or fingerprint_in(self.path) == fingerprint(self.cells, self.picture)
+        return self.cells is None or fingerprint_in(self.path) == fingerprint(self.cells, self.picture, self.board)
 
     def draw(self) -> None:
         """Write the file."""
         if self.cells is not None:
-            draw(self.cells, self.picture, self.path)
+            draw(self.cells, self.picture, self.path, board=self.board)
 
     def on_page(self) -> str:
         """Return the Markdown that shows it."""
@@ -141,29 +143,29 @@ def find_pictures(board: Board, folder: Path, entries: Sequence[Entry]) -> list[
     pictures = []
     for picture in board.pictures.values():
         try:
-            pictures.append(_find_picture(picture, folder / f"{picture.name}.svg", entries))
+            pictures.append(_find_picture(picture, folder / f"{picture.name}.svg", entries, board))
         except SeveralTablesError:
-            pictures += _one_for_each_table(picture, folder, entries)
+            pictures += _one_for_each_table(picture, folder, entries, board)
     return pictures
 
 
-def _find_picture(picture: Picture, path: Path, entries: Sequence[Entry]) -> BoardPicture:
+def _find_picture(picture: Picture, path: Path, entries: Sequence[Entry], board: Board) -> BoardPicture:
     try:
-        return BoardPicture(picture, path, *choose_cells(entries, picture))
+        return BoardPicture(picture, path, *choose_cells(entries, picture, board), board)
     except NothingToDrawError as error:
         if not path.is_file():
             raise
-        return BoardPicture(picture, path, None, f"This is an earlier drawing: {error}")
+        return BoardPicture(picture, path, None, f"This is an earlier drawing: {error}", board)
 
 
-def _one_for_each_table(picture: Picture, folder: Path, entries: Sequence[Entry]) -> list[BoardPicture]:
+def _one_for_each_table(picture: Picture, folder: Path, entries: Sequence[Entry], board: Board) -> list[BoardPicture]:
     """Return the picture of each dataset and encoder that have what it shows; the last one says which have not."""
     found, without, errors = list[BoardPicture](), list[str](), list[NothingToDrawError]()
     for (dataset, encoder), cells in by_table(entries).items():
         titled = replace(picture, title=f"{picture.title or picture.name}: {dataset}, {encoder}")
         path = folder / f"{file_name(f'{picture.name}_{dataset}_{encoder}')}.svg"
         try:
-            found.append(_find_picture(titled, path, cells))
+            found.append(_find_picture(titled, path, cells, board))
         except NothingToDrawError as error:
             if any(cell.state != "skipped" for cell in cells):
                 without.append(f"{dataset}, {encoder}")

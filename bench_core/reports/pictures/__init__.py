@@ -24,6 +24,8 @@ similarity.py       a kind that reads a store's embeddings
 filters.py          a kind that reads a store's weights
 over_epochs.py      a kind from records of several epochs of one training
 training.py         a kind that reads a store's logs
+tuning.py           a kind that reads a board's tuned.toml
+end_labels.py       names beside the ends of lines
 style.py            colours, panels and captions, and the SVG file
 draw.py             one picture as a file
 stale.py            chooses the cells of a board's picture while records are stale

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_core.config import plain
-from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.kinds import get_kind
+from bench_core.planning.boards import Board, Picture
+from bench_core.reports.pictures.kinds import kind_of
 from bench_core.reports.pictures.style import svg_figure
 from bench_core.reports.tables.entries import Entry
 
@@ -20,13 +20,18 @@ _MARK = "bench-picture:"
 _MARK_AND_FINGERPRINT = re.compile(rf"{_MARK}([0-9a-f]{{64}})")
 
 
-def fingerprint(entries: Sequence[Entry], picture: Picture) -> str:
+def fingerprint(entries: Sequence[Entry], picture: Picture, board: Board | None = None) -> str:
     """Return the SHA-256 of a picture's options and of the numbers it shows, to 9 significant digits.
+
+    Args:
+        entries: Cells of a store or of a board.
+        picture: The options of the picture.
+        board: The board that the picture is of; None where it is of a store.
 
     Raises:
         RequestError: The records do not hold what shall be drawn; says what to run.
     """
-    kind = get_kind(picture.kind)
+    kind = kind_of(picture, board)
     return _fingerprint(picture, kind.fingerprint_values(kind.read(entries, picture, None)))
 
 
@@ -40,7 +45,13 @@ def fingerprint_in(path: Path) -> str:
     return match[1] if match else ""
 
 
-def draw(entries: Sequence[Entry], picture: Picture, path: Path, store: "Store | None" = None) -> list[str]:
+def draw(
+    entries: Sequence[Entry],
+    picture: Picture,
+    path: Path,
+    store: "Store | None" = None,
+    board: Board | None = None,
+) -> list[str]:
     """Write a picture as SVG.
 
     Args:
@@ -48,6 +59,7 @@ def draw(entries: Sequence[Entry], picture: Picture, path: Path, store: "Store |
         picture: The options of the picture.
         path: The file to write.
         store: The store of the entries; None where only published records are there.
+        board: The board that the picture is of; None where it is of a store.
 
     Returns:
         What the picture lacks, for the user; empty where it shows all rows.
@@ -55,7 +67,7 @@ def draw(entries: Sequence[Entry], picture: Picture, path: Path, store: "Store |
     Raises:
         RequestError: matplotlib is not installed, or the records do not hold what shall be drawn.
     """
-    kind = get_kind(picture.kind)
+    kind = kind_of(picture, board)
     data = kind.read(entries, picture, store)
     if kind.published:
         description = f"{_MARK}{_fingerprint(picture, kind.fingerprint_values(data))}"

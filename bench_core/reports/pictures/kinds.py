@@ -8,7 +8,7 @@ this table.
 from typing import Any
 
 from bench_core.errors import UnknownNameError
-from bench_core.planning.boards import Board
+from bench_core.planning.boards import Board, Picture
 from bench_core.reports.pictures.filters import Filters
 from bench_core.reports.pictures.histogram import Histogram
 from bench_core.reports.pictures.layers import Layers
@@ -23,6 +23,7 @@ from bench_core.reports.pictures.series_kind import SeriesKind
 from bench_core.reports.pictures.similarity import Similarity
 from bench_core.reports.pictures.tradeoff import Tradeoff
 from bench_core.reports.pictures.training import Training
+from bench_core.reports.pictures.tuning import Tuning
 from bench_core.store.record import Record
 
 _CURVES_BY_PREFIX: tuple[SeriesKind, ...] = (
@@ -40,6 +41,7 @@ _TABLE: tuple[PictureKind[Any], ...] = (
     Filters(),
     Training(),
     OverEpochs(),
+    Tuning(),
 )
 KINDS = {kind.name: kind for kind in _TABLE}
 
@@ -53,6 +55,20 @@ def get_kind(name: str, hint: str = "") -> PictureKind[Any]:
     if name not in KINDS:
         raise UnknownNameError("kind of picture", name, KINDS, hint)
     return KINDS[name]
+
+
+def kind_of(picture: Picture, board: Board | None) -> PictureKind[Any]:
+    """Return the kind of a picture as it reads a board.
+
+    Args:
+        picture: The picture.
+        board: The board that the picture is of; None where there is none.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+    """
+    kind = get_kind(picture.kind)
+    return kind if board is None else kind.for_board(board)
 
 
 def check_pictures(board: Board) -> None:

@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from bench_core.errors import RequestError
-from bench_core.planning.boards import Picture
+from bench_core.planning.boards import Board, Picture
 from bench_core.reports.tables.entries import Entry
 
 if TYPE_CHECKING:
@@ -156,12 +156,18 @@ class PictureKind(ABC, Generic[Data]):
         hint: How to get its data, for messages: "`bench run --tasks projection` makes one".
         published: Whether boards may have such pictures. They are drawn from records alone, and their files carry
             a fingerprint.
+        of_board: Whether it shows a board and not its cells: one picture for all datasets and encoders, from no record.
     """
 
     name: ClassVar[str]
     noun: ClassVar[str]
     hint: ClassVar[str]
     published: ClassVar[bool] = True
+    of_board: ClassVar[bool] = False
+
+    def for_board(self, board: Board) -> Self:
+        """Return the kind as it reads this board: most kinds read entries alone."""
+        return self
 
     def check(self, picture: Picture) -> None:
         """Check a board's picture before anything is run or drawn.

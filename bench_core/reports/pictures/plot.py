@@ -45,12 +45,16 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
         groups.setdefault((entry.names["dataset"], entry.names["encoder"]), []).append(entry)
     drawn: list[Path] = []
     left_out: list[str] = []
+    for picture in _pictures((), board, request, of_board=True):
+        path = folder / f"{file_name(f'{board.name}_{picture.name}')}.svg"
+        draw((), picture, path, board=board)
+        drawn.append(path)
     for (dataset, encoder), group in groups.items():
         if all(entry.state == "skipped" for entry in group):
             reasons = dict.fromkeys(entry.reason for entry in group)
             left_out.append(f"{dataset}, {encoder}: skipped, {'; '.join(reasons)}")
             continue
-        for picture in _pictures(group, board, request):
+        for picture in _pictures(group, board, request, of_board=False):
             name = f"{dataset}_{encoder}_{picture.name}"
             path = _free_path(folder / f"{file_name(name)}.svg", drawn)
             where = f"{dataset}, {encoder}, {picture.name}"
@@ -66,17 +70,25 @@ def plot_all(entries: Sequence[Entry], store: Store, board: Board, request: Plot
     return PlotResult(tuple(drawn), tuple(left_out))
 
 
-def _pictures(entries: Sequence[Entry], board: Board, request: PlotRequest) -> Iterator[Picture]:
-    """Yield the trade-off of the request, if it names scores; else the board's pictures, then those of each kind."""
+def _pictures(entries: Sequence[Entry], board: Board, request: PlotRequest, *, of_board: bool) -> Iterator[Picture]:
+    """Yield the trade-off of the request, if it names scores; else the board's pictures, then those of each kind.
+
+    Args:
+        entries: Cells of one dataset and encoder.
+        board: The board.
+        request: The options of `bench plot`.
+        of_board: Yield only pictures of kinds that show the board; else only those of the others.
+    """
     if request.x:
-        yield from KINDS["tradeoff"].possible_pictures(entries, request)
+        if not of_board:
+            yield from KINDS["tradeoff"].possible_pictures(entries, request)
         return
     for picture in board.pictures.values():
-        if request.kind in ("", picture.kind):
+        if request.kind in ("", picture.kind) and get_kind(picture.kind).of_board == of_board:
             yield replace(picture, methods=request.methods or picture.methods)
     for kind in KINDS.values():
-        if request.kind in ("", kind.name):
-            yield from kind.possible_pictures(entries, request)
+        if request.kind in ("", kind.name) and kind.of_board == of_board:
+            yield from kind.for_board(board).possible_pictures(entries, request)
 
 
 def _nothing_to_draw(store: Store, request: PlotRequest) -> str:

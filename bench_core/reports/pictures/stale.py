@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench_core.errors import RequestError
-from bench_core.planning.boards import Picture
-from bench_core.reports.pictures.kinds import get_kind
+from bench_core.planning.boards import Board, Picture
+from bench_core.reports.pictures.kinds import kind_of
 from bench_core.reports.tables.entries import Entry
 
 
-def choose_cells(entries: Sequence[Entry], picture: Picture) -> tuple[Sequence[Entry], str]:
+def choose_cells(entries: Sequence[Entry], picture: Picture, board: Board | None = None) -> tuple[Sequence[Entry], str]:
     """Choose the cells that a picture is drawn from: those of today's code, else the stale ones.
 
     Args:
         entries: Cells of a board.
         picture: The options of the picture.
+        board: The board; None where the kind reads entries alone.
 
     Returns:
         Cells for `draw` and `fingerprint`, in which those that shall be drawn are done, and what readers must know:
@@ -28,7 +29,7 @@ def choose_cells(entries: Sequence[Entry], picture: Picture) -> tuple[Sequence[E
         NothingToDrawError: Neither the records of today's code nor the stale ones hold what shall be drawn.
         RequestError: The options of the picture do not fit the records.
     """
-    kind = get_kind(picture.kind)
+    kind = kind_of(picture, board)
 
     def shown(cells: Sequence[Entry]) -> list[tuple[str, str]]:
         return kind.shown(kind.read(cells, picture, None))

@@ -114,3 +114,28 @@ def test_export_onto_a_folder_is_one_line_and_leaves_nothing(
     (tmp_path / "there").mkdir()
     assert "there cannot be written" in bench("export", option, "there", code=2).stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs", "there"]
+
+
+def test_tuning_of_a_board_is_said_under_its_table_and_drawn_without_a_store(
+    bench: Callable[..., Result], tmp_path: Path
+) -> None:
+    rows = "[methods.pixels]\n[methods.nac]\n[methods.sela]\n"
+    (tmp_path / "tiny.toml").write_text(
+        f'tuned = "tuned.toml"\nseeds = [0]\n[datasets.digits]\n[encoders.convnet]\n[tasks.knn]\n{rows}'
+    )
+    (tmp_path / "tuned.toml").write_text(
+        '[rows.nac]\nmetrics = ["knn:top1"]\ntrials = 2\nbest = 1\ndigest = "sha256:0"\n'
+        '[[rows.nac.tried]]\nscores = { "knn:top1" = 0.5 }\n[[rows.nac.tried]]\nscores = { "knn:top1" = 0.75 }\n'
+    )
+    assert (
+        bench("plot", "--kind", "tuning", "--board", "tiny.toml", "--out", "a").stdout == "picture: a/tiny_tuning.svg\n"
+    )
+    assert "say which, such as `bench plot --kind tuning --board" in bench("plot", "--kind", "tuning", code=2).stderr
+    bench("run", "--board", "tiny.toml", "--methods", "pixels", "--quiet")
+    table = " ".join(bench("table", "--board", "tiny.toml").stdout.split())
+    assert "Tuned: each row is the best of 2 trials on a held-out 20 % of train, by knn top1; labels" in table
+    assert "Not trained, so nothing is tuned: pixels." in table
+    assert "sela (untuned)" in table
+    assert "Budgets differ: sela: not tuned; all others: 2 trials" in table
+    assert "Tuned before the row or its search space changed: nac." in table
+    assert "Tuned" not in bench("table").stdout

@@ -27,7 +27,7 @@ def read(entries: list[Entry], kind: str, **options: Any) -> PictureData:
 def test_the_table_lists_each_kind_under_its_name() -> None:
     assert list(KINDS) == [
         "tradeoff", "projection", "pr", "histogram", "layers", "lines", "samples", "similarity", "filters",
-        "training", "epochs",
+        "training", "epochs", "tuning",
     ]  # fmt: skip
     assert all(kind.name == name and kind.noun and kind.hint for name, kind in KINDS.items())
 
@@ -101,7 +101,7 @@ def test_curves_of_several_tasks_or_datasets_need_a_choice(entries: list[Entry])
         ({"kind": "pr", "x": "a:b"}, "x, y and connect are of the kind tradeoff, not of pr"),
         (
             {"kind": "pie"},
-            r"no kind of picture named 'pie'.* Known: epochs, filters, .*tradeoff, training\. \(picture 'p'\)",
+            r"no kind of picture named 'pie'.* Known: epochs, filters, .*training, tuning\. \(picture 'p'\)",
         ),
         ({"kind": "similarity"}, "not published; draw it from a store with `bench plot --kind similarity`"),
     ],

@@ -77,7 +77,7 @@ def test_a_kind_in_the_table_can_be_plotted_put_on_a_board_and_is_in_the_help(
     picture = Picture(name="size_bars", kind="bars", task="size")
     check_pictures(Board(pictures={"size_bars": picture}))
     assert fingerprint_in(path) == fingerprint(entries, picture)
-    assert "filters, training, epochs, bars" in " ".join(plot(store, "--help").output.split())
+    assert "training, epochs, tuning, bars" in " ".join(plot(store, "--help").output.split())
 
 
 @pytest.mark.parametrize(
