@@ -124,11 +124,17 @@ def evidence_in(claim: Claim, tables: Tables) -> Evidence:
     except RequestError as error:
         return Evidence(lacks=str(error))
     entries = [entry for row in rows.values() for entry in row]
+    if all(entry.names["task"] != claim.task for entry in entries):
+        return Evidence(lacks=f"board {claim.board} has no task {claim.task}")
     columns = task_columns(entries, [Wanted(claim.task, claim.metric)])
     if len(columns) > 1:
         return Evidence(lacks=f"records disagree about unit or direction of {claim.score}")
     column = columns[0] if columns else Column(name=claim.task, kind="task", task=claim.task, metric=claim.metric)
-    return Evidence({row: _row_values(row, rows.get(row, ()), column) for row in claim.rows}, column)
+    found = {row: _row_values(row, rows[row], column) for row in claim.rows if row in rows}
+    unknown = {
+        row: RowValues({}, lacks=f"board {claim.board} has no row {row}") for row in claim.rows if row not in rows
+    }
+    return Evidence(found | unknown, column)
 
 
 def table_of(claim: Claim, tables: Tables) -> Mapping[str, Sequence[Entry]]:

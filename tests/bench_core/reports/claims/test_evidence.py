@@ -74,7 +74,8 @@ def test_what_is_missing_is_said_in_words(make_record: Make) -> None:
     assert lack(*row("nac", [("stale", "revision was 1, is 2; x was 3")])) == "nac is stale: revision was 1, is 2"
     assert lack(*row("nac", [("skipped", "has no likelihood")])) == "nac: has no likelihood"
     assert lack(*row("nac", [done, done], float("nan"))) == "nac failed: top1 is not finite"
-    assert lack() == "no records of nac"
+    assert lack() == "board digits has no row nac"
+    assert found(row("nac", [done]), score="linear:top1").lacks == "board digits has no task linear"
 
 
 def test_a_metric_that_no_record_has_leaves_every_row_without_values(make_record: Make) -> None:
