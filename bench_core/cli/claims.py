@@ -76,9 +76,8 @@ def claims(
     from bench_core.reports.claims.commands import commands_for
     from bench_core.reports.claims.evidence import BoardTables
     from bench_core.reports.claims.page import claims_page
-    from bench_core.reports.claims.report import judged_papers
-    from bench_core.reports.claims.text import as_json as to_json
-    from bench_core.reports.claims.text import in_full, overview
+    from bench_core.reports.claims.report import judged_papers, wrong_claims
+    from bench_core.reports.claims.text import in_full, json_text, overview
     from bench_core.store import Store
 
     if markdown and as_json:
@@ -98,9 +97,12 @@ def claims(
             ctx.exit(code)
     published = None if store else leaderboards
     records = None if store is None else Store(store) if runs else Store.existing(store)
-    judged = judged_papers(papers, BoardTables(registry, leaderboards=published, store=records), leaderboards)
+    boards = BoardTables(registry, leaderboards=published, store=records)
+    judged = judged_papers(papers, boards, leaderboards)
+    for line in wrong_claims(judged, boards):
+        say(line, err=True)
     if as_json:
-        say(to_json(judged))
+        say(json_text(judged))
     elif markdown:
         say(claims_page(judged), nl=False)
     elif paper is None:
@@ -136,4 +138,5 @@ def _begin_line(judged: "Sequence[JudgedPaper]", commands: int) -> str:
     left = sum(claim.left > 0 for each in judged for claim in each.claims)
     if not left:
         return "nothing to run: the store has every cell that a board can give these claims"
-    return f"{left} claims need cells that the store lacks; {commands} commands of `bench run`"
+    of_run = f"{commands} command{'' if commands == 1 else 's'} of `bench run`"
+    return f"{left} claim{' needs' if left == 1 else 's need'} cells that the store lacks; {of_run}"

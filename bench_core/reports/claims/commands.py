@@ -29,7 +29,7 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        """What follows `bench run`."""
+        """The words after `bench run`."""
         one_of_several = [("--datasets", self.dataset), ("--encoders", self.encoder)]
         chosen = [word for option, name in one_of_several if name for word in (option, name)]
         cells = ["--methods", ",".join(self.methods), "--tasks", ",".join(self.tasks)]
@@ -58,11 +58,11 @@ def commands_for(claims: Iterable[Claim], leaderboards: Path | None = None) -> l
             for row in claim.rows:
                 rows.setdefault(row, {})[claim.task] = None
     commands = []
-    for board, rows in tasks.items():
+    for where, rows in tasks.items():
         alike: dict[frozenset[str], list[str]] = {}
         for row, of_row in rows.items():
             alike.setdefault(frozenset(of_row), []).append(row)
-        commands += [Command(*board, tuple(names), tuple(rows[names[0]])) for names in alike.values()]
+        commands += [Command(*where, tuple(names), tuple(rows[names[0]])) for names in alike.values()]
     return commands
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_core.plugins import Registry
+from bench_core.reports.claims.check import check_claim
 from bench_core.reports.claims.evidence import BoardTables
 from bench_core.reports.claims.files import load_papers
 from bench_core.reports.claims.report import JudgedClaim, JudgedPaper, counts, judged_papers
@@ -37,8 +38,13 @@ def claims_page(papers: Sequence[JudgedPaper]) -> str:
     return "\n\n".join([_INTRO.strip(), total, index, *map(_paper, papers)]) + "\n"
 
 
-def claims_section(leaderboards: Path, registry: Registry) -> Sections:
+def claims_section(leaderboards: Path, registry: Registry, *, check: bool = True) -> Sections:
     """Return the content of the page in a folder of boards; nothing where the folder holds no claim files.
+
+    Args:
+        leaderboards: The folder of boards, with a folder of claim files beside them.
+        registry: The plugins.
+        check: Check that every claim names rows and tasks of its board.
 
     Raises:
         RequestError: A claim file is not as it should be.
@@ -47,7 +53,10 @@ def claims_section(leaderboards: Path, registry: Registry) -> Sections:
     papers = load_papers([folder])
     if not papers:
         return {}
-    judged = judged_papers(papers, BoardTables(registry, leaderboards=leaderboards), leaderboards)
+    boards = BoardTables(registry, leaderboards=leaderboards)
+    for claim in [claim for paper in papers.values() for claim in paper.claims.values() if check]:
+        check_claim(claim, boards)
+    judged = judged_papers(papers, boards, leaderboards)
     return {folder / "README.md": {MARKER: claims_page(judged)}}
 
 

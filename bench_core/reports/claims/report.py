@@ -1,15 +1,16 @@
 """Papers with the verdicts on their claims, and what measures each: what the screen, the page and JSON show."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from bench_core.errors import RequestError
+from bench_core.reports.claims.check import check_claim
 from bench_core.reports.claims.claim import Claim, Paper
 from bench_core.reports.claims.commands import Command, commands_for
-from bench_core.reports.claims.evidence import BoardTables, Tables
+from bench_core.reports.claims.evidence import BoardTables, table_of
 from bench_core.reports.claims.verdict import WORDS, Difference, Verdict, judge_paper
 from bench_core.reports.tables.entries import Entry
 from bench_core.store.record import Record
@@ -47,7 +48,7 @@ class JudgedClaim:
 
     @property
     def relation(self) -> str:
-        """What is tested, in words: "nac higher than simclr in linear:top1"."""
+        """The test in words: "nac higher than simclr in linear:top1"."""
         claim = self.claim
         if not claim.is_measurable:
             return ""
@@ -74,7 +75,7 @@ class JudgedPaper:
 
     @property
     def counts(self) -> str:
-        """How many claims have which verdict: "3 supported at CPU size, 1 not measured"."""
+        """The number of claims with each verdict: "3 supported at CPU size, 1 not measured"."""
         return counts(self.claims)
 
 
@@ -96,6 +97,17 @@ def judged_papers(papers: Mapping[str, Paper], boards: BoardTables, leaderboards
     return judged
 
 
+def wrong_claims(judged: Iterable[JudgedPaper], boards: BoardTables) -> list[str]:
+    """Return a line for each claim that no record could ever decide, as it names what its board does not have."""
+    lines = []
+    for claim in [claim.claim for paper in judged for claim in paper.claims]:
+        try:
+            check_claim(claim, boards)
+        except RequestError as error:
+            lines.append(str(error))
+    return lines
+
+
 def counts(claims: Iterable[JudgedClaim]) -> str:
     """Say how many claims have which verdict, in the order of the verdicts."""
     of_text = Counter(claim.verdict.text for claim in claims)
@@ -110,10 +122,9 @@ def _left(claim: Claim, boards: BoardTables) -> tuple[int, float | None]:
     from are left out.
     """
     try:
-        tables = boards.of(claim.board) if claim.is_measurable else {}
+        rows = table_of(claim, boards.of(claim.board)) if claim.is_measurable else {}
     except RequestError:  # the verdict says that it cannot be read
         return 0, None
-    rows = _rows(claim, tables)
     of_board = [entry for row in rows.values() for entry in row]
     tasks = [record.cost.task_s or 0.0 for record in _records(of_board) if record.names["task"] == claim.task]
     number, seconds = 0, list[float]()
@@ -125,16 +136,6 @@ def _left(claim: Claim, boards: BoardTables) -> tuple[int, float | None]:
         if trainings:
             seconds += len(left) * [median(trainings) + median(tasks or [0.0])]
     return number, sum(seconds) if number and len(seconds) == number else None
-
-
-def _rows(claim: Claim, tables: Tables) -> Mapping[str, Sequence[Entry]]:
-    """Return the rows of the one table that a claim is about; none where it is not clear which."""
-    found = [
-        rows
-        for (dataset, encoder), rows in tables.items()
-        if claim.dataset in ("", dataset) and claim.encoder in ("", encoder)
-    ]
-    return found[0] if len(found) == 1 else {}
 
 
 def _records(entries: Iterable[Entry]) -> list[Record]:

@@ -4,10 +4,9 @@ import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from math import ceil
 from typing import Any
-
-from tabulate import tabulate
 
 from bench_core.reports.claims.report import JudgedClaim, JudgedPaper
 from bench_core.reports.claims.verdict import Difference, Verdict
@@ -48,7 +47,7 @@ def in_full(judged: JudgedPaper, width: int) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def as_json(papers: Sequence[JudgedPaper]) -> str:
+def json_text(papers: Sequence[JudgedPaper]) -> str:
     """Return papers and claims with all that is known of them; numbers have all digits."""
     return json.dumps([_paper_document(judged) for judged in papers], indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -88,9 +87,19 @@ def _fitted(rows: Sequence[Sequence[str]], width: int) -> str:
         between_words = [k for k in range(len(widths)) if widths[k] > max(words[k], _LEAST)]
         widest = max(between_words or range(len(widths)), key=lambda k: widths[k])
         widths[widest] -= 1
-    wrapped = [["\n".join(textwrap.wrap(cell, w)) for cell, w in zip(row, widths, strict=True)] for row in cells]
-    text = tabulate(wrapped[1:], headers=wrapped[0], tablefmt="simple", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    lines = [line for row in cells for line in _lines(row, widths)]
+    head = len(_lines(cells[0], widths))
+    rule = "  ".join("-" * w for w in widths)
+    return "\n".join([*lines[:head], rule, *lines[head:]])
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Return the lines of one row, whose cells are wrapped to these widths."""
+    wrapped = [textwrap.wrap(cell, w, break_on_hyphens=False) for cell, w in zip(row, widths, strict=True)]
+    return [
+        "  ".join(text.ljust(w) for text, w in zip(texts, widths, strict=True)).rstrip()
+        for texts in zip_longest(*wrapped, fillvalue="")
+    ]
 
 
 def _claim_lines(judged: JudgedClaim, width: int) -> Iterator[str]:
@@ -149,6 +158,7 @@ def _claim_document(judged: JudgedClaim) -> dict[str, Any]:
         "verdict": judged.verdict.text,
         **verdict,
         **claim,
+        "left_cells": judged.left,
         "seconds": judged.seconds,
         "commands": [command.text for command in judged.commands],
     }

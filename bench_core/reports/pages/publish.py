@@ -7,6 +7,7 @@ leaderboards/<board>/README.md        the page, between markers
 leaderboards/<board>/<picture>.svg    the pictures that the board names
 docs/methods/<method>.md              a method's parameters and numbers, between markers
 docs/tasks/<task>.md                  a task's parameters and numbers, between markers
+leaderboards/claims/README.md         the verdicts on the claims of leaderboards/claims/*.toml, between markers
 """
 
 import re
@@ -20,6 +21,7 @@ from bench_core.planning.boards import board_names, files_of_board
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.regular_files import read_regular
+from bench_core.reports.claims.page import claims_section
 from bench_core.reports.pages.components import component_pages
 from bench_core.reports.pages.markers import Sections, begin_marker, stale_pages, write_sections
 from bench_core.reports.pages.published_board import (
@@ -52,7 +54,7 @@ class Published:
         copied: Number of records copied out of the store.
         missing: Number of cells that have no record yet; the board's page says so.
         records: All records of the board, by what became of them.
-        pages: The pages and pictures of the board, and the pages of methods and tasks.
+        pages: The pages and pictures of the board, and the pages of methods, tasks and claims.
     """
 
     copied: int
@@ -130,6 +132,7 @@ def publish_board(
     published = next(other for other in boards if other.folder == folder)
     _draw_out_of_date([published])
     pages = _board_sections(published, readme) | component_pages(readme.parent / "docs", boards, registry)
+    pages |= claims_section(leaderboards, registry, check=False)  # `bench table --check` tells of wrong claims
     write_sections(pages)
     return Published(len(new), len(missing), records, [*pages, *(picture.path for picture in published.pictures)])
 
@@ -192,7 +195,8 @@ def _all_sections(leaderboards: Path, readme: Path, registry: Registry) -> tuple
     for board in boards:
         for path, sections in _board_sections(board, readme).items():
             pages.setdefault(path, {}).update(sections)
-    return boards, pages | component_pages(readme.parent / "docs", boards, registry)
+    docs = readme.parent / "docs"
+    return boards, pages | component_pages(docs, boards, registry) | claims_section(leaderboards, registry)
 
 
 def _board_sections(board: PublishedBoard, readme: Path) -> Sections:

@@ -28,6 +28,10 @@ RUN = [
     *ENGINE, "--cells", "--check-data", "--commands", "--download", "--dry-run", "--element", "--element-device",
     "--element-gives-up", "--element-part", "--json", "--only-chain", "--quiet", "--retry-failed", "--without-cell",
 ]  # fmt: skip
+CLAIMS = [
+    "--claims", "--data-root", "--download", "--dry-run", "--json", "--leaderboards", "--markdown", "--quiet", "--run",
+    "--store", "paper",
+]  # fmt: skip
 TUNE = [
     "--board", "--data-root", "--download", "--dry-run", "--epochs", "--methods", "--out", "--quiet", "--retry-failed",
     "--seeds", "--store", "--trials", "--validation",
@@ -53,6 +57,7 @@ def test_the_flags_are_few_and_frozen() -> None:
         "list": ["--broken", "--json", "kind"],
         "show": ["--board", "--json", "name"],
         "check": ["--data-root", "--datasets", "--set", "names"],
+        "claims": sorted([*CLAIMS, *ENGINE]),
         "completion": ["shell"],
         "table": [
             "--board",
