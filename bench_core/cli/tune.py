@@ -298,7 +298,7 @@ class _Session:
 
 def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, board: str) -> None:
     """Print a table of what came out, and what to do next."""
-    from bench_core.planning.boards import board_file, load_board
+    from bench_core.planning.boards import board_file
     from bench_core.tuning.outcome_lines import outcome_lines
 
     left = [name for name in search.asked if name not in tuned]
@@ -309,9 +309,20 @@ def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, b
     if not tuned:
         return
     say(f"written: {path}")
-    if load_board(board).tuned is None:
-        beside = "" if path.resolve().parent == board_file(board).resolve().parent else f"copy {path} beside it, "
-        say(f'next:    in {board_file(board)} write: tuned = "{path.name}"; {beside}then')
-        say(f"         bench run --board {shlex.quote(board)}")
-    else:
-        say(f"next:    bench run --board {shlex.quote(board)}")
+    file, steps = board_file(board), []
+    if path.resolve().parent != file.resolve().parent:
+        steps.append(f"copy {path} beside {file}")
+    if not _names_tuned_values(board):
+        steps.append(f'write into {file}: tuned = "{path.name}"')
+    for number, step in enumerate([*steps, f"bench run --board {shlex.quote(board)}"]):
+        say(f"{'next:' if number == 0 else 'then:'}    {step}")
+
+
+def _names_tuned_values(board: str) -> bool:
+    """Return whether a board takes its values from a file, be it there or not."""
+    from bench_core.planning.boards import load_board
+
+    try:
+        return load_board(board).tuned is not None
+    except RequestError:
+        return True

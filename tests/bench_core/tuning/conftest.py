@@ -77,6 +77,12 @@ def plugins(registry: Registry) -> Registry:
     return registry
 
 
+def swap(plugins: Registry, kind: str, name: str, cls: type) -> None:
+    """Put another class in place of a component."""
+    kept = [part for part in plugins.components if (part.kind, part.name) != (kind, name)]
+    plugins.components[:] = [*kept, toy(kind, name, cls)]
+
+
 @pytest.fixture
 def board_file(tmp_path: Path) -> Path:
     """File of a board of the tiny plugins."""
