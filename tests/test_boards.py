@@ -37,6 +37,15 @@ def test_a_board_can_be_planned_without_its_data_and_is_shipped_in_the_wheel(nam
     assert load_board(name).methods.keys() == load_board(str(ROOT / "leaderboards" / name)).methods.keys()
 
 
+def test_the_tuned_values_of_boards_are_in_sdist_and_wheel() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    for path in (ROOT / "leaderboards").glob("*/tuned.toml"):
+        name = path.parent.name
+        shipped = build["wheel"]["force-include"].get(f"leaderboards/{name}/tuned.toml")
+        assert shipped == f"bench_core/shipped/{name}.tuned.toml"
+        assert any(path.relative_to(ROOT).match(pattern) for pattern in build["sdist"]["include"])
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_pictures_of_a_board_have_a_kind_and_the_options_that_it_needs(name: str) -> None:
     check_pictures(load_board(name))

@@ -12,7 +12,7 @@ def tuned_sentences(tuned: Tuned) -> list[str]:
 
     Returns:
         ["Tuned: each row is the best of 12 trials on a held-out 20 % of train, by knn top1; labels of the held-out part
-        chose.", "Trials: 40 epochs, 1 seed, mnist with train_size = 5000."]
+        chose.", "Trials: at most 40 epochs, 1 seed, mnist with train_size = 5000."]
     """
     usual = usual_budget(tuned)
     labels = "labels of the held-out part" if _labels_chose(tuned) else "the held-out part"
@@ -31,7 +31,7 @@ def usual_budget(tuned: Tuned) -> TunedRow:
 
 
 def budget_text(row: TunedRow) -> str:
-    """Say what the tuning of a row cost: "12 trials of 40 epochs, 1 seed, mnist with train_size = 5000"."""
+    """Say what the tuning of a row cost: "12 trials of at most 40 epochs, 1 seed, mnist with train_size = 5000"."""
     return f"{_trials(row)} of {_size(row)}, scored on {100 * row.validation:g} % of train"
 
 
@@ -59,8 +59,8 @@ def _trials(row: TunedRow) -> str:
 
 
 def _size(row: TunedRow) -> str:
-    """Return the size of a trial: "40 epochs, 1 seed, mnist with train_size = 5000"."""
-    epochs = "the board's epochs" if row.epochs is None else f"{row.epochs} epoch{'s' * (row.epochs != 1)}"
+    """Return the size of a trial: "at most 40 epochs, 1 seed, mnist with train_size = 5000"."""
+    epochs = "the board's epochs" if row.epochs is None else f"at most {row.epochs} epoch{'s' * (row.epochs != 1)}"
     seeds = f"{len(row.seeds)} seed{'s' * (len(row.seeds) != 1)}"
     return ", ".join([epochs, seeds, *(_with(name, values) for name, values in row.datasets.items() if values)])
 

@@ -27,8 +27,8 @@ ROW = TunedRow(
     epochs=40,
     datasets={"mnist": {"train_size": 5000}},
 )
-USUAL = "12 trials of 40 epochs, 1 seed, mnist with train_size = 5000, scored on 20 % of train"
-TRIALS = " Trials: 40 epochs, 1 seed, mnist with train_size = 5000."
+USUAL = "12 trials of at most 40 epochs, 1 seed, mnist with train_size = 5000, scored on 20 % of train"
+TRIALS = " Trials: at most 40 epochs, 1 seed, mnist with train_size = 5000."
 
 
 def tuned(tuning: Tuning | None = None, **rows: TunedRow) -> Tuned:
