@@ -87,7 +87,7 @@ def test_show_tells_what_a_board_changes_of_a_component(bench: Callable[..., Res
     assert '--set nac.recipe.optimizer="adamw"' in shown
     assert 'instead of "lars" [recipe]' in shown
     assert json.loads(bench("show", "linear_5", "--board", "digits", "--json").stdout)[0]["section"] == "tasks"
-    assert "board 'digits' does not use 'vae'" in bench("show", "vae", "--board", "digits", code=2).stderr
+    assert "board 'digits' does not use 'gan'" in bench("show", "gan", "--board", "digits", code=2).stderr
     assert "shortened with --epochs" in bench("show", "simclr").stdout
 
 
@@ -104,7 +104,7 @@ def test_why_prints_the_key_and_what_differs_from_the_nearest_cell(bench: Callab
 def test_why_looks_at_the_methods_of_the_request_and_without_any_at_all(bench: Callable[..., Result]) -> None:
     assert "key" in bench("why", "nac/knn").stdout
     assert "no cell 'nac/knn' in this request" in bench("why", "nac/knn", "--methods", "vae", code=2).stderr
-    assert "no cell 'vae/knn' in this request" in bench("why", "vae/knn", "--board", "digits", code=2).stderr
+    assert "no cell 'gan/knn' in this request" in bench("why", "gan/knn", "--board", "digits", code=2).stderr
 
 
 def test_the_page_shows_all_that_is_in_the_store(bench: Callable[..., Result], tmp_path: Path) -> None:

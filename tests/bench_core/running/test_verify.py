@@ -201,7 +201,7 @@ def test_every_cell_of_the_digits_board_can_be_planned_from_its_record(tmp_path:
     registry, board = load_plugins(), load_board("digits")
     plan = make_plan(Request(board="digits", seeds=[0], data_root=tmp_path), registry)
     assert len(plan.chains) == len(board.methods)
-    for cell in plan.cells:
+    for cell in (cell for cell in plan.cells if not cell.skip):
         stored = {"key": cell.key, "doc": cell.document, "names": cell.names, "scores": []}
         record = record_from_json(stored)
         [again] = plan_again(record, registry, tmp_path).cells
