@@ -176,6 +176,31 @@ def test_a_dry_run_prints_commands_and_cells_and_leaves_no_store(bench: Bench, f
     assert not (tmp_path / "new").exists()
 
 
+def test_a_process_for_one_chain_gets_the_words_of_a_run_with_the_options_of_engines(
+    bench: Bench, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def run_with_engine(plan: object, store: object, setting: Any, words: list[str], **more: object) -> list[object]:
+        assert setting.jobs == 2
+        assert setting.device == "cpu"
+        started.append(list(words))
+        return []
+
+    monkeypatch.setattr("bench_core.cli.run.run_with_engine", run_with_engine)
+    engine = ["--jobs", "2", "--device", "cpu", "--log", "csv", "--quiet", "--compile"]
+    result = CliRunner().invoke(
+        main, ["-p", "no:sela", "claims", "--claims", files, "--run", "--store", "new", *engine]
+    )
+    assert result.exit_code == 0, result.output
+    assert started == [
+        [
+            "-pno:sela", "run", "--board", "mine/boards/tiny.toml", "--methods", "pixels,random", "--tasks", "knn",
+            "--store", "new", "--quiet", "--device=cpu", "--compile", "--jobs=2", "--log=csv",
+        ]
+    ]  # fmt: skip
+
+
 def test_markdown_escapes_what_others_wrote(bench: Bench, files: str, store: str) -> None:
     text = bench("claims", "--claims", files, "--store", store, "--markdown").stdout
     (line,) = (line for line in text.splitlines() if "Random networks" in line)
