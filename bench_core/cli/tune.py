@@ -88,9 +88,9 @@ def tune(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Give every row of a board the same number of trials, and write the best values to tuned.toml.
+    """Tune the rows of a board on a part of train.
 
-    A trial is a row with other values: learning rate and weight decay, and what its method declares as decisive. Trial
+    Every row gets the same number of trials, and the values of its best one are written to tuned.toml. A trial is a row with other values: learning rate and weight decay, and what its method declares as decisive. Trial
     0 is the row as it is. Trials train on a part of train and are scored on the rest of it; the test split stays
     closed. They are cells in STORE/tuning/BOARD: kept, resumed, shared by several processes, and never published.
 
@@ -111,9 +111,7 @@ def tune(
         from bench_core.planning.request import Request
         from bench_core.tuning.search import make_search, trial_store, tuned_path
 
-        setting = make_setting(options, stop, None)
-        if setting.rerun:
-            raise RequestError("--rerun is of bench run; --retry-failed runs failed trials again.")
+        setting = make_setting({**options, "rerun": ()}, stop, None)
         registry = load(ctx)
         search, path = make_search(board, methods, given, registry), tuned_path(board, out)
         trials = trial_store(store, search.board)
@@ -134,6 +132,9 @@ def tune(
             code = session.run(retry_failed, quiet)
         _print_outcome(session.tuned, search, path, board)
     ctx.exit(code)
+
+
+tune.params = [option for option in tune.params if option.name != "rerun"]  # a finished trial is never run again
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How the rows of a board are tuned, and what came out: the table [tuning] of a board.toml, and tuned.toml beside it.
+"""The tuning of a board's rows and its outcome: the table [tuning] of a board.toml, and tuned.toml beside it.
 
 `bench tune` writes tuned.toml; a board takes its values with `tuned = "tuned.toml"`:
 
@@ -49,7 +49,7 @@ class _Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning(_Numbers):
-    """How the rows of a board are tuned.
+    """The way in which the rows of a board are tuned.
 
     Attributes:
         trials: Trials of each row, the row as it is among them.
@@ -79,7 +79,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class TunedRow:
-    """What came out for one row.
+    """The outcome of one row.
 
     Attributes:
         values: Values of the best trial, in place of the row's own.

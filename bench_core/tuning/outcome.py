@@ -1,4 +1,4 @@
-"""What came out of the trials of a row: scores from records, and the best trial.
+"""The outcome of a row's trials: scores from records, and the best trial.
 
 The best trial has the least mean rank over the metrics; of one metric it is the one with the best mean over seeds.
 Trials that failed share the last rank, and ties go to the earliest trial, so that a row stays as it is unless something

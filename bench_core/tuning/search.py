@@ -28,7 +28,7 @@ FOLDER, BOARD, JOURNAL, LOCK, USED = "tuning", "board.toml", "optuna.log", "tune
 
 @dataclass(frozen=True)
 class Search:
-    """What `bench tune` is asked for.
+    """All that `bench tune` is asked for.
 
     Attributes:
         board: The board, without tuned values.

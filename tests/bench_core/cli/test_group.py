@@ -46,7 +46,7 @@ def test_the_flags_are_few_and_frozen() -> None:
     ]  # fmt: skip
     assert flags == {
         "run": sorted([*cells, *RUN]),
-        "tune": sorted([*TUNE, *ENGINE]),
+        "tune": sorted({*TUNE, *ENGINE} - {"--rerun"}),
         "why": sorted([*cells, "cell"]),
         "status": sorted([*cells, "--json"]),
         "logs": ["--follow", "--store", "-f", "chain"],

@@ -116,7 +116,6 @@ def test_a_row_without_a_finished_trial_is_told_and_others_come_out(bench: Bench
         (["--board", "small", "--trials", "0"], "--trials"),
         (["--board", "small", "--validation", "1"], "--validation"),
         (["--board", "small", "--methods", "nacs"], "no row named 'nacs'"),
-        (["--board", "small", "--rerun", "nac"], "--retry-failed runs failed trials again"),
     ],
 )
 def test_wrong_requests_are_refused(bench: Bench, board: str, words: list[str], message: str) -> None:
