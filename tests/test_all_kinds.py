@@ -62,7 +62,7 @@ KINDS = {
 TESTED = [kind for kind, data in KINDS.items() if "test" in data.splits]
 EVERYWHERE = {  # tasks that need nothing but features, and labels or factors
     "clustering", "disentanglement", "distribution", "fewshot", "finetune", "geometry", "hashing", "knn", "layers",
-    "linear", "mi", "outliers", "projection", "retrieval", "search_cost",
+    "linear", "mi", "outliers", "projection", "retrieval", "search_cost", "subspaces",
 }  # fmt: skip
 
 
