@@ -233,6 +233,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}, of which the page is made")
     asked = parser.parse_args()
+    try:
+        _measure_rows(asked)
+    except BenchError as error:
+        sys.exit(f"Error: {error}")
+
+
+def _measure_rows(asked: argparse.Namespace) -> None:
     registry = load_plugins()
     board = load_board(asked.board, tuned=False)
     tuning = board.tuning or Tuning()
