@@ -85,7 +85,7 @@ def _numbers(judged: JudgedClaim) -> str:
     """Return every difference: "nac - simclr: 1.25 [0.31, 2.19], 3 seeds"."""
     verdict, lines = judged.verdict, []
     for difference in verdict.differences:
-        other = difference.other if isinstance(difference.other, str) else f"{difference.other:g}"
+        other = difference.other if isinstance(difference.other, str) else judged.number(difference.other)
         role = "control: " if difference.is_control else ""
         numbers = f"{difference_text(verdict, difference)}, {difference.seeds} seeds"
         lines.append(escape.markdown(f"{role}{judged.claim.left} - {other}: {numbers}"))

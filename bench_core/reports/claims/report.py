@@ -46,13 +46,17 @@ class JudgedClaim:
             return min(claimed, key=lambda difference: difference.p_reverse, default=None)
         return max(self.verdict.differences, key=lambda difference: difference.p, default=None)
 
+    def number(self, value: float) -> str:
+        """Return a number of the claim as its scores are shown, fractions as per cent, if a record names their unit."""
+        return f"{100 * value:g} %" if self.verdict.unit == "fraction" else f"{value:g}"
+
     @property
     def relation(self) -> str:
         """The test in words: "nac higher than simclr in linear:top1"."""
         claim = self.claim
         if not claim.is_measurable:
             return ""
-        others = ", ".join(claim.others) or f"{claim.right:g}"
+        others = ", ".join(claim.others) if isinstance(claim.right, tuple) else self.number(claim.right)
         words = {
             "higher": "higher than {}",
             "lower": "lower than {}",
@@ -60,9 +64,9 @@ class JudgedClaim:
             "not_higher": "not higher than {}",
             "equal": "equal to {}",
         }
-        margin = f" by more than {claim.margin:g}" if claim.margin else ""
+        margin = f" by more than {self.number(claim.margin)}" if claim.margin else ""
         if claim.relation == "equal":
-            margin = f" to within {claim.margin:g}"
+            margin = f" to within {self.number(claim.margin)}"
         return f"{claim.left} {words[str(claim.relation)].format(others)}{margin} in {claim.score}"
 
 

@@ -125,7 +125,7 @@ def _facts(judged: JudgedClaim) -> Iterator[tuple[str, str]]:
         yield "here", f"board {claim.board}{pair}: {size}"
         yield "test", judged.relation
     for difference in verdict.differences:
-        other = difference.other if isinstance(difference.other, str) else f"{difference.other:g}"
+        other = difference.other if isinstance(difference.other, str) else judged.number(difference.other)
         unit = "%" if verdict.unit == "fraction" else verdict.unit
         yield (
             "control" if difference.is_control else "numbers",

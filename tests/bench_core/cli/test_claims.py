@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,21 @@ def test_a_row_that_cannot_run_keeps_no_other_from_running(
     assert "not run: bench run --board mine/boards/another.toml" in result.stderr
     assert "second: supported at CPU size" in result.stdout
     assert "first: not measured" in result.stdout
+
+
+def test_claims_of_packages_stand_behind_our_own_and_broken_ones_are_named(
+    bench: Bench, files: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bench_games" / "claims").mkdir(parents=True)
+    (tmp_path / "bench_games" / "claims" / "games.toml").write_text(f"{HEAD}[claims.films]{NEEDS}")
+    monkeypatch.syspath_prepend(tmp_path)
+    values = {"games": "bench_games.claims", "nothing": "bench_games.nothing"}
+    entries = [EntryPoint(name, value, "bench.claims") for name, value in values.items()]
+    monkeypatch.setattr("bench_core.reports.claims.folders.entry_points", lambda group: entries)
+    monkeypatch.setattr("bench_core.reports.claims.folders.shipped_claims", lambda: tmp_path / files)
+    result = bench("claims", "--json")
+    assert [paper["key"] for paper in json.loads(result.stdout)] == ["digits", "games"]
+    assert "claims 'nothing' of unknown cannot be read" in result.stderr
 
 
 def test_completion_offers_the_papers(bench: Bench) -> None:

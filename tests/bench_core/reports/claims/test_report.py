@@ -52,8 +52,8 @@ def test_the_decisive_difference_is_the_one_that_the_verdict_hangs_on() -> None:
     ("changes", "words"),
     [
         ({}, "nac higher than simclr, vae in linear:top1"),
-        ({"relation": "not_lower", "margin": 0.01}, "nac not lower than simclr, vae by more than 0.01 in linear:top1"),
-        ({"relation": "equal", "right": 0.5, "margin": 0.02}, "nac equal to 0.5 to within 0.02 in linear:top1"),
+        ({"relation": "not_lower", "margin": 0.01}, "nac not lower than simclr, vae by more than 1 % in linear:top1"),
+        ({"relation": "equal", "right": 0.5, "margin": 0.02}, "nac equal to 50 % to within 2 % in linear:top1"),
     ],
 )
 def test_a_test_is_said_in_words(changes: dict[str, Any], words: str) -> None:
