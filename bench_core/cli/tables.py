@@ -138,7 +138,7 @@ def plot(
     `--kind training` logs. `--kind tuning` reads the tuned.toml of a board, and no store.
     """
     from bench_core.errors import RequestError
-    from bench_core.planning.boards import Board, load_board
+    from bench_core.planning.boards import Board, load_board, load_with_trials
     from bench_core.reports.pictures.kinds import get_kind
     from bench_core.reports.pictures.model import PlotRequest
     from bench_core.reports.pictures.plot import plot_all
@@ -146,14 +146,14 @@ def plot(
     from bench_core.store import Store
 
     request = PlotRequest(kind=kind or "", methods=tuple(methods or ()), x=x, y=y)
-    pictures = load_board(board) if board else Board()
     if kind and get_kind(kind).of_board:
         if board is None:
             raise RequestError(
                 f"--kind {kind} shows a board; say which, such as `bench plot --kind {kind} --board mnist`."
             )
-        records, entries = Store(store), []
+        records, entries, pictures = Store(store), [], load_with_trials(board)
     else:
+        pictures = load_board(board) if board else Board()
         records = Store.existing(store)
         entries = table_entries(records, board)
         if nothing_yet := what_to_run(entries, store, board):

@@ -214,6 +214,19 @@ def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     return with_tuned(board, read_tuned(_tuned_file(path, file)))
 
 
+def load_with_trials(file_or_name: str) -> Board:
+    """Read a board with its tuned.toml, also where that lies in its folder and the board does not name it yet.
+
+    Raises:
+        UnknownNameError: There is neither such a file nor such a shipped board.
+        RequestError: The board or its tuned.toml cannot be read.
+    """
+    board, path = load_board(file_or_name), board_file(file_or_name)
+    beside = path.with_name("tuned.toml")
+    found = board.tuned is None and path.name == "board.toml" and beside.is_file()
+    return with_tuned(board, read_tuned(beside)) if found else board
+
+
 def files_of_board(file_or_name: str) -> dict[str, Path]:
     """Return the files of a board by the names that they have in its folder: its board.toml and its tuned.toml.
 

@@ -70,7 +70,7 @@ class TuningPanel:
 
 @dataclass(frozen=True)
 class TuningData:
-    """What a picture shows of the tuning of a board.
+    """The panels of a picture, and the board and budget that its caption names.
 
     Attributes:
         board: Name of the board.

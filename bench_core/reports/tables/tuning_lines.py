@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # loads torch, as plugins do; tables of a store do without
 
 @dataclass(frozen=True)
 class TableTuning:
-    """What a table says of the tuning of its board.
+    """Marks of rows and lines under a table on the tuning of its board.
 
     Attributes:
         board: The board.

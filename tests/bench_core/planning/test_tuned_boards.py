@@ -9,7 +9,7 @@ import pytest
 from bench_core.errors import RequestError
 from bench_core.planning import boards
 from bench_core.planning.board_changes import board_changes
-from bench_core.planning.boards import board_names, files_of_board, load_board
+from bench_core.planning.boards import board_names, files_of_board, load_board, load_with_trials
 from bench_core.planning.chains import Plan
 from bench_core.planning.describe import describe_component, print_component
 from bench_core.planning.recipe_lines import recipe_lines
@@ -235,3 +235,15 @@ def test_rows_that_changed_since_they_were_tuned_are_found(
     (checkout / "board.toml").write_text(BOARD.replace("factor = 0.5", "factor = 0.75"))
     assert tuned_before_change(load_board(tuned_board), registry) == ["shrink_less"]
     assert tuned_before_change(load_board(tuned_board, tuned=False), registry) == []
+
+
+def test_trials_are_read_from_the_folder_of_a_board_that_does_not_name_them_yet(checkout: Path) -> None:
+    (checkout / "board.toml").write_text(BOARD.replace('tuned = "tuned.toml"', ""))
+    assert load_with_trials("blobs").tuned is None
+    (checkout / "tuned.toml").write_text(TUNED)
+    board = load_with_trials("blobs")
+    assert board.tuned is not None
+    assert list(board.tuned.rows) == ["shrink_less"]
+    assert load_board("blobs").tuned is None
+    (checkout / "board.toml").rename(checkout / "other.toml")  # several boards may lie there
+    assert load_with_trials(str(checkout / "other.toml")).tuned is None
