@@ -2,7 +2,8 @@
 
 `bench tune` chooses a row's values on a proxy of its board, of fewer epochs and images: the board's table [tuning].
 Here the first trials of a row are trained at the proxy's size and at the board's own, each with some seeds, and scored
-on a held-out part of the train split of that size. If the order is the same, the proxy chooses what the board would have chosen.
+on a held-out part of the train split of that size. If the order is the same, the proxy chooses what the board would
+have chosen.
 
 A stopped call goes on where it was: trainings lie in --store. Rows may be measured one by one, in any order.
 """
@@ -153,8 +154,8 @@ def as_text(entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of each row's trials at both sizes as Markdown, and what the proxy's choice loses."""
     parts = [
         "Trials of one row at the size of its board's proxy and at the board's own, each scored on a held-out part of "
-        "its train split: mean ± standard deviation over seeds, bold where a size would choose. Kendall's tau is 1 where both "
-        "sizes have the same order, 0 where one says nothing about the other; of five trials it is coarse.",
+        "its train split: mean ± standard deviation over seeds, bold where a size would choose. Kendall's tau is 1 "
+        "where both sizes have the same order, 0 where one says nothing about the other; of five trials it is coarse.",
     ]
     for entry in entries:
         parts += ["", f"### {entry['row']} on {entry['board']}, {entry['metric']}", "", _sizes(entry), ""]
