@@ -6,6 +6,7 @@ Of a row that several metrics chose together each panel shows what its metric al
 """
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -162,8 +163,9 @@ class Tuning(PictureKind[TuningData]):
                 _draw_rows(axes, panel, data.rows, picture)
         else:
             _draw_each_row(figure, data.panels, picture)
-        caption = picture.title or f"tuning of {data.board}: expected best of n trials, and the best of all"
-        add_caption(figure, caption, f"{data.budget}; hollow: the row as the board has it, a triangle: beyond the edge")
+        caption = picture.title or f"tuning of {data.board}: expected best of n trials"
+        text = f"{data.budget}; hollow: the row as the board has it, a triangle: beyond the edge"
+        add_caption(figure, caption, textwrap.fill(text, int(11 * figure.get_figwidth())))
 
 
 def expected_best(scores: Sequence[float], *, lower: bool = False) -> tuple[float, ...]:
