@@ -13,7 +13,7 @@ from bench_core.output import say
 
 if TYPE_CHECKING:
     from bench_core.reports.claims.claim import Paper
-    from bench_core.reports.claims.report import JudgedPaper
+    from bench_core.reports.claims.report import JudgedClaim
 
 _EXAMPLES = """\b
 Examples:
@@ -89,9 +89,11 @@ def claims(
     if runs:
         store = store or Path("runs")
         judged = judged_papers(papers, BoardTables(registry, store=Store(store)), leaderboards)
-        needed = [claim.claim for each in judged for claim in each.claims if claim.left]
+        claims_left = [claim for each in judged for claim in each.claims if claim.left]
+        needed = [claim.claim for claim in claims_left if not claim.claim.needs]
         requests = [[*command.words, "--store", str(store)] for command in commands_for(needed, leaderboards)]
-        say(_begin_line(judged, len(requests)), err=True)
+        for line in _begin_lines(claims_left, len(requests)):
+            say(line, err=True)
         code = run_all(ctx, requests, dry_run=dry_run)
         if dry_run:
             ctx.exit(code)
@@ -133,10 +135,17 @@ def _papers(key: str | None, folder: Path | None) -> "dict[str, Paper]":
     return {key: papers[key]}
 
 
-def _begin_line(judged: "Sequence[JudgedPaper]", commands: int) -> str:
-    """Say how much is run, before it is."""
-    left = sum(claim.left > 0 for each in judged for claim in each.claims)
-    if not left:
-        return "nothing to run: the store has every cell that a board can give these claims"
+def _begin_lines(claims_left: "Sequence[JudgedClaim]", commands: int) -> list[str]:
+    """Say how much is run before it is, and which claims are left to the user as they need more than time."""
+    left_out = [claim for claim in claims_left if claim.claim.needs]
+    left = len(claims_left) - len(left_out)
     of_run = f"{commands} command{'' if commands == 1 else 's'} of `bench run`"
-    return f"{left} claim{' needs' if left == 1 else 's need'} cells that the store lacks; {of_run}"
+    lines = []
+    if not claims_left:
+        lines.append("nothing to run: the store has every cell that a board can give these claims")
+    elif left:
+        lines.append(f"{left} claim{' needs' if left == 1 else 's need'} cells that the store lacks; {of_run}")
+    for claim in left_out:
+        typed = "; ".join(command.text for command in claim.commands)
+        lines.append(f"{claim.claim.name} is not run, as it needs {claim.claim.needs}. To run it: {typed}")
+    return lines

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from math import ceil
 from typing import Any
 
-from bench_core.reports.claims.report import JudgedClaim, JudgedPaper
+from bench_core.reports.claims.report import JudgedClaim, JudgedPaper, counts
 from bench_core.reports.claims.verdict import Difference, Verdict
 from bench_core.reports.tables.cells import decimals, show
 from bench_core.reports.tables.escape import one_line
@@ -32,7 +32,9 @@ def overview(papers: Sequence[JudgedPaper], width: int) -> str:
         title = f"{judged.paper.title} ({judged.paper.key}): {judged.counts}"
         rows = [_row(claim) for claim in judged.claims]
         blocks.append(_wrapped(title, width) + "\n\n" + _fitted(rows, width))
-    signs = [_OURS] if any(claim.claim.by == "ours" for judged in papers for claim in judged.claims) else []
+    every = [claim for judged in papers for claim in judged.claims]
+    blocks += [_wrapped(f"All {len(every)} claims: {counts(every)}.", width)] if len(papers) > 1 else []
+    signs = [_OURS] if any(claim.claim.by == "ours" for claim in every) else []
     first = papers[0].paper.key if papers else "PAPER"
     notes = [_NOTE, *signs, f"`bench claims {first}` shows each claim of a paper in full."]
     return "\n\n".join([*blocks, "\n".join(_wrapped(note, width) for note in notes)]) + "\n"

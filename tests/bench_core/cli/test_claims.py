@@ -202,6 +202,14 @@ def test_a_process_for_one_chain_gets_the_words_of_a_run_with_the_options_of_eng
     ]  # fmt: skip
 
 
+def test_a_claim_that_needs_more_than_time_is_left_to_the_user(bench: Bench, files: str, tmp_path: Path) -> None:
+    (tmp_path / files / "digits.toml").write_text(f'{HEAD}[claims.large]{NUMBER}needs = "a GPU"')
+    result = bench("claims", "--claims", files, "--run", "--dry-run", "--store", "new")
+    assert result.stdout == ""
+    command = COMMAND.format("mine/boards/tiny.toml")
+    assert f"large is not run, as it needs a GPU. To run it: {command}" in result.stderr
+
+
 def test_markdown_escapes_what_others_wrote(bench: Bench, files: str, store: str) -> None:
     text = bench("claims", "--claims", files, "--store", store, "--markdown").stdout
     (line,) = (line for line in text.splitlines() if "Random networks" in line)
