@@ -2,7 +2,7 @@
 
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from bench_core.planning.lines import hanging
 from bench_core.training.stopping import CALL_AGAIN, Stop
 
 if TYPE_CHECKING:
-    from bench_core.planning.chains import Chain, Plan
+    from bench_core.planning.chains import Plan
     from bench_core.planning.request import Request
     from bench_core.planning.tuning import Tuned, TunedRow
     from bench_core.plugins import Registry
@@ -90,9 +90,10 @@ def tune(
 ) -> None:
     """Tune the rows of a board on a part of train.
 
-    Every row gets the same number of trials, and the values of its best one are written to tuned.toml. A trial is a row with other values: learning rate and weight decay, and what its method declares as decisive. Trial
-    0 is the row as it is. Trials train on a part of train and are scored on the rest of it; the test split stays
-    closed. They are cells in STORE/tuning/BOARD: kept, resumed, shared by several processes, and never published.
+    Every row gets the same number of trials, and the values of its best one are written to tuned.toml. A trial is a
+    row with other values: learning rate and weight decay, and what its method declares as decisive. Trial 0 is the row
+    as it is. Trials train on a part of train and are scored on the rest of it; the test split stays closed. They are
+    cells in STORE/tuning/BOARD: kept, resumed, shared by several processes, and never published.
 
     A board takes the values with `tuned = "tuned.toml"`.
 
@@ -220,48 +221,53 @@ class _Session:
         parts = [[name] for name in self.search.asked]
         if self.setting.engine == "slurm":  # whose elements may all run at once
             parts = [self.search.asked]
+        elif self.search.tuning.metrics.get("hashes"):  # first of each row, to see which of them have codes
+            first = [name for name in _trial_names(self.search, self.search.asked) if name.endswith("-0")]
+            self._run(first, self._tasks(self.search.asked), retry_failed, quiet)
         for part in parts:
-            left = _unfinished(self._part(part), self.trials, retry_failed)
-            if left.chains:
-                for name in [] if quiet else part:
-                    say(self._begin_line(name, left), err=True)
-                run_with_engine(left, self.trials, self.setting, self._words(part), quiet=quiet, only_chain=None)
+            self._run(_trial_names(self.search, part), self._tasks(part), retry_failed, quiet)
             for name in part:
-                code = max(code, self._finish(name, quiet), key=(0, 75, 1).index)
-        return code
+                code = max(code, self._finish(name, quiet), key=(0, CALL_AGAIN, 1).index)
+        is_submitted = self.setting.engine == "slurm" and not self.setting.wait
+        return 0 if is_submitted and code == CALL_AGAIN else code
 
-    def _begin_line(self, name: str, left: "Plan") -> str:
-        """Say how many trials of a row are run, and over which space."""
-        of_row = self.search.rows[name]
-        names = set(_trial_names(self.search, [name]))
-        count = len({chain.method.name for chain in left.chains} & names)
-        return f"{name}: {count} of {len(of_row.values)} trials to run, over {', '.join(of_row.space)}"
-
-    def _part(self, rows: Sequence[str]) -> "Plan":
-        """Return the part of the plan that is the trials of these rows, with the tasks that their metrics need."""
-        from bench_core.planning.chains import narrowed
-
-        of_trials, tasks = set(_trial_names(self.search, rows)), self._tasks(rows)
-
-        def keep(chain: "Chain", cell: Any) -> bool:
-            return chain.method.name in of_trials and cell.names["task"] in tasks
-
-        return narrowed(self.plan, keep)
-
-    def _tasks(self, rows: Sequence[str]) -> list[str]:
-        from bench_core.tuning.outcome import metrics_of
-
-        search = self.search
-        metrics = [m for name in rows for m in metrics_of(search.rows[name].row, search.tuning, self.registry)]
-        return list(dict.fromkeys(metric.partition(":")[0] for metric in metrics))
-
-    def _words(self, rows: Sequence[str]) -> list[str]:
-        """Return the arguments of `bench` that run the trials of these rows, for processes of their own."""
+    def _run(self, names: Sequence[str], tasks: Sequence[str], retry_failed: bool, quiet: bool) -> None:
+        """Run what is left of these trials; a process of its own gets them as arguments of `bench run`."""
         from bench_core.engines.command_line import run_command
 
-        request = replace(self.request, methods=_trial_names(self.search, rows), tasks=self._tasks(rows))
-        words = run_command(request, self.setting, self.trials.path)
-        return [*self.blocked, *(word for word in words if not word.startswith("--ranks="))]
+        left = _unfinished(self._part(names, tasks), self.trials, retry_failed)
+        if not left.chains:
+            return
+        if not quiet:
+            for line in self._begin_lines({chain.method.name for chain in left.chains}):
+                say(line, err=True)
+        words = run_command(replace(self.request, methods=names, tasks=tasks), self.setting, self.trials.path)
+        words = [*self.blocked, *(word for word in words if not word.startswith("--ranks="))]
+        run_with_engine(left, self.trials, self.setting, words, quiet=quiet, only_chain=None)
+
+    def _begin_lines(self, names: Collection[str]) -> Iterator[str]:
+        """Say how many trials of each row are run, and over which space."""
+        for name, of_row in self.search.rows.items():
+            if count := sum(trial.name in names for trial in of_row.rows.values()):
+                yield f"{name}: {count} of {len(of_row.values)} trials to run, over {', '.join(of_row.space)}"
+
+    def _part(self, names: Sequence[str], tasks: Sequence[str]) -> "Plan":
+        """Return the part of the plan that is these trials and tasks."""
+        from bench_core.planning.chains import narrowed
+
+        return narrowed(self.plan, lambda chain, cell: chain.method.name in names and cell.names["task"] in tasks)
+
+    def _tasks(self, rows: Sequence[str]) -> list[str]:
+        """Return the tasks that the metrics of these rows need."""
+        from bench_core.tuning.outcome import metrics_left
+
+        of_rows = [self.search.rows[name] for name in rows]
+        metrics = [
+            metric
+            for of_row in of_rows
+            for metric in metrics_left(of_row, self.plan, self.trials, self.search.tuning, self.registry)
+        ]
+        return list(dict.fromkeys(metric.partition(":")[0] for metric in metrics))
 
     def _finish(self, name: str, quiet: bool) -> int:
         """Choose among a row's trials and write it down; return 0, or the exit code where it did not come out."""
@@ -270,7 +276,8 @@ class _Session:
         from bench_core.tuning.study import add_to_study
         from bench_core.tuning.tuned_file import add_row, held
 
-        found = find_trials(self.search.rows[name], self._part([name]), self.trials)
+        part = self._part(_trial_names(self.search, [name]), self._tasks([name]))
+        found = find_trials(self.search.rows[name], part, self.trials)
         if not found.is_finished:
             return CALL_AGAIN
         try:
@@ -306,7 +313,7 @@ def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, b
     for line in outcome_lines(tuned, terminal_width()):
         say(line)
     if left:
-        say(f"not finished: {', '.join(left)}; the same command goes on", err=True)
+        say(f"not finished: {', '.join(left)}; the same command goes on, and writes what has ended", err=True)
     if not tuned:
         return
     say(f"written: {path}")

@@ -32,12 +32,14 @@ class Trials:
     Attributes:
         of_row: The trials.
         cells: Number of a trial -> its cells that are not skipped.
+        skipped: Reasons why cells are skipped.
         records: Key of a cell -> its record.
         failures: Key of a cell that failed -> the reason.
     """
 
     of_row: RowTrials
     cells: Mapping[int, Sequence[Cell]]
+    skipped: Sequence[str]
     records: Mapping[str, Record]
     failures: Mapping[str, str]
 
@@ -64,24 +66,47 @@ def find_trials(of_row: RowTrials, plan: Plan, store: Store) -> Trials:
     """Look up the cells of a row's trials in a store."""
     number_of = {row.name: number for number, row in of_row.rows.items()}
     cells: dict[int, list[Cell]] = {number: [] for number in number_of.values()}
+    skipped: dict[str, None] = {}
     for chain in plan.chains:
         if chain.method.name in number_of:
             cells[number_of[chain.method.name]] += [cell for cell in chain.cells if cell.skip is None]
+            skipped |= dict.fromkeys(cell.skip for cell in chain.cells if cell.skip is not None)
     keys = [cell.key for of_trial in cells.values() for cell in of_trial]
     records = {key: record for key in done_keys(store, keys) if (record := store.record(key)) is not None}
     failed = failed_cells(store, (key for key in keys if key not in records))
-    return Trials(of_row, cells, records, {key: str(attempt.get("error", "")) for key, attempt in failed.items()})
+    return Trials(
+        of_row, cells, list(skipped), records, {key: str(attempt.get("error", "")) for key, attempt in failed.items()}
+    )
 
 
 def metrics_of(row: NamedComponent, tuning: Tuning, registry: Registry) -> list[str]:
     """Return the metrics that may choose among the trials of a row: those of the families that its method may be in.
 
-    Whether a method has a code of its own shows in the records; `outcome` leaves out what is read from another code.
+    Whether a method has a code of its own is not known before one is measured, see `metrics_left`.
     """
     cls = find_component("objective", row.use, registry)[0].cls
     generates = issubclass(cls, Generative) or issubclass(cls, Sampling)
     is_in = {"features": not generates or issubclass(cls, Generative), "generators": generates, "hashes": True}
     return list(dict.fromkeys(m for family, metrics in tuning.metrics.items() if is_in[family] for m in metrics))
+
+
+def metrics_left(of_row: RowTrials, plan: Plan, store: Store, tuning: Tuning, registry: Registry) -> list[str]:
+    """Return the metrics of `metrics_of` that may still choose, so that other trials are not measured by the others.
+
+    A metric of hashes is left out where trial 0 has a record that reads no code of the method's own.
+    """
+    metrics, hashes = metrics_of(of_row.row, tuning, registry), _only_hashes(tuning)
+    if hashes.isdisjoint(metrics):
+        return metrics
+    trials = find_trials(of_row, plan, store)
+
+    def reads_no_code(metric: str) -> bool:
+        task, _, name = metric.partition(":")
+        first = [trials.records.get(cell.key) for cell in trials.cells.get(0, ()) if cell.names["task"] == task]
+        scores = [record.scores.get(name) for record in first if record]
+        return bool(scores) and all(score is None or score.embedding != _CODE for score in scores)
+
+    return [metric for metric in metrics if not (metric in hashes and reads_no_code(metric))]
 
 
 def outcome(trials: Trials, tuning: Tuning, registry: Registry) -> TunedRow:
@@ -185,6 +210,8 @@ def _why_none(trials: Trials, asked: Sequence[str]) -> str:
     known = sorted({f"{record.names['task']}:{name}" for record in trials.records.values() for name in record.scores})
     if trials.failures and not known:
         return f"every trial of {row} failed: {_first_failure(trials)}"
+    if trials.skipped and not known:
+        return f"{row} {trials.skipped[0]}"
     return f"{row} has none of {', '.join(asked)}; its trials have {', '.join(known) or 'no scores'}."
 
 

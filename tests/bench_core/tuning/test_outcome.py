@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench_core import Evaluation, Frozen, Score, Split
+from bench_core import DataSpec, Evaluation, Frozen, Score, Split
 from bench_core.errors import RequestError
 from bench_core.planning.boards import NamedComponent
 from bench_core.planning.tuning import Tuning
@@ -15,7 +15,7 @@ from bench_core.plugins import Registry
 from bench_core.running.progress import NoProgress
 from bench_core.running.runner import run_plan
 from bench_core.running.setting import RunSetting
-from bench_core.tuning.outcome import best_trial, find_trials, metrics_of, outcome
+from bench_core.tuning.outcome import best_trial, find_trials, metrics_left, metrics_of, outcome
 from tests.bench_core.tuning.conftest import Tuner, swap
 from tests.conftest import Blobs, Shrink, Spread, toy
 
@@ -119,6 +119,20 @@ class Decodes(Draws):
         return latents
 
 
+def test_a_row_that_cannot_work_on_the_data_says_why(tuner: Tuner, plugins: Registry) -> None:
+    class Picky(Shrink):
+        """Method of other data (ours)."""
+
+        @classmethod
+        def skip_reason(cls, data: DataSpec, config: Any) -> str | None:
+            """Refuse everything."""
+            return "needs pairs"
+
+    swap(plugins, "objective", "shrink", Picky)
+    with pytest.raises(RequestError, match="shrink needs pairs"):
+        tuner.tune(["shrink"], trials=2)
+
+
 def test_rows_are_tuned_by_the_metrics_of_their_families(registry: Registry) -> None:
     tuning = Tuning(metrics={"features": ("a:x",), "generators": ("b:y", "a:x"), "hashes": ("c:z",)})
     for name, cls in (("draws", Draws), ("decodes", Decodes)):
@@ -147,8 +161,13 @@ def test_a_hash_is_a_row_whose_score_is_read_from_its_own_code(
 
     swap(plugins, "evaluator", "spread", Hashes)
     change('metrics.features = "spread:spread"', 'metrics.hashes = "spread:map"')
+    search = tuner.search(["shrink"], trials=2)
+    plan, store = tuner.plan(search)
+    left = search.rows["shrink"], plan, store, search.tuning, plugins
+    assert metrics_left(*left) == ["spread:map"]  # nobody knows yet
     with pytest.raises(RequestError, match=r"shrink has none of spread:map"):
         tuner.tune(["shrink"], trials=2)
+    assert metrics_left(*left) == []
     change("[methods.shrink]\n", "[methods.shrink]\nfactor = 3.0\n")
     row = tuner.tune(["shrink"], trials=2)["shrink"]
     assert row.metrics == row.lower == ("spread:map",)
