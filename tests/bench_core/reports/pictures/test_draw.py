@@ -26,8 +26,8 @@ PUBLISHED = [
     *(
         Picture(name="p", kind=name)
         for name, kind in KINDS.items()
-        if kind.published and name not in ("tradeoff", "epochs")
-    ),  # of epochs: test_over_epochs
+        if kind.published and not kind.of_board and name not in ("tradeoff", "epochs")
+    ),  # of epochs: test_over_epochs; of a board: test_tuning
 ]
 
 
