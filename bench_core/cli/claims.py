@@ -84,6 +84,8 @@ def claims(
         raise RequestError("--markdown and --json are two formats; give one of them.")
     if not runs and (of_run := typed_options(ctx, "dry_run")):
         raise RequestError(f"{of_run[0].partition('=')[0]} says how cells are run: add --run.")
+    if engine["rerun"]:
+        raise RequestError("--run runs what is missing; for finished cells type `bench run --rerun A,B`.")
     papers = _papers(paper, folder)
     registry, code = load(ctx), 0
     if runs:

@@ -225,6 +225,7 @@ def test_markdown_escapes_what_others_wrote(bench: Bench, files: str, store: str
         (["--jobs", "2"], "--jobs says how cells are run: add --run."),
         (["--dry-run"], "--dry-run says how cells are run: add --run."),
         (["--json", "--markdown"], "give one of them"),
+        (["--run", "--rerun", "pixels"], "for finished cells type `bench run --rerun A,B`"),
         (["--store", "nowhere"], "nowhere"),
     ],
 )
