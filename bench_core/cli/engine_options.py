@@ -254,6 +254,7 @@ def run_with_engine(
         The cells that did not finish.
     """
     from bench_core.engines.child_process import leave_with_parent, restart_command
+    from bench_core.engines.command_line import with_option
     from bench_core.engines.processes import run_in_processes
     from bench_core.engines.ranks import leading, rank_place, settle_ranks
     from bench_core.engines.sizes import expected_jobs, settle_jobs
@@ -295,7 +296,7 @@ def run_with_engine(
         if setting.uses_processes:
             single = NoProgress() if quiet else LogLines()
             progress = single if setting.jobs == 1 else choose_chain_progress(quiet)
-            command += [f"--ranks={setting.ranks}"]
+            command = with_option(command, "--ranks", setting.ranks)
             return run_in_processes(plan, store, setting, command, progress, announcement.write)
         with leading(setting, command, place) as leading_setting:
             return run_plan(plan, store, leading_setting, choose_progress(quiet), announcement.write)

@@ -242,7 +242,7 @@ class _Session:
             for line in self._begin_lines({chain.method.name for chain in left.chains}):
                 say(line, err=True)
         words = run_command(replace(self.request, methods=names, tasks=tasks), self.setting, self.trials.path)
-        words = [*self.blocked, *(word for word in words if not word.startswith("--ranks="))]
+        words = [*self.blocked, *words]
         run_with_engine(left, self.trials, self.setting, words, quiet=quiet, only_chain=None)
 
     def _begin_lines(self, names: Collection[str]) -> Iterator[str]:

@@ -24,16 +24,19 @@ def run_command(request: Request, setting: RunSetting, store: Path) -> list[str]
 
 def with_device(command: Sequence[str], device: str | None) -> list[str]:
     """Return a command of `bench run` with another `--device`; None leaves it as it is."""
-    if device is None:
-        return list(command)
+    return list(command) if device is None else with_option(command, "--device", device)
+
+
+def with_option(command: Sequence[str], option: str, value: object) -> list[str]:
+    """Return a command with an option of one value, in place of the value that it gives the option."""
     kept: list[str] = []
     for word in command:
-        is_value = kept[-1:] == ["--device"]
+        is_value = kept[-1:] == [option]
         if is_value:
             kept.pop()
-        elif not word.startswith("--device="):
+        elif not word.startswith(f"{option}="):
             kept.append(word)
-    return [*kept, f"--device={device}"]
+    return [*kept, f"{option}={value}"]
 
 
 def _request_options(request: Request) -> Iterator[str]:

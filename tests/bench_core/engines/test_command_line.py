@@ -10,7 +10,7 @@ import pytest
 from bench_core.cli.engine_options import make_setting
 from bench_core.cli.group import main
 from bench_core.cli.options import make_request
-from bench_core.engines.command_line import run_command, with_device
+from bench_core.engines.command_line import run_command, with_device, with_option
 from bench_core.errors import RequestError
 from bench_core.planning.request import Request
 from bench_core.planning.settings import read_typed
@@ -111,3 +111,8 @@ def test_process_gets_another_device_than_was_typed(typed: list[str]) -> None:
     command = ["bench", "run", "--methods", "nac", *typed, "--epochs=3"]
     assert with_device(command, "cuda:1") == ["bench", "run", "--methods", "nac", "--epochs=3", "--device=cuda:1"]
     assert with_device(command, None) == command
+
+
+@pytest.mark.parametrize("typed", [[], ["--ranks", "4"], ["--ranks=4"]])
+def test_an_option_is_given_once_whatever_was_typed(typed: list[str]) -> None:
+    assert with_option(["bench", "run", *typed, "-x"], "--ranks", 2) == ["bench", "run", "-x", "--ranks=2"]
