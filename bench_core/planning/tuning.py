@@ -8,21 +8,18 @@
     trials = 12
     [rows.nac]
     metrics = ["knn:top1"]      # what chose among the trials
-    trials = 12                 # the row's budget: trials that finished
-    seeds = [0]                 # and how they were run, which may differ from the table
+    lower = []                  # metrics of which less is better
+    trials = 12                 # trials that finished
+    best = 7
+    values = {flip = 0.3}       # of the best trial; what is as in the row is left out
+    seeds = [0]                 # how its trials were run, which may differ from the table
     validation = 0.2
     epochs = 20                 # left out where they are the board's
-    lower = []                  # metrics of which less is better
-    best = 7
     digest = "sha256:..."       # of the row, the recipe and the space that were tuned
-    [rows.nac.space]
-    flip = [0.1, 0.2, 0.3, 0.4]
-    "recipe.learning_rate" = "log 0.000333 to 0.3"
-    [rows.nac.values]           # of the best trial; what the row does not change is left out
-    flip = 0.3
-    [[rows.nac.tried]]          # every trial, the row as it is first
-    values = {}
-    scores = { "knn:top1" = 0.981 }
+    space = {flip = [0.1, 0.2, 0.3, 0.4], "recipe.learning_rate" = "0.000333 to 0.3 (log)"}
+    tried = [                   # every trial, the row as it is first
+        {values = {}, scores = {"knn:top1" = 0.981}},
+    ]
 """
 
 import re

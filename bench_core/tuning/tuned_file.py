@@ -65,33 +65,34 @@ def toml_text(document: Mapping[str, Any]) -> str:
     Raises:
         RequestError: tomlkit is not installed.
     """
+    text: str = _import_tomlkit().dumps(_inlined(document))
+    return text
+
+
+def _import_tomlkit() -> Any:
     try:
-        import tomlkit
+        import tomlkit.items
     except ImportError as error:
         raise RequestError("tomlkit is not installed; type: pip install 'bench-core[tune]'") from error
-    return tomlkit.dumps(_inlined(document))
+    return tomlkit
 
 
 def _inlined(value: Any) -> Any:
-    """Return a value with each table in a list as tomlkit's table, whose own tables stand on one line."""
-    import tomlkit
-
-    if isinstance(value, Mapping):
+    """Return a value in which a list of tables has a line for each."""
+    tomlkit = _import_tomlkit()
+    if isinstance(value, dict) and not isinstance(value, tomlkit.items.InlineTable):
         return {key: _inlined(inner) for key, inner in value.items()}
     if not isinstance(value, list) or not value or not all(isinstance(item, Mapping) for item in value):
         return value
-    tables = tomlkit.aot()
-    for item in value:
-        table = tomlkit.table()
-        for key, inner in item.items():
-            if isinstance(inner, Mapping):
-                line = tomlkit.inline_table()
-                line.update(inner)
-                table.add(key, line)
-            else:
-                table.add(key, inner)
-        tables.append(table)
-    return tables
+    lines = tomlkit.array().multiline(True)
+    lines.extend(_on_one_line(item) for item in value)
+    return lines
+
+
+def _on_one_line(table: Mapping[str, Any]) -> Any:
+    line = _import_tomlkit().inline_table()
+    line.update({key: _on_one_line(inner) if isinstance(inner, Mapping) else inner for key, inner in table.items()})
+    return line
 
 
 def _tuning_table(tuning: Tuning) -> dict[str, Any]:
@@ -107,18 +108,20 @@ def _tuning_table(tuning: Tuning) -> dict[str, Any]:
 
 
 def _row_table(row: TunedRow) -> dict[str, Any]:
+    """Return the table of a row; its own tables stand on one line each, so that what was chosen stands first."""
+    datasets = {name: dict(values) for name, values in row.datasets.items()}
     return {
         "metrics": list(row.metrics),
         **({"lower": list(row.lower)} if row.lower else {}),
         "trials": row.trials,
         "best": row.best,
+        "values": _on_one_line(row.values),
         "seeds": list(row.seeds),
         "validation": row.validation,
         **({} if row.epochs is None else {"epochs": row.epochs}),
+        **({"datasets": _on_one_line(datasets)} if datasets else {}),
         "digest": row.digest,
-        **({"datasets": {name: dict(values) for name, values in row.datasets.items()}} if row.datasets else {}),
-        "space": dict(row.space),
-        "values": dict(row.values),
+        "space": _on_one_line(row.space),
         "tried": [
             {"values": dict(trial.values), "scores": {name: _short(score) for name, score in trial.scores.items()}}
             for trial in row.tried

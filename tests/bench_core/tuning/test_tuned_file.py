@@ -74,8 +74,9 @@ def test_same_outcome_is_the_same_file(tmp_path: Path) -> None:
 def test_file_is_short_enough_to_read(tmp_path: Path) -> None:
     add(tmp_path / "tuned.toml", "nac", replace(ROW, tried=[Trial({}, {"knn:top1": 1 / 3}), *ROW.tried[1:]]))
     lines = (tmp_path / "tuned.toml").read_text().splitlines()
-    assert 'scores = {"knn:top1" = 0.333333}' in lines
-    assert '"recipe.learning_rate" = 0.000333' in lines
+    assert '    {values = {}, scores = {"knn:top1" = 0.333333}},' in lines
+    assert 'values = {flip = 0.3, "recipe.learning_rate" = 0.000333, sizes = [8, 8]}' in lines
+    assert len(lines) < 40
 
 
 def test_a_file_that_is_no_tuned_toml_is_not_written_over(tmp_path: Path) -> None:
