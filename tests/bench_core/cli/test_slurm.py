@@ -55,6 +55,16 @@ def test_elements_are_submitted_once_and_status_tells_what_they_do(
     assert "squeue fails" in bench("status").stdout
 
 
+def test_trials_of_all_rows_are_submitted_at_once(bench: Callable[..., Result], queue: Path, tmp_path: Path) -> None:
+    command = ["tune", "--board", "digits", "--methods", "nac,simclr", "--trials", "2", "--epochs", "1"]
+    result = bench(*command, "--out", "tuned.toml", *SLURM)
+    assert "submitted 4 elements to Slurm, jobs 7" in result.stderr
+    assert "not finished: nac, simclr; the same command goes on, and writes what has ended" in result.stderr
+    assert not (tmp_path / "tuned.toml").exists()
+    elements = list((tmp_path / "runs" / "tuning" / "digits" / "slurm" / "elements").glob("*_submitted.pkl"))
+    assert [b"--board=runs/tuning/digits/board.toml" in element.read_bytes() for element in elements] == [True] * 4
+
+
 @pytest.mark.slow
 def test_command_of_an_element_makes_the_records_of_its_chain(
     bench: Callable[..., Result], queue: Path, tmp_path: Path
