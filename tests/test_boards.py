@@ -15,7 +15,7 @@ from bench_core.reports.tables.frames import tidy
 from bench_core.store.store import read_records
 
 ROOT = Path(__file__).parents[1]
-NOT_RUN = ("cifar10_hashing",)  # its description says so
+NOT_RUN = ("cifar10_hashing", "sprites")  # their descriptions say so
 ALLOWED_SKIP_REASONS = {
     "has no likelihood",
     "does not decode or sample",
