@@ -39,7 +39,7 @@ def tilt() -> Component:
 def test_the_plugin_conforms(tilt: Component) -> None:
     outcomes = list(check_component(tilt, load_plugins()))
     assert [outcome for outcome in outcomes if outcome.error] == []
-    assert len(outcomes) == 9
+    assert len(outcomes) == 10
 
 
 def test_the_plugin_fits_on_a_page(tilt: Component) -> None:
