@@ -4,7 +4,7 @@ import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +129,20 @@ def tune(
             if dry_run:
                 _print_plan(_unfinished(plan, trials, retry_failed), trials, setting)
                 return
-            session = _Session(ctx, search, plan, request, setting, trials, registry, path, _command(board, given))
-            code = session.run(retry_failed, quiet)
+            session = _Session(
+                search=search,
+                plan=plan,
+                request=request,
+                setting=setting,
+                trials=trials,
+                registry=registry,
+                path=path,
+                command=_command(board, given),
+                blocked=[f"-pno:{name}" for name in ctx.obj or []],
+                retry_failed=retry_failed,
+                quiet=quiet,
+            )
+            code = session.run()
         _print_outcome(session.tuned, search, path, board)
     ctx.exit(code)
 
@@ -195,55 +207,67 @@ def _print_plan(plan: "Plan", trials: "Store", setting: "RunSetting") -> None:
         say(hanging("", line, width, indent=9))
 
 
+@dataclass
 class _Session:
-    """Runs the trials row by row, and writes each row as it comes out."""
+    """Runs the trials row by row, and writes each row as it comes out.
 
-    def __init__(
-        self,
-        ctx: click.Context,
-        search: "Search",
-        plan: "Plan",
-        request: "Request",
-        setting: "RunSetting",
-        trials: "Store",
-        registry: "Registry",
-        path: Path,
-        command: str,
-    ) -> None:
-        self.search, self.plan, self.request, self.setting = search, plan, request, setting
-        self.trials, self.registry, self.path, self.command = trials, registry, path, command
-        self.blocked = [f"-pno:{name}" for name in ctx.obj or []]
-        self.tuned: dict[str, TunedRow] = {}
+    Attributes:
+        search: The rows and their trials.
+        plan: All trials that are asked for.
+        request: The request of the plan.
+        setting: Where and how chains run.
+        trials: The store of the trials.
+        registry: The plugins.
+        path: File of the outcome.
+        command: Command that is written into it.
+        blocked: Options of `bench` that leave out plugins, for processes of their own.
+        retry_failed: Whether failed trials are run again.
+        quiet: Whether no progress is shown.
+        tuned: Rows that came out.
+    """
 
-    def run(self, retry_failed: bool, quiet: bool) -> int:
+    search: "Search"
+    plan: "Plan"
+    request: "Request"
+    setting: "RunSetting"
+    trials: "Store"
+    registry: "Registry"
+    path: Path
+    command: str
+    blocked: Sequence[str]
+    retry_failed: bool
+    quiet: bool
+    tuned: "dict[str, TunedRow]" = field(default_factory=dict)
+
+    def run(self) -> int:
         """Run what is left of all asked rows, and return the exit code."""
-        code = 0
+        code, first = 0, list[str]()
         parts = [[name] for name in self.search.asked]
         if self.setting.engine == "slurm":  # whose elements may all run at once
             parts = [self.search.asked]
-        elif self.search.tuning.metrics.get("hashes"):  # first of each row, to see which of them have codes
+        elif self.search.tuning.metrics.get("hashes"):  # to see which rows have codes, before other trials are measured
             first = [name for name in _trial_names(self.search, self.search.asked) if name.endswith("-0")]
-            self._run(first, self._tasks(self.search.asked), retry_failed, quiet)
+            self._run(first, self._tasks(self.search.asked))
         for part in parts:
-            self._run(_trial_names(self.search, part), self._tasks(part), retry_failed, quiet)
+            self._run([name for name in _trial_names(self.search, part) if name not in first], self._tasks(part))
             for name in part:
-                code = max(code, self._finish(name, quiet), key=(0, CALL_AGAIN, 1).index)
+                code = max(code, self._finish(name), key=(0, CALL_AGAIN, 1).index)
         is_submitted = self.setting.engine == "slurm" and not self.setting.wait
         return 0 if is_submitted and code == CALL_AGAIN else code
 
-    def _run(self, names: Sequence[str], tasks: Sequence[str], retry_failed: bool, quiet: bool) -> None:
+    def _run(self, names: Sequence[str], tasks: Sequence[str]) -> None:
         """Run what is left of these trials; a process of its own gets them as arguments of `bench run`."""
         from bench_core.engines.command_line import run_command
 
-        left = _unfinished(self._part(names, tasks), self.trials, retry_failed)
+        left = _unfinished(self._part(names, tasks), self.trials, self.retry_failed)
         if not left.chains:
             return
-        if not quiet:
+        if not self.quiet:
             for line in self._begin_lines({chain.method.name for chain in left.chains}):
                 say(line, err=True)
         words = run_command(replace(self.request, methods=names, tasks=tasks), self.setting, self.trials.path)
         words = [*self.blocked, *words]
-        run_with_engine(left, self.trials, self.setting, words, quiet=quiet, only_chain=None)
+        run_with_engine(left, self.trials, self.setting, words, quiet=self.quiet, only_chain=None)
 
     def _begin_lines(self, names: Collection[str]) -> Iterator[str]:
         """Say how many trials of each row are run, and over which space."""
@@ -269,7 +293,7 @@ class _Session:
         ]
         return list(dict.fromkeys(metric.partition(":")[0] for metric in metrics))
 
-    def _finish(self, name: str, quiet: bool) -> int:
+    def _finish(self, name: str) -> int:
         """Choose among a row's trials and write it down; return 0, or the exit code where it did not come out."""
         from bench_core.tuning.outcome import find_trials, outcome
         from bench_core.tuning.search import JOURNAL, LOCK
@@ -290,7 +314,7 @@ class _Session:
         with held(lock):
             add_to_study(self.trials.path / JOURNAL, self.search.rows[name], row)
         self.tuned[name] = row
-        for number, reason in [] if quiet else found.failed_trials():
+        for number, reason in [] if self.quiet else found.failed_trials():
             say(f"{name}: trial {number} failed, which counts as worst: {reason}", err=True)
         return 0
 
