@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument(
         "--train-size", type=int, help="items that the proxy trains on, in place of the board's [tuning]"
     )
-    parser.add_argument("--store", type=Path, default=Path("runs/proxy"), help="folder of all trainings")
+    parser.add_argument("--store", type=Path, default=Path("data/proxy"), help="folder of all trainings")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}, of which the page is made")
     asked = parser.parse_args()

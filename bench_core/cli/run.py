@@ -252,14 +252,20 @@ def _is_read_only(error: Exception) -> bool:
 
 
 def _draw_pictures(plan: "Plan", entries: "Sequence[Entry]", store: "Store") -> list[Path]:
-    """Draw the board's pictures into the store and return their files; say on stderr which cannot be drawn, and why."""
+    """Draw the board's pictures into the store and return their files; say on stderr which cannot be drawn, and why.
+
+    Those that show the board and no record are left to `bench publish`.
+    """
     from bench_core.reports.pictures.draw import draw
+    from bench_core.reports.pictures.kinds import get_kind
 
     paths = []
     for picture in plan.board.pictures.values():
         path = store.path / f"{picture.name}.svg"
         try:
-            draw(entries, picture, path, board=plan.board)
+            if get_kind(picture.kind).of_board:
+                continue
+            draw(entries, picture, path)
             paths.append(path)
         except RequestError as error:
             say(f"no picture {picture.name!r}: {error}", err=True)

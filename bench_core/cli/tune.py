@@ -13,6 +13,7 @@ import click
 from bench_core.cli.engine_options import engine_options, make_setting, planning_device, run_with_engine
 from bench_core.cli.options import DATA_ROOT, STORE, Command, load, names, seeds, terminal_width
 from bench_core.errors import RequestError
+from bench_core.files import write_text
 from bench_core.output import say
 from bench_core.planning.lines import hanging
 from bench_core.training.stopping import CALL_AGAIN, Stop
@@ -180,7 +181,7 @@ def _board_file(search: "Search", store: Path, trials: "Store", dry_run: bool) -
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / BOARD
-        path.write_text(search.text, encoding="utf-8")
+        write_text(path, search.text)
         yield path
 
 

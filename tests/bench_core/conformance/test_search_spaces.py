@@ -94,7 +94,7 @@ def test_spaces_that_are_invalid_only_together_are_found() -> None:
             if self.first + self.second > 0.9:
                 raise ValueError(f"shares must sum to at most .9, got {self.first} and {self.second}")
 
-    with pytest.raises(ConfigError, match="shares must sum to at most .9, got 0.499 and 0.499"):
+    with pytest.raises(ConfigError, match=r"shares must sum to at most \.9, got 0\.499 and 0\.499"):
         check_search_spaces(method(Pair))
 
 
