@@ -73,11 +73,11 @@ def _paper(judged: JudgedPaper) -> str:
 def _row(key: str, judged: JudgedClaim) -> list[str]:
     claim, verdict = judged.claim, judged.verdict
     ours = " *ours*" if claim.by == "ours" else ""
-    sentence = f'<a id="{key}-{claim.name}"></a>{escape.markdown(claim.claim)} ({escape.markdown(claim.source)}){ours}'
+    sentence = f'<a id="{key}-{claim.name}"></a>{escape.with_code(claim.claim)} ({escape.with_code(claim.source)}){ours}'
     told = f"**{verdict.text}**" if verdict.word in ("supported", "contradicted") else verdict.text
     time = [about(judged.seconds)] if judged.seconds is not None and verdict.word == "not measured" else []
     notes = "; ".join([*filter(None, [verdict.note]), *time])
-    told += f": {escape.markdown(notes)}" if notes else ""
+    told += f": {escape.with_code(notes)}" if notes else ""
     return [sentence, told, _numbers(judged), _scales(judged), _commands(judged)]
 
 
@@ -100,7 +100,7 @@ def _scales(judged: JudgedClaim) -> str:
     if claim.is_measurable:
         where = ", ".join(filter(None, [f"board {claim.board}", claim.dataset, claim.encoder]))
         parts.append(f"ours: {where}{' (CPU size)' if claim.scale == 'cpu' else ''}")
-    return "<br>".join(map(escape.markdown, parts))
+    return "<br>".join(map(escape.with_code, parts))
 
 
 def _commands(judged: JudgedClaim) -> str:

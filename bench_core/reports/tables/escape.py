@@ -46,6 +46,17 @@ def code(text: str) -> str:
     return f"{fence}{blank}{text}{blank}{fence}".replace("|", r"\|")
 
 
+def with_code(text: str) -> str:
+    """Escape text for a table cell, but for what stands between backticks: that is code."""
+    parts = re.split(r"(`[^`]+`)", one_line(text))
+    return "".join(code(part[1:-1]) if number % 2 else _escaped(part) for number, part in enumerate(parts))
+
+
+def _escaped(part: str) -> str:
+    """Escape a part of a line; white space at its ends stays."""
+    return part if not part.strip() else re.sub(r"\S(?:.*\S)?", lambda inner: markdown(inner[0]), part)
+
+
 def prose(text: str) -> str:
     """Escape HTML in Markdown that somebody wrote, and links, except those to https and to files beside the page."""
     return re.sub(r"(?<=\])([(:])(?!\s*(?:https://|[\w./#-]+[)\s]))", r"\\\1", text.replace("<", "&lt;"))

@@ -11,7 +11,7 @@ import pytest
 from bench_core.errors import UnknownNameError
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.entries import Entry, entries_of
-from bench_core.reports.tables.escape import latex, markdown, one_line
+from bench_core.reports.tables.escape import latex, markdown, one_line, with_code
 from bench_core.reports.tables.model import Table
 from bench_core.reports.tables.render import FORMATS, render
 from bench_core.store.record import record_from_json
@@ -190,3 +190,16 @@ def test_latex_names_its_package_tells_the_protocol_in_the_caption_and_has_no_co
     assert "5 \\% held out" in caption
     assert "peak memory" not in drawn
     assert "Cost: medians" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a row `am|dim_x` on *mnist*", r"a row `am\|dim_x` on \*mnist\*"),
+        ("no code < 3", "no code &lt; 3"),
+        ("an odd ` tick", r"an odd \` tick"),
+        ("`<b>`", "`<b>`"),
+    ],
+)
+def test_only_what_stands_between_backticks_is_code(text: str, shown: str) -> None:
+    assert with_code(text) == shown
