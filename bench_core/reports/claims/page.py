@@ -73,7 +73,8 @@ def _paper(judged: JudgedPaper) -> str:
 def _row(key: str, judged: JudgedClaim) -> list[str]:
     claim, verdict = judged.claim, judged.verdict
     ours = " *ours*" if claim.by == "ours" else ""
-    sentence = f'<a id="{key}-{claim.name}"></a>{escape.with_code(claim.claim)} ({escape.with_code(claim.source)}){ours}'
+    words, source = escape.with_code(claim.claim), escape.with_code(claim.source)
+    sentence = f'<a id="{key}-{claim.name}"></a>{words} ({source}){ours}'
     told = f"**{verdict.text}**" if verdict.word in ("supported", "contradicted") else verdict.text
     time = [about(judged.seconds)] if judged.seconds is not None and verdict.word == "not measured" else []
     notes = "; ".join([*filter(None, [verdict.note]), *time])
