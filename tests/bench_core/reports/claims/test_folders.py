@@ -79,6 +79,7 @@ def test_a_folder_that_a_user_names_must_hold_a_claim_file(tmp_path: Path) -> No
 def test_a_checkout_reads_its_own_files_and_a_wheel_those_that_it_ships(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bench_core.reports.claims.folders.checkout", lambda: ROOT)
     assert shipped_claims() == ROOT / "leaderboards" / "claims"
     monkeypatch.setattr("bench_core.reports.claims.folders.checkout", lambda: None)
     monkeypatch.setattr("bench_core.reports.claims.folders.shipped_files", lambda: tmp_path / "shipped")
