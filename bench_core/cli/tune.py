@@ -331,7 +331,7 @@ class _Session:
 
 def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, board: str) -> None:
     """Print a table of what came out, and what to do next."""
-    from bench_core.planning.boards import board_file
+    from bench_core.planning.board_files import board_file
     from bench_core.tuning.outcome_lines import outcome_lines
 
     left = [name for name in search.asked if name not in tuned]

@@ -47,7 +47,7 @@ from typing import Any
 
 from bench_core.config import build, param, read_toml
 from bench_core.errors import RequestError, UnknownNameError, one_line, shown
-from bench_core.files import checkout, shipped_files
+from bench_core.planning.board_files import board_file, tuned_file
 from bench_core.planning.tuning import Tuned, TunedRow, Tuning, read_tuned, read_tuning
 
 DEFAULT = "digits"
@@ -59,7 +59,6 @@ STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and
 INIT_OPTIONS = {"init_part": str, "init_partial": bool}  # keys beside `init` that say what of a file is loaded
 OWN_ENCODERS = ("encoder", "teacher_encoder")  # keys of a method's row that are encoders
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_TUNED_IN_WHEEL = ".tuned.toml"  # a wheel has all boards in one folder: digits.toml, and digits.tuned.toml beside it
 
 
 @dataclass(frozen=True)
@@ -188,11 +187,6 @@ class Board:
         return self.tuned.rows.get(name) if self.tuned and name in self.methods else None
 
 
-def board_names() -> list[str]:
-    """Return the names of the boards that come with the project."""
-    return sorted(_shipped_boards())
-
-
 def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     """Read a board by the name of a shipped one, or from a file.
 
@@ -211,7 +205,7 @@ def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     board = read_board(document, name, str(path))
     if file is None or not tuned:
         return board
-    return with_tuned(board, read_tuned(_tuned_file(path, file)))
+    return with_tuned(board, read_tuned(tuned_file(path, file)))
 
 
 def load_with_trials(file_or_name: str) -> Board:
@@ -236,22 +230,7 @@ def files_of_board(file_or_name: str) -> dict[str, Path]:
     """
     path = board_file(file_or_name)
     tuned = _read_with_base(path).get("tuned")
-    return {"board.toml": path, **({} if tuned is None else {tuned: _tuned_file(path, tuned)})}
-
-
-def _tuned_file(board: Path, file: Any) -> Path:
-    """Return the file beside a board that its key `tuned` names; a wheel has it as NAME.tuned.toml beside NAME.toml."""
-    if not isinstance(file, str) or not file or file != Path(file).name:
-        raise RequestError(f"{board}: tuned must be the name of a file beside the board, got {shown(file)}.")
-    in_wheel = board.parent == shipped_files()
-    path = board.with_name(f"{board.stem}{_TUNED_IN_WHEEL}") if in_wheel else board.parent / file
-    if not path.is_file():
-        name = next((name for name, shipped in _shipped_boards().items() if shipped == board), board)
-        raise RequestError(
-            f"{board}: its rows have the values of {shown(file)}, but {path} does not exist; "
-            f"`bench tune --board {name}` makes it, or leave out the key tuned."
-        )
-    return path
+    return {"board.toml": path, **({} if tuned is None else {tuned: tuned_file(path, tuned)})}
 
 
 def with_tuned(board: Board, tuned: Tuned) -> Board:
@@ -263,32 +242,6 @@ def with_tuned(board: Board, tuned: Tuned) -> Board:
         values = {key: value for key, value in found.items() if not key.startswith("recipe.")}
         methods[name] = replace(row, values={**row.values, **values}, recipe={**row.recipe, **recipe})
     return replace(board, methods=methods, tuned=tuned, written=board)
-
-
-def board_file(file_or_name: str) -> Path:
-    """Return the file of a board: of a shipped one by name, a file itself, or the board.toml of a folder."""
-    shipped = _shipped_boards()
-    path = shipped.get(file_or_name, Path(file_or_name))
-    try:
-        if path.is_dir():
-            path /= "board.toml"
-        exists = path.is_file()
-    except (OSError, ValueError):  # too long for a path, or with a null character
-        exists = False
-    if not exists:
-        raise UnknownNameError("board", file_or_name, shipped, "Or give the path of a board.toml.")
-    return path
-
-
-def _shipped_boards() -> dict[str, Path]:
-    """Return name -> file of the boards that come with the project.
-
-    In a checkout they are under leaderboards/, in a wheel among its files.
-    """
-    if root := checkout():
-        return {path.parent.name: path for path in (root / "leaderboards").glob("*/board.toml")}
-    files = [path for path in shipped_files().glob("*.toml") if path.name != "published.toml"]
-    return {path.stem: path for path in files if not path.name.endswith(_TUNED_IN_WHEEL)}
 
 
 def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from bench_core.config import Parameter, parameters
 from bench_core.contracts import Recipe
 from bench_core.contracts.keywords import needs
 from bench_core.errors import UnknownNameError
-from bench_core.planning.boards import Board, NamedComponent, board_names, load_board
+from bench_core.planning.board_files import board_names
+from bench_core.planning.boards import Board, NamedComponent, load_board
 from bench_core.planning.components import find_component, is_registered
 from bench_core.planning.lines import fitted, hanging
 from bench_core.planning.tuned_text import chosen_text, tuned_sentences

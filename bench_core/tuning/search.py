@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bench_core.errors import RequestError, UnknownNameError
 from bench_core.files import checkout, shipped_files, write_text
-from bench_core.planning.boards import Board, board_file, load_board
+from bench_core.planning.board_files import board_file
+from bench_core.planning.boards import Board, load_board
 from bench_core.planning.components import is_registered
 from bench_core.planning.spaces import space_of
 from bench_core.planning.tuning import Tuning

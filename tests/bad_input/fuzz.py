@@ -405,7 +405,7 @@ class Fuzz:
             with (
                 mock.patch("bench_core.plugins.load_plugins", return_value=self._registry[0]),
                 mock.patch("bench_core.reports.pages.publish.load_plugins", return_value=self._registry[0]),
-                mock.patch("bench_core.planning.boards.checkout", return_value=folder),
+                mock.patch("bench_core.planning.board_files.checkout", return_value=folder),
                 mock.patch("bench_core.reports.pages.reported_numbers.checkout", return_value=folder),
                 mock.patch("bench_core.running.provenance._commit", return_value=(None, None)),  # as from a wheel
             ):

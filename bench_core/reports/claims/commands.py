@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_core.planning.boards import board_names
+from bench_core.planning.board_files import board_names
 from bench_core.reports.claims.claim import Claim
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench_core.errors import RequestError
 from bench_core.files import paths_in
-from bench_core.planning.boards import board_file
+from bench_core.planning.board_files import board_file
 from bench_core.reports.claims.claim import Claim
 from bench_core.reports.tables.cell_states import plan_entries
 from bench_core.reports.tables.cells import SeedValues, seed_values

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench_core.errors import RequestError, StoreError
 from bench_core.files import paths_in, write_bytes
-from bench_core.planning.boards import board_names, files_of_board
+from bench_core.planning.board_files import board_names
+from bench_core.planning.boards import files_of_board
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry, load_plugins
 from bench_core.regular_files import read_regular

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from bench_core.files import paths_in
-from bench_core.planning.boards import Board, Picture, board_names
+from bench_core.planning.board_files import board_names
+from bench_core.planning.boards import Board, Picture
 from bench_core.planning.chains import Plan
 from bench_core.planning.plan import board_plan
 from bench_core.plugins import Registry

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import RequestError, UnknownNameError
-from bench_core.planning.boards import NamedComponent, board_names, load_board, read_board
+from bench_core.planning.board_files import board_names
+from bench_core.planning.boards import NamedComponent, load_board, read_board
 
 TEXT = """
 title = "Tiny"

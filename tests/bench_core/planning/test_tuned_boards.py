@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bench_core.errors import RequestError
-from bench_core.planning import boards
+from bench_core.planning import board_files
 from bench_core.planning.board_changes import board_changes
-from bench_core.planning.boards import board_names, files_of_board, load_board, load_with_trials
+from bench_core.planning.board_files import board_names
+from bench_core.planning.boards import files_of_board, load_board, load_with_trials
 from bench_core.planning.chains import Plan
 from bench_core.planning.describe import describe_component, print_component
 from bench_core.planning.recipe_lines import recipe_lines
@@ -69,7 +70,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "leaderboards" / "blobs"
     folder.mkdir(parents=True)
     (folder / "board.toml").write_text(BOARD)
-    monkeypatch.setattr(boards, "checkout", lambda: tmp_path)
+    monkeypatch.setattr(board_files, "checkout", lambda: tmp_path)
     return folder
 
 
@@ -80,8 +81,8 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "blobs.toml").write_text(BOARD)
     (folder / "published.toml").write_text("")
-    monkeypatch.setattr(boards, "checkout", lambda: None)
-    monkeypatch.setattr(boards, "shipped_files", lambda: folder)
+    monkeypatch.setattr(board_files, "checkout", lambda: None)
+    monkeypatch.setattr(board_files, "shipped_files", lambda: folder)
     return folder
 
 
