@@ -1,0 +1,79 @@
+"""Writes the files of a site: pages from templates, data as scripts, and copies; equal content gives equal bytes."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import jinja2
+
+from bench_core.files import write_bytes
+
+HERE = Path(__file__).parent
+
+
+class SiteWriter:
+    """Writes into one folder; addresses are relative to it, with "/" between folders.
+
+    Attributes:
+        out: The folder.
+        written: Address -> bytes of each file so far.
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Name the folder; it is made with the first file."""
+        self.out = out
+        self.written: dict[str, int] = {}
+
+    def page(self, address: str, template: str, values: Mapping[str, Any]) -> None:
+        """Write a page.
+
+        Args:
+            address: Its place, such as "boards/digits.html".
+            template: A file of templates/, which extends base.html.
+            values: What the template shows; `root` ("../") leads from the page to the folder of the site.
+        """
+        root = "../" * (len(PurePosixPath(address).parts) - 1)
+        text = self._templates.get_template(template).render({**values, "root": root, "address": address})
+        self.file(address, text.encode())
+
+    def data(self, address: str, name: str, value: Any) -> None:
+        """Write a value as a classic script that hands it to `bench.put` under a name.
+
+        Args:
+            address: Its place, such as "data/boards/digits.js".
+            name: The name under which pages ask for it, such as "board/digits".
+            value: A JSON value; numbers that are not finite are refused.
+        """
+        self.file(address, f"bench.put({as_script(name)}, {as_script(value)});\n".encode())
+
+    def file(self, address: str, content: bytes) -> None:
+        """Write a file as it is.
+
+        Raises:
+            ValueError: The address leads out of the folder, or is written twice.
+        """
+        parts = PurePosixPath(address).parts
+        if not parts or ".." in parts or PurePosixPath(address).is_absolute() or address in self.written:
+            raise ValueError(f"address {address!r} leads out of the site, or is written twice")
+        write_bytes(self.out / address, content)
+        self.written[address] = len(content)
+
+    @cached_property
+    def _templates(self) -> jinja2.Environment:
+        return jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+
+def as_script(value: Any) -> str:
+    """Return a JSON value as the text of a script, in which no text can end the script or a line."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
