@@ -242,15 +242,19 @@ class _Session:
 
     def run(self) -> int:
         """Run what is left of all asked rows, and return the exit code."""
+        from bench_core.tuning.outcome import check_metrics
+
         code, first = 0, list[str]()
         parts = [[name] for name in self.search.asked]
         if self.setting.engine == "slurm":  # whose elements may all run at once
             parts = [self.search.asked]
-        elif self.search.tuning.metrics.get("hashes"):  # to see which rows have codes, before other trials are measured
+        else:  # they show which metrics there are, and which rows have codes, before other trials are measured
             first = [name for name in _trial_names(self.search, self.search.asked) if name.endswith("-0")]
             self._run(first, self._tasks(self.search.asked))
+            check_metrics(self.trials.records(), self.search.tuning)
         for part in parts:
             self._run([name for name in _trial_names(self.search, part) if name not in first], self._tasks(part))
+            check_metrics(self.trials.records(), self.search.tuning)
             for name in part:
                 code = max(code, self._finish(name), key=(0, CALL_AGAIN, 1).index)
         is_submitted = self.setting.engine == "slurm" and not self.setting.wait

@@ -6,7 +6,7 @@ is better.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -107,6 +107,22 @@ def metrics_left(of_row: RowTrials, plan: Plan, store: Store, tuning: Tuning, re
         return bool(scores) and all(score is None or score.embedding != _CODE for score in scores)
 
     return [metric for metric in metrics if not (metric in hashes and reads_no_code(metric))]
+
+
+def check_metrics(records: Iterable[Record], tuning: Tuning) -> None:
+    """Check that the records of trials have the metrics that shall choose; those of tasks without a record pass.
+
+    Raises:
+        RequestError: A task has records, and none of them has the metric.
+    """
+    known: dict[str, set[str]] = {}
+    for record in records:
+        known.setdefault(record.names["task"], set()).update(record.scores)
+    for metric in dict.fromkeys(metric for metrics in tuning.metrics.values() for metric in metrics):
+        task, _, name = metric.partition(":")
+        if task in known and name not in known[task]:
+            there_are = ", ".join(sorted(f"{task}:{other}" for other in known[task]))
+            raise RequestError(f"[tuning.metrics] names {metric}, which no trial has; there are: {there_are}.")
 
 
 def outcome(trials: Trials, tuning: Tuning, registry: Registry) -> TunedRow:

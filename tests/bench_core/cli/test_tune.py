@@ -51,7 +51,8 @@ def test_rows_are_tuned_once_written_and_taken_by_the_board(
     monkeypatch.setenv("COLUMNS", "80")
     command = ["tune", "--board", board, "--methods", "nac,simclr", "--device", "cpu"]
     result = bench(*command, "--jobs", "1")
-    assert "nac: 3 of 3 trials to run, over recipe.learning_rate, recipe.weight_decay, flip" in result.stderr
+    assert "nac: 1 of 3 trials to run, over recipe.learning_rate, recipe.weight_decay, flip" in result.stderr
+    assert "nac: 2 of 3 trials to run" in result.stderr
     assert result.stdout.splitlines()[0].split() == ["row", "trials", "metric", "as", "it", "was", "best", "trial"]
     assert f"next:    bench run --board {board}" in result.stdout
     assert max(map(len, result.stdout.splitlines()[:-2])) <= 80
@@ -107,6 +108,18 @@ def test_a_row_without_a_finished_trial_is_told_and_others_come_out(bench: Bench
     again = bench(*command, code=1)
     assert "to run" not in again.stderr
     assert "simclr: 1 of 1 trials to run" in bench(*command, "--retry-failed", code=1).stderr
+
+
+def test_a_mistyped_metric_is_refused_after_the_first_trials_and_not_after_all(
+    bench: Bench, board: str, tmp_path: Path
+) -> None:
+    Path(board).write_text(BOARD.replace('"knn:top1"', '["knn:top1", "knn:topp1"]'))
+    command = ["tune", "--board", board, "--methods", "simclr,nac", "--device", "cpu", "--jobs", "1"]
+    told = bench(*command, code=2).stderr
+    assert "[tuning.metrics] names knn:topp1, which no trial has; there are: knn:top1" in " ".join(told.split())
+    assert len(list((tmp_path / "runs" / "tuning" / "small" / "chains").glob("*/chain.json"))) == 2  # trial 0 of each
+    Path(board).write_text(BOARD)
+    assert "nac: 2 of 3 trials to run" in bench(*command).stderr
 
 
 @pytest.mark.parametrize(
