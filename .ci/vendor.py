@@ -33,7 +33,8 @@ def main() -> None:
 
 def _checked(library: dict[str, Any], modules: Path) -> bytes:
     """Return a library's file; end where its digest is another one than was written down."""
-    content = (modules / library["package"] / library["path"]).read_bytes()
+    path: Path = modules / library["package"] / library["path"]
+    content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if not library["sha256"]:
         print(f'{library["file"]}: write sha256 = "{digest}"')

@@ -2,7 +2,6 @@
 
 import hashlib
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -25,11 +24,9 @@ def test_each_file_belongs_to_a_library_and_each_library_has_its_licence() -> No
     for library in LIBRARIES:
         text = (VENDOR / library["licence_file"]).read_text(encoding="utf-8")
         assert text.startswith(library["package"])
-        assert "ermission" in text and "Copyright" in text
+        assert "Copyright" in text
 
 
 def test_site_adds_less_than_two_megabytes_to_the_wheel() -> None:
-    sizes = [
-        path.stat().st_size for path in Path(HERE).rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ]
-    assert sum(sizes) < 2_000_000
+    paths = [path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in paths) < 2_000_000
