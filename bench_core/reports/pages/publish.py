@@ -3,6 +3,7 @@
 leaderboards/<board>/board.toml       the board's file
 leaderboards/<board>/records/*.json   the records behind the page, copied from a store
 leaderboards/<board>/failed/*.json    cells that failed, and why
+leaderboards/<board>/logs/*.jsonl     the log of each chain, thinned
 leaderboards/<board>/README.md        the page, between markers
 leaderboards/<board>/<picture>.svg    the pictures that the board names
 docs/methods/<method>.md              a method's parameters and numbers, between markers
@@ -31,6 +32,7 @@ from bench_core.reports.pages.published_board import (
     published_folders,
     read_published,
 )
+from bench_core.reports.pages.published_logs import FOLDER, logs_to_publish, write_logs
 from bench_core.reports.pages.published_records import (
     MergedRecords,
     merge_attempts,
@@ -95,7 +97,8 @@ def publish_board(
         RequestError: The store has none of the board's cells, or records of code without a commit or with changes; or
             a cell is missing, neither done, skipped, failed nor stale, here or among what was published before; or a
             picture of the board cannot be drawn. Then nothing is written.
-        StoreError: The board's file is to be copied and is a link, or no regular file.
+        StoreError: The board's file is to be copied and is a link, or no regular file; or the file of a chain, from
+            which its log is read, is damaged.
     """
     registry = registry or load_plugins()
     plan = board_plan(name, registry)
@@ -122,11 +125,13 @@ def publish_board(
     if missing and not partial:
         raise RequestError(_missing_cells(missing, len(entries), name))
     find_pictures(board, folder, entries)  # raises before anything is written
+    logs = logs_to_publish(store, new)
     if not (folder / "board.toml").exists():  # a shipped or a private board, published elsewhere
         read = Path.read_bytes if name in board_names() else read_regular  # an installer may have made links
         copied = {file: read(path) for file, path in files_of_board(name).items()}
         for file, content in copied.items():
             write_bytes(folder / file, content)
+    write_logs(folder / FOLDER, logs, records)  # first, so that no record is newer than the log beside it
     write_records(folder / "records", records)
     write_attempts(folder / "failed", attempts)
     boards = _read_all(leaderboards, registry)

@@ -229,6 +229,6 @@ def _seeds_text(data: TrainingData) -> str:
 
 def _no_logs(picture: Picture) -> RequestError:
     return RequestError(
-        f"picture {picture.name!r}: training reads the logs of trainings, which are not published; draw it from a "
-        "store with `bench plot --kind training`."
+        f"picture {picture.name!r}: training reads whole logs of trainings, which are not published; draw it from "
+        "a store with `bench plot --kind training`."
     )
