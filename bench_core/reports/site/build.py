@@ -1,26 +1,87 @@
-"""Writes all parts of a site into a folder."""
+"""Writes all parts of a site into a new folder, which then takes the place of an earlier site."""
 
-import shutil
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+from bench_core.errors import RequestError, shown
+from bench_core.files import new_folder
+from bench_core.reports.site.board_page import write_boards
 from bench_core.reports.site.content import SiteContent
+from bench_core.reports.site.index_page import write_index
 from bench_core.reports.site.writer import HERE, SiteWriter
 
+MARKER = "site.json"  # lists all other files of a site; a folder without it is no site
 
-def build_site(content: SiteContent, out: Path) -> SiteWriter:
+Part = Callable[[SiteWriter, SiteContent], None]
+
+# What is told while a part is written -> the part. All of them write through the same writer, in this order.
+_PARTS: tuple[tuple[str, Part], ...] = (
+    ("styles and scripts", lambda site, _: _write_assets(site)),
+    ("boards", write_boards),
+    ("index", write_index),
+)
+
+
+def build_site(content: SiteContent, out: Path, told: Callable[[str], None] = lambda _: None) -> SiteWriter:
     """Write a site.
 
     Args:
         content: What it shows.
-        out: Its folder; files of an earlier site there are removed.
+        out: Its folder; an earlier site there is replaced once the new one is complete.
+        told: Gets a word on what is done, before each part and each file.
 
     Returns:
         The writer, which knows all files.
+
+    Raises:
+        RequestError: The folder holds something that is not a site, or files that no site has made.
     """
-    site = SiteWriter(out)
-    if out.is_dir():
-        shutil.rmtree(out)
+    out = Path(os.path.realpath(out))
+    check_out(out)
+    with new_folder(out, MARKER, over=True) as temporary:
+        site = SiteWriter(temporary, told)
+        for name, write in _PARTS:
+            told(name)
+            write(site, content)
+        marker = {"made by": "bench site", "files": sorted(site.written)}
+        site.file(MARKER, (json.dumps(marker, indent=0, ensure_ascii=False) + "\n").encode())
+        told("all files onto the disk")
+    site.out = out
+    return site
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder that may not be replaced, as it is no site, or holds files of somebody else.
+
+    Raises:
+        RequestError: The same as of `build_site`.
+    """
+    if not os.path.lexists(out):
+        return
+    if not out.is_dir():
+        raise RequestError(f"{out} is a file; choose another --out, which becomes a folder.")
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir())
+    if not files:
+        return
+    try:
+        ours = set(json.loads((out / MARKER).read_bytes())["files"]) | {MARKER}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RequestError(
+            f"{out} holds files that are no site of `bench site`, such as {shown(files[0])}, and nothing is deleted; "
+            "choose another --out, or move them away."
+        ) from None
+    if others := [file for file in files if file not in ours]:
+        raise RequestError(
+            f"{out} is a site with files that `bench site` did not write, such as {shown(others[0])}; they would be "
+            "lost. Move them away, or choose another --out."
+        )
+
+
+def _write_assets(site: SiteWriter) -> None:
+    """Copy styles, scripts and libraries."""
     for folder in ("static", "vendor"):
         for path in sorted((HERE / folder).glob("*")):
-            site.file(f"assets/{path.name}", path.read_bytes())
-    return site
+            if path.is_file():
+                site.file(f"assets/{path.name}", path.read_bytes())

@@ -1,14 +1,12 @@
 """Writes the files of a site: pages from templates, data as scripts, and copies; equal content gives equal bytes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jinja2
-
-from bench_core.files import write_bytes
 
 HERE = Path(__file__).parent
 
@@ -21,9 +19,15 @@ class SiteWriter:
         written: Address -> bytes of each file so far.
     """
 
-    def __init__(self, out: Path) -> None:
-        """Name the folder; it is made with the first file."""
+    def __init__(self, out: Path, told: Callable[[str], None] = lambda _: None) -> None:
+        """Name the folder; it is made with the first file.
+
+        Args:
+            out: The folder.
+            told: Gets the address of each file before it is written.
+        """
         self.out = out
+        self._told = told
         self.written: dict[str, int] = {}
 
     def page(self, address: str, template: str, values: Mapping[str, Any]) -> None:
@@ -57,7 +61,10 @@ class SiteWriter:
         parts = PurePosixPath(address).parts
         if not parts or ".." in parts or PurePosixPath(address).is_absolute() or address in self.written:
             raise ValueError(f"address {address!r} leads out of the site, or is written twice")
-        write_bytes(self.out / address, content)
+        self._told(address)
+        path = self.out / address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)  # `build_site` sees that all of them are on the disk, and appear at once
         self.written[address] = len(content)
 
     @cached_property

@@ -19,6 +19,7 @@ from bench_core.reports.tables.summary_columns import (
     cost,
     counted_columns,
     coverage,
+    family_ranks,
     mean_over_tasks,
     mean_rank,
 )
@@ -37,6 +38,7 @@ def build(
     decimals: int | None = None,
     hold_encoder: bool = True,
     tuning: TableTuning | None = None,
+    every: bool = False,
 ) -> list[Table]:
     """Build one table for each pair of dataset and encoder, in the order of the entries.
 
@@ -50,6 +52,8 @@ def build(
         decimals: Digits after the point of scores; by default as many as each column needs.
         hold_encoder: False for one table for each dataset, whose rows are pairs of method and encoder.
         tuning: How the rows of the board were tuned; None says nothing of it.
+        every: Show all metrics of each task, and the mean rank in each family, too; without `columns`. What counts for
+            mean and mean rank stays the same.
 
     Raises:
         UnknownNameError: No table has this column, no record this metric, no entry is of this task or row.
@@ -64,9 +68,9 @@ def build(
         check_wanted(wanted, entries, _COMPUTED)
     drafts = []
     for (dataset, encoder), group in by_table(entries).items():
-        of_tasks = task_columns(group, wanted) or task_columns(group)
+        of_tasks = task_columns(group, wanted, all_metrics=every) or task_columns(group)
         if of_tasks:
-            drafts.append(_draft(dataset, encoder, group, of_tasks, wanted, decimals, tuning))
+            drafts.append(_draft(dataset, encoder, group, of_tasks, wanted, decimals, tuning, every=every))
     if sort is not None and drafts and not any(_sort_columns(draft, sort) for draft in drafts):
         columns_known = {column.name for draft in drafts for column, _ in draft.filled}
         raise UnknownNameError("column", sort, columns_known | {"method"})
@@ -111,6 +115,8 @@ def _draft(
     wanted: Sequence[Wanted] | None,
     decimals: int | None,
     tuning: TableTuning | None,
+    *,
+    every: bool,
 ) -> _Draft:
     """Make all columns with all their cells, and keep those that are wanted."""
     tasks = {column.task for column in columns}
@@ -123,8 +129,10 @@ def _draft(
     levels, filled = chance(values), [fill(of_column) for of_column in values]
     if wanted is not None and len(tasks) == 1 and all(one.metric == "*" for one in wanted):
         filled = [(replace(column, name=column.metric, task=""), cells) for column, cells in filled]
-    counted = counted_columns(values if wanted is None else _first_of_each_task(values))
-    computed = [mean_rank(counted), coverage(values, rows), *cost(rows)]
+    first = _of_first_metrics(values, group) if every else values
+    counted = counted_columns(first if wanted is None else _first_of_each_task(values))
+    of_families = family_ranks(counted) if every else []
+    computed = [mean_rank(counted), *of_families, coverage(first, rows), *cost(rows)]
     mean = mean_over_tasks(counted)
     if mean is not None:
         computed.insert(0, mean)
@@ -136,6 +144,12 @@ def _draft(
         filled, levels = [filled[k] for k in order], [levels[k] for k in order]
     tuned = tuning.lines(rows) if tuning else []
     return _Draft(dataset, encoder, entries, kinds, marks, filled, [of.column for of in counted], levels, tuned)
+
+
+def _of_first_metrics(values: Sequence[ColumnValues], group: Sequence[Entry]) -> list[ColumnValues]:
+    """Return the columns that a table has by default: those of the first metric of each task."""
+    by_default = {_identity(column) for column in task_columns(group)}
+    return [of_column for of_column in values if _identity(of_column.column) in by_default]
 
 
 def _first_of_each_task(values: Sequence[ColumnValues]) -> list[ColumnValues]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from bench_core.reports.tables.entries import State
 
-Kind = Literal["task", "mean", "rank", "coverage", "cost"]
+Kind = Literal["task", "mean", "rank", "family_rank", "coverage", "cost"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,8 @@ class Column:
         unit: "fraction" is shown as per cent.
         higher_is_better: The direction; None has no better.
         ranks: False where the task measures no quality by itself: nothing is bold, and no mean counts it.
-        family: What the task measures, as others do ("classification"); empty for the other kinds.
+        family: What the task measures, as others do ("classification"), or what a "family_rank" column ranks; empty for
+            the other kinds.
         seeds: The number of seeds that a row needs to be ranked in this column.
     """
 
@@ -39,7 +40,7 @@ class Column:
         """The header: "linear top1 % ↑ (n = 5)"."""
         head = f"{self.task} {self.metric}".strip() if self.kind == "task" else self.name
         arrow = ""
-        if self.kind in ("task", "mean", "rank") and self.higher_is_better is not None:
+        if self.kind in ("task", "mean", "rank", "family_rank") and self.higher_is_better is not None:
             arrow = "↑" if self.higher_is_better else "↓"
         unit = "%" if self.unit == "fraction" else self.unit
         seeds = f"(n = {self.seeds})" if self.seeds else ""

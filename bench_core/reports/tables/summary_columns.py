@@ -123,6 +123,17 @@ def mean_rank(counted: Sequence[ColumnValues]) -> Filled:
     return Column(name="mean rank", kind="rank", higher_is_better=False), cells
 
 
+def family_ranks(counted: Sequence[ColumnValues]) -> list[Filled]:
+    """Return a column for each family, with the mean of each row's ranks on its tasks; none where nothing is ranked."""
+    ranks = ranks_of(counted)
+    filled = []
+    for family in dict.fromkeys(family for of_row in ranks.values() for family in of_row):
+        cells = {label: TableCell(text=f"{row[family]:.2f}", mean=row[family]) for label, row in ranks.items()}
+        name = f"rank in {family.rpartition('/')[2]}"
+        filled.append((Column(name=name, kind="family_rank", family=family, higher_is_better=False), cells))
+    return filled
+
+
 def coverage(columns: Sequence[ColumnValues], rows: Iterable[str]) -> Filled:
     """Return the number of tasks that each row has: "3/4"."""
     cells = {}

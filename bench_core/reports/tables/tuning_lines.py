@@ -39,7 +39,7 @@ class TableTuning:
         tuned = self.board.tuned
         if tuned is None or not tuned.rows or not _is_trained(entries):
             return ""
-        row = self.board.tuned_row(_row_name(entries))
+        row = self.board.tuned_row(name_on_board(entries))
         if row is None:
             return "untuned"
         number = len(row.tried)
@@ -55,7 +55,7 @@ class TableTuning:
         if tuned is None or not tuned.rows:
             has_table = self.board.tuning != Tuning()
             return ["Not tuned: every row has the board's values."] if has_table else []
-        trained = {label: _row_name(entries) for label, entries in rows.items() if _is_trained(entries)}
+        trained = {label: name_on_board(entries) for label, entries in rows.items() if _is_trained(entries)}
         lines = [" ".join(tuned_sentences(tuned))]
         if idle := [label for label in rows if label not in trained]:
             lines.append(f"Not trained, so nothing is tuned: {', '.join(idle)}.")
@@ -116,7 +116,11 @@ def _is_trained(entries: Sequence[Entry]) -> bool:
     return not epochs or any(number != 0 for number in epochs)
 
 
-def _row_name(entries: Sequence[Entry]) -> str:
-    """Return the name of a row on its board, which its records have where the label is another."""
+def name_on_board(entries: Sequence[Entry]) -> str:
+    """Return the name of a row on its board, which its records have where the label is another.
+
+    Args:
+        entries: The cells of the row, at least one.
+    """
     first = entries[0]
     return first.record.names["method"] if first.record and not first.planned else first.names["method"]
