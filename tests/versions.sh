@@ -29,7 +29,7 @@ for name in $names; do
     printf '\n== %s versions, Python %s\n' "$name" "$python"
     uv venv --quiet --python "$python" .venv
     uv pip install --quiet --python .venv/bin/python --resolution "$resolution" \
-        --editable '.[benchmarks,docs,generation,huggingface,onnx,parquet,pictures,raster,shapes3d,slurm,tensorboard,test,timm,tune,umap,wandb,webdataset]'
+        --editable '.[benchmarks,docs,generation,huggingface,onnx,parquet,pictures,raster,serve,shapes3d,slurm,tensorboard,test,timm,tune,umap,wandb,webdataset]'
     rm -rf .venv/lib/python3.*/site-packages/tests # torch-fidelity brings a package of this name, which hides ours
     .venv/bin/python -m pytest -q -n 2 --dist loadfile "$@" 2>&1 | tee "$work/log" || failed=1
     versions=$(.venv/bin/python -c '
