@@ -80,6 +80,17 @@ def bootstrap_mean(values: NDArray[np.float64], draws: int = 2_000, level: float
     return float(low), float(high)
 
 
+def drawn_counts(n: int, draws: int = 2_000) -> Iterator[NDArray[np.int64]]:
+    """Yield how often each of n items is in each draw of `bootstrap_mean`, (draws of a chunk, n).
+
+    They depend on n alone: times the values of many rows, they give the drawn sums of all of them at once.
+    """
+    rng = np.random.default_rng(_SEED)
+    for rows in chunks(draws, n):
+        drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+
+
 def item_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[float, float]:
     """Return the interval over test items of one network's mean: would another test set give the same?
 

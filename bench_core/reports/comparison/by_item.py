@@ -8,7 +8,7 @@ McNemar's exact test: four items that all differ one way have p = 1/8, where the
 Shapes: n items, S seeds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,13 +80,22 @@ def over_items(
     complete = bool(seeds) and all(seed in row for row in (first, second) for seed in seeds)
     if not complete or not_pairable(first, second, seeds):
         return None
-    sums = sum(unpack_items(first[seed]) - unpack_items(second[seed]) for seed in seeds)
-    differences = np.asarray(sums / len(seeds))
+    differences = mean_differences([unpack_items(first[s]) for s in seeds], [unpack_items(second[s]) for s in seeds])
     result = OverItems(first[seeds[0]]["split"], len(differences), len(seeds), float(differences.mean()))
     if not differences.any():
         return result
     low, high = bootstrap_mean(differences, DRAWS) if np.ptp(differences) else (None, None)
     return replace(result, low=low, high=high, p=sign_test(differences))
+
+
+def mean_differences(first: Sequence[_Numbers], second: Sequence[_Numbers]) -> _Numbers:
+    """Return the mean over seeds of first minus second, for each item (n,).
+
+    Args:
+        first: The values (n,) of the first row at each seed.
+        second: Those of the second row at the same seeds.
+    """
+    return np.asarray(sum(a - b for a, b in zip(first, second, strict=True)) / len(first))
 
 
 def not_pairable(first: Mapping[int, PackedItems], second: Mapping[int, PackedItems], seeds: Iterable[int]) -> str:
@@ -104,13 +113,25 @@ def sign_test(differences: _Numbers, draws: int = DRAWS) -> float:
     """Return the two-sided p of the mean, the sign of each difference turned at random; at least 1 / (draws + 1).
 
     Args:
-        differences: (n,); those of 0 do not count.
+        differences: (n,).
         draws: Number of times that all signs are drawn.
     """
-    differing, rng = differences[differences != 0], np.random.default_rng(_SEED)
-    least = abs(differing.sum()) - _ROUNDING * np.abs(differing).sum()  # equal sums count as at least as far
-    as_far = 0
-    for rows in chunks(draws, len(differing)):
-        sums = rng.choice((-1.0, 1.0), (rows, len(differing))) @ differing
-        as_far += int((np.abs(sums) >= least).sum())
-    return (as_far + 1) / (draws + 1)
+    sums = np.concatenate([turned @ differences for turned in drawn_signs(len(differences), draws)])
+    return share_as_far(sums, differences)
+
+
+def drawn_signs(n: int, draws: int = DRAWS) -> Iterator[_Numbers]:
+    """Yield the signs (draws of a chunk, n) of n items, -1 or 1: the same ones at every call, for all pairs of rows."""
+    rng, words = np.random.default_rng(_SEED), -(-n // 32)  # whole words: chunks of any size read the same bits
+    for rows in chunks(draws, n):
+        packed = np.frombuffer(rng.bytes(4 * words * rows), np.uint8).reshape(rows, 4 * words)
+        yield 2.0 * np.unpackbits(packed, axis=1, count=n).astype(np.float64) - 1.0
+
+
+def share_as_far(sums: _Numbers, differences: _Numbers) -> float:
+    """Return the share of sums with drawn signs (D,) that are as far from 0 as that of the differences (n,).
+
+    The sum of the differences itself counts as one of them, so the share is at least 1 / (D + 1).
+    """
+    least = abs(differences.sum()) - _ROUNDING * np.abs(differences).sum()  # equal sums count as at least as far
+    return (int((np.abs(sums) >= least).sum()) + 1) / (len(sums) + 1)

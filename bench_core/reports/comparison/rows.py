@@ -1,6 +1,6 @@
 """Entries -> comparisons: two rows paired by seed and by test item, or all rows by their mean ranks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -60,6 +60,27 @@ class Line:
 
 
 @dataclass(frozen=True)
+class ComparedTable:
+    """The rows of one dataset and encoder, as they are compared.
+
+    Attributes:
+        dataset: Label of the dataset.
+        encoder: Label of the encoder.
+        rows: Row -> its entries.
+        columns: All rows in each column, as the table has them.
+    """
+
+    dataset: str
+    encoder: str
+    rows: Mapping[str, Sequence[Entry]]
+    columns: Sequence[ColumnValues]
+
+
+# A table, a column, two rows and the seeds that both have -> the comparison by test item, or why there is none.
+PairItems = Callable[[ComparedTable, Column, str, str, Sequence[int]], tuple[OverItems | None, str]]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two rows on every task that both have; `notes` name what is left out."""
 
@@ -111,10 +132,37 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
         UnknownNameError: No row has this name.
         RequestError: Both names are equal, or the rows have no task in common.
     """
+    return compare_in(compared_tables(entries, all_metrics=all_metrics), first, second, pair_items)
+
+
+def compared_tables(entries: Iterable[Entry], *, all_metrics: bool = False) -> list[ComparedTable]:
+    """Collect what rows are compared by, once for all pairs of them.
+
+    Args:
+        entries: Entries as for `build`.
+        all_metrics: Take all metrics of each task; by default its first one.
+    """
+    tables = []
+    for (dataset, encoder), group in by_table(with_distinct_names(in_one_entry(list(entries)))).items():
+        rows = by_row(group)
+        candidates = _candidates(rows)
+        columns = [column_values(column, rows, candidates) for column in task_columns(group, all_metrics=all_metrics)]
+        tables.append(ComparedTable(dataset, encoder, rows, columns))
+    return tables
+
+
+def compare_in(tables: Sequence[ComparedTable], first: str, second: str, by_item: PairItems) -> Comparison:
+    """Compare two rows of tables that are read already; `compare` says how and what is raised.
+
+    Args:
+        tables: All tables of a board or a store.
+        first: A row.
+        second: Another row.
+        by_item: Gives the comparison by test item: `pair_items`, or one that has computed that of many pairs at once.
+    """
     if first == second:
         raise RequestError(f"{first!r} is compared with itself; name two rows.")
-    tables = by_table(with_distinct_names(in_one_entry(list(entries))))
-    known = {entry.names["method"] for group in tables.values() for entry in group}
+    known = {name for table in tables for name in table.rows}
     for name in (first, second):
         if name not in known:
             raise UnknownNameError("row", name, known)
@@ -122,26 +170,31 @@ def compare(entries: Iterable[Entry], first: str, second: str, *, all_metrics: b
     notes: dict[str, None] = {}
     with_labels: dict[str, None] = {}
     networks: dict[str, None] = {}
-    for (dataset, encoder), group in tables.items():
-        rows = by_row(group)
-        pair = {name: rows.get(name, []) for name in (first, second)}
+    for table in tables:
+        pair = {name: table.rows.get(name, []) for name in (first, second)}
         with_labels |= {name: None for name, row in pair.items() if any(map(uses_labels, row))}
         networks |= {name: None for name, row in pair.items() if any(entry.is_one_network for entry in row)}
-        candidates = _candidates(rows)
-        for column in task_columns(group, all_metrics=all_metrics):
-            values = column_values(column, {**rows, **pair}, candidates)
-            line, of_column = _compare_column(dataset, encoder, values, pair)
+        for values in table.columns:
+            line, of_column = _compare_column(table, values, first, second, by_item)
             if line:
                 lines.append(line)
             notes |= dict.fromkeys(of_column)
     if not lines:
-        of_pair = [entry for group in tables.values() for entry in group if entry.names["method"] in (first, second)]
+        of_pair = [entry for table in tables for name in (first, second) for entry in table.rows.get(name, [])]
         stale = any(entry.state == "stale" for entry in of_pair)
         which = "no task in common that is not stale: run it again" if stale else "no task in common"
         raise RequestError(f"{first} and {second} have {which}; `bench table` shows what each has.")
     label_notes = [f"{name} is trained with labels" for name in with_labels]
     label_notes += [f"{name} is one network: nothing can be said of other trainings of it" for name in networks]
     return Comparison(first, second, tuple(_with_verdicts(lines, first, second)), (*notes, *label_notes))
+
+
+def pair_items(
+    table: ComparedTable, column: Column, first: str, second: str, seeds: Sequence[int]
+) -> tuple[OverItems | None, str]:
+    """Compare two rows by test item in one column, at these seeds; or say why they cannot be paired."""
+    of_first, of_second = (items_by_seed(table.rows[name], column) for name in (first, second))
+    return over_items(of_first, of_second, seeds), not_pairable(of_first, of_second, seeds)
 
 
 def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
@@ -151,11 +204,8 @@ def rank_rows(entries: Iterable[Entry]) -> list[Ranking]:
     training of each row, so they are less independent than he asks.
     """
     rankings = []
-    for (dataset, encoder), group in by_table(with_distinct_names(in_one_entry(list(entries)))).items():
-        rows = by_row(group)
-        candidates = _candidates(rows)
-        values = [column_values(column, rows, candidates) for column in task_columns(group, all_metrics=False)]
-        rankings.append(_ranking(dataset, encoder, ranks_of(counted_columns(values))))
+    for table in compared_tables(entries):
+        rankings.append(_ranking(table.dataset, table.encoder, ranks_of(counted_columns(table.columns))))
     return rankings
 
 
@@ -165,22 +215,16 @@ def _candidates(rows: Mapping[str, Sequence[Entry]]) -> list[str]:
 
 
 def _compare_column(
-    dataset: str, encoder: str, values: ColumnValues, pair: Mapping[str, Sequence[Entry]]
+    table: ComparedTable, values: ColumnValues, first: str, second: str, by_item: PairItems
 ) -> tuple[Line | None, list[str]]:
     """Compare two rows in one column.
-
-    Args:
-        dataset: Label of the dataset.
-        encoder: Label of the encoder.
-        values: All rows in the column, as the table has them.
-        pair: Name -> entries of the first and of the second row.
 
     Returns:
         The line, without its verdict; None if a row has no values. And notes on what is left out, and on caveats.
     """
-    (first, first_row), (second, second_row) = pair.items()
-    column, first_values, second_values = values.column, values.rows[first].values, values.rows[second].values
-    where = f"{column.name} on {dataset}, {encoder}"
+    column, pair = values.column, (first, second)
+    first_values, second_values = (values.rows[name].values if name in values.rows else {} for name in pair)
+    where = f"{column.name} on {table.dataset}, {table.encoder}"
     if not first_values or not second_values:
         has_values = first if first_values else second if second_values else None
         return None, [f"{has_values} alone has {where}"] if has_values else []
@@ -191,19 +235,18 @@ def _compare_column(
     by_seed = paired(first_values, second_values)
     if by_seed.seeds < FEWEST_SEEDS:
         by_seed = Paired(by_seed.seeds, by_seed.mean)
-    items = items_by_seed(first_row, column), items_by_seed(second_row, column)
+    items, reason = by_item(table, column, first, second, seeds)
     line = Line(
-        dataset,
-        encoder,
+        table.dataset,
+        table.encoder,
         column,
         len(values.seeds),
         _not_ranked(values, pair),
         _table_first(values, pair),
         means,
         by_seed,
-        over_items(*items, seeds),
+        items,
     )
-    reason = not_pairable(*items, seeds)
     notes = [f"{where} is not compared by item: {reason}"] if reason else []
     caveats = {name: values.rows[name].caveat for name in pair}
     return line, [*notes, *(f"{name} in {where}: {caveat}" for name, caveat in caveats.items() if caveat)]
