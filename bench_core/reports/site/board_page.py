@@ -14,7 +14,7 @@ from bench_core.reports.tables.cells import show
 from bench_core.reports.tables.entries import Entry
 from bench_core.store.record import Provenance
 
-_SCRIPTS = ("table.js", "board.js")  # which sort and filter the table
+_SCRIPTS = ("table.js", "downloads.js", "cell_dialog.js", "board_controls.js", "board.js")  # of the table
 _MOST_NAMES = 6  # commits or machines that a page names
 
 
@@ -35,6 +35,7 @@ def write_boards(site: SiteWriter, content: SiteContent) -> None:
             "tables": [_table(of, shown) for of, shown in zip(tables, data["tables"], strict=True)],
             "description": to_html(board.description, shift=1) if board.description else "",
             "command": board.command,
+            "plots": [],
             "pictures": _pictures(site, board),
             "published": [_reported(number) for number in beside(board.entries, reported)],
             "published_note": NOTE,

@@ -50,5 +50,15 @@ const bench = (() => {
     history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
   }
 
-  return { put, get, script, load, view, setView };
+  /* Make an element: its attributes (true is an empty one; false and undefined are none), then texts and elements. */
+  function element(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value !== false && value !== undefined) made.setAttribute(name, value === true ? "" : value);
+    }
+    made.append(...children);
+    return made;
+  }
+
+  return { put, get, script, load, view, setView, element };
 })();
