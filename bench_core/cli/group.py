@@ -26,6 +26,7 @@ from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
 from bench_core.cli.rm import rm
 from bench_core.cli.run import run
+from bench_core.cli.site import site
 from bench_core.cli.status import logs, status
 from bench_core.cli.tables import export, plot, publish, table
 from bench_core.cli.tune import tune
@@ -52,7 +53,7 @@ _HEADINGS = {  # of `bench --help`, with the commands below each
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "claims", "verify"),
     "Take home": ("path", "embed", "convert"),
-    "Publish": ("publish", "export", "merge"),
+    "Publish": ("publish", "site", "export", "merge"),
     "Author": ("new", "check", "completion"),
 }
 
@@ -242,8 +243,8 @@ def completion(shell: str) -> None:
 
 
 _COMMANDS = (
-    new, eval_, run, tune, why, list_, show, table, plot, publish, export, merge, compare, claims, verify, status, logs,
-    rm, path, embed, convert,
+    new, eval_, run, tune, why, list_, show, table, plot, publish, site, export, merge, compare, claims, verify, status,
+    logs, rm, path, embed, convert,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)

@@ -64,7 +64,14 @@ class Evidence:
 class BoardTables:
     """Reads the cells of boards with their records, each board once."""
 
-    def __init__(self, registry: "Registry", *, leaderboards: Path | None = None, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        registry: "Registry",
+        *,
+        leaderboards: Path | None = None,
+        store: Store | None = None,
+        read: Mapping[str, Iterable[Entry]] | None = None,
+    ) -> None:
         """Read no board yet.
 
         Args:
@@ -72,8 +79,10 @@ class BoardTables:
             leaderboards: The folder of published boards, whose records count; None for those of the store alone. Of a
                 board elsewhere, the records beside its board.toml count.
             store: A store whose records count, too.
+            read: Name of a board -> its cells, where they have been read before.
         """
         self._registry, self._leaderboards = registry, leaderboards
+        self._read = read or {}
         self._records = store.records() if store else []
         self._attempts = store.attempts() if store else []
         self._tables: dict[str, Tables] = {}
@@ -85,7 +94,7 @@ class BoardTables:
             RequestError: There is no such board, or it cannot be planned.
         """
         if board not in self._tables:
-            self._tables[board] = tables_of(self._entries(board))
+            self._tables[board] = tables_of(self._read[board] if board in self._read else self._entries(board))
         return self._tables[board]
 
     def _entries(self, board: str) -> list[Entry]:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench_core.reports.site.content import SiteBoard, address_name
-from bench_core.reports.tables.build import build
 from bench_core.reports.tables.cells import score_of, seed_values
-from bench_core.reports.tables.entries import Entry, by_row, by_table, with_distinct_names
-from bench_core.reports.tables.folds import in_one_entry
+from bench_core.reports.tables.entries import Entry
 from bench_core.reports.tables.model import Column, Row, Table, TableCell
 from bench_core.reports.tables.tuning_lines import name_on_board
 
@@ -54,11 +52,9 @@ class BoardTable:
 
 def board_tables(board: SiteBoard) -> list[BoardTable]:
     """Return all tables of a board, each with its rows' cells."""
-    full = build(board.entries, tuning=board.tuning, every=True)
-    groups = by_table(with_distinct_names(in_one_entry(list(board.entries))))
     return [
-        BoardTable(table, short, by_row(groups[table.dataset, table.encoder]))
-        for table, short in zip(full, board.tables, strict=True)
+        BoardTable(table, short, board.rows[table.dataset, table.encoder])
+        for table, short in zip(board.full_tables, board.tables, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
 """The content of a site: boards with their cells, claims with their verdicts, and the pages of the manual."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from bench_core.errors import RequestError
 from bench_core.planning.board_files import board_names
 from bench_core.planning.boards import Board
 from bench_core.plugins import Registry, load_plugins
-from bench_core.reports.claims.evidence import BoardTables
+from bench_core.reports.claims.evidence import BoardTables, Tables, tables_of
 from bench_core.reports.claims.files import load_papers
 from bench_core.reports.claims.report import JudgedPaper, judged_papers
 from bench_core.reports.pages.published_board import PublishedBoard, published_folders, read_published
@@ -54,6 +54,16 @@ class SiteBoard:
         """One table for each pair of dataset and encoder, as `bench table` shows them."""
         return build(self.entries, tuning=self.tuning)
 
+    @cached_property
+    def full_tables(self) -> list[Table]:
+        """The same tables with every metric of each task, and the mean rank in each family."""
+        return build(self.entries, tuning=self.tuning, every=True)
+
+    @cached_property
+    def rows(self) -> Tables:
+        """The cells of each row of each table."""
+        return tables_of(self.entries)
+
 
 @dataclass(frozen=True)
 class SiteContent:
@@ -73,7 +83,12 @@ class SiteContent:
 
 
 def read_content(
-    leaderboards: Path | None, store: Path | None, names: Sequence[str] = (), registry: Registry | None = None
+    leaderboards: Path | None,
+    store: Path | None,
+    names: Sequence[str] = (),
+    registry: Registry | None = None,
+    *,
+    told: Callable[[str], None] = lambda _: None,
 ) -> SiteContent:
     """Read published boards and a store.
 
@@ -82,6 +97,7 @@ def read_content(
         store: Folder of a store; None leaves it out.
         names: Show these boards alone; none are all.
         registry: Plugins, for tests.
+        told: Gets a word on what is read, before each board.
 
     Raises:
         RequestError: A name is no published board.
@@ -91,12 +107,19 @@ def read_content(
     if unknown := set(names) - {folder.name for folder in folders}:
         known = ", ".join(folder.name for folder in folders) or "none"
         raise RequestError(f"{sorted(unknown)[0]!r} is no published board in {leaderboards}; there are: {known}.")
-    boards = [_published(folder, registry) for folder in folders if not names or folder.name in names]
+    boards = []
+    for folder in folders:
+        if not names or folder.name in names:
+            told(f"reading board {folder.name}")
+            boards.append(_published(folder, registry))
+    read = {board.published.folder.name: board.entries for board in boards if board.published}
     if store is not None:
-        boards.append(_of_store(Store.existing(store)))
+        told(f"reading the store {store}")
+        boards.append(_of_store(Store.existing(store), {board.name for board in boards}))
     papers: list[JudgedPaper] = []
     if leaderboards is not None and (leaderboards / "claims").is_dir():
-        tables = BoardTables(registry, leaderboards=leaderboards)
+        told("judging claims")
+        tables = BoardTables(registry, leaderboards=leaderboards, read=read)
         papers = judged_papers(load_papers([leaderboards / "claims"]), tables, leaderboards)
     return SiteContent(boards, papers, registry, manual())
 
@@ -128,6 +151,8 @@ def _published(folder: Path, registry: Registry) -> SiteBoard:
     )
 
 
-def _of_store(store: Store) -> SiteBoard:
+def _of_store(store: Store, taken: Collection[str]) -> SiteBoard:
     entries = entries_of(store.records(), store.attempts())
-    return SiteBoard(STORE_NAME, f"Cells of the store {store.path.name}", "", "", entries, store=store)
+    name = STORE_NAME if STORE_NAME not in taken else f"{STORE_NAME}-cells"
+    title = f"Cells of the store {store.path.resolve().name}"
+    return SiteBoard(name, title, "", "", entries, store=store)
