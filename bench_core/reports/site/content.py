@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -121,7 +121,17 @@ def read_content(
         told("judging claims")
         tables = BoardTables(registry, leaderboards=leaderboards, read=read)
         papers = judged_papers(load_papers([leaderboards / "claims"]), tables, leaderboards)
+        papers = _of_boards(papers, names) if names else papers
     return SiteContent(boards, papers, registry, manual())
+
+
+def _of_boards(papers: Sequence[JudgedPaper], names: Sequence[str]) -> list[JudgedPaper]:
+    """Return the claims on some boards; they were judged among all claims of their papers."""
+    some = [
+        replace(judged, claims=tuple(claim for claim in judged.claims if claim.claim.board in names))
+        for judged in papers
+    ]
+    return [judged for judged in some if judged.claims]
 
 
 def manual() -> Path | None:

@@ -6,7 +6,7 @@ from typing import Any
 from bench_core.reports.site.content import SiteBoard, SiteContent
 from bench_core.reports.site.writer import SiteWriter
 from bench_core.reports.tables.model import Table
-from bench_core.reports.tables.statistics import BOLD_PROMISE, FEWEST_SEEDS
+from bench_core.reports.tables.statistics import FEWEST_SEEDS
 
 _MOST_BEST = 3  # rows that the index names of a board with one table
 _MOST_TABLES = 3  # tables of which it names the best row
@@ -36,7 +36,6 @@ def write_index(site: SiteWriter, content: SiteContent) -> None:
             if boards
         ],
         "seeds": told,
-        "promise": BOLD_PROMISE.removeprefix("Bold (* in plain text): ").partition(" (")[0],
         "fewest": FEWEST_SEEDS,
     }
     site.page("index.html", "index.html", values)
@@ -59,7 +58,7 @@ def _line(board: SiteBoard) -> dict[str, Any]:
         "best": _best(board.tables),
         "rows": len({row.name for table in board.tables for row in table.rows if row.kind != "chance"}),
         "tasks": len({column.task for table in board.tables for column in table.columns if column.kind == "task"}),
-        "seeds": f"{len(seeds)}",
+        "seeds": len(seeds),
         "records": states.count("done"),
         "missing": states.count("missing"),
     }
