@@ -8,6 +8,7 @@ from bench_core.reports.pages.reported_numbers import NOTE, ReportedNumber, besi
 from bench_core.reports.site.boards_data import BoardTable, board_data, board_tables, seeds_data
 from bench_core.reports.site.cell_pages import cell_addresses
 from bench_core.reports.site.content import SiteBoard, SiteContent
+from bench_core.reports.site.plots import write_board_plots
 from bench_core.reports.site.prose import to_html
 from bench_core.reports.site.writer import HERE, SiteWriter
 from bench_core.reports.tables.cells import show
@@ -31,11 +32,11 @@ def write_boards(site: SiteWriter, content: SiteContent) -> None:
         values = {
             "board": board,
             "scripts": [script for script in _SCRIPTS if (HERE / "static" / script).is_file()],
-            "missing": board.published.missing if board.published else "",
+            "missing": board.published.missing.removeprefix("Partial: ") if board.published else "",
             "tables": [_table(of, shown) for of, shown in zip(tables, data["tables"], strict=True)],
             "description": to_html(board.description, shift=1) if board.description else "",
             "command": board.command,
-            "plots": [],
+            "plots": write_board_plots(site, board),
             "pictures": _pictures(site, board),
             "published": [_reported(number) for number in beside(board.entries, reported)],
             "published_note": NOTE,

@@ -1,0 +1,100 @@
+"""Quality against cost: a point for each row, and the rows that no other beats in both."""
+
+from collections.abc import Sequence
+
+from bench_core.reports.site.plots.model import PlotSource, SitePlot, View, score_name, shown
+from bench_core.reports.tables.model import Column, Row, Table
+
+COSTS = {
+    "pretrain": "seconds of training",
+    "parameters": "parameters of the encoder",
+    "peak memory": "peak memory, GiB",
+}
+
+
+def quality_cost(source: PlotSource) -> SitePlot | None:
+    """Return each row's score against what it costs, for every score and cost that two rows have."""
+    views = []
+    for table in source.tables:
+        costs = [number for number, column in enumerate(table.columns) if column.name in COSTS]
+        for score in _scores(table):
+            views += [view for cost in costs if (view := _view(table, score, cost)) is not None]
+    if not views:
+        return None
+    return SitePlot(
+        "quality_cost",
+        "Quality against cost",
+        "Rows on the line are the Pareto front: no other row is better and costs less; bars are 95 % intervals over "
+        "seeds.",
+        ("table", "score", "cost"),
+        tuple(views),
+    )
+
+
+def pareto_front(points: Sequence[tuple[float, float]], *, lower: bool = False) -> list[int]:
+    """Return the numbers of the points that no other beats, the cheapest first.
+
+    Args:
+        points: Cost and score of each.
+        lower: Whether a lower score is better; a lower cost always is.
+
+    Returns:
+        Of points that are equal in both all are on the front.
+    """
+    sign = -1 if lower else 1
+    order = sorted(range(len(points)), key=lambda k: (points[k][0], -sign * points[k][1]))
+    front: list[int] = []
+    for k in order:
+        cost, score = points[k]
+        if not front or points[front[-1]] == (cost, score) or sign * score > sign * points[front[-1]][1]:
+            front.append(k)
+    return front
+
+
+def _scores(table: Table) -> list[int]:
+    """Return the numbers of the columns that can be better or worse."""
+    kinds = ("task", "mean", "rank")
+    known = [(number, column) for number, column in enumerate(table.columns) if column.kind in kinds]
+    return [number for number, column in known if column.higher_is_better is not None]
+
+
+def _view(table: Table, score: int, cost: int) -> View | None:
+    rows = [row for row in table.rows if row.cells[score].mean is not None and row.cells[cost].mean is not None]
+    if len(rows) < 2:
+        return None
+    quality, price = table.columns[score], table.columns[cost]
+    points = [(row.cells[cost].mean or 0.0, row.cells[score].mean or 0.0) for row in rows]
+    methods = [number for number, row in enumerate(rows) if row.kind == "method" and _counts(row, score, quality)]
+    lower = quality.higher_is_better is False
+    front = [methods[k] for k in pareto_front([points[number] for number in methods], lower=lower)]
+    chance = next((row.cells[score].mean for row in table.rows if row.kind == "chance"), None)
+    names = [rows[number].label for number in front]
+    label = (
+        f"{len(rows)} rows by {score_name(quality)} and {COSTS[price.name]}. On the Pareto front: {', '.join(names)}."
+    )
+    return View(
+        (table.title, score_name(quality), COSTS[price.name]),
+        "scatter",
+        label,
+        {
+            "x": COSTS[price.name],
+            "y": score_name(quality),
+            "points": [
+                {
+                    "name": row.label,
+                    "kind": row.kind,
+                    "x": shown(row.cells[cost].mean, price),
+                    "y": shown(row.cells[score].mean, quality),
+                    "dy": shown(row.cells[score].halfwidth, quality),
+                }
+                for row in rows
+            ],
+            "front": front,
+            "chance": shown(chance, quality),
+        },
+    )
+
+
+def _counts(row: Row, score: int, column: Column) -> bool:
+    """Return whether a row may be on the front: it has all seeds of the column, where the column ranks."""
+    return row.cells[score].ranked or not column.can_rank
