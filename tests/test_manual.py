@@ -1,4 +1,4 @@
-"""The pages for people who bring a method, encoder, dataset or task: what they print works as printed."""
+"""The manual's pages: what they print works as printed."""
 
 import re
 import shlex
@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
 
 from bench_core.cli.group import main
 from bench_core.conformance import check_component
@@ -19,7 +20,9 @@ PAGES = sorted(DOCS.glob("write-a*.md"))
 def commands(page: Path) -> list[list[str]]:
     """The words of each command of `bench` that a page prints."""
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("bench ")]
+    return [
+        shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.startswith("bench ")
+    ]
 
 
 def test_the_method_of_the_manual_conforms() -> None:
@@ -34,12 +37,46 @@ def test_the_method_of_the_manual_conforms() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_of_a_kind_shows_how_to_begin_one(page: Path) -> None:
+    assert ["bench", "new", page.stem.split("-")[-1]] in [line[:3] for line in commands(page)]
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "five-minutes.md", DOCS / "site.md"], ids=lambda page: page.stem)
 def test_the_commands_of_a_page_parse(page: Path) -> None:
-    lines = commands(page)
-    assert ["bench", "new", page.stem.split("-")[-1]] in [line[:3] for line in lines]
-    for words in lines:
+    assert commands(page)
+    for words in commands(page):
         with main.commands[words[1]].make_context(words[1], words[2:], resilient_parsing=False):
             pass
+
+
+def test_five_minutes_lead_to_a_table_and_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in commands(DOCS / "five-minutes.md"):
+        if words[1] == "run":  # the same with fewer images and epochs
+            words = ["1" if word == "40" else word for word in words] + ["--set", "digits.train_size=100"]
+        done = CliRunner().invoke(main, words[1:], catch_exceptions=False)
+        assert done.exit_code == 0, (words, done.output)
+        if words[1] == "run":
+            assert "Mean rank: over 2 families" in done.output
+    assert (tmp_path / "site/index.html").is_file()
+
+
+def test_the_code_of_the_page_of_the_api_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = re.findall(r"```python\n(.*?)```", (DOCS / "api.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(source, "api.md", "exec"), names)
+    assert len(names["scores"]) == 2  # type: ignore[arg-type]
+    assert not names["encoder"].training  # type: ignore[attr-defined]
+
+
+def test_the_page_of_the_api_names_what_is_there() -> None:
+    import bench_core
+
+    page = (DOCS / "api.md").read_text()
+    names = re.findall(r"`bench_core\.(\w+)`", page) + re.findall(r"<!-- api: bench_core\.(\w+) -->", page)
+    assert len(names) > 30
+    assert set(names) <= set(bench_core.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -13,11 +13,12 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Link, Navigation
 from mkdocs.structure.pages import Page
+
+from bench_core.reports.site.formulas import formula
 
 # A link or a picture that leads upwards; code comes first, because links in it are none.
 LINK = re.compile(
@@ -27,6 +28,7 @@ LINK = re.compile(
 BOARD = re.compile(r"leaderboards/(\w+)(?:/.*)?")
 API = re.compile(r"<!-- api: (\S+) -->")
 FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<formula>.*?)\\[)\]]</(?P=tag)>', re.DOTALL)
+SEARCH = 'data-md-component="search" role="dialog"'
 log = logging.getLogger("mkdocs.hooks.manual")
 
 
@@ -37,15 +39,16 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _expanded(entries: list[Any], docs: Path) -> list[Any]:
-    listed = []
-    for entry in entries:
-        if isinstance(entry, dict):
-            ((title, value),) = entry.items()
-            entry = {title: _folder(docs, value) if str(value).endswith("/") else value}
-            if isinstance(value, list):
-                entry = {title: _expanded(value, docs)}
-        listed.append(entry)
-    return listed
+    return [
+        {title: _pages(value, docs) for title, value in entry.items()} if isinstance(entry, dict) else entry
+        for entry in entries
+    ]
+
+
+def _pages(value: Any, docs: Path) -> Any:
+    if isinstance(value, list):
+        return _expanded(value, docs)
+    return _folder(docs, value) if value.endswith("/") else value
 
 
 def _folder(docs: Path, name: str) -> list[str]:
@@ -99,10 +102,15 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
     """Return the page with its formulas as MathML."""
 
     def mathml(found: re.Match[str]) -> str:
-        source = unescape(found["formula"]).replace(r"\arg", r"\operatorname{arg}")
-        drawn: str = convert(source, display="inline" if found["tag"] == "span" else "block")
-        if "\\" in drawn:
+        tag, source = found["tag"], unescape(found["formula"])
+        drawn = formula(source, block=tag == "div")
+        if "<math" not in drawn:
             log.warning("%s: no MathML for the formula %s", page.file.src_uri, source)
-        return f'<{found["tag"]} class="arithmatex">{drawn}</{found["tag"]}>'
+        return f'<{tag} class="arithmatex">{drawn}</{tag}>'
 
     return FORMULA.sub(mathml, html)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Return the page with a name for the dialog of the search, which screen readers say."""
+    return output.replace(SEARCH, f'{SEARCH} aria-label="Search"')
