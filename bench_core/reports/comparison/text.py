@@ -14,23 +14,23 @@ from bench_core.reports.tables.cells import decimals, show
 from bench_core.reports.tables.statistics import Paired
 
 FORMATS = ("text", "md", "json")
-_SEEDS = (
+SEEDS = (
     'Means and differences are over the seeds that both rows have, paired by seed; "2 of 5" where the table\'s column '
     "has 5. Intervals are 95 % intervals of Student's t, each for itself; p is of the same test, corrected after Holm "
     "for all tests of this list. The list tests one pair, as if chosen beforehand. Bold in a table compares all rows "
     "with the best, so it may tell apart what this does not, and the reverse."
 )
-_SEEDS_ALONE = "Only seeds vary here: the sampling error of the test items is not in the intervals."
-_TITLES = (
+SEEDS_ALONE = "Only seeds vary here: the sampling error of the test items is not in the intervals."
+TITLES = (
     "Over seeds: would other trainings give this?",
     "Over test items: would another test set give this, for these trained networks?",
 )
-_ITEMS = (
+ITEMS = (
     f"Over test items: {DRAWS:,} bootstrap draws of the items, the same for both rows and all seeds. Intervals are "
     "95 % percentiles, each for itself; p is of a test that turns the sign of each item's difference at random, "
     "corrected after Holm for all such tests of this list."
 )
-_EACH = "Neither interval answers the question of the other. The verdicts are by seeds."
+EACH = "Neither interval answers the question of the other. The verdicts are by seeds."
 _RANKS = (
     "Rows whose mean ranks differ by less than the critical difference cannot be told apart (Nemenyi, 95 %; Demsar "
     "2006). His datasets are families of tasks here, which share one training of each row, so this is a rough guide."
@@ -46,12 +46,12 @@ def show_comparison(comparison: Comparison, format: str) -> str:
     safe = _escape(format)
     head = ["data", "task", first, second, "seeds", difference, "p (Holm)", "verdict"]
     blocks = [_grid(head, [_seed_cells(line) for line in comparison.lines], format)]
-    notes = [_SEEDS, _SEEDS_ALONE]
+    notes = [SEEDS, SEEDS_ALONE]
     by_item = [_item_cells(line, line.items) for line in comparison.lines if line.items]
     if by_item:
         head = ["data", "task", "seeds", "test items", difference, "p (Holm)"]
-        blocks = [_TITLES[0], *blocks, _TITLES[1], _grid(head, by_item, format)]
-        notes = [_SEEDS, _ITEMS, _EACH]
+        blocks = [TITLES[0], *blocks, TITLES[1], _grid(head, by_item, format)]
+        notes = [SEEDS, ITEMS, EACH]
     notes += [f"{note}." for note in comparison.notes]
     return "\n\n".join([*blocks, "\n".join(f"- {safe(note)}" for note in notes)]) + "\n"
 

@@ -115,7 +115,7 @@ def test_the_largest_scores_are_left_out_beyond_the_limit_and_a_note_says_so(run
     records = [record for name in "ab" for record in runs(name, rng.random((3, 30)) < 0.5)]
     records += [record for name in "ab" for record in runs(name, rng.random((3, 90)) < 0.5, "linear")]
     entries = entries_from(records)
-    [found] = compare_all([entries], limit=100)
+    [found] = compare_all([entries], item_limit=100)
     lines = {line.column.task: line for line in found.comparisons["a", "b"].lines}
     assert lines["knn"].items is not None
     assert lines["linear"].items is None
@@ -123,6 +123,15 @@ def test_the_largest_scores_are_left_out_beyond_the_limit_and_a_note_says_so(run
     assert (
         lines["linear"].paired == {line.column.task: line for line in compare(entries, "a", "b").lines}["linear"].paired
     )
+
+
+def test_of_too_many_rows_the_first_ones_in_the_given_order_are_compared(runs: Runs) -> None:
+    rng = np.random.default_rng(4)
+    entries = entries_from([record for name in "abcd" for record in runs(name, rng.random((2, 30)) < 0.5)])
+    [found] = compare_all([entries], [["d", "b", "nobody"]], line_limit=3)
+    assert (found.rows, found.left_out) == (["d", "b", "a"], ["c"])
+    assert list(found.comparisons) == [("d", "b"), ("d", "a"), ("b", "a")]
+    assert_equal(found.comparisons["d", "a"], compare(entries, "d", "a"))
 
 
 def test_hits_are_spread_over_the_differences_that_are_possible() -> None:
