@@ -153,13 +153,13 @@ def _first_seeds(records: Iterable[Record]) -> set[str]:
 def _portable(record: Record) -> Record:
     """Return a record without the paths of this machine: its commands are as anybody would type them."""
     provenance: dict[str, Any] = dict(record.stored.get("provenance") or {})
-    provenance["command"] = _typed_command(provenance.get("command"))
+    provenance["command"] = typed_command(provenance.get("command"))
     if pretrain := provenance.get("pretrain"):
-        provenance["pretrain"] = {**pretrain, "command": _typed_command(pretrain.get("command"))}
+        provenance["pretrain"] = {**pretrain, "command": typed_command(pretrain.get("command"))}
     return record_from_json({**record.stored, "provenance": provenance})
 
 
-def _typed_command(command: str | None) -> str | None:
+def typed_command(command: str | None) -> str | None:
     """Return `bench run ...` as anybody would type it; a call from Python stays as it is.
 
     Left out are the paths of this machine, and the options with which a process is started for one chain.

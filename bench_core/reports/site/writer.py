@@ -19,15 +19,16 @@ class SiteWriter:
         written: Address -> bytes of each file so far.
     """
 
-    def __init__(self, out: Path, told: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, out: Path, told: Callable[[str], None] = lambda _: None, *, served: bool = False) -> None:
         """Name the folder; it is made with the first file.
 
         Args:
             out: The folder.
             told: Gets the address of each file before it is written.
+            served: Whether the pages are those of `bench serve`, which have one more, "Live".
         """
         self.out = out
-        self._told = told
+        self._told, self._served = told, served
         self.written: dict[str, int] = {}
 
     def page(self, address: str, template: str, values: Mapping[str, Any]) -> None:
@@ -39,8 +40,11 @@ class SiteWriter:
             values: What the template shows; `root` ("../") leads from the page to the folder of the site.
         """
         root = "../" * (len(PurePosixPath(address).parts) - 1)
-        text = self._templates.get_template(template).render({**values, "root": root, "address": address})
-        self.file(address, text.encode())
+        self.file(address, self.rendered(template, {**values, "root": root, "address": address}).encode())
+
+    def rendered(self, template: str, values: Mapping[str, Any]) -> str:
+        """Return the HTML of a template, for parts of pages that are data."""
+        return self._templates.get_template(template).render(values)
 
     def data(self, address: str, name: str, value: Any) -> None:
         """Write a value as a classic script that hands it to `bench.put` under a name.
@@ -69,13 +73,15 @@ class SiteWriter:
 
     @cached_property
     def _templates(self) -> jinja2.Environment:
-        return jinja2.Environment(
+        templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        templates.globals["served"] = self._served
+        return templates
 
 
 def as_script(value: Any) -> str:

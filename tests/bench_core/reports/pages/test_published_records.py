@@ -9,7 +9,7 @@ import pytest
 from bench_core import Evaluator
 from bench_core.errors import RequestError, StoreError
 from bench_core.plugins import Registry
-from bench_core.reports.pages.published_records import _typed_command
+from bench_core.reports.pages.published_records import typed_command
 from bench_core.reports.pictures.draw import fingerprint_in
 from bench_core.store import Store
 
@@ -209,4 +209,4 @@ def test_a_failure_stays_published_until_its_cell_is_done_or_fails_anew(
     ],
 )
 def test_a_command_is_published_as_anybody_would_type_it(command: str | None, published: str | None) -> None:
-    assert _typed_command(command) == published
+    assert typed_command(command) == published
