@@ -8,6 +8,8 @@ from pathlib import Path
 from bench_core.errors import RequestError, shown
 from bench_core.files import new_folder
 from bench_core.reports.site.board_page import write_boards
+from bench_core.reports.site.cell_pages import write_cells
+from bench_core.reports.site.comparisons import write_comparisons
 from bench_core.reports.site.content import SiteContent
 from bench_core.reports.site.index_page import write_index
 from bench_core.reports.site.writer import HERE, SiteWriter
@@ -21,16 +23,21 @@ _PARTS: tuple[tuple[str, Part], ...] = (
     ("styles and scripts", lambda site, _: _write_assets(site)),
     ("boards", write_boards),
     ("index", write_index),
+    ("comparisons", write_comparisons),
+    ("cells", write_cells),  # the last: they link to the pages of components that are there
 )
 
 
-def build_site(content: SiteContent, out: Path, told: Callable[[str], None] = lambda _: None) -> SiteWriter:
+def build_site(
+    content: SiteContent, out: Path, told: Callable[[str], None] = lambda _: None, *, served: bool = False
+) -> SiteWriter:
     """Write a site.
 
     Args:
         content: What it shows.
         out: Its folder; an earlier site there is replaced once the new one is complete.
         told: Gets a word on what is done, before each part and each file.
+        served: Also write the page "Live" of `bench serve`, and links to it.
 
     Returns:
         The writer, which knows all files.
@@ -41,10 +48,12 @@ def build_site(content: SiteContent, out: Path, told: Callable[[str], None] = la
     out = Path(os.path.realpath(out))
     check_out(out)
     with new_folder(out, MARKER, over=True) as temporary:
-        site = SiteWriter(temporary, told)
+        site = SiteWriter(temporary, told, served=served)
         for name, write in _PARTS:
             told(name)
             write(site, content)
+        if served:
+            site.page("live/index.html", "live.html", {})
         marker = {"made by": "bench site", "files": sorted(site.written)}
         site.file(MARKER, (json.dumps(marker, indent=0, ensure_ascii=False) + "\n").encode())
         told("all files onto the disk")
