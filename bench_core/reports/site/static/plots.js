@@ -52,14 +52,16 @@ bench.plot = (() => {
     element.replaceChildren(...shapes[state.view.shape](state.view, width));
   }
 
-  /* Return the svg of one panel. */
+  /* Return the svg of one panel. It is one image with one label: the library's labels of its parts are taken out. */
   function panel(label, options) {
+    for (const mark of options.marks.flat()) mark.ariaLabel = null;
     const svg = window.Plot.plot({
       marginTop: 22, marginRight: 16, marginBottom: 40, ...options,
       style: { background: "transparent", color: "var(--text)", fontFamily: "inherit", fontSize: "12px" },
       ariaLabel: label,
     });
     svg.setAttribute("role", "img");
+    svg.querySelectorAll("[aria-label]").forEach((part) => part.removeAttribute("aria-label"));
     return svg;
   }
 
