@@ -19,16 +19,19 @@ class SiteWriter:
         written: Address -> bytes of each file so far.
     """
 
-    def __init__(self, out: Path, told: Callable[[str], None] = lambda _: None, *, served: bool = False) -> None:
+    def __init__(
+        self, out: Path, told: Callable[[str], None] = lambda _: None, *, served: bool = False, manual: bool = False
+    ) -> None:
         """Name the folder; it is made with the first file.
 
         Args:
             out: The folder.
             told: Gets the address of each file before it is written.
             served: Whether the pages are those of `bench serve`, which have one more, "Live".
+            manual: Whether the manual's site lies in the folder above; pages then link to it.
         """
         self.out = out
-        self._told, self._served = told, served
+        self._told, self._served, self._manual = told, served, manual
         self.written: dict[str, int] = {}
 
     def page(self, address: str, template: str, values: Mapping[str, Any]) -> None:
@@ -80,7 +83,7 @@ class SiteWriter:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        templates.globals["served"] = self._served
+        templates.globals |= {"served": self._served, "manual": self._manual}
         return templates
 
 
