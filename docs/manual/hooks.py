@@ -3,6 +3,7 @@
 - The navigation lists the pages of a folder, so that a new method needs no line in `mkdocs.yml`.
 - Links out of `docs/` lead to the boards' site, which lies beside the manual, or show the path in the repository.
 - Formulas become MathML, which browsers draw themselves.
+- Tables of our numbers stay out of the search: they are a third of all text, and nobody searches for a number.
 - `<!-- api: NAME -->` becomes the documentation of a Python object; GitHub shows nothing there.
 """
 
@@ -78,6 +79,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"![{found['shown']}]({up}/{_picture(target, config, files)})"
         return _outside(LINK.sub(link, found["shown"]), target, up)
 
+    markdown = markdown.replace("\n## Our numbers\n", "\n## Our numbers {data-search-exclude}\n")
     return API.sub(r"::: \1", LINK.sub(link, markdown))
 
 

@@ -95,6 +95,13 @@ def test_a_link_to_a_source_file_shows_its_path(manual: Path) -> None:
     assert "nac.py (<code>plugins/bench_methods/nac.py</code>)" in (manual / "methods/nac.html").read_text()
 
 
+def test_tables_of_our_numbers_are_not_searched(manual: Path) -> None:
+    index = (manual / "search/search_index.js").read_text()
+    assert index.startswith("var __index = {")
+    assert "methods/nac.html#what-is-minimised" in index
+    assert "methods/nac.html#our-numbers" not in index
+
+
 def test_formulas_are_drawn_by_the_browser_itself(manual: Path) -> None:
     formulas = [
         tag for path in manual.rglob("*.html") for tag in re.findall(r"<math.*?</math>", path.read_text(), re.S)
@@ -115,7 +122,7 @@ def test_search_finds_a_page_in_a_file(manual: Path, page: "Page") -> None:
     page.keyboard.press("/")
     page.keyboard.type("mean rank")
     found = page.locator("a.md-search-result__link").first
-    found.wait_for()
+    found.wait_for(timeout=60_000)  # the index is made in the browser; on a busy machine that takes a while
     found.click()
     page.wait_for_load_state()
     assert "mean rank" in (page.text_content("article") or "").lower()
