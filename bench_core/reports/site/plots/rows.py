@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench_core.evaluation.intervals import LEVEL
-from bench_core.reports.comparison.rows import Ranking, rank_rows
+from bench_core.reports.comparison.rows import MIN_ROWS, Ranking, rank_rows
 from bench_core.reports.site.plots.model import PlotSource, SitePlot, View, rounded, score_name, shown
 from bench_core.reports.tables.build import may_rank
 from bench_core.reports.tables.cells import column_values, fill
@@ -30,14 +30,14 @@ def seeds(source: PlotSource) -> SitePlot | None:
 
 def ranks(source: PlotSource) -> SitePlot | None:
     """Return the mean ranks of all rows, with the groups that the critical difference cannot tell apart."""
-    views = [_rank_view(ranking) for ranking in rank_rows(source.entries) if len(ranking.rows) > 1]
+    views = [_rank_view(ranking) for ranking in rank_rows(source.entries) if len(ranking.rows) >= MIN_ROWS]
     if not views:
         return None
     return SitePlot(
         "ranks",
         "Mean ranks",
-        "Further left is better; where the bars of two rows do not overlap, their mean ranks differ by more than the "
-        "critical difference.",
+        "Further left is better. With enough families of tasks there are bars: rows whose bars do not overlap differ "
+        "by more than the critical difference.",
         ("table",),
         tuple(views),
     )

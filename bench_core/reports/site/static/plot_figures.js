@@ -29,12 +29,10 @@
   async function drawing(figure, view) {
     const place = figure.querySelector(".plot-drawing");
     try {
-      if (view.shape !== "images") return await bench.plot(place, view);
       await bench.plot(place, view);
     } catch (error) {
       place.replaceChildren(node("p", "plot-failed", `This plot cannot be drawn: ${error.message}`));
     }
-    return undefined;
   }
 
   /* Make a select for each choice that has more than one option; made once, later only set. */
@@ -119,6 +117,7 @@
   for (const figure of document.querySelectorAll("figure.plot")) {
     const button = figure.querySelector(".plot-draw");
     button.hidden = false;
+    figure.querySelector(".plot-numbers").hidden = false;
     button.addEventListener("click", () => open(figure));
     seen.observe(figure.querySelector(".plot-drawing"));
     figure.querySelector(".plot-numbers").addEventListener("toggle", async () => {

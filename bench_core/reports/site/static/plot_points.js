@@ -43,6 +43,7 @@
         ["middle", 0, -14, [x - wide / 2, y - 21, x + wide / 2, y - 7]],
         ["middle", 0, 14, [x - wide / 2, y + 7, x + wide / 2, y + 21]],
       ];
+      if (front.includes(k)) sides.push(sides.shift()); // the line of the front leaves a point to the right
       const free = sides.find(([, , , b]) =>
         b[0] >= box[0] && b[1] >= box[1] && b[2] <= box[2] && b[3] <= box[3] &&
         !taken.some((t) => t[0] < b[2] && t[2] > b[0] && t[1] < b[3] && t[3] > b[1]));
@@ -71,7 +72,7 @@
       x: Plot.scale({ x: { ...x, range: [60, width - 20] } }).apply,
       y: Plot.scale({ y: { ...y, range: [height - 44, 26] } }).apply,
     };
-    const names = placed(points, front, at, [60, 20, width - 2, height - 44], width < NARROW ? 16 : 30);
+    const names = placed(points, front, at, [66, 20, width - 2, height - 44], width < NARROW ? 16 : 30);
     const line = view.connect ? points : front.map((k) => points[k]);
     const halo = { stroke: "var(--ground)", strokeWidth: 3, paintOrder: "stroke" };
     const svg = panel(view.label, {
@@ -263,13 +264,13 @@
   }
 
   /* Show grids of images, small ones enlarged with sharp pixels. */
-  shapes.images = (view, width) => [
+  const images = (view, width) => [
     grid(view.panels, width, width < NARROW ? 150 : 220, (one) => {
       const image = node("img", "plot-image");
       image.src = `data:image/png;base64,${one.png}`;
       image.alt = `${one.name}: ${view.label}`;
-      image.loading = "lazy";
       return image;
     }),
   ];
+  shapes.images = Object.assign(images, { plain: true });
 })();

@@ -17,7 +17,8 @@ bench.plot = (() => {
   const MOST_MARKERS = 40; // points of a line that has a marker on each
   const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
   const MARKERS = ["circle", "circle-stroke"];
-  const shapes = {};
+  const GREY = { stroke: "var(--edge)", strokeOpacity: 0.4, strokeWidth: 1 };
+  const shapes = {}; // name -> function; one with `plain` needs no library
   const drawn = new Map(); // element -> {view, width}
   let observer = null;
 
@@ -30,7 +31,7 @@ bench.plot = (() => {
 
   /* Draw a view into an element. */
   async function plot(element, view) {
-    await library();
+    if (!shapes[view.shape].plain) await library();
     drawn.set(element, { view, width: 0 });
     observer = observer || new ResizeObserver((entries) => entries.forEach((e) => draw(e.target)));
     observer.observe(element);
@@ -252,7 +253,7 @@ bench.plot = (() => {
       x: xScale(view, axes, null, 4),
       y: { domain: axes.y, label: null, ticks: 4, grid: true, tickFormat: text },
       marks: [
-        ...others.map((other) => Plot.line(other.points, { x: "x", y: "y", stroke: "var(--line)", strokeWidth: 1 })),
+        ...others.map((other) => Plot.line(other.points, { x: "x", y: "y", ...GREY })),
         ...bands(Plot, own),
         line(Plot, own, { strokeWidth: 2.2, marker: one.points.length <= 12 ? "circle" : null, r: 2 }),
         Plot.dot(first, { x: "x", y: "y", r: 4, fill: "var(--ground)", stroke: colour(0), strokeWidth: 1.5 }),
