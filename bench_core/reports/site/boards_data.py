@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench_core.reports.pages.reported_numbers import component_name
 from bench_core.reports.site.content import SiteBoard, address_name
 from bench_core.reports.tables.cells import score_of, seed_values
 from bench_core.reports.tables.entries import Entry
@@ -119,6 +120,7 @@ def _pairs(row: Row, table: Table) -> Iterator[tuple[Column, TableCell]]:
 def _column(column: Column, rows: Rows) -> dict[str, Any]:
     return {
         "id": "",
+        "name": column.name,
         "title": column.title,
         "kind": column.kind,
         "task": column.task,
@@ -130,8 +132,15 @@ def _column(column: Column, rows: Rows) -> dict[str, Any]:
         "shown": True,
         "embedding": _embedding(column, rows),
         "seeds": column.seeds,
-        "help": "",
+        "href": _task_page(column, rows),
     }
+
+
+def _task_page(column: Column, rows: Rows) -> str:
+    """Return the address of the page of the task behind a column; "" where no cell tells."""
+    entries = (entry for of_row in rows.values() for entry in of_row if entry.names["task"] == column.task)
+    name = next((name for entry in entries if (name := component_name(entry, "task"))), "")
+    return f"tasks/{address_name(name)}.html" if name else ""
 
 
 def _embedding(column: Column, rows: Rows) -> str:

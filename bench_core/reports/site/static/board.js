@@ -6,6 +6,7 @@
   const { element } = bench;
   const { METHOD, ENCODER, CHOSEN_RANK, KEYS } = bench.table;
   const boards = [];
+  const CHUNK = 60; // rows that are in the page before somebody scrolls: laying out a row takes longer than sorting it
 
   /* Return the text of a header, in lines where it is of a task: its name, its metric, the seeds that it needs. */
   function headLines(head, column) {
@@ -30,23 +31,8 @@
   function addChosenRank(parts) {
     const head = element("th", { scope: "col", hidden: true }, "mean rank of chosen families ↓");
     parts.names.at(-1).after(head);
-    const cells = parts.rows.map((line) => {
-      const cell = element("td", { hidden: true });
-      line.cells[parts.names.length - 1].after(cell);
-      return cell;
-    });
-    return { head, cells };
-  }
-
-  /* Write the mean ranks over the chosen families, and show or hide their column. */
-  function showChosenRank(parts, model) {
-    const off = !model.view().families.length;
-    parts.chosen.head.hidden = off;
-    model.data.rows.forEach((row, place) => {
-      const rank = off ? undefined : model.meanRank(row);
-      parts.chosen.cells[place].hidden = off;
-      parts.chosen.cells[place].textContent = rank === undefined ? "" : rank.toFixed(2);
-    });
+    for (const line of parts.rows) line.cells[parts.names.length - 1].after(element("td", { hidden: true }));
+    return head;
   }
 
   /* Put a box before each row's name, by which it is chosen for a comparison; the level of chance has none. */
@@ -65,7 +51,7 @@
   }
 
   /* Find the parts of a board's table, in the order of its data. */
-  function partsOf(root, data) {
+  function partsOf(root) {
     const table = root.querySelector("table");
     const heads = [...table.tHead.rows[0].cells];
     const scores = heads.filter((head) => head.dataset.column !== undefined);
@@ -74,31 +60,65 @@
       root, table, body, scores,
       names: heads.filter((head) => head.dataset.column === undefined),
       rows: [...body.rows],
-      shown: data.columns.map((column) => column.shown), // as the page came
     };
   }
 
-  /* Show and hide columns; only cells of columns that change are touched. */
+  /* Show and hide columns, and the mean rank over chosen families. Rows that are not in the page follow when they
+     come into it: `stamp` says which of them are as the view has it. */
   function showColumns(parts, model) {
-    const first = parts.names.length + 1; // the column of chosen ranks stands before the scores
-    const changed = [];
-    model.data.columns.forEach((column, place) => {
-      const on = model.isVisible(column);
-      if (on === parts.shown[place]) return;
-      parts.shown[place] = on;
-      parts.scores[place].hidden = !on;
-      changed.push([first + place, !on]);
-    });
-    if (!changed.length) return;
-    for (const { cells } of parts.rows) for (const [place, off] of changed) cells[place].hidden = off;
+    const { families } = model.view();
+    const on = [families.length > 0, ...model.data.columns.map(model.isVisible)];
+    const now = `${families.join()} ${on.join()}`;
+    if (now === parts.stamp) return;
+    parts.stamp = now;
+    parts.on = on;
+    [parts.chosen, ...parts.scores].forEach((head, place) => (head.hidden = !on[place]));
   }
 
-  /* Put the rows of the view into the page, in its order; nothing moves where nothing changed. */
+  /* Bring a row to the columns of the view. */
+  function dress(parts, model, line) {
+    if (line.dataset.stamp === parts.stamp) return line;
+    line.dataset.stamp = parts.stamp;
+    const { cells } = line;
+    const first = parts.names.length; // the column of chosen ranks, before the scores
+    parts.on.forEach((on, place) => {
+      if (cells[first + place].hidden === on) cells[first + place].hidden = !on;
+    });
+    if (parts.on[0]) {
+      const rank = model.meanRank(model.data.rows[Number(line.dataset.row)]);
+      cells[first].textContent = rank === undefined ? "" : rank.toFixed(2);
+    }
+    return line;
+  }
+
+  /* Put the rows of the view into the page, in its order; of many the first ones, the others as somebody scrolls to
+     them. Nothing moves where nothing changed. */
   function showRows(parts, model) {
     const order = model.rows().map((row) => parts.rows[row.id]);
-    const now = parts.body.rows;
-    if (order.length === now.length && order.every((line, place) => line === now[place])) return;
-    parts.body.replaceChildren(...order);
+    const was = parts.order;
+    if (was && order.length === was.length && order.every((line, at) => line === was[at])) {
+      for (const line of parts.body.rows) dress(parts, model, line);
+      return;
+    }
+    parts.order = order;
+    parts.body.replaceChildren(...order.slice(0, CHUNK).map((line) => dress(parts, model, line)));
+    parts.table.setAttribute("aria-rowcount", order.length + 1);
+  }
+
+  /* Add rows below those that are in the page. */
+  function addRows(parts, model, count) {
+    const { length } = parts.body.rows;
+    const further = parts.order.slice(length, length + count);
+    if (further.length) parts.body.append(...further.map((line) => dress(parts, model, line)));
+  }
+
+  /* Add further rows before somebody has scrolled to the last one, and all of them to a print. */
+  function addRowsOnDemand(parts, model) {
+    const region = parts.root.querySelector(".wide");
+    region.addEventListener("scroll", () => {
+      if (region.scrollTop + 3 * region.clientHeight > region.scrollHeight) addRows(parts, model, CHUNK);
+    });
+    window.addEventListener("beforeprint", () => addRows(parts, model, parts.order.length));
   }
 
   /* Say in the headers which column sorts, and in which direction. */
@@ -113,6 +133,8 @@
   /* Mark the rows that are chosen for a comparison. */
   function showChosen(parts, model) {
     const chosen = new Set(model.view().rows);
+    if (parts.compared === model.view().rows) return;
+    parts.compared = model.view().rows;
     model.data.rows.forEach((row, place) => {
       const on = chosen.has(bench.table.rowName(row));
       parts.rows[place].classList.toggle("chosen", on);
@@ -218,12 +240,11 @@
   function start(root) {
     const board = root.dataset.board;
     const data = bench.get(`board/${board}`).tables[Number(root.dataset.table)];
-    const parts = partsOf(root, data);
+    const parts = partsOf(root);
     let update = () => {};
     const model = bench.table.make(data, () => {
-      showRows(parts, model);
       showColumns(parts, model);
-      showChosenRank(parts, model);
+      showRows(parts, model);
       showSort(parts, model);
       showChosen(parts, model);
       keepStop(parts);
@@ -234,12 +255,13 @@
     parts.chosen = addChosenRank(parts);
     const names = parts.names.map((head, place) => ({ id: place ? ENCODER : METHOD, head }));
     const scores = data.columns.map((column, place) => ({ id: column.id, column, head: parts.scores[place] }));
-    parts.sorts = [...names, { id: CHOSEN_RANK, head: parts.chosen.head }, ...scores];
+    parts.sorts = [...names, { id: CHOSEN_RANK, head: parts.chosen }, ...scores];
     for (const { id, column, head } of parts.sorts) sortButton(head, column, () => model.press(id));
     parts.boxes = addBoxes(parts, model);
     parts.table.setAttribute("role", "grid");
     for (const cell of parts.body.querySelectorAll("td[title]")) cell.removeAttribute("title"); // the tip says it
     for (const link of parts.body.querySelectorAll("a.note")) link.tabIndex = -1; // the cell's dialog says it
+    addRowsOnDemand(parts, model);
     listen(parts, model, board);
     update = bench.boardControls.fill(root.querySelector(".controls"), model, board);
     root.dataset.ready = "";

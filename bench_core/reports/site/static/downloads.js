@@ -65,8 +65,7 @@ bench.downloads = (() => {
     for (const { row, cells } of lines(model)) {
       for (const { column, cell } of cells) {
         made.push([
-          data.dataset, row.encoder || data.encoder, row.name, row.kind, column.task || column.id, column.metric,
-          column.unit,
+          data.dataset, row.encoder || data.encoder, row.name, row.kind, column.name, column.metric, column.unit,
           column.up, cell.t ?? "", cell.v, cell.h, cell.lo, cell.hi, cell.n ?? 0, ranked(column, cell), Boolean(cell.b),
           cell.c ?? "", cell.s ?? "done", cell.w ?? "",
         ]);
