@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (  # of bench_core, from the command line down; a file imports only from rooms after its own
-    "__main__", "cli", "api", "tuning", "engines", "running", "export", "reports", "planning", "conformance",
+    "__main__", "cli", "serving", "api", "tuning", "engines", "running", "export", "reports", "planning", "conformance",
     "evaluation", "plugins", "plugin_checks", "entry_points", "training", "nn", "data", "views", "store", "devices",
     "hookspecs", "contracts", "config", "ranges", "files", "regular_files", "keys", "seeds", "process_settings",
     "output", "errors",

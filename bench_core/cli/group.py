@@ -26,6 +26,7 @@ from bench_core.cli.program import run_as_program
 from bench_core.cli.records import merge, verify
 from bench_core.cli.rm import rm
 from bench_core.cli.run import run
+from bench_core.cli.serve import serve
 from bench_core.cli.site import site
 from bench_core.cli.status import logs, status
 from bench_core.cli.tables import export, plot, publish, table
@@ -53,7 +54,7 @@ _HEADINGS = {  # of `bench --help`, with the commands below each
     "Look": ("list", "show", "table", "plot"),
     "Compare": ("compare", "claims", "verify"),
     "Take home": ("path", "embed", "convert"),
-    "Publish": ("publish", "site", "export", "merge"),
+    "Publish": ("publish", "site", "serve", "export", "merge"),
     "Author": ("new", "check", "completion"),
 }
 
@@ -243,8 +244,8 @@ def completion(shell: str) -> None:
 
 
 _COMMANDS = (
-    new, eval_, run, tune, why, list_, show, table, plot, publish, site, export, merge, compare, claims, verify, status,
-    logs, rm, path, embed, convert,
+    new, eval_, run, tune, why, list_, show, table, plot, publish, site, serve, export, merge, compare, claims, verify,
+    status, logs, rm, path, embed, convert,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)
