@@ -7,7 +7,11 @@
 
   /* Make a select with a label; change is called with its value. */
   function choose(label, options, value, change) {
-    const select = el("select", {}, ...options.map(([key, text]) => el("option", { value: key }, text)));
+    const select = el(
+      "select",
+      {},
+      ...options.map(([key, text]) => el("option", { value: key }, text)),
+    );
     select.value = value;
     select.addEventListener("change", () => change(select.value));
     return el("label", {}, `${label} `, select);
@@ -18,16 +22,25 @@
     const choices = el("div", { class: "plot-choices" });
     const place = el("div", { class: "plot-drawing" });
     const said = el("p", { class: "quiet", role: "status" });
-    const figure = el("figure", { class: "plot" }, el("figcaption", {}, el("h3", {}, title), el("p", {}, text)),
-      choices, place, said);
-    const seen = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      seen.disconnect();
-      fill({ choices, place, said }).catch((error) => {
-        place.classList.add("drawn");
-        said.textContent = `This cannot be shown: ${error.message}.`;
-      });
-    }, { rootMargin: "100px" });
+    const figure = el(
+      "figure",
+      { class: "plot" },
+      el("figcaption", {}, el("h3", {}, title), el("p", {}, text)),
+      choices,
+      place,
+      said,
+    );
+    const seen = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        seen.disconnect();
+        fill({ choices, place, said }).catch((error) => {
+          place.classList.add("drawn");
+          said.textContent = `This cannot be shown: ${error.message}.`;
+        });
+      },
+      { rootMargin: "100px" },
+    );
     seen.observe(figure);
     return figure;
   }
@@ -56,38 +69,60 @@
     const with_ = names.filter((name) => logs[name]);
     const without = names.filter((name) => !logs[name]);
     const note = without.length ? `Not kept, or nothing was trained: ${without.join(", ")}.` : "";
-    return part("Training", "One number of the training logs over the epochs, at one seed.", async (places) => {
-      if (!with_.length) return nothing(places, "Logs of these rows are not kept.");
-      const seeds = [...new Set(with_.flatMap((name) => logs[name].map((one) => one[0])))].sort((a, b) => a - b);
-      let [seed, number] = [seeds[0], ""];
-      const show = async () => {
-        const found = await logsAt(logs, with_, seed);
-        const numbers = [...new Set(found.flatMap(([, log]) => log.columns.slice(1)))];
-        if (!numbers.length) return nothing(places, "These logs hold no numbers.");
-        if (!numbers.includes(number)) [number] = numbers;
-        places.choices.replaceChildren(
-          choose("number", numbers.map((one) => [one, one.replaceAll("_", " ")]), number, (value) => {
-            number = value;
-            show();
-          }),
-          choose("seed", seeds.map((one) => [one, String(one)]), seed, (value) => {
-            seed = Number(value);
-            show();
-          }));
-        const series = found.filter(([, log]) => log.columns.includes(number)).map(([name, log]) => {
-          const at = log.columns.indexOf(number);
-          const rows = log.rows.filter((row) => row[at] !== null && row[at] !== undefined);
-          return { name, x: rows.map((row) => row[0]), y: rows.map((row) => row[at]) };
-        });
-        places.said.textContent = note;
-        const y = number.replaceAll("_", " ");
-        return bench.plot(places.place, {
-          shape: "lines", label: `${y} over epochs of ${names.join(", ")}, seed ${seed}`, x: "epoch", y,
-          series: inOrder(series, names),
-        });
-      };
-      return show();
-    });
+    return part(
+      "Training",
+      "One number of the training logs over the epochs, at one seed.",
+      async (places) => {
+        if (!with_.length) return nothing(places, "Logs of these rows are not kept.");
+        const seeds = [...new Set(with_.flatMap((name) => logs[name].map((one) => one[0])))].sort(
+          (a, b) => a - b,
+        );
+        let [seed, number] = [seeds[0], ""];
+        const show = async () => {
+          const found = await logsAt(logs, with_, seed);
+          const numbers = [...new Set(found.flatMap(([, log]) => log.columns.slice(1)))];
+          if (!numbers.length) return nothing(places, "These logs hold no numbers.");
+          if (!numbers.includes(number)) [number] = numbers;
+          places.choices.replaceChildren(
+            choose(
+              "number",
+              numbers.map((one) => [one, one.replaceAll("_", " ")]),
+              number,
+              (value) => {
+                number = value;
+                show();
+              },
+            ),
+            choose(
+              "seed",
+              seeds.map((one) => [one, String(one)]),
+              seed,
+              (value) => {
+                seed = Number(value);
+                show();
+              },
+            ),
+          );
+          const series = found
+            .filter(([, log]) => log.columns.includes(number))
+            .map(([name, log]) => {
+              const at = log.columns.indexOf(number);
+              const rows = log.rows.filter((row) => row[at] !== null && row[at] !== undefined);
+              return { name, x: rows.map((row) => row[0]), y: rows.map((row) => row[at]) };
+            });
+          places.said.textContent = note;
+          const y = number.replaceAll("_", " ");
+          return bench.plot(places.place, {
+            shape: "lines",
+            label: `${y} over epochs of ${names.join(", ")}, seed ${seed}`,
+            x: "epoch",
+            y,
+            series: inOrder(series, names),
+          });
+        };
+        return show();
+      },
+    );
   }
 
   /* Return series in the order of the rows, so that each has the colour of its row where all are there. */
@@ -102,7 +137,12 @@
       for (const view of plot.views.filter((one) => one.picked[0] === title)) {
         const key = view.series ? "series" : "panels";
         const kept = inOrder(view[key], names);
-        if (kept.length) found.push({ view: { ...view, [key]: kept }, name: `${plot.title}: ${view.picked.slice(1).join(", ")}`, kept });
+        if (kept.length)
+          found.push({
+            view: { ...view, [key]: kept },
+            name: `${plot.title}: ${view.picked.slice(1).join(", ")}`,
+            kept,
+          });
       }
     }
     return found;
@@ -112,16 +152,23 @@
   function fromPlots(heading, text, kinds, board, title, names) {
     return part(heading, text, async (places) => {
       const plots = [];
-      for (const kind of kinds) plots.push(await bench.load(`plot/${board}/${kind}`, `data/plots/${board}/${kind}.js`));
+      for (const kind of kinds)
+        plots.push(await bench.load(`plot/${board}/${kind}`, `data/plots/${board}/${kind}.js`));
       const views = viewsOf(plots, title, names);
       if (!views.length) return nothing(places, "The records of these rows keep none.");
       const show = (number) => {
         const { view, name, kept } = views[number];
         const options = views.map((one, k) => [k, one.name]);
-        if (views.length > 1) places.choices.replaceChildren(choose("show", options, number, (value) => show(Number(value))));
+        if (views.length > 1)
+          places.choices.replaceChildren(
+            choose("show", options, number, (value) => show(Number(value))),
+          );
         else places.choices.replaceChildren(el("span", {}, name));
         const without = names.filter((row) => !kept.some((one) => one.name === row));
-        const notes = [...view.notes, ...(without.length ? [`Not kept of ${without.join(", ")}.`] : [])];
+        const notes = [
+          ...view.notes,
+          ...(without.length ? [`Not kept of ${without.join(", ")}.`] : []),
+        ];
         places.said.textContent = notes.join(" ");
         return bench.plot(places.place, view);
       };
@@ -135,13 +182,34 @@
     const curves = data.plots.filter((kind) => kind !== "samples");
     const parts = [training(data, table, names)];
     if (curves.length) {
-      parts.push(fromPlots("Curves", "Curves that tasks keep beside their scores, over each other.", curves, board,
-        title, names));
+      parts.push(
+        fromPlots(
+          "Curves",
+          "Curves that tasks keep beside their scores, over each other.",
+          curves,
+          board,
+          title,
+          names,
+        ),
+      );
     }
     if (data.plots.includes("samples")) {
-      parts.push(fromPlots("Images", "Grids of images that the rows draw, decode or confuse, beside each other.",
-        ["samples"], board, title, names));
+      parts.push(
+        fromPlots(
+          "Images",
+          "Grids of images that the rows draw, decode or confuse, beside each other.",
+          ["samples"],
+          board,
+          title,
+          names,
+        ),
+      );
     }
-    return el("section", { class: "compare-more" }, el("h2", {}, "Trainings, curves and images"), ...parts);
+    return el(
+      "section",
+      { class: "compare-more" },
+      el("h2", {}, "Trainings, curves and images"),
+      ...parts,
+    );
   };
 })();

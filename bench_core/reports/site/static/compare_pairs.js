@@ -32,11 +32,32 @@ bench.compare = (() => {
     const pair = data.pairs[flip ? `${second}-${first}` : `${first}-${second}`];
     if (!pair) return null;
     const lines = pair[0].map((packed) => {
-      const [table, column, seeds, tableSeeds, digits, means, mean, low, high, p, verdict, ahead, items] = packed;
+      const [
+        table,
+        column,
+        seeds,
+        tableSeeds,
+        digits,
+        means,
+        mean,
+        low,
+        high,
+        p,
+        verdict,
+        ahead,
+        items,
+      ] = packed;
       return {
-        table, column: data.tables[table].columns[column], seeds, tableSeeds, digits, p,
+        table,
+        column: data.tables[table].columns[column],
+        seeds,
+        tableSeeds,
+        digits,
+        p,
         means: flip ? [...means].reverse() : means,
-        mean: flip ? minus(mean) : mean, low: flip ? minus(high) : low, high: flip ? minus(low) : high,
+        mean: flip ? minus(mean) : mean,
+        low: flip ? minus(high) : low,
+        high: flip ? minus(low) : high,
         verdict: data.texts[verdict],
         ahead: flip && ahead ? 3 - ahead : ahead,
         items: readItems(items, flip, data),
@@ -55,7 +76,9 @@ bench.compare = (() => {
   function difference(part, digits) {
     const finer = digits === null ? null : digits + 1;
     const mean = shown(part.mean, finer);
-    return part.low === null ? mean : `${mean} [${shown(part.low, finer)}, ${shown(part.high, finer)}]`;
+    return part.low === null
+      ? mean
+      : `${mean} [${shown(part.low, finer)}, ${shown(part.high, finer)}]`;
   }
 
   function pText(p) {
@@ -63,14 +86,8 @@ bench.compare = (() => {
     return p === 0 ? "< 1e-4" : String(p);
   }
 
-  /* Return how far the differences of a list reach: those in per cent share one scale, others have their own. */
-  function reach(lines) {
-    const ends = (line) => [line.mean, line.low, line.high].map((value) => Math.abs(Number(value || 0)));
-    return Math.max(1e-12, ...lines.flatMap(ends));
-  }
-
-  /* Draw a difference and its interval around 0; the numbers stand beside it. */
-  function bar(line, most, colour) {
+  /* Draw a difference and its interval around 0, each on a scale of its own: the numbers stand beside it. */
+  function bar(line, colour) {
     const svg = document.createElementNS(SVG, "svg");
     const make = (tag, values) => {
       const node = document.createElementNS(SVG, tag);
@@ -79,6 +96,8 @@ bench.compare = (() => {
     };
     const x = (value) => (WIDTH / 2) * (1 + (0.94 * Number(value)) / most);
     const middle = HEIGHT / 2;
+    const ends = [line.mean, line.low, line.high].map((value) => Math.abs(Number(value || 0)));
+    const most = Math.max(...ends) || 1;
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("class", "compare-bar");
     svg.setAttribute("aria-hidden", "true");
@@ -86,7 +105,13 @@ bench.compare = (() => {
     if (line.mean === null) return svg;
     const look = line.ahead ? `told ${colour}` : "open";
     if (line.low !== null) {
-      make("line", { x1: x(line.low), x2: x(line.high), y1: middle, y2: middle, class: `range ${look}` });
+      make("line", {
+        x1: x(line.low),
+        x2: x(line.high),
+        y1: middle,
+        y2: middle,
+        class: `range ${look}`,
+      });
     }
     make("circle", { cx: x(line.mean), cy: middle, r: 4, class: look });
     return svg;
@@ -94,8 +119,17 @@ bench.compare = (() => {
 
   /* Make a table in a region that scrolls; heads are texts, or [text, class]. */
   function table(label, heads, body) {
-    const head = el("tr", {}, ...heads.map((one) =>
-      el("th", { scope: "col", class: Array.isArray(one) ? one[1] : undefined }, Array.isArray(one) ? one[0] : one)));
+    const head = el(
+      "tr",
+      {},
+      ...heads.map((one) =>
+        el(
+          "th",
+          { scope: "col", class: Array.isArray(one) ? one[1] : undefined },
+          Array.isArray(one) ? one[0] : one,
+        ),
+      ),
+    );
     const made = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
     return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, made);
   }
@@ -106,33 +140,50 @@ bench.compare = (() => {
 
   /* Return the head of a line: its task, and the data where the board has several tables. */
   function taskHead(data, line) {
-    const where = data.tables.length > 1 ? [el("span", { class: "quiet" }, ` ${data.tables[line.table].title}`)] : [];
+    const where =
+      data.tables.length > 1
+        ? [el("span", { class: "quiet" }, ` ${data.tables[line.table].title}`)]
+        : [];
     return el("th", { scope: "row" }, line.column.title, ...where);
   }
 
   /* Return the verdict; who is better is said by word, weight and colour. */
   function verdict(line, colours) {
     if (!line.ahead) return cell(line.verdict, "verdict quiet");
-    return el("td", { class: "verdict" }, el("span", { class: `dot ${colours[line.ahead - 1]}` }), el("strong", {}, line.verdict));
+    return el(
+      "td",
+      { class: "verdict" },
+      el("span", { class: `dot ${colours[line.ahead - 1]}` }),
+      el("strong", {}, line.verdict),
+    );
   }
 
   function seedsTable(data, names, lines, colours) {
-    const most = new Map();
-    const scale = (line) => (line.column.unit === "%" ? "%" : line);
-    for (const line of lines) {
-      if (!most.has(scale(line))) most.set(scale(line), reach(lines.filter((one) => scale(one) === scale(line))));
-    }
     const body = lines.map((line) => {
-      const few = line.seeds < line.tableSeeds ? `${line.seeds} of ${line.tableSeeds}` : String(line.seeds);
-      return el("tr", {}, taskHead(data, line),
-        cell(shown(line.means[0], line.digits)), cell(shown(line.means[1], line.digits)),
+      const few =
+        line.seeds < line.tableSeeds ? `${line.seeds} of ${line.tableSeeds}` : String(line.seeds);
+      return el(
+        "tr",
+        {},
+        taskHead(data, line),
+        cell(shown(line.means[0], line.digits)),
+        cell(shown(line.means[1], line.digits)),
         cell(difference(line, line.digits)),
-        el("td", {}, bar(line, most.get(scale(line)), colours[line.ahead - 1])),
-        verdict(line, colours), cell(pText(line.p)), cell(few));
+        el("td", {}, bar(line, colours[line.ahead - 1])),
+        verdict(line, colours),
+        cell(pText(line.p)),
+        cell(few),
+      );
     });
     const heads = [
-      "task", [names[0], "number"], [names[1], "number"], ["difference [95 %]", "number"],
-      `← ${names[1]} larger · ${names[0]} larger →`, "verdict", ["p (Holm)", "number"], ["seeds", "number"],
+      "task",
+      [names[0], "number"],
+      [names[1], "number"],
+      ["difference [95 %]", "number"],
+      [`← ${names[1]} · 0 · ${names[0]} →`, "compare-sides"],
+      "verdict",
+      ["p (Holm)", "number"],
+      ["seeds", "number"],
     ];
     return table(`${names[0]} minus ${names[1]}, over seeds`, heads, body);
   }
@@ -142,13 +193,27 @@ bench.compare = (() => {
     const body = lines.map((line) => {
       const { items } = line;
       const right = items.right || ["", "", "", ""];
-      return el("tr", {}, taskHead(data, line), cell(difference(items, line.digits)), cell(pText(items.p)),
-        cell(`${items.n.toLocaleString("en")} of ${items.split}`), cell(String(items.seeds)),
-        ...(hits ? right.map((count) => cell(count.toLocaleString("en"))) : []));
+      return el(
+        "tr",
+        {},
+        taskHead(data, line),
+        cell(difference(items, line.digits)),
+        cell(pText(items.p)),
+        cell(`${items.n.toLocaleString("en")} of ${items.split}`),
+        cell(String(items.seeds)),
+        ...(hits ? right.map((count) => cell(count.toLocaleString("en"))) : []),
+      );
     });
-    const counts = ["both right", `only ${names[0]}`, `only ${names[1]}`, "none"].map((text) => [text, "number"]);
+    const counts = ["both right", `only ${names[0]}`, `only ${names[1]}`, "none"].map((text) => [
+      text,
+      "number",
+    ]);
     const heads = [
-      "task", ["difference [95 %]", "number"], ["p (Holm)", "number"], ["test items", "number"], ["seeds", "number"],
+      "task",
+      ["difference [95 %]", "number"],
+      ["p (Holm)", "number"],
+      ["test items", "number"],
+      ["seeds", "number"],
       ...(hits ? counts : []),
     ];
     return table(`${names[0]} minus ${names[1]}, over test items`, heads, body);
@@ -157,22 +222,38 @@ bench.compare = (() => {
   /* Return how many lines each row wins, as chips. */
   function summary(names, lines, colours) {
     const count = (ahead) => lines.filter((line) => line.ahead === ahead).length;
-    const chip = (text, look) => el("li", {}, ...(look ? [el("span", { class: `dot ${look}` })] : []), text);
+    const chip = (text, look) =>
+      el("li", {}, ...(look ? [el("span", { class: `dot ${look}` })] : []), text);
     const tasks = (number) => `${number} task${number === 1 ? "" : "s"}`;
-    return el("ul", { class: "compare-sum" },
+    return el(
+      "ul",
+      { class: "compare-sum" },
       chip(`${names[0]} better on ${tasks(count(1))}`, colours[0]),
       chip(`${names[1]} better on ${tasks(count(2))}`, colours[1]),
-      chip(`neither on ${tasks(count(0))}`, ""));
+      chip(`neither on ${tasks(count(0))}`, ""),
+    );
   }
 
   /* Show the differences of items as histograms, a panel for each task: drawn when they are opened. */
   function spread(names, lines, colours) {
     const place = el("div", { class: "plot-drawing" });
-    const fold = el("details", { class: "compare-spread" },
+    const fold = el(
+      "details",
+      { class: "compare-spread" },
       el("summary", {}, "How the differences are spread over the items"),
-      el("p", { class: "quiet" }, `${names[0]} minus ${names[1]} for each test item, mean over the seeds; items further
-        out than the axis are in its last bars.`), place);
-    const panels = lines.map((line) => ({ name: line.column.title, end: line.items.end, counts: line.items.counts }));
+      el(
+        "p",
+        { class: "quiet" },
+        `${names[0]} minus ${names[1]} for each test item, mean over the seeds; items further
+        out than the axis are in its last bars.`,
+      ),
+      place,
+    );
+    const panels = lines.map((line) => ({
+      name: line.column.title,
+      end: line.items.end,
+      counts: line.items.counts,
+    }));
     const fills = colours.map((colour) => `var(--series-${colour.slice(1)})`);
     const view = { shape: "spread", label: `${names[0]} minus ${names[1]} by item`, panels, fills };
     fold.addEventListener("toggle", () => fold.open && bench.plot(place, view));
@@ -181,24 +262,57 @@ bench.compare = (() => {
 
   /* Return the section of two rows: their differences over seeds and over items, and what is left out. */
   function section(data, pair, names, colours) {
-    const title = el("h2", {}, el("span", { class: `dot ${colours[0]}` }), names[0], " − ",
-      el("span", { class: `dot ${colours[1]}` }), names[1]);
-    if (!pair) return el("section", { class: "compare-pair" }, title, el("p", {}, "They have no task in common."));
+    const title = el(
+      "h2",
+      {},
+      el("span", { class: `dot ${colours[0]}` }),
+      names[0],
+      " − ",
+      el("span", { class: `dot ${colours[1]}` }),
+      names[1],
+    );
+    if (!pair)
+      return el(
+        "section",
+        { class: "compare-pair" },
+        title,
+        el("p", {}, "They have no task in common."),
+      );
     const { lines } = pair;
-    const parts = [title, summary(names, lines, colours), el("h3", {}, "Over seeds: would other trainings give this?"),
-      seedsTable(data, names, lines, colours)];
+    const parts = [
+      title,
+      summary(names, lines, colours),
+      el("h3", {}, "Over seeds: would other trainings give this?"),
+      seedsTable(data, names, lines, colours),
+    ];
     const byItem = lines.filter((line) => line.items);
     if (byItem.length) {
-      parts.push(el("h3", {}, "Over test items: would another test set give this, for these trained networks?"),
-        itemsTable(data, names, byItem));
+      parts.push(
+        el(
+          "h3",
+          {},
+          "Over test items: would another test set give this, for these trained networks?",
+        ),
+        itemsTable(data, names, byItem),
+      );
       const spreads = byItem.filter((line) => line.items.counts);
       if (spreads.length) parts.push(spread(names, spreads, colours));
     }
     if (pair.notes.length) {
-      parts.push(el("details", {}, el("summary", {}, `What is left out, and remarks (${pair.notes.length})`),
-        el("ul", { class: "notes" }, ...pair.notes.map((note) => el("li", {}, `${note}.`)))));
+      parts.push(
+        el(
+          "details",
+          {},
+          el("summary", {}, `What is left out, and remarks (${pair.notes.length})`),
+          el("ul", { class: "notes" }, ...pair.notes.map((note) => el("li", {}, `${note}.`))),
+        ),
+      );
     }
-    return el("section", { class: "compare-pair", "aria-label": `${names[0]} minus ${names[1]}` }, ...parts);
+    return el(
+      "section",
+      { class: "compare-pair", "aria-label": `${names[0]} minus ${names[1]}` },
+      ...parts,
+    );
   }
 
   /* Return the colour of the row that a bar speaks for; grey in the middle. */
@@ -212,26 +326,42 @@ bench.compare = (() => {
   bench.plot.shapes.spread = (view, width) => {
     const { panel, grid, text, tip, NARROW } = bench.plot;
     const { Plot } = window;
-    return [grid(view.panels, width, width < NARROW ? 150 : 220, (one, each) => {
-      const wide = (2 * one.end) / one.counts.length;
-      const bins = one.counts.map((count, k) => ({ from: k * wide - one.end, to: (k + 1) * wide - one.end, count }));
-      return panel(`${one.name}: ${view.label}`, {
-        width: each, height: Math.round(each * 0.62), marginTop: 10, marginLeft: 44, marginRight: 10, marginBottom: 24,
-        x: { domain: [-one.end, one.end], label: null, ticks: 4 },
-        y: { label: null, ticks: 4, grid: true, type: "sqrt", tickFormat: text },
-        marks: [
-          Plot.rectY(bins, {
-            x1: "from", x2: "to", y: "count", insetLeft: 0.5, insetRight: 0.5,
-            fill: (bin) => side(bin, wide, view.fills),
-          }),
-          Plot.ruleX([0], { stroke: "var(--quiet)", strokeDasharray: "2 3" }),
-          tip(bins, {
-            x: (bin) => (bin.from + bin.to) / 2, y: "count",
-            title: (bin) => `${text(bin.from)} to ${text(bin.to)}\n${bin.count} items`,
-          }),
-        ],
-      });
-    })];
+    return [
+      grid(view.panels, width, width < NARROW ? 150 : 220, (one, each) => {
+        const wide = (2 * one.end) / one.counts.length;
+        const bins = one.counts.map((count, k) => ({
+          from: k * wide - one.end,
+          to: (k + 1) * wide - one.end,
+          count,
+        }));
+        return panel(`${one.name}: ${view.label}`, {
+          width: each,
+          height: Math.round(each * 0.62),
+          marginTop: 10,
+          marginLeft: 44,
+          marginRight: 10,
+          marginBottom: 24,
+          x: { domain: [-one.end, one.end], label: null, ticks: 4 },
+          y: { label: null, ticks: 4, grid: true, type: "sqrt", tickFormat: text },
+          marks: [
+            Plot.rectY(bins, {
+              x1: "from",
+              x2: "to",
+              y: "count",
+              insetLeft: 0.5,
+              insetRight: 0.5,
+              fill: (bin) => side(bin, wide, view.fills),
+            }),
+            Plot.ruleX([0], { stroke: "var(--quiet)", strokeDasharray: "2 3" }),
+            tip(bins, {
+              x: (bin) => (bin.from + bin.to) / 2,
+              y: "count",
+              title: (bin) => `${text(bin.from)} to ${text(bin.to)}\n${bin.count} items`,
+            }),
+          ],
+        });
+      }),
+    ];
   };
 
   return { read, section };
