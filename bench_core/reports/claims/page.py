@@ -14,7 +14,7 @@ from bench_core.reports.tables import escape
 
 MARKER = "claims"
 _HEADS = ("claim", "verdict", "numbers [95 %]", "the paper's scale, and ours", "measured by")
-_INTRO = """\
+INTRO = """\
 # What papers claim, and what our records say
 
 Each claim is put in our own words, with the place in the paper. The verdict comes from the published records of a
@@ -35,7 +35,7 @@ def claims_page(papers: Sequence[JudgedPaper]) -> str:
     every = [claim for judged in papers for claim in judged.claims]
     total = f"**{_number(len(every), 'claim')} of {_number(len(papers), 'paper')}: {counts(every)}.**"
     index = " · ".join(f"[{escape.markdown(judged.paper.title)}](#{judged.paper.key})" for judged in papers)
-    return "\n\n".join([_INTRO.strip(), total, index, *map(_paper, papers)]) + "\n"
+    return "\n\n".join([INTRO.strip(), total, index, *map(_paper, papers)]) + "\n"
 
 
 def claims_section(leaderboards: Path, registry: Registry, *, check: bool = True) -> Sections:

@@ -132,10 +132,10 @@ def _facts(judged: JudgedClaim) -> Iterator[tuple[str, str]]:
         yield (
             "control" if difference.is_control else "numbers",
             f"{claim.left} - {other}: {difference_text(verdict, difference)} {unit}".rstrip()
-            + f", {difference.seeds} seeds, {_p(difference.p, difference.p_reverse)}",
+            + f", {difference.seeds} seeds, {p_values(difference.p, difference.p_reverse)}",
         )
     if verdict.p_holm is not None and verdict.p_reverse_holm is not None:
-        yield "Holm", _p(verdict.p_holm, verdict.p_reverse_holm)
+        yield "Holm", p_values(verdict.p_holm, verdict.p_reverse_holm)
     if verdict.note:
         yield "missing" if verdict.word == "not measured" else "note", verdict.note
     if judged.left:
@@ -166,7 +166,7 @@ def _claim_document(judged: JudgedClaim) -> dict[str, Any]:
     }
 
 
-def _p(p: float, reverse: float) -> str:
+def p_values(p: float, reverse: float) -> str:
     """Return the p-values of a claim and of its reverse: "p = 0.012, of the reverse 0.99"."""
     first, second = (f"= {value:.2g}" if value >= 1e-4 else "< 1e-4" for value in (p, reverse))
     return f"p {first}, of the reverse {second.removeprefix('= ')}"

@@ -6,7 +6,6 @@ People write the page: idea, equations, where paper and code differ. The content
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench_core.reports.pages.reported_numbers import ReportedNumber, load_repor
 from bench_core.reports.tables import escape
 from bench_core.reports.tables.build import build
 from bench_core.reports.tables.model import Table, TableCell
+from bench_core.reports.tables.part import part_of
 from bench_core.reports.tables.render import render
 
 _WHERE = "Board [{board}](../../leaderboards/{board}/README.md), where protocol, seeds and provenance stand:"
@@ -73,7 +73,7 @@ def _task_numbers(name: str, boards: Sequence[PublishedBoard], registry: Registr
         if not any(cell.names["task"] == name and cell.task.plugin == component for cell in board.plan.cells):
             continue
         for table in build(board.entries, columns=[f"{name}:*"]):
-            rows = {row.name for row in table.rows if any(map(_has_number, row.cells))}
+            rows = {row.name for row in table.rows if any(map(has_number, row.cells))}
             if rows:
                 yield _WHERE.format(board=board.folder.name)
                 yield render([_only(table, rows)], "md").strip()
@@ -147,36 +147,18 @@ def _method_numbers(name: str, boards: Sequence[PublishedBoard], registry: Regis
         tables = []
         for table in board.tables:
             cells = [cell for row in table.rows if row.name in rows for cell in row.cells]
-            if any(map(_has_number, cells)):
+            if any(map(has_number, cells)):
                 tables.append(_only(table, {*rows, *REFERENCE_ROWS}))
         if tables:
             yield _WHERE.format(board=board.folder.name)
             yield render(tables, "md").strip()
 
 
-def _has_number(cell: TableCell) -> bool:
+def has_number(cell: TableCell) -> bool:
     """Return whether a cell shows a number; that of a stale record is in its text alone."""
     return cell.mean is not None or cell.state == "stale"
 
 
 def _only(table: Table, names: set[str]) -> Table:
-    """Return a table of these rows and the chance level, with the columns of tasks and without its footer.
-
-    Bold stays as it is on the board; notes are numbered anew.
-    """
-    shown = [number for number, column in enumerate(table.columns) if column.kind == "task"]
-    rows = [row for row in table.rows if row.name in names or row.kind == "chance"]
-    old_notes = sorted({row.cells[k].note or 0 for row in rows for k in shown} - {0})
-    new_note = {old: new for new, old in enumerate(old_notes, 1)}
-    new_rows = []
-    for row in rows:
-        cells = [row.cells[k] for k in shown]
-        new_rows.append(replace(row, cells=tuple(replace(c, note=new_note.get(c.note or 0)) for c in cells)))
-    return replace(
-        table,
-        columns=tuple(table.columns[k] for k in shown),
-        rows=tuple(new_rows),
-        notes=tuple(table.notes[old - 1] for old in old_notes),
-        footer=(),
-        protocols=0,
-    )
+    """Return these rows and the chance level, with the columns of tasks. Bold stays as it is on the board."""
+    return part_of(table, names, lambda column: column.kind == "task")

@@ -97,15 +97,20 @@ def beside(entries: Iterable[Entry], numbers: Sequence[ReportedNumber]) -> list[
     for entry in entries:
         if entry.document and entry.document.held_out:
             continue  # they are of the test split
-        for method in (_component_name(entry, "method"), entry.names["method"]):
-            for dataset in (_component_name(entry, "dataset"), entry.names["dataset"]):
+        for method in (component_name(entry, "method"), entry.names["method"]):
+            for dataset in (component_name(entry, "dataset"), entry.names["dataset"]):
                 shown.add((method, dataset))
     near = [n for n in numbers if any((n.method, dataset) in shown for dataset in (n.dataset, *n.beside))]
     return sorted(near, key=lambda n: (n.dataset, n.method, n.metric, -n.value))
 
 
-def _component_name(entry: Entry, axis: str) -> str:
-    """Return the short name of an entry's dataset or method, whatever the row is called; "" where it is unknown."""
+def component_name(entry: Entry, axis: str) -> str:
+    """Return the short name of a component behind a cell, whatever row or column are called; "" where it is unknown.
+
+    Args:
+        entry: The cell.
+        axis: Which component: "dataset", "encoder", "method" or "task".
+    """
     document = entry.document or (entry.record and entry.record.document)
     return str(document.component(axis)["id"]).rpartition("/")[2] if document else ""
 

@@ -9,12 +9,17 @@ from bench_core.errors import RequestError, shown
 from bench_core.files import new_folder
 from bench_core.reports.site.board_page import write_boards
 from bench_core.reports.site.cell_pages import write_cells
+from bench_core.reports.site.claim_pages import write_claims
 from bench_core.reports.site.comparisons import write_comparisons
 from bench_core.reports.site.content import SiteContent
+from bench_core.reports.site.dataset_pages import write_datasets
 from bench_core.reports.site.index_page import write_index
+from bench_core.reports.site.method_pages import write_methods
+from bench_core.reports.site.task_pages import write_tasks
 from bench_core.reports.site.writer import HERE, SiteWriter
 
 MARKER = "site.json"  # lists all other files of a site; a folder without it is no site
+MANUAL = "manual/manual.css"  # a file of the manual's site, which may lie in the folder above
 
 Part = Callable[[SiteWriter, SiteContent], None]
 
@@ -23,8 +28,12 @@ _PARTS: tuple[tuple[str, Part], ...] = (
     ("styles and scripts", lambda site, _: _write_assets(site)),
     ("boards", write_boards),
     ("index", write_index),
-    ("comparisons", write_comparisons),
-    ("cells", write_cells),  # the last: they link to the pages of components that are there
+    ("methods", write_methods),
+    ("tasks", write_tasks),
+    ("datasets", write_datasets),
+    ("claims", write_claims),
+    ("cells", write_cells),  # they link to the pages of components that are there
+    ("comparisons", write_comparisons),  # the last: they show the plots and logs that are there
 )
 
 
@@ -48,7 +57,7 @@ def build_site(
     out = Path(os.path.realpath(out))
     check_out(out)
     with new_folder(out, MARKER, over=True) as temporary:
-        site = SiteWriter(temporary, told, served=served)
+        site = SiteWriter(temporary, told, served=served, manual=(out.parent / MANUAL).is_file())
         for name, write in _PARTS:
             told(name)
             write(site, content)

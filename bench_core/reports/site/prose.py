@@ -15,7 +15,7 @@ from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench_core.reports.site.formulas import formula
 
@@ -23,6 +23,7 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _BEGIN = re.compile(r"<!-- bench:begin (\S+) -->")
 _SECTION = re.compile(r"(<!-- bench:begin (\S+) -->).*?<!-- bench:end \2 -->", re.DOTALL)
 _INLINE_FORMULA = re.compile(r"\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\$\$([^$]+?)\$\$")
+_CODE_OR_ADDRESS = re.compile(r"(`[^`]+`|https://[^\s<>\"'`]*[^\s<>\"'`.,;:)])")
 _SCROLLS = 'tabindex="0"'  # what is wider than a phone scrolls by itself, by keyboard, too
 
 
@@ -104,6 +105,43 @@ def to_html(
         if token.children:
             token.children = _with_links(token.children, links)
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # the renderer escapes all values
+
+
+def in_pieces(
+    markdown: str, names: Sequence[str], *, links: Callable[[str], str | None] = lambda target: None
+) -> list[tuple[Markup, str]]:
+    """Return Markdown as HTML in pieces, which end where a generated section begins; what it held is left out.
+
+    Args:
+        markdown: The text, as `to_html` takes it.
+        names: Names of the markers.
+        links: As `to_html` takes them.
+
+    Returns:
+        (HTML, the name of the section that follows it); the last piece has "".
+    """
+    html = to_html(markdown, links=links, sections={name: Markup(f"\0{name}\0") for name in names})
+    pieces = html.split("\0")
+    return list(zip(pieces[::2], [str(piece) for piece in pieces[1::2]] + [""], strict=True))
+
+
+def with_code(text: str) -> Markup:
+    """Return a line of text in which what stands between backticks is code, and addresses are links."""
+    return Markup("").join(_as_link_or_code(part) for part in _CODE_OR_ADDRESS.split(text))
+
+
+def _as_link_or_code(part: str) -> Markup:
+    if len(part) > 2 and part[0] == part[-1] == "`":
+        return Markup("<code>{}</code>").format(part[1:-1])
+    if _CODE_OR_ADDRESS.fullmatch(part):
+        return Markup('<a href="{0}">{0}</a>').format(part)
+    return escape(part)
+
+
+def title_and_rest(markdown: str) -> tuple[str, str]:
+    """Return the text of the heading with which a page begins, and what follows; "" and all where there is none."""
+    first, _, rest = markdown.lstrip().partition("\n")
+    return (first[2:].strip(), rest) if first.startswith("# ") else ("", markdown)
 
 
 def anchor(heading: str) -> str:
