@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench_core.cli.group import main
+from bench_core.reports.site.build import MANUAL
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -24,7 +25,7 @@ CI = (ROOT / ".ci/run").read_text().splitlines()
 README = (ROOT / "README.md").read_text().splitlines()
 
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install '.[docs]'"
-MANUAL = ".venv/bin/mkdocs build --strict -f docs/manual/mkdocs.yml"
+MKDOCS = ".venv/bin/mkdocs build --strict -f docs/manual/mkdocs.yml"
 BOARDS = ".venv/bin/bench site --out site/boards"
 WHEEL = "python3 -m pip wheel --no-deps --wheel-dir dist ."
 
@@ -37,7 +38,7 @@ def test_workflows_fit_the_schema() -> None:
 
 def test_every_line_is_run_here_or_is_one_that_the_readme_or_ci_runs() -> None:
     ours = [line for line in LINES if line not in CI and line not in README]
-    assert sorted(ours) == sorted([INSTALL, MANUAL, BOARDS, WHEEL])
+    assert sorted(ours) == sorted([INSTALL, MKDOCS, BOARDS, WHEEL])
     assert README[README.index("<!-- ci:tests -->") + 2] in LINES
 
 
@@ -48,20 +49,23 @@ def test_tests_run_on_every_promised_python() -> None:
 
 def test_the_manual_says_the_lines_that_make_the_pages() -> None:
     page = (ROOT / "docs/site.md").read_text()
-    for line in (MANUAL, BOARDS):
+    for line in (MKDOCS, BOARDS):
         assert line.removeprefix(".venv/bin/") in page
     assert "pip install '.[docs]'" in page
     assert "docs" in PROJECT["optional-dependencies"]
+    assert (ROOT / "docs" / MANUAL).is_file()  # by which the boards know that the manual is there
 
 
 def test_the_boards_are_made_by_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "leaderboards").mkdir()
     (tmp_path / "leaderboards/gaussian_ring").symlink_to(ROOT / "leaderboards/gaussian_ring")
+    (tmp_path / "site/manual").mkdir(parents=True)
+    (tmp_path / "site" / MANUAL).touch()
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, shlex.split(BOARDS)[1:], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "site/boards/index.html").is_file()
-    assert (tmp_path / "site/boards/boards/gaussian_ring.html").is_file()
+    assert '<a href="../index.html">Manual</a>' in (tmp_path / "site/boards/index.html").read_text()
+    assert '<a href="../../index.html">Manual</a>' in (tmp_path / "site/boards/boards/gaussian_ring.html").read_text()
 
 
 def test_the_wheel_is_made_by_the_line_and_holds_what_pages_need(tmp_path: Path) -> None:
