@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
 
 ROOT = Path(__file__).parents[2]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -131,6 +131,7 @@ class Watch:
         page.on("request", self._request)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
+        page.on("dialog", self._dialog)
 
     def is_own(self, url: str) -> bool:
         """Return whether an address is one of the page's own files, or made by the page itself."""
@@ -144,6 +145,10 @@ class Watch:
     def _request(self, request: "Request") -> None:
         if not self.is_own(request.url):
             self.faults.append(f"request to {request.url}")
+
+    def _dialog(self, dialog: "Dialog") -> None:
+        self.faults.append(f"dialog: {dialog.message}")  # no page of ours opens one: a value was taken for a script
+        dialog.dismiss()
 
     def _console(self, message: "ConsoleMessage") -> None:
         if message.type == "error":
