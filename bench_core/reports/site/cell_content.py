@@ -8,6 +8,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bench_core.keys import leaves
@@ -27,6 +28,7 @@ _COSTS = {
     "images_per_s": ("training speed", "images/s"),
     "peak_memory_gib": ("peak memory of the training", "GiB"),
 }
+_typed = lru_cache(maxsize=4096)(typed_command)  # many records have the same command
 _PROVENANCE = {  # field -> what pages call it, in their order
     "command": "command",
     "started": "started",
@@ -129,7 +131,7 @@ def command_lines(record: Record, board: SiteBoard) -> Lines:
         ]
     store = board.store.path.name if board.store else "runs"
     lines = [(verify, shlex.join(["bench", "verify", key, "--store", store]))]
-    if typed := typed_command(record.provenance.command):
+    if typed := _typed(record.provenance.command):
         lines.insert(0, ("was typed for it, with other cells of the same request", typed))
     return lines
 
@@ -242,7 +244,7 @@ def _provenance(provenance: Mapping[str, Any]) -> Lines:
     for name in ordered:
         value = known[name]
         if name == "command" and isinstance(value, str):
-            value = typed_command(value)
+            value = _typed(value)
         elif name in ("started", "ended"):
             value = str(value).replace("T", " ").replace("+00:00", " UTC")
         lines.append((_PROVENANCE.get(name, _plain(name)), _in_one_line(value)))

@@ -209,6 +209,7 @@ def _values(cell: _Cell, cells: _Cells, log: LogSummary | None, site: SiteWriter
         "log": log,
         "trained": bool(record.document.recipe.get("epochs", True)),
         "weights": _weights(cell),
+        "of_store": cell.board.store is not None,
         "seeds": _links(cells.seeds[cell.row], cell, cells, lambda other: f"seed {other.record.seed}"),
         "chain": _links(cells.chains[cell.of_chain], cell, cells, lambda other: other.entry.names["task"]),
     }

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -232,6 +233,25 @@ def test_the_log_of_a_chain_is_written_once_for_all_its_cells(tmp_path: Path) ->
         assert "epoch 1  loss 2" in text
         assert "epoch 1: &lt;/script&gt;" in text
         assert f"bench path {chain[:12]} --store runs" in text
+
+
+def test_a_published_board_has_its_own_logs_and_commands(tmp_path: Path) -> None:
+    of, other = record(), record(seed=1)
+    chain = key_of(of.document.pretrain)
+    (tmp_path / "boards/mine/logs").mkdir(parents=True)
+    log = '{"lines":900,"columns":["epoch","loss","warnings"]}\n[1,2.5]\n[900,0.5,["low"]]\n'
+    (tmp_path / f"boards/mine/logs/{chain}.jsonl").write_text(log)
+    site = content([of, other])
+    published: Any = SimpleNamespace(folder=tmp_path / "boards/mine")
+    board = replace(site.boards[0], published=published)
+    write_cells(SiteWriter(tmp_path / "site"), replace(site, boards=[board]))
+    text = page(tmp_path / "site", of)
+    assert "900 lines, of which 2 are kept" in text
+    assert "epoch 900: low" in text
+    assert "bench run --board x --datasets digits --methods nac --tasks knn --seeds 0" in text
+    assert f"bench verify {of.key[:12]} --store boards/mine" in text
+    assert "Log: not kept." in page(tmp_path / "site", other)
+    assert len(list((tmp_path / "site/data/logs").glob("*"))) == 1
 
 
 def test_a_warning_of_many_epochs_is_said_once() -> None:
