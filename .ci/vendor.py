@@ -1,8 +1,8 @@
-"""Fetch the libraries of the site's pages from npm: `python .ci/vendor.py`; needs node's npm and network.
+"""Fetch the libraries of the site's pages and of the manual from npm: `python .ci/vendor.py`; needs npm and network.
 
-What `bench_core/reports/site/vendor/versions.toml` names is installed into a scratch folder, compared with the digests
-there, and copied beside that file with the licences of all that is inside. To take another version, write it and an
-empty `sha256` into the file; the script then prints the digest to write down.
+What a `versions.toml` names is installed into a scratch folder, compared with the digests there, and copied beside that
+file with the licences of all that is inside. To take another version, write it and an empty `sha256` into the file; the
+script then prints the digest to write down.
 """
 
 import hashlib
@@ -13,12 +13,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-VENDOR = Path(__file__).parents[1] / "bench_core" / "reports" / "site" / "vendor"
+ROOT = Path(__file__).parents[1]
+FOLDERS = (ROOT / "bench_core" / "reports" / "site" / "vendor", ROOT / "docs" / "manual")
 
 
-def main() -> None:
-    """Fetch all libraries; nothing is written where a digest differs."""
-    libraries = tomllib.loads((VENDOR / "versions.toml").read_text(encoding="utf-8"))["library"]
+def fetch(vendor: Path) -> None:
+    """Fetch all libraries of a folder; nothing is written there where a digest differs."""
+    libraries = tomllib.loads((vendor / "versions.toml").read_text(encoding="utf-8"))["library"]
     with tempfile.TemporaryDirectory() as folder:
         wanted = [f"{library['package']}@{library['version']}" for library in libraries]
         install = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", *wanted]
@@ -27,7 +28,7 @@ def main() -> None:
         files = {library["file"]: _checked(library, modules) for library in libraries}
         files |= {library["licence_file"]: _licences(library, modules) for library in libraries}
         for name, content in files.items():
-            (VENDOR / name).write_bytes(content)
+            (vendor / name).write_bytes(content)
             print(f"{name}: {len(content):,} bytes")
 
 
@@ -55,4 +56,5 @@ def _licences(library: dict[str, Any], modules: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    for folder in FOLDERS:
+        fetch(folder)
