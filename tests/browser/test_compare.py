@@ -135,6 +135,19 @@ def test_curves_of_both_rows_are_drawn_when_they_are_scrolled_to(page: "Page", a
     ]
 
 
+def test_logs_of_both_rows_are_drawn_over_each_other(page: "Page", address: Callable[..., str]) -> None:
+    page.goto(address("compare/store.html#a=nac&b=random"))
+    training = page.locator("figure.plot").first
+    training.scroll_into_view_if_needed()
+    training.locator("svg[role=img]").first.wait_for()
+    choices = training.locator("select")
+    assert choices.nth(0).input_value() == "loss"
+    assert choices.nth(1).locator("option").all_inner_texts() == ["0", "1", "2"]
+    assert "nothing was trained: random" in training.inner_text()
+    choices.nth(1).select_option("2")
+    training.get_by_label("loss over epochs of nac, random, seed 2").wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_the_way_of_anybody(
     new_page: "Callable[..., Page]", of_rows: Callable[..., str], accessible: "Callable[[Page], None]", scheme: str

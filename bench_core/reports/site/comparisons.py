@@ -35,6 +35,10 @@ NO_ITEMS = (
     "shows them."
 )
 _OF_PAIRS = "Here such a list is one pair: of three rows, each of the three pairs is corrected for itself."
+_BARS = (
+    "A bar shows a difference and its interval around 0, on a scale of its own; it is filled where one of the rows is "
+    "better."
+)
 
 Json = dict[str, Any]
 
@@ -51,7 +55,7 @@ def write_comparisons(site: SiteWriter, content: SiteContent) -> None:
             "board": board,
             "rows": rows,
             "command": compare_command(board).format(rows=" ".join(map(shlex.quote, rows[:2]))),
-            "notes": (f"{SEEDS} {_OF_PAIRS}", SEEDS_ALONE, ITEMS, EACH),
+            "notes": (f"{SEEDS} {_OF_PAIRS}", _BARS, SEEDS_ALONE, ITEMS, EACH),
         }
         site.page(f"compare/{board.name}.html", "compare.html", values)
 

@@ -138,41 +138,41 @@ bench.compare = (() => {
     return el("td", { class: look }, text);
   }
 
-  /* Return the head of a line: its task, and the data where the board has several tables. */
-  function taskHead(data, line) {
+  /* Return the head of a line: its task, the data where the board has several tables, and further parts. */
+  function taskHead(data, line, ...more) {
     const where =
       data.tables.length > 1
         ? [el("span", { class: "quiet" }, ` ${data.tables[line.table].title}`)]
         : [];
-    return el("th", { scope: "row" }, line.column.title, ...where);
+    return el("th", { scope: "row" }, line.column.title, ...where, ...more);
   }
 
   /* Return the verdict; who is better is said by word, weight and colour. */
-  function verdict(line, colours) {
-    if (!line.ahead) return cell(line.verdict, "verdict quiet");
+  function verdict(line, colours, tag, look) {
+    if (!line.ahead) return el(tag, { class: `verdict quiet ${look}` }, line.verdict);
     return el(
-      "td",
-      { class: "verdict" },
+      tag,
+      { class: `verdict ${look}` },
       el("span", { class: `dot ${colours[line.ahead - 1]}` }),
       el("strong", {}, line.verdict),
     );
   }
 
+  /* Make the table over seeds; where there is little room, the verdict stands below its task. */
   function seedsTable(data, names, lines, colours) {
     const body = lines.map((line) => {
-      const few =
-        line.seeds < line.tableSeeds ? `${line.seeds} of ${line.tableSeeds}` : String(line.seeds);
+      const few = line.seeds < line.tableSeeds ? `${line.seeds} of ${line.tableSeeds}` : line.seeds;
       return el(
         "tr",
         {},
-        taskHead(data, line),
+        taskHead(data, line, verdict(line, colours, "span", "narrow")),
         cell(shown(line.means[0], line.digits)),
         cell(shown(line.means[1], line.digits)),
         cell(difference(line, line.digits)),
-        el("td", {}, bar(line, colours[line.ahead - 1])),
-        verdict(line, colours),
+        el("td", { class: "compare-sides" }, bar(line, colours[line.ahead - 1])),
+        verdict(line, colours, "td", "roomy"),
         cell(pText(line.p)),
-        cell(few),
+        cell(String(few)),
       );
     });
     const heads = [
@@ -181,7 +181,7 @@ bench.compare = (() => {
       [names[1], "number"],
       ["difference [95 %]", "number"],
       [`← ${names[1]} · 0 · ${names[0]} →`, "compare-sides"],
-      "verdict",
+      ["verdict", "roomy"],
       ["p (Holm)", "number"],
       ["seeds", "number"],
     ];
@@ -342,7 +342,7 @@ bench.compare = (() => {
           marginRight: 10,
           marginBottom: 24,
           x: { domain: [-one.end, one.end], label: null, ticks: 4 },
-          y: { label: null, ticks: 4, grid: true, type: "sqrt", tickFormat: text },
+          y: { label: null, ticks: 2, grid: true, type: "sqrt", tickFormat: text },
           marks: [
             Plot.rectY(bins, {
               x1: "from",
