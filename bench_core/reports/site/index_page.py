@@ -60,6 +60,7 @@ def _line(board: SiteBoard) -> dict[str, Any]:
         "tasks": len({column.task for table in board.tables for column in table.columns if column.kind == "task"}),
         "seeds": len(seeds),
         "records": states.count("done"),
+        "stale": states.count("stale"),
         "missing": states.count("missing"),
     }
 
@@ -70,8 +71,8 @@ def _seeds(board: SiteBoard) -> set[int]:
 
 def _best(tables: Sequence[Table]) -> str:
     """Name the rows of the best mean ranks: a few of one table, or the first of each of several."""
-    if len(tables) == 1:
-        return ", ".join(_ranked(tables[0])[:_MOST_BEST])
+    if len(tables) == 1 and (ranked := _ranked(tables[0])):
+        return f"{', '.join(ranked[:_MOST_BEST])} (of {len(ranked)} ranked)"
     told = [f"{table.dataset}: {ranked[0]}" for table in tables if (ranked := _ranked(table))]
     further = f"; and {len(told) - _MOST_TABLES} more tables" if len(told) > _MOST_TABLES else ""
     return "; ".join(told[:_MOST_TABLES]) + further
