@@ -70,7 +70,7 @@ def test_choice_of_a_score_draws_it_and_changes_the_numbers(page: "Page", addres
     place.locator(".plot-draw").evaluate("(button) => button.click()")
     place.locator(DRAWN).first.wait_for()
     place.locator("summary").click()
-    select = place.locator("select").last
+    select = place.locator("select:visible").last
     name = select.locator("option").last.inner_text()
     assert name not in (place.locator("svg").first.get_attribute("aria-label") or "")
     select.select_option(name)
@@ -124,3 +124,13 @@ def test_every_plot_of_the_repositorys_boards_draws(page: "Page", address: Addre
         page.goto(address(f"boards/{path.name}", repository_site))
         failed += [f"{path.stem}: {name}" for name in page.evaluate(DRAW_ALL)]
     assert failed == []
+
+
+def test_figure_says_so_where_its_data_cannot_be_read(new_page: NewPage, address: Address) -> None:
+    page = new_page(faults=("ERR_FILE_NOT_FOUND",))
+    page.goto(address(BOARD))
+    place = figure(page, "seeds")
+    place.evaluate("(one) => { one.dataset.address = 'data/plots/gone.js'; one.dataset.name = 'gone'; }")
+    place.scroll_into_view_if_needed()
+    place.locator(".plot-failed").wait_for()
+    assert "data/plots/gone.js cannot be read" in place.inner_text()

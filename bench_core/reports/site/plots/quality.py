@@ -68,10 +68,9 @@ def _view(table: Table, score: int, cost: int) -> View | None:
     lower = quality.higher_is_better is False
     front = [methods[k] for k in pareto_front([points[number] for number in methods], lower=lower)]
     chance = next((row.cells[score].mean for row in table.rows if row.kind == "chance"), None)
-    names = [rows[number].label for number in front]
-    label = (
-        f"{len(rows)} rows by {score_name(quality)} and {COSTS[price.name]}. On the Pareto front: {', '.join(names)}."
-    )
+    names = ", ".join(rows[number].label for number in front) or "no row"
+    label = f"{len(rows)} rows by {score_name(quality)} and {COSTS[price.name]}. On the Pareto front: {names}."
+    notes = () if front else ("No row without labels has all seeds of this score, so there is no front.",)
     return View(
         (table.title, score_name(quality), COSTS[price.name]),
         "scatter",
@@ -92,6 +91,7 @@ def _view(table: Table, score: int, cost: int) -> View | None:
             "front": front,
             "chance": shown(chance, quality),
         },
+        notes,
     )
 
 

@@ -72,7 +72,7 @@ def _seed_views(title: str, group: Sequence[Entry]) -> list[View]:
         better = 1 if column.higher_is_better is False else -1
         with_values.sort(key=lambda label: better * (cells[label].mean or 0.0))
         points = {label: list(of_column.rows[label].values.values()) for label in with_values}
-        if len(with_values) > 1:
+        if sum(map(len, points.values())) > 1:
             views.append(_seed_view(title, column, cells, points, level))
     return views
 

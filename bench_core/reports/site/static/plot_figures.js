@@ -1,19 +1,24 @@
 "use strict";
 
-/* Figures of a page (templates/plots.html): their data and the plot library are loaded when a figure is scrolled to, or
-   its button is pressed; choices of table, score and so on; and the numbers as a table, without the plot library. */
+/* Figures of a page (templates/plots.html): their data and the library are loaded when a figure
+   is scrolled to, or its button is pressed; choices of table, score and so on; and the numbers as a
+   table, without the plot library. */
 (() => {
-  const { node, text } = bench.plot;
+  const { node } = bench.plot;
 
   /* Return the data of a figure. */
   function dataOf(figure) {
     return bench.load(figure.dataset.name, figure.dataset.address);
   }
 
-  /* Return the view that fits a choice: where no view fits all of it, the last choice that was made counts first. */
+  /* Return the view that fits most of what is picked, and in any case the choice that was made last
+     and those before it. */
   function viewOf(plot, picked, last) {
-    const fits = (view) => view.picked.filter((name, k) => name === picked[k]).length + (view.picked[last] === picked[last] ? 99 : 0);
-    return plot.views.reduce((best, view) => (fits(view) > fits(best) ? view : best));
+    const agreed = (view) => view.picked.filter((name, k) => name === picked[k]).length;
+    const fitting = plot.views.filter((view) =>
+      picked.slice(0, last + 1).every((name, k) => name === view.picked[k]),
+    );
+    return fitting.reduce((best, view) => (agreed(view) > agreed(best) ? view : best));
   }
 
   /* Show a view: its choices, notes, drawing, and its numbers where they are open. */
@@ -23,42 +28,45 @@
     const notes = figure.querySelector(".plot-notes");
     notes.replaceChildren(...view.notes.map((note) => node("p", "", note)));
     numbers(figure, view);
-    if (figure.isDrawn) await drawing(figure, view);
+    if (figure.isDrawn) await bench.plot(figure.querySelector(".plot-drawing"), view);
   }
 
-  async function drawing(figure, view) {
-    const place = figure.querySelector(".plot-drawing");
+  /* Do a step with a figure; where it fails, as a file is missing, the figure says so. */
+  async function attempt(figure, step) {
     try {
-      await bench.plot(place, view);
+      await step();
     } catch (error) {
-      place.replaceChildren(node("p", "plot-failed", `This plot cannot be drawn: ${error.message}`));
+      const failed = node("p", "plot-failed", `This plot cannot be drawn: ${error.message}`);
+      figure.querySelector(".plot-drawing").replaceChildren(failed);
     }
   }
 
-  /* Make a select for each choice that has more than one option; made once, later only set. */
+  /* Make a select for each choice; its options are those that fit the choices before it. */
   function choices(figure, plot, view) {
     const place = figure.querySelector(".plot-choices");
-    if (!place.childElementCount) {
-      plot.choices.forEach((name, k) => {
-        const options = [...new Set(plot.views.map((one) => one.picked[k]))];
-        if (options.length < 2) return;
-        const label = node("label", "", `${name} `);
-        const select = node("select", "");
-        select.dataset.choice = k;
-        options.forEach((option) => select.append(new Option(option, option)));
-        select.addEventListener("change", () => {
-          const picked = [...figure.view.picked];
-          picked[k] = select.value;
-          show(figure, plot, viewOf(plot, picked, k));
-        });
-        label.append(select);
-        place.append(label);
-      });
-      place.hidden = !place.childElementCount;
-    }
-    place.querySelectorAll("select").forEach((select) => {
-      select.value = view.picked[select.dataset.choice];
+    if (!place.childElementCount)
+      plot.choices.forEach((name, k) => place.append(choice(figure, plot, name, k)));
+    place.querySelectorAll("select").forEach((select, k) => {
+      const fits = (one) =>
+        one.picked.slice(0, k).every((name, place) => name === view.picked[place]);
+      const options = [...new Set(plot.views.filter(fits).map((one) => one.picked[k]))];
+      select.replaceChildren(...options.map((option) => new Option(option, option)));
+      select.value = view.picked[k];
+      select.parentElement.hidden = options.length < 2;
     });
+    place.hidden = ![...place.children].some((label) => !label.hidden);
+  }
+
+  function choice(figure, plot, name, k) {
+    const label = node("label", "", `${name} `);
+    const select = node("select", "");
+    select.addEventListener("change", () => {
+      const picked = [...figure.view.picked];
+      picked[k] = select.value;
+      attempt(figure, () => show(figure, plot, viewOf(plot, picked, k)));
+    });
+    label.append(select);
+    return label;
   }
 
   /* Write the numbers of a view as a table, where they are open. */
@@ -93,26 +101,31 @@
   }
 
   /* Draw a figure once. */
-  async function open(figure) {
+  function open(figure) {
     if (figure.isDrawn) return;
     figure.isDrawn = true;
-    await ready(figure);
-    await drawing(figure, figure.view);
+    attempt(figure, async () => {
+      if (figure.view) await bench.plot(figure.querySelector(".plot-drawing"), figure.view);
+      else await ready(figure);
+    });
   }
 
-  /* Load the data of a figure and show its first view; without the drawing, which needs the library. */
+  /* Load the data of a figure and show its first view; drawn only where the figure is open. */
   async function ready(figure) {
     if (figure.view) return;
     const plot = await dataOf(figure);
     if (!figure.view) await show(figure, plot, plot.views[0]);
   }
 
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries.filter((one) => one.isIntersecting)) {
-      seen.unobserve(entry.target);
-      open(entry.target.closest("figure"));
-    }
-  }, { rootMargin: "100px" });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries.filter((one) => one.isIntersecting)) {
+        seen.unobserve(entry.target);
+        open(entry.target.closest("figure"));
+      }
+    },
+    { rootMargin: "100px" },
+  );
 
   for (const figure of document.querySelectorAll("figure.plot")) {
     const button = figure.querySelector(".plot-draw");
@@ -120,9 +133,11 @@
     figure.querySelector(".plot-numbers").hidden = false;
     button.addEventListener("click", () => open(figure));
     seen.observe(figure.querySelector(".plot-drawing"));
-    figure.querySelector(".plot-numbers").addEventListener("toggle", async () => {
-      await ready(figure);
-      numbers(figure, figure.view);
+    figure.querySelector(".plot-numbers").addEventListener("toggle", () => {
+      attempt(figure, async () => {
+        await ready(figure);
+        numbers(figure, figure.view);
+      });
     });
   }
 })();

@@ -7,9 +7,11 @@
        series: [{ name: "nac", x: [1, 2, 3], y: [0.9, 0.5, 0.4] }, ...],
      });
 
-   The library (D3 and Observable Plot) is loaded with the first drawing. Shapes are in bench.plot.shapes: this file has
-   "lines" and "areas", plot_points.js has the others. Series differ by colour and by dashes, markers or names beside
-   them; colours are the custom properties of site.css, so that light and dark need no second drawing. */
+   The library (D3 and Observable Plot) is loaded with the first drawing. Shapes are functions in
+   bench.plot.shapes: "lines" and "areas" here, "scatter", "clouds" and "images" in plot_points.js,
+   "strips" and "ranks" in plot_rows.js. Series differ by colour and by dashes, markers or names
+   beside them; colours are the custom properties of site.css, so light and dark need no second
+   drawing. */
 bench.plot = (() => {
   const PANELS_FROM = 7; // series from which each has a panel of its own
   const PANELS_FROM_NARROW = 5; // the same where there is little room
@@ -18,6 +20,7 @@ bench.plot = (() => {
   const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
   const MARKERS = ["circle", "circle-stroke"];
   const GREY = { stroke: "var(--edge)", strokeOpacity: 0.4, strokeWidth: 1 };
+  const LETTER = 6.6; // pixels of a letter
   const shapes = {}; // name -> function; one with `plain` needs no library
   const drawn = new Map(); // element -> {view, width}
   let observer = null;
@@ -53,12 +56,20 @@ bench.plot = (() => {
     element.replaceChildren(...shapes[state.view.shape](state.view, width));
   }
 
-  /* Return the svg of one panel. It is one image with one label: the library's labels of its parts are taken out. */
+  /* Return the svg of one panel: an image with a label, without the library's labels of parts. */
   function panel(label, options) {
     for (const mark of options.marks.flat()) mark.ariaLabel = null;
     const svg = window.Plot.plot({
-      marginTop: 22, marginRight: 16, marginBottom: 40, ...options,
-      style: { background: "transparent", color: "var(--text)", fontFamily: "inherit", fontSize: "12px" },
+      marginTop: 22,
+      marginRight: 16,
+      marginBottom: 40,
+      ...options,
+      style: {
+        background: "transparent",
+        color: "var(--text)",
+        fontFamily: "inherit",
+        fontSize: "12px",
+      },
       ariaLabel: label,
     });
     svg.setAttribute("role", "img");
@@ -116,17 +127,27 @@ bench.plot = (() => {
     return [low - more, high + more];
   }
 
+  /* Return the level of chance in a list; none where it is so far away that values lack room. */
+  function near(chance, values) {
+    if (typeof chance !== "number") return [];
+    const [low, high] = extent(values);
+    return chance < low - (high - low) || chance > high + (high - low) ? [] : [chance];
+  }
+
   /* Return the points of a series; those without a number are left out. */
   function pointsOf(series) {
     return series.x
       .map((x, k) => ({
-        name: series.name, x, y: series.y[k],
-        low: series.low ? series.low[k] : null, high: series.high ? series.high[k] : null,
+        name: series.name,
+        x,
+        y: series.y[k],
+        low: series.low ? series.low[k] : null,
+        high: series.high ? series.high[k] : null,
       }))
       .filter((point) => point.x !== null && point.y !== null);
   }
 
-  /* Draw curves: one panel with names at the ends of the lines, or a panel for each where they are many. */
+  /* Draw curves: one panel with names at the ends of lines, or a panel for each of many. */
   shapes.lines = (view, width) => {
     const series = view.series.map((one, k) => ({ ...one, k, points: pointsOf(one) }));
     const all = series.flatMap((one) => one.points);
@@ -146,14 +167,22 @@ bench.plot = (() => {
     if (series.length < from) return [linesTogether(view, series, axes, width)];
     const caption = node("p", "plot-axes", `${view.y} over ${view.x}; grey: the other rows`);
     const least = width < NARROW ? 150 : 190;
-    return [caption, grid(series, width, least, (one, each) => lineAlone(view, one, series, axes, each))];
+    return [
+      caption,
+      grid(series, width, least, (one, each) => lineAlone(view, one, series, axes, each)),
+    ];
   };
 
-  /* Return whether numbers are few and double or grow faster, as numbers of bits do: a logarithmic axis fits them. */
+  /* Return whether numbers are few and at least double, as numbers of bits do. */
   function isGeometric(values) {
     const different = [...new Set(values)].sort((a, b) => a - b);
     const ratio = different[different.length - 1] / different[0];
-    return different[0] > 0 && different.length > 2 && different.length < 9 && ratio >= 2 ** (different.length - 1);
+    return (
+      different[0] > 0 &&
+      different.length > 2 &&
+      different.length < 9 &&
+      ratio >= 2 ** (different.length - 1)
+    );
   }
 
   /* Return as many of the numbers as have room on a logarithmic axis with so many ticks. */
@@ -168,7 +197,14 @@ bench.plot = (() => {
 
   function xScale(view, axes, label, ticks) {
     if (axes.log) {
-      return { type: "log", domain: axes.x, label, ticks: apart(axes.values, ticks), labelArrow: "none", tickFormat: text };
+      return {
+        type: "log",
+        domain: axes.x,
+        label,
+        ticks: apart(axes.values, ticks),
+        labelArrow: "none",
+        tickFormat: text,
+      };
     }
     if (axes.names) return { type: "point", domain: axes.x, label, tickRotate: -35, padding: 0.2 };
     const most = axes.whole ? Math.min(ticks, axes.x[1] - axes.x[0]) : ticks;
@@ -177,13 +213,27 @@ bench.plot = (() => {
 
   function bands(Plot, one, more) {
     if (!one.low) return [];
-    return [Plot.areaY(one.points, { x: "x", y1: "low", y2: "high", fill: colour(one.k), fillOpacity: 0.15, ...more })];
+    return [
+      Plot.areaY(one.points, {
+        x: "x",
+        y1: "low",
+        y2: "high",
+        fill: colour(one.k),
+        fillOpacity: 0.15,
+        ...more,
+      }),
+    ];
   }
 
   function line(Plot, one, more) {
     const marker = one.points.length <= MOST_MARKERS ? MARKERS[one.k % MARKERS.length] : null;
     return Plot.line(one.points, {
-      x: "x", y: "y", stroke: colour(one.k), strokeWidth: 1.8, marker, strokeDasharray: DASHES[one.k % DASHES.length],
+      x: "x",
+      y: "y",
+      stroke: colour(one.k),
+      strokeWidth: 1.8,
+      marker,
+      strokeDasharray: DASHES[one.k % DASHES.length],
       ...more,
     });
   }
@@ -217,7 +267,12 @@ bench.plot = (() => {
     const last = axes.names ? axes.x[axes.x.length - 1] : axes.x[1];
     const places = ends(series, axes, height, top, bottom);
     return panel(view.label, {
-      width, height, marginTop: top, marginBottom: bottom, marginRight: right, marginLeft: 52,
+      width,
+      height,
+      marginTop: top,
+      marginBottom: bottom,
+      marginRight: right,
+      marginLeft: 52,
       x: { ...xScale(view, axes, view.x, width / 90), nice: false },
       y: { domain: axes.y, label: view.y, labelArrow: "none", grid: true },
       marks: [
@@ -225,17 +280,34 @@ bench.plot = (() => {
         ...series.map((one) => line(Plot, one)),
         ...places.map((place) =>
           Plot.link([place], {
-            x1: () => place.end.x, y1: () => place.end.y, x2: () => last, y2: () => place.y, stroke: colour(place.one.k), strokeOpacity: 0.5,
+            x1: () => place.end.x,
+            y1: () => place.end.y,
+            x2: () => last,
+            y2: () => place.y,
+            stroke: colour(place.one.k),
+            strokeOpacity: 0.5,
             strokeDasharray: "1 3",
-          })),
+          }),
+        ),
         ...places.map((place) =>
           Plot.text([place], {
-            x: () => last, y: () => place.y, dx: 8, textAnchor: "start", text: () => short(place.one.name, most),
-            fill: colour(place.one.k), fontWeight: 600,
-          })),
-        tip(series.flatMap((one) => one.points), {
-          x: "x", y: "y", title: (p) => `${p.name}\n${view.x}: ${text(p.x)}\n${view.y}: ${text(p.y)}`,
-        }),
+            x: () => last,
+            y: () => place.y,
+            dx: 8,
+            textAnchor: "start",
+            text: () => short(place.one.name, most),
+            fill: colour(place.one.k),
+            fontWeight: 600,
+          }),
+        ),
+        tip(
+          series.flatMap((one) => one.points),
+          {
+            x: "x",
+            y: "y",
+            title: (p) => `${p.name}\n${view.x}: ${text(p.x)}\n${view.y}: ${text(p.y)}`,
+          },
+        ),
       ],
     });
   }
@@ -244,22 +316,47 @@ bench.plot = (() => {
   function lineAlone(view, one, series, axes, width) {
     const { Plot } = window;
     const own = { ...one, k: 0 };
-    const first = typeof one.first === "number" ? [{ x: axes.x[0], y: clamp(one.first, axes.y), value: one.first }] : [];
+    const first =
+      typeof one.first === "number"
+        ? [{ x: axes.x[0], y: clamp(one.first, axes.y), value: one.first }]
+        : [];
     const others = series.filter((other) => other !== one);
     const last = one.points[one.points.length - 1];
-    return panel(`${one.name}: ${view.y} over ${view.x}${last ? `, at the end ${text(last.y)}` : ""}.`, {
-      width, height: Math.round(width * 0.62) + (axes.names ? 36 : 0), marginTop: 8, marginLeft: 44, marginRight: 12,
-      marginBottom: axes.names ? 62 : 24,
-      x: xScale(view, axes, null, 4),
-      y: { domain: axes.y, label: null, ticks: 4, grid: true, tickFormat: text },
-      marks: [
-        ...others.map((other) => Plot.line(other.points, { x: "x", y: "y", ...GREY })),
-        ...bands(Plot, own),
-        line(Plot, own, { strokeWidth: 2.2, marker: one.points.length <= 12 ? "circle" : null, r: 2 }),
-        Plot.dot(first, { x: "x", y: "y", r: 4, fill: "var(--ground)", stroke: colour(0), strokeWidth: 1.5 }),
-        tip(one.points, { x: "x", y: "y", title: (p) => `${view.x}: ${text(p.x)}\n${view.y}: ${text(p.y)}` }),
-      ],
-    });
+    return panel(
+      `${one.name}: ${view.y} over ${view.x}${last ? `, at the end ${text(last.y)}` : ""}.`,
+      {
+        width,
+        height: Math.round(width * 0.62) + (axes.names ? 36 : 0),
+        marginTop: 8,
+        marginLeft: 44,
+        marginRight: 12,
+        marginBottom: axes.names ? 62 : 24,
+        x: xScale(view, axes, null, 4),
+        y: { domain: axes.y, label: null, ticks: 4, grid: true, tickFormat: text },
+        marks: [
+          ...others.map((other) => Plot.line(other.points, { x: "x", y: "y", ...GREY })),
+          ...bands(Plot, own),
+          line(Plot, own, {
+            strokeWidth: 2.2,
+            marker: one.points.length <= 12 ? "circle" : null,
+            r: 2,
+          }),
+          Plot.dot(first, {
+            x: "x",
+            y: "y",
+            r: 4,
+            fill: "var(--ground)",
+            stroke: colour(0),
+            strokeWidth: 1.5,
+          }),
+          tip(one.points, {
+            x: "x",
+            y: "y",
+            title: (p) => `${view.x}: ${text(p.x)}\n${view.y}: ${text(p.y)}`,
+          }),
+        ],
+      },
+    );
   }
 
   function clamp(value, [low, high]) {
@@ -270,24 +367,54 @@ bench.plot = (() => {
   shapes.areas = (view, width) => {
     const { Plot } = window;
     const x = extent(view.panels.flatMap((one) => one.x));
-    const key = node("p", "plot-axes",
-      `${view.y} over ${view.x}, each to its own height; area: the embedding, line: the prior`);
-    return [key, grid(view.panels, width, width < NARROW ? 150 : 190, (one, each) => {
-      const points = one.x.map((value, k) => ({ x: value, density: one.density[k], prior: one.prior[k] }));
-      return panel(`${one.name}: ${view.y} over ${view.x}, and the prior.`, {
-        width: each, height: Math.round(each * 0.62), marginTop: 8, marginLeft: 44, marginRight: 12, marginBottom: 24,
-        x: { domain: x, label: null, ticks: 4 },
-        y: { domain: [0, Math.max(...one.density, ...one.prior)], label: null, ticks: 4, grid: true, tickFormat: text },
-        marks: [
-          Plot.areaY(points, { x: "x", y: "density", curve: "step", fill: colour(0), fillOpacity: 0.45 }),
-          Plot.lineY(points, { x: "x", y: "prior", stroke: "var(--text)", strokeWidth: 1.5 }),
-          tip(points, {
-            x: "x", y: "density", title: (p) => `${text(p.x)}\nembedding: ${text(p.density)}\nprior: ${text(p.prior)}`,
-          }),
-        ],
-      });
-    })];
+    const key = node(
+      "p",
+      "plot-axes",
+      `${view.y} over ${view.x}, each to its own height; area: the embedding, line: the prior`,
+    );
+    return [
+      key,
+      grid(view.panels, width, width < NARROW ? 150 : 190, (one, each) => {
+        const points = one.x.map((value, k) => ({
+          x: value,
+          density: one.density[k],
+          prior: one.prior[k],
+        }));
+        return panel(`${one.name}: ${view.y} over ${view.x}, and the prior.`, {
+          width: each,
+          height: Math.round(each * 0.62),
+          marginTop: 8,
+          marginLeft: 44,
+          marginRight: 12,
+          marginBottom: 24,
+          x: { domain: x, label: null, ticks: 4 },
+          y: {
+            domain: [0, Math.max(...one.density, ...one.prior)],
+            label: null,
+            ticks: 4,
+            grid: true,
+            tickFormat: text,
+          },
+          marks: [
+            Plot.areaY(points, {
+              x: "x",
+              y: "density",
+              curve: "step",
+              fill: colour(0),
+              fillOpacity: 0.45,
+            }),
+            Plot.lineY(points, { x: "x", y: "prior", stroke: "var(--text)", strokeWidth: 1.5 }),
+            tip(points, {
+              x: "x",
+              y: "density",
+              title: (p) => `${text(p.x)}\nembedding: ${text(p.density)}\nprior: ${text(p.prior)}`,
+            }),
+          ],
+        });
+      }),
+    ];
   };
 
-  return Object.assign(plot, { shapes, library, panel, grid, node, colour, text, short, tip, extent, NARROW });
+  const tools = { shapes, library, panel, grid, node, colour, text, short, tip, extent, near };
+  return Object.assign(plot, tools, { LETTER, NARROW });
 })();

@@ -84,6 +84,15 @@ def test_quality_against_cost_has_the_front_and_what_is_measured(make_record: Ma
     assert "random, nac" in view.label
 
 
+def test_rows_that_lack_seeds_are_not_on_the_front_and_the_plot_says_so(make_record: MakeRecord) -> None:
+    records = [make_record("nac", "knn", 0, 0.9), make_record("random", "knn", 1, 0.5)]
+    records += [make_record("given", "knn", seed, 0.99, uses_labels=True) for seed in range(3)]
+    view = plots(records)["quality_cost"].views[0]
+    assert view.values["front"] == []
+    assert view.notes == ("No row without labels has all seeds of this score, so there is no front.",)
+    assert view.label.endswith("On the Pareto front: no row.")
+
+
 def test_seeds_are_those_of_the_records_with_the_tables_mean_and_marks(make_record: MakeRecord) -> None:
     records = [make_record("nac", "knn", seed, 0.9 + seed / 100) for seed in range(3)]
     records += [make_record("random", "knn", seed, 0.5) for seed in range(3)]
