@@ -206,6 +206,7 @@ def contests(folder: Path) -> Iterator[Contest]:
             goals=[Goal(f"{work}, ours", f"{work}, bare", 1.0) for work in WORKS],
             budgets=[Budget(f"{work}, ours", EMPTY, LIMIT_S) for work in WORKS],
             notes=[
+                f"Chromium {browser.version}",
                 "ours keeps the view in the address, marks the sorted column, and says what is hidden; TanStack Table "
                 "core sorts and filters",
                 "what takes the time in both is the browser's layout. Ours lays out the first 60 rows, and adds others "
