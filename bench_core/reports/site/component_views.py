@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from bench_core.errors import RequestError
 from bench_core.planning.describe import describe_component
 from bench_core.plugins import Registry
 from bench_core.reports.claims.report import JudgedClaim, JudgedPaper
+from bench_core.reports.pages.markers import begin_marker, placeholder
 from bench_core.reports.site.component_rows import Part
 from bench_core.reports.site.content import SiteContent, address_name
-from bench_core.reports.site.prose import PageLinks, with_code
+from bench_core.reports.site.prose import PageLinks, anchor, with_code
 from bench_core.reports.tables.model import Column, Table, TableCell
 
 LOOKS = {"supported": "good", "contradicted": "bad", "not distinguishable": "plain", "not measured": "none"}
@@ -143,6 +144,23 @@ def manual_page(docs: Path | None, kind: str, name: str) -> str:
     path = None if docs is None else docs / f"{kind}s" / f"{name}.md"
     known = path is not None and path.is_file() and address_name(name) == name
     return path.read_text(encoding="utf-8") if path and known else ""
+
+
+def with_sections(markdown: str, titles: Mapping[str, str]) -> str:
+    """Add the markers of generated sections that a page lacks at its end, each under a heading.
+
+    Args:
+        markdown: The page.
+        titles: Name of the markers -> heading.
+    """
+    lacks = {name: title for name, title in titles.items() if begin_marker(name) not in markdown}
+    return "\n\n".join([markdown, *(f"## {title}\n\n{placeholder(name)}" for name, title in lacks.items())])
+
+
+def contents_of(pieces: Sequence[tuple[str, str]], titles: Iterable[str]) -> list[tuple[str, str]]:
+    """Return a link to each heading of a page that is there."""
+    text = "".join(html for html, _ in pieces)
+    return [(f"#{anchor(title)}", title) for title in titles if f'id="{anchor(title)}"' in text]
 
 
 def _group(title: str, prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from bench_core.reports.pictures.tuning import Tuning
 from bench_core.reports.site.component_rows import PlacedTable, names_of, parts_of_method, placed_tables, spec_of
 from bench_core.reports.site.component_views import (
     claim_view,
+    contents_of,
     described,
     docstring,
     facts_of,
@@ -23,6 +24,7 @@ from bench_core.reports.site.component_views import (
     source_facts,
     summary_of,
     with_own_address,
+    with_sections,
 )
 from bench_core.reports.site.content import SiteContent
 from bench_core.reports.site.curves import curve
@@ -30,24 +32,11 @@ from bench_core.reports.site.prose import PageLinks, in_pieces, title_and_rest
 from bench_core.reports.site.writer import SiteWriter
 from bench_core.reports.tables.cells import show
 
-_SECTIONS = ("parameters", "numbers", "published")
-_PLAIN_PAGE = """{text}
-
-## Parameters
-
-<!-- bench:begin parameters -->
-<!-- bench:end parameters -->
-
-## Our numbers
-
-<!-- bench:begin numbers -->
-<!-- bench:end numbers -->
-
-## Published numbers
-
-<!-- bench:begin published -->
-<!-- bench:end published -->
-"""
+_SECTIONS = {
+    "parameters": "Parameters",
+    "numbers": "Our numbers",
+    "published": "Published numbers",
+}  # generated on each page
 
 
 def write_methods(site: SiteWriter, content: SiteContent) -> None:
@@ -80,17 +69,15 @@ def _method(
     components = described("method", name, content.registry)
     parts = list(parts_of_method(name, tables))
     text = manual_page(content.docs, "method", name)
-    title, rest = title_and_rest(text or f"# {name}\n{_PLAIN_PAGE.format(text=docstring(components))}")
+    links_of_page = links.from_file(f"docs/methods/{name}.md", "../")
+    title, rest = title_and_rest(with_sections(text or f"# {name}\n{docstring(components)}", _SECTIONS))
+    pieces = in_pieces(rest, list(_SECTIONS), links=links_of_page)
     kinds = _kinds([part.of for part in parts], content)
     claims = [
         claim_view(claim, paper) for paper in content.papers for claim in paper.claims if _is_about(claim, name, tables)
     ]
     tunings = list(_tunings(name, tables))
-    contents = [
-        ("#parameters", "Parameters"),
-        ("#our-numbers", "Our numbers"),
-        ("#published-numbers", "Published numbers"),
-    ]
+    contents = contents_of(pieces, _SECTIONS.values())
     contents += [("#tuning", "How it was tuned")] if tunings else []
     contents += [("#claims", "Claims about it")] if claims else []
     return {
@@ -107,7 +94,7 @@ def _method(
         "labels": _labels(components),
         "boards": list(dict.fromkeys((part.address, part.of.board.name) for part in parts)),
         "contents": contents,
-        "pieces": in_pieces(rest, _SECTIONS, links=links.from_file(f"docs/methods/{name}.md", "../")),
+        "pieces": pieces,
         "parameters": [group for component in components for group in parameter_groups(component)],
         "numbers": [part_view(part) for part in parts],
         "published": [

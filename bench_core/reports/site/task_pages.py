@@ -5,6 +5,7 @@ from typing import Any
 
 from bench_core.reports.site.component_rows import PlacedTable, names_of, parts_of_task, placed_tables
 from bench_core.reports.site.component_views import (
+    contents_of,
     described,
     docstring,
     facts_of,
@@ -15,24 +16,13 @@ from bench_core.reports.site.component_views import (
     source_facts,
     summary_of,
     with_own_address,
+    with_sections,
 )
 from bench_core.reports.site.content import SiteContent, address_name
 from bench_core.reports.site.prose import PageLinks, in_pieces, title_and_rest
 from bench_core.reports.site.writer import SiteWriter
 
-_SECTIONS = ("parameters", "numbers")
-_PLAIN_PAGE = """{text}
-
-## Parameters
-
-<!-- bench:begin parameters -->
-<!-- bench:end parameters -->
-
-## Our numbers
-
-<!-- bench:begin numbers -->
-<!-- bench:end numbers -->
-"""
+_SECTIONS = {"parameters": "Parameters", "numbers": "Our numbers"}  # generated on each page
 
 
 def write_tasks(site: SiteWriter, content: SiteContent) -> None:
@@ -59,7 +49,9 @@ def _task(name: str, content: SiteContent, tables: Sequence[PlacedTable], links:
     components = described("task", name, content.registry)
     parts = list(parts_of_task(name, tables))
     text = manual_page(content.docs, "task", name)
-    title, rest = title_and_rest(text or f"# {name}\n{_PLAIN_PAGE.format(text=docstring(components))}")
+    links_of_page = links.from_file(f"docs/tasks/{name}.md", "../")
+    title, rest = title_and_rest(with_sections(text or f"# {name}\n{docstring(components)}", _SECTIONS))
+    pieces = in_pieces(rest, list(_SECTIONS), links=links_of_page)
     families = sorted({column.family for part in parts for column in part.table.columns} - {""})
     return {
         "title": title,
@@ -72,8 +64,8 @@ def _task(name: str, content: SiteContent, tables: Sequence[PlacedTable], links:
         ],
         "family": ", ".join(families),
         "boards": list(dict.fromkeys((part.address, part.of.board.name) for part in parts)),
-        "contents": [("#parameters", "Parameters"), ("#our-numbers", "Our numbers")],
-        "pieces": in_pieces(rest, _SECTIONS, links=links.from_file(f"docs/tasks/{name}.md", "../")),
+        "contents": contents_of(pieces, _SECTIONS.values()),
+        "pieces": pieces,
         "parameters": [group for component in components for group in parameter_groups(component)],
         "numbers": [part_view(part, without_task=len({c.task for c in part.table.columns}) == 1) for part in parts],
     }
