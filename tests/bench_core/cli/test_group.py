@@ -77,7 +77,8 @@ def test_the_flags_are_few_and_frozen() -> None:
         ],
         "plot": ["--board", "--kind", "--methods", "--out", "--store", "--x", "--y"],
         "publish": ["--leaderboards", "--pages", "--partial", "--readme", "--store", "board"],
-        "site": ["--board", "--leaderboards", "--out", "--store"],
+        "site": ["--board", "--leaderboards", "--out", "--served", "--store"],  # --served: hidden, for `serve`
+        "serve": ["--board", "--leaderboards", "--port", "--store"],
         "export": ["--csv", "--parquet", "--raw-cells", "--sqlite", "--store"],
         "merge": ["--dry-run", "--store", "other"],
         "new": ["--dir", "kind", "name"],

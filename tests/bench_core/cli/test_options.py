@@ -33,8 +33,8 @@ def cells(result: Result) -> list[tuple[str, str, str, str, int]]:
 
 def test_lists_are_the_options_that_may_be_given_several_times() -> None:
     names = {"--methods", "--tasks", "--datasets", "--encoders", "--seeds", "--rerun", "--log", "--columns"}
-    assert {*names, "--set", "--slurm", "--sweep", "--without-cell", "--board"} == LISTS  # --board of `site` alone
-    assert [name for name, param in OPTIONS if param.multiple and "--board" in param.opts] == ["site"]
+    assert {*names, "--set", "--slurm", "--sweep", "--without-cell", "--board"} == LISTS  # --board of two alone
+    assert [name for name, param in OPTIONS if param.multiple and "--board" in param.opts] == ["site", "serve"]
     assert all(isinstance(command, Command) for command in main.commands.values())
 
 
