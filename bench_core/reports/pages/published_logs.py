@@ -156,7 +156,8 @@ def _rounded(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_rounded(item, name) for item in value]
     if isinstance(value, float):
-        return float(f"{value:.{_SPEED_DIGITS if name in _SPEED else _DIGITS}g}")
+        short = float(f"{value:.{_SPEED_DIGITS if name in _SPEED else _DIGITS}g}")
+        return int(short) if short.is_integer() else short
     if isinstance(value, str):
         return one_line(_PATH.sub(r"\1", value))[:_LONGEST_TEXT]
     return value
