@@ -25,7 +25,7 @@ Part = Callable[[SiteWriter, SiteContent], None]
 
 # What is told while a part is written -> the part. All of them write through the same writer, in this order.
 _PARTS: tuple[tuple[str, Part], ...] = (
-    ("styles and scripts", lambda site, _: _write_assets(site)),
+    ("styles and scripts", lambda site, _: write_assets(site)),
     ("boards", write_boards),
     ("index", write_index),
     ("methods", write_methods),
@@ -97,7 +97,7 @@ def check_out(out: Path) -> None:
         )
 
 
-def _write_assets(site: SiteWriter) -> None:
+def write_assets(site: SiteWriter) -> None:
     """Copy styles, scripts and libraries."""
     for folder in ("static", "vendor"):
         for path in sorted((HERE / folder).glob("*")):
