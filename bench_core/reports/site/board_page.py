@@ -1,15 +1,17 @@
 """Writes the page of each board, with its data beside it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench_core.reports.pages.published_board import BoardPicture
 from bench_core.reports.pages.reported_numbers import NOTE, ReportedNumber, beside, load_reported, shipped_numbers
 from bench_core.reports.site.boards_data import BoardTable, board_data, board_tables, seeds_data
 from bench_core.reports.site.cell_pages import cell_addresses
+from bench_core.reports.site.component_rows import placed_tables
+from bench_core.reports.site.component_views import page_links
 from bench_core.reports.site.content import SiteBoard, SiteContent
 from bench_core.reports.site.plots import write_board_plots
-from bench_core.reports.site.prose import to_html
+from bench_core.reports.site.prose import PageLinks, to_html
 from bench_core.reports.site.writer import HERE, SiteWriter
 from bench_core.reports.tables.cells import show
 from bench_core.reports.tables.entries import Entry
@@ -23,6 +25,7 @@ def write_boards(site: SiteWriter, content: SiteContent) -> None:
     """Write a page for each board, its data, and its values by seed, which are loaded on demand."""
     addresses = cell_addresses(content)
     reported = load_reported(shipped_numbers())
+    pages = page_links(content, placed_tables(content), has_manual=site.has_manual)
     for board in content.boards:
         tables = board_tables(board)
         data = board_data(board, tables)
@@ -34,7 +37,7 @@ def write_boards(site: SiteWriter, content: SiteContent) -> None:
             "scripts": [script for script in _SCRIPTS if (HERE / "static" / script).is_file()],
             "missing": board.published.missing.removeprefix("Partial: ") if board.published else "",
             "tables": [_table(of, shown) for of, shown in zip(tables, data["tables"], strict=True)],
-            "description": to_html(board.description, shift=1) if board.description else "",
+            "description": to_html(board.description, links=_links(pages, board), shift=1),
             "command": board.command,
             "plots": write_board_plots(site, board),
             "pictures": _pictures(site, board),
@@ -43,6 +46,11 @@ def write_boards(site: SiteWriter, content: SiteContent) -> None:
             "facts": facts(board.entries),
         }
         site.page(address, "board.html", values)
+
+
+def _links(pages: PageLinks, board: SiteBoard) -> Callable[[str], str | None]:
+    """Return where links in the description of a board lead, which is written for the board's README.md."""
+    return pages.from_file(f"leaderboards/{board.name}/README.md", "../")
 
 
 def facts(entries: Iterable[Entry]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from bench_core.reports.claims.report import JudgedClaim, JudgedPaper
 from bench_core.reports.claims.text import about, difference_text, p_values
 from bench_core.reports.claims.verdict import WORDS, Difference
 from bench_core.reports.site.component_rows import PlacedTable, chosen_rows, placed_tables, view_of
-from bench_core.reports.site.component_views import LOOKS, claim_address, claim_view, method_address
+from bench_core.reports.site.component_views import LOOKS, claim_address, claim_view, method_address, page_links
 from bench_core.reports.site.content import SiteContent, address_name
 from bench_core.reports.site.curves import interval
 from bench_core.reports.site.prose import title_and_rest, to_html, with_code
@@ -31,12 +31,13 @@ def write_claims(site: SiteWriter, content: SiteContent) -> None:
     papers = {claim_address(paper.paper.key): paper for paper in reversed(content.papers)}
     every = [claim for paper in content.papers for claim in paper.claims]
     title, intro = title_and_rest(INTRO)
+    links = page_links(content, tables, has_manual=site.has_manual).from_file("leaderboards/claims/README.md", "../")
     site.page(
         "claims/index.html",
         "claims.html",
         {
             "title": title,
-            "intro": to_html(intro),
+            "intro": to_html(intro, links=links),
             "counts": _counts(every),
             "number": len(every),
             "papers": [{**_paper(paper), "href": address} for address, paper in reversed(papers.items())],

@@ -13,7 +13,7 @@ from bench_core.planning.describe import describe_component
 from bench_core.plugins import Registry
 from bench_core.reports.claims.report import JudgedClaim, JudgedPaper
 from bench_core.reports.pages.markers import begin_marker, placeholder
-from bench_core.reports.site.component_rows import Part
+from bench_core.reports.site.component_rows import Part, PlacedTable, names_of
 from bench_core.reports.site.content import SiteContent, address_name
 from bench_core.reports.site.prose import PageLinks, anchor, with_code
 from bench_core.reports.tables.model import Column, Table, TableCell
@@ -129,14 +129,21 @@ def claim_address(paper: str, claim: str = "") -> str:
     return f"claims/{address_name(paper)}.html" + (f"#{address_name(claim)}" if claim else "")
 
 
-def page_links(content: SiteContent, methods: Sequence[str], tasks: Sequence[str]) -> PageLinks:
-    """Return the pages that links of the manual may lead to."""
+def page_links(content: SiteContent, tables: Iterable[PlacedTable], *, has_manual: bool) -> PageLinks:
+    """Return the pages that links in Markdown of the project may lead to.
+
+    Args:
+        content: The site.
+        tables: Its tables.
+        has_manual: Whether the manual's site lies in the folder above.
+    """
+    tables = list(tables)
     pages = {"index.html", "methods/index.html", "tasks/index.html", "claims/index.html"}
-    pages |= {f"methods/{address_name(name)}.html" for name in methods}
-    pages |= {f"tasks/{address_name(name)}.html" for name in tasks}
+    pages |= {f"methods/{address_name(name)}.html" for name in names_of("method", content, tables)}
+    pages |= {f"tasks/{address_name(name)}.html" for name in names_of("task", content, tables)}
     pages |= {f"boards/{board.name}.html" for board in content.boards}
     pages |= {claim_address(paper.paper.key) for paper in content.papers}
-    return PageLinks(frozenset(pages))
+    return PageLinks(frozenset(pages), has_manual)
 
 
 def manual_page(docs: Path | None, kind: str, name: str) -> str:

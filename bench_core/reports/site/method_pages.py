@@ -48,7 +48,7 @@ def write_methods(site: SiteWriter, content: SiteContent) -> None:
     """
     tables = placed_tables(content)
     names = names_of("method", content, tables)
-    links = page_links(content, names, names_of("task", content, tables))
+    links = page_links(content, tables, has_manual=site.has_manual)
     numbers = load_reported(shipped_numbers())
     lines = []
     for name in with_own_address(names):

@@ -33,9 +33,11 @@ class PageLinks:
 
     Attributes:
         pages: Addresses of all pages that such links may lead to: "methods/nac.html", "claims/index.html".
+        has_manual: Whether the manual's site lies in the folder above.
     """
 
     pages: frozenset[str]
+    has_manual: bool = False
 
     def from_file(self, file: str, root: str) -> Callable[[str], str | None]:
         """Return the function that `to_html` takes as `links`.
@@ -59,6 +61,8 @@ class PageLinks:
         if folder == "docs" and (found := re.fullmatch(r"(methods|tasks)(?:/([^/]+)\.md)?", rest)):
             address = f"{found[1]}/{found[2] or 'index'}.html"
             return self._known(address, fragment)
+        if folder == "docs" and self.has_manual and (found := re.fullmatch(r"([\w-]+)\.md", rest)):
+            return f"../{found[1]}.html" + (f"#{fragment}" if fragment else "")
         if (folder, rest) == ("leaderboards", "claims"):
             paper = max((page for page in self.pages if self._is_paper(page, fragment)), key=len, default="")
             key = paper.removeprefix("claims/").removesuffix(".html")

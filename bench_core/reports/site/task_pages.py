@@ -34,7 +34,7 @@ def write_tasks(site: SiteWriter, content: SiteContent) -> None:
     """
     tables = placed_tables(content)
     names = names_of("task", content, tables)
-    links = page_links(content, names_of("method", content, tables), names)
+    links = page_links(content, tables, has_manual=site.has_manual)
     lines = []
     for name in with_own_address(names):
         address = f"tasks/{address_name(name)}.html"

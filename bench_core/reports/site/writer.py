@@ -17,6 +17,7 @@ class SiteWriter:
     Attributes:
         out: The folder.
         written: Address -> bytes of each file so far.
+        has_manual: Whether the manual's site lies in the folder above.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class SiteWriter:
             manual: Whether the manual's site lies in the folder above; pages then link to it.
         """
         self.out = out
-        self._told, self._served, self._manual = told, served, manual
+        self._told, self._served, self.has_manual = told, served, manual
         self.written: dict[str, int] = {}
 
     def page(self, address: str, template: str, values: Mapping[str, Any]) -> None:
@@ -83,7 +84,7 @@ class SiteWriter:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        templates.globals |= {"served": self._served, "manual": self._manual}
+        templates.globals |= {"served": self._served, "manual": self.has_manual}
         return templates
 
 

@@ -67,7 +67,8 @@ def test_verdict_stands_with_its_numbers_and_a_drawing(content: SiteContent, tmp
     assert "supported at CPU size" in index
     assert "Its codes are <code>better</code> than SimCLR&#39;s." in page
     assert "nac higher than simclr in knn:top1" in page
-    assert '<td class="number">90.1 %</td><td class="number">80.1 %</td><td class="number">10.00</td>' in page
+    assert '<td class="number">90.1 %</td><td class="number">80.1 %</td>' in page
+    assert '<td class="number">10.00</td>' in page
     assert 'aria-label="nac minus simclr: 10.00"' in page
     assert Command("made", "", "", ("nac", "simclr", "random"), ("knn",)).text in page
 

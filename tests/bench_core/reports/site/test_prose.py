@@ -91,6 +91,13 @@ def test_links_lead_to_pages_of_the_site(target: str, address: str | None) -> No
     assert PAGES.from_file("docs/methods/nac.md", "../")(target) == address
 
 
+def test_links_to_the_manual_lead_there_where_its_site_is_beside() -> None:
+    beside = PageLinks(PAGES.pages, has_manual=True).from_file("docs/methods/nac.md", "../")
+    assert beside("../decisions.md#lars") == "../../decisions.html#lars"
+    assert beside("simclr.md") is None
+    assert beside("../../plugins/bench_methods/nac.py") is None
+
+
 def test_links_that_lead_nowhere_become_their_text() -> None:
     html = to_html("[the *code*](../x.py) and [paper](https://arxiv.org/abs/1) <https://a.org>")
     assert "<p>the <em>code</em> and" in html
