@@ -118,6 +118,26 @@ def test_names_of_rows_are_text_and_no_html(page: "Page", address: Address) -> N
     assert inside == [1, 0, 8]
 
 
+def test_many_rows_are_drawn_in_parts(page: "Page", address: Address) -> None:
+    page.goto(address(BOARD))
+    drawn = page.evaluate(
+        """async () => {
+          const place = document.createElement("div");
+          document.querySelector("main").append(place);
+          const names = Array.from({ length: 100 }, (_, k) => `row ${k}`);
+          const series = names.slice(0, 30).map((name, k) => ({ name, x: [1, 2], y: [k, 2 * k] }));
+          await bench.plot(place, { shape: "lines", label: "curves", x: "x", y: "y", series });
+          const first = place.querySelectorAll("svg").length;
+          place.querySelector("button").click();
+          const all = [place.querySelectorAll("svg").length, place.querySelectorAll("button").length];
+          const rows = names.map((name, k) => ({ name, rank: k + 1, groups: "" }));
+          await bench.plot(place, { shape: "ranks", label: "ranks", x: "mean rank", rows, critical: null });
+          return [first, ...all, place.innerText.includes("the best 80 of 100 rows")];
+        }"""
+    )
+    assert drawn == [24, 30, 0, True]
+
+
 def test_every_plot_of_the_repositorys_boards_draws(page: "Page", address: Address, repository_site: Path) -> None:
     failed = []
     for path in sorted((repository_site / "boards").glob("*.html")):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,7 @@ class SitePlot:
         read: One sentence on how to read it.
         choices: What a reader chooses, such as ("table", "score", "cost").
         views: A view for each combination that the records hold; the first is shown first.
+        shared: Numbers of several views, which stand in the data once; views with a key "of" say which are theirs.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class SitePlot:
     read: str
     choices: tuple[str, ...]
     views: tuple[View, ...]
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the plot as the page gets it."""
@@ -61,6 +63,7 @@ class SitePlot:
             "kind": self.kind,
             "title": self.title,
             "choices": self.choices,
+            "shared": self.shared,
             "views": [view.as_json() for view in self.views],
         }
 

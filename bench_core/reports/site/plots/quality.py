@@ -1,6 +1,7 @@
 """Quality against cost: a point for each row, and the rows that no other beats in both."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from bench_core.reports.site.plots.model import PlotSource, SitePlot, View, score_name, shown
 from bench_core.reports.tables.model import Column, Row, Table
@@ -28,6 +29,7 @@ def quality_cost(source: PlotSource) -> SitePlot | None:
         "seeds.",
         ("table", "score", "cost"),
         tuple(views),
+        {table.title: _numbers(table) for table in source.tables},
     )
 
 
@@ -58,18 +60,35 @@ def _scores(table: Table) -> list[int]:
     return [number for number, column in known if column.higher_is_better is not None]
 
 
+def _numbers(table: Table) -> dict[str, Any]:
+    """Return the rows of a table, and for each score and cost its values with their half-widths."""
+    rows = [row for row in table.rows if row.kind != "chance"]
+    costs = [number for number, column in enumerate(table.columns) if column.name in COSTS]
+    columns = {}
+    for number in (*_scores(table), *costs):
+        cells, column = [row.cells[number] for row in rows], table.columns[number]
+        columns[str(number)] = {
+            "value": [shown(cell.mean, column) for cell in cells],
+            "half": [shown(cell.halfwidth, column) for cell in cells],
+        }
+    return {"names": [row.label for row in rows], "kinds": [row.kind for row in rows], "columns": columns}
+
+
 def _view(table: Table, score: int, cost: int) -> View | None:
-    rows = [row for row in table.rows if row.cells[score].mean is not None and row.cells[cost].mean is not None]
-    if len(rows) < 2:
+    both = [
+        number
+        for number, row in enumerate(table.rows)
+        if row.cells[score].mean is not None and row.cells[cost].mean is not None
+    ]
+    if len(both) < 2:
         return None
     quality, price = table.columns[score], table.columns[cost]
-    points = [(row.cells[cost].mean or 0.0, row.cells[score].mean or 0.0) for row in rows]
-    methods = [number for number, row in enumerate(rows) if row.kind == "method" and _counts(row, score, quality)]
-    lower = quality.higher_is_better is False
-    front = [methods[k] for k in pareto_front([points[number] for number in methods], lower=lower)]
+    methods = [number for number in both if _counts(table.rows[number], score, quality)]
+    points = [(table.rows[k].cells[cost].mean or 0.0, table.rows[k].cells[score].mean or 0.0) for k in methods]
+    front = [methods[k] for k in pareto_front(points, lower=quality.higher_is_better is False)]
     chance = next((row.cells[score].mean for row in table.rows if row.kind == "chance"), None)
-    names = ", ".join(rows[number].label for number in front) or "no row"
-    label = f"{len(rows)} rows by {score_name(quality)} and {COSTS[price.name]}. On the Pareto front: {names}."
+    names = ", ".join(table.rows[number].label for number in front) or "no row"
+    label = f"{len(both)} rows by {score_name(quality)} and {COSTS[price.name]}. On the Pareto front: {names}."
     notes = () if front else ("No row without labels has all seeds of this score, so there is no front.",)
     return View(
         (table.title, score_name(quality), COSTS[price.name]),
@@ -78,16 +97,7 @@ def _view(table: Table, score: int, cost: int) -> View | None:
         {
             "x": COSTS[price.name],
             "y": score_name(quality),
-            "points": [
-                {
-                    "name": row.label,
-                    "kind": row.kind,
-                    "x": shown(row.cells[cost].mean, price),
-                    "y": shown(row.cells[score].mean, quality),
-                    "dy": shown(row.cells[score].halfwidth, quality),
-                }
-                for row in rows
-            ],
+            "of": [table.title, str(cost), str(score)],
             "front": front,
             "chance": shown(chance, quality),
         },
@@ -96,5 +106,5 @@ def _view(table: Table, score: int, cost: int) -> View | None:
 
 
 def _counts(row: Row, score: int, column: Column) -> bool:
-    """Return whether a row may be on the front: it has all seeds of the column, where the column ranks."""
-    return row.cells[score].ranked or not column.can_rank
+    """Return whether a row may be on the front: it needs no labels, and has all seeds of a column that ranks."""
+    return row.kind == "method" and (row.cells[score].ranked or not column.can_rank)

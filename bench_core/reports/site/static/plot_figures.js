@@ -22,13 +22,31 @@
   }
 
   /* Show a view: its choices, notes, drawing, and its numbers where they are open. */
-  async function show(figure, plot, view) {
+  async function show(figure, plot, picked) {
+    const view = whole(plot, picked);
     figure.view = view;
     choices(figure, plot, view);
     const notes = figure.querySelector(".plot-notes");
     notes.replaceChildren(...view.notes.map((note) => node("p", "", note)));
     numbers(figure, view);
     if (figure.isDrawn) await bench.plot(figure.querySelector(".plot-drawing"), view);
+  }
+
+  /* Return a view with its points, where it shares them with others: rows with both numbers. */
+  function whole(plot, view) {
+    if (!view.of) return view;
+    const [title, cost, score] = view.of;
+    const { names, kinds, columns } = plot.shared[title];
+    const [x, y] = [columns[cost], columns[score]];
+    const kept = names.map((_, k) => k).filter((k) => x.value[k] !== null && y.value[k] !== null);
+    const points = kept.map((k) => ({
+      name: names[k],
+      kind: kinds[k],
+      x: x.value[k],
+      y: y.value[k],
+      dy: y.half[k],
+    }));
+    return { ...view, points, front: view.front.map((k) => kept.indexOf(k)) };
   }
 
   /* Do a step with a figure; where it fails, as a file is missing, the figure says so. */

@@ -2,8 +2,17 @@
 
 /* Shapes of bench.plot with a line for each row: its seeds, and its mean rank. */
 (() => {
-  const { shapes, panel, colour, text, short, tip, extent, near, LETTER, NARROW } = bench.plot;
+  const { shapes, panel, node, colour, text, short, tip, extent, near, LETTER, NARROW } =
+    bench.plot;
   const LINE = 24; // pixels of a row
+  const MOST_ROWS = 80; // that are drawn, the best
+
+  /* Return the first rows, and a line on those that are left out. */
+  function first(all) {
+    if (all.length <= MOST_ROWS) return { rows: all, further: [] };
+    const told = `Drawn: the best ${MOST_ROWS} of ${all.length} rows; the numbers have all.`;
+    return { rows: all.slice(0, MOST_ROWS), further: [node("p", "plot-axes", told)] };
+  }
 
   /* Return pixels for the names of rows on the left. */
   function leftOf(rows, width) {
@@ -22,18 +31,16 @@
   /* Draw each row's seeds as points on one line, with their mean and interval. */
   shapes.strips = (view, width) => {
     const { Plot } = window;
-    const { most, left } = leftOf(view.rows, width);
+    const { rows, further } = first(view.rows);
+    const { most, left } = leftOf(rows, width);
     const chance = near(
       view.chance,
-      view.rows.flatMap((row) => row.values).filter((value) => value !== null),
+      rows.flatMap((row) => row.values).filter((value) => value !== null),
     );
-    const points = view.rows.flatMap((row) =>
+    const points = rows.flatMap((row) =>
       row.values.filter((value) => value !== null).map((value) => ({ ...row, value })),
     );
-    const ends = view.rows.flatMap((row) => [
-      row.mean - (row.half || 0),
-      row.mean + (row.half || 0),
-    ]);
+    const ends = rows.flatMap((row) => [row.mean - (row.half || 0), row.mean + (row.half || 0)]);
     const dots = (bold) =>
       Plot.dot(
         points.filter((p) => p.bold === bold),
@@ -50,7 +57,7 @@
     return [
       panel(view.label, {
         width,
-        height: LINE * view.rows.length + (chance.length ? 68 : 52),
+        height: LINE * rows.length + (chance.length ? 68 : 52),
         marginLeft: left,
         marginTop: chance.length ? 26 : 8,
         marginRight: 20,
@@ -63,7 +70,7 @@
         },
         y: {
           type: "band",
-          domain: view.rows.map((row) => row.name),
+          domain: rows.map((row) => row.name),
           label: null,
           tickFormat: (n) => short(n, most),
           tickSize: 0,
@@ -78,7 +85,7 @@
             fill: "var(--quiet)",
           }),
           Plot.ruleY(
-            view.rows.filter((row) => row.half),
+            rows.filter((row) => row.half),
             {
               y: "name",
               x1: (row) => row.mean - row.half,
@@ -90,7 +97,7 @@
           ),
           dots(false),
           dots(true),
-          Plot.tickX(view.rows, {
+          Plot.tickX(rows, {
             x: "mean",
             y: "name",
             stroke: "var(--text)",
@@ -104,6 +111,7 @@
           }),
         ],
       }),
+      ...further,
     ];
   };
 
@@ -111,16 +119,12 @@
      differ. */
   shapes.ranks = (view, width) => {
     const { Plot } = window;
-    const { most, left } = leftOf(view.rows, width);
+    const { rows, further } = first(view.rows);
+    const { most, left } = leftOf(rows, width);
     const half = (view.critical || 0) / 2;
-    const groups = view.rows.some((row) => row.groups);
-    const right = groups
-      ? 24 + LETTER * Math.max(...view.rows.map((row) => row.groups.length))
-      : 20;
-    const told =
-      view.critical !== null &&
-      view.rows.map((row) => ({ ...row, far: row.rank - view.rows[0].rank >= view.critical }));
-    const rows = told || view.rows.map((row) => ({ ...row, far: false }));
+    const groups = rows.some((row) => row.groups);
+    const right = groups ? 24 + LETTER * Math.max(...rows.map((row) => row.groups.length)) : 20;
+    const isFar = (row) => Boolean(half) && row.rank - rows[0].rank >= view.critical;
     return [
       panel(view.label, {
         width,
@@ -158,10 +162,10 @@
             x: "rank",
             y: "name",
             r: 5,
-            symbol: (row) => (row.far ? "times" : "circle"),
+            symbol: (row) => (isFar(row) ? "times" : "circle"),
             stroke: colour(0),
             strokeWidth: 2,
-            fill: (row) => (row.far ? "none" : colour(0)),
+            fill: (row) => (isFar(row) ? "none" : colour(0)),
           }),
           Plot.text(groups ? rows : [], {
             y: "name",
@@ -179,6 +183,7 @@
           }),
         ],
       }),
+      ...further,
     ];
   };
 })();

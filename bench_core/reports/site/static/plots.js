@@ -16,6 +16,8 @@ bench.plot = (() => {
   const PANELS_FROM = 7; // series from which each has a panel of its own
   const PANELS_FROM_NARROW = 5; // the same where there is little room
   const NARROW = 480; // pixels
+  const MOST_PANELS = 24; // that are drawn at once
+  const MOST_GREY = 60; // other lines behind one
   const MOST_MARKERS = 40; // points of a line that has a marker on each
   const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
   const MARKERS = ["circle", "circle-stroke"];
@@ -85,18 +87,29 @@ bench.plot = (() => {
     return made;
   }
 
-  /* Return a grid of small panels with their names: make(item, width) gives the svg of one. */
+  /* Return a grid of small panels with their names: make(item, width) gives one svg. A button
+     draws more of many. */
   function grid(items, width, least, make) {
     const gap = 16;
     const across = Math.max(1, Math.min(items.length, Math.floor((width + gap) / (least + gap))));
     const each = Math.min(360, Math.floor((width - gap * (across - 1)) / across));
     const all = node("div", "plot-panels");
-    for (const item of items) {
-      const one = node("div", "plot-panel");
-      one.append(node("p", "plot-name", item.name), make(item, each));
-      one.style.width = `${each}px`;
-      all.append(one);
-    }
+    const rest = [...items];
+    const more = node("button", "plot-more");
+    more.type = "button";
+    const add = () => {
+      for (const item of rest.splice(0, MOST_PANELS)) {
+        const one = node("div", "plot-panel");
+        one.append(node("p", "plot-name", item.name), make(item, each));
+        one.style.width = `${each}px`;
+        all.append(one);
+      }
+      more.textContent = `Draw more (${rest.length})`;
+      more.remove();
+      if (rest.length) all.append(more);
+    };
+    more.addEventListener("click", add);
+    add();
     return all;
   }
 
@@ -320,7 +333,8 @@ bench.plot = (() => {
       typeof one.first === "number"
         ? [{ x: axes.x[0], y: clamp(one.first, axes.y), value: one.first }]
         : [];
-    const others = series.filter((other) => other !== one);
+    const step = Math.ceil(series.length / MOST_GREY);
+    const others = series.filter((other, k) => other !== one && k % step === 0);
     const last = one.points[one.points.length - 1];
     return panel(
       `${one.name}: ${view.y} over ${view.x}${last ? `, at the end ${text(last.y)}` : ""}.`,

@@ -70,16 +70,15 @@ def test_quality_against_cost_has_the_front_and_what_is_measured(make_record: Ma
         for seed in range(3)
     ]
     records += [make_record("given", "knn", seed, 0.99, uses_labels=True) for seed in range(3)]
-    view = plots(records)["quality_cost"].views[0]
+    plot = plots(records)["quality_cost"]
+    view = plot.views[0]
     assert view.picked == ("digits, convnet", "knn top1, % ↑", "seconds of training")
-    points = view.values["points"]
-    assert [points[k]["name"] for k in view.values["front"]] == ["random", "nac"]
-    assert {p["name"]: (p["x"], p["y"]) for p in points if p["kind"] == "method"} == {
-        "nac": (10, 90),
-        "random": (0, 50),
-        "slow": (50, 80),
-    }
-    assert [p["name"] for p in points if p["kind"] == "labels"] == ["given (labels)"]
+    title, cost, score = view.values["of"]
+    numbers = plot.shared[title]
+    assert [numbers["names"][k] for k in view.values["front"]] == ["random", "nac"]
+    x, y = (dict(zip(numbers["names"], numbers["columns"][of]["value"], strict=True)) for of in (cost, score))
+    assert {name: (x[name], y[name]) for name in rows} == {"nac": (10, 90), "random": (0, 50), "slow": (50, 80)}
+    assert dict(zip(numbers["names"], numbers["kinds"], strict=True))["given (labels)"] == "labels"
     assert view.values["chance"] == 10
     assert "random, nac" in view.label
 
@@ -170,4 +169,4 @@ def test_data_are_scripts_in_which_names_cannot_end_the_script(make_record: Make
     text = (tmp_path / figures[0]["data_address"]).read_text()
     assert "<" not in text
     value = json.loads(text.partition(",")[2].strip().removesuffix(");"))
-    assert hostile in {point["name"] for point in value["views"][0]["points"]}
+    assert hostile in value["shared"]["digits, convnet"]["names"]
