@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench_core.reports.pages.reported_numbers import component_name
+from bench_core.reports.site.component_views import method_address
 from bench_core.reports.site.content import SiteBoard, address_name
 from bench_core.reports.tables.cells import score_of, seed_values
 from bench_core.reports.tables.entries import Entry
@@ -16,7 +17,6 @@ from bench_core.reports.tables.model import Column, Row, Table, TableCell
 from bench_core.reports.tables.tuning_lines import name_on_board
 
 _DIGITS = 9  # significant ones of a number in data: more than any table shows
-
 
 Rows = Mapping[str, Sequence[Entry]]  # label of a row -> its cells
 
@@ -87,13 +87,6 @@ def column_id(column: Column) -> str:
     return ":".join(filter(None, (column.task, column.metric))) if column.kind == "task" else column.name
 
 
-def method_of(entries: Iterable[Entry]) -> str:
-    """Return the short name of a row's method, whatever the row is called; "" where no cell tells."""
-    documents = [entry.document or (entry.record and entry.record.document) for entry in entries]
-    ids = [str(document.component("method")["id"]) for document in documents if document]
-    return ids[0].rpartition("/")[2] if ids else ""
-
-
 def _table(number: int, of: BoardTable, board: SiteBoard) -> dict[str, Any]:
     table = of.table
     shown = {column_id(column) for column in of.by_default.columns if column.kind != "cost"}
@@ -157,7 +150,7 @@ def _embedding(column: Column, rows: Rows) -> str:
 
 def _row(number: int, row: Row, of: BoardTable, board: SiteBoard) -> dict[str, Any]:
     entries = of.cells_of(row)
-    method = method_of(entries)
+    method = next(filter(None, (component_name(entry, "method") for entry in entries)), "")
     tuned = board.board.tuned_row(name_on_board(entries)) if board.board and entries else None
     ranks = {
         column.family: _number(cell.mean)
@@ -176,7 +169,7 @@ def _row(number: int, row: Row, of: BoardTable, board: SiteBoard) -> dict[str, A
         "labels": row.kind == "labels",
         "family_ranks": ranks,
         "method": method,
-        "href": f"methods/{address_name(method)}.html" if method else "",
+        "href": method_address(method),
     }
 
 
