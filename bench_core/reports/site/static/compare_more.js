@@ -17,11 +17,29 @@
     return el("label", {}, `${label} `, select);
   }
 
+  /* Put choices in the place of others; the one that is in use stays in use. */
+  function pick({ choices }, ...labels) {
+    const used = [...choices.querySelectorAll("select")].indexOf(document.activeElement);
+    choices.replaceChildren(...labels);
+    if (used >= 0) choices.querySelectorAll("select")[used]?.focus();
+  }
+
   /* Make a part with a title, a place for choices and one for the drawing; it is filled when it is scrolled to. */
   function part(title, text, fill) {
     const choices = el("div", { class: "plot-choices" });
     const place = el("div", { class: "plot-drawing" });
     const said = el("p", { class: "quiet", role: "status" });
+    let shown = null;
+    const { fold, fill: refresh } = bench.compare.numbers(`${title}: the numbers`, () =>
+      bench.plotNumbers(shown),
+    );
+    fold.hidden = true;
+    const draw = (view) => {
+      shown = view;
+      fold.hidden = false;
+      refresh();
+      return bench.plot(place, view);
+    };
     const figure = el(
       "figure",
       { class: "plot" },
@@ -29,12 +47,13 @@
       choices,
       place,
       said,
+      fold,
     );
     const seen = new IntersectionObserver(
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         seen.disconnect();
-        fill({ choices, place, said }).catch((error) => {
+        fill({ choices, place, said, draw }).catch((error) => {
           place.classList.add("drawn");
           said.textContent = `This cannot be shown: ${error.message}.`;
         });
@@ -66,24 +85,25 @@
   /* Show one number of the logs over the epochs, at one seed. */
   function training(data, table, names) {
     const logs = data.logs[table] || {};
-    const with_ = names.filter((name) => logs[name]);
+    const kept = names.filter((name) => logs[name]);
     const without = names.filter((name) => !logs[name]);
     const note = without.length ? `Not kept, or nothing was trained: ${without.join(", ")}.` : "";
     return part(
       "Training",
       "One number of the training logs over the epochs, at one seed.",
       async (places) => {
-        if (!with_.length) return nothing(places, "Logs of these rows are not kept.");
-        const seeds = [...new Set(with_.flatMap((name) => logs[name].map((one) => one[0])))].sort(
+        if (!kept.length) return nothing(places, "Logs of these rows are not kept.");
+        const seeds = [...new Set(kept.flatMap((name) => logs[name].map((one) => one[0])))].sort(
           (a, b) => a - b,
         );
         let [seed, number] = [seeds[0], ""];
         const show = async () => {
-          const found = await logsAt(logs, with_, seed);
+          const found = await logsAt(logs, kept, seed);
           const numbers = [...new Set(found.flatMap(([, log]) => log.columns.slice(1)))];
           if (!numbers.length) return nothing(places, "These logs hold no numbers.");
           if (!numbers.includes(number)) [number] = numbers;
-          places.choices.replaceChildren(
+          pick(
+            places,
             choose(
               "number",
               numbers.map((one) => [one, one.replaceAll("_", " ")]),
@@ -112,7 +132,7 @@
             });
           places.said.textContent = note;
           const y = number.replaceAll("_", " ");
-          return bench.plot(places.place, {
+          return places.draw({
             shape: "lines",
             label: `${y} over epochs of ${names.join(", ")}, seed ${seed}`,
             x: "epoch",
@@ -160,7 +180,8 @@
         const { view, name, kept } = views[number];
         const options = views.map((one, k) => [k, one.name]);
         if (views.length > 1)
-          places.choices.replaceChildren(
+          pick(
+            places,
             choose("show", options, number, (value) => show(Number(value))),
           );
         else places.choices.replaceChildren(el("span", {}, name));
@@ -170,7 +191,7 @@
           ...(without.length ? [`Not kept of ${without.join(", ")}.`] : []),
         ];
         places.said.textContent = notes.join(" ");
-        return bench.plot(places.place, view);
+        return places.draw(view);
       };
       return show(0);
     });

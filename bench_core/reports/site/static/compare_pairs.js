@@ -134,6 +134,28 @@ bench.compare = (() => {
     return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, made);
   }
 
+  /* Make a fold with numbers as a table; make() gives {head, rows} when it is opened. */
+  function numbers(label, make) {
+    const fold = el("details", { class: "plot-numbers" }, el("summary", {}, label));
+    const fill = () => {
+      fold.querySelectorAll(".wide").forEach((old) => old.remove());
+      if (!fold.open) return;
+      const { head, rows } = make();
+      const body = rows.map(([first, ...rest]) =>
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, first),
+          ...rest.map((value) => cell(String(value ?? ""))),
+        ),
+      );
+      const heads = head.map((name, k) => (k ? [name, "number"] : name));
+      fold.append(table(label, heads, body));
+    };
+    fold.addEventListener("toggle", fill);
+    return { fold, fill };
+  }
+
   function cell(text, look = "number") {
     return el("td", { class: look }, text);
   }
@@ -234,32 +256,6 @@ bench.compare = (() => {
     );
   }
 
-  /* Show the differences of items as histograms, a panel for each task: drawn when they are opened. */
-  function spread(names, lines, colours) {
-    const place = el("div", { class: "plot-drawing" });
-    const fold = el(
-      "details",
-      { class: "compare-spread" },
-      el("summary", {}, "How the differences are spread over the items"),
-      el(
-        "p",
-        { class: "quiet" },
-        `${names[0]} minus ${names[1]} for each test item, mean over the seeds; items further
-        out than the axis are in its last bars.`,
-      ),
-      place,
-    );
-    const panels = lines.map((line) => ({
-      name: line.column.title,
-      end: line.items.end,
-      counts: line.items.counts,
-    }));
-    const fills = colours.map((colour) => `var(--series-${colour.slice(1)})`);
-    const view = { shape: "spread", label: `${names[0]} minus ${names[1]} by item`, panels, fills };
-    fold.addEventListener("toggle", () => fold.open && bench.plot(place, view));
-    return fold;
-  }
-
   /* Return the section of two rows: their differences over seeds and over items, and what is left out. */
   function section(data, pair, names, colours) {
     const title = el(
@@ -296,7 +292,7 @@ bench.compare = (() => {
         itemsTable(data, names, byItem),
       );
       const spreads = byItem.filter((line) => line.items.counts);
-      if (spreads.length) parts.push(spread(names, spreads, colours));
+      if (spreads.length) parts.push(bench.compare.spread(names, spreads, colours));
     }
     if (pair.notes.length) {
       parts.push(
@@ -315,54 +311,5 @@ bench.compare = (() => {
     );
   }
 
-  /* Return the colour of the row that a bar speaks for; grey in the middle. */
-  function side(bin, wide, fills) {
-    const middle = (bin.from + bin.to) / 2;
-    if (Math.abs(middle) < wide / 4) return "var(--series-8)";
-    return fills[middle > 0 ? 0 : 1];
-  }
-
-  /* Draw counts of items by their difference; bars lie around 0. */
-  bench.plot.shapes.spread = (view, width) => {
-    const { panel, grid, text, tip, NARROW } = bench.plot;
-    const { Plot } = window;
-    return [
-      grid(view.panels, width, width < NARROW ? 150 : 220, (one, each) => {
-        const wide = (2 * one.end) / one.counts.length;
-        const bins = one.counts.map((count, k) => ({
-          from: k * wide - one.end,
-          to: (k + 1) * wide - one.end,
-          count,
-        }));
-        return panel(`${one.name}: ${view.label}`, {
-          width: each,
-          height: Math.round(each * 0.62),
-          marginTop: 10,
-          marginLeft: 44,
-          marginRight: 10,
-          marginBottom: 24,
-          x: { domain: [-one.end, one.end], label: null, ticks: 4 },
-          y: { label: null, ticks: 2, grid: true, type: "sqrt", tickFormat: text },
-          marks: [
-            Plot.rectY(bins, {
-              x1: "from",
-              x2: "to",
-              y: "count",
-              insetLeft: 0.5,
-              insetRight: 0.5,
-              fill: (bin) => side(bin, wide, view.fills),
-            }),
-            Plot.ruleX([0], { stroke: "var(--quiet)", strokeDasharray: "2 3" }),
-            tip(bins, {
-              x: (bin) => (bin.from + bin.to) / 2,
-              y: "count",
-              title: (bin) => `${text(bin.from)} to ${text(bin.to)}\n${bin.count} items`,
-            }),
-          ],
-        });
-      }),
-    ];
-  };
-
-  return { read, section };
+  return { read, section, numbers };
 })();
