@@ -298,6 +298,22 @@ def test_six_readings_of_one_structure_count_once_in_the_mean_rank(make_record: 
     ) in [line.replace("fewshot, knn, linear", "linear, knn, fewshot") for line in table.footer]
 
 
+def test_all_metrics_and_families_leave_mean_and_mean_rank_as_they_are(make_record: Make, make_score: Make) -> None:
+    records = []
+    for method, (top1, top5, found) in {"a": (0.9, 0.1, 0.3), "b": (0.8, 0.2, 0.4), "c": (0.7, 0.3, 0.2)}.items():
+        scores = [make_score("top1", top1), make_score("top5", top5)]
+        records.append(make_record(method, "linear", 0, scores, family="classification"))
+        records.append(make_record(method, "retrieval", 0, found, family="retrieval"))
+    [table], [every] = build(entries_from(records)), build(entries_from(records), every=True)
+    names = [column.name for column in every.columns]
+    ranks = ["rank in classification", "rank in retrieval"]
+    assert names[:7] == ["linear:top1", "linear:top5", "retrieval", "mean", "mean rank", *ranks]
+    for name in ("mean", "mean rank", "tasks", "pretrain"):
+        assert [cell(table, row, name) for row in "abc"] == [cell(every, row, name) for row in "abc"]
+    assert [cell(every, row, name).mean for row in "abc" for name in ranks] == [1, 2, 2, 1, 3, 3]
+    assert order(table) == order(every)
+
+
 def test_tasks_of_old_records_have_the_family_that_the_task_has_since(one_table: Callable[..., Table]) -> None:
     table = one_table({"a": {"knn": [0.5], "linear": [0.6], "t": [0.7]}})
     assert any("over 2 families: classification (knn, linear), t." in line for line in table.footer)
