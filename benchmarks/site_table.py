@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from bench_core.errors import RequestError
 from bench_core.plugins import Registry
 from bench_core.reports.site.board_page import write_boards
+from bench_core.reports.site.build import write_assets
 from bench_core.reports.site.content import SiteBoard, SiteContent
-from bench_core.reports.site.writer import HERE, SiteWriter
+from bench_core.reports.site.writer import SiteWriter
 from bench_core.reports.tables.model import Column, Row, Table, TableCell
 from benchmarks.contest import Budget, Contest, Goal, Timing, main
 
@@ -129,8 +130,7 @@ def write_pages(folder: Path, rows: int = ROWS, columns: int = COLUMNS) -> tuple
     """Write our page of a board, and the bare one; return both."""
     table = made_table(rows, columns)
     site = SiteWriter(folder)
-    for path in (path for name in ("static", "vendor") for path in sorted((HERE / name).iterdir())):
-        site.file(f"assets/{path.name}", path.read_bytes())
+    write_assets(site)
     board = _Made(BOARD, "Large", "", "", (), made=table)
     write_boards(site, SiteContent([board], [], Registry([]), None))
     head = "".join(f"<th>{escape(text)}" for text in ("method", *(column.title for column in table.columns)))
