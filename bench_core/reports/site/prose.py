@@ -105,6 +105,7 @@ def to_html(
     parser = _parser(given)
     tokens = parser.parse(text)
     _number_headings(tokens, shift)
+    _empty_heads_are_cells(tokens)
     for token in tokens:
         if token.children:
             token.children = _with_links(token.children, links)
@@ -209,6 +210,13 @@ def _number_headings(tokens: Sequence[Token], shift: int) -> None:
                 name = f"{first}-{again}"
             used.add(name)
             token.attrSet("id", name)
+
+
+def _empty_heads_are_cells(tokens: Sequence[Token]) -> None:
+    """Make plain cells of heads of a table without text, which would announce nothing to screen readers."""
+    for first, inside, last in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if first.type == "th_open" and not inside.content.strip():
+            first.tag = last.tag = "td"
 
 
 def _with_links(children: Sequence[Token], links: Callable[[str], str | None]) -> list[Token]:

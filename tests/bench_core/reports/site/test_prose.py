@@ -124,3 +124,8 @@ def test_tables_and_code_scroll_by_themselves() -> None:
     html = to_html("| a | b |\n| - | -: |\n| 1 | 2 |\n\n```sh\nbench run\n```")
     assert '<div class="wide" role="group" aria-label="Table" tabindex="0"><table>' in html
     assert '<pre tabindex="0"><code>bench run\n</code></pre>' in html
+
+
+def test_an_empty_cell_of_a_head_is_no_heading() -> None:
+    html = to_html("| | a |\n| - | - |\n| b | c |")
+    assert "<td></td>\n<th>a</th>" in html
