@@ -29,7 +29,7 @@ ALLOWED = {
     ("bench_core/store/claims.py", "path.open"): "adds a word to a claim that this process has just taken over",
     ("bench_core/store/index.py", "sqlite3.connect"): "opens an index read-only; a new one is a temporary path",
     ("bench_core/store/image_grid.py", "save"): "a buffer in memory",
-    ("bench_core/reports/site/writer.py", "path.write_bytes"): "in a temporary folder, which new_folder then gives its name",
+    ("bench_core/reports/site/writer.py", "write_bytes"): "in a temporary folder that new_folder renames",
     ("bench_core/tuning/search.py", "_.open"): "an empty file that is locked",
     ("bench_core/tuning/tuned_file.py", "lock.open"): "an empty file that is locked",
 }

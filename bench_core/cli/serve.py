@@ -28,7 +28,7 @@ from bench_core.output import say
 @STORE
 @click.pass_context
 def serve(ctx: click.Context, port: int, boards: Sequence[str] | None, leaderboards: Path, store: Path) -> None:
-    """Show the pages of `bench site`, live during a run.
+    """Show the pages of `bench site`, live.
 
     Prints an address for a browser on this machine, with a token that nobody else has. The pages are made again as
     records come, and the page "Live" shows what runs in the store: progress, time left, losses, logs. Of another

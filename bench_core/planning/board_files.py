@@ -1,4 +1,4 @@
-"""Where boards lie: under leaderboards/ in a checkout, among the files of a wheel, or anywhere by their path."""
+"""Folders of boards: under leaderboards/ in a checkout, among the files of a wheel, or anywhere by their path."""
 
 from pathlib import Path
 from typing import Any

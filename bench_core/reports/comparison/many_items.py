@@ -60,7 +60,7 @@ class ItemPair:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How the differences of two rows are spread over the test items.
+    """The spread of the differences of two rows over the test items.
 
     Attributes:
         right: Of hits, how many items, counted at every seed, both rows have right, the first alone, the second alone,

@@ -14,7 +14,7 @@ _DIGITS = 5  # significant ones
 
 @dataclass(frozen=True)
 class LogSummary:
-    """What a page says of a log without a script.
+    """The words of a page on a log, without a script.
 
     Attributes:
         name: Name of its data.

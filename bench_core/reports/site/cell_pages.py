@@ -77,13 +77,13 @@ class _Cell:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """What the cells of the same task, row and board have in common, whatever their seed."""
+        """The parts of a page that cells of one task, row and board share, whatever their seed."""
         fold = self.entry.names.get("fold", "")
         return (self.board.name, *(self.entry.names[axis] for axis in AXES), fold)
 
     @property
     def of_chain(self) -> tuple[str, str]:
-        """What the cells of the same chain and board have in common."""
+        """The parts of a page that cells of one chain and board share."""
         return self.board.name, self.chain
 
 

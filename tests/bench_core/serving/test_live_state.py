@@ -1,4 +1,4 @@
-"""What the page "Live" is told: the last run, trainings under way, curves and lines of logs."""
+"""The state that the page "Live" shows: the last run, trainings under way, curves and lines of logs."""
 
 import json
 from pathlib import Path

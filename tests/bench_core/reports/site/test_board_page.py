@@ -1,4 +1,4 @@
-"""What a board's page and the index say beside the scores."""
+"""Sentences of a board's page and of the index beside the scores."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a board's page loads at once stays small, for the largest board of the repository."""
+"""A board's page loads little at once, also for the largest board of the repository."""
 
 import gzip
 import re
