@@ -152,6 +152,18 @@ def test_link_restores_a_view_and_reset_ends_it(page: "Page", address: Address) 
     assert "#" not in page.url
 
 
+def test_link_to_a_place_of_the_page_is_no_view(page: "Page", address: Address) -> None:
+    page.goto(address(BOARD + "#provenance"))
+    assert "rows" in page.get_by_role("status").inner_text()
+    assert page.locator(".board td[tabindex='0']").count() == 1
+    page.evaluate("document.querySelector('.board .wide').dispatchEvent(new Event('scroll'))")
+    page.goto(address(BOARD + "#q=dim"))
+    shown = names(page)
+    page.locator("nav.places a[href='#provenance']").click()
+    page.wait_for_function("location.hash === '#q=dim'")
+    assert names(page) == shown
+
+
 def test_address_of_another_board_or_by_hand_breaks_nothing(page: "Page", address: Address) -> None:
     page.goto(address(BOARD + "#sort=-none:none&show=%25,%2525&hide=gone&families=x&rows=a&kind=odd&seeds=many"))
     assert names(page) == []
@@ -170,7 +182,7 @@ def test_mean_rank_over_chosen_families_is_that_of_python(page: "Page", address:
     place = next(number for number, column in enumerate(table.columns) if column.kind == "rank")
     assert families
     assert shown == {row.label: row.cells[place].text for row in table.rows}
-    assert "computed here" in page.get_by_role("status").inner_text()
+    assert "computed in this page" in page.get_by_role("status").inner_text()
 
 
 def test_families_and_costs_show_and_hide_columns(page: "Page", address: Address, table: Table) -> None:
@@ -207,6 +219,8 @@ def test_files_hold_what_is_shown_alone(page: "Page", address: Address) -> None:
     page.goto(address(BOARD + "#q=dim"))
     rows, columns = names(page), ids(page)
     content = json.loads(download(page, "JSON"))
+    assert content["view"] == "#q=dim"
+    assert not any("file:" in str(value) for value in content.values())
     assert [row["name"] for row in content["rows"]] == [row.partition(" ")[0] for row in rows]
     assert [one["id"] for one in content["columns"]] == columns
     latex = download(page, "LaTeX")

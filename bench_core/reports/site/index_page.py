@@ -36,6 +36,8 @@ def write_index(site: SiteWriter, content: SiteContent) -> None:
             if boards
         ],
         "seeds": told,
+        "any_stale": any("stale" in _states(board) for board in content.boards),
+        "any_missing": any("missing" in _states(board) for board in content.boards),
         "fewest": FEWEST_SEEDS,
     }
     site.page("index.html", "index.html", values)
@@ -50,7 +52,7 @@ def _group(board: SiteBoard) -> str:
 
 
 def _line(board: SiteBoard) -> dict[str, Any]:
-    states = [entry.state for entry in board.entries]
+    states = _states(board)
     seeds = _seeds(board)
     return {
         "name": board.name,
@@ -63,6 +65,10 @@ def _line(board: SiteBoard) -> dict[str, Any]:
         "stale": states.count("stale"),
         "missing": states.count("missing"),
     }
+
+
+def _states(board: SiteBoard) -> list[str]:
+    return [entry.state for entry in board.entries]
 
 
 def _seeds(board: SiteBoard) -> set[int]:

@@ -12,7 +12,8 @@
   function headLines(head, column) {
     if (!column || column.kind !== "task") return [...head.childNodes];
     const seeds = column.seeds ? ` (n = ${column.seeds})` : "";
-    const rest = column.title.slice(column.task.length, column.title.length - seeds.length);
+    const rest = column.title.slice(column.task.length, column.title.length - seeds.length)
+      .replace(/ (?=[↑↓])/, "\u00a0"); // no line holds an arrow alone
     const line = (name, text) => element("span", { class: name }, text);
     const lines = [line("task", column.task), line("metric", rest)];
     return [element("span", {}, ...lines, ...(seeds ? [line("seeds", seeds)] : []))];
@@ -224,10 +225,16 @@
     bench.setView(view);
   }
 
-  /* Read the views of all tables from the address. A link to a place of the page ("#plots") is no view. */
+  /* Read the views of all tables from the address. A link to a place of the page ("#plots") is no view: once
+     somebody is there, what the tables show stands in the address again. */
   function readAddress() {
-    if (location.hash.length > 1 && !location.hash.includes("=")) return;
-    const view = bench.view();
+    const isPlace = location.hash.length > 1 && !location.hash.includes("=");
+    if (isPlace && hasRead) {
+      if (boards.some(({ model }) => Object.values(model.toAddress()).some(Boolean))) writeAddress();
+      return;
+    }
+    const view = isPlace ? new Map() : bench.view();
+    hasRead = true;
     reading = true;
     for (const { model } of boards) {
       model.fromAddress(Object.fromEntries(KEYS.map((key) => [key, view.get(keyOf(model.data, key))])));
@@ -235,6 +242,7 @@
     reading = false;
   }
   let reading = false;
+  let hasRead = false;
 
   /* Take over one table. */
   function start(root) {

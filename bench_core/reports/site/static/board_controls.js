@@ -192,12 +192,12 @@ bench.boardControls = (() => {
         data.columns.some((column) => column.shown && !model.isVisible(column));
       line.classList.toggle("hiding", narrowed);
       const hidden = rows < data.rows.length || columns < data.columns.length;
-      const shown = `${rows} of ${data.rows.length} rows and ${columns} of ${data.columns.length} columns are shown`;
-      const whole = "some are hidden: ±, marks and ranks are those of the whole board.";
+      const shown = `Shown: ${rows} of ${data.rows.length} rows, ${columns} of ${data.columns.length} columns`;
+      const whole = "±, marks and ranks are those of the whole board.";
       const chosen = model.view().families.length
-        ? " The mean rank of the chosen families is computed here, from each row's ranks by family."
+        ? " The mean rank of the chosen families is the mean of each row's ranks in them, computed in this page."
         : "";
-      line.textContent = hidden ? `${shown}; ${whole}${chosen}` : `All rows and columns are shown.${chosen}`;
+      line.textContent = hidden ? `${shown}. ${whole}${chosen}` : `All rows and columns are shown.${chosen}`;
     };
     return { node: line, update };
   }
@@ -217,7 +217,7 @@ bench.boardControls = (() => {
     const boxes = [
       ["kind", "Kind", options(rows.map((row) => row.kind), (kind) => KINDS[kind] ?? kind)],
       ["labels", "Labels in training", options(trained.map((row) => (row.labels ? "yes" : "no")))],
-      ["embedding", "Scores read", options(all.map((column) => column.embedding))],
+      ["embedding", "Embedding", options(all.map((column) => column.embedding))],
       ["seeds", "Seeds", trained.length ? seeds.map((n) => [String(n), `at least ${n}`]) : []],
       ["trials", "Tuning budget", options(trials.map((n) => (n ? String(n) : "none")),
         (n) => (n === "none" ? "not tuned" : `${n} trials`))],

@@ -7,6 +7,10 @@ bench.compare = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const WIDTH = 132; // pixels of a difference with its interval
   const HEIGHT = 18;
+  const SCALES =
+    "Each line is drawn on a scale of its own, so two lengths cannot be compared. [low, high] is a " +
+    "95 % interval of one difference. p is corrected after Holm for all lines of this table, so it " +
+    "may be above 0.05 where the interval leaves out 0.";
 
   /* Turn the sign of a number, or of a very small one, which is a text. */
   function minus(value) {
@@ -166,7 +170,8 @@ bench.compare = (() => {
       data.tables.length > 1
         ? [el("span", { class: "quiet" }, ` ${data.tables[line.table].title}`)]
         : [];
-    return el("th", { scope: "row" }, line.column.title, ...where, ...more);
+    const title = line.column.title.replace(/ (?=[↑↓])/, "\u00a0"); // no line holds an arrow alone
+    return el("th", { scope: "row" }, title, ...where, ...more);
   }
 
   /* Return the verdict; who is better is said by word, weight and colour. */
@@ -202,7 +207,7 @@ bench.compare = (() => {
       [names[0], "number"],
       [names[1], "number"],
       ["difference [95 %]", "number"],
-      [`← ${names[1]} · 0 · ${names[0]} →`, "compare-sides"],
+      [`← lower · ${names[0]} · higher →`, "compare-sides"],
       ["verdict", "roomy"],
       ["p (Holm)", "number"],
       ["seeds", "number"],
@@ -280,6 +285,7 @@ bench.compare = (() => {
       summary(names, lines, colours),
       el("h3", {}, "Over seeds: would other trainings give this?"),
       seedsTable(data, names, lines, colours),
+      el("p", { class: "quiet" }, SCALES),
     ];
     const byItem = lines.filter((line) => line.items);
     if (byItem.length) {

@@ -74,7 +74,8 @@ bench.downloads = (() => {
     return made.map((line) => `${line.map(field).join(",")}\n`).join("");
   }
 
-  /* JSON: everything that the page knows of the rows and columns that are shown. */
+  /* JSON: everything that the page knows of the rows and columns that are shown. Of the address it holds the view
+     alone: the rest may be a path of the reader's machine. */
   function json(model) {
     const { data } = model;
     const rows = lines(model).map(({ row, cells }) => ({
@@ -90,7 +91,7 @@ bench.downloads = (() => {
       id: column.id, title: column.title, task: column.task, metric: column.metric, unit: column.unit,
       family: column.family, higher_is_better: column.up,
     }));
-    return `${JSON.stringify({ dataset: data.dataset, address: location.href, columns, rows }, null, 1)}\n`;
+    return `${JSON.stringify({ dataset: data.dataset, view: location.hash, columns, rows }, null, 1)}\n`;
   }
 
   /* Return the cells before the scores: the row's name, and its encoder where encoders differ. */

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from bench_core.errors import RequestError
+from bench_core.reports.site import cell_pages
 from bench_core.reports.site.build import MARKER, build_site
 from bench_core.reports.site.content import SiteContent
 from bench_core.reports.site.writer import SiteWriter
@@ -150,9 +151,20 @@ def pages(folder: Path) -> Iterator[tuple[str, _Parts]]:
         yield path.relative_to(folder).as_posix(), _Parts(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def hostile_site(make_record: Make, make_score: Make, content_of: ContentOf, tmp_path: Path) -> Path:
-    """Site of a store whose methods, tasks, metrics, reasons and machines all are named to break a page."""
+@pytest.fixture(params=[2000, 2])
+def hostile_site(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    make_record: Make,
+    make_score: Make,
+    content_of: ContentOf,
+    tmp_path: Path,
+) -> Path:
+    """Site of a store whose methods, tasks, metrics, reasons and machines all are named to break a page.
+
+    Once each record has a page of its own, and once most of them are data of one page.
+    """
+    monkeypatch.setattr(cell_pages, "PAGES", request.param)
     records = []
     for number, name in enumerate(HOSTILE):
         config = {"note": name}
@@ -166,26 +178,44 @@ def hostile_site(make_record: Make, make_score: Make, content_of: ContentOf, tmp
     return tmp_path
 
 
+def assert_harmless(address: str, page: _Parts) -> None:
+    """Assert that no name has become a tag, an attribute or an address of a page or a part of one."""
+    assert page.inline == [], address
+    for tag, attributes in page.tags:
+        assert tag not in ("iframe", "object", "embed", "base", "form"), address
+        assert not [name for name in attributes if name.startswith("on")], (address, tag, attributes)
+        assert "style" not in attributes, (address, tag)
+        for name in ("href", "src", "data-address"):
+            value = attributes.get(name) or ""
+            is_empty_icon = (tag, value) == ("link", "data:,")
+            assert is_empty_icon or urlsplit(value).scheme in ("", "https" if tag == "a" else ""), (address, value)
+            is_far = bool(urlsplit(value).scheme)
+            assert is_far or ".." not in PurePosixPath(value.removeprefix("../")).parts, (address, value)
+    assert not [attributes for tag, attributes in page.tags if tag == "img" and attributes.get("src") == "x"]
+
+
+def parts_of_cells(folder: Path) -> dict[str, _Parts]:
+    """Return the parts of pages in data/cells: the only data that are HTML, so that "<" stands in them."""
+    parts: dict[str, _Parts] = {}
+    for path in (folder / "data" / "cells").glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        start = f'bench.put("cells/{path.stem}", '
+        assert text.startswith(start)
+        made = json.loads(text.removeprefix(start).removesuffix(");\n"))
+        parts |= {key: _Parts(part) for key, part in made.items()}
+    return parts
+
+
 def test_hostile_names_are_text_in_every_page_and_script(hostile_site: Path) -> None:
-    names = set()
-    for address, page in pages(hostile_site):
-        names.add(address)
-        assert page.inline == [], address
-        for tag, attributes in page.tags:
-            assert tag not in ("iframe", "object", "embed", "base", "form"), address
-            assert not [name for name in attributes if name.startswith("on")], (address, tag, attributes)
-            assert "style" not in attributes, (address, tag)
-            for name in ("href", "src", "data-address"):
-                value = attributes.get(name) or ""
-                is_empty_icon = (tag, value) == ("link", "data:,")
-                assert is_empty_icon or urlsplit(value).scheme in ("", "https" if tag == "a" else ""), (address, value)
-                is_far = bool(urlsplit(value).scheme)
-                assert is_far or ".." not in PurePosixPath(value.removeprefix("../")).parts, (address, value)
-        assert not [attributes for tag, attributes in page.tags if tag == "img" and attributes.get("src") == "x"]
-    assert "boards/made.html" in names
+    found = {**dict(pages(hostile_site)), **(parts := parts_of_cells(hostile_site))}
+    for address, page in found.items():
+        assert_harmless(address, page)
+    assert not any(tag == "script" for part in parts.values() for tag, _ in part.tags)
+    assert bool(parts) == (hostile_site / "cell.html").exists()
+    assert "boards/made.html" in found
     for path in (hostile_site / "data").rglob("*.js"):
         text = path.read_text(encoding="utf-8")
-        assert not re.search("[<>&\u2028\u2029]", text), path
+        assert path.parent.name == "cells" or not re.search("[<>&\u2028\u2029]", text), path
         assert text.startswith("bench.put("), path
     shown = (hostile_site / "boards" / "made.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
