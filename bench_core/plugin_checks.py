@@ -222,6 +222,7 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "ranks": (_is_bool, "True or False"),
     "family": (_is_text, "text"),
+    "licence": (lambda value: _is_text(value) and "\n" not in value, 'text of one line, like "CC-BY-4.0, its source"'),
 }
 
 

@@ -164,10 +164,13 @@ class Dataset(abc.ABC):
     Attributes:
         Config: Dataclass of the parameters; `--set NAME.PARAMETER=` and boards change them.
         revision: Raised when the items may change although digest and parameters do not.
+        licence: Name of the items' licence in SPDX's list, then a comma and a word on the source: "CC-BY-4.0, Alpaydin
+            and Kaynak, UCI". "" where no licence is known: then pages show no items.
     """
 
     Config: ClassVar[type] = NoConfig
     revision: ClassVar[int] = 1
+    licence: ClassVar[str] = ""
 
     @abc.abstractmethod
     def __init__(self, root: Path, config: Any) -> None:

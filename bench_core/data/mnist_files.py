@@ -35,7 +35,12 @@ class MNISTFiles:
 
     self.files = MNISTFiles("mnist_rotated", root)
     self.files.load("train")
+
+    Attributes:
+        licence: What Keras' documentation states; it also names the holders, LeCun and Cortes.
     """
+
+    licence = "CC-BY-SA-3.0, LeCun, Cortes and Burges, MNIST, https://doi.org/10.1109/5.726791"
 
     def __init__(self, name: str, root: Path) -> None:
         """Keep the arguments; no file is read before `load`.

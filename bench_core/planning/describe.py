@@ -188,6 +188,8 @@ def _describe(component: Component) -> dict[str, Any]:
         "module": inspect.getdoc(module) or "" if module else "",
         "parameters": [_parameter_row(p, p.default) for p in parameters(component.cls.Config)],
     }
+    if component.kind == "dataset":
+        described["licence"] = component.cls.licence
     if component.kind == "encoder":
         described["kinds"] = sorted(component.cls.kinds or ())
     if component.kind == "objective":
@@ -234,6 +236,8 @@ def print_component(described: Mapping[str, Any], columns: int = WIDTH) -> str:
         lines += ["", "Ends with the weights of the least training loss."]
     if described.get("kinds"):
         lines += ["", f"Reads {' and '.join(described['kinds'])}."]
+    if described.get("licence"):
+        lines += ["", hanging("Licence: ", described["licence"], columns)]
     for variant in described.get("variants", []):
         lines += [
             "",

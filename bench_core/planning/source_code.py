@@ -11,7 +11,8 @@ like any other. A name that an `__init__.py` takes from another file leads to th
 only where it makes the name, or is imported by itself.
 
 What counts in a file: the nodes of its syntax tree and their fields that are not empty, so that Python 3.11 to 3.13
-agree. Docstrings do not count, nor import statements, except for a name that `as` replaces.
+agree. Docstrings do not count, nor the licence that a class states, nor import statements, except for a name that `as`
+replaces.
 """
 
 import ast
@@ -199,6 +200,8 @@ def _spell(node: Any, imports: list[_Import]) -> str:
             value = getattr(node, name, None)
             if isinstance(node, ast.JoinedStr):  # Python 3.12 ends some f-strings with an empty text
                 value = [part for part in node.values if not _is_text(part, "")]
+            if isinstance(node, ast.ClassDef) and name == "body":
+                value = [part for part in node.body if not _is_licence(part)]
             if value is not None and (text := _spell(value, imports)) != "[]":
                 texts.append(f"{name}={text}")
         return f"({' '.join(texts)})"
@@ -230,6 +233,12 @@ def _without_layout(fields: tuple[str, ...]) -> tuple[str, ...]:
 def _is_text(node: ast.AST, text: str | None = None) -> bool:
     """Return True for the constant of a text: of any, or of this one."""
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and text in (None, node.value)
+
+
+def _is_licence(node: ast.stmt) -> bool:
+    """Return True for the attribute `licence` of a dataset's class, which is for readers as a docstring is."""
+    names = [target.id for target in getattr(node, "targets", ()) if isinstance(target, ast.Name)]
+    return isinstance(node, ast.Assign) and names == ["licence"]
 
 
 def _sha256(text: str) -> str:

@@ -59,6 +59,7 @@ class ColourDigits(Dataset):
     """
 
     Config = ColourDigitsConfig
+    licence = MNISTFiles.licence
 
     def __init__(self, root: Path, config: ColourDigitsConfig) -> None:
         """Keep root and config; no file is read before `load`."""

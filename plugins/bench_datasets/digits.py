@@ -34,6 +34,7 @@ class Digits(Dataset):
     """
 
     Config = Subsets
+    licence = "CC-BY-4.0, Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, https://doi.org/10.24432/C50P49"
 
     def __init__(self, root: Path, config: Subsets) -> None:
         """Keep the config; `root` is not used."""

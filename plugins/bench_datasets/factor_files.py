@@ -42,6 +42,7 @@ class DSprites(Dataset):
     """
 
     Config = FactorDraws
+    licence = "Apache-2.0, https://github.com/google-deepmind/dsprites-dataset"
 
     def __init__(self, root: Path, config: FactorDraws) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""
@@ -76,6 +77,7 @@ class Shapes3D(Dataset):
     """
 
     Config = FactorDraws
+    licence = "Apache-2.0, https://github.com/google-deepmind/3d-shapes"
 
     def __init__(self, root: Path, config: FactorDraws) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""

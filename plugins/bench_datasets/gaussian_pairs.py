@@ -44,6 +44,7 @@ class GaussianPairs(Dataset):
     """
 
     Config = GaussianPairsConfig
+    licence = "Apache-2.0, made by code of this project"
 
     def __init__(self, root: Path, config: GaussianPairsConfig) -> None:
         """Keep the config; `root` is not used."""

@@ -57,6 +57,7 @@ class GaussianRing(Dataset):
     """
 
     Config = GaussianRingConfig
+    licence = "Apache-2.0, made by code of this project"
 
     def __init__(self, root: Path, config: GaussianRingConfig) -> None:
         """Keep the config; `root` is not used."""

@@ -66,6 +66,7 @@ class MadeBands(Dataset):
     """
 
     Config = MadeBandsConfig
+    licence = "Apache-2.0, made by code of this project"
 
     def __init__(self, root: Path, config: MadeBandsConfig) -> None:
         """Keep the config; `root` is not used."""

@@ -43,6 +43,7 @@ class MNIST(Dataset):
     """
 
     Config = Subsets
+    licence = MNISTFiles.licence
 
     def __init__(self, root: Path, config: Subsets) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""
@@ -79,6 +80,7 @@ class FashionMNIST(Dataset):
     """
 
     Config = Subsets
+    licence = "MIT, Zalando SE, https://github.com/zalandoresearch/fashion-mnist"
 
     def __init__(self, root: Path, config: Subsets) -> None:
         """Keep root and config; no file is read before `load` or `digest`."""

@@ -71,6 +71,7 @@ class Cora(Dataset):
     """
 
     Config = PlanetoidConfig
+    licence = "MIT, files of https://github.com/kimiyoung/planetoid"
 
     def __init__(self, root: Path, config: PlanetoidConfig) -> None:
         """Keep root and config; no file is read before `load`."""
@@ -101,6 +102,7 @@ class Citeseer(Dataset):
     """
 
     Config = PlanetoidConfig
+    licence = "MIT, files of https://github.com/kimiyoung/planetoid"
 
     def __init__(self, root: Path, config: PlanetoidConfig) -> None:
         """Keep root and config; no file is read before `load`."""

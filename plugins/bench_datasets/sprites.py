@@ -98,6 +98,7 @@ class Sprites(Dataset):
     """
 
     Config = SpritesConfig
+    licence = "Apache-2.0, made by code of this project"
 
     def __init__(self, root: Path, config: SpritesConfig) -> None:
         """Keep the config; `root` is not used."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NewType, Optional, TypeVar, Union
 import pytest
 import torch
 
-from bench_core import Config, Evaluator, NoConfig, Objective, Recipe, Variant, param
+from bench_core import Config, Dataset, Evaluator, NoConfig, Objective, Recipe, Variant, param
 from bench_core.contracts import Encoder
 from bench_core.errors import PluginLoadError
 from bench_core.plugin_checks import check_class
@@ -323,6 +323,14 @@ def test_attributes_of_a_task_that_other_code_reads_have_their_types(attributes:
     with pytest.raises(PluginLoadError) as caught:
         check_task(**attributes)
     assert f"task 'toy': {reason}" in str(caught.value)
+
+
+@pytest.mark.parametrize("licence", [None, ("MIT",), "MIT\nours"])
+def test_licence_of_a_dataset_is_text_of_one_line(licence: Any) -> None:
+    parts = dict.fromkeys(("__init__", "spec", "digest", "load"), lambda self: None)
+    check_class("dataset", Dataset, "toy", type("Toy", (Dataset,), {**parts, "licence": "MIT, ours"}))
+    with pytest.raises(PluginLoadError, match="dataset 'toy': licence must be text of one line"):
+        check_class("dataset", Dataset, "toy", type("Toy", (Dataset,), {**parts, "licence": licence}))
 
 
 def test_skip_reason_of_a_task_is_an_ordinary_method() -> None:

@@ -39,7 +39,7 @@ def write_boards(site: SiteWriter, content: SiteContent) -> None:
             "tables": [_table(of, shown) for of, shown in zip(tables, data["tables"], strict=True)],
             "description": to_html(board.description, links=_links(pages, board), shift=1),
             "command": board.command,
-            "plots": write_board_plots(site, board),
+            "plots": write_board_plots(site, board, content.registry),
             "pictures": _pictures(site, board),
             "published": [_reported(number) for number in beside(board.entries, reported)],
             "published_note": NOTE,

@@ -1,7 +1,9 @@
 """The pages of datasets: what they hold, where they are from, their parameters, and the boards that use them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from markupsafe import Markup
 
 from bench_core.contracts import DataSpec
 from bench_core.reports.site.component_rows import PlacedTable, names_of, placed_tables, spec_of
@@ -15,10 +17,10 @@ from bench_core.reports.site.component_views import (
     with_own_address,
 )
 from bench_core.reports.site.content import SiteContent, address_name
-from bench_core.reports.site.prose import to_html
+from bench_core.reports.site.prose import to_html, with_code
 from bench_core.reports.site.writer import SiteWriter
 
-_SOURCES = ("Paper", "Source", "Licence", "License", "Note", "Shapes")
+_SOURCES = ("Paper", "Source", "Note", "Shapes")
 
 
 def write_datasets(site: SiteWriter, content: SiteContent) -> None:
@@ -50,6 +52,7 @@ def _dataset(name: str, content: SiteContent, tables: Sequence[PlacedTable]) -> 
             *([] if spec is None else _facts(spec)),
             *([("Size", "known only from its files")] if spec is None and components else []),
             *source_facts(components, _SOURCES),
+            *_licences(components),
             *facts_of(components),
         ],
         "text": to_html(docstring(components), shift=1),
@@ -60,6 +63,12 @@ def _dataset(name: str, content: SiteContent, tables: Sequence[PlacedTable]) -> 
         "uses": uses,
         "boards": list(dict.fromkeys((of.address, of.board.name) for of in tables)),
     }
+
+
+def _licences(components: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
+    """Return what the classes of a dataset state as the licence of its items, or that they state none."""
+    stated = list(dict.fromkeys(one["licence"] for one in components if one["licence"]))
+    return [("Licence", with_code(text)) for text in stated or ["none is stated" for _ in components[:1]]]
 
 
 def _use(of: PlacedTable, content: SiteContent) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class DigitPairs(Dataset):
     """
 
     Config = DigitPairsConfig
+    licence = "CC-BY-4.0, Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, https://doi.org/10.24432/C50P49"
 
     def __init__(self, root: Path, config: DigitPairsConfig) -> None:
         """Keep the config; `root` is not used."""

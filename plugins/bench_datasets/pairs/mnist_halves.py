@@ -27,6 +27,7 @@ class MNISTHalves(Dataset):
     """
 
     Config = DigitSubsets
+    licence = MNISTFiles.licence
 
     def __init__(self, root: Path, config: DigitSubsets) -> None:
         """Keep root and config; no file is read before `load`."""

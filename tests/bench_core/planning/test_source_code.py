@@ -77,6 +77,7 @@ def test_digest_of_a_fixed_file_is_the_same_in_every_python(tmp_path: Path, comp
         ('"""A method."""', ""),
         ("from math import sqrt", "import math, json\nfrom math import sqrt"),
         ("0.5", "0.50"),
+        ("    factor", '    licence = "MIT, ours"\n    factor'),
     ],
 )
 def test_comments_docstrings_layout_and_imports_change_nothing(

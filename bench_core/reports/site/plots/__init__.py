@@ -8,12 +8,13 @@ strips    a line of points for each row: seeds in rows.py
 ranks     mean ranks with the critical difference: rows.py
 lines     curves, one panel for a few rows and one each for many: curves.py, epochs.py, trials.py
 areas     a distribution against its prior: curves.py
-clouds    embeddings in a plane: planes.py
+clouds    embeddings in a plane: planes.py, with images of items: thumbnails.py
 images    grids of images: images.py
 
 All statistics are those of the tables, comparisons and pictures; pages only draw them.
 """
 
+from bench_core.plugins import Registry
 from bench_core.reports.site.content import SiteBoard
 from bench_core.reports.site.plots.curves import histogram, layers, linear_regions, other_curves, precision_recall
 from bench_core.reports.site.plots.epochs import quality_epochs
@@ -43,22 +44,28 @@ PLOTS = (
 )
 
 
-def plots_of(board: SiteBoard) -> list[SitePlot]:
+def plots_of(source: PlotSource) -> list[SitePlot]:
     """Return the plots that a board's records can fill, in the order of its page."""
-    source = PlotSource(board)
     return [plot for make in PLOTS if (plot := make(source)) is not None]
 
 
-def write_board_plots(site: SiteWriter, board: SiteBoard) -> list[dict[str, str]]:
+def write_board_plots(site: SiteWriter, board: SiteBoard, registry: Registry | None = None) -> list[dict[str, str]]:
     """Write the data of a board's plots.
+
+    Args:
+        site: The site.
+        board: The board.
+        registry: The plugins, from whose datasets images of items are read; None shows none.
 
     Returns:
         For each plot what templates/plots.html shows: kind, title, read, and the address and name of its data.
     """
-    figures = []
-    for plot in plots_of(board):
+    figures, source = [], PlotSource(board, registry)
+    for plot in plots_of(source):
         address, name = f"data/plots/{board.name}/{plot.kind}.js", f"plot/{board.name}/{plot.kind}"
         site.data(address, name, plot.as_json())
+        for file, content in plot.files.items():
+            site.file(source.file_address(plot.kind, file), content)
         figures.append(
             {"kind": plot.kind, "title": plot.title, "read": plot.read, "data_address": address, "data_name": name}
         )

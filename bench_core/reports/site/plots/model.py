@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from bench_core.plugins import Registry
 from bench_core.reports.site.content import SiteBoard
 from bench_core.reports.tables.entries import Entry, by_table, with_distinct_names
 from bench_core.reports.tables.folds import in_one_entry
@@ -47,7 +48,8 @@ class SitePlot:
         read: One sentence on how to read it.
         choices: What a reader chooses, such as ("table", "score", "cost").
         views: A view for each combination that the records hold; the first is shown first.
-        shared: Numbers of several views, which stand in the data once; views with a key "of" say which are theirs.
+        shared: What several views need, which stands in the data once; views with a key "of" say which is theirs.
+        files: Further files: name -> content; `PlotSource.file_address` says where they lie.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class SitePlot:
     choices: tuple[str, ...]
     views: tuple[View, ...]
     shared: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the plot as the page gets it."""
@@ -74,9 +77,11 @@ class PlotSource:
 
     Attributes:
         board: The board.
+        registry: The plugins; None knows none.
     """
 
     board: SiteBoard
+    registry: Registry | None = None
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -97,6 +102,10 @@ class PlotSource:
     def tables(self) -> Sequence[Table]:
         """The board's tables, as `bench table` shows them."""
         return self.board.tables
+
+    def file_address(self, kind: str, name: str) -> str:
+        """Return the address of a file of a plot of this kind."""
+        return f"data/plots/{self.board.name}/{kind}_{name}"
 
     def _rows(self, title: str) -> Sequence[Any]:
         return next((table.rows for table in self.tables if table.title == title), ())

@@ -32,8 +32,10 @@
     if (figure.isDrawn) await bench.plot(figure.querySelector(".plot-drawing"), view);
   }
 
-  /* Return a view with its points, where it shares them with others: rows with both numbers. */
+  /* Return a view with what it shares with others: images of items, or points, which are the rows
+     with both numbers. */
   function whole(plot, view) {
+    if (plot.shared.items) return { ...view, pictures: plot.shared.items };
     if (!view.of) return view;
     const [title, cost, score] = view.of;
     const { names, kinds, columns } = plot.shared[title];

@@ -232,7 +232,8 @@
 
   const SYMBOLS = ["circle", "triangle", "square", "diamond", "cross", "star", "wye"];
 
-  /* Draw embeddings in a plane: a panel for each row, colour and shape for each class. */
+  /* Draw embeddings in a plane: a panel for each row, colour and shape for each class; with images
+     of the items where the view has them. */
   shapes.clouds = (view, width) => {
     const classes = [...new Set(view.panels.flatMap((one) => one.classes || []))].sort(
       (a, b) => a - b,
@@ -243,18 +244,26 @@
       symbol: SYMBOLS[k % SYMBOLS.length],
       k,
     }));
-    const panels = grid(view.panels, width, width < NARROW ? 140 : 230, (one, each) =>
-      cloud(view, one, classes, named, each),
-    );
-    return named && key.length ? [legend(key), panels] : [panels];
+    const items = view.pictures ? bench.plotItems(view) : null;
+    const panels = grid(view.panels, width, width < NARROW ? 140 : 230, (one, each) => {
+      const svg = cloud(one, classes, named, each, Boolean(items));
+      return items ? items.framed(one, svg) : svg;
+    });
+    return [
+      ...(items ? [items.control] : []),
+      ...(named && key.length ? [legend(key)] : []),
+      panels,
+    ];
   };
 
-  function cloud(view, one, classes, named, size) {
+  /* Draw the points of one row; the nearest one is given a tip, or only handed over as svg.value. */
+  function cloud(one, classes, named, size, pointed) {
     const { Plot, d3 } = window;
     const points = one.x.map((x, k) => ({
       x,
       y: one.y[k],
       of: one.classes ? one.classes[k] : null,
+      k,
     }));
     const middle = [d3.mean(d3.extent(one.x)), d3.mean(d3.extent(one.y))];
     const reach = Math.max(...[one.x, one.y].map((v) => d3.max(v) - d3.min(v))) * 0.54 || 1;
@@ -301,11 +310,13 @@
           stroke: "var(--ground)",
           strokeWidth: 4,
         }),
-        tip(points, {
-          x: "x",
-          y: "y",
-          title: (p) => (p.of === null ? "an item" : `class ${p.of}`),
-        }),
+        pointed
+          ? Plot.dot(points, Plot.pointer({ x: "x", y: "y", r: 5, stroke: "var(--text)" }))
+          : tip(points, {
+              x: "x",
+              y: "y",
+              title: (p) => (p.of === null ? "an item" : `class ${p.of}`),
+            }),
       ],
     });
   }

@@ -105,6 +105,8 @@ def test_generated_sections_of_the_manual_are_replaced_by_live_ones(
 def test_dataset_says_what_it_holds_without_its_files(content: SiteContent, tmp_path: Path) -> None:
     write_datasets(SiteWriter(tmp_path), content)
     page = (tmp_path / "datasets" / "digits.html").read_text()
+    assert "CC-BY-4.0, Alpaydin and Kaynak" in page
+    assert "none is stated" in (tmp_path / "datasets" / "cifar10.html").read_text()
     assert "1,257 train, 540 test" in page
     assert "1 x 8 x 8" in page
     assert 'href="../boards/made.html"' in page

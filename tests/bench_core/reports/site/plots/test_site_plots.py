@@ -11,7 +11,7 @@ from bench_core.planning.boards import Board, NamedComponent, Picture, with_tune
 from bench_core.planning.tuning import Trial, Tuned, TunedRow, Tuning
 from bench_core.reports.site.content import SiteBoard
 from bench_core.reports.site.plots import plots_of, write_board_plots
-from bench_core.reports.site.plots.model import SitePlot, rounded, score_name
+from bench_core.reports.site.plots.model import PlotSource, SitePlot, rounded, score_name
 from bench_core.reports.site.plots.planes import MOST_POINTS
 from bench_core.reports.site.plots.quality import pareto_front
 from bench_core.reports.site.plots.rows import groups_of
@@ -29,7 +29,7 @@ def board_of(records: list[dict[str, Any]], board: Board | None = None) -> SiteB
 
 
 def plots(records: list[dict[str, Any]], board: Board | None = None) -> dict[str, SitePlot]:
-    return {plot.kind: plot for plot in plots_of(board_of(records, board))}
+    return {plot.kind: plot for plot in plots_of(PlotSource(board_of(records, board)))}
 
 
 def test_pareto_front_of_five_points_by_hand() -> None:
@@ -131,7 +131,7 @@ def test_planes_are_thinned_and_keep_their_classes(make_record: MakeRecord) -> N
     assert panel["x"][:2] == [0, 3]
     assert len(panel["x"]) <= MOST_POINTS
     assert panel["classes"][:3] == [0, 3, 6]
-    assert "licence" in view.notes[1]
+    assert "No images of items: the dataset is not installed" in view.notes[1]
 
 
 def test_grids_of_images_stay_below_a_megabyte_and_say_what_is_left_out(make_record: MakeRecord) -> None:
