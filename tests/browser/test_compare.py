@@ -49,7 +49,7 @@ def by_command(first: str, second: str) -> "Comparison":
 def first_line(page: "Page", section: int = 0) -> list[str]:
     """Return the texts of the first line over seeds of a pair."""
     row = page.locator(".compare-pair").nth(section).locator("tbody tr").first
-    return [text.strip() for text in row.locator("th, td").all_inner_texts()]
+    return [text.strip().replace("\u00a0", " ") for text in row.locator("th, td").all_inner_texts()]
 
 
 def test_a_link_shows_the_numbers_of_bench_compare(page: "Page", of_rows: Callable[..., str]) -> None:
@@ -148,6 +148,7 @@ def test_logs_of_both_rows_are_drawn_over_each_other(page: "Page", address: Call
     page.keyboard.type("2")
     assert page.evaluate("document.activeElement.value") == "2"
     training.get_by_text("the numbers").click()
+    training.locator("thead th").first.wait_for()
     assert training.locator("thead th").all_inner_texts()[:3] == ["row", "epoch", "loss"]
     assert training.locator("tbody tr").count() == 2  # epochs
     training.get_by_label("loss over epochs of nac, random, seed 2").wait_for()

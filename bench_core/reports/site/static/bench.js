@@ -1,7 +1,8 @@
 "use strict";
 
-/* The one global of all pages: data that scripts hand over, files that are loaded on demand, and the view in the
-   address. Pages work from file://, so there is no fetch and there are no modules. */
+/* The one global of all pages: data that scripts hand over, files that are loaded on demand, and
+   the view in the address. Pages work from file://, so there is no fetch and there are no
+   modules. */
 const bench = (() => {
   const values = new Map(); // name -> value
   const waiting = new Map(); // name -> callbacks that wait for it
@@ -22,13 +23,16 @@ const bench = (() => {
   /* Load a script of the site once; the promise fails where it cannot be read. */
   function script(address) {
     if (!scripts.has(address)) {
-      scripts.set(address, new Promise((resolve, reject) => {
-        const tag = document.createElement("script");
-        tag.src = document.body.dataset.root + address;
-        tag.onload = resolve;
-        tag.onerror = () => reject(new Error(`${address} cannot be read`));
-        document.head.append(tag);
-      }));
+      scripts.set(
+        address,
+        new Promise((resolve, reject) => {
+          const tag = document.createElement("script");
+          tag.src = document.body.dataset.root + address;
+          tag.onload = resolve;
+          tag.onerror = () => reject(new Error(`${address} cannot be read`));
+          document.head.append(tag);
+        }),
+      );
     }
     return scripts.get(address);
   }
@@ -50,11 +54,13 @@ const bench = (() => {
     history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
   }
 
-  /* Make an element: its attributes (true is an empty one; false and undefined are none), then texts and elements. */
+  /* Make an element: its attributes (true is an empty one; false and undefined are none), then
+     texts and elements. */
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (value !== false && value !== undefined) made.setAttribute(name, value === true ? "" : value);
+      if (value !== false && value !== undefined)
+        made.setAttribute(name, value === true ? "" : value);
     }
     made.append(...children);
     return made;

@@ -1,18 +1,22 @@
 "use strict";
 
-/* The table of a board's page: its rows and cells are those that the page came with. This script puts buttons into the
-   headers, moves rows, hides columns, opens cells, and keeps the view in the address. */
+/* The table of a board's page: its rows and cells are those that the page came with. This script
+   puts buttons into the headers, moves rows, hides columns, opens cells, and keeps the view in the
+   address. */
 (() => {
   const { element } = bench;
   const { METHOD, ENCODER, CHOSEN_RANK, KEYS } = bench.table;
   const boards = [];
-  const CHUNK = 60; // rows that are in the page before somebody scrolls: laying out a row takes longer than sorting it
+  // Rows in the page before somebody scrolls: laying out a row takes longer than sorting it.
+  const CHUNK = 60;
 
-  /* Return the text of a header, in lines where it is of a task: its name, its metric, the seeds that it needs. */
+  /* Return the text of a header, in lines where it is of a task: its name, its metric, the seeds
+     that it needs. */
   function headLines(head, column) {
     if (!column || column.kind !== "task") return [...head.childNodes];
     const seeds = column.seeds ? ` (n = ${column.seeds})` : "";
-    const rest = column.title.slice(column.task.length, column.title.length - seeds.length)
+    const rest = column.title
+      .slice(column.task.length, column.title.length - seeds.length)
       .replace(/ (?=[↑↓])/, "\u00a0"); // no line holds an arrow alone
     const line = (name, text) => element("span", { class: name }, text);
     const lines = [line("task", column.task), line("metric", rest)];
@@ -28,19 +32,26 @@
     head.append(button);
   }
 
-  /* Add the column of the mean rank over chosen families, after the names; it is shown while families are chosen. */
+  /* Add the column of the mean rank over chosen families, after the names; it is shown while
+     families are chosen. */
   function addChosenRank(parts) {
     const head = element("th", { scope: "col", hidden: true }, "mean rank of chosen families ↓");
     parts.names.at(-1).after(head);
-    for (const line of parts.rows) line.cells[parts.names.length - 1].after(element("td", { hidden: true }));
+    for (const line of parts.rows)
+      line.cells[parts.names.length - 1].after(element("td", { hidden: true }));
     return head;
   }
 
-  /* Put a box before each row's name, by which it is chosen for a comparison; the level of chance has none. */
+  /* Put a box before each row's name, by which it is chosen for a comparison; the level of chance
+     has none. */
   function addBoxes(parts, model) {
     return model.data.rows.map((row, place) => {
       if (row.kind === "chance") return null;
-      const box = element("input", { type: "checkbox", class: "choose", "aria-label": `Compare ${row.label}` });
+      const box = element("input", {
+        type: "checkbox",
+        class: "choose",
+        "aria-label": `Compare ${row.label}`,
+      });
       const name = bench.table.rowName(row);
       box.addEventListener("change", () => {
         const others = model.view().rows.filter((other) => other !== name);
@@ -58,14 +69,17 @@
     const scores = heads.filter((head) => head.dataset.column !== undefined);
     const body = table.tBodies[0];
     return {
-      root, table, body, scores,
+      root,
+      table,
+      body,
+      scores,
       names: heads.filter((head) => head.dataset.column === undefined),
       rows: [...body.rows],
     };
   }
 
-  /* Show and hide columns, and the mean rank over chosen families. Rows that are not in the page follow when they
-     come into it: `stamp` says which of them are as the view has it. */
+  /* Show and hide columns, and the mean rank over chosen families. Rows that are not in the page
+     follow when they come into it: `stamp` says which of them are as the view has it. */
   function showColumns(parts, model) {
     const { families } = model.view();
     const on = [families.length > 0, ...model.data.columns.map(model.isVisible)];
@@ -92,8 +106,8 @@
     return line;
   }
 
-  /* Put the rows of the view into the page, in its order; of many the first ones, the others as somebody scrolls to
-     them. Nothing moves where nothing changed. */
+  /* Put the rows of the view into the page, in its order; of many the first ones, the others as
+     somebody scrolls to them. Nothing moves where nothing changed. */
   function showRows(parts, model) {
     const order = model.rows().map((row) => parts.rows[row.id]);
     const was = parts.order;
@@ -117,7 +131,8 @@
   function addRowsOnDemand(parts, model) {
     const region = parts.root.querySelector(".wide");
     region.addEventListener("scroll", () => {
-      if (region.scrollTop + 3 * region.clientHeight > region.scrollHeight) addRows(parts, model, CHUNK);
+      if (region.scrollTop + 3 * region.clientHeight > region.scrollHeight)
+        addRows(parts, model, CHUNK);
     });
     window.addEventListener("beforeprint", () => addRows(parts, model, parts.order.length));
   }
@@ -143,16 +158,23 @@
     });
   }
 
-  /* Return row, column and cell of an element in a table's body; undefined where it is in no score. */
+  /* Return row, column and cell of an element in a table's body; undefined where it is in no
+     score. */
   function cellAt(parts, model, target) {
     const place = target.closest("td[data-column]");
     if (!place) return undefined;
     const row = model.data.rows[Number(place.parentElement.dataset.row)];
     const number = place.cellIndex - parts.names.length - 1;
-    return { place, row, column: model.data.columns[number], cell: model.data.cells[row.id][number] };
+    return {
+      place,
+      row,
+      column: model.data.columns[number],
+      cell: model.data.cells[row.id][number],
+    };
   }
 
-  /* Open cells by a press or Enter, show their remarks on hover and focus, and let arrow keys lead through them. */
+  /* Open cells by a press or Enter, show their remarks on hover and focus, and let arrow keys lead
+     through them. */
   function listen(parts, model, board) {
     const at = (event) => cellAt(parts, model, event.target);
     const open = (found) => bench.cellDialog.open(model.data, board, found);
@@ -192,15 +214,24 @@
     place.focus({ preventScroll: false });
   }
 
-  /* Follow an arrow key, Home or End to another cell that is shown; returns whether the key leads anywhere. */
+  /* Follow an arrow key, Home or End to another cell that is shown; returns whether the key leads
+     anywhere. */
   function move(parts, place, event) {
     const line = place.parentElement;
-    const shown = [...line.cells].filter((cell) => cell.dataset.column !== undefined && !cell.hidden);
+    const shown = [...line.cells].filter(
+      (cell) => cell.dataset.column !== undefined && !cell.hidden,
+    );
     const here = shown.indexOf(place);
-    const next = { ArrowLeft: shown[here - 1], ArrowRight: shown[here + 1], Home: shown[0], End: shown.at(-1) };
+    const next = {
+      ArrowLeft: shown[here - 1],
+      ArrowRight: shown[here + 1],
+      Home: shown[0],
+      End: shown.at(-1),
+    };
     const lines = { ArrowUp: line.previousElementSibling, ArrowDown: line.nextElementSibling };
     if (event.key in next && next[event.key]) focus(parts, next[event.key]);
-    else if (event.key in lines && lines[event.key]) focus(parts, lines[event.key].cells[place.cellIndex]);
+    else if (event.key in lines && lines[event.key])
+      focus(parts, lines[event.key].cells[place.cellIndex]);
     return event.key in next || event.key in lines;
   }
 
@@ -225,19 +256,22 @@
     bench.setView(view);
   }
 
-  /* Read the views of all tables from the address. A link to a place of the page ("#plots") is no view: once
-     somebody is there, what the tables show stands in the address again. */
+  /* Read the views of all tables from the address. A link to a place of the page ("#plots") is no
+     view: once somebody is there, what the tables show stands in the address again. */
   function readAddress() {
     const isPlace = location.hash.length > 1 && !location.hash.includes("=");
     if (isPlace && hasRead) {
-      if (boards.some(({ model }) => Object.values(model.toAddress()).some(Boolean))) writeAddress();
+      if (boards.some(({ model }) => Object.values(model.toAddress()).some(Boolean)))
+        writeAddress();
       return;
     }
     const view = isPlace ? new Map() : bench.view();
     hasRead = true;
     reading = true;
     for (const { model } of boards) {
-      model.fromAddress(Object.fromEntries(KEYS.map((key) => [key, view.get(keyOf(model.data, key))])));
+      model.fromAddress(
+        Object.fromEntries(KEYS.map((key) => [key, view.get(keyOf(model.data, key))])),
+      );
     }
     reading = false;
   }
@@ -262,13 +296,18 @@
     });
     parts.chosen = addChosenRank(parts);
     const names = parts.names.map((head, place) => ({ id: place ? ENCODER : METHOD, head }));
-    const scores = data.columns.map((column, place) => ({ id: column.id, column, head: parts.scores[place] }));
+    const scores = data.columns.map((column, place) => ({
+      id: column.id,
+      column,
+      head: parts.scores[place],
+    }));
     parts.sorts = [...names, { id: CHOSEN_RANK, head: parts.chosen }, ...scores];
     for (const { id, column, head } of parts.sorts) sortButton(head, column, () => model.press(id));
     parts.boxes = addBoxes(parts, model);
     parts.table.setAttribute("role", "grid");
-    for (const cell of parts.body.querySelectorAll("td[title]")) cell.removeAttribute("title"); // the tip says it
-    for (const link of parts.body.querySelectorAll("a.note")) link.tabIndex = -1; // the cell's dialog says it
+    // The tip and the cell's dialog say what these do.
+    for (const cell of parts.body.querySelectorAll("td[title]")) cell.removeAttribute("title");
+    for (const link of parts.body.querySelectorAll("a.note")) link.tabIndex = -1;
     addRowsOnDemand(parts, model);
     listen(parts, model, board);
     update = bench.boardControls.fill(root.querySelector(".controls"), model, board);
@@ -280,6 +319,9 @@
   if (boards.length) {
     readAddress();
     window.addEventListener("hashchange", readAddress);
-    document.addEventListener("keydown", (event) => event.key === "Escape" && bench.cellDialog.hideTip());
+    document.addEventListener(
+      "keydown",
+      (event) => event.key === "Escape" && bench.cellDialog.hideTip(),
+    );
   }
 })();

@@ -1,22 +1,28 @@
 "use strict";
 
-/* The controls above a board's table: filters, columns, downloads and links. They read and change the model's view
-   (table.js), and are set to it after every change, so that a link and a press lead to the same. */
+/* The controls above a board's table: filters, columns, downloads and links. They read and change
+   the model's view (table.js), and are set to it after every change, so that a link and a press
+   lead to the same. */
 bench.boardControls = (() => {
   const { element } = bench;
   const KINDS = {
-    method: "methods", labels: "references with labels", network: "networks of others", chance: "chance level",
+    method: "methods",
+    labels: "references with labels",
+    network: "networks of others",
+    chance: "chance level",
   };
 
   /* Return a text that other parts of an id can be made of. */
   let made = 0;
   const newId = () => `control-${(made += 1)}`;
 
-  /* A labelled box that one of several texts can be chosen in; `options` are pairs of value and text. */
+  /* A labelled box that one of several texts can be chosen in; `options` are pairs of value and
+     text. */
   function select(model, name, label, options) {
     const id = newId();
     const box = element("select", { id });
-    for (const [value, text] of [["", "all"], ...options]) box.append(element("option", { value }, text));
+    for (const [value, text] of [["", "all"], ...options])
+      box.append(element("option", { value }, text));
     box.addEventListener("change", () => model.change({ [name]: box.value }));
     const update = () => {
       const value = model.view()[name];
@@ -25,7 +31,10 @@ bench.boardControls = (() => {
       }
       box.value = value;
     };
-    return { node: element("div", { class: "field" }, element("label", { for: id }, label), box), update };
+    return {
+      node: element("div", { class: "field" }, element("label", { for: id }, label), box),
+      update,
+    };
   }
 
   /* A box for a part of a method's name. */
@@ -36,7 +45,15 @@ bench.boardControls = (() => {
     const update = () => {
       if (box.value !== model.view().text) box.value = model.view().text;
     };
-    return { node: element("div", { class: "field" }, element("label", { for: id }, "Method contains"), box), update };
+    return {
+      node: element(
+        "div",
+        { class: "field" },
+        element("label", { for: id }, "Method contains"),
+        box,
+      ),
+      update,
+    };
   }
 
   /* A labelled check box. */
@@ -53,14 +70,17 @@ bench.boardControls = (() => {
     const boxes = model.families.map((family) => {
       const one = check(family.split("/").pop(), (on) => {
         const others = model.view().families.filter((name) => name !== family);
-        model.change({ families: model.families.filter((name) => (name === family ? on : others.includes(name))) });
+        model.change({
+          families: model.families.filter((name) => (name === family ? on : others.includes(name))),
+        });
       });
       panel.append(one.node);
       return [family, one.box];
     });
     const update = () => {
       const chosen = model.view().families;
-      title.textContent = `Families: ${chosen.length ? `${chosen.length} of ${boxes.length}` : "all"}`;
+      const told = chosen.length ? `${chosen.length} of ${boxes.length}` : "all";
+      title.textContent = `Families: ${told}`;
       for (const [family, box] of boxes) box.checked = chosen.includes(family);
     };
     return { node: element("details", {}, title, panel), update };
@@ -69,7 +89,8 @@ bench.boardControls = (() => {
   /* Return the heading that a column stands under in the choice of columns. */
   const groupOf = (column) => column.task || (column.kind === "cost" ? "costs" : "over all tasks");
 
-  /* A fold with all columns, grouped by task; filled when it is first opened, since a board may have hundreds. */
+  /* A fold with all columns, grouped by task; filled when it is first opened, since a board may
+     have hundreds. */
   function columns(model) {
     const title = element("summary", {});
     const fold = element("details", {}, title);
@@ -105,7 +126,9 @@ bench.boardControls = (() => {
     const button = (text, on) => {
       const made = element("button", { type: "button", class: "bare" }, text);
       made.setAttribute("aria-label", `${text} of ${groupOf(group[0])}`);
-      made.addEventListener("click", () => model.choose(Object.fromEntries(group.map(({ id }) => [id, on]))));
+      made.addEventListener("click", () =>
+        model.choose(Object.fromEntries(group.map(({ id }) => [id, on]))),
+      );
       return made;
     };
     return element("div", {}, button("All", true), button("None", false));
@@ -115,7 +138,8 @@ bench.boardControls = (() => {
   function costs(model) {
     const of = model.data.columns.filter((column) => column.kind === "cost");
     const button = element("button", { type: "button" }, "Costs");
-    const shown = () => of.length > 0 && of.every((column) => model.view().columns[column.id] ?? column.shown);
+    const shown = () =>
+      of.length > 0 && of.every((column) => model.view().columns[column.id] ?? column.shown);
     button.addEventListener("click", () => {
       const on = !shown();
       model.choose(Object.fromEntries(of.map(({ id }) => [id, on])));
@@ -134,10 +158,13 @@ bench.boardControls = (() => {
       button.addEventListener("click", () => bench.downloads.save(name, type, make(model)));
       panel.append(button);
     }
-    return { node: element("details", { class: "files" }, element("summary", {}, "Download"), panel) };
+    return {
+      node: element("details", { class: "files" }, element("summary", {}, "Download"), panel),
+    };
   }
 
-  /* A button that copies the address of the view; where the browser forbids it, the address is selected to copy. */
+  /* A button that copies the address of the view; where the browser forbids it, the address is
+     selected to copy. */
   function copy() {
     const button = element("button", { type: "button" }, "Copy link");
     button.addEventListener("click", async () => {
@@ -169,7 +196,8 @@ bench.boardControls = (() => {
       if (ready) {
         const [a, b, c = ""] = rows;
         const view = new URLSearchParams({ table: model.data.id, a, b, c });
-        link.href = `${document.body.dataset.root}compare/${encodeURIComponent(board)}.html#${view}`;
+        const { root } = document.body.dataset;
+        link.href = `${root}compare/${encodeURIComponent(board)}.html#${view}`;
         link.removeAttribute("role");
         link.removeAttribute("aria-disabled");
       } else {
@@ -188,21 +216,28 @@ bench.boardControls = (() => {
       const { data } = model;
       const rows = model.rows().length;
       const columns = model.columns().length;
-      const narrowed = rows < data.rows.length ||
+      const narrowed =
+        rows < data.rows.length ||
         data.columns.some((column) => column.shown && !model.isVisible(column));
       line.classList.toggle("hiding", narrowed);
       const hidden = rows < data.rows.length || columns < data.columns.length;
-      const shown = `Shown: ${rows} of ${data.rows.length} rows, ${columns} of ${data.columns.length} columns`;
+      const of = (part, all, name) => `${part} of ${all.length} ${name}`;
+      const told = [of(rows, data.rows, "rows"), of(columns, data.columns, "columns")];
+      const shown = `Shown: ${told.join(", ")}`;
       const whole = "±, marks and ranks are those of the whole board.";
       const chosen = model.view().families.length
-        ? " The mean rank of the chosen families is the mean of each row's ranks in them, computed in this page."
+        ? " The mean rank of the chosen families is the mean of each row's ranks in them, " +
+          "computed in this page."
         : "";
-      line.textContent = hidden ? `${shown}. ${whole}${chosen}` : `All rows and columns are shown.${chosen}`;
+      line.textContent = hidden
+        ? `${shown}. ${whole}${chosen}`
+        : `All rows and columns are shown.${chosen}`;
     };
     return { node: line, update };
   }
 
-  /* Return the different values that rows or columns have, in order, as options; none where there is no choice. */
+  /* Return the different values that rows or columns have, in order, as options; none where there
+     is no choice. */
   function options(values, text = (value) => value) {
     const found = [...new Set(values)].filter((value) => value !== "");
     return found.length > 1 ? found.map((value) => [String(value), text(value)]) : [];
@@ -212,23 +247,42 @@ bench.boardControls = (() => {
   function filters(model) {
     const { rows, columns: all } = model.data;
     const trained = rows.filter((row) => row.kind !== "chance");
-    const seeds = [...new Set(trained.map((row) => row.seeds))].filter((n) => n > 0).sort((a, b) => a - b);
+    const seeds = [...new Set(trained.map((row) => row.seeds))]
+      .filter((n) => n > 0)
+      .sort((a, b) => a - b);
     const trials = trained.map((row) => row.trials || 0).sort((a, b) => a - b);
     const boxes = [
-      ["kind", "Kind", options(rows.map((row) => row.kind), (kind) => KINDS[kind] ?? kind)],
+      [
+        "kind",
+        "Kind",
+        options(
+          rows.map((row) => row.kind),
+          (kind) => KINDS[kind] ?? kind,
+        ),
+      ],
       ["labels", "Labels in training", options(trained.map((row) => (row.labels ? "yes" : "no")))],
       ["embedding", "Embedding", options(all.map((column) => column.embedding))],
       ["seeds", "Seeds", trained.length ? seeds.map((n) => [String(n), `at least ${n}`]) : []],
-      ["trials", "Tuning budget", options(trials.map((n) => (n ? String(n) : "none")),
-        (n) => (n === "none" ? "not tuned" : `${n} trials`))],
+      [
+        "trials",
+        "Tuning budget",
+        options(
+          trials.map((n) => (n ? String(n) : "none")),
+          (n) => (n === "none" ? "not tuned" : `${n} trials`),
+        ),
+      ],
     ];
     return boxes.filter(([, , choices]) => choices.length).map((box) => select(model, ...box));
   }
 
   /* The fold of all filters: open where there is room. */
   function filterFold(nodes) {
-    const fold = element("details", { class: "filters" }, element("summary", {}, "Filters"),
-      element("div", { class: "row" }, ...nodes));
+    const fold = element(
+      "details",
+      { class: "filters" },
+      element("summary", {}, "Filters"),
+      element("div", { class: "row" }, ...nodes),
+    );
     const room = matchMedia("(min-width: 40.01rem)");
     const fit = () => (fold.open = room.matches);
     room.addEventListener("change", fit);
@@ -254,10 +308,21 @@ bench.boardControls = (() => {
   function fill(place, model, board) {
     const boxes = [search(model), ...filters(model)];
     const folds = [...(model.families.length > 1 ? [families(model)] : []), columns(model)];
-    const actions = [...folds, costs(model), reset(model), copy(), downloads(model, board), compare(model, board)];
+    const actions = [
+      ...folds,
+      costs(model),
+      reset(model),
+      copy(),
+      downloads(model, board),
+      compare(model, board),
+    ];
     const line = state(model);
     const nodes = (parts) => parts.map(({ node }) => node);
-    place.append(filterFold(nodes(boxes)), element("div", { class: "row" }, ...nodes(actions)), line.node);
+    place.append(
+      filterFold(nodes(boxes)),
+      element("div", { class: "row" }, ...nodes(actions)),
+      line.node,
+    );
     closing(place);
     place.hidden = false;
     return () => [...boxes, ...actions, line].forEach(({ update }) => update && update());

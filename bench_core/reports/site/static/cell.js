@@ -1,7 +1,8 @@
 "use strict";
 
-/* The page of a cell: its curves and the log of its chain as drawings, and on cell.html the cell whose key stands in the
-   address. Numbers of curves are read from their tables in the page; those of a log are data of its chain. */
+/* The page of a cell: its curves and the log of its chain as drawings, and on cell.html the cell
+   whose key stands in the address. Numbers of curves are read from their tables in the page; those
+   of a log are data of its chain. */
 (() => {
   const KEY = /^[0-9a-f]{16,64}$/;
   const DIGITS = 16; // of a key in addresses
@@ -20,19 +21,30 @@
     };
   }
 
-  /* Return what bench.plot draws of a table of numbers: one column over the first, or all of a plane. */
+  /* Return what bench.plot draws of a table of numbers: one column over the first, or all of a
+     plane. */
   function viewOf(numbers, title, column) {
     const values = (k) => numbers.rows.map((row) => row[k]);
     const names = numbers.columns.map((name) => name.replaceAll("_", " "));
     if (numbers.columns.join() === CLOUD) {
-      return { shape: "clouds", label: title, panels: [{ name: title, x: values(0), y: values(1), classes: values(2) }] };
+      return {
+        shape: "clouds",
+        label: title,
+        panels: [{ name: title, x: values(0), y: values(1), classes: values(2) }],
+      };
     }
     if (numbers.columns.join() === AREAS) {
       const panel = { name: title, x: values(0), density: values(1), prior: values(2) };
       return { shape: "areas", label: title, x: "value", y: "density", panels: [panel] };
     }
     const series = [{ name: "", x: values(0), y: values(column) }];
-    return { shape: "lines", label: `${title}: ${names[column]} over ${names[0]}.`, x: names[0], y: names[column], series };
+    return {
+      shape: "lines",
+      label: `${title}: ${names[column]} over ${names[0]}.`,
+      x: names[0],
+      y: names[column],
+      series,
+    };
   }
 
   /* Draw numbers into a figure; where there are several columns, a reader chooses which one. */
@@ -43,7 +55,9 @@
       try {
         await bench.plot(place, viewOf(numbers, title, column));
       } catch (error) {
-        place.replaceChildren(bench.plot.node("p", "plot-failed", `This plot cannot be drawn: ${error.message}`));
+        place.replaceChildren(
+          bench.plot.node("p", "plot-failed", `This plot cannot be drawn: ${error.message}`),
+        );
       }
     };
     if (viewOf(numbers, title, 1).shape === "lines" && numbers.columns.length > 2) {
@@ -104,13 +118,16 @@
   }
 
   /* Draw each figure when it is scrolled to; the plot library is loaded with the first one. */
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries.filter((one) => one.isIntersecting)) {
-      seen.unobserve(entry.target);
-      const figure = entry.target.closest("figure");
-      numbersOf(figure).then((numbers) => drawFigure(figure, numbers));
-    }
-  }, { rootMargin: "100px" });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries.filter((one) => one.isIntersecting)) {
+        seen.unobserve(entry.target);
+        const figure = entry.target.closest("figure");
+        numbersOf(figure).then((numbers) => drawFigure(figure, numbers));
+      }
+    },
+    { rootMargin: "100px" },
+  );
 
   /* Make the figures of the page live. */
   function start() {
@@ -125,8 +142,8 @@
     }
   }
 
-  /* Return the part of the page for a key, or null. The data holds it as HTML that was made, and escaped, with all other
-     pages of the site; it goes into the page as it is. */
+  /* Return the part of the page for a key, or null. The data holds it as HTML that was made, and
+     escaped, with all other pages of the site; it goes into the page as it is. */
   async function partOf(key, digits) {
     const name = `cells/${key.slice(0, digits)}`;
     const parts = await bench.load(name, `data/${name}.js`);
@@ -134,10 +151,13 @@
     return new DOMParser().parseFromString(parts[key], "text/html").querySelector("article.cell");
   }
 
-  /* Show the cell of the address on cell.html; an address inside the page, such as #main, changes nothing. */
+  /* Show the cell of the address on cell.html; an address inside the page, such as #main, changes
+     nothing. */
   async function show(place) {
     const text = location.hash.slice(1);
-    const part = KEY.test(text) ? await partOf(text.slice(0, DIGITS), Number(place.dataset.digits)).catch(() => null) : null;
+    const part = KEY.test(text)
+      ? await partOf(text.slice(0, DIGITS), Number(place.dataset.digits)).catch(() => null)
+      : null;
     if (text !== location.hash.slice(1)) return; // another one was asked for meanwhile
     if (part) {
       place.replaceChildren(document.adoptNode(part));
@@ -145,7 +165,12 @@
       start();
       window.scrollTo(0, 0);
     } else if (!place.querySelector(".cell") || KEY.test(text)) {
-      say(place, text ? `No record on this page has the key ${text}.` : "The address names no record: its key belongs behind #.");
+      say(
+        place,
+        text
+          ? `No record on this page has the key ${text}.`
+          : "The address names no record: its key belongs behind #.",
+      );
     }
   }
 

@@ -1,9 +1,15 @@
 "use strict";
 
-/* What stands behind a score: one dialog for all cells of a page, and a short line on hover or focus. */
+/* What stands behind a score: one dialog for all cells of a page, and a short line on hover or
+   focus. */
 bench.cellDialog = (() => {
   const { element } = bench;
-  const STATES = { skipped: "skipped: the task does not apply", failed: "failed", missing: "not run", stale: "stale" };
+  const STATES = {
+    skipped: "skipped: the task does not apply",
+    failed: "failed",
+    missing: "not run",
+    stale: "stale",
+  };
   let dialog;
   let tip;
 
@@ -11,8 +17,13 @@ bench.cellDialog = (() => {
   function spread(column, cell) {
     const seeds = `${cell.n} ${cell.n === 1 ? "seed" : "seeds"}`;
     if (column.kind !== "task") return "";
-    if (cell.h !== undefined) return `half-width of the 95 % t interval of the mean over ${seeds}: other trainings, same data`;
-    if (cell.lo !== undefined) return "95 % interval over the test items of one seed; it says nothing about other seeds";
+    if (cell.h !== undefined)
+      return (
+        `half-width of the 95 % t interval of the mean over ${seeds}: ` +
+        "other trainings, same data"
+      );
+    if (cell.lo !== undefined)
+      return "95 % interval over the test items of one seed; it says nothing about other seeds";
     if (cell.v === undefined) return "";
     return cell.n ? `none: ${seeds}; an interval needs three` : "none";
   }
@@ -28,14 +39,19 @@ bench.cellDialog = (() => {
   function facts(data, column, cell, first) {
     const better = { true: "higher is better", false: "lower is better" }[column.up];
     const protocol = data.footer.find((line) => column.task && line.startsWith(`${column.task}: `));
-    const best = first ? "the best mean of its column" : "not distinguishable from the best of its column";
+    const best = first
+      ? "the best mean of its column"
+      : "not distinguishable from the best of its column";
     return [
-      ["State", cell.s ? STATES[cell.s] ?? cell.s : ""],
+      ["State", cell.s ? (STATES[cell.s] ?? cell.s) : ""],
       ["Reason", cell.w],
       ["Caveat", cell.c],
       ["±", spread(column, cell)],
       ["Marked", cell.b && best],
-      ["Ranked", column.kind === "task" && column.ranks && cell.v !== undefined && !cell.r ? "no" : ""],
+      [
+        "Ranked",
+        column.kind === "task" && column.ranks && cell.v !== undefined && !cell.r ? "no" : "",
+      ],
       ["Direction", better],
       ["Reads", column.embedding],
       ["Measured by", protocol && protocol.slice(column.task.length + 2)],
@@ -51,14 +67,18 @@ bench.cellDialog = (() => {
     return element("ul", {}, ...items);
   }
 
-  /* Make the dialog once. It ends by Esc, its button, or a press outside; the browser then gives back the focus. */
+  /* Make the dialog once. It ends by Esc, its button, or a press outside; the browser then gives
+     back the focus. */
   function made() {
     if (dialog) return dialog;
     dialog = element("dialog", { class: "cell", "aria-labelledby": "cell-title" });
     dialog.addEventListener("click", (event) => {
       const box = dialog.getBoundingClientRect();
-      const inside = event.clientX >= box.left && event.clientX <= box.right &&
-        event.clientY >= box.top && event.clientY <= box.bottom;
+      const inside =
+        event.clientX >= box.left &&
+        event.clientX <= box.right &&
+        event.clientY >= box.top &&
+        event.clientY <= box.bottom;
       if (event.target === dialog && event.detail && !inside) dialog.close();
     });
     document.body.append(dialog);
@@ -71,21 +91,39 @@ bench.cellDialog = (() => {
     const { root } = document.body.dataset;
     const close = element("button", { type: "button", class: "close", autofocus: true }, "Close");
     close.addEventListener("click", () => made().close());
-    const links = [[row.href, `the method ${row.method}`], [column.href, `the task ${column.task}`]]
+    const links = [
+      [row.href, `the method ${row.method}`],
+      [column.href, `the task ${column.task}`],
+    ]
       .filter(([href]) => href)
       .map(([href, text]) => element("a", { href: root + href }, text));
     const seeds = element("div", { class: "seeds", "aria-live": "polite" });
     made().replaceChildren(
       element("h2", { id: "cell-title" }, `${row.label}: ${column.title}`),
-      element("p", { class: "lead" }, element("strong", {}, cell.t || STATES[cell.s] || "no value")),
-      element("dl", { class: "facts" }, ...facts(data, column, cell, place.classList.contains("first")).flatMap(([name, text]) => [
-        element("dt", {}, name), element("dd", {}, text)])),
+      element(
+        "p",
+        { class: "lead" },
+        element("strong", {}, cell.t || STATES[cell.s] || "no value"),
+      ),
+      element(
+        "dl",
+        { class: "facts" },
+        ...facts(data, column, cell, place.classList.contains("first")).flatMap(([name, text]) => [
+          element("dt", {}, name),
+          element("dd", {}, text),
+        ]),
+      ),
       seeds,
-      element("p", { class: "ways" }, ...links.flatMap((link, place) => [place ? " · " : "More: ", link])),
+      element(
+        "p",
+        { class: "ways" },
+        ...links.flatMap((link, place) => [place ? " · " : "More: ", link]),
+      ),
       close,
     );
     if (!links.length) made().querySelector(".ways").remove();
-    if (column.kind === "task" && row.kind !== "chance") showSeeds(seeds, data, board, row, column, root);
+    if (column.kind === "task" && row.kind !== "chance")
+      showSeeds(seeds, data, board, row, column, root);
     made().showModal();
   }
 
@@ -95,7 +133,8 @@ bench.cellDialog = (() => {
     try {
       const all = await bench.load(`seeds/${board}`, `data/seeds/${board}.js`);
       const seeds = all[data.id][row.id][column.id] || [];
-      if (seeds.length) place.replaceChildren(element("h3", {}, "By seed"), seedList(seeds, column, root));
+      if (seeds.length)
+        place.replaceChildren(element("h3", {}, "By seed"), seedList(seeds, column, root));
       else place.textContent = "";
     } catch (error) {
       place.textContent = `Values by seed: ${error.message}.`;
@@ -107,7 +146,8 @@ bench.cellDialog = (() => {
     return [cell.s && (STATES[cell.s] ?? cell.s), cell.c, cell.w].filter(Boolean).join("; ");
   }
 
-  /* Show a cell's remark beside it, for pointer and keyboard; `describe` ties it to the focused cell. */
+  /* Show a cell's remark beside it, for pointer and keyboard; `describe` ties it to the focused
+     cell. */
   function showTip(place, cell, describe) {
     const text = remark(cell);
     if (!text) return hideTip();
@@ -121,7 +161,8 @@ bench.cellDialog = (() => {
     const left = Math.min(box.left, document.documentElement.clientWidth - tip.offsetWidth - 8);
     const below = box.bottom + tip.offsetHeight + 8 < window.innerHeight;
     tip.style.left = `${Math.max(8, left) + window.scrollX}px`;
-    tip.style.top = `${(below ? box.bottom + 4 : box.top - tip.offsetHeight - 4) + window.scrollY}px`;
+    const top = below ? box.bottom + 4 : box.top - tip.offsetHeight - 4;
+    tip.style.top = `${top + window.scrollY}px`;
     if (describe) place.setAttribute("aria-describedby", "tip");
     return undefined;
   }

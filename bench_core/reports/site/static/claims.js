@@ -1,6 +1,7 @@
 "use strict";
 
-/* The list of all claims: a press on a verdict shows the claims that have it. The choice is in the address. */
+/* The list of all claims: a press on a verdict shows the claims that have it. The choice is in the
+   address. */
 (() => {
   const list = document.querySelector("[data-filter=claims]");
   const state = document.querySelector(".state");
@@ -13,7 +14,8 @@
       const button = bench.element("button", { type: "button", class: "bare" }, ...item.childNodes);
       item.append(button);
       button.addEventListener("click", () => {
-        const now = bench.view().get("verdict") === item.dataset.verdict ? "" : item.dataset.verdict;
+        const now =
+          bench.view().get("verdict") === item.dataset.verdict ? "" : item.dataset.verdict;
         bench.setView(new Map([["verdict", now]]));
         show();
       });

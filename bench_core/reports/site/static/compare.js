@@ -1,6 +1,7 @@
 "use strict";
 
-/* The page that compares rows of a board. Its view is in the address: #table=0&a=nac&b=simclr&c=sela. */
+/* The page that compares rows of a board. Its view is in the address:
+   #table=0&a=nac&b=simclr&c=sela. */
 (() => {
   const el = bench.element;
   const NAMES = ["a", "b", "c"];
@@ -16,7 +17,8 @@
     return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`;
   }
 
-  /* Return the view of the address: table and rows, as far as this board has them, and names that it has not. */
+  /* Return the view of the address: table and rows, as far as this board has them, and names that
+     it has not. */
   function readView(data) {
     const wanted = bench.view();
     const known = new Map(data.rows.map((row, k) => [row.name, k]));
@@ -66,7 +68,8 @@
         const double = chosen.findIndex(
           (value, other) => other !== k && value !== "" && value === select.value,
         );
-        if (double >= 0) chosen[double] = k < view.rows.length ? String(view.rows[k]) : ""; // two rows change places
+        // Two rows change places.
+        if (double >= 0) chosen[double] = k < view.rows.length ? String(view.rows[k]) : "";
         const rows = chosen.filter((value) => value !== "").map(Number);
         update(data, { ...view, rows, unknown: [] });
         document.getElementById(select.id).focus();

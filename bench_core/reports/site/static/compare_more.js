@@ -1,7 +1,8 @@
 "use strict";
 
-/* What records and logs hold of the rows that are compared: trainings, curves over each other, images side by side. It
-   comes from the data of the board's plots and of its logs, which are loaded when a part is scrolled to. */
+/* What records and logs hold of the rows that are compared: trainings, curves over each other,
+   images side by side. It comes from the data of the board's plots and of its logs, which are
+   loaded when a part is scrolled to. */
 (() => {
   const el = bench.element;
 
@@ -24,7 +25,8 @@
     if (used >= 0) choices.querySelectorAll("select")[used]?.focus();
   }
 
-  /* Make a part with a title, a place for choices and one for the drawing; it is filled when it is scrolled to. */
+  /* Make a part with a title, a place for choices and one for the drawing; it is filled when it is
+     scrolled to. */
   function part(title, text, fill) {
     const choices = el("div", { class: "plot-choices" });
     const place = el("div", { class: "plot-drawing" });
@@ -145,12 +147,14 @@
     );
   }
 
-  /* Return series in the order of the rows, so that each has the colour of its row where all are there. */
+  /* Return series in the order of the rows, so that each has the colour of its row where all are
+     there. */
   function inOrder(series, names) {
     return names.flatMap((name) => series.filter((one) => one.name === name));
   }
 
-  /* Return the views of plots that hold at least one of the rows in this table, cut down to the rows. */
+  /* Return the views of plots that hold at least one of the rows in this table, cut down to the
+     rows. */
   function viewsOf(plots, title, names) {
     const found = [];
     for (const plot of plots) {

@@ -1,16 +1,17 @@
 "use strict";
 
-/* Two rows of a board side by side: bench.compare.read(data, first, second) reads what bench has computed for them, and
-   bench.compare.section(...) shows it. Nothing is computed here but the sign, where the second row comes first. */
+/* Two rows of a board side by side: bench.compare.read(data, first, second) reads what bench has
+   computed for them, and bench.compare.section(...) shows it. Nothing is computed here but the
+   sign, where the second row comes first. */
 bench.compare = (() => {
   const el = bench.element;
   const SVG = "http://www.w3.org/2000/svg";
   const WIDTH = 132; // pixels of a difference with its interval
   const HEIGHT = 18;
   const SCALES =
-    "Each line is drawn on a scale of its own, so two lengths cannot be compared. [low, high] is a " +
-    "95 % interval of one difference. p is corrected after Holm for all lines of this table, so it " +
-    "may be above 0.05 where the interval leaves out 0.";
+    "Each line is drawn on a scale of its own, so two lengths cannot be compared. " +
+    "[low, high] is a 95 % interval of one difference. p is corrected after Holm for all lines " +
+    "of this table, so it may be above 0.05 where the interval leaves out 0.";
 
   /* Turn the sign of a number, or of a very small one, which is a text. */
   function minus(value) {
@@ -30,7 +31,8 @@ bench.compare = (() => {
     return { ...all, mean: minus(mean), low: minus(high), high: minus(low) };
   }
 
-  /* Return the lines and notes of two rows, first minus second; null where they have no task in common. */
+  /* Return the lines and notes of two rows, first minus second; null where they have no task in
+     common. */
   function read(data, first, second) {
     const flip = first > second;
     const pair = data.pairs[flip ? `${second}-${first}` : `${first}-${second}`];
@@ -90,7 +92,8 @@ bench.compare = (() => {
     return p === 0 ? "< 1e-4" : String(p);
   }
 
-  /* Draw a difference and its interval around 0, each on a scale of its own: the numbers stand beside it. */
+  /* Draw a difference and its interval around 0, each on a scale of its own: the numbers stand
+     beside it. */
   function bar(line, colour) {
     const svg = document.createElementNS(SVG, "svg");
     const make = (tag, values) => {
@@ -164,7 +167,8 @@ bench.compare = (() => {
     return el("td", { class: look }, text);
   }
 
-  /* Return the head of a line: its task, the data where the board has several tables, and further parts. */
+  /* Return the head of a line: its task, the data where the board has several tables, and further
+     parts. */
   function taskHead(data, line, ...more) {
     const where =
       data.tables.length > 1
@@ -261,7 +265,8 @@ bench.compare = (() => {
     );
   }
 
-  /* Return the section of two rows: their differences over seeds and over items, and what is left out. */
+  /* Return the section of two rows: their differences over seeds and over items, and what is left
+     out. */
   function section(data, pair, names, colours) {
     const title = el(
       "h2",

@@ -1,11 +1,11 @@
 "use strict";
 
-/* How the differences of two rows are spread over the test items: bench.compare.spread(...) makes a fold with histograms,
-   a panel for each task, drawn when it is opened, and their numbers. */
+/* How the differences of two rows are spread over the test items: bench.compare.spread(...) makes a
+   fold with histograms, a panel for each task, drawn when it is opened, and their numbers. */
 (() => {
   const el = bench.element;
 
-  /* Show the differences of items as histograms, a panel for each task: drawn when they are opened. */
+  /* Show differences of items as histograms, a panel for each task, drawn when they are opened. */
   bench.compare.spread = (names, lines, colours) => {
     const place = el("div", { class: "plot-drawing" });
     const fold = el(

@@ -1,7 +1,8 @@
 "use strict";
 
-/* Files of a view: the rows and columns that are shown, in their order, in the forms that `bench table --format` has.
-   Text in them may be a stranger's: a spreadsheet must not calculate it, and LaTeX and Markdown must not read it. */
+/* Files of a view: the rows and columns that are shown, in their order, in the forms that `bench
+   table --format` has. Text in them may be a stranger's: a spreadsheet must not calculate it, and
+   LaTeX and Markdown must not read it. */
 bench.downloads = (() => {
   const FORMULA = /^[=+\-@\t\r\n\0＝＋－＠]/;
   const NUMBER = "[+-]?(?:\\d[\\d,]*(?:\\.\\d*)?|\\.\\d+)(?:[eE][+-]?\\d+)?";
@@ -10,15 +11,49 @@ bench.downloads = (() => {
       "(?: \\(\\d+ of \\d+ seeds\\)| \\(stale\\))?(?: †)?$",
   );
   const LATEX = {
-    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", $: "\\$", "&": "\\&", "#": "\\#", "%": "\\%", _: "\\_",
-    "^": "\\textasciicircum{}", "~": "\\textasciitilde{}", "<": "\\textless{}", ">": "\\textgreater{}",
-    "|": "\\textbar{}", "`": "\\textasciigrave{}", "[": "{[}", "*": "{*}", "±": "$\\pm$", "↑": "$\\uparrow$",
-    "↓": "$\\downarrow$", "†": "\\textsuperscript{\\dag}", "–": "--",
+    "\\": "\\textbackslash{}",
+    "{": "\\{",
+    "}": "\\}",
+    $: "\\$",
+    "&": "\\&",
+    "#": "\\#",
+    "%": "\\%",
+    _: "\\_",
+    "^": "\\textasciicircum{}",
+    "~": "\\textasciitilde{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    "`": "\\textasciigrave{}",
+    "[": "{[}",
+    "*": "{*}",
+    "±": "$\\pm$",
+    "↑": "$\\uparrow$",
+    "↓": "$\\downarrow$",
+    "†": "\\textsuperscript{\\dag}",
+    "–": "--",
   };
   const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
   const HEADS = [
-    "dataset", "encoder", "method", "row", "column", "metric", "unit", "higher_is_better", "shown", "mean",
-    "halfwidth", "low", "high", "n", "ranked", "bold", "caveat", "state", "reason",
+    "dataset",
+    "encoder",
+    "method",
+    "row",
+    "column",
+    "metric",
+    "unit",
+    "higher_is_better",
+    "shown",
+    "mean",
+    "halfwidth",
+    "low",
+    "high",
+    "n",
+    "ranked",
+    "bold",
+    "caveat",
+    "state",
+    "reason",
   ];
 
   /* Return text on one line, without characters that nobody sees. */
@@ -33,19 +68,23 @@ bench.downloads = (() => {
       .replace(/[&<>]/g, (letter) => ENTITIES[letter])
       .replace(/[\\`*[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, "\\$&")
       .replace(/^(?:([#+-])|(\d+)([.)]))(?=\s|$)/, (all, sign, number, end) =>
-        sign ? `\\${sign}` : `${number}\\${end}`);
+        sign ? `\\${sign}` : `${number}\\${end}`,
+      );
   }
 
-  /* Return one field of a line of comma-separated values; a text that a spreadsheet would calculate gets a "'". */
+  /* Return one field of a line of comma-separated values; a text that a spreadsheet would calculate
+     gets a "'". */
   function field(value) {
     if (typeof value === "boolean") return value ? "True" : "False";
-    if (typeof value !== "string") return value === undefined || value === null ? "" : String(value);
+    if (typeof value !== "string")
+      return value === undefined || value === null ? "" : String(value);
     let text = oneLine(value);
     if (FORMULA.test(text) && !SCORE.test(text)) text = `'${text}`;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 
-  /* Return whether a cell takes part in ranks; columns that are computed from others rank nothing by themselves. */
+  /* Return whether a cell takes part in ranks; columns that are computed from others rank nothing
+     by themselves. */
   const ranked = (column, cell) => column.kind !== "task" || Boolean(cell.r);
 
   /* Return what is shown as lines of cells: {row, cells: [{column, cell}]}. */
@@ -65,33 +104,68 @@ bench.downloads = (() => {
     for (const { row, cells } of lines(model)) {
       for (const { column, cell } of cells) {
         made.push([
-          data.dataset, row.encoder || data.encoder, row.name, row.kind, column.name, column.metric, column.unit,
-          column.up, cell.t ?? "", cell.v, cell.h, cell.lo, cell.hi, cell.n ?? 0, ranked(column, cell), Boolean(cell.b),
-          cell.c ?? "", cell.s ?? "done", cell.w ?? "",
+          data.dataset,
+          row.encoder || data.encoder,
+          row.name,
+          row.kind,
+          column.name,
+          column.metric,
+          column.unit,
+          column.up,
+          cell.t ?? "",
+          cell.v,
+          cell.h,
+          cell.lo,
+          cell.hi,
+          cell.n ?? 0,
+          ranked(column, cell),
+          Boolean(cell.b),
+          cell.c ?? "",
+          cell.s ?? "done",
+          cell.w ?? "",
         ]);
       }
     }
     return made.map((line) => `${line.map(field).join(",")}\n`).join("");
   }
 
-  /* JSON: everything that the page knows of the rows and columns that are shown. Of the address it holds the view
-     alone: the rest may be a path of the reader's machine. */
+  /* JSON: everything that the page knows of the rows and columns that are shown. Of the address it
+     holds the view alone: the rest may be a path of the reader's machine. */
   function json(model) {
     const { data } = model;
     const rows = lines(model).map(({ row, cells }) => ({
-      name: row.name, encoder: row.encoder || data.encoder, kind: row.kind, marks: row.marks, seeds: row.seeds,
+      name: row.name,
+      encoder: row.encoder || data.encoder,
+      kind: row.kind,
+      marks: row.marks,
+      seeds: row.seeds,
       trials: row.trials,
       cells: cells.map(({ column, cell }) => ({
-        column: column.id, shown: cell.t ?? "", mean: cell.v ?? null, halfwidth: cell.h ?? null,
-        low: cell.lo ?? null, high: cell.hi ?? null, n: cell.n ?? 0, ranked: ranked(column, cell),
-        bold: Boolean(cell.b), caveat: cell.c ?? "", state: cell.s ?? "done", reason: cell.w ?? "",
+        column: column.id,
+        shown: cell.t ?? "",
+        mean: cell.v ?? null,
+        halfwidth: cell.h ?? null,
+        low: cell.lo ?? null,
+        high: cell.hi ?? null,
+        n: cell.n ?? 0,
+        ranked: ranked(column, cell),
+        bold: Boolean(cell.b),
+        caveat: cell.c ?? "",
+        state: cell.s ?? "done",
+        reason: cell.w ?? "",
       })),
     }));
     const columns = model.columns().map((column) => ({
-      id: column.id, title: column.title, task: column.task, metric: column.metric, unit: column.unit,
-      family: column.family, higher_is_better: column.up,
+      id: column.id,
+      title: column.title,
+      task: column.task,
+      metric: column.metric,
+      unit: column.unit,
+      family: column.family,
+      higher_is_better: column.up,
     }));
-    return `${JSON.stringify({ dataset: data.dataset, view: location.hash, columns, rows }, null, 1)}\n`;
+    const all = { dataset: data.dataset, view: location.hash, columns, rows };
+    return `${JSON.stringify(all, null, 1)}\n`;
   }
 
   /* Return the cells before the scores: the row's name, and its encoder where encoders differ. */
@@ -106,7 +180,8 @@ bench.downloads = (() => {
     const head = heads(model);
     const columns = model.columns();
     const line = (cells) => `${cells.join(" & ")} \\\\`;
-    const shown = ({ cell }) => (cell.b ? `\\textbf{${latexText(cell.t ?? "")}}` : latexText(cell.t ?? ""));
+    const shown = ({ cell }) =>
+      cell.b ? `\\textbf{${latexText(cell.t ?? "")}}` : latexText(cell.t ?? "");
     const body = lines(model).flatMap(({ row, cells }) => [
       ...(row.kind === "chance" ? ["\\midrule"] : []),
       line([...head.of(row).map(latexText), ...cells.map(shown)]),
@@ -133,13 +208,16 @@ bench.downloads = (() => {
     const head = heads(model);
     const columns = model.columns();
     const line = (cells) => `| ${cells.join(" | ")} |`;
-    const shown = ({ cell }) => (cell.b ? `**${markdownText(cell.t ?? "")}**` : markdownText(cell.t ?? ""));
+    const shown = ({ cell }) =>
+      cell.b ? `**${markdownText(cell.t ?? "")}**` : markdownText(cell.t ?? "");
     return [
       `**${markdownText(model.data.title)}**`,
       "",
       line([...head.names, ...columns.map((column) => markdownText(column.title))]),
       `|${[...head.names.map(() => ":--"), ...columns.map(() => "--:")].join("|")}|`,
-      ...lines(model).map(({ row, cells }) => line([...head.of(row).map(markdownText), ...cells.map(shown)])),
+      ...lines(model).map(({ row, cells }) =>
+        line([...head.of(row).map(markdownText), ...cells.map(shown)]),
+      ),
       "",
       markdownText(note(model)),
       "",
@@ -151,7 +229,8 @@ bench.downloads = (() => {
     const whole = "Bold: the best of the column, or not distinguishable from it";
     const parts = [`${model.rows().length} of ${model.data.rows.length} rows`];
     parts.push(`${model.columns().length} of ${model.data.columns.length} columns`);
-    return `${whole}. Shown are ${parts.join(" and ")}; ±, bold and ranks are those of the whole board.`;
+    const shown = parts.join(" and ");
+    return `${whole}. Shown are ${shown}; ±, bold and ranks are those of the whole board.`;
   }
 
   /* Give the reader a file, without a request. */

@@ -1,7 +1,8 @@
 "use strict";
 
-/* The page "Live" of `bench serve`: asks for the state of the store every two seconds while somebody looks, and shows
-   what has changed. It is served, never read from a file, so it may use fetch. */
+/* The page "Live" of `bench serve`: asks for the state of the store every two seconds while
+   somebody looks, and shows what has changed. It is served, never read from a file, so it may use
+   fetch. */
 bench.live = (() => {
   const POLL_MS = 2000;
   const SVG = "http://www.w3.org/2000/svg";
@@ -47,18 +48,23 @@ bench.live = (() => {
 
   function showChains(state) {
     one(".live-chains").hidden = !state.chains.length;
-    one(".live-chains tbody").replaceChildren(...state.chains.map((chain) => {
-      const row = element("tr", `live-${chain.state}`);
-      const label = element("th", "", chain.label);
-      label.scope = "row";
-      const epochs = chain.epochs ? `${chain.epoch} of ${chain.epochs}` : "";
-      row.append(
-        label, element("td", "live-state", chain.state), element("td", "number", epochs),
-        element("td", "number", String(chain.cells)), element("td", "", chain.left),
-        element("td", "live-note", chain.note),
-      );
-      return row;
-    }));
+    one(".live-chains tbody").replaceChildren(
+      ...state.chains.map((chain) => {
+        const row = element("tr", `live-${chain.state}`);
+        const label = element("th", "", chain.label);
+        label.scope = "row";
+        const epochs = chain.epochs ? `${chain.epoch} of ${chain.epochs}` : "";
+        row.append(
+          label,
+          element("td", "live-state", chain.state),
+          element("td", "number", epochs),
+          element("td", "number", String(chain.cells)),
+          element("td", "", chain.left),
+          element("td", "live-note", chain.note),
+        );
+        return row;
+      }),
+    );
     const more = state.more_chains;
     write(one(".live-more"), more ? `and ${more} more chains` : "");
   }
@@ -68,20 +74,24 @@ bench.live = (() => {
     fill(one(".live-others ul"), state.others);
   }
 
-  /* Draw one curve as a line, with its ends as text: what it shows can be read without the picture. */
+  /* Draw one curve as a line, with its ends as text: what it shows can be read without the
+     picture. */
   function figure(curve) {
     const made = element("figure", "live-curve");
     const [first, last] = [curve.points[0], curve.points[curve.points.length - 1]];
     const values = curve.points.map((point) => point[1]);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const [width, height, edge] = [240, 72, 4];
-    const x = (epoch) => edge + (width - 2 * edge) * (epoch - first[0]) / (last[0] - first[0] || 1);
-    const y = (value) => edge + (height - 2 * edge) * (high - value) / (high - low || 1);
+    const x = (epoch) =>
+      edge + ((width - 2 * edge) * (epoch - first[0])) / (last[0] - first[0] || 1);
+    const y = (value) => edge + ((height - 2 * edge) * (high - value)) / (high - low || 1);
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("aria-hidden", "true");
     const line = document.createElementNS(SVG, "polyline");
-    const points = curve.points.map((point) => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`);
+    const points = curve.points.map(
+      (point) => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`,
+    );
     line.setAttribute("points", points.join(" "));
     const dot = document.createElementNS(SVG, "circle");
     dot.setAttribute("cx", x(last[0]).toFixed(1));
@@ -125,7 +135,8 @@ bench.live = (() => {
     write(article.querySelector("pre"), training.log.join("\n"));
   }
 
-  /* Keep the article of each training, so that what has the focus in it keeps its place in the page. */
+  /* Keep the article of each training, so that what has the focus in it keeps its place in the
+     page. */
   function showTrainings(state) {
     const list = one(".live-list");
     one(".live-trainings").hidden = !state.trainings.length;
@@ -138,8 +149,11 @@ bench.live = (() => {
       article.shown = shown;
       return article;
     });
-    if (articles.some((article, place) => list.children[place] !== article)
-        || articles.length !== list.children.length) list.replaceChildren(...articles);
+    if (
+      articles.some((article, place) => list.children[place] !== article) ||
+      articles.length !== list.children.length
+    )
+      list.replaceChildren(...articles);
   }
 
   function showPages(pages) {
@@ -165,7 +179,8 @@ bench.live = (() => {
     showOthers(state);
   }
 
-  /* Ask for the state; the browser sends the tag of what it has, and nothing is done where that is still right. */
+  /* Ask for the state; the browser sends the tag of what it has, and nothing is done where that is
+     still right. */
   async function ask() {
     try {
       const answer = await fetch("state.json", { cache: "no-cache" });

@@ -1,13 +1,22 @@
 "use strict";
 
-/* The view of a board's table, without the page: which rows in which order, and which columns. TanStack Table's core
-   sorts and filters; here stand what the filters mean, how a view is written into an address, and the one number that
-   is computed in the browser: the mean of a row's ranks over the chosen families. All else comes from Python. */
+/* The view of a board's table, without the page: which rows in which order, and which columns.
+   TanStack Table's core sorts and filters; here stand what the filters mean, how a view is written
+   into an address, and the one number that is computed in the browser: the mean of a row's ranks
+   over the chosen families. All else comes from Python. */
 bench.table = (() => {
-  const METHOD = " method"; // columns that are no scores begin with a blank, so no task can be called so
+  // Columns that are no scores begin with a blank, so no task can be called so.
+  const METHOD = " method";
   const ENCODER = " encoder";
   const CHOSEN_RANK = " chosen rank";
-  const PLAIN = { q: "text", kind: "kind", labels: "labels", reads: "embedding", seeds: "seeds", tuned: "trials" };
+  const PLAIN = {
+    q: "text",
+    kind: "kind",
+    labels: "labels",
+    reads: "embedding",
+    seeds: "seeds",
+    tuned: "trials",
+  };
 
   /* Return a view that hides nothing but what the board hides at first. */
   function emptyView() {
@@ -15,7 +24,8 @@ bench.table = (() => {
     return { sort: null, ...texts, families: [], columns: {}, rows: [] };
   }
 
-  /* Return the mean of a row's ranks over families; undefined where it is not ranked in one of them. */
+  /* Return the mean of a row's ranks over families; undefined where it is not ranked in one of
+     them. */
   function meanRank(row, families) {
     const ranks = families.map((family) => row.family_ranks[family]);
     if (!ranks.length || ranks.some((rank) => rank === undefined)) return undefined;
@@ -27,8 +37,9 @@ bench.table = (() => {
     return row.encoder ? `${row.name} with ${row.encoder}` : row.name;
   }
 
-  /* Return the columns that TanStack gets: all scores, and what rows are filtered by. The chance level is a level
-     for all rows, so that the numbers of a row's seeds and trials do not hide it. */
+  /* Return the columns that TanStack gets: all scores, and what rows are filtered by. The chance
+     level is a level for all rows, so that the numbers of a row's seeds and trials do not hide
+     it. */
   function definitions(data, view) {
     const reference = (test) => (row, id, value) =>
       row.original.kind === "chance" || test(row.getValue(id), value);
@@ -45,9 +56,21 @@ bench.table = (() => {
       of(METHOD, (row) => row.label, "includesString"),
       of(ENCODER, (row) => row.encoder, "equalsString"),
       of(" kind", (row) => row.kind, "equalsString"),
-      of(" labels", (row) => (row.labels ? "yes" : "no"), reference((a, b) => a === b)),
-      of(" seeds", (row) => row.seeds, reference((a, b) => a >= Number(b))),
-      of(" trials", trials, reference((a, b) => a === b)),
+      of(
+        " labels",
+        (row) => (row.labels ? "yes" : "no"),
+        reference((a, b) => a === b),
+      ),
+      of(
+        " seeds",
+        (row) => row.seeds,
+        reference((a, b) => a >= Number(b)),
+      ),
+      of(
+        " trials",
+        trials,
+        reference((a, b) => a === b),
+      ),
       {
         id: CHOSEN_RANK,
         accessorFn: (row) => meanRank(row, view().families),
@@ -59,7 +82,8 @@ bench.table = (() => {
     ];
   }
 
-  /* Make the model of one table of a board's data; `changed` is called after every change of its view. */
+  /* Make the model of one table of a board's data; `changed` is called after every change of its
+     view. */
   function make(data, changed) {
     let view = emptyView();
     const places = new Map(data.columns.map((column, place) => [column.id, place]));
@@ -67,7 +91,8 @@ bench.table = (() => {
     const chance = data.rows.filter((row) => row.kind === "chance").map((row) => String(row.id));
     let tanstack;
 
-    /* Make TanStack's table; again where what its columns hold has changed, since it keeps their values. */
+    /* Make TanStack's table; again where what its columns hold has changed, since it keeps their
+       values. */
     function build() {
       tanstack = TableCore.createTable({
         data: data.rows,
@@ -94,7 +119,8 @@ bench.table = (() => {
         ...tanstack.initialState,
         columnFilters,
         sorting: view.sort ? [view.sort] : [],
-        rowPinning: { top: [], bottom: chance }, // the level of chance stays the last row, as in every other format
+        // The level of chance stays the last row, as in every other format.
+        rowPinning: { top: [], bottom: chance },
       };
       tanstack.setOptions((options) => ({ ...options, state }));
     }
@@ -109,12 +135,14 @@ bench.table = (() => {
       changed();
     }
 
-    /* Return whether a column is in the view. Families and embeddings narrow what was chosen; what belongs to no
-       family, such as means and costs, stays. */
+    /* Return whether a column is in the view. Families and embeddings narrow what was chosen; what
+       belongs to no family, such as means and costs, stays. */
     function isVisible(column) {
       const chosen = view.columns[column.id] ?? column.shown;
-      const family = !view.families.length || !column.family || view.families.includes(column.family);
-      const embedding = !view.embedding || column.kind !== "task" || column.embedding === view.embedding;
+      const family =
+        !view.families.length || !column.family || view.families.includes(column.family);
+      const embedding =
+        !view.embedding || column.kind !== "task" || column.embedding === view.embedding;
       return chosen && family && embedding;
     }
 
@@ -146,7 +174,8 @@ bench.table = (() => {
       view: () => view,
       reset: () => change(emptyView()),
       meanRank: (row) => meanRank(row, view.families),
-      rows: () => [...tanstack.getCenterRows(), ...tanstack.getBottomRows()].map((row) => row.original),
+      rows: () =>
+        [...tanstack.getCenterRows(), ...tanstack.getBottomRows()].map((row) => row.original),
       columns: () => data.columns.filter(isVisible),
       toAddress: () => toAddress(view),
       fromAddress: (texts) => change(fromAddress(texts, data)),
@@ -180,7 +209,8 @@ bench.table = (() => {
     };
   }
 
-  /* Read a view from an address. What this board does not have, such as a column of an older one, is left out. */
+  /* Read a view from an address. What this board does not have, such as a column of an older one,
+     is left out. */
   function fromAddress(texts, data) {
     const view = emptyView();
     const ids = new Map([METHOD, ENCODER, CHOSEN_RANK].map((id) => [id.trim(), id]));

@@ -1,13 +1,15 @@
 "use strict";
 
-/* Light or dark: the system's choice, or the reader's, which is kept where the browser keeps things. This script is
-   read before the page is shown, so that a dark page is never white for a moment. */
+/* Light or dark: the system's choice, or the reader's, which is kept where the browser keeps
+   things. This script is read before the page is shown, so that a dark page is never white for a
+   moment. */
 (() => {
   const KEY = "bench-theme";
   const NEXT = { auto: "light", light: "dark", dark: "auto" };
   const LABELS = { auto: "Auto", light: "Light", dark: "Dark" };
 
-  /* Return what the reader chose earlier; pages from a file, or without cookies, may have no storage. */
+  /* Return what the reader chose earlier; pages from a file, or without cookies, may have no
+     storage. */
   function kept() {
     try {
       return localStorage.getItem(KEY) in NEXT ? localStorage.getItem(KEY) : "auto";
