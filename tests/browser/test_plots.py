@@ -138,6 +138,41 @@ def test_many_rows_are_drawn_in_parts(page: "Page", address: Address) -> None:
     assert drawn == [24, 30, 0, True]
 
 
+def test_items_of_embeddings_are_seen_by_pointer_and_by_keyboard(
+    page: "Page", address: Address, repository_site: Path, accessible: Callable[["Page"], None]
+) -> None:
+    page.goto(address("boards/claims_sprites.html", repository_site))
+    place = figure(page, "projection")
+    place.locator(".plot-draw").evaluate("(button) => button.click()")
+    place.locator(DRAWN).first.wait_for()
+    chosen, ring = place.get_by_role("img", name="Image of item"), place.locator(".plot-item-ring")
+    items = page.evaluate("bench.get('plot/claims_sprites/projection').shared.items")
+    sheet = page.evaluate(
+        "(address) => new Promise((done) => Object.assign(new Image(), "
+        "{ onload() { done([this.width, this.height]); }, src: document.body.dataset.root + address }))",
+        items["address"],
+    )
+    assert sheet == [items["side"] * items["across"], items["side"] * items["down"]]
+
+    slider = place.get_by_role("slider", name="Item")
+    slider.focus()
+    page.keyboard.press("End")
+    said = place.locator(".plot-item-text").inner_text()
+    assert said.endswith("of the test split, class 2")
+    assert chosen.get_attribute("aria-label") == f"Image of {said}"
+    assert slider.get_attribute("aria-valuetext") == said
+    assert ring.count() == place.locator(".plot-panel").count()
+    before = ring.last.get_attribute("cx")
+
+    svg = place.locator(".plot-panel svg").first
+    svg.scroll_into_view_if_needed()
+    svg.hover(position={"x": 60, "y": 60})
+    place.locator(".plot-item-near:visible").wait_for()
+    assert chosen.get_attribute("aria-label") != f"Image of {said}"
+    assert ring.last.get_attribute("cx") != before
+    accessible(page)
+
+
 def test_every_plot_of_the_repositorys_boards_draws(page: "Page", address: Address, repository_site: Path) -> None:
     failed = []
     for path in sorted((repository_site / "boards").glob("*.html")):
