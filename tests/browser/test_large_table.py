@@ -18,10 +18,10 @@ def test_works_of_the_benchmark_are_done_by_both_tables(browser: "Browser", tmp_
         page = opened["ours"]
         line = page.get_by_role("status")
         page.evaluate("measure('filter half of the rows', 0)")
-        assert line.inner_text().startswith("65 of 130 rows and 12 of 12 columns")
+        assert line.inner_text().startswith("Shown: 65 of 130 rows, 12 of 12 columns.")
         page.evaluate("measure('all rows again', 0)")
         page.evaluate("measure('hide 25 columns, or show them', 0)")
-        assert line.inner_text().startswith("130 of 130 rows and 2 of 12 columns")
+        assert line.inner_text().startswith("Shown: 130 of 130 rows, 2 of 12 columns.")
         rows = page.locator(".board tbody tr")
         assert rows.count() < 130
         while (seen := rows.count()) < 130:  # rows come as somebody scrolls to them, with the columns of the view
