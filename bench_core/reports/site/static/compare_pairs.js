@@ -138,7 +138,8 @@ bench.compare = (() => {
       ),
     );
     const made = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
-    return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, made);
+    const region = { class: "wide fit", tabindex: "0", role: "region", "aria-label": label };
+    return el("div", region, made);
   }
 
   /* Make a fold with numbers as a table; make() gives {head, rows} when it is opened. */
