@@ -4,6 +4,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 
@@ -21,10 +22,8 @@ def check_installed() -> None:
         RequestError: They are.
     """
     for name in ("starlette", "uvicorn"):
-        try:
-            __import__(name)
-        except ImportError as error:
-            raise RequestError(f"{name} is not installed; type: pip install 'bench-core[serve]'") from error
+        if find_spec(name) is None:
+            raise RequestError(f"{name} is not installed; type: pip install 'bench-core[serve]'")
 
 
 @contextmanager
