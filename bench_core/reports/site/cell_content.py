@@ -1,4 +1,4 @@
-"""The content of the page of a record, as texts: scores, all parameters, commands, provenance, cost, curves and pictures.
+"""The content of a record's page, as texts: scores, parameters, commands, provenance, cost, curves and pictures.
 
 A record comes from anybody's store: whatever it holds becomes text, and no field has to be there.
 """
