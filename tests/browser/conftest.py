@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,22 @@ def page(new_page: "Callable[..., Page]") -> "Page":
 @pytest.fixture
 def phone(new_page: "Callable[..., Page]") -> "Page":
     return new_page(viewport=PHONE, has_touch=True)
+
+
+@pytest.fixture(scope="session")
+def until() -> "Callable[..., None]":
+    """Return a function that waits until an expression is true in a page.
+
+    Playwright's own one evaluates text in the page whenever it is not true at once, which the pages forbid.
+    """
+
+    def wait(page: "Page", expression: str, argument: object = None, *, seconds: float = 30) -> None:
+        ends = time.monotonic() + seconds
+        while not page.evaluate(expression, argument):
+            assert time.monotonic() < ends, f"not true after {seconds:g} s: {expression}"
+            page.wait_for_timeout(50)
+
+    return wait
 
 
 @pytest.fixture

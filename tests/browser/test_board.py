@@ -126,7 +126,7 @@ def test_press_on_a_cell_tells_its_seeds_and_a_press_outside_closes_it(page: "Pa
     assert not dialog.is_visible()
 
 
-def test_link_restores_a_view_and_reset_ends_it(page: "Page", address: Address) -> None:
+def test_link_restores_a_view_and_reset_ends_it(page: "Page", address: Address, until: Callable[..., None]) -> None:
     page.goto(address(BOARD))
     whole, columns, name = names(page), ids(page), ids(page)[1]
     page.get_by_label("Method contains").fill("dim")
@@ -144,15 +144,15 @@ def test_link_restores_a_view_and_reset_ends_it(page: "Page", address: Address) 
     assert (names(page), ids(page)) == seen
     assert page.get_by_label("Method contains").input_value() == "dim"
     page.evaluate("location.hash = ''")
-    page.wait_for_function(f"document.querySelectorAll('.board tbody tr').length === {len(whole)}")
+    until(page, f"document.querySelectorAll('.board tbody tr').length === {len(whole)}")
     page.evaluate("hash => (location.hash = hash)", "#" + url.partition("#")[2])
-    page.wait_for_function(f"document.querySelectorAll('.board tbody tr').length === {len(seen[0])}")
+    until(page, f"document.querySelectorAll('.board tbody tr').length === {len(seen[0])}")
     page.get_by_role("button", name="Reset view").click()
     assert (names(page), ids(page)) == (whole, columns)
     assert "#" not in page.url
 
 
-def test_link_to_a_place_of_the_page_is_no_view(page: "Page", address: Address) -> None:
+def test_link_to_a_place_of_the_page_is_no_view(page: "Page", address: Address, until: Callable[..., None]) -> None:
     page.goto(address(BOARD + "#provenance"))
     assert "rows" in page.get_by_role("status").inner_text()
     assert page.locator(".board td[tabindex='0']").count() == 1
@@ -160,7 +160,7 @@ def test_link_to_a_place_of_the_page_is_no_view(page: "Page", address: Address) 
     page.goto(address(BOARD + "#q=dim"))
     shown = names(page)
     page.locator("nav.places a[href='#provenance']").click()
-    page.wait_for_function("location.hash === '#q=dim'")
+    until(page, "location.hash === '#q=dim'")
     assert names(page) == shown
 
 
@@ -196,14 +196,16 @@ def test_families_and_costs_show_and_hide_columns(page: "Page", address: Address
     assert ids(page) == before
 
 
-def test_files_of_the_whole_board_are_those_of_bench_table(page: "Page", address: Address, table: Table) -> None:
+def test_files_of_the_whole_board_are_those_of_bench_table(
+    page: "Page", address: Address, table: Table, until: Callable[..., None]
+) -> None:
     page.goto(address(BOARD))
     page.evaluate("""() => {
         const columns = bench.get("board/digits_dim").tables[0].columns;
         const show = columns.filter((column) => !column.shown).map((column) => column.id).join(",");
         location.hash = new URLSearchParams({ show });
     }""")
-    page.wait_for_function("!document.querySelector('.board thead th[data-column][hidden]')")
+    until(page, "!document.querySelector('.board thead th[data-column][hidden]')")
     ours = list(csv.DictReader(io.StringIO(download(page, "CSV"))))
     theirs = list(csv.DictReader(io.StringIO(render([table], "csv"))))
     assert len(ours) == len(theirs)

@@ -58,6 +58,7 @@ def test_the_log_of_a_chain_is_drawn_and_its_numbers_are_a_table(
     figure.get_by_label("shown").select_option("learning_rate")
     figure.locator('svg[aria-label="Log: learning rate over epoch."]').wait_for()
     figure.get_by_text("Log: the numbers").click()
+    figure.locator("table tbody tr").nth(1).wait_for()
     assert figure.locator("table tbody tr").count() == 2  # epochs
     assert figure.locator("thead th").first.inner_text() == "epoch"
     accessible(page)

@@ -73,19 +73,21 @@ def test_a_link_shows_the_numbers_of_bench_compare(page: "Page", of_rows: Callab
     )
 
 
-def test_rows_change_places_by_keyboard_and_the_address_follows(page: "Page", of_rows: Callable[..., str]) -> None:
+def test_rows_change_places_by_keyboard_and_the_address_follows(
+    page: "Page", of_rows: Callable[..., str], until: Callable[..., None]
+) -> None:
     page.goto(of_rows("mimkd", "random"))
     page.wait_for_selector(".compare-pair table")
     before = first_line(page)
     page.get_by_label("First row").focus()
     page.keyboard.type("random")
-    page.wait_for_function("location.hash.includes('a=random&b=mimkd')")
+    until(page, "location.hash.includes('a=random&b=mimkd')")
     after = first_line(page)
     assert page.evaluate("document.activeElement.id") == "compare-a"
     assert [after[2], after[1]] == before[1:3]
     assert after[3].split()[0] == f"-{before[3].split()[0]}".replace("--", "")
     page.goto(of_rows("mimkd", "random"))
-    page.wait_for_function("document.querySelector('.compare-said').textContent.includes('mimkd, random')")
+    until(page, "document.querySelector('.compare-said').textContent.includes('mimkd, random')")
     assert first_line(page) == before
 
 

@@ -1,5 +1,6 @@
 """Tables of many rows: the browser's layout is spared, and nothing is out of reach; the benchmark does its works."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def test_works_of_the_benchmark_are_done_by_both_tables(browser: "Browser", tmp_path: Path) -> None:
+def test_works_of_the_benchmark_are_done_by_both_tables(
+    browser: "Browser", tmp_path: Path, until: Callable[..., None]
+) -> None:
     opened = site_table.pages(browser, tmp_path, rows=130, columns=12)
     try:
         timings = {timing.name: timing for timing in site_table.measure(opened, rounds=1)}
@@ -26,7 +29,7 @@ def test_works_of_the_benchmark_are_done_by_both_tables(browser: "Browser", tmp_
         assert rows.count() < 130
         while (seen := rows.count()) < 130:  # rows come as somebody scrolls to them, with the columns of the view
             page.locator(".board .wide").evaluate("region => region.scrollTo(0, region.scrollHeight)")
-            page.wait_for_function(f"document.querySelectorAll('.board tbody tr').length > {seen}")
+            until(page, f"document.querySelectorAll('.board tbody tr').length > {seen}")
         assert rows.last.locator("td[data-column]:not([hidden])").count() == 2
         assert page.locator(".board table").get_attribute("aria-rowcount") == "131"
     finally:

@@ -78,14 +78,15 @@ def test_choice_of_a_score_draws_it_and_changes_the_numbers(page: "Page", addres
     assert f"mean of {name}" in place.locator("thead").inner_text()
 
 
-def test_drawing_follows_the_width_of_the_window(page: "Page", address: Address) -> None:
+def test_drawing_follows_the_width_of_the_window(page: "Page", address: Address, until: Callable[..., None]) -> None:
     page.goto(address(BOARD))
     assert page.evaluate(DRAW_ALL) == []
     wide = figure(page, "seeds").locator(".plot-drawing svg").first.get_attribute("width")
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function(
+    until(
+        page,
         "(wide) => document.querySelector('[data-plot=seeds] .plot-drawing svg').getAttribute('width') !== wide",
-        arg=wide,
+        wide,
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 BENCH = (sys.executable, "-m", "bench_core")
-RUN = ("run", "--methods", "nac", "--tasks", "knn", "--seeds", "5", "--epochs", "40", "--set", "digits.train_size=256")
+RUN = ("run", "--methods", "nac", "--tasks", "knn", "--seeds", "5", "--epochs", "600", "--set", "digits.train_size=256")
 
 
 @contextmanager
@@ -36,7 +36,11 @@ def serving(folder: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_live_page_follows_a_real_run(
-    site: Path, tmp_path: Path, new_page: "Callable[..., Page]", accessible: "Callable[[Page], None]"
+    site: Path,
+    tmp_path: Path,
+    new_page: "Callable[..., Page]",
+    accessible: "Callable[[Page], None]",
+    until: Callable[..., None],
 ) -> None:
     shutil.copytree(site.parent / "runs", tmp_path / "runs", symlinks=True)
     with serving(tmp_path) as address:
@@ -54,7 +58,7 @@ def test_live_page_follows_a_real_run(
         ) as run:
             page.locator(".live-curve polyline").first.wait_for()
             assert page.locator(".live-training h3").inner_text() == "nac on digits with convnet, seed 5"
-            assert "of 40" in page.locator(".live-epoch").inner_text()
+            assert "of 600" in page.locator(".live-epoch").inner_text()
             assert page.locator(".live-running .live-state").inner_text() == "running"
             page.locator(".live-training summary").click()
             assert "loss" in page.locator(".live-training pre").inner_text()
@@ -63,7 +67,7 @@ def test_live_page_follows_a_real_run(
             accessible(page)
             assert run.wait(timeout=120) == 0
         page.get_by_text("1 of 1 cells done").wait_for()
-        page.wait_for_function(f"!document.querySelector('.live-pages').textContent.startsWith({shown!r})")
+        until(page, f"!document.querySelector('.live-pages').textContent.startsWith({shown!r})", seconds=120)
         page.goto(f"{origin}/boards/store.html")
         assert page.locator("table").first.is_visible()
     page.goto("about:blank")
