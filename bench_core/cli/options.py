@@ -94,6 +94,12 @@ def names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> 
     return parts or None
 
 
+SHOWN_BOARDS = click.option(
+    "--board", "boards", multiple=True, callback=names, metavar="A,B",
+    help="Only these published boards, and no store unless --store names it. Default: all.",
+)  # fmt: skip
+
+
 def seeds(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[int] | None:
     """Parse seeds and ranges of seeds between commas: `0-2,7` -> [0, 1, 2, 7]; None where the option is not given."""
     parsed: list[int] = []

@@ -11,7 +11,7 @@ from types import FrameType
 import click
 from click.core import ParameterSource
 
-from bench_core.cli.options import BOARDS, STORE, Command, names
+from bench_core.cli.options import BOARDS, SHOWN_BOARDS, STORE, Command
 from bench_core.output import say
 
 
@@ -20,10 +20,7 @@ from bench_core.output import say
     "--port", default=8321, show_default=True, type=click.IntRange(1, 65535),
     help="Port on 127.0.0.1; another free one where it is taken.",
 )  # fmt: skip
-@click.option(
-    "--board", "boards", multiple=True, callback=names, metavar="A,B",
-    help="Only these published boards, and no store unless --store names it. Default: all.",
-)  # fmt: skip
+@SHOWN_BOARDS
 @BOARDS
 @STORE
 @click.pass_context

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from bench_core.cli.options import BOARDS, STORE, Command, load, names, reads_a_store
+from bench_core.cli.options import BOARDS, SHOWN_BOARDS, STORE, Command, load, reads_a_store
 from bench_core.output import say
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ _QUIET_S = 2.0  # before the first word on what is being done, and between two o
 
 
 @click.command(cls=Command)
-@click.option(
-    "--board", "boards", multiple=True, callback=names, metavar="A,B",
-    help="Only these published boards, and no store unless --store names it. Default: all.",
-)  # fmt: skip
+@SHOWN_BOARDS
 @BOARDS
 @STORE
 @click.option(

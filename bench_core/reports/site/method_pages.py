@@ -151,7 +151,7 @@ def _tunings(name: str, tables: Sequence[PlacedTable]) -> Iterator[dict[str, Any
                     "trials": [
                         {
                             "best": number == tuned.best,
-                            "values": ", ".join(f"{key} = {value}" for key, value in trial.values.items())
+                            "changes": ", ".join(f"{key} = {value}" for key, value in trial.values.items())
                             or "the row as it was",
                             "scores": [_score(trial.scores.get(metric)) for metric in tuned.metrics],
                         }

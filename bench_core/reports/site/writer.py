@@ -81,6 +81,7 @@ class SiteWriter:
             loader=jinja2.FileSystemLoader(HERE / "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            finalize=_shown,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -94,3 +95,14 @@ def as_script(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template shows; `{{ trial.values }}` of a dictionary would show its method, and an address.
+
+    Raises:
+        TypeError: It is a function.
+    """
+    if callable(value) and not isinstance(value, jinja2.Undefined):  # `{{ a if b }}` without an else is undefined
+        raise TypeError(f"a template shows a function: {value!r}")
+    return value

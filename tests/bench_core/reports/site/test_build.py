@@ -121,6 +121,14 @@ def test_a_file_of_somebody_else_within_a_site_is_not_lost(
         build_site(content_of(records), tmp_path)
 
 
+def test_a_template_that_would_show_a_function_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench_core.reports.site.writer.HERE", tmp_path)
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "trial.html").write_text("{{ trial.values }}")
+    with pytest.raises(TypeError, match="a template shows a function"):
+        SiteWriter(tmp_path / "site").page("trial.html", "trial.html", {"trial": {"values": 1}})
+
+
 def test_no_address_leads_out_of_the_site_or_is_written_twice(tmp_path: Path) -> None:
     site = SiteWriter(tmp_path / "site")
     site.file("a/b.txt", b"")
