@@ -1,6 +1,6 @@
 """Finds rows of methods, columns of tasks and tables of datasets on all boards, for the pages about them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ from bench_core.reports.pages.components import REFERENCE_ROWS, has_number
 from bench_core.reports.pages.reported_numbers import component_name
 from bench_core.reports.site.content import SiteBoard, SiteContent
 from bench_core.reports.tables.entries import Entry
-from bench_core.reports.tables.model import Table
+from bench_core.reports.tables.model import Column, Table
 from bench_core.reports.tables.part import part_of
 
 _MOST_CHOSEN = 3  # rows that a board's page marks at once
@@ -111,12 +111,17 @@ def parts_of_task(name: str, tables: Iterable[PlacedTable]) -> Iterator[Part]:
         columns = [column for column in whole.columns if column.task in labels]
         if not columns:
             continue
-        table = part_of(whole, of.methods, lambda column, kept=frozenset(labels): column.task in kept)  # type: ignore[misc]
+        table = part_of(whole, of.methods, _of_tasks(labels))
         rows = {row.name for row in table.rows if any(map(has_number, row.cells))}
         if rows & set(of.methods):
             first = columns[0]
             view = view_of(of, {"sort": f"{'-' if first.higher_is_better else ''}{first.task}:{first.metric}"})
             yield Part(of, part_of(table, rows, lambda column: True), whole, view)
+
+
+def _of_tasks(labels: Collection[str]) -> Callable[[Column], bool]:
+    """Return the test of whether a column is of one of these tasks."""
+    return lambda column: column.task in labels
 
 
 def rows_view(of: PlacedTable, name: str, labels: list[str]) -> str:

@@ -64,7 +64,7 @@ def test_a_store_in_which_nothing_changes_is_not_read_again(tmp_path: Path, monk
     store.create()
     live, reads = LiveState(store.path), []
     plain = live_state.state_of
-    monkeypatch.setattr(live_state, "state_of", lambda store: reads.append(1) or plain(store))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(live_state, "state_of", lambda store: reads.append(1) or plain(store))  # type: ignore[func-returns-value]  # counts
     monkeypatch.setattr(live_state, "_SHARE", float("inf"))  # as if computing took no time
     live.answer(PAGES)
     live.answer(PAGES)

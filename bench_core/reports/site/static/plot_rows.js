@@ -14,6 +14,26 @@
     return { rows: all.slice(0, MOST_ROWS), further: [node("p", "plot-axes", told)] };
   }
 
+  /* Return both axes: values below, a name of at most so many letters beside each row. */
+  function axes(label, values, rows, most, width) {
+    return {
+      x: {
+        domain: extent(values, 0.03),
+        label,
+        labelArrow: "none",
+        grid: true,
+        ticks: Math.max(3, width / 110),
+      },
+      y: {
+        type: "band",
+        domain: rows.map((row) => row.name),
+        label: null,
+        tickFormat: (n) => short(n, most),
+        tickSize: 0,
+      },
+    };
+  }
+
   /* Return pixels for the names of rows on the left. */
   function leftOf(rows, width) {
     const most = width < NARROW ? 17 : 34;
@@ -61,20 +81,7 @@
         marginLeft: left,
         marginTop: chance.length ? 26 : 8,
         marginRight: 20,
-        x: {
-          domain: extent([...points.map((p) => p.value), ...ends, ...chance], 0.03),
-          label: view.x,
-          labelArrow: "none",
-          grid: true,
-          ticks: Math.max(3, width / 110),
-        },
-        y: {
-          type: "band",
-          domain: rows.map((row) => row.name),
-          label: null,
-          tickFormat: (n) => short(n, most),
-          tickSize: 0,
-        },
+        ...axes(view.x, [...points.map((p) => p.value), ...ends, ...chance], rows, most, width),
         marks: [
           Plot.ruleX(chance, { stroke: "var(--quiet)", strokeDasharray: "3 4" }),
           Plot.text(chance, {
@@ -132,23 +139,13 @@
         marginLeft: left,
         marginTop: 8,
         marginRight: right,
-        x: {
-          domain: extent(
-            rows.flatMap((row) => [row.rank - half, row.rank + half]),
-            0.03,
-          ),
-          label: view.x,
-          labelArrow: "none",
-          grid: true,
-          ticks: Math.max(3, width / 110),
-        },
-        y: {
-          type: "band",
-          domain: rows.map((row) => row.name),
-          label: null,
-          tickFormat: (n) => short(n, most),
-          tickSize: 0,
-        },
+        ...axes(
+          view.x,
+          rows.flatMap((row) => [row.rank - half, row.rank + half]),
+          rows,
+          most,
+          width,
+        ),
         marks: [
           Plot.ruleY(half ? rows : [], {
             y: "name",

@@ -154,7 +154,7 @@ def test_pages_name_rows_without_a_script_and_escape_them(
                   for method, name in (("a", hostile), ("b", "b")) for seed in range(3)]),
         board_of([make_record("a", "knn", 0, 0.5)], name="alone"),
     ]  # fmt: skip
-    write_comparisons(site, SimpleNamespace(boards=boards))  # type: ignore[arg-type]
+    write_comparisons(site, SimpleNamespace(boards=boards))  # type: ignore[arg-type]  # of the content it reads the boards alone
     page, alone = (site.out.joinpath(f"compare/{board.name}.html").read_text() for board in boards)
     assert hostile not in page
     assert "&lt;script&gt;" in page
