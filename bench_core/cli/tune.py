@@ -21,7 +21,7 @@ from bench_core.training.stopping import CALL_AGAIN, Stop
 if TYPE_CHECKING:
     from bench_core.planning.chains import Plan
     from bench_core.planning.request import Request
-    from bench_core.planning.tuning import Tuned, TunedRow
+    from bench_core.planning.tuning import TunedRow
     from bench_core.plugins import Registry
     from bench_core.running.setting import RunSetting
     from bench_core.store import Store
@@ -300,6 +300,7 @@ class _Session:
 
     def _finish(self, name: str) -> int:
         """Choose among a row's trials and write it down; return 0, or the exit code where it did not come out."""
+        from bench_core.planning.tuning import Tuned
         from bench_core.tuning.outcome import find_trials, outcome
         from bench_core.tuning.search import JOURNAL, LOCK
         from bench_core.tuning.study import add_to_study
@@ -315,22 +316,14 @@ class _Session:
             say(f"{name} did not come out: {error}", err=True)
             return 1
         lock = self.trials.path / LOCK
-        add_row(self.path, name, row, self._head(), list(self.search.board.methods), lock)
+        head = Tuned(self.command, self.search.board.tuning, {})
+        add_row(self.path, name, row, head, list(self.search.board.methods), lock)
         with held(lock):
             add_to_study(self.trials.path / JOURNAL, self.search.rows[name], row)
         self.tuned[name] = row
         for number, reason in [] if self.quiet else found.failed_trials():
             say(f"{name}: trial {number} failed, which counts as worst: {reason}", err=True)
         return 0
-
-    def _head(self) -> "Tuned":
-        import torch
-
-        from bench_core.planning.tuning import Tuned
-        from bench_core.running.provenance import provenance
-
-        commit = provenance(torch.device("cpu"))["commit"] or ""
-        return Tuned(self.command, commit, self.search.board.tuning, {})
 
 
 def _print_outcome(tuned: "dict[str, TunedRow]", search: "Search", path: Path, board: str) -> None:

@@ -3,7 +3,6 @@
 `bench tune` writes tuned.toml; a board takes its values with `tuned = "tuned.toml"`:
 
     command = "bench tune --board digits"
-    commit = "1a2b3c4"
     [tuning]                    # the board's table as it was then
     trials = 12
     [rows.nac]
@@ -16,6 +15,7 @@
     validation = 0.2
     epochs = 20                 # left out where they are the board's
     digest = "sha256:..."       # of the row, the recipe and the space that were tuned
+    commits = ["1a2b3c4"]       # of the code that ran its trials; rows may be tuned at different times
     space = {flip = [0.1, 0.2, 0.3, 0.4], "recipe.learning_rate" = "0.000333 to 0.3 (log)"}
     tried = [                   # every trial, the row as it is first
         {values = {}, scores = {"knn:top1" = 0.981}},
@@ -91,6 +91,7 @@ class TunedRow:
         epochs: Epochs of a trial, or its row's own where they are fewer; None are the board's.
         datasets: Name of a dataset -> parameters that it had in trials.
         lower: The metrics of which less is better.
+        commits: Commits of the code that ran its trials; empty where that was no checkout.
     """
 
     values: Mapping[str, Any]
@@ -105,6 +106,7 @@ class TunedRow:
     epochs: int | None = None
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lower: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,11 @@ class Tuned:
 
     Attributes:
         command: The command that made it.
-        commit: The commit of the code.
         tuning: The board's table [tuning] as it was then.
         rows: Name of a row -> what came out.
     """
 
     command: str
-    commit: str
     tuning: Tuning
     rows: Mapping[str, TunedRow]
 
@@ -159,7 +159,6 @@ def read_tuned(path: Path) -> Tuned:
     }
     return Tuned(
         command=_text(document, "command", str(path)),
-        commit=_text(document, "commit", str(path)),
         tuning=read_tuning(_table(document.get("tuning", {}), f"{path}: tuning"), f"{path}: tuning"),
         rows=rows,
     )
@@ -183,6 +182,9 @@ def _row(table: Mapping[str, Any], where: str) -> TunedRow:
         raise RequestError(f"{where}.trials must be 1 to {len(trials)}, got {shown(budget)}.")
     how = read_tuning({key: table[key] for key in _HOW if key in table}, where)
     lower = table.get("lower", [])
+    commits = table.get("commits", [])
+    if not isinstance(commits, list) or not all(isinstance(commit, str) for commit in commits):
+        raise RequestError(f"{where}.commits must be a list of commits, got {shown(commits)}.")
     return TunedRow(
         values=_table(table.get("values", {}), f"{where}.values"),
         metrics=_metrics(table.get("metrics"), f"{where}.metrics"),
@@ -196,6 +198,7 @@ def _row(table: Mapping[str, Any], where: str) -> TunedRow:
         epochs=how.epochs,
         datasets=how.datasets,
         lower=_metrics(lower, f"{where}.lower") if lower else (),
+        commits=tuple(commits),
     )
 
 

@@ -161,6 +161,7 @@ def outcome(trials: Trials, tuning: Tuning, registry: Registry) -> TunedRow:
         epochs=tuning.epochs,
         datasets=tuning.datasets,
         lower=lower,
+        commits=_commits(trials),
     )
 
 
@@ -185,6 +186,13 @@ def best_trial(scores: Sequence[Mapping[str, float]], metrics: Sequence[str], lo
             )
             ranks[number] += better + (as_good + 1) / 2
     return min(finished, key=lambda number: (ranks[number], number))
+
+
+def _commits(trials: Trials) -> tuple[str, ...]:
+    """Return the commits of the code that trained and scored the trials, in alphabetical order."""
+    sources = [record.provenance for record in trials.records.values()]
+    trained = [source.pretrain for source in sources if source.pretrain]
+    return tuple(sorted({source.commit for source in (*sources, *trained) if source.commit}))
 
 
 def _only_hashes(tuning: Tuning) -> set[str]:

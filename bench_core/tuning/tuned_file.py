@@ -18,7 +18,7 @@ def add_row(path: Path, name: str, row: TunedRow, head: Tuned, order: Sequence[s
         path: The file; it is made where it is missing.
         name: The row.
         row: Its outcome.
-        head: Command, commit and table that the file gets.
+        head: Command and table that the file gets.
         order: Names of rows in the board's order; others stay behind them.
         lock: A file by which processes that write the same tuned.toml wait for each other.
 
@@ -55,8 +55,7 @@ def held(lock: Path) -> Iterator[None]:
 def tuned_text(tuned: Tuned) -> str:
     """Return the text of a tuned.toml."""
     rows = {name: _row_table(row) for name, row in tuned.rows.items()}
-    head = {"command": tuned.command, "commit": tuned.commit}
-    return toml_text({**head, "tuning": _tuning_table(tuned.tuning), "rows": rows})
+    return toml_text({"command": tuned.command, "tuning": _tuning_table(tuned.tuning), "rows": rows})
 
 
 def toml_text(document: Mapping[str, Any]) -> str:
@@ -121,6 +120,7 @@ def _row_table(row: TunedRow) -> dict[str, Any]:
         **({} if row.epochs is None else {"epochs": row.epochs}),
         **({"datasets": _on_one_line(datasets)} if datasets else {}),
         "digest": row.digest,
+        **({"commits": list(row.commits)} if row.commits else {}),
         "space": _on_one_line(row.space),
         "tried": [
             {"values": dict(trial.values), "scores": {name: _short(score) for name, score in trial.scores.items()}}

@@ -42,7 +42,6 @@ kind = "projection"
 """
 TUNED = """
 command = "bench tune --board blobs"
-commit = "1a2b3c4"
 [tuning]
 trials = 2
 metrics.features = "spread:score"

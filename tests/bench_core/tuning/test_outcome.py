@@ -1,6 +1,7 @@
 """Scores of trials, and the choice among them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,21 @@ def test_score_is_the_mean_over_seeds(tuner: Tuner) -> None:
         scores = first.scores["spread:spread"], second.scores["spread:spread"]
         assert scores[0] != scores[1]
         assert mean.scores["spread:spread"] == pytest.approx(sum(scores) / 2)
+
+
+def test_a_row_names_every_commit_that_ran_its_trials(tuner: Tuner) -> None:
+    tuner.tune(["shrink"], trials=2)
+    search = tuner.search(["shrink"], trials=2)
+    found = find_trials(search.rows["shrink"], *tuner.plan(search))
+    first, second = found.records.items()
+    by_commit = {
+        key: replace(
+            record,
+            provenance=replace(record.provenance, commit=own, pretrain=replace(record.provenance, commit=of_training)),
+        )
+        for (key, record), own, of_training in [(first, "b2", "c3"), (second, None, "a1")]
+    }
+    assert outcome(replace(found, records=by_commit), search.tuning, tuner.plugins).commits == ("a1", "b2", "c3")
 
 
 def test_a_trial_that_diverges_counts_as_worst_and_is_told(tuner: Tuner, change: Callable[[str, str], None]) -> None:

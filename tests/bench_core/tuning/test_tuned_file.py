@@ -30,8 +30,9 @@ ROW = TunedRow(
     epochs=20,
     datasets={"mnist": {"train_size": 1000}},
     lower=("generation:fid",),
+    commits=("1a2b3c4", "5d6e7f8"),
 )
-HEAD = Tuned("bench tune --board toys", "1a2b", Tuning(trials=3, epochs=20, datasets={"mnist": {"train_size": 9}}), {})
+HEAD = Tuned("bench tune --board toys", Tuning(trials=3, epochs=20, datasets={"mnist": {"train_size": 9}}), {})
 ORDER = ["simclr", "nac", "vae"]
 
 
@@ -47,7 +48,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_row_is_read_without_what_may_be_left_out(tmp_path: Path) -> None:
-    row = replace(ROW, epochs=None, datasets={}, lower=(), values={}, best=0)
+    row = replace(ROW, epochs=None, datasets={}, lower=(), values={}, best=0, commits=())
     add(tmp_path / "tuned.toml", "nac", row)
     assert read_tuned(tmp_path / "tuned.toml").rows["nac"] == row
 

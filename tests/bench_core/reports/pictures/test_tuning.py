@@ -35,7 +35,7 @@ def row(*scores: float | None, metrics: tuple[str, ...] = (TOP1,), lower: tuple[
 def board_of(rows: Mapping[str, TunedRow], *untuned: str, **fields: Any) -> Board:
     names = (*rows, *untuned)
     board = Board(name="toys", methods={name: NamedComponent(name, name) for name in names}, **fields)
-    return with_tuned(board, Tuned("bench tune --board toys", "1a2b3c4", TuningTable(), rows))
+    return with_tuned(board, Tuned("bench tune --board toys", TuningTable(), rows))
 
 
 def read(board: Board, **options: Any) -> TuningData:

@@ -32,7 +32,7 @@ TRIALS = " Trials: at most 40 epochs, 1 seed, mnist with train_size = 5000."
 
 
 def tuned(tuning: Tuning | None = None, **rows: TunedRow) -> Tuned:
-    return Tuned(command="bench tune --board toys", commit="1a2b3c4", tuning=tuning or Tuning(), rows=rows)
+    return Tuned(command="bench tune --board toys", tuning=tuning or Tuning(), rows=rows)
 
 
 def board_of(found: Tuned | None, *rows: str) -> Board:

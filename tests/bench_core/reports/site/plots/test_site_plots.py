@@ -146,7 +146,7 @@ def test_tuning_curves_are_the_expected_best_by_hand() -> None:
     tried = [Trial({}, {"knn:top1": score}) for score in (1.0, 4.0, 2.0)]
     rows = {"nac": TunedRow({}, ("knn:top1",), 3, 0, "sha256:0", {}, tried, epochs=20)}
     board = Board(name="toys", methods={"nac": NamedComponent("nac", "nac")})
-    board = with_tuned(board, Tuned("bench tune --board toys", "1a2b3c4", Tuning(), rows))
+    board = with_tuned(board, Tuned("bench tune --board toys", Tuning(), rows))
     (view,) = plots([], board)["tuning"].views
     assert view.values["series"] == [{"name": "nac", "x": [1, 2, 3], "y": [2.3333, 3.3333, 4], "first": 1}]
 
