@@ -142,12 +142,12 @@ def test_many_rows_are_drawn_in_parts(page: "Page", address: Address) -> None:
 def test_items_of_embeddings_are_seen_by_pointer_and_by_keyboard(
     page: "Page", address: Address, repository_site: Path, accessible: Callable[["Page"], None]
 ) -> None:
-    page.goto(address("boards/claims_sprites.html", repository_site))
+    page.goto(address("boards/sprites.html", repository_site))
     place = figure(page, "projection")
     place.locator(".plot-draw").evaluate("(button) => button.click()")
     place.locator(DRAWN).first.wait_for()
     chosen, ring = place.get_by_role("img", name="Image of item"), place.locator(".plot-item-ring")
-    items = page.evaluate("bench.get('plot/claims_sprites/projection').shared.items")
+    items = page.evaluate("bench.get('plot/sprites/projection').shared.items")
     sheet = page.evaluate(
         "(address) => new Promise((done) => Object.assign(new Image(), "
         "{ onload() { done([this.width, this.height]); }, src: document.body.dataset.root + address }))",

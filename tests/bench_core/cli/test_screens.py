@@ -64,7 +64,7 @@ def test_lists_fit_the_terminal(screen: Callable[..., list[str]], kind: str) -> 
     assert not too_long(screen("list", kind))
 
 
-@pytest.mark.parametrize("name", ["nac", "digits", "linear", "convnet", "claims_sprites"])
+@pytest.mark.parametrize("name", ["nac", "digits", "linear", "convnet", "sprites"])
 def test_descriptions_fit_the_terminal(screen: Callable[..., list[str]], name: str) -> None:
     settings = [line for line in too_long(screen("show", name)) if not line.startswith("--set ")]  # to be typed whole
     assert not settings

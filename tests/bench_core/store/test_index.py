@@ -82,7 +82,7 @@ def test_records_from_an_index_are_those_of_the_files_in_every_field(store: Stor
 
 
 @pytest.mark.parametrize(
-    "board", ["claims_sprites", "mnist_vae", "cora", "mutag", "colour_digits", "digits_distillation"]
+    "board", ["sprites_factors", "mnist_vae", "cora", "mutag", "colour_digits", "digits_distillation"]
 )
 def test_published_records_of_every_kind_pass_an_index_unchanged(
     board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
