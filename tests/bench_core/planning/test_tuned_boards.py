@@ -133,6 +133,22 @@ def test_what_is_no_name_of_a_file_is_refused(value: str, checkout: Path) -> Non
         load_board("blobs")
 
 
+@pytest.mark.parametrize(
+    ("line", "changed", "message"),
+    [
+        ("best = 1", "best = 2", r"rows\.shrink_less\.best must be the number of a trial, 0 to 1, got 2"),
+        ("best = 1\n", "best = 1\ncommits = '1a2b3c4'\n", r"commits must be a list of commits, got '1a2b3c4'"),
+        ("best = 1\n", "best = 1\ncommits = [7]\n", r"commits must be a list of commits, got \[7\]"),
+    ],
+)
+def test_a_file_that_was_changed_by_hand_is_refused_by_the_key(
+    line: str, changed: str, message: str, checkout: Path
+) -> None:
+    (checkout / "tuned.toml").write_text(TUNED.replace(line, changed))
+    with pytest.raises(RequestError, match=message):
+        load_board("blobs")
+
+
 def test_a_board_with_a_base_has_neither_its_values_nor_its_picture_of_tuning(checkout: Path, tmp_path: Path) -> None:
     (checkout / "tuned.toml").write_text(TUNED)
     (tmp_path / "based.toml").write_text("base = 'blobs'\nseeds = [7]\n")
