@@ -60,10 +60,6 @@ from bench_methods.vae import VAE, VAEConfig
 FILE = Path(__file__).with_name("fingerprints.json")
 RUN_VERSION = 2  # raise it where this file changes what is run
 TOLERANCE = 1e-5  # relative, and absolute below 1: machines and numbers of threads round differently
-TOLERANCES = {  # of cases that two kinds of CPU round further apart
-    "objective bench-core/distillhash": 1e-2,  # a pair at a limit of its distance may get the other label
-    "encoder bench-core/torchvision_model": 1e-3,  # 18 layers of batch norm, trained, on eight small images
-}
 STEPS, BATCH = 3, 8
 # Adam would turn gradients that are only rounding into steps of the full rate.
 RECIPE = Recipe(optimizer="sgd", learning_rate=1e-4, schedule="constant", batch_size=BATCH, epochs=1)
@@ -153,18 +149,18 @@ def _waits_for_weights(component: Component) -> bool:
         return True
 
 
-def differing(computed: dict[str, float], stored: dict[str, float], tolerance: float = TOLERANCE) -> list[str]:
-    """Return the names of the numbers that differ by more than a tolerance."""
+def differing(computed: dict[str, float], stored: dict[str, float]) -> list[str]:
+    """Return the names of the numbers that differ by more than `TOLERANCE`."""
     names = sorted({*computed, *stored})
     pairs = [(name, computed.get(name, math.nan), stored.get(name, math.nan)) for name in names]
-    return [name for name, a, b in pairs if not math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)]
+    return [name for name, a, b in pairs if not math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)]
 
 
 def complaint(case: Case, stored: dict[str, Any] | None, computed: dict[str, float]) -> str | None:
     """Return what to do about a case, or None where its numbers are those of the file."""
     if stored is None or stored["document"] != case.document:
         return f"{case.label} is new or has another key: python tests/fingerprints/compute.py --write"
-    if changed := differing(computed, stored["numbers"], TOLERANCES.get(case.label, TOLERANCE)):
+    if changed := differing(computed, stored["numbers"]):
         return (
             f"{case.label} gives other numbers ({', '.join(changed)}) under the same key: raise `revision` in "
             f"{case.component.cls.__name__} (or HARNESS_REVISION, where the harness changed), then "
