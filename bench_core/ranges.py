@@ -164,6 +164,20 @@ class SearchSpace:
             return _number(low)
         return f"{low:.3g} to {high:.3g}" + (" (log)" if self.kind != "uniform" else "")
 
+    def holds(self, value: Any, default: Any) -> bool:
+        """Return whether a tuner may come upon a value.
+
+        Args:
+            value: The value.
+            default: The value that the parameter has without a tuner.
+        """
+        if self.kind == "choice":
+            return value in self.values
+        if self.kind == "zero_or":
+            return value == 0 or bool(self.values[0].holds(value, default))
+        low, high = self._ends(default)
+        return bool(low <= value <= high)
+
     def _ends(self, default: Any) -> tuple[float, float]:
         if self.kind == "around":
             return default / self.values[0], default * self.values[0]

@@ -1,7 +1,8 @@
 """Search spaces of a board's rows, and the digest by which one sees that a row has changed since it was tuned.
 
 The space of a row is that of its recipe and of its method, without the parameters that tell rows of one method on the
-board apart: these are what the row is.
+board apart: these are what the row is. A control that has a part of the method switched off, by a value outside the
+space, leaves that parameter to the other rows: no trial of theirs can become the control.
 """
 
 import dataclasses
@@ -27,10 +28,10 @@ def space_of(row: NamedComponent, board: Board, registry: Registry) -> dict[str,
     """
     if recipe_of(row, board, registry).epochs == 0:
         return {}
-    config_type = find_component("objective", row.use, registry)[0].cls.Config
-    apart = _what_rows_are(row, board, registry)
+    of_method = _spaces(find_component("objective", row.use, registry)[0].cls.Config)
+    apart = _what_rows_are(row, of_method, board, registry)
     of_recipe = {f"{RECIPE}{name}": space for name, space in _spaces(Recipe).items()}
-    return of_recipe | {name: space for name, space in _spaces(config_type).items() if name not in apart}
+    return of_recipe | {name: space for name, space in of_method.items() if name not in apart}
 
 
 def _spaces(config_type: type) -> dict[str, SearchSpace]:
@@ -38,8 +39,13 @@ def _spaces(config_type: type) -> dict[str, SearchSpace]:
     return {name: space for name, space in spaces.items() if space is not None}
 
 
-def _what_rows_are(row: NamedComponent, board: Board, registry: Registry) -> set[str]:
-    """Return the parameters in which rows of one method on the board differ from this row."""
+def _what_rows_are(
+    row: NamedComponent, spaces: Mapping[str, SearchSpace], board: Board, registry: Registry
+) -> set[str]:
+    """Return the parameters that tell a row apart from other rows of its method on the board.
+
+    A parameter in which rows differ is one of them, unless a search may reach this row's value and no other one's.
+    """
     own = configure(row, "methods", registry)
     others = [
         configured.config
@@ -47,8 +53,13 @@ def _what_rows_are(row: NamedComponent, board: Board, registry: Registry) -> set
         if is_registered(other, "methods", registry)
         and (configured := configure(other, "methods", registry)).plugin.id == own.plugin.id
     ]
-    names = [field.name for field in dataclasses.fields(own.config)]
-    return {name for name in names if any(getattr(other, name) != getattr(own.config, name) for other in others)}
+
+    def tells_apart(name: str) -> bool:
+        value, space = getattr(own.config, name), spaces[name]
+        different = [getattr(other, name) for other in others if getattr(other, name) != value]
+        return bool(different) and (not space.holds(value, value) or any(space.holds(v, value) for v in different))
+
+    return {name for name in spaces if tells_apart(name)}
 
 
 def value_of(row: NamedComponent, parameter: str, board: Board, registry: Registry) -> Any:

@@ -17,7 +17,7 @@ class TintedConfig(ShrinkConfig):
     """Parameters of Tinted."""
 
     kind: str = param("idea", "what it is", "ours: tiny", tune=choice("idea", "control"))
-    tint: float = param(0.5, "how much", "ours: tiny", gt=0, tune=log(0.1, 10))
+    tint: float = param(0.5, "how much", "ours: tiny", ge=0, tune=log(0.1, 10))
 
 
 class Tinted(Shrink):
@@ -61,6 +61,17 @@ def test_what_tells_rows_of_one_method_apart_is_not_tuned_in_any_of_them(plugins
             "recipe.weight_decay",
             "tint",
         ]
+
+
+def test_a_part_that_a_control_has_switched_off_is_tuned_where_it_is_on(plugins: Registry) -> None:
+    board = board_of(tinted={}, untinted={"use": "tinted", "tint": 0.0})  # 0 is outside the space of tint
+    assert "tint" in space_of(board.methods["tinted"], board, plugins)
+    assert "tint" not in space_of(board.methods["untinted"], board, plugins)
+
+
+def test_a_value_that_trials_could_reach_tells_rows_apart_also_beside_a_control(plugins: Registry) -> None:
+    board = board_of(tinted={}, other={"use": "tinted", "tint": 2.0}, untinted={"use": "tinted", "tint": 0.0})
+    assert not any("tint" in space_of(row, board, plugins) for row in board.methods.values())
 
 
 def test_a_row_that_is_not_trained_has_no_space(plugins: Registry) -> None:
