@@ -55,6 +55,7 @@ _KEYS = {
     "title", "description", "seeds", "precision", "validation", "recipe", "datasets", "encoders", "methods", "tasks",
     "pictures", "tuning", "tuned", "front",
 }  # fmt: skip
+_TUNED_SECTIONS = frozenset({"recipe", "datasets", "encoders", "methods"})  # what tuned values were found for
 STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and recipe, that name what it needs
 INIT_OPTIONS = {"init_part": str, "init_partial": bool}  # keys beside `init` that say what of a file is loaded
 OWN_ENCODERS = ("encoder", "teacher_encoder")  # keys of a method's row that are encoders
@@ -162,7 +163,8 @@ class Board:
         validation: Part of the train split that is held out and scored on in place of the test split; 0 is none.
         tuning: How its rows are tuned.
         tuned: What came out of tuning, with which its rows have their values; None where they were not tuned.
-        written: The board as its file writes it, without the values that tuning found; None where there are none.
+        written: The board whose rows were tuned, as its file writes it: this one, or its base with all rows; None where
+            nothing was tuned.
     """
 
     name: str = ""
@@ -200,12 +202,13 @@ def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     """
     path = board_file(file_or_name)
     name = path.resolve().parent.name if path.name == "board.toml" else path.stem
-    document = _read_with_base(path)
+    document, owner = _read_with_base(path)
     file = document.pop("tuned", None)
     board = read_board(document, name, str(path))
     if file is None or not tuned:
         return board
-    return with_tuned(board, read_tuned(tuned_file(path, file)))
+    written = board if owner == path else load_board(str(owner), tuned=False)
+    return with_tuned(board, read_tuned(tuned_file(owner, file)), written)
 
 
 def load_with_trials(file_or_name: str) -> Board:
@@ -218,50 +221,66 @@ def load_with_trials(file_or_name: str) -> Board:
     board, path = load_board(file_or_name), board_file(file_or_name)
     beside = path.with_name("tuned.toml")
     found = board.tuned is None and path.name == "board.toml" and beside.is_file()
-    return with_tuned(board, read_tuned(beside)) if found else board
+    return with_tuned(board, read_tuned(beside), board) if found else board
 
 
 def files_of_board(file_or_name: str) -> dict[str, Path]:
-    """Return the files of a board by the names that they have in its folder: its board.toml and its tuned.toml.
+    """Return the files of a board by the names that they have in its folder: its board.toml, and a tuned.toml of its own.
 
     Raises:
         UnknownNameError: There is neither such a file nor such a shipped board.
         RequestError: The board cannot be read, or its tuned.toml is missing; says how to make it.
     """
     path = board_file(file_or_name)
-    tuned = _read_with_base(path).get("tuned")
+    document, owner = _read_with_base(path)
+    tuned = document.get("tuned") if owner == path else None
     return {"board.toml": path, **({} if tuned is None else {tuned: tuned_file(path, tuned)})}
 
 
-def with_tuned(board: Board, tuned: Tuned) -> Board:
-    """Return a board whose rows have the values that were found for them, over their own."""
+def with_tuned(board: Board, tuned: Tuned, written: Board) -> Board:
+    """Return a board whose rows have the values that were found for them, over their own.
+
+    Args:
+        board: The board, without tuned values.
+        tuned: The values.
+        written: The board for whose rows they were found, likewise: the same one, or its base.
+    """
     methods = {}
     for name, row in board.methods.items():
         found = tuned.rows[name].values if name in tuned.rows else {}
         recipe = {key.removeprefix("recipe."): value for key, value in found.items() if key.startswith("recipe.")}
         values = {key: value for key, value in found.items() if not key.startswith("recipe.")}
         methods[name] = replace(row, values={**row.values, **values}, recipe={**row.recipe, **recipe})
-    return replace(board, methods=methods, tuned=tuned, written=board)
+    return replace(board, methods=methods, tuned=tuned, written=written)
 
 
-def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, Any]:
+def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> tuple[dict[str, Any], Path]:
     """Read a board's file over its base, and keep the rows of `only`.
+
+    Tuned values of the base come along where recipe, datasets, encoders and rows are the base's, too: they were found
+    for these. Elsewhere they stay behind, with the pictures of tuning.
 
     Args:
         path: The file.
         read_before: The files whose bases led to this one, to find circles.
+
+    Returns:
+        The document, and the file beside which its tuned.toml lies.
     """
-    document = read_toml(path)
+    document, owner = read_toml(path), path
     base, only = document.pop("base", None), document.pop("only", None)
     if base is not None:
         if not isinstance(base, str):
             raise RequestError(f"{path}: base must be the name or the path of a board, got {shown(base)}.")
         if path in read_before:
             raise RequestError(f"{path}: bases go in a circle.")
-        below = _read_with_base(board_file(base), (*read_before, path))
-        below.pop("tuned", None)  # was found on the base's data, which its pictures of kind tuning show
-        if isinstance(pictures := below.get("pictures"), Mapping):
-            below["pictures"] = {name: picture for name, picture in pictures.items() if not _is_of_tuning(picture)}
+        below, owner_below = _read_with_base(board_file(base), (*read_before, path))
+        if _TUNED_SECTIONS.isdisjoint(document):
+            owner = path if "tuned" in document else owner_below
+        else:
+            below.pop("tuned", None)
+            if isinstance(pictures := below.get("pictures"), Mapping):
+                below["pictures"] = {name: picture for name, picture in pictures.items() if not _is_of_tuning(picture)}
         document = below | document
     if only is not None:
         rows = _table(document.get("methods", {}), f"{path}: methods")
@@ -270,7 +289,7 @@ def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> dict[str, A
         if unknown := [name for name in only if name not in rows]:
             raise UnknownNameError("row", unknown[0], rows, f"{path}: only names rows of the board or of its base.")
         document["methods"] = {name: rows[name] for name in only}
-    return document
+    return document, owner
 
 
 def _is_of_tuning(picture: Any) -> bool:

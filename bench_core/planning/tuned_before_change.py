@@ -17,7 +17,8 @@ def tuned_before_change(board: Board, registry: Registry) -> list[str]:
     return [
         name
         for name, row in written.methods.items()
-        if (found := board.tuned.rows.get(name))
+        if name in board.methods
+        and (found := board.tuned.rows.get(name))
         and is_registered(row, "methods", registry)
         and row_digest(row, written, registry) != found.digest
     ]
