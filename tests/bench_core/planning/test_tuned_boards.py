@@ -149,12 +149,29 @@ def test_a_file_that_was_changed_by_hand_is_refused_by_the_key(
         load_board("blobs")
 
 
-def test_a_board_with_a_base_has_neither_its_values_nor_its_picture_of_tuning(checkout: Path, tmp_path: Path) -> None:
+def test_a_board_with_other_seeds_and_tasks_than_its_base_has_the_tuned_values(checkout: Path, tmp_path: Path) -> None:
     (checkout / "tuned.toml").write_text(TUNED)
-    (tmp_path / "based.toml").write_text("base = 'blobs'\nseeds = [7]\n")
+    (tmp_path / "based.toml").write_text("base = 'blobs'\nonly = ['shrink_less']\nseeds = [7]\n[tasks.spread]\n")
+    based, blobs = load_board(str(tmp_path / "based.toml")), load_board("blobs")
+    assert based.methods["shrink_less"] == blobs.methods["shrink_less"]
+    assert based.methods["shrink_less"].values == {"factor": 0.25}
+    assert based.written == blobs.written  # with all rows: what tells rows apart there was not tuned
+    assert list(based.pictures) == list(blobs.pictures)
+    assert files_of_board(str(tmp_path / "based.toml")) == {"board.toml": tmp_path / "based.toml"}
+    assert load_board(str(tmp_path / "based.toml"), tuned=False).methods["shrink_less"].values == {"factor": 0.5}
+
+
+@pytest.mark.parametrize(
+    "section", ["[recipe]\nlearning_rate = 0.5", "[datasets.blobs]", "[encoders.linear_map]", "[methods.shrink_less]"]
+)
+def test_a_board_with_a_section_of_its_own_that_was_tuned_for_has_neither_values_nor_picture_of_tuning(
+    section: str, checkout: Path, tmp_path: Path
+) -> None:
+    (checkout / "tuned.toml").write_text(TUNED)
+    (tmp_path / "based.toml").write_text(f"base = 'blobs'\n{section}\n")
     based = load_board(str(tmp_path / "based.toml"))
     assert based.tuned is None
-    assert based.methods["shrink_less"].values == {"factor": 0.5}
+    assert based.methods["shrink_less"].values == ({} if "methods" in section else {"factor": 0.5})
     assert list(based.pictures) == ["plane"]
     assert files_of_board(str(tmp_path / "based.toml")) == {"board.toml": tmp_path / "based.toml"}
 
