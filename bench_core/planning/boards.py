@@ -221,11 +221,11 @@ def load_with_trials(file_or_name: str) -> Board:
     board, path = load_board(file_or_name), board_file(file_or_name)
     beside = path.with_name("tuned.toml")
     found = board.tuned is None and path.name == "board.toml" and beside.is_file()
-    return with_tuned(board, read_tuned(beside), board) if found else board
+    return with_tuned(board, read_tuned(beside)) if found else board
 
 
 def files_of_board(file_or_name: str) -> dict[str, Path]:
-    """Return the files of a board by the names that they have in its folder: its board.toml, and a tuned.toml of its own.
+    """Return the files of a board by their names in its folder: its board.toml, and a tuned.toml of its own.
 
     Raises:
         UnknownNameError: There is neither such a file nor such a shipped board.
@@ -237,13 +237,13 @@ def files_of_board(file_or_name: str) -> dict[str, Path]:
     return {"board.toml": path, **({} if tuned is None else {tuned: tuned_file(path, tuned)})}
 
 
-def with_tuned(board: Board, tuned: Tuned, written: Board) -> Board:
+def with_tuned(board: Board, tuned: Tuned, written: Board | None = None) -> Board:
     """Return a board whose rows have the values that were found for them, over their own.
 
     Args:
         board: The board, without tuned values.
         tuned: The values.
-        written: The board for whose rows they were found, likewise: the same one, or its base.
+        written: The board for whose rows they were found, likewise, such as its base; None is the same one.
     """
     methods = {}
     for name, row in board.methods.items():
@@ -251,7 +251,7 @@ def with_tuned(board: Board, tuned: Tuned, written: Board) -> Board:
         recipe = {key.removeprefix("recipe."): value for key, value in found.items() if key.startswith("recipe.")}
         values = {key: value for key, value in found.items() if not key.startswith("recipe.")}
         methods[name] = replace(row, values={**row.values, **values}, recipe={**row.recipe, **recipe})
-    return replace(board, methods=methods, tuned=tuned, written=written)
+    return replace(board, methods=methods, tuned=tuned, written=written or board)
 
 
 def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> tuple[dict[str, Any], Path]:
