@@ -175,6 +175,8 @@ class SearchSpace:
             return value in self.values
         if self.kind == "zero_or":
             return value == 0 or bool(self.values[0].holds(value, default))
+        if not isinstance(value, int | float):
+            return False
         low, high = self._ends(default)
         return bool(low <= value <= high)
 

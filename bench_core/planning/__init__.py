@@ -1,6 +1,8 @@
 """Turn a request into a plan: its chains and cells, with their keys.
 
 boards.py           read a board.toml: rows, columns and everything that is held fixed
+board_files.py      find the files of boards, in a checkout and in a wheel
+board_documents.py  a board.toml over that of its base, with the rows of `only`
 tuning.py           how the rows of a board are tuned, and what came out
 spaces.py           search spaces of a board's rows
 settings.py         parse the texts of `--set` and `--sweep`

@@ -45,8 +45,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench_core.config import build, param, read_toml
+from bench_core.config import build, param
 from bench_core.errors import RequestError, UnknownNameError, one_line, shown
+from bench_core.planning.board_documents import read_over_base, table_of
 from bench_core.planning.board_files import board_file, tuned_file
 from bench_core.planning.tuning import Tuned, TunedRow, Tuning, read_tuned, read_tuning
 
@@ -55,7 +56,6 @@ _KEYS = {
     "title", "description", "seeds", "precision", "validation", "recipe", "datasets", "encoders", "methods", "tasks",
     "pictures", "tuning", "tuned", "front",
 }  # fmt: skip
-_TUNED_SECTIONS = frozenset({"recipe", "datasets", "encoders", "methods"})  # what tuned values were found for
 STARTS = ("init", "teacher")  # keys of a method's row beside its parameters and recipe, that name what it needs
 INIT_OPTIONS = {"init_part": str, "init_partial": bool}  # keys beside `init` that say what of a file is loaded
 OWN_ENCODERS = ("encoder", "teacher_encoder")  # keys of a method's row that are encoders
@@ -202,7 +202,7 @@ def load_board(file_or_name: str, *, tuned: bool = True) -> Board:
     """
     path = board_file(file_or_name)
     name = path.resolve().parent.name if path.name == "board.toml" else path.stem
-    document, owner = _read_with_base(path)
+    document, owner = read_over_base(path)
     file = document.pop("tuned", None)
     board = read_board(document, name, str(path))
     if file is None or not tuned:
@@ -232,7 +232,7 @@ def files_of_board(file_or_name: str) -> dict[str, Path]:
         RequestError: The board cannot be read, or its tuned.toml is missing; says how to make it.
     """
     path = board_file(file_or_name)
-    document, owner = _read_with_base(path)
+    document, owner = read_over_base(path)
     tuned = document.get("tuned") if owner == path else None
     return {"board.toml": path, **({} if tuned is None else {tuned: tuned_file(path, tuned)})}
 
@@ -252,48 +252,6 @@ def with_tuned(board: Board, tuned: Tuned, written: Board | None = None) -> Boar
         values = {key: value for key, value in found.items() if not key.startswith("recipe.")}
         methods[name] = replace(row, values={**row.values, **values}, recipe={**row.recipe, **recipe})
     return replace(board, methods=methods, tuned=tuned, written=written or board)
-
-
-def _read_with_base(path: Path, read_before: Sequence[Path] = ()) -> tuple[dict[str, Any], Path]:
-    """Read a board's file over its base, and keep the rows of `only`.
-
-    Tuned values of the base come along where recipe, datasets, encoders and rows are the base's, too: they were found
-    for these. Elsewhere they stay behind, with the pictures of tuning.
-
-    Args:
-        path: The file.
-        read_before: The files whose bases led to this one, to find circles.
-
-    Returns:
-        The document, and the file beside which its tuned.toml lies.
-    """
-    document, owner = read_toml(path), path
-    base, only = document.pop("base", None), document.pop("only", None)
-    if base is not None:
-        if not isinstance(base, str):
-            raise RequestError(f"{path}: base must be the name or the path of a board, got {shown(base)}.")
-        if path in read_before:
-            raise RequestError(f"{path}: bases go in a circle.")
-        below, owner_below = _read_with_base(board_file(base), (*read_before, path))
-        if _TUNED_SECTIONS.isdisjoint(document):
-            owner = path if "tuned" in document else owner_below
-        else:
-            below.pop("tuned", None)
-            if isinstance(pictures := below.get("pictures"), Mapping):
-                below["pictures"] = {name: picture for name, picture in pictures.items() if not _is_of_tuning(picture)}
-        document = below | document
-    if only is not None:
-        rows = _table(document.get("methods", {}), f"{path}: methods")
-        if not isinstance(only, list) or not all(isinstance(name, str) for name in only):
-            raise RequestError(f"{path}: only must be a list of rows, like ['random', 'nac'], got {shown(only)}.")
-        if unknown := [name for name in only if name not in rows]:
-            raise UnknownNameError("row", unknown[0], rows, f"{path}: only names rows of the board or of its base.")
-        document["methods"] = {name: rows[name] for name in only}
-    return document, owner
-
-
-def _is_of_tuning(picture: Any) -> bool:
-    return isinstance(picture, Mapping) and picture.get("kind") == "tuning"
 
 
 def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
@@ -324,7 +282,7 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
         description=document.get("description", ""),
         seeds=tuple(seeds),
         precision=document.get("precision", "auto"),
-        recipe=_table(document.get("recipe", {}), f"{where}: recipe"),
+        recipe=table_of(document.get("recipe", {}), f"{where}: recipe"),
         datasets=_section(document, "datasets", where),
         encoders=_section(document, "encoders", where),
         methods=_section(document, "methods", where),
@@ -332,25 +290,25 @@ def read_board(document: Mapping[str, Any], name: str, where: str) -> Board:
         pictures=_pictures(document.get("pictures", {}), list(document.get("methods", {})), f"{where}: pictures"),
         front=tuple(front),
         validation=float(validation),
-        tuning=read_tuning(_table(document.get("tuning", {}), f"{where}: tuning"), f"{where}: tuning"),
+        tuning=read_tuning(table_of(document.get("tuning", {}), f"{where}: tuning"), f"{where}: tuning"),
     )
 
 
 def _section(document: Mapping[str, Any], section: str, where: str) -> dict[str, NamedComponent]:
     """Return the rows or columns of a section; `recipe`, `init`, `encoder` and the like are keys of methods only."""
     components: dict[str, NamedComponent] = {}
-    for name, table in _table(document.get(section, {}), f"{where}: {section}").items():
+    for name, table in table_of(document.get(section, {}), f"{where}: {section}").items():
         if not _NAME.fullmatch(name):
             raise RequestError(f"{where}: {section}.{shown(name)} must be letters, digits, '_' and '-'.")
         key = f"{where}: {section}.{name}"
-        values = dict(_table(table, key))
+        values = dict(table_of(table, key))
         use = values.pop("use", name)
         if not isinstance(use, str):
             raise RequestError(f"{key}.use must be the name of a component, got {shown(use)}.")
         of_method: dict[str, Any] = {}
         if section == "methods":
             of_method = {
-                "recipe": _table(values.pop("recipe", {}), f"{key}.recipe"),
+                "recipe": table_of(values.pop("recipe", {}), f"{key}.recipe"),
                 **{start: check_start(values.pop(start, "none"), f"{key}.{start}") for start in STARTS},
                 **{
                     option: check_init_option(option, values.pop(option), f"{key}.{option}")
@@ -367,7 +325,7 @@ def _own_encoder(value: Any, where: str) -> OwnEncoder:
     """Read `encoder = "mlp"`, or a table of parameters with or without `use`."""
     if isinstance(value, str):
         return OwnEncoder("" if value == "none" else value)
-    values = dict(_table(value, where))
+    values = dict(table_of(value, where))
     use = values.pop("use", "")
     if not isinstance(use, str):
         raise RequestError(f"{where}.use must be the name of an encoder, got {shown(use)}.")
@@ -402,19 +360,13 @@ def check_init_option(option: str, value: Any, where: str) -> str | bool:
 def _pictures(value: Any, rows: Sequence[str], where: str) -> dict[str, Picture]:
     """Return the pictures by name; their kinds are checked where the kinds are known."""
     pictures = {}
-    for name, table in _table(value, where).items():
+    for name, table in table_of(value, where).items():
         if not _NAME.fullmatch(name):
             raise RequestError(f"{where}.{shown(name)} must be letters, digits, '_' and '-'.")
-        values = {**_table(table, f"{where}.{name}"), "name": name}
+        values = {**table_of(table, f"{where}.{name}"), "name": name}
         picture = build(Picture, values, f"{where}.{name}")
         for row in picture.methods:
             if row not in rows:
                 raise UnknownNameError("row", row, rows, f"({where}.{name})")
         pictures[name] = picture
     return pictures
-
-
-def _table(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RequestError(f"{where} must be a table, got {shown(value)}.")
-    return value

@@ -136,6 +136,21 @@ def test_a_point_of_a_space_is_a_value_by_hand(space: SearchSpace, default: Any,
     assert space.text(default) == text
 
 
+@pytest.mark.parametrize(
+    ("space", "inside", "outside"),
+    [
+        (log(0.01, 1.0), [0.01, 0.5, 1.0], [0.0, 0.009, 1.1, None]),
+        (uniform(0.0, 4.0), [0.0, 4.0], [-0.1, 4.1]),
+        (choice("a", None), ["a", None], ["b", 0.5]),
+        (around(10), [0.05, 0.5, 5.0], [0.04, 5.1]),
+        (zero_or(uniform(3.0, 6.0)), [0.0, 3.0, 6.0], [1.0, 7.0]),
+    ],
+)
+def test_a_space_holds_what_a_tuner_may_come_upon(space: SearchSpace, inside: list[Any], outside: list[Any]) -> None:
+    assert [space.holds(value, 0.5) for value in inside] == [True] * len(inside)
+    assert [space.holds(value, 0.5) for value in outside] == [False] * len(outside)
+
+
 def test_values_have_three_significant_digits_and_lie_between_the_ends() -> None:
     points = [index / 100 for index in range(100)]
     for space, low, high in ((log(1e-4, 0.9), 1e-4, 0.9), (around(30), 1e-3 / 30, 3e-2), (uniform(0.1, 0.3), 0.1, 0.3)):
